@@ -1,0 +1,63 @@
+# One command a job; `make` alone lists them. Needs python3 >= 3.11 and make, nothing else.
+
+PYTHON ?= python3
+PIP_FLAGS ?=
+MINUTES ?= 8
+SEED ?= 0
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help install search test slow lint format bench clean
+
+help: ## list what can be made
+	@echo "optforge: discover optimizers by searching over programs"
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "  e.g. make search MINUTES=3 SEED=1"
+
+install: $(STAMP) ## create .venv with optforge and its tools (once; minutes)
+	@:
+
+# The stamp is written last: an interrupted installation is taken up again.
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "optforge needs Python 3.11 or newer, but '$(PYTHON)' is" \
+			"$$($(PYTHON) --version 2>&1 | tail -n 1). Name another: make install PYTHON=python3.12" >&2; \
+		exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || { \
+		echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu: apt install python3-venv" >&2; \
+		rm -rf .venv; exit 1; }
+	@echo "Installing optforge and its tools into .venv (once; PyTorch is large, this takes minutes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -e '.[dev]'
+	@touch $(STAMP)
+	@echo "Installed. Next: make search"
+
+search: install ## discover a rule, from AdamW (MINUTES=8 SEED=0)
+	@$(BIN)/optforge search --minutes $(MINUTES) --seed $(SEED)
+
+test: install ## run the tests, doctests included
+	@$(BIN)/python -m pytest -q
+
+slow: install ## run the tests that take long
+	@$(BIN)/python -m pytest -q -m slow
+
+lint: install ## check style (ruff) and types (pyright)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { echo "Not formatted; mend with: make format" >&2; exit 1; }
+	@$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: install ## format the code and mend what ruff can mend
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format .
+
+bench: install ## measure the throughput of a search
+	@$(BIN)/python benchmarks/search_throughput.py
+
+clean: ## remove .venv and caches; runs/ stays
+	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist ./*.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "Clean. Your runs/ are untouched."

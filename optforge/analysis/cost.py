@@ -1,0 +1,64 @@
+"""What a rule costs: state bytes, memory traffic and arithmetic per parameter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from optforge.analysis.kinds import _constant, state_kinds
+from optforge.analysis.liveness import live_program
+from optforge.analysis.walk import walk
+from optforge.language import FUNCTIONS, Kind, Program, Statement
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of the live program, counted for each parameter element of a large model.
+
+    Args:
+        state_bytes: Bytes of state between steps; scalars cost nothing per parameter.
+        traffic_bytes: Bytes read and written by one fused step: weight, gradient, states in;
+            weight, states out.
+        operations: Arithmetic operations, transcendental functions counted as 10.
+        reductions: Passes over the whole tree that must finish before others start.
+    """
+
+    state_bytes: float
+    traffic_bytes: float
+    operations: int
+    reductions: int
+
+
+def cost(program: Program, bytes_per_element: int = 4) -> Cost:
+    """Count what one step costs per parameter.
+
+    Args:
+        program: A valid program.
+        bytes_per_element: Of weights, gradients and states; 4 for float32.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> cost(load_rule("adamw")).state_bytes, cost(load_rule("lion")).traffic_bytes
+        (8.0, 20.0)
+    """
+    lean = live_program(program)
+    kinds = state_kinds(lean)
+    totals = {"operations": 0, "reductions": 0}
+
+    def apply(number: int, statement: Statement, values: list[int]) -> int:
+        row = FUNCTIONS[statement.function]
+        if values and max(values) == Kind.TREE:
+            totals["operations"] += row.cost
+            totals["reductions"] += row.form in ("per_array", "whole") or row.name == "clip"
+        return row.result(tuple(values))
+
+    environment: dict[str | float, int] = dict(
+        zip(lean.parameters, (Kind.TREE, Kind.TREE, *kinds, Kind.SCALAR), strict=True)
+    )
+    walk(lean.statements, environment, _constant, apply)
+    trees = sum(kind == Kind.TREE for kind in kinds)
+    return Cost(
+        float(bytes_per_element * trees),
+        float(bytes_per_element * (3 + 2 * trees)),
+        totals["operations"],
+        totals["reductions"],
+    )

@@ -1,0 +1,92 @@
+"""Abstract execution over kinds: is a program well formed, and what does each variable hold."""
+
+from __future__ import annotations
+
+from optforge.analysis.walk import walk
+from optforge.errors import ProgramError
+from optforge.language import FUNCTIONS, Kind, Program, Statement
+
+_RULES = {name: (row.form, row.result, row.allows, row.arity) for name, row in FUNCTIONS.items()}
+_SCALAR, _TREE = int(Kind.SCALAR), int(Kind.TREE)
+
+
+def _constant(value: float) -> int:
+    return _SCALAR
+
+
+def _apply(number: int, statement: Statement, kinds: list[int]) -> int:
+    form, result, _, arity = _RULES[statement.function]
+    if len(kinds) != arity:
+        raise ProgramError(
+            f"statement {number + 1}, '{statement.text}': got {len(kinds)} arguments; "
+            f"{statement.function} takes {arity}"
+        )
+    if form == "elementwise":
+        return max(kinds)
+    if form == "controlled" and kinds[-1] != _SCALAR:
+        raise ProgramError(
+            f"statement {number + 1}, '{statement.text}': the last argument of "
+            f"{statement.function} is one value per {_PER[kinds[-1]]}; a scalar is allowed"
+        )
+    return result(tuple(kinds))
+
+
+_PER = ("program", "array", "element (a tree)")
+
+
+def state_kinds(program: Program) -> tuple[int, ...]:
+    r"""Check all kinds and give those of the states.
+
+    A state keeps its kind from step to step. Its kind is the smallest that holds every value
+    which the program returns for it: the least fix-point of the walk, from scalars upwards. So
+    a moment of the gradient is a tree, and a step counter stays a scalar.
+
+    Raises:
+        ProgramError: Naming the statement, what it got and what is allowed; also if a variable
+            is undefined or the update is not a tree.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> [Kind(kind).name for kind in state_kinds(load_rule("adamw_bias_correction"))]
+        ['TREE', 'TREE', 'SCALAR']
+    """
+    kinds = (_SCALAR,) * len(program.states)
+    while True:
+        environment = _kinds_after(program, kinds)
+        try:
+            update, *rest = [environment[name] for name in program.outputs]
+        except KeyError as error:
+            raise ProgramError(f"{error.args[0]!r} is returned but never defined") from None
+        grown = tuple(map(max, kinds, rest))
+        if grown == kinds:
+            break
+        kinds = grown
+    if update != _TREE:
+        raise ProgramError(
+            f"the update '{program.outputs[0]}' is one value per {_PER[update]}; "
+            "it must be a tree, one value per weight"
+        )
+    return kinds
+
+
+def _kinds_after(program: Program, kinds: tuple[int, ...]) -> dict[str | float, int]:
+    values = (_TREE, _TREE, *kinds, _SCALAR)
+    environment: dict[str | float, int] = dict(zip(program.parameters, values, strict=True))
+    try:
+        return walk(program.statements, environment, _constant, _apply)
+    except KeyError as error:
+        raise ProgramError(f"variable {error.args[0]!r} is read before it is defined") from None
+
+
+def variable_kinds(program: Program) -> list[dict[str, int]]:
+    """Give the kinds of all variables before each statement, for those who build new ones."""
+    values = (_TREE, _TREE, *state_kinds(program), _SCALAR)
+    environment: dict[str | float, int] = dict(zip(program.parameters, values, strict=True))
+    before: list[dict[str, int]] = []
+
+    def note(number: int, statement: Statement, kinds: list[int]) -> int:
+        before.append({str(name): kind for name, kind in environment.items()})
+        return _apply(number, statement, kinds)
+
+    walk(program.statements, environment, _constant, note)
+    return [*before, {str(name): kind for name, kind in environment.items()}]

@@ -1,0 +1,37 @@
+"""The errors that optforge raises on purpose: each says what was received, what is allowed, what to do."""
+
+from __future__ import annotations
+
+
+class OptforgeError(Exception):
+    """Base of every error a user can cause; the command line prints it as one plain sentence."""
+
+
+class ProgramError(OptforgeError):
+    """A program text or program that is not valid.
+
+    Args:
+        reason: What is wrong and what is allowed.
+        line: The line of the text, counted from 1, where there is one.
+
+    Example:
+        >>> str(ProgramError("unknown function 'foo'", line=3))
+        "line 3: unknown function 'foo'"
+    """
+
+    def __init__(self, reason: str, line: int | None = None) -> None:
+        super().__init__(reason if line is None else f"line {line}: {reason}")
+        self.reason = reason
+        self.line = line
+
+
+class TaskError(OptforgeError):
+    """A task that cannot be built, found or trained."""
+
+
+class RunError(OptforgeError):
+    """A run directory or journal that cannot be created, read, resumed or written."""
+
+
+class SearchError(OptforgeError):
+    """Settings of a search that contradict each other or the warm start."""

@@ -1,0 +1,12 @@
+"""Where evaluations run: in this process or in local worker processes, behind one contract.
+
+This room knows nothing of what is evaluated: a job and its result are any plain values.
+"""
+
+from __future__ import annotations
+
+from optforge.execution.inline import InlineExecutor
+from optforge.execution.protocol import Completed, Executor, Failed
+from optforge.execution.workers import WorkerPool
+
+__all__ = ["Completed", "Executor", "Failed", "InlineExecutor", "WorkerPool"]

@@ -1,0 +1,73 @@
+"""What runs inside a worker process: build the function once, then answer jobs until the end."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import threading
+import traceback
+from multiprocessing import connection, parent_process
+from typing import Any, Literal
+
+import cloudpickle
+
+from optforge.execution.inline import answer
+from optforge.execution.protocol import Completed, Failed
+
+READY: Literal["ready"] = "ready"
+BROKEN: Literal["broken"] = "broken"
+ANSWER: Literal["answer"] = "answer"
+
+
+def run(pipe: connection.Connection, factory: bytes, threads: int) -> None:
+    """Serve one pipe: say `READY` (or `BROKEN` and why), then one `ANSWER` for each job.
+
+    Args:
+        pipe: Carries pickled `(key, job)` in and `(word, content)` out.
+        factory: The factory by cloudpickle, so that classes of a notebook travel by value.
+        threads: Threads of torch; the environment was set before this process began.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the business of the parent
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        try:
+            function = cloudpickle.loads(factory)()
+            _limit_threads(threads)
+        except BaseException:
+            pipe.send_bytes(pickle.dumps((BROKEN, traceback.format_exc())))
+            return
+        pipe.send_bytes(pickle.dumps((READY, None)))
+        while True:
+            pipe.send_bytes(_reply(function, pipe.recv_bytes()))
+    except (EOFError, OSError):  # the parent closed the pipe
+        return
+
+
+def _reply(function: Any, request: bytes) -> bytes:
+    key, packed = pickle.loads(request)
+    try:
+        job = pickle.loads(packed)
+    except Exception:
+        outcome: Completed | Failed = Failed(key, "error", traceback.format_exc())
+    else:
+        outcome = answer(function, key, job)
+    try:
+        return pickle.dumps((ANSWER, outcome))
+    except Exception:
+        return pickle.dumps((ANSWER, Failed(key, "error", traceback.format_exc())))
+
+
+def _limit_threads(count: int) -> None:
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(count)
+
+
+def _end_with_parent() -> None:
+    """Leave as soon as the parent is gone, by whatever cause, also in the middle of a job."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(0)

@@ -1,0 +1,328 @@
+"""A pool of local worker processes that die, hang and come back without harm to the others.
+
+Why a pool of our own: the pools of `concurrent.futures` break as a whole when one process dies,
+and pebble's workers share one channel, so that a worker killed from outside at the wrong moment
+blocks or breaks it for all. Here each worker has a pipe of its own and one job at a time.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import time
+import types
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import connection, resource_tracker
+from typing import Any
+
+import cloudpickle
+
+from optforge.errors import SearchError
+from optforge.execution import child
+from optforge.execution.protocol import Completed, Factory, Failed
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+                     "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")  # fmt: skip
+_IDLE_DEATHS = 3  # a worker; more deaths in a row without any job say that none can live here
+
+
+class WorkerPool:
+    """Answers jobs in local processes, each started afresh (spawn) with its own function.
+
+    A process that dies or exceeds the limit is killed and replaced, and its job comes back as
+    `Failed`; the jobs of the others go on. Processes ignore Ctrl-C and end with their parent.
+
+    Args:
+        factory: Builds the function that answers jobs, once in each process. It travels by
+            cloudpickle; jobs and results are plain values and travel by pickle.
+        workers: Number of processes.
+        timeout: Seconds that one job may take, start-up of its process not counted.
+        threads: Threads of torch in each process.
+        startup: Seconds that a process may take to build its function.
+
+    Raises:
+        SearchError: If the factory cannot travel, or a number is out of range.
+
+    Example:
+        >>> with WorkerPool(lambda: abs, workers=1, timeout=60) as pool:
+        ...     pool.submit(1, -3)
+        ...     pool.next().result
+        3
+    """
+
+    def __init__(
+        self,
+        factory: Factory,
+        workers: int,
+        timeout: float,
+        threads: int = 1,
+        startup: float = 600.0,
+    ) -> None:
+        if workers < 1 or threads < 1 or not timeout > 0 or not startup > 0:
+            raise SearchError(
+                f"a pool needs at least one worker and thread and limits above 0, "
+                f"not {workers=}, {threads=}, {timeout=}, {startup=}"
+            )
+        self._packed = _pack_factory(factory)
+        self._timeout, self._threads, self._startup = timeout, threads, startup
+        self._waiting: deque[tuple[int, bytes]] = deque()
+        self._done: deque[Completed | Failed] = deque()
+        self._keys: set[int] = set()  # submitted, not handed back
+        self._idle_deaths = 0
+        self._workers: list[_Worker] = []
+        for _ in range(workers):
+            self._workers.append(self._start())
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def outstanding(self) -> int:
+        """Jobs submitted whose outcome has not been handed back."""
+        return len(self._keys)
+
+    @property
+    def processes(self) -> tuple[int, ...]:
+        """The process ids of the workers."""
+        return tuple(worker.pid for worker in self._workers)
+
+    def submit(self, key: int, job: Any) -> None:
+        """Hand over a job; it starts at once if a worker is free.
+
+        Raises:
+            SearchError: If the job cannot be pickled, its key is in use, or the pool is closed.
+        """
+        if not self._workers:
+            raise SearchError("the pool of workers is closed")
+        if key in self._keys:
+            raise SearchError(f"a job with the key {key} is waiting already")
+        try:
+            packed = pickle.dumps(job)
+        except Exception as error:
+            raise SearchError(f"a job must be of plain values: {error}") from error
+        self._keys.add(key)
+        self._waiting.append((key, packed))
+        self._hand_out()
+
+    def next(self, timeout: float | None = None) -> Completed | Failed | None:
+        """Wait for the outcome of one job, in the order in which they end.
+
+        After a Ctrl-C in here the pool can only be closed.
+
+        Args:
+            timeout: Seconds after which None is returned instead; None waits as long as it takes.
+
+        Raises:
+            SearchError: If no job is waiting, the pool is closed, or no worker can be started.
+        """
+        if not self._keys:
+            raise SearchError("there is no job to wait for; submit one first")
+        end = time.monotonic() + (float("inf") if timeout is None else timeout)
+        while True:
+            self._collect(0.0 if self._done else end)
+            self._hand_out()
+            if self._done:
+                outcome = self._done.popleft()
+                self._keys.discard(outcome.key)
+                return outcome
+            if time.monotonic() >= end:
+                return None
+
+    def close(self) -> None:
+        """Kill all workers, whatever they do, and forget all jobs; harmless when done twice."""
+        for worker in self._workers:
+            worker.kill()
+        self._workers.clear()
+        self._waiting.clear()
+        self._done.clear()
+        self._keys.clear()
+
+    def _start(self) -> _Worker:
+        return _Worker(self._packed, self._threads, self._startup)
+
+    def _hand_out(self) -> None:
+        for worker in self._workers:
+            if self._waiting and worker.idle and worker.give(*self._waiting[0], self._timeout):
+                self._waiting.popleft()
+
+    def _collect(self, end: float) -> None:
+        """Wait until a worker says something, dies or is overdue, but not after `end`.
+
+        All that are ready are heard, so that no worker is starved by a faster one.
+        """
+        wait = min([end, *(worker.limit for worker in self._workers)]) - time.monotonic()
+        sources: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers}
+        sources |= {worker.sentinel: worker for worker in self._workers}
+        # No wait is endless, so that a Ctrl-C is noticed on every system.
+        ready = connection.wait(list(sources), min(max(wait, 0.0), 1.0))
+        heard = dict.fromkeys(sources[source] for source in ready)
+        now = time.monotonic()
+        late = [worker for worker in self._workers if worker.limit <= now and worker not in heard]
+        outcomes = [self._listen(worker) for worker in heard]
+        outcomes += [self._expire(worker) for worker in late]
+        self._done.extend(outcome for outcome in outcomes if outcome is not None)
+
+    def _listen(self, worker: _Worker) -> Completed | Failed | None:
+        message = worker.read()
+        if message is None:
+            return self._bury(worker)
+        word, content = message
+        if word == child.BROKEN:
+            raise self._give_up(_last_line(content), content)
+        worker.limit = float("inf")
+        worker.idle = True
+        if word == child.READY:
+            return None
+        worker.key, self._idle_deaths = None, 0
+        return content
+
+    def _bury(self, worker: _Worker) -> Failed | None:
+        """Replace a worker that ended by itself; its job, if it had one, has failed."""
+        code, key = worker.kill(grace=1.0), worker.key
+        self._idle_deaths += key is None
+        if self._idle_deaths > _IDLE_DEATHS * len(self._workers):
+            raise self._give_up(f"its processes end before they have done anything ({code})")
+        self._replace(worker)
+        return None if key is None else Failed(key, "died", f"its process ended with {code}")
+
+    def _expire(self, worker: _Worker) -> Failed:
+        """Kill and replace a worker that takes too long."""
+        if worker.key is None:
+            raise self._give_up(f"a process was not ready after {self._startup:g} s")
+        worker.kill()
+        self._replace(worker)
+        return Failed(worker.key, "timeout", f"no answer within {self._timeout:g} s")
+
+    def _replace(self, worker: _Worker) -> None:
+        self._workers[self._workers.index(worker)] = self._start()
+
+    def _give_up(self, reason: str, detail: str = "") -> SearchError:
+        self.close()
+        error = SearchError(f"the workers cannot start: {reason}")
+        if detail:
+            error.add_note(detail)  # the traceback, for those who ask for it
+        return error
+
+
+class _Worker:
+    """One process and our end of its pipe.
+
+    `limit` is the moment at which it is overdue; `key` is the key of its job; a worker is idle
+    when it is ready and has no job.
+    """
+
+    def __init__(self, factory: bytes, threads: int, startup: float) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, far = context.Pipe()
+        self._process = context.Process(
+            target=child.run, args=(far, factory, threads), name="optforge-worker", daemon=True
+        )
+        with _clean_start(threads):
+            self._process.start()
+        far.close()  # or the death of the worker would not show as the end of the pipe
+        self.pid = self._process.pid or 0
+        self.sentinel = self._process.sentinel
+        self._end: str | None = None
+        self.key: int | None = None
+        self.idle = False
+        self.limit = time.monotonic() + startup
+
+    def give(self, key: int, job: bytes, timeout: float) -> bool:
+        """Hand it a job; False if it is dead, which the sentinel will tell soon."""
+        self.idle = False
+        try:
+            self.pipe.send_bytes(pickle.dumps((key, job)))
+        except OSError:
+            return False
+        self.key, self.limit = key, time.monotonic() + timeout
+        return True
+
+    def read(self) -> tuple[str, Any] | None:
+        """Its next message, or None if it is dead; a last word of the dead still counts."""
+        try:
+            if not self.pipe.poll():
+                return None
+            packed = self.pipe.recv_bytes()
+        except (EOFError, OSError):
+            return None
+        try:
+            return pickle.loads(packed)
+        except Exception as error:  # a result whose class does not exist on this side
+            failure = Failed(self.key or 0, "error", f"the result cannot be read: {error!r}")
+            return child.ANSWER, failure
+
+    def kill(self, grace: float = 0.0) -> str:
+        """End it for certain, leave no zombie, and say how it ended.
+
+        Args:
+            grace: Seconds that a process whose pipe is closed may still need to end by itself,
+                so that what is said is its own end and not ours.
+        """
+        if self._end is None:
+            self._process.join(grace)
+            self._process.kill()
+            self._process.join()
+            self._end = _describe_end(self._process.exitcode or 0)
+            self._process.close()
+            self.pipe.close()
+        return self._end
+
+
+def _describe_end(code: int) -> str:
+    try:
+        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    except ValueError:
+        return f"signal {-code}"
+
+
+def _pack_factory(factory: Factory) -> bytes:
+    try:
+        return cloudpickle.dumps(factory)
+    except Exception as error:
+        raise SearchError(f"the evaluation cannot be sent to workers: {error}") from error
+
+
+def _last_line(text: str) -> str:
+    return text.strip().splitlines()[-1]
+
+
+@contextmanager
+def _clean_start(threads: int) -> Iterator[None]:
+    """Surroundings in which a worker is born.
+
+    - The thread counts are in its environment, since they are read when torch is loaded.
+    - Ctrl-C is blocked until it ignores it; a new process inherits the mask.
+    - It does not run the parent's script again, as spawn would: a script without the guard
+      `if __name__ == "__main__"` works, and what it defines travels by value anyway.
+    """
+    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    main = sys.modules["__main__"]
+    resource_tracker.ensure_running()  # its own start would unblock the signal again
+    mask = _block_interrupts()
+    try:
+        os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        yield
+    finally:
+        sys.modules["__main__"] = main
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _block_interrupts() -> set[Any] | None:
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        return None
+    return signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

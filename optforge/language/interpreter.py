@@ -1,0 +1,179 @@
+"""What a program computes, over rows of flat parameters.
+
+A row is one model; a program is run on all rows that it is given at once. Work that does not
+depend on the data (chains of ``lr`` and constants) is done once for all steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optforge.errors import ProgramError
+from optforge.language.functions import FUNCTIONS, Kind
+from optforge.language.layout import Layout
+from optforge.language.program import Program, Statement
+
+Value = Any  # a tensor, or the Python float of a constant
+
+
+class Interpreter:
+    """A program made ready to run on rows of one layout.
+
+    Every statement of the program is computed; hand over a program without its dead statements
+    where speed matters.
+
+    Args:
+        program: A valid program.
+        kinds: Kinds of its states, in order.
+        layout: How a row divides into arrays.
+        dtype: Of weights, gradients and states.
+
+    Raises:
+        ProgramError: If a function does not accept the kinds that it is given.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> rule = Interpreter(load_rule("signum"), (Kind.TREE,), Layout((2,)))
+        >>> weights, gradients = torch.zeros(1, 2), torch.tensor([[0.5, -2.0]])
+        >>> update, states = rule.step(weights, gradients, rule.initial_states(1), rule.scalars(1.0))
+        >>> update
+        tensor([[ 0.0010, -0.0010]])
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        kinds: Sequence[int],
+        layout: Layout,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.program, self.kinds, self.layout, self.dtype = program, tuple(kinds), layout, dtype
+        self._slots: list[Value] = []
+        self._static: list[tuple[Callable[..., Value], int, tuple[int, ...]]] = []
+        self._dynamic: list[tuple[Callable[..., Value], int, tuple[int, ...]]] = []
+        self._compile()
+
+    def initial_states(self, rows: int) -> list[Tensor]:
+        """Give zeros for each state: ``[rows, 1]``, ``[rows, arrays]`` or ``[rows, elements]``."""
+        widths = [self.layout.width(kind) for kind in self.kinds]
+        return [
+            torch.zeros(rows, width, dtype=self.dtype, device=self.layout.device)
+            for width in widths
+        ]
+
+    def scalars(self, lr: float) -> list[float]:
+        """Compute all that depends on nothing but the schedule value, for one step."""
+        return self.schedule([lr])[0]
+
+    def schedule(self, lrs: Sequence[float]) -> list[list[float]]:
+        """Compute all that depends on nothing but the schedule value, for all steps at once."""
+        slots = list(self._slots)
+        steps = len(lrs)
+        slots[self._lr] = torch.tensor(lrs, dtype=self.dtype).unsqueeze(1)  # rows are steps
+        for apply, target, arguments in self._static:
+            values = [slots[a] for a in arguments]
+            if values and all(isinstance(value, float) for value in values):
+                values = [torch.full((steps, 1), v, dtype=self.dtype) for v in values]
+            slots[target] = apply(*values)
+        columns = [slots[i] for i in self._static_slots]
+        rows = [c.flatten().tolist() if isinstance(c, Tensor) else [c] * steps for c in columns]
+        return [list(row) for row in zip(*rows, strict=True)] if rows else [[]] * steps
+
+    def step(
+        self, weights: Tensor, gradients: Tensor, states: Sequence[Tensor], scalars: list[float]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Compute one update; nothing that is handed in is changed.
+
+        Args:
+            weights: ``[rows, elements]``.
+            gradients: ``[rows, elements]``.
+            states: As :meth:`initial_states` or the last step gave them.
+            scalars: This step's row of :meth:`schedule`.
+
+        Returns:
+            The update ``[rows, elements]``, to be subtracted from the weights, and next states.
+        """
+        slots = self._slots.copy()
+        slots[0], slots[1] = weights, gradients
+        slots[2 : 2 + len(states)] = states
+        for index, scalar in zip(self._static_slots, scalars, strict=True):
+            slots[index] = scalar
+        for apply, target, arguments in self._dynamic:
+            slots[target] = apply(*[slots[a] for a in arguments])
+        rows = weights.shape[0]
+        update, *rest = (slots[i] for i in self._outputs)
+        return update, [
+            self._as_state(value, kind, rows) for value, kind in zip(rest, self.kinds, strict=True)
+        ]
+
+    def _as_state(self, value: Value, kind: int, rows: int) -> Tensor:
+        width = self.layout.width(kind)
+        if not isinstance(value, Tensor):
+            value = torch.tensor(value, dtype=self.dtype, device=self.layout.device)
+        return value.expand(rows, width)
+
+    def _compile(self) -> None:
+        program = self.program
+        self._kind: list[int] = [Kind.TREE, Kind.TREE, *self.kinds, Kind.SCALAR]
+        self._slots = [None] * len(program.parameters)
+        self._lr = len(program.parameters) - 1
+        self._is_static = [False] * self._lr + [True]
+        slot_of = {name: i for i, name in enumerate(program.parameters)}
+        for statement in program.statements:
+            slot_of[statement.target] = self._instruction(statement, slot_of)
+        outputs = [slot_of[name] for name in program.outputs]
+        if self._kind[outputs[0]] != Kind.TREE:
+            raise ProgramError("the update must be a tree, like the weights")
+        self._outputs = [outputs[0]] + [
+            self._spread(slot) if kind == Kind.TREE else slot
+            for slot, kind in zip(outputs[1:], self.kinds, strict=True)
+        ]
+        read = {a for _, _, arguments in self._dynamic for a in arguments} | set(self._outputs)
+        self._static_slots = [
+            slot
+            for slot, static in enumerate(self._is_static)
+            if static and slot in read and self._slots[slot] is None
+        ]
+
+    def _instruction(self, statement: Statement, slot_of: dict[str, int]) -> int:
+        arguments = [
+            slot_of[a] if isinstance(a, str) else self._constant(a) for a in statement.arguments
+        ]
+        function = FUNCTIONS[statement.function]
+        kinds = tuple(self._kind[a] for a in arguments)
+        if not function.allows(kinds):
+            raise ProgramError(f"'{statement.text}': the last argument must be a scalar")
+        kind = function.result(kinds)
+        apply = function.apply
+        if function.form == "per_array" and kinds[0] == Kind.TREE:
+            apply = self.layout.norms
+        elif kinds and max(kinds) == Kind.TREE:
+            arguments = [self._spread(a) for a in arguments]
+        static = all(self._is_static[a] for a in arguments)
+        return self._emit(apply, kind, tuple(arguments), static)
+
+    def _spread(self, slot: int) -> int:
+        if self._kind[slot] != Kind.ARRAY:
+            return slot
+        layout = self.layout
+        return self._emit(lambda x: layout.spread(x, Kind.ARRAY), Kind.TREE, (slot,), False)
+
+    def _constant(self, value: float) -> int:
+        self._slots.append(value)
+        self._kind.append(Kind.SCALAR)
+        self._is_static.append(True)
+        return len(self._slots) - 1
+
+    def _emit(
+        self, apply: Callable[..., Value], kind: int, arguments: tuple[int, ...], static: bool
+    ) -> int:
+        target = len(self._slots)
+        self._slots.append(None)
+        self._kind.append(kind)
+        self._is_static.append(static)
+        (self._static if static else self._dynamic).append((apply, target, arguments))
+        return target

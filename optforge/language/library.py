@@ -1,0 +1,64 @@
+"""Shipped rules by name, other rules by file."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from optforge.errors import ProgramError
+from optforge.language.program import Program
+from optforge.language.text import MAX_CHARACTERS, parse
+
+
+def rule_names() -> tuple[str, ...]:
+    """List the shipped rules.
+
+    Example:
+        >>> "lion" in rule_names()
+        True
+    """
+    files = (resources.files("optforge.language") / "rules").iterdir()
+    return tuple(sorted(f.name.removesuffix(".txt") for f in files if f.name.endswith(".txt")))
+
+
+def load_rule(name: str | Path) -> Program:
+    """Read a rule: a shipped one by its name, any other by its file.
+
+    Args:
+        name: One of :func:`rule_names`, or the path of a text file.
+
+    Raises:
+        ProgramError: If there is no such rule, or its text is not a program.
+
+    Example:
+        >>> load_rule("lion").states
+        ('momentum',)
+    """
+    return parse(rule_text(name))
+
+
+def rule_text(name: str | Path) -> str:
+    """Give the text of a rule as it stands in its file, comments included."""
+    shipped = resources.files("optforge.language") / "rules" / f"{name}.txt"
+    if str(name) in rule_names():
+        return shipped.read_text(encoding="utf-8")
+    path = Path(name)
+    if not path.is_file():
+        raise ProgramError(
+            f"no rule {str(name)!r}: neither a file nor one of {', '.join(rule_names())}"
+        )
+    return _file_text(path)
+
+
+def _file_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:  # bounded, so that an endless file cannot fill the memory
+            raw = file.read(4 * MAX_CHARACTERS + 1)
+    except OSError as error:
+        raise ProgramError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        if len(raw) > 4 * MAX_CHARACTERS:
+            raise ProgramError(f"{path} is too large to be a program") from None
+        raise ProgramError(f"{path} is not a text file; a rule is plain text") from None

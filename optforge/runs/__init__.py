@@ -1,0 +1,22 @@
+"""The run directory: one SQLite journal, the settings of the run and the files it leaves behind.
+
+The journal is the state of a search: every proposal is a row, and resuming is reading. This room
+knows nothing of how a candidate is evaluated; it stores plain values and hands them back.
+"""
+
+from __future__ import annotations
+
+from optforge.runs.directory import RunDirectory, RunSummary, list_runs, new_run_path
+from optforge.runs.journal import Journal
+from optforge.runs.records import Event, Proposal, Verdict
+
+__all__ = [
+    "Event",
+    "Journal",
+    "Proposal",
+    "RunDirectory",
+    "RunSummary",
+    "Verdict",
+    "list_runs",
+    "new_run_path",
+]

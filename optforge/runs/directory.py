@@ -1,0 +1,211 @@
+"""The directory of a run: the journal and the files that a run leaves for people."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from optforge.errors import RunError
+from optforge.runs import guard
+from optforge.runs.journal import Journal
+
+JOURNAL = "journal.sqlite"
+SETTINGS = "settings.json"
+BEST = "best.py"
+TABLE_JSON = "table.json"
+TABLE_MARKDOWN = "table.md"
+HISTORY = "history.png"
+_OURS = (JOURNAL, SETTINGS, BEST, TABLE_JSON, TABLE_MARKDOWN, HISTORY)
+
+
+class RunDirectory:
+    """A run on the disk, with its journal open; a context manager that closes the journal.
+
+    Made by `RunDirectory.create` and `RunDirectory.open`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with RunDirectory.create(f"{folder}/first", {"seed": 3}) as run:
+        ...         path = run.write_text("best.py", "def train(w, g, lr):\\n    return g\\n")
+        ...         path.name, sorted(file.name for file in run.path.glob("*.json"))
+        ('best.py', ['settings.json'])
+    """
+
+    def __init__(self, path: Path, journal: Journal) -> None:
+        self.path = path
+        self.journal = journal
+
+    @classmethod
+    def create(cls, path: str | Path | None, settings: Mapping[str, Any]) -> RunDirectory:
+        """Make the directory of a new run and open its journal for writing.
+
+        Args:
+            path: Where; None for a new name under `runs/`.
+            settings: What the run is started with; plain values.
+
+        Raises:
+            RunError: If a run or one of its files is there already, or nothing can be written.
+        """
+        path = new_run_path() if path is None else Path(path)
+        _make_free_directory(path)
+        journal = Journal.create(path / JOURNAL, settings)
+        run = cls(path, journal)
+        try:
+            run.write_text(SETTINGS, json.dumps(dict(settings), indent=2) + "\n")
+        except BaseException:
+            journal.close()
+            raise
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path, *, write: bool = False) -> RunDirectory:
+        """Open the directory of an existing run.
+
+        Args:
+            path: The directory.
+            write: True to go on with the run, False to look at it.
+
+        Raises:
+            RunError: If this is not a run, or its journal cannot be used; it says why.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            what = "is a file" if path.exists() else "does not exist"
+            raise RunError(
+                f"{path} is not a run: it {what}, and a run is a directory; "
+                "'optforge runs' lists the runs there are"
+            )
+        return cls(path, Journal.open(path / JOURNAL, write=write))
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the journal."""
+        self.journal.close()
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a file of the run as a whole: a reader sees the old text or the new one.
+
+        Args:
+            name: A plain file name, for instance `best.py`.
+            text: What it shall hold, written as UTF-8.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            RunError: If it cannot be written; the old file is then untouched.
+        """
+        return self.write_bytes(name, text.encode())
+
+    def write_bytes(self, name: str, content: bytes) -> Path:
+        """Write bytes in the manner of `write_text`."""
+        if Path(name).name != name:
+            raise RunError(f"{name!r} is not a plain file name")
+        target = self.path / name
+        temporary = self.path / f".{name}.{os.getpid()}.part"
+        with guard.sentences(target, f"{name} was not written"):
+            try:
+                with temporary.open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, target)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+        return target
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One line about a run.
+
+    Args:
+        path: Its directory.
+        created: When it was made, ISO 8601; empty if unreadable.
+        status: `running`, `finished` (it has its table), `stopped`, or `unreadable`.
+        batches: Committed batches.
+        programs: Proposals in them, cache hits included.
+        best: The lowest fitness so far; None before the first verdict.
+        problem: Why it is unreadable; else empty.
+    """
+
+    path: Path
+    created: str
+    status: str
+    batches: int
+    programs: int
+    best: float | None
+    problem: str = ""
+
+
+def list_runs(root: str | Path = "runs") -> list[RunSummary]:
+    """Summaries of all runs under a directory, oldest first; damaged ones are listed as such.
+
+    Example:
+        >>> list_runs("a/directory/that/does/not/exist")
+        []
+    """
+    journals = Path(root).glob(f"*/{JOURNAL}")
+    summaries = [_summary(journal.parent) for journal in journals]
+    return sorted(summaries, key=lambda summary: (summary.created, summary.path))
+
+
+def new_run_path(root: str | Path = "runs") -> Path:
+    """A fresh path for a run: the date, the time and four random letters, under `root`.
+
+    Example:
+        >>> new_run_path().parent.name
+        'runs'
+    """
+    letters = "".join(secrets.choice(string.ascii_lowercase) for _ in range(4))
+    return Path(root) / f"{datetime.now():%Y-%m-%d-%H%M}-{letters}"
+
+
+def _make_free_directory(path: Path) -> None:
+    with guard.sentences(path, "the run was not created"):
+        if path.is_file():
+            raise RunError(f"{path} is a file, and a run needs a directory; name another one")
+        path.mkdir(parents=True, exist_ok=True)
+        if (path / JOURNAL).exists():
+            raise RunError(
+                f"{path} holds a run already; go on with it by --resume {path}, or name another one"
+            )
+        taken = [name for name in _OURS if (path / name).exists()]
+        if taken:
+            raise RunError(
+                f"{path} holds a file {taken[0]} that the run would overwrite; "
+                "name another directory"
+            )
+
+
+def _summary(path: Path) -> RunSummary:
+    try:
+        with Journal.open(path / JOURNAL, write=False) as journal:
+            best, counts, created = journal.best(), journal.counts(), journal.created
+    except RunError as error:
+        return RunSummary(path, "", "unreadable", 0, 0, None, str(error))
+    status = "finished" if (path / TABLE_JSON).exists() else "stopped"
+    if guard.is_locked(path / JOURNAL):
+        status = "running"
+    return RunSummary(
+        path,
+        created,
+        status,
+        counts["batches"],
+        counts["proposals"],
+        best.fitness if best else None,
+    )

@@ -1,0 +1,310 @@
+"""The journal of a run: every proposal, verdict and event, in one SQLite file.
+
+A batch is one transaction, so that a process killed at any moment leaves complete batches only.
+One process writes; any number may read meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from optforge.errors import RunError
+from optforge.runs import guard, schema
+from optforge.runs.connect import closing_on_error, connect, connect_reader, prepare_writing
+from optforge.runs.records import Event, Proposal, Verdict
+
+_PAGE = 1000  # rows read at once; between two pages no cursor is open and memory stays flat
+
+
+class Journal:
+    """An open journal; a context manager that closes itself.
+
+    Made by `Journal.create` and `Journal.open`, never directly.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with Journal.create(f"{folder}/journal.sqlite", {"seed": 3}) as journal:
+        ...         journal.commit(0, [Proposal(0, 0, "start", None, "start", "", "f", None)])
+        ...         journal.batches, journal.settings, journal.last(1)[0].fingerprint
+        (1, {'seed': 3}, 'f')
+    """
+
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, lock: sqlite3.Connection | None
+    ) -> None:
+        self.path = path
+        self._connection = connection
+        self._lock = lock
+        self._next = 0 if lock is None else self._stored_batches()
+
+    @classmethod
+    def create(cls, path: str | Path, settings: Mapping[str, Any]) -> Journal:
+        """Make a new journal and open it for writing.
+
+        Args:
+            path: The file; it must not exist, its directory must.
+            settings: What the run was started with; plain values that JSON can hold.
+
+        Raises:
+            RunError: If the file exists, cannot be written, or another process is at it.
+        """
+        path = Path(path)
+        text = _settings_text(settings)
+        with guard.sentences(path, "the run was not created"), _locked(path) as lock:
+            if path.exists():
+                raise RunError(f"{path} exists already; resume that run or name another one")
+            connection = connect(path)
+            with closing_on_error(connection):
+                prepare_writing(connection)
+                _write_schema(connection, text)
+                return cls(path, connection, lock)
+
+    @classmethod
+    def open(cls, path: str | Path, *, write: bool) -> Journal:
+        """Open an existing journal.
+
+        Args:
+            path: The file.
+            write: True to go on with the run, which only one process may do at a time; False to
+                read, also while another process writes.
+
+        Raises:
+            RunError: If this is no journal, is damaged, comes from a newer optforge, cannot be
+                written, or another process writes to it.
+        """
+        path = Path(path)
+        with guard.sentences(path, "the run was not opened"):
+            guard.check_file(path)
+            return cls._open_writer(path) if write else cls._open_reader(path)
+
+    @classmethod
+    def _open_writer(cls, path: Path) -> Journal:
+        with _locked(path) as lock:
+            connection = connect(path)
+            with closing_on_error(connection):
+                guard.check_identity(path, connection)
+                prepare_writing(connection)
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                guard.check_length(path, connection)
+                guard.check_pages(path, connection)
+                connection.execute("REPLACE INTO meta VALUES ('writer', ?)", (_writer_text(),))
+                return cls(path, connection, lock)
+
+    @classmethod
+    def _open_reader(cls, path: Path) -> Journal:
+        connection = connect_reader(path)
+        with closing_on_error(connection):
+            guard.check_identity(path, connection)
+            guard.check_length(path, connection)
+            return cls(path, connection, None)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file and give up the lock; harmless when done twice."""
+        self._connection.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the run was started with, as JSON keeps it."""
+        return json.loads(self._meta("settings"))
+
+    @property
+    def created(self) -> str:
+        """When the journal was made: local time in ISO 8601, to the second."""
+        return self._meta("created")
+
+    @property
+    def batches(self) -> int:
+        """How many batches are committed; the next one has this number."""
+        return self._stored_batches()
+
+    def commit(
+        self,
+        batch: int,
+        proposals: Iterable[Proposal] = (),
+        verdicts: Iterable[Verdict] = (),
+        events: Iterable[Event] = (),
+    ) -> None:
+        """Write a whole batch in one transaction: all of it or nothing.
+
+        Args:
+            batch: Its number; batches come in the order 0, 1, 2, ...
+            proposals: Its programs, cache hits included.
+            verdicts: The verdicts that are new with it.
+            events: What happened in it and is not recorded yet.
+
+        Raises:
+            RunError: If the batch is out of order, a row is there already, or the disk is full;
+                the journal is then as before.
+        """
+        rows = [schema.proposal_row(proposal) for proposal in proposals]
+        judged = [schema.verdict_row(verdict) for verdict in verdicts]
+        happened = [schema.event_row(event) for event in events]
+        with self._transaction(f"batch {batch} was not written") as connection:
+            self._check_order(batch, rows)
+            connection.executemany(schema.INSERT_PROPOSAL, rows)
+            connection.executemany(schema.INSERT_VERDICT, judged)
+            connection.executemany(schema.INSERT_EVENT, happened)
+            counters = (batch, len(rows), sum(row[8] for row in rows), len(judged))
+            connection.execute(schema.INSERT_BATCH, counters)
+        self._next = batch + 1
+
+    def record(self, event: Event) -> None:
+        """Write one event at once, before its batch is committed, so that it survives a kill.
+
+        Raises:
+            RunError: If it cannot be written.
+        """
+        with self._transaction(f"the event {event.kind!r} was not written") as connection:
+            connection.execute(schema.INSERT_EVENT, schema.event_row(event))
+
+    def proposals(self, start: int = 0) -> Iterator[Proposal]:
+        """All proposals from number `start` on, in order, streamed."""
+        return map(schema.proposal_of, self._stream("proposals", "number", start))
+
+    def verdicts(self, start: int = 0) -> Iterator[Verdict]:
+        """All verdicts from id `start` on, in order of their ids, streamed."""
+        return map(schema.verdict_of, self._stream("verdicts", "id", start))
+
+    def events(self, kind: str | None = None) -> Iterator[Event]:
+        """All events in the order of their writing, or those of one kind, streamed."""
+        events = map(schema.event_of, self._stream("events", "id", 0))
+        return (event for event in events if kind is None or event.kind == kind)
+
+    def last(self, count: int) -> list[Proposal]:
+        """The last `count` proposals, oldest first: the aging population."""
+        rows = self._all("SELECT * FROM proposals ORDER BY number DESC LIMIT ?", count)
+        return [schema.proposal_of(row) for row in reversed(rows)]
+
+    def verdict(self, number: int) -> Verdict | None:
+        """The verdict with this id, or None."""
+        rows = self._all("SELECT * FROM verdicts WHERE id = ?", number)
+        return schema.verdict_of(rows[0]) if rows else None
+
+    def best(self) -> Verdict | None:
+        """The verdict with the lowest fitness, or None; NaN comes behind everything."""
+        rows = self._all("SELECT * FROM verdicts ORDER BY fitness, id LIMIT ?", 1)
+        return schema.verdict_of(rows[0]) if rows else None
+
+    def counts(self) -> dict[str, int]:
+        """How much there is: `batches`, `proposals`, `cached` and `verdicts`."""
+        names = ("batches", "proposals", "cached", "verdicts")
+        sums = "count(*), total(proposals), total(cached), total(verdicts)"
+        return dict(zip(names, map(int, self._all(f"SELECT {sums} FROM batches")[0]), strict=True))
+
+    def stages(self) -> dict[str, int]:
+        """How many verdicts ended in each stage, by its name, in order of the stages."""
+        query = (
+            "SELECT stage_name, count(*) FROM verdicts GROUP BY stage, stage_name ORDER BY stage"
+        )
+        return dict(self._all(query))
+
+    def _check_order(self, batch: int, rows: list[tuple[Any, ...]]) -> None:
+        if batch != self._next:
+            raise RunError(
+                f"batch {batch} cannot be committed: {self.path} holds {self._next} batches, "
+                f"so the next one is {self._next}"
+            )
+        strangers = [row[0] for row in rows if row[1] != batch]
+        if strangers:
+            raise RunError(f"proposal {strangers[0]} does not belong to batch {batch}")
+
+    @contextmanager
+    def _transaction(self, failure: str) -> Iterator[sqlite3.Connection]:
+        if self._lock is None:
+            raise RunError(f"{failure}: {self.path} was opened for reading; open it for writing")
+        with guard.sentences(self.path, failure):
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def _roll_back(self) -> None:
+        # On a full disk SQLite may have rolled back by itself; a Ctrl-C may come after COMMIT.
+        with suppress(sqlite3.Error):
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            self._next = self._connection.execute("SELECT count(*) FROM batches").fetchone()[0]
+
+    def _stored_batches(self) -> int:
+        return self._all("SELECT count(*) FROM batches")[0][0]
+
+    def _meta(self, key: str) -> str:
+        rows = self._all("SELECT value FROM meta WHERE key = ?", key)
+        if not rows:
+            raise RunError(guard.damaged(self.path, f"the entry {key!r} is missing"))
+        return rows[0][0]
+
+    def _all(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        with guard.sentences(self.path, "the run was not read"):
+            return self._connection.execute(query, values).fetchall()
+
+    def _stream(self, table: str, key: str, start: int) -> Iterator[tuple[Any, ...]]:
+        query = f"SELECT * FROM {table} WHERE {key} >= ? ORDER BY {key} LIMIT {_PAGE}"
+        while rows := self._all(query, start):
+            yield from rows
+            start = rows[-1][0] + 1
+
+
+def _write_schema(connection: sqlite3.Connection, settings: str) -> None:
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in schema.TABLES:
+        connection.execute(statement)
+    entries = [("settings", settings), ("created", now), ("writer", _writer_text())]
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", entries)
+    connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+
+
+def _settings_text(settings: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(dict(settings))
+    except (TypeError, ValueError) as error:
+        raise RunError(f"the settings of a run must be plain values: {error}") from error
+
+
+def _writer_text() -> str:
+    return json.dumps({"process": os.getpid(), "host": platform.node()})
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[sqlite3.Connection]:
+    """Hand over the lock; given up again if what follows fails."""
+    lock = guard.acquire_lock(path)
+    if lock is None:
+        raise RunError(
+            f"{path.parent} is in use: {_describe_writer(path)} writes to it; "
+            "wait until it ends, stop it, or name another run"
+        )
+    with closing_on_error(lock):
+        yield lock
+
+
+def _describe_writer(path: Path) -> str:
+    try:
+        with Journal.open(path, write=False) as journal:
+            writer = json.loads(journal._meta("writer"))
+    except RunError:
+        return "another process"
+    return f"process {writer['process']} on {writer['host']}"

@@ -1,0 +1,33 @@
+"""Tasks: data + model + loss + metric + budget, free of any optimizer.
+
+Example:
+    >>> from optforge.tasks import PROXY_TASKS, load_task
+    >>> load_task(PROXY_TASKS[0]).name
+    'mnist_mlp'
+"""
+
+from __future__ import annotations
+
+from optforge.tasks.registry import (
+    HELD_OUT_TASK,
+    PROXY_TASKS,
+    TASKS,
+    load_task,
+    task_names,
+)
+from optforge.tasks.schedule import schedule
+from optforge.tasks.task import Data, Split, Task, batch_order, initial_model
+
+__all__ = [
+    "HELD_OUT_TASK",
+    "PROXY_TASKS",
+    "TASKS",
+    "Data",
+    "Split",
+    "Task",
+    "batch_order",
+    "initial_model",
+    "load_task",
+    "schedule",
+    "task_names",
+]

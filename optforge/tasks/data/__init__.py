@@ -1,0 +1,1 @@
+"""Real data from installed packages: each set is built at first use and cached."""

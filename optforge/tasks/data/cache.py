@@ -1,0 +1,135 @@
+"""The cache of built data sets: arrays on disk, in memory where the disk does not let us."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from optforge.errors import TaskError
+
+Arrays = dict[str, np.ndarray]
+_log = logging.getLogger(__name__)
+_memory: dict[Path, Arrays] = {}
+
+
+def directory() -> Path:
+    """The folder of the cache: ``$OPTFORGE_CACHE``, or ``~/.cache/optforge``.
+
+    Returns:
+        The folder; it need not exist yet.
+    """
+    chosen = os.environ.get("OPTFORGE_CACHE")
+    # `~` stays as it is for a user without a home: then writing fails and memory serves.
+    return Path(os.path.expanduser(chosen or os.path.join("~", ".cache", "optforge")))
+
+
+def cached(name: str, key: Mapping[str, Any], build: Callable[[], Arrays]) -> Arrays:
+    """Arrays from the cache, built when they are missing or unreadable.
+
+    Args:
+        name: The data set's name, the beginning of the file's name.
+        key: Everything that the arrays depend on, as plain values.
+        build: Builds the arrays.
+
+    Returns:
+        Arrays by name.
+    """
+    digits = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:16]
+    path = directory() / f"{name}-{digits}.npz"
+    if path in _memory:
+        return _memory[path]
+    found = _read(path)
+    if found is None:
+        found = build()
+        _write(path, found)
+    return found
+
+
+def require(module: str, package: str) -> ModuleType:
+    """Import a module that one data set needs.
+
+    Args:
+        module: The module's name.
+        package: What to install where it is missing.
+
+    Returns:
+        The module.
+
+    Raises:
+        TaskError: If it cannot be imported; names the package and the command.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise TaskError(
+            f"this task's data needs the package {package!r}, which cannot be imported ({error}); "
+            f"install it with: pip install {package}"
+        ) from error
+
+
+def standardise(train: np.ndarray, *others: np.ndarray) -> tuple[Tensor, ...]:
+    """Shift and scale all parts by the training part's mean and deviation over all pixels.
+
+    Both are rounded to three digits, so that every machine computes the same bytes.
+
+    Args:
+        train: Any shape.
+        others: Parts that must not influence the scale.
+
+    Returns:
+        The parts as float32, the training part first.
+
+    Example:
+        >>> standardise(np.array([0.0, 2.0]), np.array([3.0]))
+        (tensor([-1.,  1.]), tensor([2.]))
+    """
+    mean = round(float(train.mean(dtype=np.float64)), 3)
+    deviation = round(float(train.std(dtype=np.float64)), 3)
+    parts = ((part.astype(np.float64) - mean) / deviation for part in (train, *others))
+    return tuple(torch.from_numpy(part.astype(np.float32)) for part in parts)
+
+
+def _read(path: Path) -> Arrays | None:
+    if not os.path.exists(path):
+        return None
+    try:
+        # Opened here, because np.load leaves the file of a broken archive open.
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except Exception as error:  # a damaged file fails in many ways, and all have one mend
+        _log.warning("the cached data %s cannot be read (%s); it is built again", path, error)
+        return None
+
+
+def _write(path: Path, arrays: Arrays) -> None:
+    """Write beside the target and rename: a reader never sees half a file."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            temporary = file.name
+            np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
+        os.replace(temporary, path)
+    except OSError as error:
+        _memory[path] = arrays
+        _log.warning(
+            "built data cannot be stored in %s (%s); it is kept in memory for this process. "
+            "Set OPTFORGE_CACHE to a folder that can be written",
+            path.parent,
+            error,
+        )
+    finally:
+        if temporary is not None and os.path.exists(temporary):  # not renamed: a failure
+            os.unlink(temporary)

@@ -1,0 +1,151 @@
+"""Python source text, character by character, from the standard library of this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sysconfig
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from optforge.errors import TaskError
+from optforge.tasks.data.cache import Arrays, cached
+from optforge.tasks.task import Data, Split
+
+PARTS = ("train", "validation", "test")
+# Folders without ordinary source (tables, tests, demonstrations) or not of the library itself.
+_EXCLUDED = {"test", "tests", "idle_test", "idlelib", "turtledemo", "lib2to3", "ensurepip"}
+_EXCLUDED |= {"site-packages", "dist-packages", "__pycache__", "encodings", "pydoc_data"}
+# Files that distributors write, other on every machine.
+_GENERATED = ("_sysconfigdata", "sitecustomize", "usercustomize")
+
+
+def python_source(
+    train: int = 4096, evaluation: int = 128, length: int = 32, characters: int = 64
+) -> Data:
+    """Next-character prediction, split by file.
+
+    Args:
+        train: Training sequences.
+        evaluation: Sequences of the validation split and of the test split.
+        length: Characters in a sequence.
+        characters: Size of the vocabulary: the most frequent characters of the training files,
+            and one last entry for all others.
+
+    Returns:
+        Inputs and targets int64 [N, length]; the targets are the inputs one character later.
+
+    Raises:
+        TaskError: If this Python carries no library in source, or too little of it.
+
+    Example:
+        >>> data = python_source(train=8, evaluation=4)
+        >>> bool((data.train.inputs[:, 1:] == data.train.targets[:, :-1]).all())
+        True
+    """
+    sizes = (train, evaluation, evaluation)
+    key = {"version": 1, "sizes": sizes, "length": length, "characters": characters, **provenance()}
+    arrays = cached("python_source", key, lambda: _build(sizes, length, characters))
+    parts = (torch.from_numpy(arrays[part].astype(np.int64)) for part in PARTS)
+    return Data(*(Split(part[:, :-1].contiguous(), part[:, 1:].contiguous()) for part in parts))
+
+
+@cache
+def provenance() -> dict[str, str]:
+    """Where the text comes from.
+
+    Returns:
+        ``python``, the version, and ``files``, a hash over the sorted paths and sizes.
+    """
+    root = _root()
+    listing = "\n".join(f"{name} {os.path.getsize(root / name)}" for name in file_names())
+    digest = hashlib.sha256(listing.encode()).hexdigest()[:16]
+    return {"python": platform.python_version(), "files": digest}
+
+
+@cache
+def file_names() -> tuple[str, ...]:
+    """The sorted paths, relative to the library, of the files that make up the corpus.
+
+    Returns:
+        Paths with forward slashes.
+
+    Raises:
+        TaskError: If there is none.
+    """
+    root = _root()
+    names = sorted(
+        path.relative_to(root).as_posix() for path in root.rglob("*.py") if _wanted(path, root)
+    )
+    if not names:
+        raise TaskError(
+            f"no Python source below {root}; the language tasks need a Python whose standard "
+            "library is installed as .py files"
+        )
+    return tuple(names)
+
+
+def part_of(name: str) -> str:
+    """The split a file belongs to, from its path alone: 80, 10 and 10 percent.
+
+    Args:
+        name: A path from ``file_names``.
+
+    Returns:
+        One of ``PARTS``.
+
+    Example:
+        >>> part_of("json/decoder.py") in PARTS
+        True
+    """
+    draw = hashlib.sha256(name.encode()).digest()[0]
+    return PARTS[0] if draw < 205 else PARTS[1] if draw < 230 else PARTS[2]
+
+
+def _root() -> Path:
+    return Path(sysconfig.get_paths()["stdlib"])
+
+
+def _wanted(path: Path, root: Path) -> bool:
+    parts = path.relative_to(root).parts
+    return not _EXCLUDED.intersection(parts) and not parts[-1].startswith(_GENERATED)
+
+
+def _build(sizes: tuple[int, int, int], length: int, characters: int) -> Arrays:
+    texts: dict[str, list[str]] = {part: [] for part in PARTS}
+    for name in file_names():
+        text = (_root() / name).read_text(encoding="utf-8", errors="replace")
+        texts[part_of(name)].append(text)
+    counts = Counter("".join(texts["train"]))
+    # Ties by the character itself, so that the order never depends on the run.
+    kept = sorted(counts, key=lambda character: (-counts[character], character))[: characters - 1]
+    index = {character: number for number, character in enumerate(kept)}
+    taken: set[str] = set()
+    arrays: Arrays = {"vocabulary": np.array(kept)}
+    for part, size in zip(PARTS, sizes, strict=True):
+        windows = _windows(texts[part], size, length + 1, taken)
+        arrays[part] = np.array([[index.get(c, len(kept)) for c in w] for w in windows], np.uint8)
+    return arrays
+
+
+def _windows(texts: list[str], size: int, length: int, taken: set[str]) -> list[str]:
+    """Draw windows at random; none twice, and none that an earlier split holds."""
+    cut = [text[i : i + length] for text in texts for i in range(0, len(text) - length + 1, length)]
+    windows = []
+    for number in np.random.default_rng(0).permutation(len(cut)):
+        if len(windows) == size:
+            break
+        if cut[number] not in taken:
+            taken.add(cut[number])
+            windows.append(cut[number])
+    if len(windows) < size:
+        raise TaskError(
+            f"the standard library yields {len(windows)} sequences of {length} characters for one "
+            f"split, {size} were asked for; ask for fewer"
+        )
+    return windows

@@ -1,0 +1,184 @@
+"""The shipped tasks and the table of their names. Sizes are class attributes: change them here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from optforge.errors import TaskError
+from optforge.tasks.data.letters import letters
+from optforge.tasks.data.mnist import digits, mnist
+from optforge.tasks.data.python_source import provenance, python_source
+from optforge.tasks.models import MLP, CausalTransformer, ConvNet, VisionTransformer
+from optforge.tasks.task import Data, Task
+
+
+class MnistMLP(Task):
+    """MNIST at 14x14, one hidden layer: the cheapest proxy."""
+
+    name = "mnist_mlp"
+    steps = 150
+    batch_size = 64
+    sizes = (3000, 1000, 1000)
+    pool = 2
+    hidden = (32,)
+
+    def data(self) -> Data:
+        """Inputs [N, 14, 14]."""
+        return mnist(self.sizes, self.pool)
+
+    def model(self) -> nn.Module:
+        """196-32-10."""
+        return MLP(((28 // self.pool) ** 2, *self.hidden, 10))
+
+
+class MnistViT(Task):
+    """MNIST at 28x28, a three-layer Vision Transformer over 16 patches."""
+
+    name = "mnist_vit"
+    steps = 120
+    batch_size = 32
+    sizes = (3000, 1000, 1000)
+    patch = 7
+    width = 16
+    layers = 3
+    heads = 2
+    expansion = 2
+
+    def data(self) -> Data:
+        """Inputs [N, 28, 28]."""
+        return mnist(self.sizes)
+
+    def model(self) -> nn.Module:
+        """The ViT."""
+        return VisionTransformer(
+            28, self.patch, 10, self.width, self.layers, self.heads, self.expansion
+        )
+
+
+class PythonTransformer(Task):
+    """Python source by character, a two-layer causal Transformer, 512 tokens a step."""
+
+    name = "python_transformer"
+    steps = 120
+    batch_size = 16
+    train_sequences = 4096
+    evaluation_sequences = 128
+    length = 32
+    vocabulary = 64
+    width = 24
+    layers = 2
+    heads = 2
+    expansion = 2
+
+    def data(self) -> Data:
+        """Inputs and targets [N, length]."""
+        return python_source(
+            self.train_sequences, self.evaluation_sequences, self.length, self.vocabulary
+        )
+
+    def model(self) -> nn.Module:
+        """The language model."""
+        return CausalTransformer(
+            self.vocabulary, self.length, self.width, self.layers, self.heads, self.expansion
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Also the version of Python and the list of files, which decide the text."""
+        return {**super().settings(), **provenance()}
+
+
+class PythonTransformerB(PythonTransformer):
+    """Task B of the benchmarks: the same text, width 32, about 30 K parameters."""
+
+    name = "python_transformer_b"
+    steps = 200
+    width = 32
+    expansion = 4
+
+
+class DigitsMLP(Task):
+    """Task A of the benchmarks: 8x8 digits, an MLP 64-64-10."""
+
+    name = "digits_mlp"
+    steps = 200
+    batch_size = 64
+    sizes = (997, 400, 400)
+    hidden = (64,)
+
+    def data(self) -> Data:
+        """Inputs [N, 8, 8]."""
+        return digits(self.sizes)
+
+    def model(self) -> nn.Module:
+        """64-64-10."""
+        return MLP((64, *self.hidden, 10))
+
+
+class LettersCNN(Task):
+    """Letters from fonts, split by typeface, a small convolutional network: held out."""
+
+    name = "letters_cnn"
+    steps = 100
+    batch_size = 64
+    side = 16
+    copies = (6, 5, 4)
+    channels = (8, 16)
+
+    def data(self) -> Data:
+        """Inputs [N, side, side]."""
+        return letters(self.side, self.copies)
+
+    def model(self) -> nn.Module:
+        """Two strided convolutions and a linear map."""
+        return ConvNet(self.side, self.channels, 26)
+
+
+TASKS: dict[str, type[Task]] = {
+    task.name: task
+    for task in (
+        MnistMLP,
+        MnistViT,
+        PythonTransformer,
+        LettersCNN,
+        DigitsMLP,
+        PythonTransformerB,
+    )
+}
+PROXY_TASKS: tuple[str, ...] = (MnistMLP.name, MnistViT.name, PythonTransformer.name)
+HELD_OUT_TASK: str = LettersCNN.name
+
+
+def task_names() -> tuple[str, ...]:
+    """The names of the shipped tasks: proxies, the held-out one, those of the benchmarks.
+
+    Returns:
+        The names.
+
+    Example:
+        >>> "digits_mlp" in task_names()
+        True
+    """
+    return tuple(TASKS)
+
+
+def load_task(name: str) -> Task:
+    """A shipped task by its name; data is built only when it is asked for.
+
+    Args:
+        name: One of ``task_names()``.
+
+    Returns:
+        A new instance.
+
+    Raises:
+        TaskError: If there is no such task.
+
+    Example:
+        >>> load_task("mnist_vit").steps
+        120
+    """
+    if name not in TASKS:
+        raise TaskError(f"unknown task {name!r}; there are: {', '.join(task_names())}")
+    return TASKS[name]()

@@ -1,0 +1,232 @@
+"""What a task is: its data, its model, its loss and its budget. No optimizer lives here."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import json
+import textwrap
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from optforge.errors import TaskError
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a data set; the first dimension of both tensors counts the examples.
+
+    Args:
+        inputs: [N, ...], float32 or int64.
+        targets: [N, ...], int64 for classes, float32 for values.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The three disjoint parts: to train on, to search on, and to judge by at the very end."""
+
+    train: Split
+    validation: Split
+    test: Split
+
+
+class Task(ABC):
+    """Data, model, loss, metric and budget; derive from it and write ``data`` and ``model``.
+
+    The model must run under ``torch.func.functional_call`` and ``torch.vmap`` over stacked
+    parameters to train fast: no data-dependent control flow, no in-place change of its inputs.
+
+    Attributes:
+        name: The task's name; the class's own name where none is given.
+        steps: The number of training steps.
+        batch_size: The number of examples in a step.
+        warmup: The share of the steps in which the schedule rises.
+
+    Example:
+        >>> class Line(Task):
+        ...     steps = 20
+        ...     def data(self):
+        ...         x = torch.linspace(-1, 1, 90)[:, None]
+        ...         return Data(*(Split(x[i::3], 2 * x[i::3]) for i in range(3)))
+        ...     def model(self):
+        ...         return nn.Linear(1, 1)
+        ...     def loss(self, output, targets):
+        ...         return ((output - targets) ** 2).mean()
+        >>> Line().name, len(Line().splits.train)
+        ('Line', 30)
+    """
+
+    name: str = ""
+    steps: int = 150
+    batch_size: int = 64
+    warmup: float = 0.1
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__
+
+    @abstractmethod
+    def data(self) -> Data:
+        """Build the three splits, the same at every call; ``splits`` keeps the result."""
+
+    @abstractmethod
+    def model(self) -> nn.Module:
+        """Build a fresh model, initialised from torch's global generator."""
+
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss of a batch; cross entropy unless the task says otherwise.
+
+        Args:
+            output: Logits, float [B, V] or [B, T, V].
+            targets: Classes, int64 [B] or [B, T].
+
+        Returns:
+            Float [].
+        """
+        return functional.cross_entropy(output.flatten(0, -2), targets.flatten())
+
+    def metric(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Share of right answers, shaped as in ``loss``; override it for another measure."""
+        return (output.argmax(-1) == targets).to(output.dtype).mean()
+
+    @cached_property
+    def splits(self) -> Data:
+        """The data, built at first use, checked, and kept."""
+        data = self.data()
+        _check(self, data)
+        return data
+
+    def settings(self) -> dict[str, Any]:
+        """What enters the hash beside the data.
+
+        Returns:
+            The public attributes that are plain values, the name and shape of every parameter,
+            and the source text of the task and of its model's classes, without documentation.
+        """
+        model = initial_model(self, 0)
+        shapes = {name: list(value.shape) for name, value in model.named_parameters()}
+        return {**_plain_attributes(self), "parameters": shapes, "source": _sources(self, model)}
+
+    @cached_property
+    def hash(self) -> str:
+        """Sixteen hexadecimal digits over settings and data; other digits, another task."""
+        digest = hashlib.sha256(json.dumps(self.settings(), sort_keys=True).encode())
+        for split in (self.splits.train, self.splits.validation, self.splits.test):
+            for value in (split.inputs, split.targets):
+                digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
+                digest.update(value.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def batch_order(task: Task, seed: int) -> Tensor:
+    """Which training examples each step sees: shuffled epochs, one after another.
+
+    Args:
+        task: The task.
+        seed: Same task name and seed, same order, on any worker.
+
+    Returns:
+        Indices into the training split, int64 [steps, batch_size]; a batch may begin in one
+        epoch and end in the next.
+
+    Example:
+        >>> from optforge.tasks import load_task
+        >>> tuple(batch_order(load_task("digits_mlp"), seed=0).shape)
+        (200, 64)
+    """
+    generator = torch.Generator().manual_seed(_content_seed(task, seed, "batches"))
+    examples, needed = len(task.splits.train), task.steps * task.batch_size
+    epochs = [torch.randperm(examples, generator=generator) for _ in range(-(-needed // examples))]
+    return torch.cat(epochs)[:needed].reshape(task.steps, task.batch_size)
+
+
+def initial_model(task: Task, seed: int) -> nn.Module:
+    """A fresh model whose initial parameters depend on the task's name and the seed alone.
+
+    Args:
+        task: The task.
+        seed: The seed; torch's global generator is left as it was.
+
+    Returns:
+        The model, in training mode.
+
+    Example:
+        >>> from optforge.tasks import load_task
+        >>> sum(p.numel() for p in initial_model(load_task("digits_mlp"), seed=0).parameters())
+        4810
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(_content_seed(task, seed, "model"))
+        return task.model()
+
+
+def _content_seed(task: Task, seed: int, purpose: str) -> int:
+    text = f"{task.name}|{seed}|{purpose}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def _check(task: Task, data: object) -> None:
+    """Refuse budgets and data that no trainer could use, by name."""
+    if task.steps < 1 or task.batch_size < 1:
+        raise TaskError(
+            f"task {task.name!r} has steps={task.steps} and batch_size={task.batch_size}; "
+            "both must be at least 1"
+        )
+    if not isinstance(data, Data):
+        raise TaskError(
+            f"data() of task {task.name!r} returned {type(data).__name__}; "
+            "return optforge.tasks.Data(train, validation, test)"
+        )
+    for part, split in vars(data).items():
+        if not len(split.inputs) == len(split.targets) > 0:
+            raise TaskError(
+                f"the {part} split of task {task.name!r} has {len(split.inputs)} inputs and "
+                f"{len(split.targets)} targets; both need the same number, at least 1"
+            )
+
+
+def _plain_attributes(task: Task) -> dict[str, Any]:
+    plain = (bool, int, float, str, tuple)
+    found = {
+        name: getattr(task, name)
+        for name in {*dir(type(task)), *vars(task)} - {"hash"}
+        if not name.startswith("_")
+        # Looked up without calling properties: `splits` and `hash` would recurse.
+        and isinstance(inspect.getattr_static(task, name), plain)
+    }
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in sorted(found.items())}
+
+
+def _sources(task: Task, model: nn.Module) -> list[str]:
+    """Source of the task's and the model's classes; torch's own are left to torch."""
+    of_task = [cls for cls in type(task).__mro__ if issubclass(cls, Task) and cls is not Task]
+    of_model = {type(part) for part in model.modules()}
+    ours = [cls for cls in of_model if not cls.__module__.startswith("torch.")]
+    return [_source(cls) for cls in of_task] + sorted(_source(cls) for cls in ours)
+
+
+def _source(cls: type) -> str:
+    """The class as normal text, so that comments, layout and documentation change no hash."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+    except (OSError, TypeError, SyntaxError):  # typed into a session, or built at run time
+        return cls.__qualname__
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)

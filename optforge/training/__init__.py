@@ -1,0 +1,10 @@
+"""Running rules on tasks: many candidates at once, or one model at a time."""
+
+from optforge.training.memory import keep_freed_memory as keep_freed_memory
+from optforge.training.population import Judge as Judge
+from optforge.training.population import Trained as Trained
+from optforge.training.population import train_population as train_population
+from optforge.training.single import Result as Result
+from optforge.training.single import evaluate_model as evaluate_model
+from optforge.training.single import train_single as train_single
+from optforge.training.stack import Stack as Stack

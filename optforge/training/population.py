@@ -1,0 +1,195 @@
+"""Training many candidates at once: one gradient call, one short rule for each candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from optforge.analysis import state_kinds
+from optforge.language import Interpreter, Program
+from optforge.tasks import schedule
+from optforge.training.single import train_alone
+from optforge.training.stack import Stack
+
+Judge = Callable[[int, list[int], Tensor], Sequence[bool]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What became of a batch of candidates.
+
+    Args:
+        losses: Validation loss of each candidate and seed, float64 ``[candidates, seeds]``;
+            infinite for those that left early or turned non-finite.
+        metrics: Validation metric, alike; NaN where there is none.
+        steps: Steps that each candidate ran.
+        curve: Mean training loss since the checkpoint before, ``[checkpoints, candidates,
+            seeds]``; NaN after a candidate left.
+    """
+
+    losses: Tensor
+    metrics: Tensor
+    steps: tuple[int, ...]
+    curve: Tensor
+
+
+def train_population(
+    stack: Stack,
+    programs: Sequence[Program],
+    seeds: Sequence[int],
+    *,
+    checkpoints: Sequence[int] = (),
+    judge: Judge | None = None,
+    split: str = "validation",
+) -> Trained:
+    """Train every program on every seed, all at once.
+
+    Args:
+        stack: The task.
+        programs: Candidates; statements that are dead cost time, so drop them before.
+        seeds: Initialisation and data order, common to all candidates.
+        checkpoints: Steps after which ``judge`` is asked, rising.
+        judge: Gets the number of the checkpoint, the numbers of the candidates still in the
+            batch and their mean training losses ``[candidates left, seeds]``; answers for each
+            whether it goes on. Without a judge only non-finite candidates leave.
+        split: What the losses are measured on.
+
+    Returns:
+        Losses and curves; the results do not depend on which other candidates are in the batch.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> from optforge.tasks import load_task
+        >>> stack = Stack(load_task("digits_mlp"))
+        >>> trained = train_population(stack, [load_rule("adamw"), load_rule("lion")], [0])
+        >>> trained.losses.shape, bool((trained.losses < 2.0).all())
+        (torch.Size([2, 1]), True)
+    """
+    if not stack.batched:
+        return _one_at_a_time(stack, programs, list(seeds), checkpoints, judge, split)
+    run = _Run(stack, programs, list(seeds), len(checkpoints))
+    marks = {step: number for number, step in enumerate(checkpoints)}
+    for step in range(stack.task.steps):
+        run.step(step)
+        if step + 1 in marks:
+            run.checkpoint(marks[step + 1], step + 1, judge)
+            if not run.left:
+                break
+    return run.finish(split)
+
+
+class _Run:
+    """The batch in training: weights of the candidates that are left, one rule for each."""
+
+    def __init__(
+        self, stack: Stack, programs: Sequence[Program], seeds: list[int], checkpoints: int
+    ) -> None:
+        self.stack, self.seeds, self.count = stack, seeds, len(programs)
+        task, rows = stack.task, len(seeds)
+        lrs = [schedule(step, task.steps, task.warmup) for step in range(task.steps)]
+        self.rules = [
+            Interpreter(program, state_kinds(program), stack.layout, stack.dtype)
+            for program in programs
+        ]
+        self.scalars = [rule.schedule(lrs) for rule in self.rules]
+        self.states = [rule.initial_states(rows) for rule in self.rules]
+        self.left = list(range(self.count))
+        self.steps = [task.steps] * self.count
+        self.curve = torch.full((checkpoints, self.count, rows), torch.nan, dtype=torch.float64)
+        self._place(stack.initial(seeds).repeat(self.count, 1))
+
+    def _place(self, weights: Tensor) -> None:
+        """Lay out the rows of the candidates that are left and all views into them."""
+        self.weights, self.gradient = weights, torch.empty_like(weights)
+        self.leaves = self.stack.leaves(weights)
+        self.targets = [leaf.detach() for leaf in self.stack.leaves(self.gradient)]
+        rows = len(self.seeds)
+        self.rows = list(weights.split(rows)) if len(weights) else []
+        self.gradient_rows = list(self.gradient.split(rows)) if len(weights) else []
+        self.total = torch.zeros(len(self.left) * rows, dtype=torch.float64)
+        self.since = 0
+
+    def step(self, step: int) -> None:
+        losses = self.stack.gradients(self.leaves, self.seeds, step, self.targets)
+        self.total += losses.to("cpu", torch.float64)
+        self.since += 1
+        with torch.no_grad():
+            for place, number in enumerate(self.left):
+                weights = self.rows[place]
+                update, self.states[number] = self.rules[number].step(
+                    weights, self.gradient_rows[place], self.states[number],
+                    self.scalars[number][step],
+                )
+                weights.sub_(update)
+
+    def checkpoint(self, number: int, step: int, judge: Judge | None) -> None:
+        losses = (self.total / self.since).view(len(self.left), -1)
+        self.curve[number, self.left] = losses
+        keep = losses.isfinite().all(1).tolist()
+        if judge is not None:
+            verdicts = judge(number, list(self.left), losses)
+            keep = [a and bool(b) for a, b in zip(keep, verdicts, strict=True)]
+        self.total.zero_()
+        self.since = 0
+        if not all(keep):
+            self._leave(keep, step)
+
+    def _leave(self, keep: list[bool], step: int) -> None:
+        for number, stays in zip(self.left, keep, strict=True):
+            if not stays:
+                self.steps[number] = step
+                self.states[number] = []
+        rows = torch.tensor(keep).repeat_interleave(len(self.seeds))
+        self.left = [n for n, stays in zip(self.left, keep, strict=True) if stays]
+        self._place(self.weights[rows.to(self.weights.device)])
+
+    def finish(self, split: str) -> Trained:
+        shape = (self.count, len(self.seeds))
+        losses = torch.full(shape, torch.inf, dtype=torch.float64)
+        metrics = torch.full(shape, torch.nan, dtype=torch.float64)
+        if self.left:
+            loss, metric = self.stack.evaluate(self.weights, split)
+            losses[self.left] = loss.to("cpu", torch.float64).view(-1, shape[1])
+            metrics[self.left] = metric.to("cpu", torch.float64).view(-1, shape[1])
+        return Trained(_finite(losses), metrics, tuple(self.steps), self.curve)
+
+
+def _finite(losses: Tensor) -> Tensor:
+    return torch.where(losses.isfinite(), losses, torch.inf)
+
+
+def _one_at_a_time(
+    stack: Stack,
+    programs: Sequence[Program],
+    seeds: list[int],
+    checkpoints: Sequence[int],
+    judge: Judge | None,
+    split: str,
+) -> Trained:
+    """Train each candidate by itself, for models that cannot be batched."""
+    losses = torch.full((len(programs), len(seeds)), torch.inf, dtype=torch.float64)
+    metrics = torch.full_like(losses, torch.nan)
+    curve = torch.full((len(checkpoints), *losses.shape), torch.nan, dtype=torch.float64)
+    steps = []
+    for number, program in enumerate(programs):
+        # Seeds advance side by side, so that the judge sees all of them at a checkpoint.
+        runs = [train_alone(stack, program, seed, checkpoints, split) for seed in seeds]
+        done = 0
+        for mark, step in enumerate(checkpoints):
+            curve[mark, number] = torch.tensor([next(run).loss for run in runs])
+            done = step
+            values = curve[mark, number : number + 1]
+            if not values.isfinite().all() or (
+                judge is not None and not judge(mark, [number], values)[0]
+            ):
+                break
+        else:
+            results = [next(run) for run in runs]
+            losses[number] = torch.tensor([r.loss for r in results], dtype=torch.float64)
+            metrics[number] = torch.tensor([r.metric for r in results], dtype=torch.float64)
+            done = stack.task.steps
+        steps.append(done)
+    return Trained(_finite(losses), metrics, tuple(steps), curve)

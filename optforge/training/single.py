@@ -1,0 +1,131 @@
+"""Training one model at a time: by a program, or by any optimizer of PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.optim import Optimizer
+
+from optforge.analysis import state_kinds
+from optforge.language import Interpreter, Layout, Program, layout_of
+from optforge.tasks import Task, batch_order, initial_model, schedule
+from optforge.training.stack import Stack, random_numbers
+
+
+@dataclass(frozen=True)
+class Result:
+    """Loss and metric of one run; at a checkpoint the mean training loss since the last one."""
+
+    loss: float
+    metric: float = float("nan")
+
+
+def train_alone(
+    stack: Stack, program: Program, seed: int, checkpoints: Sequence[int], split: str
+) -> Iterator[Result]:
+    """Train one model by a program, yielding at each checkpoint and at the end.
+
+    The model keeps its own buffers, so that batch normalisation works.
+    """
+    task = stack.task
+    model = initial_model(task, seed).to(device=stack.device, dtype=stack.dtype)
+    parameters = list(model.parameters())
+    rule = _Rule(program, layout_of([p.shape for p in parameters], stack.device), stack.dtype)
+    lrs = [schedule(step, task.steps, task.warmup) for step in range(task.steps)]
+    scalars = rule.interpreter.schedule(lrs)
+    total, since = 0.0, 0
+    for step in range(task.steps):
+        inputs, targets = stack.batch(seed, step)
+        with random_numbers(seed, step, stack.random):
+            loss = task.loss(model(inputs), targets)
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        rule.step(parameters, gradients, scalars[step])
+        total, since = total + loss.item(), since + 1
+        if step + 1 in checkpoints:
+            yield Result(total / since)
+            total, since = 0.0, 0
+    yield evaluate_model(task, model, split)
+
+
+class _Rule:
+    """A program applied to the parameter arrays of one model."""
+
+    def __init__(self, program: Program, layout: Layout, dtype: torch.dtype) -> None:
+        self.interpreter = Interpreter(program, state_kinds(program), layout, dtype)
+        self.states = self.interpreter.initial_states(1)
+
+    @torch.no_grad()
+    def step(
+        self, parameters: list[nn.Parameter], gradients: Sequence[Tensor | None], lr: list[float]
+    ) -> None:
+        weights = torch.cat([p.flatten() for p in parameters]).unsqueeze(0)
+        filled = [
+            torch.zeros_like(p).flatten() if g is None else g.flatten()
+            for p, g in zip(parameters, gradients, strict=True)
+        ]
+        update, self.states = self.interpreter.step(
+            weights, torch.cat(filled).unsqueeze(0), self.states, lr
+        )
+        parts = update.squeeze(0).split(list(self.interpreter.layout.sizes))
+        for parameter, part in zip(parameters, parts, strict=True):
+            parameter.sub_(part.view_as(parameter))
+
+
+def evaluate_model(task: Task, model: nn.Module, split: str) -> Result:
+    """Measure loss and metric of a model on one split of its task."""
+    part = getattr(task.splits, split)
+    parameter = next(model.parameters())
+    inputs = part.inputs.to(parameter.device)
+    inputs = inputs.to(parameter.dtype) if inputs.is_floating_point() else inputs
+    targets = part.targets.to(parameter.device)
+    model.eval()
+    with torch.no_grad():
+        output = functional_call(model, {}, (inputs,))
+        result = Result(
+            task.loss(output, targets).item(), float(task.metric(output, targets).item())
+        )
+    model.train()
+    return result
+
+
+def train_single(
+    task: Task,
+    make_optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+    seed: int,
+    split: str = "validation",
+) -> Result:
+    """Train one model by an optimizer of PyTorch, with the task's own schedule.
+
+    The learning rate that the optimizer was made with is the peak; each step uses the schedule
+    value times this peak.
+
+    Args:
+        task: What to train on.
+        make_optimizer: For example ``lambda p: torch.optim.AdamW(p, lr=1e-3)``.
+        seed: Of initialisation and data order, as in the population trainer.
+        split: What the result is measured on.
+
+    Example:
+        >>> from optforge.tasks import load_task
+        >>> make = lambda parameters: torch.optim.AdamW(parameters, lr=3e-3)
+        >>> train_single(load_task("digits_mlp"), make, seed=0).loss < 1.0
+        True
+    """
+    model = initial_model(task, seed)
+    optimizer = make_optimizer(model.parameters())
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    order, train = batch_order(task, seed), task.splits.train
+    random = any(isinstance(m, nn.Dropout) and m.p > 0 for m in model.modules())
+    for step in range(task.steps):
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * schedule(step, task.steps, task.warmup)
+        with random_numbers(seed, step, random):
+            loss = task.loss(model(train.inputs[order[step]]), train.targets[order[step]])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return evaluate_model(task, model, split)

@@ -1,0 +1,92 @@
+"""The contract, held by both executors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from optforge.errors import SearchError
+from optforge.execution import Completed, Executor, Failed, InlineExecutor, WorkerPool
+from tests.execution.factories import answers, broken
+
+
+@pytest.fixture(scope="module", params=["inline", "pool"])
+def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
+    made: Executor = (
+        InlineExecutor(answers)
+        if request.param == "inline"
+        else WorkerPool(answers, workers=2, timeout=60)
+    )
+    yield made
+    made.close()
+
+
+def gather(
+    executor: Executor, jobs: dict[int, tuple[str, object]]
+) -> dict[int, Completed | Failed]:
+    for key, job in jobs.items():
+        executor.submit(key, job)
+    outcomes = [executor.next() for _ in jobs]
+    found = {outcome.key: outcome for outcome in outcomes if outcome is not None}
+    assert len(found) == len(jobs)
+    return found
+
+
+def test_every_job_is_answered_once(executor: Executor) -> None:
+    outcomes = gather(executor, {key: ("double", key) for key in range(40)})
+    for key, outcome in outcomes.items():
+        assert isinstance(outcome, Completed)
+        assert outcome.result == 2 * key
+        assert 0 <= outcome.seconds < 10
+
+
+@pytest.mark.parametrize("job", [("divide", 0), ("sys.exit", 3), ("no such word", None)])
+def test_an_exception_is_an_outcome(executor: Executor, job: tuple[str, object]) -> None:
+    outcomes = gather(executor, {1: job, 2: ("double", 4)})
+    failed = outcomes[1]
+    assert isinstance(failed, Failed) and failed.reason == "error"
+    assert "Traceback" in failed.detail
+    assert isinstance(outcomes[2], Completed)
+
+
+def test_keys_are_unique_and_waiting_for_nothing_is_an_error(executor: Executor) -> None:
+    with pytest.raises(SearchError, match="no job to wait for"):
+        executor.next(timeout=0.1)
+    executor.submit(1, ("double", 1))
+    with pytest.raises(SearchError, match="key 1 is waiting already"):
+        executor.submit(1, ("double", 1))
+    executor.next()
+
+
+def test_both_executors_compute_the_same_numbers() -> None:
+    """The sums are long enough that several threads would round them differently."""
+    jobs = {seed: ("numbers", seed) for seed in range(3)}
+    inline = InlineExecutor(answers)
+    expected = gather(inline, jobs)
+    with WorkerPool(answers, workers=1, timeout=60) as pool:
+        found = gather(pool, jobs)
+    for seed in jobs:
+        assert found[seed].result == expected[seed].result  # type: ignore[union-attr]
+
+
+def test_inline_reports_a_broken_factory_and_keeps_a_job_through_ctrl_c() -> None:
+    with pytest.raises(SearchError, match="cannot start: the data set is missing"):
+        InlineExecutor(broken)
+    calls: list[int] = []
+
+    def interrupted_once(job: int) -> int:
+        calls.append(job)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return job
+
+    executor = InlineExecutor(lambda: interrupted_once)
+    executor.submit(1, 5)
+    with pytest.raises(KeyboardInterrupt):
+        executor.next()
+    assert executor.outstanding == 1
+    assert isinstance(executor.next(), Completed)
+    executor.submit(2, 5)
+    executor.close()
+    assert executor.outstanding == 0
