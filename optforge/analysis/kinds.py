@@ -74,8 +74,28 @@ def _kinds_after(program: Program, kinds: tuple[int, ...]) -> dict[str | float, 
     environment: dict[str | float, int] = dict(zip(program.parameters, values, strict=True))
     try:
         return walk(program.statements, environment, _constant, _apply)
-    except KeyError as error:
-        raise ProgramError(f"variable {error.args[0]!r} is read before it is defined") from None
+    except KeyError:
+        raise _unknown(program) from None
+
+
+def _unknown(program: Program) -> ProgramError:
+    """Find the first statement that reads what is not there, once it is known that one does."""
+    known = list(program.parameters)
+    for number, statement in enumerate(program.statements, 1):
+        where = f"statement {number}, '{statement.target} = {statement.function}(...)'"
+        for name in statement.arguments:
+            if isinstance(name, str) and name not in known:
+                return ProgramError(
+                    f"{where}: variable {name!r} is read before it is defined; "
+                    f"known here: {', '.join(known[:12])}"
+                )
+        if statement.function not in FUNCTIONS:
+            return ProgramError(
+                f"{where}: unknown function {statement.function!r}; "
+                f"allowed are {', '.join(FUNCTIONS)}"
+            )
+        known.append(statement.target)
+    return ProgramError("a variable is read before it is defined")
 
 
 def variable_kinds(program: Program) -> list[dict[str, int]]:

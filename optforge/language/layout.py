@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -21,9 +22,8 @@ class Layout:
         device: Where rows live.
 
     Example:
-        >>> layout = Layout((2, 1))
-        >>> layout.squares_by_array(torch.tensor([[3.0, 4.0, 2.0]]))
-        tensor([[25.,  4.]])
+        >>> Layout((2, 1)).norms(torch.tensor([[3.0, 4.0, 2.0]]))
+        tensor([[5., 2.]])
     """
 
     sizes: tuple[int, ...]
@@ -44,19 +44,26 @@ class Layout:
         """Give the size of the last dimension of a value of this kind."""
         return (1, len(self.sizes), self.elements)[kind]
 
-    def squares_by_array(self, tree: Tensor) -> Tensor:
-        """Sum the squares of each array: ``[rows, elements]`` to ``[rows, arrays]``."""
-        parts = torch.split(tree, list(self.sizes), dim=-1)
-        return torch.stack([torch.linalg.vector_norm(p, dim=-1).square_() for p in parts], -1)
-
     def norms(self, tree: Tensor) -> Tensor:
         """Euclidean norm of each array: ``[rows, elements]`` to ``[rows, arrays]``."""
         parts = torch.split(tree, list(self.sizes), dim=-1)
         return torch.stack([torch.linalg.vector_norm(p, dim=-1) for p in parts], -1)
 
-    def spread(self, value: Tensor, kind: int) -> Tensor:
-        """Repeat one number per array over its elements; other kinds stay as they are."""
-        return value.index_select(-1, self.segments) if kind == Kind.ARRAY else value
+    def spread(self, value: Tensor) -> Tensor:
+        """Repeat one number per array over its elements."""
+        return value.index_select(-1, self.segments)
+
+    def norms_numpy(self, tree: numpy.ndarray) -> numpy.ndarray:
+        """As :meth:`norms`, on NumPy arrays."""
+        starts = numpy.cumsum((0, *self.sizes[:-1]))
+        filled = numpy.array(self.sizes) > 0
+        result = numpy.zeros((*tree.shape[:-1], len(self.sizes)), tree.dtype)
+        result[..., filled] = numpy.add.reduceat(tree * tree, starts[filled], axis=-1)
+        return numpy.sqrt(result)
+
+    def spread_numpy(self, value: numpy.ndarray) -> numpy.ndarray:
+        """As :meth:`spread`, on NumPy arrays."""
+        return numpy.repeat(value, self.sizes, axis=-1)
 
 
 def layout_of(shapes: Sequence[Sequence[int]], device: str = "cpu") -> Layout:

@@ -43,11 +43,18 @@ def rule_text(name: str | Path) -> str:
     if str(name) in rule_names():
         return shipped.read_text(encoding="utf-8")
     path = Path(name)
-    if not path.is_file():
+    if not _is_file(path):
         raise ProgramError(
-            f"no rule {str(name)!r}: neither a file nor one of {', '.join(rule_names())}"
+            f"no rule {str(name)[:200]!r}: neither a file nor one of {', '.join(rule_names())}"
         )
     return _file_text(path)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long, with a NUL byte, in a closed directory
+        return False
 
 
 def _file_text(path: Path) -> str:
@@ -58,7 +65,10 @@ def _file_text(path: Path) -> str:
         raise ProgramError(f"cannot read {path}: {error.strerror}") from None
     try:
         return raw.decode("utf-8")
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
         if len(raw) > 4 * MAX_CHARACTERS:
             raise ProgramError(f"{path} is too large to be a program") from None
-        raise ProgramError(f"{path} is not a text file; a rule is plain text") from None
+        raise ProgramError(
+            f"{path} is not a text file; a rule is plain text",
+            raw.count(b"\n", 0, error.start) + 1,
+        ) from None

@@ -49,9 +49,12 @@ def parse(text: str) -> Program:
             warnings.simplefilter("ignore")  # about odd literals; they are refused below
             tree = ast.parse(code)
     except SyntaxError as error:
-        raise ProgramError(f"not a valid program: {error.msg}", error.lineno) from None
+        raise ProgramError(f"not a valid program: {error.msg}", error.lineno or 1) from None
     except (ValueError, RecursionError, MemoryError) as error:
-        raise ProgramError(f"not a valid program: {error}") from None
+        longest = max(code.split("\n"), key=len)  # the parser gives up without naming a line
+        raise ProgramError(
+            f"not a valid program: {error or 'nested too deep'}", code.split("\n").index(longest) + 1
+        ) from None
     if len(tree.body) != 1 or not isinstance(tree.body[0], ast.FunctionDef):
         wrong = tree.body[0] if tree.body else None
         if isinstance(wrong, ast.FunctionDef):
@@ -67,7 +70,8 @@ def _checked_code(text: str) -> str:
     """Strip comments and hold size, line and nesting limits before ``ast`` sees the text."""
     if len(text) > MAX_CHARACTERS:
         raise ProgramError(
-            f"the text has {len(text)} characters; at most {MAX_CHARACTERS} are allowed"
+            f"the text has {len(text)} characters; at most {MAX_CHARACTERS} are allowed",
+            text.count("\n", 0, MAX_CHARACTERS) + 1,
         )
     lines, depth = [], 0
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
@@ -76,7 +80,8 @@ def _checked_code(text: str) -> str:
         lines.append(line)
     if len(lines) > 2 * MAX_STATEMENTS:
         raise ProgramError(
-            f"the text has {len(lines)} lines; a program has at most {MAX_STATEMENTS} statements"
+            f"the text has {len(lines)} lines; a program has at most {MAX_STATEMENTS} statements",
+            2 * MAX_STATEMENTS + 1,
         )
     return "\n".join(lines)
 
@@ -138,9 +143,13 @@ class _Reader:
             raise ProgramError("parameters are plain names: no defaults, stars, annotations", line)
         if self.definition.decorator_list:
             raise ProgramError("decorators are not allowed", line)
+        if getattr(self.definition, "type_params", None):  # `def train[T](...)`, Python 3.12
+            raise ProgramError("type parameters are not allowed", line)
         names = tuple(p.arg for p in a.args)
-        for name in names:
+        for number, name in enumerate(names):
             _check_name(name, line)
+            if name in names[:number]:
+                raise ProgramError(f"parameter {name!r} is named twice; names must differ", line)
         try:  # the number of parameters is checked with that many outputs, for a clear line
             Program(names, (), names[1:-1] if len(names) > 2 else ())
         except ProgramError as error:
@@ -213,9 +222,9 @@ def _nodes(definition: ast.FunctionDef) -> list[ast.AST]:
         level = [child for node in level for child in ast.iter_child_nodes(node)]
         depth += 1
         if depth > 4 * MAX_NESTING:
-            line = next((getattr(node, "lineno", None) for node in level), None)
+            line = next((n.lineno for n in reversed(nodes) if isinstance(n, ast.expr)), None)
             raise ProgramError(
-                f"the expression is nested too deep or too long; at most {MAX_NESTING} levels "
+                f"the expression is nested too deep or too long; at most {4 * MAX_NESTING} levels "
                 "are allowed: split it into several statements",
                 line,
             )

@@ -21,7 +21,7 @@ from optforge.runs import guard, schema
 from optforge.runs.connect import closing_on_error, connect, connect_reader, prepare_writing
 from optforge.runs.records import Event, Proposal, Verdict
 
-_PAGE = 1000  # rows read at once; between two pages no cursor is open and memory stays flat
+_PAGE = 500  # rows read at once; between two pages no cursor is open and memory stays flat
 
 
 class Journal:

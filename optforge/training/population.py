@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -90,11 +92,13 @@ class _Run:
         self.stack, self.seeds, self.count = stack, seeds, len(programs)
         task, rows = stack.task, len(seeds)
         lrs = [schedule(step, task.steps, task.warmup) for step in range(task.steps)]
+        self.arrays = stack.device == "cpu"
         self.rules = [
-            Interpreter(program, state_kinds(program), stack.layout, stack.dtype)
+            Interpreter(program, state_kinds(program), stack.layout, stack.dtype, self.arrays)
             for program in programs
         ]
-        self.scalars = [rule.schedule(lrs) for rule in self.rules]
+        with numpy.errstate(all="ignore"):
+            self.scalars = [rule.schedule(lrs) for rule in self.rules]
         self.states = [rule.initial_states(rows) for rule in self.rules]
         self.left = list(range(self.count))
         self.steps = [task.steps] * self.count
@@ -107,23 +111,28 @@ class _Run:
         self.leaves = self.stack.leaves(weights)
         self.targets = [leaf.detach() for leaf in self.stack.leaves(self.gradient)]
         rows = len(self.seeds)
-        self.rows = list(weights.split(rows)) if len(weights) else []
-        self.gradient_rows = list(self.gradient.split(rows)) if len(weights) else []
+        self.rows = self._blocks(weights)
+        self.gradient_rows = self._blocks(self.gradient)
         self.total = torch.zeros(len(self.left) * rows, dtype=torch.float64)
         self.since = 0
+
+    def _blocks(self, matrix: Tensor) -> list[Any]:
+        """View each candidate's rows, in the form that its rule reads."""
+        blocks = matrix.split(len(self.seeds)) if len(matrix) else ()
+        return [block.numpy() if self.arrays else block for block in blocks]
 
     def step(self, step: int) -> None:
         losses = self.stack.gradients(self.leaves, self.seeds, step, self.targets)
         self.total += losses.to("cpu", torch.float64)
         self.since += 1
-        with torch.no_grad():
+        with torch.no_grad(), numpy.errstate(all="ignore"):
             for place, number in enumerate(self.left):
                 weights = self.rows[place]
                 update, self.states[number] = self.rules[number].step(
                     weights, self.gradient_rows[place], self.states[number],
                     self.scalars[number][step],
                 )
-                weights.sub_(update)
+                weights -= update
 
     def checkpoint(self, number: int, step: int, judge: Judge | None) -> None:
         losses = (self.total / self.since).view(len(self.left), -1)

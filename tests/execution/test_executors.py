@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -23,7 +23,7 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
 
 
 def gather(
-    executor: Executor, jobs: dict[int, tuple[str, object]]
+    executor: Executor, jobs: Mapping[int, tuple[str, object]]
 ) -> dict[int, Completed | Failed]:
     for key, job in jobs.items():
         executor.submit(key, job)

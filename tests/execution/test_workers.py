@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from optforge.execution import Completed, Failed, WorkerPool
 from tests.execution.factories import answer, answers, broken, dying, endless, slow
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,9 @@ def pool() -> Iterator[WorkerPool]:
         yield pool
 
 
-def gather(pool: WorkerPool, jobs: dict[int, tuple[str, object]]) -> dict[int, Completed | Failed]:
+def gather(
+    pool: WorkerPool, jobs: Mapping[int, tuple[str, object]]
+) -> dict[int, Completed | Failed]:
     for key, job in jobs.items():
         pool.submit(key, job)
     found = [pool.next() for _ in jobs]
@@ -123,7 +126,7 @@ def test_large_results_and_results_that_cannot_travel(pool: WorkerPool) -> None:
 
 def test_surroundings_of_a_worker(pool: WorkerPool) -> None:
     before = os.environ.get("OMP_NUM_THREADS")
-    jobs: dict[int, tuple[str, object]] = {
+    jobs: Mapping[int, tuple[str, object]] = {
         0: ("environment", "OMP_NUM_THREADS"),
         1: ("interrupt", 0),
     }
@@ -170,7 +173,7 @@ def test_a_factory_that_never_ends() -> None:
 def test_what_cannot_be_sent_or_counted_is_refused() -> None:
     lock = threading.Lock()
     with pytest.raises(SearchError, match="cannot be sent"):
-        WorkerPool(lambda: lock.locked, workers=1, timeout=60)
+        WorkerPool(lambda: lambda _: lock.locked(), workers=1, timeout=60)
     for workers, timeout in ((0, 1.0), (1, 0.0), (1, float("nan"))):
         with pytest.raises(SearchError, match="at least one worker"):
             WorkerPool(answers, workers=workers, timeout=timeout)

@@ -195,7 +195,7 @@ def test_overwritten_pages_are_noticed_by_a_writer(run: Path) -> None:
     with pytest.raises(RunError, match="damaged"):
         Journal.open(run, write=True)
     with pytest.raises(RunError, match="damaged"), Journal.open(run, write=False) as journal:
-        list(journal.proposals()), list(journal.verdicts()), list(journal.events())
+        _ = list(journal.proposals()), list(journal.verdicts()), list(journal.events())
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.9])

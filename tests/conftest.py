@@ -1,0 +1,19 @@
+"""Settings for all tests."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from hypothesis import HealthCheck, settings
+
+# Times vary with the machine, so no deadline. `HYPOTHESIS_PROFILE=deep` looks for longer.
+_QUIET = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+settings.register_profile("quick", deadline=None, max_examples=40, suppress_health_check=_QUIET)
+settings.register_profile(
+    "ci", settings.get_profile("quick"), derandomize=True, database=None, print_blob=True
+)
+settings.register_profile("deep", settings.get_profile("quick"), max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "quick"))
+
+torch.set_num_threads(1)  # many small computations: more threads get in each other's way

@@ -1,0 +1,149 @@
+"""Every function of the table against NumPy and SciPy in float64, element by element."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from optforge.language import FUNCTION_SETS, FUNCTIONS, Interpreter, Kind
+from tests.helpers.oracles import (
+    CONSTANTS,
+    DTYPES,
+    ORACLES,
+    RATES,
+    SPECIAL,
+    Layouts,
+    assert_close,
+    expected_result,
+    inputs,
+    one_statement,
+    spread,
+)
+
+ALL = sorted(FUNCTIONS)
+FORMS = {"constant", "literal", "rate"}  # what is no tensor with rows of its own
+
+
+def test_every_row_of_the_table_has_an_oracle_and_no_oracle_is_left_over() -> None:
+    assert set(ORACLES) == set(FUNCTIONS)
+
+
+def test_the_set_paper_is_the_papers_43_functions_and_negative() -> None:
+    unary = (
+        "abs cos sin tan arcsin arccos arctan exp log sinh cosh tanh arcsinh arccosh arctanh "
+        "sign exp2 exp10 expm1 log10 log2 log1p square sqrt cube cbrt reciprocal negative"
+    )
+    binary = "add subtract multiply divide power maximum minimum"
+    whole = "norm global_norm dot cosine_sim clip interp"
+    assert set(FUNCTION_SETS["paper"]) == set(
+        f"{unary} {binary} {whole} get_pi get_e get_eps".split()
+    )
+    assert len(FUNCTION_SETS["paper"]) == 44 == len(set(FUNCTION_SETS["paper"]))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", ALL)
+def test_function_in_a_program_is_its_oracle_for_all_kinds(name: str, dtype: torch.dtype) -> None:
+    function = FUNCTIONS[name]
+    forms = ("literal", "rate", Kind.SCALAR, Kind.ARRAY, Kind.TREE)
+    for mixture in itertools.product(forms, repeat=function.arity):
+        if function.form == "controlled" and mixture[-1] in (Kind.ARRAY, Kind.TREE):
+            continue
+        variants = max(
+            len(CONSTANTS) if "literal" in mixture else 1, len(RATES) if "rate" in mixture else 1
+        )
+        for variant in range(variants):
+            check_program(name, mixture, variant, dtype)
+
+
+def check_program(name: str, mixture: tuple, variant: int, dtype: torch.dtype) -> None:
+    """Run `x = name(...)` once for all rows; x comes back as the last state."""
+    layout = Layouts.elementwise if FUNCTIONS[name].form == "elementwise" else Layouts.whole
+    program, kinds = one_statement(name, mixture, variant)
+    states = [v for v in inputs(name, mixture, dtype) if v is not None]
+    rows = len(SPECIAL)
+    tensors = [torch.tensor(v, dtype=dtype) for v in states] + [torch.zeros(1)]
+    rule = Interpreter(program, kinds, layout, dtype)
+    rate = RATES[variant % len(RATES)]
+    tree = torch.ones(rows, layout.elements, dtype=dtype)
+    before = [t.clone() for t in tensors]
+    _, after = rule.step(tree, tree, tensors, rule.scalars(rate))
+    for old, kept in zip(before, tensors, strict=True):
+        assert torch.equal(old.nan_to_num(7), kept.nan_to_num(7)), f"{name} changed its argument"
+    expected = expected_result(name, mixture, variant, dtype, layout)
+    assert after[-1].dtype == dtype
+    assert_close(after[-1].numpy(), spread(*expected, layout), name, dtype, (mixture, variant))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", [n for n in ALL if FUNCTIONS[n].form == "elementwise"])
+def test_apply_is_the_oracle_with_a_constant_in_any_place(name: str, dtype: torch.dtype) -> None:
+    function = FUNCTIONS[name]
+    tensor = torch.tensor(SPECIAL, dtype=dtype)[None]
+    array = tensor.numpy()
+    places = range(function.arity) if function.arity > 1 else ()
+    for place, constant in itertools.product(places, CONSTANTS):
+        if abs(constant) > torch.finfo(dtype).max:
+            continue  # the interpreter makes these infinite first
+        arguments = [constant if i == place else tensor for i in range(function.arity)]
+        plain = [np.full_like(array, constant) if i == place else array for i in range(function.arity)]
+        expected = ORACLES[name].exact(dtype, *plain)
+        assert_close(function.apply(*arguments).numpy(), expected, name, dtype, (place, constant))
+    expected = ORACLES[name].exact(dtype, *[array] * function.arity)
+    got = function.apply(*[tensor] * function.arity)
+    assert_close(got.numpy(), expected, name, dtype, "tensors")
+
+
+@pytest.mark.parametrize(("name", "value"), [("pi", math.pi), ("e", math.e), ("eps", 1e-8)])
+def test_constants_are_those_of_the_paper(name: str, value: float) -> None:
+    assert FUNCTIONS[f"get_{name}"].apply() == value
+
+
+def test_metadata_of_the_table_is_true() -> None:
+    generator = np.random.default_rng(0)
+    x, y = (torch.tensor(generator.normal(size=(3, 7))) for _ in range(2))
+    x[0, 0], y[0, 0], x[0, 1], y[0, 1] = 0.0, -0.0, -0.0, 0.0
+    for name, row in FUNCTIONS.items():
+        assert name == row.name and row.meaning
+        if row.arity != 2 or row.form == "controlled":
+            assert not row.commutative
+            continue
+        exchanged = row.apply(y, x)
+        same = torch.equal(1 / row.apply(x, y), 1 / exchanged)  # 1 / x tells zeros apart
+        assert row.commutative == same, name
+
+
+def test_sign_and_extremes_keep_nan() -> None:
+    nan = torch.tensor([[math.nan]])
+    assert FUNCTIONS["sign"].apply(nan).isnan().all()
+    for name in ("maximum", "minimum"):
+        for arguments in ((nan, 1.0), (1.0, nan), (nan, torch.ones(1, 1)), (math.nan, nan + 1)):
+            assert FUNCTIONS[name].apply(*arguments).isnan().all()
+        assert FUNCTIONS[name].apply(torch.ones(1, 1), math.nan).isnan().all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_zero_trees_are_no_trouble(dtype: torch.dtype) -> None:
+    zero, some = torch.zeros(2, 5, dtype=dtype), torch.ones(2, 5, dtype=dtype)
+    for limit in (0.0, 1.0, -3.0, math.inf, torch.zeros(2, 1, dtype=dtype)):
+        assert torch.equal(FUNCTIONS["clip"].apply(zero, limit), zero)
+    for pair in ((zero, some), (some, zero), (zero, zero), (zero, 1.0), (some, 0.0)):
+        assert torch.equal(FUNCTIONS["cosine_sim"].apply(*pair), torch.zeros(2, 1, dtype=dtype))
+
+
+def test_similarity_of_small_and_of_large_trees_is_still_one() -> None:
+    for scale in (1e-18, 1e18):
+        tree = torch.tensor([[1.0, -2.0, 3.0]]) * scale
+        assert FUNCTIONS["cosine_sim"].apply(tree, tree).item() == pytest.approx(1, rel=1e-5)
+
+
+def test_power_is_ieee_at_the_roots() -> None:
+    x = torch.tensor([[-math.inf, -0.0, 0.0, -4.0, 4.0]], dtype=torch.float64)
+    root = FUNCTIONS["power"].apply(x, 0.5)[0].tolist()
+    assert root[0] == math.inf and math.copysign(1, root[1]) == 1 and math.isnan(root[3])
+    inverse = FUNCTIONS["power"].apply(x, -0.5)[0].tolist()
+    assert inverse[:3] == [0.0, math.inf, math.inf] and inverse[4] == 0.5
