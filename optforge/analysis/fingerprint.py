@@ -52,7 +52,7 @@ def fingerprint(program: Program, live: Liveness | None = None) -> str:
     Each value is hashed from its function and its arguments' hashes, so names, the order of
     independent statements and dead code leave no trace; commutative functions sort their
     arguments. States start with one common label, and the label of a state becomes the hash of
-    its next value, again and again: after :math:`2n - 1` rounds for n live states two programs
+    its next value, marked as of the step before, again and again: after :math:`2n - 1` rounds for n live states two programs
     agree exactly if a partition refinement of both cannot tell them apart (that is, if they
     compute the same from zero states), and the order of the states leaves no trace either.
     Constants count with six significant digits.
@@ -73,7 +73,9 @@ def fingerprint(program: Program, live: Liveness | None = None) -> str:
 
 
 def _round(program: Program, labels: list[int]) -> list[int]:
-    values = (_WEIGHT, _GRADIENT, *labels, _LR)
+    # "before": a value of the step before is not the same value of this step.
+    before = (_digest(("before", label)) for label in labels)
+    values = (_WEIGHT, _GRADIENT, *before, _LR)
     environment: dict[str | float, int] = dict(zip(program.parameters, values, strict=True))
     walk(program.statements, environment, _constant, _apply)
     return [environment[name] for name in program.outputs]

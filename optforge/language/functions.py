@@ -102,6 +102,11 @@ def _cbrt(xp: Any) -> Apply:
     return lambda x: torch.copysign(torch.pow(torch.abs(x), 1 / 3), x)
 
 
+def _exp10(xp: Any) -> Apply:
+    power = _power(xp)
+    return lambda x: power(10.0, x)
+
+
 def _log1p(xp: Any) -> Apply:
     return lambda x: xp.log1p(xp.where(x < -1, -2 - x, x))  # log|1 + x|, accurate near 0
 
@@ -122,18 +127,29 @@ def _extreme(name: str, bound: str) -> Engine:
     def build(xp: Any) -> Apply:
         both = getattr(xp, name)
         if xp is not torch:
-            return both
+            return lambda x, y: both(x, y) + 0.0  # one zero: 0.0 and -0.0 may be exchanged
 
         def apply(x: Any, y: Any) -> Tensor:
             if isinstance(y, float):
                 return torch.clamp(x, **{bound: y})
             if isinstance(x, float):
                 return torch.clamp(y, **{bound: x})
-            return both(x, y)
+            return both(x, y).add_(0.0)
 
         return apply
 
     return build
+
+
+def _power(xp: Any) -> Apply:
+    power = torch.pow if xp is torch else xp.power
+
+    def apply(x: Any, y: Any) -> Any:
+        if isinstance(y, float) and abs(y) == 0.5:  # both engines take a root: wrong at -inf, -0.0
+            y = xp.full_like(x, y)
+        return power(x, y)
+
+    return apply
 
 
 def _global_norm(xp: Any) -> Apply:
@@ -162,7 +178,11 @@ def _clip(xp: Any) -> Apply:
     norm, smaller = _global_norm(xp), _extreme("minimum", "max")(xp)
 
     def apply(x: Any, limit: Any) -> Any:
+        if isinstance(x, float):
+            x = x * xp.ones_like(limit)
         length = norm(x)
+        if isinstance(limit, float):  # torch takes 1 / length first: infinite if denormal
+            limit = xp.full_like(length, limit)
         factor = xp.where(length == 0, 1.0, limit / length)
         return x * smaller(factor, 1.0)
 
@@ -204,7 +224,7 @@ _ROWS = (
     _unary("arctanh", "artanh x, NaN outside [-1, 1]"),
     _unary("sign", "-1, 0 or 1; NaN stays NaN", _sign, 1),
     _unary("exp2", "2^x"),
-    _unary("exp10", "10^x", lambda xp: lambda x: xp.pow(10.0, x)),
+    _unary("exp10", "10^x", _exp10),
     _unary("expm1", "e^x - 1"),
     _unary("log10", "log10 |x|", _of_magnitude("log10")),
     _unary("log2", "log2 |x|", _of_magnitude("log2")),
@@ -219,7 +239,7 @@ _ROWS = (
     _infix("subtract", "x - y", "-", operator.sub),
     _infix("multiply", "x y", "*", operator.mul, commutative=True),
     _infix("divide", "x / (y + 1e-8)", "/", lambda x, y: x / (y + EPSILON), 2),
-    Function("power", 2, "elementwise", "x^y as IEEE 754 has it", lambda xp: xp.pow, 10, "**"),
+    Function("power", 2, "elementwise", "x^y as IEEE 754 has it", _power, 10, "**"),
     Function(
         "maximum", 2, "elementwise", "max(x, y), NaN wins", _extreme("maximum", "min"),
         commutative=True,

@@ -131,7 +131,8 @@ class Interpreter:
     def _compile(self) -> None:
         program = self.program
         self._widths = [self.layout.width(kind) for kind in self.kinds]
-        self._array_type = torch.zeros(0, dtype=self.dtype).numpy().dtype
+        if self.arrays:  # NumPy has no bfloat16
+            self._array_type = torch.zeros(0, dtype=self.dtype).numpy().dtype
         self._kind: list[int] = [Kind.TREE, Kind.TREE, *self.kinds, Kind.SCALAR]
         self._slots = [None] * len(program.parameters)
         self._lr = len(program.parameters) - 1

@@ -38,7 +38,7 @@ class Statement:
 def _application(function: str, arguments: tuple[str | float, ...]) -> str:
     texts = [a if isinstance(a, str) else repr(a) for a in arguments]
     infix = FUNCTIONS[function].infix
-    if infix is None:
+    if infix is None or len(texts) != 2:  # a wrong number is printed as it is, for the error
         return f"{function}({', '.join(texts)})"
     left, right = texts
     if infix == "**" and left.startswith("-"):

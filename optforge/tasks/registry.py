@@ -37,13 +37,13 @@ class MnistViT(Task):
     """MNIST at 28x28, a three-layer Vision Transformer over 16 patches."""
 
     name = "mnist_vit"
-    steps = 120
-    batch_size = 32
+    steps = 100
+    batch_size = 16
     sizes = (3000, 1000, 1000)
     patch = 7
     width = 16
     layers = 3
-    heads = 2
+    heads = 1
     expansion = 2
 
     def data(self) -> Data:
@@ -58,18 +58,18 @@ class MnistViT(Task):
 
 
 class PythonTransformer(Task):
-    """Python source by character, a two-layer causal Transformer, 512 tokens a step."""
+    """Python source by character, a two-layer causal Transformer, 256 tokens a step."""
 
     name = "python_transformer"
-    steps = 120
+    steps = 100
     batch_size = 16
     train_sequences = 4096
-    evaluation_sequences = 128
-    length = 32
+    evaluation_sequences = 256
+    length = 16
     vocabulary = 64
     width = 24
     layers = 2
-    heads = 2
+    heads = 1
     expansion = 2
 
     def data(self) -> Data:
@@ -94,7 +94,10 @@ class PythonTransformerB(PythonTransformer):
 
     name = "python_transformer_b"
     steps = 200
+    length = 32
+    evaluation_sequences = 128
     width = 32
+    heads = 2
     expansion = 4
 
 
@@ -177,7 +180,7 @@ def load_task(name: str) -> Task:
 
     Example:
         >>> load_task("mnist_vit").steps
-        120
+        100
     """
     if name not in TASKS:
         raise TaskError(f"unknown task {name!r}; there are: {', '.join(task_names())}")

@@ -1,5 +1,6 @@
 """Running rules on tasks: many candidates at once, or one model at a time."""
 
+from optforge.training.kernel import has_compiler as has_compiler
 from optforge.training.memory import keep_freed_memory as keep_freed_memory
 from optforge.training.population import Judge as Judge
 from optforge.training.population import Trained as Trained

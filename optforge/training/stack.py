@@ -9,22 +9,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
 
 from optforge.language import Layout, layout_of
 from optforge.tasks import Task, batch_order, initial_model
+from optforge.training.kernel import Kernel, compiled, gradient_kernel, measure_kernel
 
-_EVALUATION_ELEMENTS = 1 << 22  # bound on inputs times rows of one evaluation call
+_CALL_FLOPS = 1 << 25  # a call of about this size keeps its activations in the cache
+_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 
 
 class Stack:
-    """One task's model with its parameters as rows of a matrix.
-
-    Rows are ordered candidate by candidate: row ``k * seeds + s`` is candidate k on seed s.
+    """One task's model, with parameters of many copies as rows of a matrix.
 
     Args:
         task: The task; its model is built once and used for every row.
         dtype: Of weights and gradients.
         device: Where everything lives.
+        compile: Whether to compile the kernels; it takes seconds to a minute a task, once a
+            machine, and makes training about twice as fast.
 
     Example:
         >>> from optforge.tasks import load_task
@@ -34,19 +37,33 @@ class Stack:
     """
 
     def __init__(
-        self, task: Task, dtype: torch.dtype = torch.float32, device: str = "cpu"
+        self,
+        task: Task,
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+        compile: bool = False,
     ) -> None:
         self.task, self.dtype, self.device = task, dtype, device
         self.model = initial_model(task, 0).to(device=device, dtype=dtype)
         self.names = [name for name, _ in self.model.named_parameters()]
         self.shapes = [tuple(p.shape) for p in self.model.parameters()]
         self.layout: Layout = layout_of(self.shapes, device)
+        self.random = any(isinstance(m, _DROPOUT) and m.p > 0 for m in self.model.modules())
+        self.compile = compile and not self.random
         self._orders: dict[int, Tensor] = {}
         self._initial: dict[int, Tensor] = {}
-        self.random = any(
-            isinstance(m, (nn.Dropout, nn.Dropout1d, nn.Dropout2d)) and m.p > 0
-            for m in self.model.modules()
-        )
+        self._splits: dict[str, tuple[Tensor, Tensor]] = {}
+        self._measures: dict[tuple[int, ...], Kernel] = {}
+
+    @cached_property
+    def rows(self) -> int:
+        """How many models one call computes: a power of 2 that keeps activations in the cache."""
+        inputs, targets = self.batch(0, 0)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            self._loss(self.views(self.initial([0])[0]), inputs, targets)
+        wanted = _CALL_FLOPS // max(1, counter.get_total_flops())
+        rows = 1 << max(3, min(6, wanted.bit_length() - 1))
+        return rows if self.compile else 4 * rows  # uncompiled, a call costs more than its work
 
     def initial(self, seeds: list[int]) -> Tensor:
         """Give initial weights for each seed: ``[seeds, elements]``."""
@@ -62,65 +79,64 @@ class Stack:
         if seed not in self._orders:
             self._orders[seed] = batch_order(self.task, seed).to(self.device)
         indices = self._orders[seed][step]
-        inputs, targets = self._split("train")
+        inputs, targets = self.split("train")
         return inputs[indices], targets[indices]
 
-    def leaves(self, weights: Tensor) -> list[Tensor]:
-        """View rows ``[rows, elements]`` as one leaf tensor per parameter array."""
-        rows = weights.shape[0]
-        parts = torch.split(weights.detach(), list(self.layout.sizes), dim=1)
-        return [
-            part.unflatten(1, shape).requires_grad_() if shape else part.view(rows).requires_grad_()
-            for part, shape in zip(parts, self.shapes, strict=True)
-        ]
+    def split(self, name: str) -> tuple[Tensor, Tensor]:
+        """Give inputs and targets of a whole split, floating-point ones in this dtype."""
+        if name not in self._splits:
+            part = getattr(self.task.splits, name)
+            self._splits[name] = (self._placed(part.inputs), self._placed(part.targets))
+        return self._splits[name]
 
-    def gradients(
-        self, leaves: list[Tensor], seeds: list[int], step: int, out: list[Tensor]
-    ) -> Tensor:
-        """Compute training losses ``[rows]`` of one step and write gradients into ``out``.
+    def views(self, weights: Tensor) -> list[Tensor]:
+        """View ``[..., elements]`` as one tensor for each parameter array."""
+        parts = torch.split(weights, list(self.layout.sizes), dim=-1)
+        lead = weights.shape[:-1]
+        return [part.view(*lead, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def gradients(self, weights: Tensor, seed: int, step: int) -> tuple[Tensor, Tensor]:
+        """Compute training losses and gradients of one step on the batch of one seed.
 
         Args:
-            leaves: From :meth:`leaves`.
-            seeds: One for each row of a candidate.
-            step: Number of the step, from 0.
-            out: Tensors of the leaves' shapes.
+            weights: ``[rows, elements]``; compiled kernels take exactly :attr:`rows` rows.
+            seed: Of the batch, and of the random numbers that the model draws.
+            step: From 0.
+
+        Returns:
+            Losses ``[rows]`` and gradients ``[rows, elements]``.
         """
-        losses = self._losses(leaves, seeds, step)
-        for target, gradient in zip(
-            out, torch.autograd.grad(losses.sum(), leaves, allow_unused=True), strict=True
-        ):
-            if gradient is None:
-                target.zero_()
-            else:
-                target.copy_(gradient)
-        return losses.detach()
+        inputs, targets = self.batch(seed, step)
+        with random_numbers(seed, step, self.random):
+            return self.kernel(weights, inputs, targets)
 
     def evaluate(self, weights: Tensor, split: str) -> tuple[Tensor, Tensor]:
-        """Compute loss and metric of every row ``[rows]`` on a whole split."""
-        inputs, targets = self._split(split)
-        chunk = max(1, _EVALUATION_ELEMENTS // max(1, inputs.numel()))
+        """Compute loss and metric ``[rows]`` of every row of weights on a whole split."""
+        inputs, targets = self.split(split)
         self.model.eval()
         try:
-            with torch.no_grad():
-                parts = [
-                    self._measure(self.leaves(part), inputs, targets)
-                    for part in weights.split(chunk)
-                ]
+            kernel = self._measure_kernel(split, weights)
+            calls = _padded(weights, self.rows) if self.compile else weights.split(self.rows)
+            parts = [kernel(part, inputs, targets) for part in calls]
         finally:
             self.model.train()
-        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+        count = len(weights)
+        return torch.cat([p[0] for p in parts])[:count], torch.cat([p[1] for p in parts])[:count]
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """The gradients of :attr:`rows` models."""
+        kernel = gradient_kernel(self._loss, self.views)
+        if not self.compile:
+            return kernel
+        return compiled(kernel, self.initial([0] * self.rows), *self.batch(0, 0))
 
     @cached_property
     def batched(self) -> bool:
         """Whether ``vmap`` can batch the model; found out by trying, with a message if not."""
         buffers = {name: b.clone() for name, b in self.model.named_buffers()}
-        leaves = self.leaves(self.initial([0]).repeat(2, 1))
-        inputs, targets = self.batch(0, 0)
         try:
-            losses = torch.vmap(self._loss, in_dims=(0, None, None), randomness="same")(
-                leaves, inputs, targets
-            )
-            torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
+            gradient_kernel(self._loss, self.views)(self.initial([0, 0]), *self.batch(0, 0))
         except Exception as error:  # vmap raises many types, for many reasons
             reason = str(error).strip().split("\n")[0]
             warnings.warn(
@@ -134,56 +150,40 @@ class Stack:
                 buffer.copy_(buffers[name])
         return True
 
-    def _losses(self, leaves: list[Tensor], seeds: list[int], step: int) -> Tensor:
-        if len(seeds) == 1 or self.random:
-            return self._losses_by_seed(leaves, seeds, step)
-        candidates = leaves[0].shape[0] // len(seeds)
-        batches = [self.batch(seed, step) for seed in seeds]
-        inputs, targets = (
-            torch.stack(list(part)).repeat(candidates, *(1 for _ in part[0].shape))
-            for part in zip(*batches, strict=True)
-        )
-        return torch.vmap(self._loss)(leaves, inputs, targets)
+    def _measure_kernel(self, split: str, weights: Tensor) -> Kernel:
+        inputs, targets = self.split(split)
+        key = tuple(inputs.shape)
+        if key not in self._measures:
+            kernel = measure_kernel(self._measure, self.views)
+            if self.compile and split == "validation":
+                example = self.initial([0] * self.rows)
+                kernel = compiled(kernel, example, inputs, targets)
+            self._measures[key] = kernel
+        return self._measures[key]
 
-    def _losses_by_seed(self, leaves: list[Tensor], seeds: list[int], step: int) -> Tensor:
-        loss = torch.vmap(self._loss, in_dims=(0, None, None), randomness="same")
-        columns = []
-        for number, seed in enumerate(seeds):
-            rows = leaves if len(seeds) == 1 else [leaf[number :: len(seeds)] for leaf in leaves]
-            inputs, targets = self.batch(seed, step)
-            with random_numbers(seed, step, self.random):
-                columns.append(loss(rows, inputs, targets))
-        return columns[0] if len(columns) == 1 else torch.stack(columns, 1).flatten()
+    def _call(self, arrays: list[Tensor], inputs: Tensor) -> Tensor:
+        return functional_call(self.model, dict(zip(self.names, arrays, strict=True)), (inputs,))
 
-    def _call(self, leaves: list[Tensor], inputs: Tensor) -> Tensor:
-        return functional_call(self.model, dict(zip(self.names, leaves, strict=True)), (inputs,))
-
-    def _loss(self, leaves: list[Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
-        return self.task.loss(self._call(leaves, inputs), targets)
+    def _loss(self, arrays: list[Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
+        return self.task.loss(self._call(arrays, inputs), targets)
 
     def _measure(
-        self, leaves: list[Tensor], inputs: Tensor, targets: Tensor
+        self, arrays: list[Tensor], inputs: Tensor, targets: Tensor
     ) -> tuple[Tensor, Tensor]:
-        def one(row: list[Tensor], inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-            output = self._call(row, inputs)
-            return self.task.loss(output, targets), self.task.metric(output, targets)
+        output = self._call(arrays, inputs)
+        return self.task.loss(output, targets), self.task.metric(output, targets)
 
-        return torch.vmap(one, in_dims=(0, None, None))(leaves, inputs, targets)
+    def _placed(self, values: Tensor) -> Tensor:
+        floating = values.is_floating_point()
+        return values.to(device=self.device, dtype=self.dtype if floating else values.dtype)
 
-    def _split(self, name: str) -> tuple[Tensor, Tensor]:
-        if name not in self._splits:
-            split = getattr(self.task.splits, name)
-            inputs, targets = split.inputs.to(self.device), split.targets.to(self.device)
-            if inputs.is_floating_point():
-                inputs = inputs.to(self.dtype)
-            if targets.is_floating_point():
-                targets = targets.to(self.dtype)
-            self._splits[name] = inputs, targets
-        return self._splits[name]
 
-    @cached_property
-    def _splits(self) -> dict[str, tuple[Tensor, Tensor]]:
-        return {}
+def _padded(weights: Tensor, rows: int) -> list[Tensor]:
+    """Cut rows into calls of equal size; the last one is filled up by repeating a row."""
+    missing = -len(weights) % rows
+    if missing:
+        weights = torch.cat([weights, weights[:1].expand(missing, -1)])
+    return list(weights.split(rows))
 
 
 class random_numbers:  # noqa: N801 - reads as a statement

@@ -65,8 +65,8 @@ def test_python_files() -> None:
 
 def test_python_targets_are_one_character_later() -> None:
     data = load_task("python_transformer").splits
-    for split, size in ((data.train, 4096), (data.validation, 128), (data.test, 128)):
-        assert tuple(split.inputs.shape) == tuple(split.targets.shape) == (size, 32)
+    for split, size in ((data.train, 4096), (data.validation, 256), (data.test, 256)):
+        assert tuple(split.inputs.shape) == tuple(split.targets.shape) == (size, 16)
         assert torch.equal(split.inputs[:, 1:], split.targets[:, :-1])
         assert 0 <= int(split.inputs.min()) <= int(split.inputs.max()) <= 63
 

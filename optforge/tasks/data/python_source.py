@@ -140,8 +140,9 @@ def _windows(texts: list[str], size: int, length: int, taken: set[str]) -> list[
     for number in np.random.default_rng(0).permutation(len(cut)):
         if len(windows) == size:
             break
-        if cut[number] not in taken:
-            taken.add(cut[number])
+        inputs = cut[number][:-1]  # the last character is only ever predicted
+        if inputs not in taken:
+            taken.add(inputs)
             windows.append(cut[number])
     if len(windows) < size:
         raise TaskError(

@@ -1,0 +1,81 @@
+"""Loss and gradient of a fixed number of models in one call, compiled where that pays."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Kernel = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def has_compiler() -> bool:
+    """Tell whether ``torch.compile`` will find a C++ compiler on this machine."""
+    names = [os.environ.get("CXX", ""), "g++", "clang++"]
+    return any(name and shutil.which(name) for name in names)
+
+
+def gradient_kernel(loss: Callable[..., Tensor], views: Callable[[Tensor], list[Tensor]]) -> Kernel:
+    """Build ``(weights, inputs, targets) -> (losses, gradients)`` over rows of weights.
+
+    The forward pass is batched by ``vmap``; one backward pass of the summed losses gives all
+    gradients, since no row's loss depends on another row.
+
+    Args:
+        loss: Loss of one model from its parameter arrays, inputs and targets.
+        views: Splits ``[rows, elements]`` into one tensor for each parameter array.
+    """
+    batched = torch.vmap(loss, in_dims=(0, None, None), randomness="same")
+
+    def kernel(weights: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            leaves = [view.requires_grad_() for view in views(weights.detach())]
+            losses = batched(leaves, inputs, targets)
+            gradients = torch.autograd.grad(losses.sum(), leaves, materialize_grads=True)
+        rows = weights.shape[0]
+        return losses.detach(), torch.cat([g.reshape(rows, -1) for g in gradients], 1)
+
+    return kernel
+
+
+def measure_kernel(measure: Callable[..., Any], views: Callable[[Tensor], list[Tensor]]) -> Kernel:
+    """Build ``(weights, inputs, targets) -> (losses, metrics)`` over rows of weights."""
+    batched = torch.vmap(measure, in_dims=(0, None, None), randomness="same")
+
+    def kernel(weights: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            return batched(views(weights), inputs, targets)
+
+    return kernel
+
+
+def compiled(kernel: Kernel, *example: Tensor) -> Kernel:
+    """Compile a kernel for the shapes of an example; give it back as it was if that fails.
+
+    The kernel is first traced to plain tensor operations, backward pass included, because the
+    compiler does not look into ``vmap`` and ``autograd.grad`` well.
+    """
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    try:
+        graph = make_fx(kernel)(*example)
+        graph.graph.eliminate_dead_code()
+        graph.recompile()
+        fast = torch.compile(graph, dynamic=False)
+        with torch.no_grad():
+            fast(*example)
+    except Exception as error:  # the compiler has many ways to fail; eager always works
+        reason = str(error).strip().split("\n")[0]
+        warnings.warn(f"training runs uncompiled, which is slower ({reason})", stacklevel=2)
+        return kernel
+
+    def run(weights: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            return fast(weights, inputs, targets)
+
+    return run
