@@ -13,7 +13,7 @@ settings.register_profile("quick", deadline=None, max_examples=40, suppress_heal
 settings.register_profile(
     "ci", settings.get_profile("quick"), derandomize=True, database=None, print_blob=True
 )
-settings.register_profile("deep", settings.get_profile("quick"), max_examples=2000)
+settings.register_profile("deep", settings.get_profile("quick"), max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "quick"))
 
 torch.set_num_threads(1)  # many small computations: more threads get in each other's way

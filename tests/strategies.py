@@ -38,7 +38,9 @@ class _Builder:
 
     def statement(self) -> Statement:
         row = FUNCTIONS[self.choose(tuple(FUNCTIONS))]
-        arguments = [self.argument(row.form == "controlled", i, row.arity) for i in range(row.arity)]
+        arguments = [
+            self.argument(row.form == "controlled", i, row.arity) for i in range(row.arity)
+        ]
         bounds = [(0, 0) if isinstance(a, float) else self.bounds[a] for a in arguments]
         low, high = (int(row.result(tuple(b[i] for b in bounds))) for i in (0, 1))
         target = self.target(low)
@@ -55,11 +57,7 @@ class _Builder:
     def target(self, low: int) -> str:
         """Any name, except that the last variable which is surely a tree must not be lost."""
         trees = self.trees()
-        names = [
-            name
-            for name in (*NAMES, *self.parameters)
-            if low == Kind.TREE or trees != [name]
-        ]
+        names = [name for name in (*NAMES, *self.parameters) if low == Kind.TREE or trees != [name]]
         return self.choose(names)
 
     def trees(self) -> list[str]:

@@ -8,5 +8,6 @@ from optforge.analysis.kinds import variable_kinds as variable_kinds
 from optforge.analysis.liveness import Liveness as Liveness
 from optforge.analysis.liveness import live_program as live_program
 from optforge.analysis.liveness import liveness as liveness
+from optforge.analysis.liveness import reads_gradient as reads_gradient
 from optforge.analysis.numeric import numeric_fingerprint as numeric_fingerprint
 from optforge.analysis.numeric import probe_updates as probe_updates

@@ -20,12 +20,14 @@ class Cost:
             weight, states out.
         operations: Arithmetic operations, transcendental functions counted as 10.
         reductions: Passes over the whole tree that must finish before others start.
+        statements: Live statements.
     """
 
     state_bytes: float
     traffic_bytes: float
     operations: int
     reductions: int
+    statements: int
 
 
 def cost(program: Program, bytes_per_element: int = 4) -> Cost:
@@ -61,4 +63,5 @@ def cost(program: Program, bytes_per_element: int = 4) -> Cost:
         float(bytes_per_element * (3 + 2 * trees)),
         totals["operations"],
         totals["reductions"],
+        len(lean.statements),
     )

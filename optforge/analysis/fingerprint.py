@@ -52,9 +52,10 @@ def fingerprint(program: Program, live: Liveness | None = None) -> str:
     Each value is hashed from its function and its arguments' hashes, so names, the order of
     independent statements and dead code leave no trace; commutative functions sort their
     arguments. States start with one common label, and the label of a state becomes the hash of
-    its next value, marked as of the step before, again and again: after :math:`2n - 1` rounds for n live states two programs
-    agree exactly if a partition refinement of both cannot tell them apart (that is, if they
-    compute the same from zero states), and the order of the states leaves no trace either.
+    its next value, marked as one of the step before, again and again: after :math:`2n - 1`
+    rounds for n live states two programs agree exactly if a partition refinement of both cannot
+    tell them apart (that is, if they compute the same from zero states), and the order of the
+    states leaves no trace either.
     Constants count with six significant digits.
 
     Example:
@@ -65,10 +66,9 @@ def fingerprint(program: Program, live: Liveness | None = None) -> str:
     lean = live_program(program, live if live is not None else liveness(program))
     count = len(lean.states)
     labels = [_STATE] * count
-    for _ in range(2 * count):
+    update, *labels = _round(lean, labels)
+    for _ in range(2 * count - 1):
         update, *labels = _round(lean, labels)
-    if not count:
-        update, *_ = _round(lean, labels)
     return f"{_digest((update, count)):016x}"
 
 

@@ -56,7 +56,7 @@ def liveness(program: Program) -> Liveness:
     for mask in rest:
         within |= mask
     across, done = update, 0
-    while (pending := (across >> count) & ~done):
+    while pending := (across >> count) & ~done:
         for number, mask in enumerate(rest):
             if pending >> number & 1:
                 across |= mask
@@ -86,3 +86,22 @@ def live_program(program: Program, live: Liveness | None = None) -> Program:
     )
     outputs = (program.outputs[0], *(program.outputs[1 + number] for number in keep))
     return Program(parameters, statements, outputs)
+
+
+def reads_gradient(program: Program) -> bool:
+    """Tell whether the gradient can influence the updates of a program without dead code.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> reads_gradient(load_rule("adamw"))
+        True
+    """
+    live = liveness(program)
+    used, name = False, program.gradient
+    shadowed = False
+    for number, statement in enumerate(program.statements):
+        if not shadowed and live.across >> number & 1 and name in statement.arguments:
+            used = True
+        shadowed = shadowed or statement.target == name
+    returned = not shadowed and name in program.outputs
+    return used or returned

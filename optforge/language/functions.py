@@ -129,11 +129,13 @@ def _extreme(name: str, bound: str) -> Engine:
         if xp is not torch:
             return lambda x, y: both(x, y) + 0.0  # one zero: 0.0 and -0.0 may be exchanged
 
+        clamp: Any = torch.clamp
+
         def apply(x: Any, y: Any) -> Tensor:
             if isinstance(y, float):
-                return torch.clamp(x, **{bound: y})
+                return clamp(x, **{bound: y})
             if isinstance(x, float):
-                return torch.clamp(y, **{bound: x})
+                return clamp(y, **{bound: x})
             return both(x, y).add_(0.0)
 
         return apply

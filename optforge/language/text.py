@@ -51,16 +51,16 @@ def parse(text: str) -> Program:
     except SyntaxError as error:
         raise ProgramError(f"not a valid program: {error.msg}", error.lineno or 1) from None
     except (ValueError, RecursionError, MemoryError) as error:
-        longest = max(code.split("\n"), key=len)  # the parser gives up without naming a line
-        raise ProgramError(
-            f"not a valid program: {error or 'nested too deep'}", code.split("\n").index(longest) + 1
-        ) from None
+        lines = code.split("\n")  # the parser gives up without naming a line: take the longest
+        line = lines.index(max(lines, key=len)) + 1
+        reason = str(error) or "nested too deep"
+        raise ProgramError(f"not a valid program: {reason}", line) from None
     if len(tree.body) != 1 or not isinstance(tree.body[0], ast.FunctionDef):
         wrong = tree.body[0] if tree.body else None
         if isinstance(wrong, ast.FunctionDef):
             wrong = tree.body[1]
         raise ProgramError(
-            "a program is exactly one 'def train(weight, gradient, states..., lr):' and nothing else",
+            "a program is exactly one 'def train(weight, gradient, states..., lr):', nothing else",
             getattr(wrong, "lineno", 1),
         )
     return _Reader(tree.body[0]).program()
@@ -267,7 +267,7 @@ def _constant(node: ast.expr) -> float | None:
         return None if value is None else -value
     if not isinstance(node, ast.Constant):
         return None
-    if type(node.value) not in (int, float):
+    if not isinstance(node.value, int | float) or isinstance(node.value, bool):
         raise ProgramError(
             f"{type(node.value).__name__} constants are not allowed; use a number", node.lineno
         )

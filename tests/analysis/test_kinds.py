@@ -155,8 +155,12 @@ def test_random_programs_are_valid_and_values_have_the_widths_of_their_kinds(one
     for name, kind in zip(one.outputs[1:], kinds, strict=True):
         assert before[-1][name] <= kind
     for number, statement in enumerate(one.statements):
-        arguments = tuple(before[number][a] if isinstance(a, str) else S for a in statement.arguments)
-        assert before[number + 1][statement.target] == FUNCTIONS[statement.function].result(arguments)
+        arguments = tuple(
+            before[number][a] if isinstance(a, str) else S for a in statement.arguments
+        )
+        assert before[number + 1][statement.target] == FUNCTIONS[statement.function].result(
+            arguments
+        )
     assert run(one).shape == (4, 2, LAYOUT.elements)
     lean = live_program(one)  # dead code never decides what a live state holds
     kept = [kind for name, kind in zip(one.states, kinds, strict=True) if name in lean.states]

@@ -7,7 +7,7 @@ import random
 import pytest
 from hypothesis import given
 
-from optforge.analysis import live_program, liveness, state_kinds
+from optforge.analysis import live_program, liveness, reads_gradient, state_kinds
 from optforge.language import Program, load_rule, parse, rule_names
 from tests.helpers.edits import run, same_updates
 from tests.strategies import programs, random_program
@@ -28,9 +28,8 @@ def test_known_answers_of_program_8() -> None:
     lean = live_program(program)
     assert lean.states == ("v",) and lean.outputs == ("update", "v")
     dead = [s.text for i, s in enumerate(program.statements) if not live.across >> i & 1]
-    assert [text.split(" = ")[0] for text in dead] == (
-        "m v845 v968 v968 v845 v1 m lr lr".split()
-    )
+    names = " ".join(text.split(" = ")[0] for text in dead)
+    assert names == "m v845 v968 v968 v845 v1 m lr lr"
     only_within = live.within & ~live.across
     assert [s.text for i, s in enumerate(program.statements) if only_within >> i & 1] == [
         "m = cosh(update)"
@@ -42,7 +41,9 @@ def test_all_of_the_other_shipped_rules_is_live(name: str) -> None:
     program = load_rule(name)
     count = {"program_8": 12, "program_4": 11}.get(name, len(program.statements))
     assert liveness(program).across.bit_count() == count
-    assert len(live_program(program).states) == len(program.states) - (name in "program_4 program_8")
+    assert len(live_program(program).states) == len(program.states) - (
+        name in "program_4 program_8"
+    )
 
 
 @given(programs())
@@ -69,9 +70,30 @@ def test_every_live_statement_is_needed_to_run_the_rest() -> None:
             read |= {a for a in statement.arguments if isinstance(a, str)}
 
 
+@given(programs())
+def test_updates_that_read_no_gradient_do_not_depend_on_it(program: Program) -> None:
+    lean = live_program(program)
+    if not reads_gradient(lean):
+        one, other = run(lean), run(lean, shift=1.0)
+        assert ((one == other) | (one.isnan() & other.isnan())).all()
+
+
+def test_known_readers_of_the_gradient() -> None:
+    assert all(reads_gradient(load_rule(name)) for name in rule_names())
+    for lines, outputs, reads in [
+        ("u = w * lr", "u, m", False),
+        ("u = sin(m)", "u, g", True),
+        ("g = sin(w)\n    u = g * lr", "u, m", False),
+        ("g = clip(g, lr)\n    u = w * 1.0", "g, m", True),
+    ]:
+        text = f"def train(w, g, m, lr):\n    {lines}\n    return {outputs}\n"
+        assert reads_gradient(live_program(parse(text))) == reads
+
+
 def test_a_state_that_only_feeds_itself_is_dead() -> None:
     program = parse(
-        "def train(w, g, m, v, lr):\n    m = interp(g, m, 0.9)\n    u = g * lr\n    return u, m, v\n"
+        "def train(w, g, m, v, lr):\n"
+        "    m = interp(g, m, 0.9)\n    u = g * lr\n    return u, m, v\n"
     )
     live = liveness(program)
     assert (live.within, live.across, live.states) == (0b11, 0b10, 0)

@@ -147,15 +147,20 @@ def _changed(program: Program, source: random.Random) -> Program:
     return replace(program, statements=tuple(statements))
 
 
-def run(program: Program, lrs: Sequence[float] = (1.0, 0.75, 0.5, 0.25)) -> torch.Tensor:
-    """Updates of a few steps on two rows, float64 ``[steps, rows, elements]``."""
+def run(
+    program: Program, lrs: Sequence[float] = (1.0, 0.75, 0.5, 0.25), shift: float = 0.0
+) -> torch.Tensor:
+    """Updates of a few steps on two rows, float64 ``[steps, rows, elements]``.
+
+    All gradients are shifted by a constant.
+    """
     source = torch.Generator().manual_seed(7)
     rule = Interpreter(program, state_kinds(program), LAYOUT, torch.float64)
     weights = torch.randn(2, LAYOUT.elements, generator=source, dtype=torch.float64)
     states, updates = rule.initial_states(2), []
     for scalars in rule.schedule(lrs):
         gradients = torch.randn(2, LAYOUT.elements, generator=source, dtype=torch.float64)
-        update, states = rule.step(weights, gradients, states, scalars)
+        update, states = rule.step(weights, gradients + shift, states, scalars)
         updates.append(update)
         weights = weights - update
     return torch.stack(updates)

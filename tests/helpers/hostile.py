@@ -155,9 +155,7 @@ WHOLE = {  # a whole text, the line of the error, a word of the reason
     "long sum over lines": (HEAD + "    u = (g\n" + "+ g\n" * 20_000 + ")\n", 3, "several lines"),
     "deep over lines": (HEAD + "    u = \n" + "sign(\n" * 10_000, None, ""),
     "deep indent": (HEAD + "".join(" " * i + "if g:\n" for i in range(1, 120)), None, ""),
-    "random text": (
-        "".join(random.Random(0).choices("adefgrtw(), =+-*\n0.", k=90_000)), None, ""
-    ),
+    "random text": ("".join(random.Random(0).choices("adefgrtw(), =+-*\n0.", k=90_000)), None, ""),
     "random bytes": (random.Random(0).randbytes(50_000).decode("latin-1"), 1, "ASCII"),
     "tabs and spaces": (HEAD + "    u = g * 2.0\n\tu = u * 2.0\n" + TAIL, 3, "not a valid"),
 }

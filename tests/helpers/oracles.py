@@ -59,8 +59,6 @@ class Oracle:
             return value, self.ulps * info.eps * size + 4 * info.tiny
 
 
-
-
 def _divide(x: Array, y: Array) -> Array:
     return x / (y + y.dtype.type(1e-8))
 
@@ -89,14 +87,12 @@ def _ieee_power(x: Array, y: Array) -> Array:
     return np.power(x.copy(), y.copy())  # arrays: NumPy takes its own short cuts for one number
 
 
+_SAME_IN_NUMPY = (
+    "abs cos sin tan arcsin arccos arctan exp sinh cosh tanh arcsinh arccosh arctanh sign exp2 "
+    "expm1 square reciprocal negative add subtract multiply maximum minimum"
+)
 ORACLES: dict[str, Oracle] = {
-    **{
-        name: Oracle(getattr(np, name))
-        for name in (
-            "abs cos sin tan arcsin arccos arctan exp sinh cosh tanh arcsinh arccosh arctanh sign "
-            "exp2 expm1 square reciprocal negative add subtract multiply maximum minimum"
-        ).split()
-    },
+    **{name: Oracle(getattr(np, name)) for name in _SAME_IN_NUMPY.split()},
     "log": Oracle(lambda x: np.log(np.abs(x))),
     "log2": Oracle(lambda x: np.log2(np.abs(x))),
     "log10": Oracle(lambda x: np.log10(np.abs(x))),
@@ -204,7 +200,7 @@ def _norm_of_part(dtype: torch.dtype, part: Array) -> tuple[Array, Array]:
     if part.shape[-1] != 1:
         return value, tolerance
     with np.errstate(all="ignore"):  # one element: whether its square overflows is left open
-        lost = (np.isinf(part * part) | (np.abs(part * part) < np.finfo(part.dtype).tiny))
+        lost = np.isinf(part * part) | (np.abs(part * part) < np.finfo(part.dtype).tiny)
     return np.abs(part), np.where(lost, np.inf, tolerance)
 
 

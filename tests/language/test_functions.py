@@ -102,7 +102,9 @@ def test_apply_is_the_oracle_with_a_constant_in_any_place(
         if abs(constant) > torch.finfo(dtype).max:
             continue  # the interpreter makes these infinite first
         arguments = [constant if i == place else value for i in range(function.arity)]
-        plain = [np.full_like(array, constant) if i == place else array for i in range(function.arity)]
+        plain = [
+            np.full_like(array, constant) if i == place else array for i in range(function.arity)
+        ]
         expected = ORACLES[name].exact(dtype, *plain)
         assert_close(np.asarray(apply(*arguments)), expected, name, dtype, (place, constant))
     expected = ORACLES[name].exact(dtype, *[array] * function.arity)

@@ -137,7 +137,9 @@ def test_names_are_free_and_order_gives_the_role() -> None:
     assert lion.parameters == ("weight", "gradient", "momentum", "lr")
     assert (lion.weight, lion.gradient, lion.lr) == ("weight", "gradient", "lr")
     assert lion.states == ("momentum",)
-    program = parse("def train(lr, sign, w, exp, g):\n    u = sign(sign) + exp\n    return u, w, exp")
+    program = parse(
+        "def train(lr, sign, w, exp, g):\n    u = sign(sign) + exp\n    return u, w, exp"
+    )
     assert program.gradient == "sign" and program.lr == "g" and program.states == ("w", "exp")
     assert [s.text for s in program.statements] == ["t1 = sign(sign)", "u = t1 + exp"]
 
@@ -179,7 +181,9 @@ def test_random_text_gives_a_program_or_one_error(text: str) -> None:
 
 
 @given(programs(), st.data())
-def test_damaged_programs_give_a_program_or_one_error(program: Program, data: st.DataObject) -> None:
+def test_damaged_programs_give_a_program_or_one_error(
+    program: Program, data: st.DataObject
+) -> None:
     text = program.text
     start = data.draw(st.integers(0, len(text)))
     stop = data.draw(st.integers(start, min(len(text), start + 8)))

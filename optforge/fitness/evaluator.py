@@ -1,0 +1,232 @@
+"""Judging programs: what a worker does with a job."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from optforge.analysis import cost, live_program
+from optforge.fitness.outcome import Outcome
+from optforge.fitness.probe import probe
+from optforge.fitness.stages import JUDGED, PROBE, Stage
+from optforge.language import Program
+from optforge.tasks import Task
+from optforge.tasks.data.cache import directory
+from optforge.training import Stack, keep_freed_memory, train_population
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A job: judge these programs.
+
+    Args:
+        programs: Candidates.
+        hurdles: For each position of a trace the largest value with which a candidate goes on.
+        audits: For each program whether it runs to the end even if it is rejected.
+    """
+
+    programs: tuple[Program, ...]
+    hurdles: tuple[float, ...]
+    audits: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A job: train these programs on these seeds and measure them on one split."""
+
+    programs: tuple[Program, ...]
+    task: str
+    seeds: tuple[int, ...]
+    split: str
+
+
+@dataclass
+class _Candidate:
+    """A program on its way through the stages."""
+
+    lean: Program
+    numeric: str
+    audited: bool
+    scores: dict[str, list[float]] = field(default_factory=dict)
+    trace: list[float] = field(default_factory=list)
+    rejected: tuple[int, str, float] | None = None
+    running: bool = True
+    steps: int = 0
+    seconds: float = 0.0
+
+    def fail(self, stage: int, name: str, value: float) -> None:
+        """Reject at the first failure; an audited one goes on as long as it is finite."""
+        if self.rejected is None:
+            self.rejected = (stage, name, value)
+        self.running = self.audited and math.isfinite(value)
+
+
+class Evaluator:
+    """Answers jobs; built once in each worker.
+
+    Args:
+        tasks: All tasks that jobs may name.
+        stages: The order of the judgement.
+        seeds: For each task the training seeds of its repeats.
+        baseline: Log validation loss of the tuned baseline for each task and repeat.
+        compile: Whether to compile the training kernels.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        stages: Sequence[Stage],
+        seeds: Mapping[str, Sequence[int]],
+        baseline: Mapping[str, Sequence[float]],
+        compile: bool = False,
+    ) -> None:
+        keep_freed_memory()
+        torch.set_num_threads(1)
+        self.stages, self.seeds, self.baseline = tuple(stages), seeds, baseline
+        self.stacks = {task.name: Stack(task, compile=compile) for task in tasks}
+        self._warm(compile)
+
+    def __call__(self, job: Judge | Measure) -> list[Outcome] | list[list[float]]:
+        """Do a job; outcomes of :class:`Judge`, losses ``[programs][seeds]`` of measuring."""
+        return self.judge(job) if isinstance(job, Judge) else self.measure(job)
+
+    def measure(self, job: Measure) -> list[list[float]]:
+        """Train every program on every seed and give its losses."""
+        lean = [live_program(program) for program in job.programs]
+        trained = train_population(self.stacks[job.task], lean, job.seeds, split=job.split)
+        return trained.losses.tolist()
+
+    def judge(self, job: Judge) -> list[Outcome]:
+        """Take programs through the stages; the hopeless leave early."""
+        candidates = [
+            self._probed(program, audited)
+            for program, audited in zip(job.programs, job.audits, strict=True)
+        ]
+        for number, stage in enumerate(self.stages, 1):
+            running = [c for c in candidates if c.running]
+            if running:
+                self._run(number, stage, running, job.hurdles)
+        return [self._outcome(candidate) for candidate in candidates]
+
+    def _probed(self, program: Program, audited: bool) -> _Candidate:
+        start = time.perf_counter()
+        lean = live_program(program)
+        found = probe(lean)
+        candidate = _Candidate(lean, found.numeric, audited)
+        if found.reason is not None:
+            value = math.inf if found.reason in ("not finite", "constant") else 0.0
+            candidate.fail(0, f"{PROBE}: {found.reason}", value)
+        candidate.seconds = time.perf_counter() - start
+        return candidate
+
+    def _run(
+        self, number: int, stage: Stage, running: list[_Candidate], hurdles: Sequence[float]
+    ) -> None:
+        start = time.perf_counter()
+
+        def judge(mark: int, places: list[int], losses: Tensor) -> list[bool]:
+            values = losses.log().mean(1).tolist()
+            for place, value in zip(places, values, strict=True):
+                self._note(running[place], number, stage, stage.first + mark, value, hurdles)
+            return [running[place].running for place in places]
+
+        trained = train_population(
+            self.stacks[stage.task],
+            [candidate.lean for candidate in running],
+            [self.seeds[stage.task][repeat] for repeat in stage.seeds],
+            checkpoints=stage.checkpoints,
+            judge=judge,
+        )
+        references = [self.baseline[stage.task][repeat] for repeat in stage.seeds]
+        for candidate, losses, steps in zip(running, trained.losses, trained.steps, strict=True):
+            candidate.steps += steps * len(stage.seeds)
+            if candidate.running:
+                ratios = [
+                    value - reference
+                    for value, reference in zip(losses.log().tolist(), references, strict=True)
+                ]
+                candidate.scores.setdefault(stage.task, []).extend(ratios)
+                score = _mean_over_tasks(candidate.scores)
+                self._note(candidate, number, stage, stage.last, score, hurdles)
+        self._share(time.perf_counter() - start, running, trained.steps)
+
+    def _note(
+        self,
+        candidate: _Candidate,
+        number: int,
+        stage: Stage,
+        position: int,
+        value: float,
+        hurdles: Sequence[float],
+    ) -> None:
+        candidate.trace.append(value)
+        limit = hurdles[position] if position < len(hurdles) else math.inf
+        if not value <= limit or not math.isfinite(value):
+            candidate.fail(number - 1, stage.name, value if math.isfinite(value) else math.inf)
+
+    def _share(
+        self, seconds: float, running: list[_Candidate], steps: Sequence[int]
+    ) -> None:
+        total = sum(steps)
+        for candidate, own in zip(running, steps, strict=True):
+            candidate.seconds += seconds * own / total
+
+    def _outcome(self, candidate: _Candidate) -> Outcome:
+        complete = candidate.running and bool(candidate.scores)
+        full = _mean_over_tasks(candidate.scores) if complete else math.inf
+        stage, name, value = candidate.rejected or (len(self.stages), JUDGED, full)
+        return Outcome(
+            candidate.numeric,
+            full if candidate.rejected is None else math.inf,
+            stage,
+            name,
+            value,
+            full if candidate.rejected is not None and candidate.audited else None,
+            cost(candidate.lean).state_bytes,
+            len(candidate.lean.statements),
+            {task: tuple(values) for task, values in candidate.scores.items()},
+            tuple(candidate.trace),
+            candidate.steps,
+            candidate.seconds,
+        )
+
+    def _warm(self, compile: bool) -> None:
+        """Build data and kernels now, so that no job's time limit pays for them."""
+        judged = {stage.task for stage in self.stages}
+        stacks = [stack for stack in self.stacks.values() if stack.task.name in judged]
+        turn = os.getpid() % max(1, len(stacks))  # workers start with different tasks
+        for stack in stacks[turn:] + stacks[:turn]:
+            if stack.batched and compile:
+                with _one_process_at_a_time(stack.task):
+                    stack.evaluate(stack.initial([0]), "validation")
+                    stack.gradients(stack.initial([0] * stack.rows), 0, 0)
+
+
+@contextmanager
+def _one_process_at_a_time(task: Task) -> Iterator[None]:
+    """Let other workers wait for a compilation and then find it in the compiler's cache."""
+    try:
+        directory().mkdir(parents=True, exist_ok=True)
+        lock = FileLock(directory() / f"compile-{task.hash}.lock")
+        lock.acquire(timeout=600)
+    except (OSError, Timeout):  # a cache that cannot be written only costs time
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _mean_over_tasks(scores: Mapping[str, Sequence[float]]) -> float:
+    """Mean over tasks of the mean over seeds, so that each task counts alike."""
+    means = [sum(values) / len(values) for values in scores.values()]
+    return sum(means) / len(means)

@@ -1,0 +1,66 @@
+"""What a judgement says about a candidate, and which of two candidates is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The verdict on one program.
+
+    Args:
+        numeric_fingerprint: Of its updates on fixed inputs.
+        fitness: Mean over tasks and seeds of the log of validation loss over the baseline's
+            loss on the same seed; lower is better; infinite for rejected programs.
+        stage: How many stages it passed; 0 if the probe rejected it.
+        stage_name: Where it was rejected, or "judged".
+        loss: The value at which it was rejected, or the fitness.
+        audit_fitness: The fitness of a rejected program that ran to the end all the same.
+        state_bytes: Optimizer state per parameter, in bytes.
+        live_statements: Statements that can matter.
+        scores: Log ratios of each task, one for each seed.
+        trace: Log training losses at checkpoints and running scores at the ends of stages.
+        steps: Training steps spent.
+        seconds: Time spent.
+    """
+
+    numeric_fingerprint: str
+    fitness: float
+    stage: int
+    stage_name: str
+    loss: float
+    audit_fitness: float | None
+    state_bytes: float
+    live_statements: int
+    scores: Mapping[str, tuple[float, ...]]
+    trace: tuple[float, ...]
+    steps: int
+    seconds: float
+
+
+Rank = tuple[float, float, float, float, float]
+
+
+def rank(
+    fitness: float, stage: int, loss: float, state_bytes: float, live_statements: int
+) -> Rank:
+    """Give a key that sorts better candidates first.
+
+    Fully judged ones come first, by fitness; then rejected ones, those that got further first,
+    those of one stage by loss. Ties go to fewer state bytes, then to fewer live statements.
+
+    Example:
+        >>> judged, rejected = rank(0.5, 7, 0.5, 8.0, 9), rank(math.inf, 6, -1.0, 4.0, 3)
+        >>> judged < rejected
+        True
+    """
+    if math.isfinite(fitness):
+        return (0.0, 0.0, fitness, state_bytes, float(live_statements))
+    return (1.0, float(-stage), _last_if_nan(loss), state_bytes, float(live_statements))
+
+
+def _last_if_nan(value: float) -> float:
+    return math.inf if math.isnan(value) else value

@@ -1,0 +1,77 @@
+"""In which order a candidate is judged: cheap and telling first, all seeds of all tasks last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from optforge.tasks import Task
+
+_CHECKPOINTS = (0.05, 0.15, 0.35, 0.65)  # shares of a run after which the hopeless leave
+PROBE = "probe"
+JUDGED = "judged"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the judgement: some seeds of one task.
+
+    Args:
+        task: Name of the task.
+        seeds: Numbers of the repeats that are trained here.
+        checkpoints: Training steps after which the hopeless leave.
+        first: Position of this stage's first value in a candidate's trace.
+
+    Example:
+        >>> Stage("digits_mlp", (1, 2), (), 5).name
+        'digits_mlp, repeats 1-2'
+    """
+
+    task: str
+    seeds: tuple[int, ...]
+    checkpoints: tuple[int, ...]
+    first: int
+
+    @property
+    def name(self) -> str:
+        """The stage as reports call it."""
+        last = "" if len(self.seeds) == 1 else f"-{self.seeds[-1]}"
+        return f"{self.task}, repeat{'s' if last else ''} {self.seeds[0]}{last}"
+
+    @property
+    def last(self) -> int:
+        """Position in the trace of the score that the stage ends with."""
+        return self.first + len(self.checkpoints)
+
+
+def plan(tasks: Sequence[Task], repeats: int) -> tuple[Stage, ...]:
+    """Order the judgement of tasks by cost of finding out.
+
+    The first task is judged on all its repeats before the others begin, then one repeat of each
+    other task, then the rest. The first repeat of a task has checkpoints within the run.
+
+    Args:
+        tasks: The cheapest first.
+        repeats: Seeds of each task.
+
+    Example:
+        >>> from optforge.tasks import load_task
+        >>> [stage.name for stage in plan([load_task("digits_mlp")], 3)]
+        ['digits_mlp, repeat 0', 'digits_mlp, repeats 1-2']
+    """
+    first, rest = tasks[0], tasks[1:]
+    more = tuple(range(1, repeats))
+    order = [(first, (0,)), (first, more)]
+    order += [(task, (0,)) for task in rest] + [(task, more) for task in rest]
+    stages, position = [], 0
+    for task, seeds in order:
+        if seeds:
+            checkpoints = _checkpoints(task.steps) if seeds == (0,) else ()
+            stages.append(Stage(task.name, seeds, checkpoints, position))
+            position = stages[-1].last + 1
+    return tuple(stages)
+
+
+def _checkpoints(steps: int) -> tuple[int, ...]:
+    marks = {max(2, round(share * steps)) for share in _CHECKPOINTS}
+    return tuple(sorted(mark for mark in marks if mark < steps))

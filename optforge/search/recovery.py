@@ -1,0 +1,135 @@
+"""What happens when a worker dies or hangs: the batch is done again, a culprit is found."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from optforge.errors import SearchError
+from optforge.execution import Completed, Executor, Failed
+from optforge.fitness import Judge, Outcome
+from optforge.runs import Event, Journal
+
+KILLER = "killed its worker"
+
+
+@dataclass
+class _Work:
+    """One job of a batch; after two failures its programs are judged one by one."""
+
+    batch: int
+    place: int
+    job: Any
+    failures: int = 0
+    parts: dict[int, Any] = field(default_factory=dict)
+    strikes: dict[int, int] = field(default_factory=dict)
+
+
+class Recovery:
+    """Submits jobs, resubmits those whose worker died, and isolates programs that kill workers.
+
+    Every death and time-out is an event in the journal, recorded at once, so that a resumed run
+    treats the batch as the interrupted one did.
+
+    Args:
+        journal: Takes the events.
+        executor: Runs the jobs.
+    """
+
+    def __init__(self, journal: Journal, executor: Executor) -> None:
+        self.journal, self.executor = journal, executor
+        self._next = 0
+        self._work: dict[int, tuple[_Work, int | None]] = {}
+        self._failures = self._recorded()
+
+    def submit(self, batch: int, place: int, job: Any) -> None:
+        """Hand over a job of a batch."""
+        work = _Work(batch, place, job, self._failures.get((batch, place), 0))
+        self._start(work)
+
+    def receive(self, outcome: Completed | Failed) -> tuple[int, int, Any] | None:
+        """Take what the executor gave; the finished job with its result, if it is one.
+
+        Raises:
+            SearchError: If a job raised an exception, which is a defect and not a bad program.
+        """
+        work, part = self._work.pop(outcome.key)
+        if isinstance(outcome, Completed):
+            if part is None:
+                return work.batch, work.place, outcome.result
+            work.parts[part] = outcome.result[0]
+            return self._assembled(work)
+        if outcome.reason == "error":
+            error = SearchError(
+                f"the evaluation of batch {work.batch} failed: {_last_line(outcome.detail)}"
+            )
+            error.add_note(outcome.detail)
+            raise error
+        return self._failed(work, part, outcome)
+
+    def _start(self, work: _Work) -> None:
+        single = work.failures >= 2 and isinstance(work.job, Judge)
+        if not single:
+            self._submit(work, None, work.job)
+            return
+        for part in range(len(work.job.programs)):
+            self._submit(work, part, _only(work.job, part))
+
+    def _submit(self, work: _Work, part: int | None, job: Any) -> None:
+        self._work[self._next] = (work, part)
+        self.executor.submit(self._next, job)
+        self._next += 1
+
+    def _failed(
+        self, work: _Work, part: int | None, outcome: Failed
+    ) -> tuple[int, int, Any] | None:
+        kind = "timeout" if outcome.reason == "timeout" else "worker_death"
+        detail = {"place": work.place, "program": part, "detail": outcome.detail}
+        self.journal.record(Event(work.batch, kind, detail))
+        if part is None:
+            work.failures += 1
+            if work.failures > 2 and not isinstance(work.job, Judge):
+                raise SearchError(
+                    f"re-scoring in batch {work.batch} ended its worker three times "
+                    f"({outcome.detail}); resume the run, or raise the time limit"
+                )
+            self._start(work)
+            return None
+        work.strikes[part] = work.strikes.get(part, 0) + 1
+        if work.strikes[part] < 2:
+            self._submit(work, part, _only(work.job, part))
+            return None
+        self.journal.record(Event(work.batch, "killer", {"program": part}))
+        work.parts[part] = _killer()
+        return self._assembled(work)
+
+    def _assembled(self, work: _Work) -> tuple[int, int, Any] | None:
+        count = len(work.job.programs)
+        if len(work.parts) < count:
+            return None
+        return work.batch, work.place, [work.parts[part] for part in range(count)]
+
+    def _recorded(self) -> dict[tuple[int, int], int]:
+        """Count the failures that an interrupted run had in batches it did not commit."""
+        failures: dict[tuple[int, int], int] = {}
+        committed = self.journal.batches
+        for event in self.journal.events():
+            if event.batch >= committed and event.kind in ("timeout", "worker_death"):
+                if event.detail["program"] is None:
+                    key = (event.batch, event.detail["place"])
+                    failures[key] = failures.get(key, 0) + 1
+        return failures
+
+
+def _only(job: Judge, part: int) -> Judge:
+    return Judge((job.programs[part],), job.hurdles, (job.audits[part],))
+
+
+def _killer() -> Outcome:
+    """The verdict on a program that ended its worker twice: the worst there is."""
+    return Outcome("", math.inf, -1, KILLER, math.inf, None, math.inf, 0, {}, (), 0, 0.0)
+
+
+def _last_line(text: str) -> str:
+    return text.strip().splitlines()[-1] if text.strip() else "no reason given"

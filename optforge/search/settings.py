@@ -1,0 +1,121 @@
+"""The settings of a search: everything that its history depends on, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from optforge.errors import RunError, SearchError
+
+STRATEGIES = ("evolution", "constants", "random")
+RESTARTS = ("best", "initial", "none")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run stores and resumes with.
+
+    Args:
+        start: Text of the warm-start rule.
+        tasks: Names of the tasks, the cheapest first.
+        hashes: Hash of each task's data and settings.
+        seed: Seed of the run.
+        population: Programs in the aging population (P in the paper).
+        tournament: Programs drawn to find a parent (T in the paper).
+        repeats: Seeds of each task in a full verdict.
+        strategy: ``evolution``; the controls ``constants`` (only constants mutate) and
+            ``random`` (no selection).
+        constants_programs: Programs of a first phase in which only constants mutate.
+        max_statements: Length at which no more statements are inserted.
+        max_states: Trees of state that a rule may keep.
+        insert: Weight of this mutation.
+        delete: Weight of this mutation.
+        modify: Weight of this mutation.
+        batch: New fingerprints in a batch.
+        lag: Batch n is drawn from the population as it stood after batch n - lag.
+        restart: Where a restart begins: ``best``, ``initial`` or ``none``.
+        restart_after: Programs without a better one after which a search restarts.
+        rescore_every: Batches between two looks at whether the best is to be re-scored.
+        rescore_repeats: Fresh seeds of each task for that.
+        slack: Added to hurdles, in log loss.
+        hurdle: Quantile of the population's judged members that a candidate must reach.
+        audit: Share of rejected programs that run to the end all the same.
+        compiled: Whether training kernels are compiled.
+
+    Raises:
+        SearchError: If a setting is out of range.
+    """
+
+    start: str
+    tasks: tuple[str, ...]
+    hashes: tuple[str, ...]
+    seed: int = 0
+    population: int = 1000
+    tournament: int = 2
+    repeats: int = 3
+    strategy: str = "evolution"
+    constants_programs: int = 0
+    max_statements: int = 32
+    max_states: int = 2
+    insert: float = 1.0
+    delete: float = 1.0
+    modify: float = 1.0
+    batch: int = 64
+    lag: int = 3
+    restart: str = "best"
+    restart_after: int = 20_000
+    rescore_every: int = 10
+    rescore_repeats: int = 4
+    slack: float = 0.03
+    hurdle: float = 0.75
+    audit: float = 0.01
+    compiled: bool = False
+
+    def __post_init__(self) -> None:
+        _choice("strategy", self.strategy, STRATEGIES)
+        _choice("restart", self.restart, RESTARTS)
+        for name in ("population", "tournament", "repeats", "max_statements", "batch", "lag"):
+            _at_least(name, getattr(self, name), 1)
+        _at_least("restart-after", self.restart_after, 1)
+        _at_least("constants-programs", self.constants_programs, 0)
+        if not 0 <= self.max_states <= 4:
+            raise SearchError(f"states is {self.max_states}; allowed are 0 to 4")
+        if self.tournament > self.population:
+            raise SearchError(
+                f"the tournament ({self.tournament}) is larger than the population "
+                f"({self.population}); allowed are 1 to the size of the population"
+            )
+        weights = (self.insert, self.delete, self.modify)
+        if min(weights) < 0 or self.modify + self.insert <= 0:
+            raise SearchError(f"mutation weights are {weights}; none may be negative, not all 0")
+
+    def stored(self) -> dict[str, Any]:
+        """Give plain values for the journal."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, stored: dict[str, Any]) -> Settings:
+        """Read what :meth:`stored` gave, from a journal.
+
+        Raises:
+            RunError: If settings are missing or unknown.
+        """
+        names = {field.name for field in fields(cls)}
+        try:
+            values = {name: stored[name] for name in names}
+        except KeyError as error:
+            raise RunError(
+                f"the run's settings lack {error.args[0]!r}; it was made by another version of "
+                "optforge: resume it with that one"
+            ) from None
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise SearchError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise SearchError(f"{name.replace('_', '-')} is {value}; it must be at least {least}")
