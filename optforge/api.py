@@ -1,0 +1,319 @@
+"""The public face: one function for a whole search."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from optforge.errors import SearchError, TaskError
+from optforge.fitness.baseline import TRIALS
+from optforge.language import Program, load_rule, parse, round_constants, rule_text
+from optforge.runs import Journal, RunDirectory
+from optforge.search.finish import Finish, finish
+from optforge.search.history import History
+from optforge.search.propose import check_start
+from optforge.search.session import (
+    Budget,
+    Plan,
+    make_executor,
+    make_plan,
+    make_search,
+    read_plan,
+)
+from optforge.search.settings import Settings
+from optforge.search.table import Table
+from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, Task, load_task
+from optforge.training import has_compiler
+
+_CONSTANTS_SHARE = 0.2
+_PROGRAMS_A_MINUTE = 4000  # a round number to turn minutes into the length of the first phase
+_COMPILE_FROM = 2.0  # minutes; a shorter search does not earn back what compiling costs
+
+
+class Watcher(Protocol):
+    """What a display implements; every method may be called many times."""
+
+    def say(self, text: str) -> None:
+        """Take one sentence on what is going on."""
+        ...
+
+    def begin(self, plan: Plan, directory: RunDirectory, budget: Budget, workers: int) -> None:
+        """Take what the search is made of, before it starts."""
+        ...
+
+    def show(self, history: History) -> None:
+        """Take the state of the search, after every batch and now and then between."""
+        ...
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Take the progress of the measurements at the end."""
+        ...
+
+
+class Silent:
+    """A watcher that shows nothing."""
+
+    def say(self, text: str) -> None:
+        """Show nothing."""
+
+    def begin(self, plan: Plan, directory: RunDirectory, budget: Budget, workers: int) -> None:
+        """Show nothing."""
+
+    def show(self, history: History) -> None:
+        """Show nothing."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Show nothing."""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search leaves.
+
+    Args:
+        path: Directory of the run.
+        finish: Finalists, table and verdict; None if nothing was judged before the end.
+        history: Counts and the best of each phase.
+        stopped: Whether it was stopped before its budget was used up.
+    """
+
+    path: Path
+    finish: Finish | None
+    history: History
+    stopped: bool
+
+    @property
+    def best(self) -> Program:
+        """The discovered rule."""
+        if self.finish is None:
+            raise SearchError("the search ended before any program was judged; give it more time")
+        return parse(self.finish.best.text)
+
+    @property
+    def table(self) -> Table:
+        """The fair table."""
+        if self.finish is None:
+            raise SearchError("the search ended before any program was judged; give it more time")
+        return self.finish.table
+
+    @property
+    def journal(self) -> Journal:
+        """The journal of the run, opened for reading; close it after use."""
+        return Journal.open(self.path / "journal.sqlite", write=False)
+
+
+def search(
+    tasks: Sequence[str | Task] | None = None,
+    start: str | Path = "adamw",
+    *,
+    minutes: float | None = None,
+    programs: int | None = None,
+    run: str | Path | None = None,
+    seed: int = 0,
+    population: int = 1000,
+    tournament: int = 2,
+    states: int | None = None,
+    max_statements: int = 32,
+    strategy: str = "evolution",
+    mutations: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    repeats: int = 3,
+    restart: str = "best",
+    restart_after: int = 20_000,
+    constants_programs: int | None = None,
+    held_out: Sequence[str | Task] | None = None,
+    workers: int | None = None,
+    trials: int = TRIALS,
+    compile: bool | None = None,
+    watcher: Watcher | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> SearchResult:
+    """Search for an update rule, from a known one, and measure fairly what was found.
+
+    Args:
+        tasks: Proxy tasks, the cheapest first: names, ``file.py:Class``, or tasks of your own;
+            the three shipped proxies by default.
+        start: The warm start: name of a shipped rule, or a file.
+        minutes: Length of the search; 8 if neither this nor ``programs`` is given. The
+            measurements at the end take another minute or two.
+        programs: End after so many proposals instead.
+        run: Directory of the run; a new one under ``runs/`` by default.
+        seed: Of everything random.
+        population: P of the paper.
+        tournament: T of the paper.
+        states: Trees of state that a rule may keep; as many as the warm start has by default.
+        max_statements: Length at which programs grow no more.
+        strategy: ``evolution``, or the controls ``constants`` and ``random``.
+        mutations: Weights of insert, delete and modify.
+        repeats: Seeds of each task in a full verdict.
+        restart: Where a search that makes no progress restarts: ``best``, ``initial``, ``none``.
+        restart_after: Programs without progress after which it does.
+        constants_programs: Programs of a first phase that tunes the warm start's constants; a
+            fifth of the budget by default, 0 for none.
+        held_out: Tasks for the final table only; the shipped letters by default.
+        workers: Processes; one a core by default, 0 for none but this one.
+        trials: Settings tried for each baseline of a task of your own.
+        compile: Whether to compile the training; by default where a C++ compiler is found and
+            the search is long enough.
+        watcher: A display.
+        stop: Asked now and then whether to end early.
+
+    Returns:
+        The result; its files are in the directory of the run.
+
+    Raises:
+        OptforgeError: In one sentence, with what to do.
+    """
+    chosen = _tasks(PROXY_TASKS if tasks is None else tasks)
+    others = _tasks((HELD_OUT_TASK,) if held_out is None else held_out)
+    _check_distinct(chosen, others)
+    watcher = watcher or Silent()
+    if minutes is None and programs is None:
+        minutes = 8.0
+    if (minutes is not None and minutes <= 0) or (programs is not None and programs < 1):
+        raise SearchError(f"the budget is {minutes=}, {programs=}; give one above 0")
+    rule = load_rule(start)
+    settings = Settings(
+        start=round_constants(rule).text,
+        tasks=tuple(task.name for task in chosen),
+        hashes=tuple(task.hash for task in chosen),
+        seed=seed,
+        population=population,
+        tournament=tournament,
+        repeats=repeats,
+        strategy=strategy,
+        constants_programs=_constants(constants_programs, minutes, programs, strategy),
+        max_statements=max_statements,
+        max_states=_states(states, rule),
+        insert=mutations[0],
+        delete=mutations[1],
+        modify=mutations[2],
+        restart=restart,
+        restart_after=restart_after,
+        compiled=_compiled(compile, minutes, programs),
+    )
+    check_start(rule, settings)
+    made = make_plan(settings, chosen, others, watcher.say, trials)
+    directory = RunDirectory.create(run, made.stored())
+    directory.write_text("start.py", rule_text(start))
+    return _run(made, directory, Budget(minutes, programs), workers, watcher, stop)
+
+
+def resume(
+    run: str | Path,
+    *,
+    minutes: float | None = None,
+    programs: int | None = None,
+    tasks: Sequence[Task] = (),
+    workers: int | None = None,
+    watcher: Watcher | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> SearchResult:
+    """Go on with a run where it was stopped or killed.
+
+    Args:
+        run: Directory of the run.
+        minutes: Length of this session; 8 if neither this nor ``programs`` is given.
+        programs: Proposals of the whole run, those already made included.
+        tasks: The run's own tasks, where it has any that are not shipped.
+        workers: As in :func:`search`; it changes nothing of the history.
+        watcher: A display.
+        stop: Asked now and then whether to end early.
+
+    Raises:
+        OptforgeError: If the run cannot be read or was made with other tasks.
+    """
+    watcher = watcher or Silent()
+    if minutes is None and programs is None:
+        minutes = 8.0
+    directory = RunDirectory.open(run, write=True)
+    try:
+        stored = directory.journal.settings
+        given = {task.name: task for task in tasks}
+        chosen = [_find(name, given) for name in stored["search"]["tasks"]]
+        others = [_find(name, given) for name in stored["held_out"]]
+        made = read_plan(stored, chosen, others)
+    except BaseException:
+        directory.journal.close()
+        raise
+    return _run(made, directory, Budget(minutes, programs), workers, watcher, stop)
+
+
+def _run(
+    made: Plan,
+    directory: RunDirectory,
+    budget: Budget,
+    workers: int | None,
+    watcher: Watcher,
+    stop: Callable[[], bool],
+) -> SearchResult:
+    count = (os.cpu_count() or 1) if workers is None else workers
+    with directory:
+        watcher.begin(made, directory, budget, count)
+        executor = make_executor(made, count)
+        try:
+            search = make_search(made, directory, executor)
+
+            def ended(history: History) -> bool:
+                budget.asked = budget.asked or stop()
+                return budget(history)
+
+            history = search.run(ended, watcher.show)
+            executor.close()
+            if budget.asked:
+                return SearchResult(directory.path, None, history, True)
+            executor = make_executor(made, count)
+            done = finish(made, history, directory, executor, watcher.progress)
+        finally:
+            executor.close()
+    return SearchResult(directory.path, done, history, False)
+
+
+def _tasks(given: Sequence[str | Task]) -> list[Task]:
+    if not given:
+        return []
+    return [load_task(task) if isinstance(task, str) else task for task in given]
+
+
+def _find(name: str, given: dict[str, Task]) -> Task:
+    if name in given:
+        return given[name]
+    try:
+        return load_task(name)
+    except TaskError as error:
+        raise TaskError(
+            f"the run was made with the task {name!r}, which is not a shipped one; hand it over "
+            "again (tasks=[...] in Python, --tasks file.py:Class on the command line)"
+        ) from error
+
+
+def _check_distinct(tasks: Sequence[Task], held_out: Sequence[Task]) -> None:
+    names = [task.name for task in (*tasks, *held_out)]
+    if not tasks:
+        raise SearchError("there is no task to search on; give at least one")
+    if len(set(names)) < len(names):
+        raise SearchError(f"tasks are {', '.join(names)}; no name may occur twice, held-out ones too")
+
+
+def _constants(
+    given: int | None, minutes: float | None, programs: int | None, strategy: str
+) -> int:
+    if strategy != "evolution":
+        return 0
+    if given is not None:
+        return given
+    budget = programs if programs is not None else _PROGRAMS_A_MINUTE * (minutes or 0)
+    return int(_CONSTANTS_SHARE * budget)
+
+
+def _states(given: int | None, rule: Program) -> int:
+    return given if given is not None else len(rule.states)
+
+
+def _compiled(given: bool | None, minutes: float | None, programs: int | None) -> bool:
+    if given is not None:
+        return given
+    length = minutes if minutes is not None else (programs or 0) / _PROGRAMS_A_MINUTE
+    return length >= _COMPILE_FROM and has_compiler()

@@ -1,0 +1,231 @@
+"""The end of a run: winner, table, files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from optforge.execution import Executor
+from optforge.fitness import stored
+from optforge.language import Program, parse
+from optforge.runs import RunDirectory
+from optforge.search.history import History
+from optforge.search.select import Finalist, pareto, select
+from optforge.search.session import Plan
+from optforge.search.table import Contender, Table, build_table, table_json
+from optforge.statistics import Interval
+
+ADAMW, CONSTANTS, LION, FOUND = "tuned AdamW", "constants only", "tuned Lion", "discovered"
+Watch = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What a run ends with.
+
+    Args:
+        finalists: The best on fresh seeds, the best first.
+        table: The fair table; its first row is the tuned AdamW.
+        verdict: In a sentence or two, what was found.
+    """
+
+    finalists: tuple[Finalist, ...]
+    table: Table
+    verdict: str
+
+    @property
+    def best(self) -> Finalist:
+        """The result of the search."""
+        return self.finalists[0]
+
+    @property
+    def pareto(self) -> list[Finalist]:
+        """The finalists that no other beats in everything."""
+        return pareto(self.finalists)
+
+
+def finish(
+    made: Plan,
+    history: History,
+    directory: RunDirectory,
+    executor: Executor,
+    watch: Watch = lambda what, done, total: None,
+) -> Finish | None:
+    """Choose the winner on fresh seeds, then measure it fairly; None if nothing was judged.
+
+    Args:
+        made: Of the run.
+        history: Of the search.
+        directory: Takes the files.
+        executor: Idle.
+        watch: Told what is being done and how far it is.
+    """
+    if not history.best:
+        return None
+    adamw = {task: of["adamw"].program for task, of in made.baselines.items()}
+    finalists = select(
+        executor,
+        directory.journal,
+        history,
+        made.settings,
+        adamw,
+        lambda done, total: watch("Measuring the best on fresh seeds", done, total),
+    )
+    contenders, notes = _contenders(made, history, finalists[0])
+    table = build_table(
+        executor,
+        directory.journal,
+        contenders,
+        made.settings.tasks,
+        [task.name for task in made.held_out],
+        made.settings.seed,
+        notes,
+        lambda done, total: watch("Measuring the table on test data", done, total),
+    )
+    done = Finish(tuple(finalists), table, verdict(table))
+    write_files(done, directory)
+    return done
+
+
+def _contenders(
+    made: Plan, history: History, winner: Finalist
+) -> tuple[list[Contender], list[str]]:
+    tasks = [task.name for task in (*made.tasks, *made.held_out)]
+    rows = []
+    for name, label in (("adamw", ADAMW), ("lion", LION)):
+        of = {task: made.baselines[task][name] for task in tasks}
+        trials = f"{next(iter(of.values())).trials} a task"
+        rows.append(Contender(label, {task: b.program for task, b in of.items()}, trials))
+    notes = [
+        f"{name}: {b.note}"
+        for of in made.baselines.values()
+        for name, b in of.items()
+        if b.note
+    ]
+    constants = _constants(made, history)
+    if constants is not None:
+        program, trials = constants
+        rows.insert(1, Contender(CONSTANTS, dict.fromkeys(tasks, program), trials, True))
+    if made.settings.strategy != "constants":
+        trials = f"search of {history.tally.proposals} programs"
+        program = parse(winner.text)
+        rows.append(Contender(FOUND, dict.fromkeys(tasks, program), trials, True))
+    if made.held_out:
+        notes.append(
+            "On held-out tasks, rules with one setting for all tasks get 13 learning rates each; "
+            "tuned AdamW and Lion keep the setting tuned for that task."
+        )
+    return rows, notes
+
+
+def _constants(made: Plan, history: History) -> tuple[Program, str] | None:
+    """Give the control: AdamW with constants from a search with the same budget."""
+    control = stored().get("constants")
+    same = control is not None and tuple(control["tasks"]) == made.settings.tasks
+    if same and made.settings.strategy != "constants":
+        return parse(control["program"]), f"search of {control['programs']} programs"
+    incumbent = history.incumbent("constants")
+    if incumbent is None:
+        return None
+    programs = min(history.tally.proposals, made.settings.constants_programs or 10**12)
+    return parse(incumbent.text), f"search of {programs} programs"
+
+
+def verdict(table: Table) -> str:
+    """Say in plain words what the table shows.
+
+    A claim needs an interval that excludes zero.
+    """
+    names = [row.name for row in table.rows]
+    if FOUND not in names:
+        return f"Tuned by search, the constants give {_percent(table.rows[1].proxies)} of test loss."
+    row = table.row(FOUND)
+    against = {ADAMW: row.proxies}
+    if CONSTANTS in names:
+        against[CONSTANTS] = table.difference(FOUND, CONSTANTS)
+    won = [name for name, d in against.items() if d.high < 0]
+    lost = [name for name, d in against.items() if d.high >= 0]
+    parts = []
+    if won:
+        parts.append(
+            f"The discovered rule beats {' and '.join(won)} on fresh seeds and test data "
+            f"({'; '.join(f'{_percent(against[name])} against {name}' for name in won)})."
+        )
+    if lost:
+        parts.append(
+            f"It does not beat {' or '.join(lost)} "
+            f"({'; '.join(f'{_percent(against[name])} against {name}' for name in lost)})."
+            if won
+            else f"Nothing was found that beats {' or '.join(lost)} "
+            f"({'; '.join(f'{_percent(against[name])} against {name}' for name in lost)})."
+        )
+    for task in table.held_out:
+        parts.append(f"Held out, {task}: {_percent(row.tasks[task])} against {ADAMW}.")
+    return " ".join(parts)
+
+
+def _percent(value: Interval) -> str:
+    """A log ratio as a change of the loss in percent, with its interval."""
+    import math
+
+    mean, low, high = (100 * math.expm1(v) for v in (value.mean, value.low, value.high))
+    return f"{mean:+.1f} % loss [{low:+.1f}, {high:+.1f}]"
+
+
+def write_files(done: Finish, directory: RunDirectory) -> None:
+    """Write rule and tables into the run's directory."""
+    directory.write_text("best.py", _commented(done))
+    directory.write_text("table.json", json.dumps(finish_json(done), indent=2) + "\n")
+    directory.write_text("table.md", table_markdown(done))
+
+
+def finish_json(done: Finish) -> dict[str, Any]:
+    """Give everything as plain values."""
+    return {
+        "verdict": done.verdict,
+        "program": done.best.text,
+        "table": table_json(done.table),
+        "finalists": [asdict(finalist) for finalist in done.finalists],
+        "pareto": [asdict(finalist) for finalist in done.pareto],
+    }
+
+
+def table_markdown(done: Finish) -> str:
+    """Give the table, the program and the Pareto list as Markdown."""
+    table = done.table
+    tasks = [*table.proxies, *table.held_out]
+    header = ["optimizer", "mean over proxies"]
+    header += [t if t in table.proxies else f"{t} (held out)" for t in tasks]
+    header += ["state bytes / parameter", "step, ms / 1M", "tuned by"]
+    lines = [
+        done.verdict,
+        "",
+        f"Log ratio of test loss to {table.rows[0].name}, lower is better: mean and Student-t 95 % "
+        f"interval of paired differences over {table.repeats} fresh seeds a task.",
+        "",
+        "| " + " | ".join(header) + " |",
+        "|" + "---|" * len(header),
+    ]
+    for row in table.rows:
+        cells = [row.name, _cell(row.proxies), *(_cell(row.tasks[task]) for task in tasks)]
+        cells += [f"{row.state_bytes:g}", f"{1e3 * row.step_seconds:.1f}", row.trials]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", *(f"- {note}" for note in table.notes), "", "```python"]
+    lines += [done.best.text.rstrip(), "```", "", "Pareto list, scored on fresh validation seeds:"]
+    lines += ["", "| fitness | state bytes | statements | step, ms / 1M |", "|---|---|---|---|"]
+    lines += [
+        f"| {f.fitness:+.4f} | {f.state_bytes:g} | {f.live_statements} | {1e3 * f.step_seconds:.1f} |"
+        for f in done.pareto
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: Interval) -> str:
+    return f"{value.mean:+.3f} [{value.low:+.3f}, {value.high:+.3f}]"
+
+
+def _commented(done: Finish) -> str:
+    comment = "".join(f"# {line}\n" for line in done.verdict.split(". "))
+    return comment + done.best.text

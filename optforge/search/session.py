@@ -1,0 +1,221 @@
+"""A run from its first to its last minute: tasks, baselines, journal, workers, table."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+
+from optforge.errors import RunError
+from optforge.execution import Executor, InlineExecutor, WorkerPool
+from optforge.fitness import Baseline, Evaluator, Stage, plan, seeds, shipped, tune
+from optforge.language import Program, parse
+from optforge.runs import RunDirectory
+from optforge.search.history import History
+from optforge.search.loop import Search
+from optforge.search.settings import Settings
+from optforge.tasks import Task
+from optforge.training import Stack, train_population
+
+OPTIMIZERS = ("adamw", "lion")
+JOB_SECONDS = 600.0  # a batch takes seconds; a worker that needs longer hangs
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run is built from; the settings and losses are stored, the rest is rebuilt.
+
+    Args:
+        settings: Of the search.
+        tasks: The proxy tasks, in order.
+        held_out: Tasks that are never scored on.
+        baselines: For each task and optimizer the tuned setting.
+        losses: For each task the baseline's log losses on the seeds of ``search`` and ``rescore``.
+    """
+
+    settings: Settings
+    tasks: tuple[Task, ...]
+    held_out: tuple[Task, ...]
+    baselines: Mapping[str, Mapping[str, Baseline]]
+    losses: Mapping[str, Mapping[str, Sequence[float]]]
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The order of the judgement."""
+        return plan(self.tasks, self.settings.repeats)
+
+    def seeds(self, purpose: str, count: int) -> dict[str, tuple[int, ...]]:
+        """Seeds of each proxy task for one purpose."""
+        return {t.name: seeds(self.settings.seed, t.name, purpose, count) for t in self.tasks}
+
+    def slacks(self) -> tuple[float, ...]:
+        """What is added to the hurdle at each position of a trace: more where less is known."""
+        slack = self.settings.slack
+        values: list[float] = []
+        for stage in self.stages:
+            marks = len(stage.checkpoints)
+            values += [slack * (1 + (marks - mark) / 2) for mark in range(marks)]
+            values.append(slack)
+        return tuple(values)
+
+    def stored(self) -> dict[str, Any]:
+        """Give plain values for the journal."""
+        return {
+            "search": self.settings.stored(),
+            "held_out": [task.name for task in self.held_out],
+            "baselines": {
+                task: {name: dict(vars(b), parameters=dict(b.parameters)) for name, b in of.items()}
+                for task, of in self.baselines.items()
+            },
+            "losses": {task: {k: list(v) for k, v in of.items()} for task, of in self.losses.items()},
+            "versions": versions(),
+        }
+
+
+def versions() -> dict[str, str]:
+    """Give what a result depends on besides the run's settings."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def make_plan(
+    settings: Settings,
+    tasks: Sequence[Task],
+    held_out: Sequence[Task],
+    say: Say,
+    trials: int,
+) -> Plan:
+    """Find or tune the baselines and train the tuned AdamW on the seeds of the search.
+
+    Args:
+        settings: Of the search.
+        tasks: The proxy tasks, the cheapest first.
+        held_out: Tasks for the final table only.
+        say: Told in a sentence what is being done.
+        trials: Settings to try for tasks that have no shipped baseline.
+    """
+    baselines = {task.name: _baselines(task, say, trials) for task in (*tasks, *held_out)}
+    draft = Plan(settings, tuple(tasks), tuple(held_out), baselines, {})
+    losses = {}
+    for task in tasks:
+        rule = baselines[task.name]["adamw"].program
+        purposes = {"search": settings.repeats, "rescore": settings.rescore_repeats}
+        losses[task.name] = {
+            purpose: _log_losses(Stack(task), rule, draft.seeds(purpose, count)[task.name])
+            for purpose, count in purposes.items()
+        }
+    return Plan(settings, draft.tasks, draft.held_out, baselines, losses)
+
+
+def read_plan(stored: Mapping[str, Any], tasks: Sequence[Task], held_out: Sequence[Task]) -> Plan:
+    """Rebuild the plan of a stored run on the same tasks.
+
+    Raises:
+        RunError: If a task is not the one that the run was made with.
+    """
+    settings = Settings.read(stored["search"])
+    for name, digits, task in zip(settings.tasks, settings.hashes, tasks, strict=True):
+        if task.hash != digits:
+            raise RunError(
+                f"task {name!r} is not what it was when the run began (hash {task.hash}, then "
+                f"{digits}): its data, its settings or the version of Python changed; begin a "
+                "new run"
+            )
+    baselines = {
+        task: {name: Baseline(**b) for name, b in of.items()}
+        for task, of in stored["baselines"].items()
+    }
+    return Plan(settings, tuple(tasks), tuple(held_out), baselines, stored["losses"])
+
+
+def make_executor(made: Plan, workers: int, timeout: float = JOB_SECONDS) -> Executor:
+    """Start the workers of a run; with 0 workers jobs run in this process."""
+    factory = functools.partial(
+        Evaluator,
+        tasks=(*made.tasks, *made.held_out),
+        stages=made.stages,
+        seeds=made.seeds("search", made.settings.repeats),
+        baseline={task: of["search"] for task, of in made.losses.items()},
+        compile=made.settings.compiled,
+    )
+    if workers == 0:
+        return InlineExecutor(factory)
+    return WorkerPool(factory, workers, timeout)
+
+
+def make_search(made: Plan, directory: RunDirectory, executor: Executor) -> Search:
+    """Join plan, journal and executor into a search."""
+    settings = made.settings
+    return Search(
+        settings,
+        directory.journal,
+        executor,
+        made.slacks(),
+        made.seeds("rescore", settings.rescore_repeats),
+        {task: of["rescore"] for task, of in made.losses.items()},
+    )
+
+
+@dataclass
+class Budget:
+    """When a search ends: after minutes or programs, or when it was asked to.
+
+    Args:
+        minutes: Of this session; None for no limit.
+        programs: Proposals of the whole run; None for no limit.
+    """
+
+    minutes: float | None
+    programs: int | None
+    asked: bool = False
+    began: float = 0.0
+
+    def __call__(self, history: History) -> bool:
+        """Tell whether the search ends now."""
+        if self.asked:
+            return True
+        if self.programs is not None and history.tally.proposals >= self.programs:
+            return True
+        return self.minutes is not None and self.elapsed >= 60 * self.minutes
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the search began."""
+        if not self.began:
+            self.began = time.monotonic()
+        return time.monotonic() - self.began
+
+
+def _baselines(task: Task, say: Say, trials: int) -> dict[str, Baseline]:
+    found = {}
+    for name in OPTIMIZERS:
+        baseline = shipped(task, name)
+        if baseline is None:
+            say(f"Tuning {name} on {task.name} ({trials} trials): the baseline to beat")
+            baseline = tune(Stack(task), name, trials)
+        elif baseline.note and name == OPTIMIZERS[0]:
+            say(f"The baseline of {task.name} was {baseline.note}")
+        found[name] = baseline
+    return found
+
+
+def _log_losses(stack: Stack, rule: Program, chosen: Sequence[int]) -> list[float]:
+    return train_population(stack, [rule], list(chosen)).losses.log()[0].tolist()
+
+
+def program_of(path: Path) -> Program:
+    """Read the best program that a run left behind."""
+    return parse((path / "best.py").read_text(encoding="utf-8"))
