@@ -133,7 +133,7 @@ def tune(
     trials: int = TRIALS,
     watch: Callable[[int], None] = lambda done: None,
 ) -> Baseline:
-    """Tune an optimizer on a task: half the trials quasi-random, half by a model of the results.
+    """Tune an optimizer on a task: half the trials at random, half by a model of the results.
 
     Args:
         stack: The task.
@@ -146,11 +146,12 @@ def tune(
     """
     space = SPACES[optimizer]
     chosen = seeds(0, stack.task.name, "tune", SEEDS)
-    study = optuna.create_study(sampler=_sampler(space, quasi_random=True))
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     done = 0
     while done < trials:
         if done >= trials // 2:
-            study.sampler = _sampler(space, quasi_random=False)
+            study.sampler = optuna.samplers.TPESampler(seed=0, n_startup_trials=0)
         drawn = [study.ask(dict(space)) for _ in range(min(_BATCH, trials - done))]
         programs = [BUILDERS[optimizer](_setting(trial.params)) for trial in drawn]
         losses = train_population(stack, programs, chosen).losses.log().mean(1).tolist()
@@ -181,15 +182,6 @@ def stored() -> dict[str, Any]:
     """Read the committed file of baselines."""
     file = resources.files("optforge.fitness") / "baselines.json"
     return json.loads(file.read_text()) if file.is_file() else {"tasks": {}}
-
-
-def _sampler(
-    space: Mapping[str, BaseDistribution], quasi_random: bool
-) -> optuna.samplers.BaseSampler:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    if quasi_random:
-        return optuna.samplers.RandomSampler(seed=0)
-    return optuna.samplers.TPESampler(seed=0, n_startup_trials=0)
 
 
 def _setting(drawn: Mapping[str, float]) -> dict[str, float]:

@@ -206,8 +206,7 @@ class Evaluator:
         for stack in stacks[turn:] + stacks[:turn]:
             if stack.batched and compile:
                 with _one_process_at_a_time(stack.task):
-                    stack.evaluate(stack.initial([0]), "validation")
-                    stack.gradients(stack.initial([0] * stack.rows), 0, 0)
+                    stack.warm()
 
 
 @contextmanager

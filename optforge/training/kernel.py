@@ -20,7 +20,9 @@ def has_compiler() -> bool:
     return any(name and shutil.which(name) for name in names)
 
 
-def gradient_kernel(loss: Callable[..., Tensor], views: Callable[[Tensor], list[Tensor]]) -> Kernel:
+def gradient_kernel(
+    loss: Callable[..., Tensor], views: Callable[[Tensor], list[Tensor]], shared: bool
+) -> Kernel:
     """Build ``(weights, inputs, targets) -> (losses, gradients)`` over rows of weights.
 
     The forward pass is batched by ``vmap``; one backward pass of the summed losses gives all
@@ -29,8 +31,10 @@ def gradient_kernel(loss: Callable[..., Tensor], views: Callable[[Tensor], list[
     Args:
         loss: Loss of one model from its parameter arrays, inputs and targets.
         views: Splits ``[rows, elements]`` into one tensor for each parameter array.
+        shared: Whether all rows see the same inputs, or inputs have a first dimension of rows.
     """
-    batched = torch.vmap(loss, in_dims=(0, None, None), randomness="same")
+    data = None if shared else 0
+    batched = torch.vmap(loss, in_dims=(0, data, data), randomness="same")
 
     def kernel(weights: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():

@@ -86,8 +86,8 @@ def train_population(
 class _Run:
     """The batch in training: weights of the candidates that are left, one rule for each.
 
-    Weights are ``[seeds, places, elements]``; the places behind those of the candidates fill up
-    the last call and are never read.
+    Row ``place * seeds + s`` holds the candidate at a place on seed s; the rows behind those of
+    the candidates fill up the last call and are never read.
     """
 
     def __init__(
@@ -107,36 +107,38 @@ class _Run:
         self.left = list(range(self.count))
         self.steps = [task.steps] * self.count
         self.curve = torch.full((checkpoints, self.count, rows), torch.nan, dtype=torch.float64)
-        initial = stack.initial(seeds).unsqueeze(1)
-        self._place(initial.expand(-1, self.count, -1))
+        self._place(stack.initial(seeds).repeat(self.count, 1))
 
     def _place(self, weights: Tensor) -> None:
         """Lay out the rows of the candidates that are left and all views into them."""
-        seeds, count, elements = weights.shape
+        rows, elements = weights.shape
         # Uncompiled calls take any number of rows, so that small batches need no filling.
-        call = self.stack.rows if self.stack.compile else min(self.stack.rows, max(count, 1))
-        places = -(-count // call) * call
-        self.weights = weights.new_empty(seeds, places, elements)
-        self.weights[:, :count] = weights
-        self.weights[:, count:] = weights[:, :1]
+        call = self.stack.rows if self.stack.compile else min(self.stack.rows, max(rows, 1))
+        filled = -(-rows // call) * call
+        self.weights = weights.new_zeros(filled, elements)
+        self.weights[:rows] = weights
         self.gradient = torch.zeros_like(self.weights)
-        self.calls = [slice(start, start + call) for start in range(0, places, call)]
+        seeds = self.seeds * (filled // len(self.seeds) + 1)
+        self.calls = [
+            (slice(start, start + call), seeds[start : start + call])
+            for start in range(0, filled, call)
+        ]
+        count = len(self.left)
         self.rows = [self._block(self.weights, place) for place in range(count)]
         self.gradient_rows = [self._block(self.gradient, place) for place in range(count)]
-        self.total = torch.zeros(seeds, places, dtype=torch.float64)
+        self.total = torch.zeros(filled, dtype=torch.float64)
         self.since = 0
 
     def _block(self, matrix: Tensor, place: int) -> Any:
         """View one candidate's rows ``[seeds, elements]``, in the form that its rule reads."""
-        block = matrix[:, place]
+        block = matrix[place * len(self.seeds) : (place + 1) * len(self.seeds)]
         return block.numpy() if self.arrays else block
 
     def step(self, step: int) -> None:
-        for number, seed in enumerate(self.seeds):
-            for call in self.calls:
-                losses, gradient = self.stack.gradients(self.weights[number, call], seed, step)
-                self.gradient[number, call] = gradient
-                self.total[number, call] += losses.to("cpu")
+        for rows, seeds in self.calls:
+            losses, gradient = self.stack.gradients(self.weights[rows], seeds, step)
+            self.gradient[rows] = gradient
+            self.total[rows] += losses.to("cpu")
         self.since += 1
         with torch.no_grad(), numpy.errstate(all="ignore"):
             for place, number in enumerate(self.left):
@@ -148,7 +150,8 @@ class _Run:
                 weights -= update
 
     def checkpoint(self, number: int, step: int, judge: Judge | None) -> None:
-        losses = (self.total[:, : len(self.left)] / self.since).T
+        used = len(self.left) * len(self.seeds)
+        losses = (self.total[:used] / self.since).view(len(self.left), -1)
         self.curve[number, self.left] = losses
         keep = losses.isfinite().all(1).tolist()
         if judge is not None:
@@ -164,20 +167,20 @@ class _Run:
             if not stays:
                 self.steps[number] = step
                 self.states[number] = []
-        places = [place for place, stays in enumerate(keep) if stays]
-        self.left = [self.left[place] for place in places]
-        self._place(self.weights[:, places])
+        rows = torch.tensor(keep).repeat_interleave(len(self.seeds))
+        self.left = [n for n, stays in zip(self.left, keep, strict=True) if stays]
+        self._place(self.weights[: len(rows)][rows.to(self.weights.device)])
 
     def finish(self, split: str) -> Trained:
         shape = (self.count, len(self.seeds))
         losses = torch.full(shape, torch.inf, dtype=torch.float64)
         metrics = torch.full(shape, torch.nan, dtype=torch.float64)
         if self.left:
-            weights = self.weights[:, : len(self.left)].flatten(0, 1)
+            weights = self.weights[: len(self.left) * shape[1]]
             for result, values in zip(
                 (losses, metrics), self.stack.evaluate(weights, split), strict=True
             ):
-                result[self.left] = values.to("cpu", torch.float64).view(shape[1], -1).T
+                result[self.left] = values.to("cpu", torch.float64).view(-1, shape[1])
         return Trained(_finite(losses), metrics, tuple(self.steps), self.curve)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +16,8 @@ from optforge.language import Layout, layout_of
 from optforge.tasks import Task, batch_order, initial_model
 from optforge.training.kernel import Kernel, compiled, gradient_kernel, measure_kernel
 
-_CALL_FLOPS = 1 << 25  # a call of about this size keeps its activations in the cache
+_COMPILED_FLOPS = 1 << 23  # small, because a call that is not full costs as much as a full one
+_CALL_FLOPS = 1 << 27  # an uncompiled call of about this size hides what a call itself costs
 _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 
 
@@ -57,13 +59,14 @@ class Stack:
 
     @cached_property
     def rows(self) -> int:
-        """How many models one call computes: a power of 2 that keeps activations in the cache."""
+        """How many models one call computes at most; a compiled call, exactly."""
         inputs, targets = self.batch(0, 0)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             self._loss(self.views(self.initial([0])[0]), inputs, targets)
-        wanted = _CALL_FLOPS // max(1, counter.get_total_flops())
-        rows = 1 << max(3, min(6, wanted.bit_length() - 1))
-        return rows if self.compile else 4 * rows  # uncompiled, a call costs more than its work
+        flops = max(1, counter.get_total_flops())
+        if self.compile:
+            return max(4, min(8, _COMPILED_FLOPS // flops))
+        return max(16, min(256, _CALL_FLOPS // flops))
 
     def initial(self, seeds: list[int]) -> Tensor:
         """Give initial weights for each seed: ``[seeds, elements]``."""
@@ -95,20 +98,41 @@ class Stack:
         lead = weights.shape[:-1]
         return [part.view(*lead, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
-    def gradients(self, weights: Tensor, seed: int, step: int) -> tuple[Tensor, Tensor]:
-        """Compute training losses and gradients of one step on the batch of one seed.
+    def gradients(
+        self, weights: Tensor, seeds: Sequence[int], step: int
+    ) -> tuple[Tensor, Tensor]:
+        """Compute training losses and gradients of one step, each row on its seed's batch.
 
         Args:
             weights: ``[rows, elements]``; compiled kernels take exactly :attr:`rows` rows.
-            seed: Of the batch, and of the random numbers that the model draws.
+            seeds: One for each row: of its batch, and of random numbers that the model draws.
             step: From 0.
 
         Returns:
             Losses ``[rows]`` and gradients ``[rows, elements]``.
         """
-        inputs, targets = self.batch(seed, step)
-        with random_numbers(seed, step, self.random):
-            return self.kernel(weights, inputs, targets)
+        distinct = list(dict.fromkeys(seeds))
+        if len(distinct) == 1 and not self.compile:
+            with random_numbers(distinct[0], step, self.random):
+                return self.kernel(weights, *self.batch(distinct[0], step))
+        if self.random:
+            return self._seed_by_seed(weights, seeds, step)
+        places = torch.tensor([distinct.index(seed) for seed in seeds], device=self.device)
+        batches = [self.batch(seed, step) for seed in distinct]
+        inputs, targets = (
+            torch.stack(list(part))[places] for part in zip(*batches, strict=True)
+        )
+        return self.kernel_by_row(weights, inputs, targets)
+
+    def _seed_by_seed(
+        self, weights: Tensor, seeds: Sequence[int], step: int
+    ) -> tuple[Tensor, Tensor]:
+        """Let the rows of each seed draw their own random numbers, as they would alone."""
+        losses, gradients = weights.new_empty(len(weights)), torch.empty_like(weights)
+        for seed in dict.fromkeys(seeds):
+            rows = [row for row, other in enumerate(seeds) if other == seed]
+            losses[rows], gradients[rows] = self.gradients(weights[rows], [seed], step)
+        return losses, gradients
 
     def evaluate(self, weights: Tensor, split: str) -> tuple[Tensor, Tensor]:
         """Compute loss and metric ``[rows]`` of every row of weights on a whole split."""
@@ -125,18 +149,31 @@ class Stack:
 
     @cached_property
     def kernel(self) -> Kernel:
-        """The gradients of :attr:`rows` models."""
-        kernel = gradient_kernel(self._loss, self.views)
+        """Gradients of models that see the same batch."""
+        return gradient_kernel(self._loss, self.views, shared=True)
+
+    @cached_property
+    def kernel_by_row(self) -> Kernel:
+        """Gradients of models that see a batch each; compiled if that was asked for."""
+        kernel = gradient_kernel(self._loss, self.views, shared=False)
         if not self.compile:
             return kernel
-        return compiled(kernel, self.initial([0] * self.rows), *self.batch(0, 0))
+        inputs, targets = (
+            part.expand(self.rows, *part.shape).contiguous() for part in self.batch(0, 0)
+        )
+        return compiled(kernel, self.initial([0] * self.rows), inputs, targets)
+
+    def warm(self) -> None:
+        """Build data and kernels now, so that nothing later waits for them."""
+        self.evaluate(self.initial([0]), "validation")
+        self.gradients(self.initial([0] * self.rows), [0] * self.rows, 0)
 
     @cached_property
     def batched(self) -> bool:
         """Whether ``vmap`` can batch the model; found out by trying, with a message if not."""
         buffers = {name: b.clone() for name, b in self.model.named_buffers()}
         try:
-            gradient_kernel(self._loss, self.views)(self.initial([0, 0]), *self.batch(0, 0))
+            self.kernel(self.initial([0, 0]), *self.batch(0, 0))
         except Exception as error:  # vmap raises many types, for many reasons
             reason = str(error).strip().split("\n")[0]
             warnings.warn(

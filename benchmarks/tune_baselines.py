@@ -1,0 +1,53 @@
+"""Tune AdamW and Lion on the shipped tasks and write the committed file of baselines.
+
+    python benchmarks/tune_baselines.py [TASK ...]
+
+Each optimizer gets 256 trials a task: 128 at random, 128 by Optuna's TPE, every trial three
+seeds, judged by mean log validation loss. AdamW: learning rate, weight decay, both betas, bias
+correction on or off. Lion: learning rate, weight decay, both betas.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from optforge.fitness.baseline import SPACES, TRIALS, Baseline, tune
+from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, load_task
+from optforge.training import Stack, has_compiler, keep_freed_memory
+
+FILE = Path(__file__).parents[1] / "optforge" / "fitness" / "baselines.json"
+
+
+def main(names: list[str]) -> None:
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    for name in names:
+        stack = Stack(load_task(name), compile=has_compiler())
+        entry: dict[str, object] = {"hash": stack.task.hash}
+        for optimizer in SPACES:
+            start = time.monotonic()
+            best = tune(stack, optimizer, TRIALS)
+            entry[optimizer] = {
+                "parameters": dict(best.parameters),
+                "loss": best.loss,
+                "trials": best.trials,
+            }
+            report(name, best, time.monotonic() - start)
+        content = json.loads(FILE.read_text()) if FILE.exists() else {"tasks": {}}
+        content["command"] = "python benchmarks/tune_baselines.py"
+        content["tasks"][name] = entry
+        FILE.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def report(name: str, best: Baseline, seconds: float) -> None:
+    setting = ", ".join(f"{key} {value:g}" for key, value in best.parameters.items())
+    print(f"{name} {best.optimizer}: {best.loss:.4f} with {setting} ({seconds:.0f} s)", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or [*PROXY_TASKS, HELD_OUT_TASK])
