@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from optforge.analysis.kinds import _constant, state_kinds
+from optforge.analysis.kinds import constant, state_kinds
 from optforge.analysis.liveness import live_program
-from optforge.analysis.walk import walk
+from optforge.analysis.walk import Environment, walk
 from optforge.language import FUNCTIONS, Kind, Program, Statement
 
 
@@ -53,10 +53,8 @@ def cost(program: Program, bytes_per_element: int = 4) -> Cost:
             totals["reductions"] += row.form in ("per_array", "whole") or row.name == "clip"
         return row.result(tuple(values))
 
-    environment: dict[str | float, int] = dict(
-        zip(lean.parameters, (Kind.TREE, Kind.TREE, *kinds, Kind.SCALAR), strict=True)
-    )
-    walk(lean.statements, environment, _constant, apply)
+    values = (Kind.TREE, Kind.TREE, *kinds, Kind.SCALAR)
+    walk(lean.statements, Environment(lean.parameters, values, constant), apply)
     trees = sum(kind == Kind.TREE for kind in kinds)
     return Cost(
         float(bytes_per_element * trees),

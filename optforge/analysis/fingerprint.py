@@ -5,14 +5,13 @@ from __future__ import annotations
 from hashlib import blake2b
 
 from optforge.analysis.liveness import Liveness, live_program, liveness
-from optforge.analysis.walk import walk
+from optforge.analysis.walk import Environment, walk
 from optforge.language import FUNCTIONS, Program, Statement
 
 _COMMUTATIVE = frozenset(name for name, row in FUNCTIONS.items() if row.commutative)
 _MEMORY_LIMIT = 1_000_000  # entries; the tables are only a cache and may be dropped at any time
 
 _digests: dict[tuple[object, ...], int] = {}
-_constants: dict[str, int] = {}
 _by_value: dict[float, int] = {}
 
 
@@ -39,7 +38,9 @@ def _constant(value: float) -> int:
 def _apply(number: int, statement: Statement, values: list[int]) -> int:
     if statement.function in _COMMUTATIVE:
         values.sort()
-    return _digest((statement.function, *values))
+    key = (statement.function, *values)
+    known = _digests.get(key)
+    return _digest(key) if known is None else known
 
 
 _WEIGHT, _GRADIENT, _LR = (_digest((name,)) for name in ("weight", "gradient", "lr"))
@@ -74,8 +75,8 @@ def fingerprint(program: Program, live: Liveness | None = None) -> str:
 
 def _round(program: Program, labels: list[int]) -> list[int]:
     # "before": a value of the step before is not the same value of this step.
-    before = (_digest(("before", label)) for label in labels)
+    before = [_digest(("before", label)) for label in labels]
     values = (_WEIGHT, _GRADIENT, *before, _LR)
-    environment: dict[str | float, int] = dict(zip(program.parameters, values, strict=True))
-    walk(program.statements, environment, _constant, _apply)
+    environment = Environment(program.parameters, values, _constant)
+    walk(program.statements, environment, _apply)
     return [environment[name] for name in program.outputs]

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from optforge.analysis.walk import walk
+from optforge.analysis.walk import Environment, walk
 from optforge.errors import ProgramError
 from optforge.language import FUNCTIONS, Kind, Program, Statement
 
-_RULES = {name: (row.form, row.result, row.allows, row.arity) for name, row in FUNCTIONS.items()}
+_ELEMENTWISE = {name: row.arity for name, row in FUNCTIONS.items() if row.form == "elementwise"}
 _SCALAR, _TREE = int(Kind.SCALAR), int(Kind.TREE)
 
 
-def _constant(value: float) -> int:
+def constant(value: float) -> int:
+    """A constant is a scalar."""
     return _SCALAR
 
 
 def _apply(number: int, statement: Statement, kinds: list[int]) -> int:
-    form, result, _, arity = _RULES[statement.function]
-    if len(kinds) != arity:
+    if _ELEMENTWISE.get(statement.function) == len(kinds):  # nearly all, so it is the short way
+        return max(kinds)
+    row = FUNCTIONS[statement.function]
+    if len(kinds) != row.arity:
         raise ProgramError(
             f"statement {number + 1}, '{statement.text}': got {len(kinds)} arguments; "
-            f"{statement.function} takes {arity}"
+            f"{statement.function} takes {row.arity}"
         )
-    if form == "elementwise":
-        return max(kinds)
-    if form == "controlled" and kinds[-1] != _SCALAR:
+    if not row.allows(tuple(kinds)):
         raise ProgramError(
             f"statement {number + 1}, '{statement.text}': the last argument of "
             f"{statement.function} is one value per {_PER[kinds[-1]]}; a scalar is allowed"
         )
-    return result(tuple(kinds))
+    return row.result(tuple(kinds))
 
 
 _PER = ("program", "array", "element (a tree)")
@@ -69,11 +70,12 @@ def state_kinds(program: Program) -> tuple[int, ...]:
     return kinds
 
 
-def _kinds_after(program: Program, kinds: tuple[int, ...]) -> dict[str | float, int]:
+def _kinds_after(program: Program, kinds: tuple[int, ...]) -> Environment[int]:
     values = (_TREE, _TREE, *kinds, _SCALAR)
-    environment: dict[str | float, int] = dict(zip(program.parameters, values, strict=True))
     try:
-        return walk(program.statements, environment, _constant, _apply)
+        return walk(
+            program.statements, Environment(program.parameters, values, constant), _apply
+        )
     except KeyError:
         raise _unknown(program) from None
 
@@ -101,12 +103,12 @@ def _unknown(program: Program) -> ProgramError:
 def variable_kinds(program: Program) -> list[dict[str, int]]:
     """Give the kinds of all variables before each statement, for those who build new ones."""
     values = (_TREE, _TREE, *state_kinds(program), _SCALAR)
-    environment: dict[str | float, int] = dict(zip(program.parameters, values, strict=True))
+    environment = Environment(program.parameters, values, constant)
     before: list[dict[str, int]] = []
 
     def note(number: int, statement: Statement, kinds: list[int]) -> int:
         before.append({str(name): kind for name, kind in environment.items()})
         return _apply(number, statement, kinds)
 
-    walk(program.statements, environment, _constant, note)
+    walk(program.statements, environment, note)
     return [*before, {str(name): kind for name, kind in environment.items()}]

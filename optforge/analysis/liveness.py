@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from optforge.analysis.walk import walk
+from optforge.analysis.walk import Environment, walk
 from optforge.language import Program, Statement
 
 
@@ -47,10 +47,9 @@ def liveness(program: Program) -> Liveness:
     states that the paper did by hand.
     """
     count = len(program.statements)
-    environment: dict[str | float, int] = dict.fromkeys(program.parameters, 0)
-    for number, name in enumerate(program.states):
-        environment[name] = 1 << (count + number)
-    walk(program.statements, environment, _constant, _apply)
+    states = [1 << (count + number) for number in range(len(program.states))]
+    environment = Environment(program.parameters, (0, 0, *states, 0), _constant)
+    walk(program.statements, environment, _apply)
     update, *rest = [environment[name] for name in program.outputs]
     within = update
     for mask in rest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from optforge.language import Statement
@@ -10,18 +10,42 @@ from optforge.language import Statement
 Value = TypeVar("Value")
 
 
+class Environment(dict[str | float, Value]):
+    """Values of variables by name; constants get theirs when they are first read.
+
+    Args:
+        names: Parameters of a program.
+        values: Theirs.
+        constant: Value of a constant in this domain.
+
+    Example:
+        >>> environment = Environment(("w", "lr"), (2, 0), lambda value: 0)
+        >>> environment["w"], environment[0.5]
+        (2, 0)
+    """
+
+    def __init__(
+        self, names: Iterable[str], values: Iterable[Value], constant: Callable[[float], Value]
+    ) -> None:
+        super().__init__(zip(names, values, strict=True))
+        self.constant = constant
+
+    def __missing__(self, key: str | float) -> Value:
+        if isinstance(key, str):
+            raise KeyError(key)
+        return self.constant(key)  # not kept: 0.0 and -0.0 are equal keys
+
+
 def walk(
     statements: tuple[Statement, ...],
-    environment: dict[str | float, Value],
-    constant: Callable[[float], Value],
+    environment: Environment[Value],
     apply: Callable[[int, Statement, list[Value]], Value],
-) -> dict[str | float, Value]:
+) -> Environment[Value]:
     """Run statements over one domain: kinds, dependencies, hashes, costs.
 
     Args:
         statements: The body of a program.
-        environment: Values of the parameters by name; targets are added to it.
-        constant: Value of a constant.
+        environment: Values of the parameters; targets are added to it.
         apply: Value of a statement from its number, itself and its arguments' values.
 
     Returns:
@@ -30,10 +54,11 @@ def walk(
     Raises:
         KeyError: With the name, if a variable is read before it is defined.
     """
-    for number, statement in enumerate(statements):
-        values = [
-            environment[a] if a.__class__ is str else constant(a)  # type: ignore[arg-type]
-            for a in statement.arguments
-        ]
-        environment[statement.target] = apply(number, statement, values)
+    get = environment.__getitem__
+    number = 0
+    for statement in statements:
+        environment[statement.target] = apply(
+            number, statement, list(map(get, statement.arguments))
+        )
+        number += 1
     return environment

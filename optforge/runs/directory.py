@@ -175,11 +175,19 @@ def new_run_path(root: str | Path = "runs") -> Path:
     return Path(root) / f"{datetime.now():%Y-%m-%d-%H%M}-{letters}"
 
 
-def _make_free_directory(path: Path) -> None:
+def check_free(path: str | Path) -> None:
+    """Refuse a place where no new run can be, before any time is spent on one.
+
+    Raises:
+        RunError: If a file, a run or one of its files is there already.
+
+    Example:
+        >>> check_free("a/directory/that/does/not/exist")
+    """
+    path = Path(path)
     with guard.sentences(path, "the run was not created"):
         if path.is_file():
             raise RunError(f"{path} is a file, and a run needs a directory; name another one")
-        path.mkdir(parents=True, exist_ok=True)
         if (path / JOURNAL).exists():
             raise RunError(
                 f"{path} holds a run already; go on with it by --resume {path}, or name another one"
@@ -190,6 +198,12 @@ def _make_free_directory(path: Path) -> None:
                 f"{path} holds a file {taken[0]} that the run would overwrite; "
                 "name another directory"
             )
+
+
+def _make_free_directory(path: Path) -> None:
+    check_free(path)
+    with guard.sentences(path, "the run was not created"):
+        path.mkdir(parents=True, exist_ok=True)
 
 
 def _summary(path: Path) -> RunSummary:

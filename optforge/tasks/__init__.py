@@ -8,6 +8,7 @@ Example:
 
 from __future__ import annotations
 
+from optforge.tasks.files import check_task
 from optforge.tasks.registry import (
     HELD_OUT_TASK,
     PROXY_TASKS,
@@ -26,6 +27,7 @@ __all__ = [
     "Split",
     "Task",
     "batch_order",
+    "check_task",
     "initial_model",
     "load_task",
     "schedule",

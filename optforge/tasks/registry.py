@@ -10,6 +10,7 @@ from optforge.errors import TaskError
 from optforge.tasks.data.letters import letters
 from optforge.tasks.data.mnist import digits, mnist
 from optforge.tasks.data.python_source import provenance, python_source
+from optforge.tasks.files import is_place, task_from_file
 from optforge.tasks.models import MLP, CausalTransformer, ConvNet, VisionTransformer
 from optforge.tasks.task import Data, Task
 
@@ -167,21 +168,25 @@ def task_names() -> tuple[str, ...]:
 
 
 def load_task(name: str) -> Task:
-    """A shipped task by its name; data is built only when it is asked for.
+    """Load a shipped task by its name, or one's own by its file; data is built when asked for.
 
     Args:
-        name: One of ``task_names()``.
+        name: One of ``task_names()``, or ``file.py:Class``; that file is run.
 
     Returns:
         A new instance.
 
     Raises:
-        TaskError: If there is no such task.
+        TaskError: If there is no such task, or its file or class fails.
 
     Example:
         >>> load_task("mnist_vit").steps
         100
     """
-    if name not in TASKS:
-        raise TaskError(f"unknown task {name!r}; there are: {', '.join(task_names())}")
-    return TASKS[name]()
+    if name in TASKS:
+        return TASKS[name]()
+    if is_place(name):
+        return task_from_file(name)
+    raise TaskError(
+        f"unknown task {name!r}; there are: {', '.join(task_names())}, and your own as file.py:Class"
+    )

@@ -26,7 +26,7 @@ def test_state_bytes_of_known_rules(name: str, state_bytes: float) -> None:
 
 def test_lion_is_counted_by_hand() -> None:
     # two interp at 3, sign, and decay, sum, rate at 1 each; lr * 0.0001 is no work per parameter
-    assert cost(load_rule("lion")) == Cost(4.0, 20.0, 3 + 1 + 3 + 1 + 1 + 1, 0)
+    assert cost(load_rule("lion")) == Cost(4.0, 20.0, 3 + 1 + 3 + 1 + 1 + 1, 0, 7)
 
 
 def test_reductions_are_counted_where_they_run_over_a_tree() -> None:
@@ -45,4 +45,4 @@ def test_scalar_states_and_dead_code_cost_nothing() -> None:
         "def train(w, g, s, m, lr):\n    s = s + lr\n    m = cosh(w)\n    u = g * s\n"
         "    return u, s, m\n"
     )
-    assert cost(plain) == cost(more) == Cost(0.0, 12.0, 1, 0)
+    assert cost(plain) == cost(more) == Cost(0.0, 12.0, 1, 0, 1)

@@ -1,0 +1,124 @@
+"""Tasks of one's own, from a file: ``file.py:Class``."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import cloudpickle
+
+from optforge.errors import TaskError
+from optforge.tasks.task import Task, initial_model
+
+
+def is_place(name: str) -> bool:
+    """Tell whether this names a file rather than a shipped task.
+
+    Example:
+        >>> is_place("tasks/mine.py:Spirals"), is_place("mnist_mlp")
+        (True, False)
+    """
+    return ":" in name or name.endswith(".py")
+
+
+def task_from_file(place: str) -> Task:
+    """Make the task that a class in a file describes. The file is run, as an import would.
+
+    Args:
+        place: ``file.py:Class``.
+
+    Returns:
+        A new instance.
+
+    Raises:
+        TaskError: If there is no such file or class, or one of them fails.
+    """
+    file, _, name = place.rpartition(":")
+    if not file:
+        file, name = name, ""
+    module = _module(Path(file))
+    found = getattr(module, name, None) if name else None
+    if not (isinstance(found, type) and issubclass(found, Task)):
+        raise TaskError(_no_class(file, name, found, module))
+    try:
+        return found()
+    except Exception as error:
+        raise TaskError(
+            f"the task {place} cannot be made: {_said(error)}; a task is made without arguments "
+            "and has the methods data() and model()"
+        ) from error
+
+
+def check_task(task: Task) -> None:
+    """Build the data, and the loss and gradient of two examples, to find mistakes early.
+
+    Raises:
+        TaskError: Naming the task and what failed.
+    """
+    doing = "data()"
+    try:
+        split = task.splits.train
+        doing = "model()"
+        model = initial_model(task, 0)
+        doing = "the model's or the loss's computation on two examples"
+        loss = task.loss(model(split.inputs[:2]), split.targets[:2])
+        loss.backward()
+        doing = "settings()"
+        _ = task.hash
+    except TaskError:
+        raise
+    except Exception as error:
+        raise TaskError(f"task {task.name!r}: {doing} failed: {_said(error)}") from error
+    if loss.dim() != 0:
+        raise TaskError(
+            f"task {task.name!r}: loss() gave a tensor of shape {list(loss.shape)}; "
+            "it must be the mean over the batch, a tensor without dimensions"
+        )
+
+
+def _module(path: Path) -> ModuleType:
+    """Run a file once for each content, and let what it defines travel to workers by value."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise TaskError(f"the task file {path} cannot be read: {error.strerror}") from None
+    where = path.resolve()
+    digest = hashlib.sha256(bytes(where) + b"\0" + content).hexdigest()[:12]
+    name = f"optforge_task_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, where)
+    if spec is None or spec.loader is None:
+        raise TaskError(f"{path} is not a Python file; a task is given as file.py:Class")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    if str(where.parent) not in sys.path:  # for what it imports from beside it; workers get it too
+        sys.path.append(str(where.parent))
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise TaskError(f"the task file {path} cannot be run: {_said(error)}") from error
+    cloudpickle.register_pickle_by_value(module)
+    return module
+
+
+def _no_class(file: str, name: str, found: object, module: ModuleType) -> str:
+    own = [
+        f"{file}:{key}"
+        for key, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, Task) and value.__module__ == module.__name__
+    ]
+    there = f"it has {', '.join(own)}" if own else "derive a class from optforge.Task there"
+    if not name:
+        return f"name the class in {file}, as in file.py:Class; {there}"
+    what = "is not a class derived from optforge.Task" if found is not None else "does not exist"
+    return f"{name} in {file} {what}; {there}"
+
+
+def _said(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
