@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from optforge.errors import SearchError, TaskError
 from optforge.fitness.baseline import TRIALS
 from optforge.language import Program, load_rule, parse, round_constants, rule_text
-from optforge.runs import Journal, RunDirectory
+from optforge.report import draw_history
+from optforge.runs import HISTORY, Journal, RunDirectory, check_free
 from optforge.search.finish import Finish, finish
 from optforge.search.history import History
 from optforge.search.propose import check_start
@@ -25,7 +26,7 @@ from optforge.search.session import (
 )
 from optforge.search.settings import Settings
 from optforge.search.table import Table
-from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, Task, load_task
+from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, TASKS, Task, check_task, load_task
 from optforge.training import has_compiler
 
 _CONSTANTS_SHARE = 0.2
@@ -172,13 +173,12 @@ def search(
     watcher = watcher or Silent()
     if minutes is None and programs is None:
         minutes = 8.0
-    if (minutes is not None and minutes <= 0) or (programs is not None and programs < 1):
-        raise SearchError(f"the budget is {minutes=}, {programs=}; give one above 0")
+    _check_numbers(minutes, programs, workers, trials)
     rule = load_rule(start)
     settings = Settings(
         start=round_constants(rule).text,
         tasks=tuple(task.name for task in chosen),
-        hashes=tuple(task.hash for task in chosen),
+        hashes=(),
         seed=seed,
         population=population,
         tournament=tournament,
@@ -195,6 +195,12 @@ def search(
         compiled=_compiled(compile, minutes, programs),
     )
     check_start(rule, settings)
+    if run is not None:
+        check_free(run)
+    watcher.say(f"Reading the data of {', '.join(task.name for task in (*chosen, *others))}")
+    for task in (*chosen, *others):
+        _check_own(task)
+    settings = replace(settings, hashes=tuple(task.hash for task in chosen))
     made = make_plan(settings, chosen, others, watcher.say, trials)
     directory = RunDirectory.create(run, made.stored())
     directory.write_text("start.py", rule_text(start))
@@ -217,7 +223,7 @@ def resume(
         run: Directory of the run.
         minutes: Length of this session; 8 if neither this nor ``programs`` is given.
         programs: Proposals of the whole run, those already made included.
-        tasks: The run's own tasks, where it has any that are not shipped.
+        tasks: The run's own tasks, held-out ones included, where it has any that are not shipped.
         workers: As in :func:`search`; it changes nothing of the history.
         watcher: A display.
         stop: Asked now and then whether to end early.
@@ -228,12 +234,17 @@ def resume(
     watcher = watcher or Silent()
     if minutes is None and programs is None:
         minutes = 8.0
+    _check_numbers(minutes, programs, workers)
     directory = RunDirectory.open(run, write=True)
     try:
         stored = directory.journal.settings
         given = {task.name: task for task in tasks}
         chosen = [_find(name, given) for name in stored["search"]["tasks"]]
         others = [_find(name, given) for name in stored["held_out"]]
+        _check_known(given, [*stored["search"]["tasks"], *stored["held_out"]])
+        watcher.say(f"Reading the data of {', '.join(task.name for task in (*chosen, *others))}")
+        for task in given.values():
+            _check_own(task)
         made = read_plan(stored, chosen, others)
     except BaseException:
         directory.journal.close()
@@ -260,15 +271,57 @@ def _run(
                 budget.asked = budget.asked or stop()
                 return budget(history)
 
+            def measured(what: str, done: int, total: int) -> None:
+                watcher.progress(what, done, total)
+                if stop():
+                    raise _StoppedError
+
             history = search.run(ended, watcher.show)
             executor.close()
-            if budget.asked:
-                return SearchResult(directory.path, None, history, True)
-            executor = make_executor(made, count)
-            done = finish(made, history, directory, executor, watcher.progress)
+            done = None
+            if not budget.asked:
+                executor = make_executor(made, count)
+                try:
+                    done = finish(made, history, directory, executor, measured)
+                except _StoppedError:
+                    budget.asked = True
         finally:
             executor.close()
-    return SearchResult(directory.path, done, history, False)
+        _draw(directory, watcher)
+    return SearchResult(directory.path, done, history, budget.asked)
+
+
+class _StoppedError(Exception):
+    """Leaves the measurements at the end when a stop is asked for."""
+
+
+def _draw(directory: RunDirectory, watcher: Watcher) -> None:
+    try:
+        directory.write_bytes(HISTORY, draw_history(directory.journal))
+    except Exception as error:  # a missing picture is no reason to lose a result
+        watcher.say(f"The picture of the history was not drawn ({type(error).__name__}: {error})")
+
+
+def _check_numbers(
+    minutes: float | None, programs: int | None, workers: int | None, trials: int = TRIALS
+) -> None:
+    if (minutes is not None and not minutes > 0) or (programs is not None and programs < 1):
+        raise SearchError(f"the budget is {minutes=}, {programs=}; give one above 0")
+    if workers is not None and workers < 0:
+        raise SearchError(f"workers is {workers}; give 1 or more, or 0 for this process alone")
+    if trials < 1:
+        raise SearchError(f"trials is {trials}; a baseline needs at least 1")
+
+
+def _check_own(task: Task) -> None:
+    if type(task) is not TASKS.get(task.name):
+        check_task(task)
+
+
+def _check_known(given: Iterable[str], names: Sequence[str]) -> None:
+    for name in given:
+        if name not in names:
+            raise TaskError(f"the run has no task {name!r}; it was made with {', '.join(names)}")
 
 
 def _tasks(given: Sequence[str | Task]) -> list[Task]:
@@ -294,7 +347,9 @@ def _check_distinct(tasks: Sequence[Task], held_out: Sequence[Task]) -> None:
     if not tasks:
         raise SearchError("there is no task to search on; give at least one")
     if len(set(names)) < len(names):
-        raise SearchError(f"tasks are {', '.join(names)}; no name may occur twice, held-out ones too")
+        raise SearchError(
+            f"tasks are {', '.join(names)}; no name may occur twice, held-out ones included"
+        )
 
 
 def _constants(

@@ -170,7 +170,7 @@ class Evaluator:
         candidate.trace.append(value)
         limit = hurdles[position] if position < len(hurdles) else math.inf
         if not value <= limit or not math.isfinite(value):
-            candidate.fail(number - 1, stage.name, value if math.isfinite(value) else math.inf)
+            candidate.fail(number, stage.name, value if math.isfinite(value) else math.inf)
 
     def _share(
         self, seconds: float, running: list[_Candidate], steps: Sequence[int]
@@ -182,7 +182,7 @@ class Evaluator:
     def _outcome(self, candidate: _Candidate) -> Outcome:
         complete = candidate.running and bool(candidate.scores)
         full = _mean_over_tasks(candidate.scores) if complete else math.inf
-        stage, name, value = candidate.rejected or (len(self.stages), JUDGED, full)
+        stage, name, value = candidate.rejected or (len(self.stages) + 1, JUDGED, full)
         return Outcome(
             candidate.numeric,
             full if candidate.rejected is None else math.inf,

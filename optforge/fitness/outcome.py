@@ -15,7 +15,7 @@ class Outcome:
         numeric_fingerprint: Of its updates on fixed inputs.
         fitness: Mean over tasks and seeds of the log of validation loss over the baseline's
             loss on the same seed; lower is better; infinite for rejected programs.
-        stage: How many stages it passed; 0 if the probe rejected it.
+        stage: How many stages it passed, the probe included; 0 if the probe rejected it.
         stage_name: Where it was rejected, or "judged".
         loss: The value at which it was rejected, or the fitness.
         audit_fitness: The fitness of a rejected program that ran to the end all the same.

@@ -6,17 +6,26 @@ knows nothing of how a candidate is evaluated; it stores plain values and hands 
 
 from __future__ import annotations
 
-from optforge.runs.directory import RunDirectory, RunSummary, list_runs, new_run_path
+from optforge.runs.directory import (
+    HISTORY,
+    RunDirectory,
+    RunSummary,
+    check_free,
+    list_runs,
+    new_run_path,
+)
 from optforge.runs.journal import Journal
 from optforge.runs.records import Event, Proposal, Verdict
 
 __all__ = [
+    "HISTORY",
     "Event",
     "Journal",
     "Proposal",
     "RunDirectory",
     "RunSummary",
     "Verdict",
+    "check_free",
     "list_runs",
     "new_run_path",
 ]

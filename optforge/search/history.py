@@ -14,6 +14,7 @@ from optforge.search.population import Individual, Population
 from optforge.search.settings import Settings
 
 _BEST = 64  # how many of the best are kept for re-scoring
+_ELITE = 32  # how many of them set the hurdles
 
 
 @dataclass(frozen=True)
@@ -119,18 +120,15 @@ class History:
     def hurdles(self, start: str | None = None) -> tuple[float, ...]:
         """Give for each position of a trace the value that a candidate must reach.
 
-        It is a quantile of what the better half of the judged members of the population had at
-        this position, and the slack of the position.
+        It is a quantile of what the best programs of the phase had at this position, and the
+        slack of the position. It tightens as the search goes on; what is rejected still takes
+        part in tournaments, below all that is not.
 
         Args:
             start: Fingerprint of a start in flight, whose copies are the population.
         """
-        if start is not None:
-            traces = [self.traces[start]] if start in self.traces else []
-        else:
-            judged = [m for m in self.population.members if m.fingerprint in self.traces]
-            judged.sort(key=lambda m: m.rank)
-            traces = [self.traces[m.fingerprint] for m in judged[: (len(judged) + 1) // 2]]
+        best = [c.fingerprint for c in self.leading(self.phase)[:_ELITE]]
+        traces = [self.traces[f] for f in ([start] if start else best) if f in self.traces]
         if not traces:
             return ()
         columns = zip(zip(*traces, strict=True), self.slacks, strict=True)
@@ -160,7 +158,8 @@ class History:
         tally.same_numbers += first != verdict.fingerprint
         if verdict.audit_fitness is not None:
             tally.audited += 1
-            tally.false_rejects += verdict.audit_fitness < self.phase_best
+            best = self.leading(self.phase)[:_ELITE]
+            tally.false_rejects += bool(best) and verdict.audit_fitness < best[-1].fitness
 
     def _add(self, proposal: Proposal) -> None:
         known = self.known[proposal.fingerprint]

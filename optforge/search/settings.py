@@ -60,7 +60,7 @@ class Settings:
     insert: float = 1.0
     delete: float = 1.0
     modify: float = 1.0
-    batch: int = 128
+    batch: int = 64
     lag: int = 3
     restart: str = "best"
     restart_after: int = 20_000

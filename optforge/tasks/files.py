@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import cloudpickle
+import torch
 
 from optforge.errors import TaskError
 from optforge.tasks.task import Task, initial_model
@@ -53,7 +54,7 @@ def task_from_file(place: str) -> Task:
 
 
 def check_task(task: Task) -> None:
-    """Build the data, and the loss and gradient of two examples, to find mistakes early.
+    """Build the data, and the loss and gradient of one batch, to find mistakes early.
 
     Raises:
         TaskError: Naming the task and what failed.
@@ -63,9 +64,11 @@ def check_task(task: Task) -> None:
         split = task.splits.train
         doing = "model()"
         model = initial_model(task, 0)
-        doing = "the model's or the loss's computation on two examples"
-        loss = task.loss(model(split.inputs[:2]), split.targets[:2])
-        loss.backward()
+        doing = "the computation of the model or the loss"
+        with torch.random.fork_rng(devices=[]):  # dropout draws from torch's global generator
+            some = slice(task.batch_size)
+            loss = task.loss(model(split.inputs[some]), split.targets[some])
+            loss.sum().backward()
         doing = "settings()"
         _ = task.hash
     except TaskError:
@@ -110,7 +113,9 @@ def _no_class(file: str, name: str, found: object, module: ModuleType) -> str:
     own = [
         f"{file}:{key}"
         for key, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, Task) and value.__module__ == module.__name__
+        if isinstance(value, type)
+        and issubclass(value, Task)
+        and value.__module__ == module.__name__
     ]
     there = f"it has {', '.join(own)}" if own else "derive a class from optforge.Task there"
     if not name:

@@ -188,5 +188,6 @@ def load_task(name: str) -> Task:
     if is_place(name):
         return task_from_file(name)
     raise TaskError(
-        f"unknown task {name!r}; there are: {', '.join(task_names())}, and your own as file.py:Class"
+        f"unknown task {name!r}; there are: {', '.join(task_names())}; "
+        "a task of your own is given as file.py:Class"
     )

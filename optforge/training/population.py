@@ -143,10 +143,15 @@ class _Run:
         with torch.no_grad(), numpy.errstate(all="ignore"):
             for place, number in enumerate(self.left):
                 weights = self.rows[place]
-                update, self.states[number] = self.rules[number].step(
-                    weights, self.gradient_rows[place], self.states[number],
-                    self.scalars[number][step],
+                gradient = self.gradient_rows[place]
+                update, states = self.rules[number].step(
+                    weights, gradient, self.states[number], self.scalars[number][step]
                 )
+                # Weights and gradient are overwritten in place; a state that is one of them stays.
+                self.states[number] = [
+                    _copy(state) if state is weights or state is gradient else state
+                    for state in states
+                ]
                 weights -= update
 
     def checkpoint(self, number: int, step: int, judge: Judge | None) -> None:
@@ -184,6 +189,10 @@ class _Run:
         return Trained(_finite(losses), metrics, tuple(self.steps), self.curve)
 
 
+def _copy(state: Any) -> Any:
+    return state.clone() if isinstance(state, Tensor) else state.copy()
+
+
 def _finite(losses: Tensor) -> Tensor:
     return torch.where(losses.isfinite(), losses, torch.inf)
 
@@ -206,7 +215,7 @@ def _one_at_a_time(
         runs = [train_alone(stack, program, seed, checkpoints, split) for seed in seeds]
         done = 0
         for mark, step in enumerate(checkpoints):
-            curve[mark, number] = torch.tensor([next(run).loss for run in runs])
+            curve[mark, number] = torch.tensor([next(run).loss for run in runs], dtype=curve.dtype)
             done = step
             values = curve[mark, number : number + 1]
             if not values.isfinite().all() or (

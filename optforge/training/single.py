@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from optforge.analysis import state_kinds
 from optforge.language import Interpreter, Layout, Program, layout_of
 from optforge.tasks import Task, batch_order, initial_model, schedule
-from optforge.training.stack import Stack, random_numbers
+from optforge.training.stack import Stack, draws_random_numbers, random_numbers
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def train_alone(
         if step + 1 in checkpoints:
             yield Result(total / since)
             total, since = 0.0, 0
-    yield evaluate_model(task, model, split)
+    yield evaluate_model(task, model, split, stack.random)
 
 
 class _Rule:
@@ -75,15 +75,22 @@ class _Rule:
             parameter.sub_(part.view_as(parameter))
 
 
-def evaluate_model(task: Task, model: nn.Module, split: str) -> Result:
-    """Measure loss and metric of a model on one split of its task."""
+def evaluate_model(task: Task, model: nn.Module, split: str, random: bool = False) -> Result:
+    """Measure loss and metric of a model on one split of its task.
+
+    Args:
+        task: The task.
+        model: Left in training mode.
+        split: ``train``, ``validation`` or ``test``.
+        random: Whether the loss may draw random numbers, the same at every call then.
+    """
     part = getattr(task.splits, split)
     parameter = next(model.parameters())
     inputs = part.inputs.to(parameter.device)
     inputs = inputs.to(parameter.dtype) if inputs.is_floating_point() else inputs
     targets = part.targets.to(parameter.device)
     model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), random_numbers(0, 0, random):
         output = functional_call(model, {}, (inputs,))
         result = Result(
             task.loss(output, targets).item(), float(task.metric(output, targets).item())
@@ -119,7 +126,7 @@ def train_single(
     optimizer = make_optimizer(model.parameters())
     peaks = [group["lr"] for group in optimizer.param_groups]
     order, train = batch_order(task, seed), task.splits.train
-    random = any(isinstance(m, nn.Dropout) and m.p > 0 for m in model.modules())
+    random = draws_random_numbers(task)
     for step in range(task.steps):
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * schedule(step, task.steps, task.warmup)
@@ -128,4 +135,4 @@ def train_single(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return evaluate_model(task, model, split)
+    return evaluate_model(task, model, split, random)

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -18,7 +18,6 @@ from optforge.training.kernel import Kernel, compiled, gradient_kernel, measure_
 
 _COMPILED_FLOPS = 1 << 23  # small, because a call that is not full costs as much as a full one
 _CALL_FLOPS = 1 << 27  # an uncompiled call of about this size hides what a call itself costs
-_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 
 
 class Stack:
@@ -50,18 +49,28 @@ class Stack:
         self.names = [name for name, _ in self.model.named_parameters()]
         self.shapes = [tuple(p.shape) for p in self.model.parameters()]
         self.layout: Layout = layout_of(self.shapes, device)
-        self.random = any(isinstance(m, _DROPOUT) and m.p > 0 for m in self.model.modules())
-        self.compile = compile and not self.random
+        self._compile = compile
         self._orders: dict[int, Tensor] = {}
         self._initial: dict[int, Tensor] = {}
         self._splits: dict[str, tuple[Tensor, Tensor]] = {}
         self._measures: dict[tuple[int, ...], Kernel] = {}
 
     @cached_property
+    def random(self) -> bool:
+        """Whether model or loss draw random numbers in training, as dropout does."""
+        return draws_random_numbers(self.task)
+
+    @cached_property
+    def compile(self) -> bool:
+        """Whether kernels are compiled; those that draw random numbers never are."""
+        return self._compile and not self.random
+
+    @cached_property
     def rows(self) -> int:
         """How many models one call computes at most; a compiled call, exactly."""
         inputs, targets = self.batch(0, 0)
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        quiet = random_numbers(0, 0, self.random)
+        with torch.no_grad(), quiet, FlopCounterMode(display=False) as counter:
             self._loss(self.views(self.initial([0])[0]), inputs, targets)
         flops = max(1, counter.get_total_flops())
         if self.compile:
@@ -141,7 +150,10 @@ class Stack:
         try:
             kernel = self._measure_kernel(split, weights)
             calls = _padded(weights, self.rows) if self.compile else weights.split(self.rows)
-            parts = [kernel(part, inputs, targets) for part in calls]
+            parts = []
+            for part in calls:
+                with random_numbers(0, 0, self.random):  # a loss may draw noise as well
+                    parts.append(kernel(part, inputs, targets))
         finally:
             self.model.train()
         count = len(weights)
@@ -173,7 +185,8 @@ class Stack:
         """Whether ``vmap`` can batch the model; found out by trying, with a message if not."""
         buffers = {name: b.clone() for name, b in self.model.named_buffers()}
         try:
-            self.kernel(self.initial([0, 0]), *self.batch(0, 0))
+            with random_numbers(0, 0, self.random):
+                self.kernel(self.initial([0, 0]), *self.batch(0, 0))
         except Exception as error:  # vmap raises many types, for many reasons
             reason = str(error).strip().split("\n")[0]
             warnings.warn(
@@ -221,6 +234,19 @@ def _padded(weights: Tensor, rows: int) -> list[Tensor]:
     if missing:
         weights = torch.cat([weights, weights[:1].expand(missing, -1)])
     return list(weights.split(rows))
+
+
+def draws_random_numbers(task: Task) -> bool:
+    """Find out by trying whether a task draws random numbers in training, as dropout does."""
+    model, train = initial_model(task, 0), task.splits.train
+    before = torch.get_rng_state()
+    try:
+        with torch.no_grad():
+            output = model(train.inputs[: task.batch_size])
+            task.loss(output, train.targets[: task.batch_size])
+        return not torch.equal(before, torch.get_rng_state())
+    finally:
+        torch.set_rng_state(before)
 
 
 class random_numbers:  # noqa: N801 - reads as a statement

@@ -133,3 +133,14 @@ class ShortViT(MnistViT):
 class ShortTransformer(PythonTransformer):
     name = "short_transformer"
     steps, width, heads = 20, 8, 2
+
+
+class WithNoisyLoss(Blobs):
+    """Noise drawn in the loss, as in denoising."""
+
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        return super().loss(output + 0.5 * torch.randn_like(output), targets)
+
+
+RANDOM = (WithDropout, WithFunctionalDropout, WithNoisyLoss)
+UNBATCHED = (WithBatchNorm, WithBranch)

@@ -15,7 +15,7 @@ from optforge.training import Stack, Trained, train_population
 from tests.helpers.plain import RULES, train
 from tests.helpers.tiny import Blobs, ShortMLP, ShortTransformer, ShortViT
 
-EXPLODING = parse("def train(w, g, lr):\n    u = w * 1e30\n    u = u + g\n    return u")
+EXPLODING = parse("def train(w, g, lr):\n    u = w * 1e200\n    u = u + g\n    return u")
 SGD = parse("def train(w, g, lr):\n    u = g * 0.3\n    u = u * lr\n    return u")
 
 

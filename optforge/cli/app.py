@@ -1,0 +1,114 @@
+"""The application: its verbs, and what becomes of errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import optforge
+from optforge.cli.console import fail, screen
+from optforge.cli.rules import rules
+from optforge.cli.runs import runs
+from optforge.cli.search import search
+from optforge.cli.show import show
+from optforge.cli.tasks import tasks
+from optforge.errors import OptforgeError
+
+ERROR, DEFECT, STOPPED = 1, 70, 130
+
+
+class Verbs(TyperGroup):
+    """The verbs; every error leaves as one plain sentence and an exit code."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run, report and exit."""
+        given = list(sys.argv[1:] if args is None else args)
+        try:
+            code = super().main(given, prog_name, complete_var, False, windows_expand_args, **extra)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            code = _without_reader()
+        except Exception as error:
+            code = _report(error, "--debug" in given)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report(error: Exception, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, typer.Abort):
+        return STOPPED
+    if isinstance(error, OptforgeError):
+        fail(_capital(str(error)))
+        return ERROR
+    if hasattr(error, "format_message"):  # wrong use; the class moved between versions of typer
+        return _usage(error)
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    advice = "" if debug else "; run again with --debug and report it"
+    fail(f"optforge failed unexpectedly ({what}){advice}")
+    return DEFECT
+
+
+def _usage(error: Any) -> int:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "optforge"
+    sentence = error.format_message().strip().rstrip(".")
+    fail(f"{_capital(sentence)}; '{command} --help' lists what can be given")
+    return error.exit_code
+
+
+def _capital(text: str) -> str:
+    """Leave a sentence as it is, but say something where there is nothing."""
+    return text if text.strip() else "something failed and gave no reason"
+
+
+def _without_reader() -> int:
+    """End quietly when whoever read the output has gone, as with ``| head``."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ERROR
+
+
+app = typer.Typer(
+    cls=Verbs,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Discover optimizers for deep learning by searching over programs.",
+    epilog="A rule is a file, or the name of a shipped one: see 'optforge rules'.",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        screen().print(f"optforge {optforge.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Take what stands before the verb."""
+
+
+for verb in (search, show, rules, tasks, runs):
+    app.command()(verb)

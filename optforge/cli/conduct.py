@@ -1,0 +1,106 @@
+"""Running a search for a person: display, signals, and what is said at the end."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from optforge.api import SearchResult
+from optforge.cli.console import is_live, screen
+from optforge.cli.live import LiveWatcher
+from optforge.cli.plain import PlainWatcher
+from optforge.cli.result import counts, print_result
+from optforge.cli.stopping import Stopping
+from optforge.runs import RunDirectory
+from optforge.search.history import History
+from optforge.search.session import Budget, Plan
+
+STOPPED = 130
+_LEAST = 0.5  # minutes that are worth resuming for
+
+
+class Session:
+    """A watcher that hands on to a display and notes what it takes to resume.
+
+    Args:
+        display: Shows what happens.
+        stopping: Armed as soon as there is a run that can be resumed.
+        own: Tasks that have to be given again on resuming.
+    """
+
+    def __init__(
+        self, display: LiveWatcher | PlainWatcher, stopping: Stopping, own: list[str]
+    ) -> None:
+        self.display, self.stopping, self.own = display, stopping, own
+        self.directory: Path | None = None
+        self.budget: Budget | None = None
+
+    def say(self, text: str) -> None:
+        """Hand on."""
+        self.display.say(text)
+
+    def begin(self, plan: Plan, directory: RunDirectory, budget: Budget, workers: int) -> None:
+        """Note the run and hand on."""
+        self.directory, self.budget = directory.path, budget
+        self.stopping.armed = True
+        self.display.begin(plan, directory, budget, workers)
+
+    def show(self, history: History) -> None:
+        """Hand on."""
+        self.display.show(history)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Hand on."""
+        self.display.progress(what, done, total)
+
+    @property
+    def resuming(self) -> str:
+        """The command that goes on with this run."""
+        words = ["optforge", "search", "--resume", str(self.directory)]
+        if self.own:
+            words += ["--tasks", ",".join(self.own)]
+        if self.budget is not None and self.budget.programs is not None:
+            words += ["--programs", str(self.budget.programs)]
+        if self.budget is not None and self.budget.minutes is not None:
+            left = max(_LEAST, self.budget.minutes - self.budget.elapsed / 60)
+            words += ["--minutes", f"{math.ceil(10 * left) / 10:g}"]
+        return shlex.join(words)
+
+
+def conduct(verb: Callable[..., SearchResult], arguments: dict[str, Any], own: list[str]) -> None:
+    """Run a search under a display, with signals in hand, and print its end.
+
+    Args:
+        verb: ``optforge.search`` or ``optforge.resume``.
+        arguments: For it.
+        own: Tasks from files, as given.
+    """
+    console = screen()
+    with Stopping() as stopping:
+        display = LiveWatcher(console) if is_live() else PlainWatcher()
+        session = Session(display, stopping, own)
+        try:
+            with display:
+                result = verb(**arguments, watcher=session, stop=stopping)
+        except KeyboardInterrupt:
+            _say_stopped(console, session)
+            raise typer.Exit(STOPPED) from None
+        if result.stopped:
+            console.print(counts(result), style="dim")
+            _say_stopped(console, session)
+            raise typer.Exit(STOPPED)
+        print_result(result, console)
+
+
+def _say_stopped(console: Console, session: Session) -> None:
+    if session.directory is None:
+        text = "Stopped before the search began; nothing was left behind"
+    else:
+        text = f"Stopped; nothing is lost. Go on with: {session.resuming}"
+    console.print(text, markup=False, soft_wrap=True)

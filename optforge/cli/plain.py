@@ -1,0 +1,90 @@
+"""Plain lines for files, pipes and simple terminals."""
+
+from __future__ import annotations
+
+import time
+
+import typer
+
+from optforge.cli.track import Track, clock, leader, phase_words, rescored
+from optforge.runs import RunDirectory
+from optforge.search.history import History
+from optforge.search.session import Budget, Plan
+
+_EVERY = 10.0  # seconds between two lines
+_SAMPLE = 1.0
+
+
+class PlainWatcher:
+    """Prints a line about every ten seconds, and one whenever something new begins."""
+
+    def __init__(self) -> None:
+        self.track: Track | None = None
+        self._sampled = self._printed = -float("inf")
+        self._said = ""
+        self._phase = ""
+
+    def __enter__(self) -> PlainWatcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        """Print a sentence."""
+        _line(text)
+
+    def begin(self, plan: Plan, directory: RunDirectory, budget: Budget, workers: int) -> None:
+        """Print where the run is and what comes first."""
+        self.track = Track(plan, directory, budget, workers)
+        _line(f"The run is in {directory.path}; Ctrl-C stops it and loses nothing")
+        _line(starting(plan, workers))
+
+    def show(self, history: History) -> None:
+        """Print a line if it is time for one."""
+        track, now = self.track, time.monotonic()
+        if track is None or now < self._sampled + _SAMPLE:
+            return
+        self._sampled = now
+        moving = track.note(history)
+        if moving and (now >= self._printed + _EVERY or history.phase != self._phase):
+            self._printed, self._phase = now, history.phase
+            _line(summary(track, history))
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Print the beginning of each measurement, and then a line now and then."""
+        now = time.monotonic()
+        if what != self._said or now >= self._printed + _EVERY:
+            self._said, self._printed = what, now
+            _line(f"{what}: {done} of {total}")
+
+
+def starting(plan: Plan, workers: int) -> str:
+    """Say what happens before the first program is judged."""
+    who = f"{workers} worker{'s' if workers != 1 else ''}" if workers else "the evaluation"
+    if plan.settings.compiled:
+        return f"Starting {who} and compiling the training (up to a minute or two the first time)"
+    return f"Starting {who}"
+
+
+def summary(track: Track, history: History) -> str:
+    """Say in one line how far a search is."""
+    tally = history.tally
+    left = track.remaining(history)
+    best, fresh = leader(history), rescored(history)
+    parts = [
+        f"{clock(track.elapsed)} {phase_words(history)}"
+        + (f", {clock(left)} left" if left is not None else ""),
+        f"{tally.proposals:,} programs ({track.rates('proposed')[0]:.0f}/s)",
+        f"{tally.evaluated:,} new ({track.rates('evaluated')[0]:.0f}/s)",
+        f"{tally.judged:,} judged in full",
+        f"cache {100 * tally.cached / max(1, tally.proposals):.0f} %",
+    ]
+    if best is not None:
+        again = f", on fresh seeds {fresh[0]:+.4f}" if fresh else ""
+        parts.append(f"best {best.fitness:+.4f}{again}")
+    return " | ".join(parts)
+
+
+def _line(text: str) -> None:
+    typer.echo(text)  # which flushes

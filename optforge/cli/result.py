@@ -1,0 +1,119 @@
+"""The end of a search on the screen: verdict, program, table, Pareto list, files."""
+
+from __future__ import annotations
+
+import math
+
+from rich.console import Console
+from rich.rule import Rule
+from rich.table import Table as Grid
+from rich.text import Text
+
+from optforge.api import SearchResult
+from optforge.search.finish import ADAMW, Finish
+from optforge.search.table import Table
+from optforge.statistics import Interval
+
+_FILES = {
+    "best.py": "the rule; look at it with 'optforge show {path}/best.py'",
+    "table.md": "the table, to read",
+    "table.json": "the table with every loss",
+    "history.png": "the course of the search",
+    "journal.sqlite": "every program and verdict",
+}
+
+
+def print_result(result: SearchResult, console: Console) -> None:
+    """Print what a finished search found."""
+    done = result.finish
+    if done is None:
+        console.print(
+            "Nothing was judged before the end, so there is nothing to show; "
+            f"go on with it: optforge search --resume {result.path}",
+            soft_wrap=True,
+        )
+        return
+    console.print(counts(result), style="dim")
+    console.print()
+    console.print(done.verdict, markup=False, style="bold")
+    _headline(console, "the discovered rule")
+    console.print(done.best.text.rstrip(), markup=False)
+    _headline(console, "the fair table")
+    _print_table(done.table, console)
+    _headline(console, "Pareto list, scored on fresh validation seeds")
+    console.print(_pareto(done))
+    _headline(console, "files")
+    console.print(_files(result))
+
+
+def counts(result: SearchResult) -> str:
+    """Say in one line what was searched."""
+    tally = result.history.tally
+    cache = 100 * tally.cached / max(1, tally.proposals)
+    return (
+        f"{tally.proposals:,} programs, {tally.evaluated:,} of them new ({cache:.0f} % known "
+        f"already), {tally.judged:,} judged in full"
+    )
+
+
+def _headline(console: Console, text: str) -> None:
+    console.print()
+    console.print(Rule(text, align="left", style="dim"))
+
+
+def _print_table(table: Table, console: Console) -> None:
+    """Print contenders as columns, so that the table fits a narrow terminal."""
+    grid = Grid("", box=None, pad_edge=False, header_style="bold")
+    for row in table.rows:
+        grid.add_column(row.name, justify="right")
+    grid.add_row("mean over proxies", *(_cell(row.proxies, row.name) for row in table.rows))
+    for task in (*table.proxies, *table.held_out):
+        label = task if task in table.proxies else f"{task}, held out"
+        grid.add_row(label, *(_cell(row.tasks[task], row.name) for row in table.rows))
+    grid.add_row("state bytes a parameter", *(f"{row.state_bytes:g}" for row in table.rows))
+    steps = [f"{1e3 * row.step_seconds:.1f}" for row in table.rows]
+    grid.add_row("step, ms a million", *steps)
+    grid.add_row("tuned by", *(row.trials for row in table.rows))
+    console.print(grid)
+    console.print(
+        f"Log of test loss over {table.rows[0].name}'s, lower is better: mean and 95 % interval "
+        f"of paired differences, {table.repeats} fresh seeds a task",
+        style="dim",
+    )
+    for note in table.notes:
+        console.print(note, style="dim", markup=False)
+
+
+def _cell(value: Interval, name: str) -> Text:
+    if name == ADAMW:
+        return Text("0", "dim")
+    if not math.isfinite(value.mean):
+        return Text("failed", "red")
+    style = "green" if value.high < 0 else "red" if value.low > 0 else ""
+    return Text(f"{value.mean:+.3f} ± {(value.high - value.low) / 2:.3f}", style)
+
+
+def _pareto(done: Finish) -> Grid:
+    grid = Grid(box=None, pad_edge=False, header_style="dim")
+    for column in ("fitness", "in the search", "seeds", "state bytes", "statements", "step, ms"):
+        grid.add_column(column, justify="right")
+    for f in done.pareto:
+        grid.add_row(
+            f"{f.fitness:+.4f}",
+            f"{f.search_fitness:+.4f}",
+            str(f.repeats),
+            f"{f.state_bytes:g}",
+            str(f.live_statements),
+            f"{1e3 * f.step_seconds:.1f}",
+        )
+    return grid
+
+
+def _files(result: SearchResult) -> Grid:
+    grid = Grid.grid(padding=(0, 2))
+    for name, what in _FILES.items():
+        path = result.path / name
+        if path.exists():
+            words = what.format(path=result.path)
+            grid.add_row(Text(str(path), "cyan"), Text(words, "dim", overflow="fold"))
+    return grid

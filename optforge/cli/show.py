@@ -1,0 +1,151 @@
+"""``optforge show``: what can be known of a rule without training it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from optforge.analysis import (
+    Cost,
+    Liveness,
+    cost,
+    fingerprint,
+    live_program,
+    liveness,
+    numeric_fingerprint,
+    probe_updates,
+    state_kinds,
+)
+from optforge.cli.console import screen
+from optforge.cli.options import Json, PlainDebug
+from optforge.language import Kind, Program, load_rule
+
+_KIND = {Kind.SCALAR: "scalar", Kind.ARRAY: "one scalar per array", Kind.TREE: "tree"}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a rule."""
+
+    program: Program
+    live: Liveness
+    kinds: tuple[str, ...]
+    cost: Cost
+    fingerprint: str
+    numeric: str
+
+    @property
+    def dead_states(self) -> list[str]:
+        """Names of the states that no update ever depends on."""
+        states = enumerate(self.program.states)
+        return [name for number, name in states if not self.live.states >> number & 1]
+
+    def mark(self, number: int) -> str:
+        """Say whether a statement can matter."""
+        if self.live.across >> number & 1:
+            return "live"
+        return "live within a step only" if self.live.within >> number & 1 else "dead"
+
+
+def show(
+    rule: Annotated[str, typer.Argument(help="A file, or the name of a shipped rule.")],
+    as_json: Json = False,
+    debug: PlainDebug = False,
+) -> None:
+    """Show a rule: which statements are live, its states, fingerprint and cost."""
+    facts = gather(load_rule(rule))
+    if as_json:
+        typer.echo(json.dumps(plain_facts(facts), indent=2))
+    else:
+        print_facts(facts, rule, screen())
+
+
+def gather(program: Program) -> Facts:
+    """Find out everything about a program.
+
+    Raises:
+        ProgramError: If its kinds do not fit together.
+    """
+    kinds = tuple(_KIND[Kind(kind)] for kind in state_kinds(program))
+    live = liveness(program)
+    numeric = numeric_fingerprint(probe_updates(live_program(program)))
+    return Facts(program, live, kinds, cost(program), fingerprint(program), numeric)
+
+
+def plain_facts(facts: Facts) -> dict[str, Any]:
+    """Give the facts as plain values, for JSON.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> facts = plain_facts(gather(load_rule("program_8")))
+        >>> facts["statements"], facts["live_across_steps"], facts["dead_states"]
+        (21, 12, ['m'])
+    """
+    program = facts.program
+    return {
+        "statements": len(program.statements),
+        "live_within_step": facts.live.within.bit_count(),
+        "live_across_steps": facts.live.across.bit_count(),
+        "states": list(program.states),
+        "dead_states": facts.dead_states,
+        "state_kinds": dict(zip(program.states, facts.kinds, strict=True)),
+        "fingerprint": facts.fingerprint,
+        "numeric_fingerprint": facts.numeric,
+        "state_bytes_per_parameter": facts.cost.state_bytes,
+        "traffic_bytes_per_parameter": facts.cost.traffic_bytes,
+        "operations_per_parameter": facts.cost.operations,
+        "reductions": facts.cost.reductions,
+        "program": program.text,
+        "marks": [facts.mark(number) for number in range(len(program.statements))],
+    }
+
+
+def print_facts(facts: Facts, name: str, console: Console) -> None:
+    """Print the facts for people."""
+    plain = plain_facts(facts)
+    console.print(Text(name, "bold"), end="  ")
+    console.print(
+        f"{plain['statements']} statements, {plain['live_within_step']} live within a step, "
+        f"{plain['live_across_steps']} live across steps\n"
+    )
+    console.print(_listing(facts))
+    console.print()
+    console.print(_numbers(facts))
+
+
+def _listing(facts: Facts) -> Table:
+    first, *body, last = facts.program.text.rstrip().split("\n")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(justify="right", style="dim")
+    table.add_row("", Text(first), "")
+    for number, line in enumerate(body):
+        mark = facts.mark(number)
+        style = "" if mark == "live" else "dim"
+        table.add_row(str(number + 1), Text(line, style), Text("" if not style else mark, "yellow"))
+    table.add_row("", Text(last), "")
+    return table
+
+
+def _numbers(facts: Facts) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    dead = set(facts.dead_states)
+    for name, kind in zip(facts.program.states, facts.kinds, strict=True):
+        table.add_row("state", f"{name}: {kind}" + (", [yellow]dead[/]" if name in dead else ""))
+    if not facts.program.states:
+        table.add_row("state", "none")
+    of = facts.cost
+    table.add_row("fingerprint", f"{facts.fingerprint} functional, {facts.numeric} numeric")
+    table.add_row(
+        "cost",
+        f"{of.state_bytes:g} bytes of state, {of.traffic_bytes:g} bytes of traffic and "
+        f"{of.operations} operations a parameter; "
+        f"{of.reductions} pass{'' if of.reductions == 1 else 'es'} over all",
+    )
+    return table

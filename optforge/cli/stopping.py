@@ -1,0 +1,39 @@
+"""Ctrl-C and SIGTERM: the first asks the search to stop, the second ends it at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+
+class Stopping:
+    """Takes over the signals while it is entered; calling it tells whether to stop.
+
+    Before it is armed there is nothing to lose and the first signal ends everything.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.armed = False
+        self._before: dict[int, Any] = {}
+
+    def __call__(self) -> bool:
+        """Tell whether to stop."""
+        return self.asked
+
+    def __enter__(self) -> Stopping:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.asked or not self.armed:
+            raise KeyboardInterrupt
+        self.asked = True

@@ -1,0 +1,177 @@
+"""The course of a search as a display needs it: rates, what is left, points of the plot."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from optforge.language import Program, parse
+from optforge.runs import RunDirectory
+from optforge.search.history import Candidate, History
+from optforge.search.session import Budget, Plan
+
+_WINDOW = 10.0  # seconds over which the present rate is taken
+_POINTS = 400
+_SETTLED = 3.0  # seconds after which a rate is good enough to foretell the end
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What has been counted at one moment."""
+
+    time: float
+    proposed: int
+    evaluated: int
+    judged: int
+
+
+@dataclass
+class Track:
+    """Follows a search from outside.
+
+    Args:
+        plan: Of the run.
+        directory: Of the run.
+        budget: Of this session.
+        workers: Number of processes.
+        clock: Gives seconds.
+    """
+
+    plan: Plan
+    directory: RunDirectory
+    budget: Budget
+    workers: int
+    clock: Callable[[], float] = time.monotonic
+    samples: deque[Counts] = field(default_factory=deque)
+    points: list[float] = field(default_factory=list)
+    first: Counts | None = None
+    _every: int = 1
+    _seen: int = 0
+
+    def note(self, history: History) -> bool:
+        """Take a sample; tell whether the search has begun to move."""
+        tally = history.tally
+        now = Counts(self.clock(), tally.proposals, tally.evaluated, tally.judged)
+        if self.first is None or now.proposed == self.first.proposed:
+            self.first = self.first or now
+            # The clock of the rates starts with the first batch, not with the workers.
+            self.first = Counts(now.time, *list(vars(self.first).values())[1:])
+            return False
+        self.samples.append(now)
+        while len(self.samples) > 2 and self.samples[1].time < now.time - _WINDOW:
+            self.samples.popleft()
+        self._plot(history.phase_best)
+        return True
+
+    def rates(self, name: str) -> tuple[float, float]:
+        """Give counts a second over the last seconds, and since the search began."""
+        if self.first is None or not self.samples:
+            return 0.0, 0.0
+        now = self.samples[-1]
+        old = self.samples[0] if len(self.samples) > 1 else self.first
+        return _rate(name, old, now), _rate(name, self.first, now)
+
+    @property
+    def moving(self) -> bool:
+        """Tell whether a batch was committed in this session."""
+        return bool(self.samples)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the search began."""
+        return self.budget.elapsed
+
+    def remaining(self, history: History) -> float | None:
+        """Estimate the seconds that are left; None if nothing is known yet."""
+        left = []
+        if self.budget.minutes is not None:
+            left.append(60 * self.budget.minutes - self.elapsed)
+        if self.budget.programs is not None:
+            rate = self.rates("proposed")[1]
+            if rate > 0 and self.samples[-1].time - self.samples[0].time > _SETTLED:
+                left.append((self.budget.programs - history.tally.proposals) / rate)
+        return max(0.0, min(left)) if left else None
+
+    def share(self, history: History) -> float:
+        """Give the used share of the budget, 0 to 1."""
+        shares = [0.0]
+        if self.budget.minutes is not None:
+            shares.append(self.elapsed / (60 * self.budget.minutes))
+        if self.budget.programs is not None:
+            shares.append(history.tally.proposals / self.budget.programs)
+        return min(1.0, max(shares))
+
+    def _plot(self, value: float) -> None:
+        """Keep the best of evenly spaced moments; every second is dropped when there are many."""
+        self._seen += 1
+        if self._seen % self._every == 0:
+            self.points.append(value)
+        if len(self.points) > _POINTS:
+            self.points = self.points[1::2]
+            self._every *= 2
+
+
+def _rate(name: str, old: Counts, now: Counts) -> float:
+    seconds = now.time - old.time
+    return (getattr(now, name) - getattr(old, name)) / seconds if seconds > 0 else 0.0
+
+
+def leader(history: History) -> Candidate | None:
+    """Give the best of the phase by its fitness in the search."""
+    leading = history.leading(history.phase)
+    return leading[0] if leading else None
+
+
+def rescored(history: History) -> tuple[float, bool] | None:
+    """Give the best value on fresh seeds, and whether it is the leader's own."""
+    ours = history.leading(history.phase)
+    known = [c for c in ours if c.fingerprint in history.rescored]
+    if not known:
+        return None
+    if known[0] is ours[0]:
+        return history.rescored[ours[0].fingerprint], True
+    return min(history.rescored[c.fingerprint] for c in known), False
+
+
+def program_of(candidate: Candidate) -> Program:
+    """Give the program of a candidate."""
+    return parse(candidate.text)
+
+
+def clock(seconds: float | None) -> str:
+    """Print a time.
+
+    Example:
+        >>> clock(75), clock(3700), clock(None)
+        ('1:15', '1:01:40', '?')
+    """
+    if seconds is None or not math.isfinite(seconds):
+        return "?"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def fitness(value: float) -> str:
+    """Print a fitness, a log ratio of losses, with what it means for the loss.
+
+    Example:
+        >>> fitness(-0.1)
+        '-0.1000 (-9.5 % loss)'
+    """
+    if not math.isfinite(value):
+        return "none yet"
+    return f"{value:+.4f} ({100 * math.expm1(value):+.1f} % loss)"
+
+
+def phase_words(history: History) -> str:
+    """Say what the present phase does."""
+    return {
+        "start": "judging the warm start",
+        "constants": "tuning constants",
+        "structure": "evolving structure",
+        "random": "random search",
+    }.get(history.phase, history.phase)

@@ -1,0 +1,160 @@
+"""Verdicts, recomputed by an ordinary loop; hurdles, audits, what diverges."""
+
+from __future__ import annotations
+
+import math
+from itertools import accumulate
+
+import pytest
+import torch
+
+from optforge.fitness import JUDGED, Evaluator, Judge, Measure, Outcome, plan
+from optforge.language import Program, load_rule, parse
+from optforge.training import Stack, train_population
+from tests.helpers.plain import RULES, train
+from tests.helpers.tiny import Blobs, Sums
+
+TASKS = [Blobs(), Sums()]
+STAGES = plan(TASKS, 3)
+SEEDS = {"Blobs": (11, 12, 13), "Sums": (21, 22, 23)}
+BASELINE = {"Blobs": (-0.5, -0.6, -0.7), "Sums": (-2.0, -2.1, -2.2)}
+FREE = (math.inf,) * (STAGES[-1].last + 1)
+SGD = parse("def train(w, g, lr):\n    u = g * 0.1\n    u = u * lr\n    return u")
+# Passes the probe, where gradients do not grow; in training steps overshoot more and more.
+DIVERGING = parse("def train(w, g, lr):\n    u = g * 300.0\n    return u")
+UPHILL = parse("def train(w, g, lr):\n    u = g * -0.01\n    return u")
+
+
+@pytest.fixture(scope="module")
+def evaluator() -> Evaluator:
+    return Evaluator(TASKS, STAGES, SEEDS, BASELINE)
+
+
+def judge(
+    evaluator: Evaluator,
+    programs: list[Program],
+    hurdles: tuple[float, ...] = FREE,
+    audited: bool = False,
+) -> list[Outcome]:
+    return evaluator.judge(Judge(tuple(programs), hurdles, (audited,) * len(programs)))
+
+
+@pytest.mark.parametrize("name", ["adamw", "whole_tree"])
+def test_a_full_verdict_recomputed(evaluator: Evaluator, name: str) -> None:
+    program, rule, states = RULES[name]
+    outcome = judge(evaluator, [SGD, program])[1]
+    runs = {
+        task.name: [train(task, rule, states, seed, torch.float32) for seed in SEEDS[task.name]]
+        for task in TASKS
+    }
+    ratios = {
+        task: [math.log(run.loss) - base for run, base in zip(of, BASELINE[task], strict=True)]
+        for task, of in runs.items()
+    }
+    for task, values in ratios.items():
+        assert outcome.scores[task] == pytest.approx(values, rel=1e-4)
+    blobs, sums = ratios["Blobs"], ratios["Sums"]
+    full = (sum(blobs) / 3 + sum(sums) / 3) / 2
+    assert outcome.fitness == pytest.approx(full, rel=1e-4) and outcome.loss == outcome.fitness
+    looks = [*_looks(runs["Blobs"][0].training, (2, 3, 7, 13)), blobs[0], sum(blobs) / 3]
+    looks += _looks(runs["Sums"][0].training, (2, 6, 10))
+    looks += [(sum(blobs) / 3 + sums[0]) / 2, full]
+    assert outcome.trace == pytest.approx(looks, rel=1e-4)
+    assert outcome.stage_name == JUDGED and outcome.stage == len(STAGES) + 1
+    assert outcome.audit_fitness is None
+    assert outcome.steps == 3 * 20 + 3 * 16 and outcome.seconds > 0
+
+
+def _looks(losses: list[float], marks: tuple[int, ...]) -> list[float]:
+    """Log of the mean training loss since the look before."""
+    parts = zip((0, *marks), marks, strict=False)
+    return [math.log(sum(losses[a:b]) / (b - a)) for a, b in parts]
+
+
+@pytest.mark.parametrize("position", range(len(FREE)))
+def test_a_hurdle_rejects_where_it_stands(evaluator: Evaluator, position: int) -> None:
+    (free,) = judge(evaluator, [SGD])
+    hurdles = [math.inf] * len(FREE)
+    hurdles[position] = free.trace[position] - 1e-3
+    (stage,) = (s for s in STAGES if s.first <= position <= s.last)
+    (out,) = judge(evaluator, [SGD], tuple(hurdles))
+    assert out.fitness == math.inf and out.audit_fitness is None
+    assert out.stage_name == stage.name and out.stage == STAGES.index(stage) + 1
+    assert len(out.trace) == position + 1
+    assert out.loss == out.trace[-1] == pytest.approx(free.trace[position], rel=1e-4)
+    assert out.steps <= free.steps and (position == len(FREE) - 1 or out.steps < free.steps)
+    hurdles[position] = free.trace[position] + 1e-3
+    assert judge(evaluator, [SGD], tuple(hurdles))[0].stage_name == JUDGED
+    hurdles[position] = free.trace[position] - 1e-3
+    (audited,) = judge(evaluator, [SGD], tuple(hurdles), audited=True)
+    assert audited.audit_fitness == pytest.approx(free.fitness, rel=1e-4)
+    assert (audited.fitness, audited.stage, audited.stage_name) == (
+        math.inf, out.stage, out.stage_name,
+    )  # fmt: skip
+    assert len(audited.trace) == len(FREE) and audited.steps == free.steps
+
+
+def test_no_hurdles_let_everything_pass(evaluator: Evaluator) -> None:
+    """As for the warm start, before there is anything to compare with."""
+    (outcome,) = judge(evaluator, [SGD], hurdles=())
+    assert outcome.stage_name == JUDGED
+
+
+@pytest.mark.parametrize("audited", [False, True])
+def test_divergence_is_the_worst_and_hurts_nobody(evaluator: Evaluator, audited: bool) -> None:
+    together = judge(evaluator, [DIVERGING, SGD, load_rule("lion")], audited=audited)
+    assert together[0].fitness == math.inf and together[0].loss == math.inf
+    assert together[0].stage_name.startswith(("Blobs", "Sums"))
+    assert together[0].audit_fitness == (math.inf if audited else None)
+    for outcome, program in zip(together[1:], [SGD, load_rule("lion")], strict=True):
+        (alone,) = judge(evaluator, [program])
+        assert outcome.fitness == pytest.approx(alone.fitness, rel=1e-4)
+        assert outcome.stage_name == JUDGED
+
+
+def test_what_the_probe_rejects_is_not_trained(evaluator: Evaluator) -> None:
+    (outcome,) = judge(evaluator, [UPHILL])
+    assert (outcome.stage, outcome.stage_name) == (0, "probe: ascending")
+    assert (outcome.steps, outcome.trace, outcome.fitness) == (0, (), math.inf)
+    (audited,) = judge(evaluator, [UPHILL], audited=True)
+    assert audited.audit_fitness is not None and math.isfinite(audited.audit_fitness)
+    assert audited.stage == 0 and audited.fitness == math.inf
+
+
+def test_further_is_better_also_at_the_first_stage(evaluator: Evaluator) -> None:
+    """A program that the probe let pass has come further than one that it did not."""
+    (rejected,) = judge(evaluator, [SGD], (-10.0,) * len(FREE))
+    (probed,) = judge(evaluator, [UPHILL])
+    assert rejected.stage > probed.stage
+
+
+def test_costs_count_what_is_live(evaluator: Evaluator) -> None:
+    (outcome,) = judge(evaluator, [load_rule("program_8")])
+    assert (outcome.live_statements, outcome.state_bytes) == (12, 4.0)
+
+
+def test_one_task_one_seed() -> None:
+    task = Blobs()
+    (outcome,) = judge(
+        Evaluator([task], plan([task], 1), {"Blobs": (3,)}, {"Blobs": (0.0,)}), [SGD]
+    )
+    expected = train_population(Stack(task), [SGD], [3]).losses.log().item()
+    assert outcome.fitness == pytest.approx(expected, rel=1e-5)
+
+
+def test_measure_gives_the_losses_of_the_named_split(evaluator: Evaluator) -> None:
+    programs = (SGD, DIVERGING)
+    for split in ("validation", "test"):
+        rows = evaluator(Measure(programs, "Sums", (5, 6), split))
+        expected = train_population(Stack(Sums()), programs, (5, 6), split=split).losses
+        torch.testing.assert_close(torch.tensor(rows, dtype=torch.float64), expected, rtol=1e-5, atol=0)
+    assert rows[1] == [math.inf, math.inf]
+
+
+def test_seconds_are_shared_by_steps(evaluator: Evaluator) -> None:
+    hurdles = list(FREE)
+    hurdles[0] = judge(evaluator, [SGD])[0].trace[0] + 0.05
+    slow = parse(SGD.text.replace("0.1", "-0.0001").replace("u * lr", "u + g"))
+    outcomes = judge(evaluator, [SGD, slow], tuple(hurdles))
+    assert all(outcome.seconds > 0 for outcome in outcomes)
+    assert list(accumulate(outcome.steps for outcome in outcomes))[-1] > 0
