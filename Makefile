@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 PIP_FLAGS ?=
-MINUTES ?= 8
+MINUTES ?= 6
 SEED ?= 0
 
 BIN := .venv/bin
@@ -36,7 +36,7 @@ $(STAMP): pyproject.toml
 	@touch $(STAMP)
 	@echo "Installed. Next: make search"
 
-search: install ## discover a rule, from AdamW (MINUTES=8 SEED=0)
+search: install ## discover a rule, from AdamW (MINUTES=6 SEED=0)
 	@$(BIN)/optforge search --minutes $(MINUTES) --seed $(SEED)
 
 test: install ## run the tests, doctests included

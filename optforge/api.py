@@ -15,7 +15,7 @@ from optforge.report import draw_history
 from optforge.runs import HISTORY, Journal, RunDirectory, check_free
 from optforge.search.finish import Finish, finish
 from optforge.search.history import History
-from optforge.search.propose import check_start
+from optforge.search.propose import check_start, has_constants
 from optforge.search.session import (
     Budget,
     Plan,
@@ -29,8 +29,12 @@ from optforge.search.table import Table
 from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, TASKS, Task, check_task, load_task
 from optforge.training import has_compiler
 
-_CONSTANTS_SHARE = 0.2
-_PROGRAMS_A_MINUTE = 4000  # a round number to turn minutes into the length of the first phase
+# The first phase takes about a fifth of the time: in it nothing is answered from the cache, so a
+# program costs more than later. Its length is a number of programs, whatever the budget's unit,
+# so that the history does not depend on the speed of the machine.
+_CONSTANTS_A_MINUTE = 600
+_CONSTANTS_SHARE = 0.1
+_PROGRAMS_A_MINUTE = 10_000
 _COMPILE_FROM = 2.0  # minutes; a shorter search does not earn back what compiling costs
 
 
@@ -152,7 +156,7 @@ def search(
         restart: Where a search that makes no progress restarts: ``best``, ``initial``, ``none``.
         restart_after: Programs without progress after which it does.
         constants_programs: Programs of a first phase that tunes the warm start's constants; a
-            fifth of the budget by default, 0 for none.
+            tenth of the programs, or 600 for each minute, by default; 0 for none.
         held_out: Tasks for the final table only; the shipped letters by default.
         workers: Processes; one a core by default, 0 for none but this one.
         trials: Settings tried for each baseline of a task of your own.
@@ -184,7 +188,7 @@ def search(
         tournament=tournament,
         repeats=repeats,
         strategy=strategy,
-        constants_programs=_constants(constants_programs, minutes, programs, strategy),
+        constants_programs=_constants(constants_programs, minutes, programs, strategy, rule),
         max_statements=max_statements,
         max_states=_states(states, rule),
         insert=mutations[0],
@@ -277,10 +281,9 @@ def _run(
                     raise _StoppedError
 
             history = search.run(ended, watcher.show)
-            executor.close()
             done = None
             if not budget.asked:
-                executor = make_executor(made, count)
+                search.drain()
                 try:
                     done = finish(made, history, directory, executor, measured)
                 except _StoppedError:
@@ -353,14 +356,15 @@ def _check_distinct(tasks: Sequence[Task], held_out: Sequence[Task]) -> None:
 
 
 def _constants(
-    given: int | None, minutes: float | None, programs: int | None, strategy: str
+    given: int | None, minutes: float | None, programs: int | None, strategy: str, rule: Program
 ) -> int:
-    if strategy != "evolution":
+    if strategy != "evolution" or not has_constants(rule):
         return 0
     if given is not None:
         return given
-    budget = programs if programs is not None else _PROGRAMS_A_MINUTE * (minutes or 0)
-    return int(_CONSTANTS_SHARE * budget)
+    if programs is not None:
+        return int(_CONSTANTS_SHARE * programs)
+    return int(_CONSTANTS_A_MINUTE * (minutes or 0))
 
 
 def _states(given: int | None, rule: Program) -> int:

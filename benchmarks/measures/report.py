@@ -114,16 +114,20 @@ class Report:
     def _remarks(self) -> list[str]:
         lines = []
         for task, of in self.details.get("training", {}).items():
+            alone = " / ".join(str(value) for value in of["alone_ms"].values())
+            compiling = of["compile_seconds"]
             lines.append(
                 f"{task}: batch size {of['batch_size']}, {of['candidates_a_worker']} candidates a "
-                f"worker; alone {of['alone_ms']} ms, population {of['population_ms']} ms, "
-                f"uncompiled {of['population_uncompiled_ms']} ms a candidate; "
-                f"compiling {of['compile_seconds']} s (not counted)"
+                f"worker; ms a candidate: alone {alone} (1 / 2 threads), population "
+                f"{of['population_ms']}, uncompiled {of['population_uncompiled_ms']}; peak "
+                f"{of['peak_gflop_per_second']} GFLOP/s; "
+                + (f"compiling {compiling} s (not counted)" if compiling else "nothing compiled")
             )
         for name, runs in self.details.get("searching", {}).items():
             first = runs[0]
             lines.append(
-                f"{name}: {first['elapsed_seconds']:.0f} s, {first['batches']} batches, "
+                f"{name}: {first['elapsed_seconds']:.0f} s, {first['batches']} batches "
+                f"(its ends are uncertain by one: {100 / first['batches']:.0f} %), "
                 f"{CONFIGURATIONS[name] or 'default tasks'}; before that "
                 f"{first['prepare_seconds']:.1f} s for data and baselines, "
                 f"{first['startup_seconds']:.1f} s for workers and the warm start (not counted)"
@@ -138,7 +142,7 @@ def _training_details(timed: Timed) -> dict[str, Any]:
         "steps": timed.size.steps or "all",
         "training_gflop": timed.training_flops / 1e9,
         "validation_gflop": timed.validation_flops / 1e9,
-        "alone_ms": {f"{threads} threads": _ms(t) for threads, t in timed.alone.items()},
+        "alone_ms": {str(threads): _ms(times) for threads, times in timed.alone.items()},
         "population_ms": _ms(timed.compiled or timed.eager),
         "population_uncompiled_ms": _ms(timed.eager),
         "peak_gflop_per_second": round(spread(timed.peak).median / 1e9, 1),

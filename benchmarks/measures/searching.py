@@ -88,8 +88,8 @@ class Recorder:
         self.worker_mb = max([s for s in [*sizes, self.worker_mb] if s == s], default=float("nan"))
 
     def ended(self) -> bool:
-        """Tell the search to stop; the first batch is the warm start alone and not full."""
-        return len(self.marks) > 1 and time.perf_counter() - self.marks[1].at >= self.seconds
+        """Tell the search to stop: rates need two full batches after the warm start's own."""
+        return len(self.marks) > 2 and time.perf_counter() - self.marks[1].at >= self.seconds
 
 
 def searching(name: str, seed: int, workers: int, seconds: float, compile: bool) -> dict[str, Any]:
@@ -116,8 +116,6 @@ def searching(name: str, seed: int, workers: int, seconds: float, compile: bool)
 
 def _figures(recorder: Recorder, workers: int, history: History) -> dict[str, Any]:
     marks = recorder.marks[1:]
-    if len(marks) < 2:
-        raise RuntimeError("the search committed no two full batches; give it more --seconds")
     rates = _rates(marks[0], marks[-1], workers)
     middle = marks[(len(marks) - 1) // 2]
     return {

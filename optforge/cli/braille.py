@@ -18,7 +18,7 @@ def plot(values: Sequence[float], width: int, height: int) -> list[str]:
 
     Example:
         >>> plot([3.0, 2.0, 2.0, 1.0], width=2, height=1)
-        ['⠑⢄']
+        ['⠱⢄']
     """
     columns = _columns(values, 2 * width)
     finite = [value for value in columns if math.isfinite(value)]

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from optforge.language import Program, parse
 from optforge.runs import RunDirectory
 from optforge.search.history import Candidate, History
 from optforge.search.session import Budget, Plan
@@ -60,24 +59,25 @@ class Track:
             # The clock of the rates starts with the first batch, not with the workers.
             self.first = Counts(now.time, *list(vars(self.first).values())[1:])
             return False
-        self.samples.append(now)
+        if not self.samples or now.proposed > self.samples[-1].proposed:
+            self.samples.append(now)
         while len(self.samples) > 2 and self.samples[1].time < now.time - _WINDOW:
             self.samples.popleft()
         self._plot(history.phase_best)
         return True
 
     def rates(self, name: str) -> tuple[float, float]:
-        """Give counts a second over the last seconds, and since the search began."""
+        """Give counts a second over the last seconds, and since the search began.
+
+        Programs come in batches: the present rate is that of the last batches, however long one
+        takes, and sinks while the next is overdue.
+        """
         if self.first is None or not self.samples:
             return 0.0, 0.0
-        now = self.samples[-1]
+        now, last = self.clock(), self.samples[-1]
         old = self.samples[0] if len(self.samples) > 1 else self.first
-        return _rate(name, old, now), _rate(name, self.first, now)
-
-    @property
-    def moving(self) -> bool:
-        """Tell whether a batch was committed in this session."""
-        return bool(self.samples)
+        present = max(last.time - old.time, now - last.time)
+        return _rate(name, old, last, present), _rate(name, self.first, last, now - self.first.time)
 
     @property
     def elapsed(self) -> float:
@@ -91,7 +91,7 @@ class Track:
             left.append(60 * self.budget.minutes - self.elapsed)
         if self.budget.programs is not None:
             rate = self.rates("proposed")[1]
-            if rate > 0 and self.samples[-1].time - self.samples[0].time > _SETTLED:
+            if rate > 0 and self.clock() - self.samples[0].time > _SETTLED:
                 left.append((self.budget.programs - history.tally.proposals) / rate)
         return max(0.0, min(left)) if left else None
 
@@ -114,8 +114,7 @@ class Track:
             self._every *= 2
 
 
-def _rate(name: str, old: Counts, now: Counts) -> float:
-    seconds = now.time - old.time
+def _rate(name: str, old: Counts, now: Counts, seconds: float) -> float:
     return (getattr(now, name) - getattr(old, name)) / seconds if seconds > 0 else 0.0
 
 
@@ -134,11 +133,6 @@ def rescored(history: History) -> tuple[float, bool] | None:
     if known[0] is ours[0]:
         return history.rescored[ours[0].fingerprint], True
     return min(history.rescored[c.fingerprint] for c in known), False
-
-
-def program_of(candidate: Candidate) -> Program:
-    """Give the program of a candidate."""
-    return parse(candidate.text)
 
 
 def clock(seconds: float | None) -> str:

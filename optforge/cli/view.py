@@ -16,8 +16,8 @@ from optforge.cli.change import Changing
 from optforge.cli.track import Track, clock, fitness, leader, phase_words, rescored
 from optforge.search.history import History, stage_counts
 
-_SIDE = 56  # width of the numbers where the program stands beside them
-_TWO_COLUMNS = 104
+_SIDE = 44, 56  # width of the numbers where the program stands beside them
+_TWO_COLUMNS, _ROOMY = 80, 104
 _PLOT = 4
 _HINT = "fitness: log of validation loss over tuned AdamW's, lower is better; Ctrl-C stops, safely"
 
@@ -27,38 +27,45 @@ def frame(
 ) -> RenderableType:
     """Draw the whole view in the given number of characters and lines."""
     wide = width >= _TWO_COLUMNS
-    room = height - 6 - (0 if wide else 6)  # head, hint, borders; the program's panel
-    numbers = _numbers(track, history, _SIDE - 4 if wide else width - 4, room)
+    side = _SIDE[width >= _ROOMY] if wide else width
+    room = height - 6  # of a panel beside the other: less title, hint and borders
+    numbers = _numbers(track, history, side - 4, room if wide else room - 6)
     left = Panel(numbers, box=box.ROUNDED, border_style="dim", padding=(0, 1))
-    lines = room if wide else max(3, height - 9 - _height(numbers))
+    lines = room if wide else room - _height(numbers)
     right = _program(history, changing, lines)
     body: RenderableType
-    if wide:
+    if lines < 1:
+        body = left
+    elif wide:
         body = Table.grid(expand=True)
-        body.add_column(width=_SIDE)
+        body.add_column(width=side)
         body.add_column(ratio=1)
         body.add_row(left, right)
     else:
         body = Group(left, right)
-    hint = Text(_HINT, "dim", no_wrap=True, overflow="ellipsis")
+    # Short of the edge, so that the echo of ^C does not wrap and move what is to be erased.
+    hint = Text(_HINT, "dim")
+    hint.truncate(width - 4, overflow="ellipsis")
     return Group(_head(track, history, width), body, hint)
 
 
 def _head(track: Track, history: History, width: int) -> RenderableType:
     settings = track.plan.settings
+    who = f"{track.workers} worker{'' if track.workers == 1 else 's'}"
     title = Text.assemble(
         ("optforge", "bold cyan"),
         f"  on {', '.join(settings.tasks)}",
-        (f"  seed {settings.seed}, {track.workers or 'no'} workers, {track.directory.path}", "dim"),
+        (f"  seed {settings.seed}, {who}, {track.directory.path}", "dim"),
         no_wrap=True,
         overflow="ellipsis",
     )
     left = track.remaining(history)
     line = Table.grid(padding=(0, 2))
-    bar = ProgressBar(100, 100 * track.share(history), width=max(10, min(40, width - 60)))
+    for _ in range(5):
+        line.add_column(no_wrap=True)
     line.add_row(
         Text(f"{clock(track.elapsed)} gone", "bold"),
-        bar,
+        ProgressBar(100, 100 * track.share(history), width=max(4, min(40, width - 72))),
         f"{clock(left)} left",
         Text(phase_words(history), "green"),
         Text(_phase_end(track, history), "dim"),
@@ -70,7 +77,8 @@ def _phase_end(track: Track, history: History) -> str:
     settings = track.plan.settings
     if history.phase != "constants" or settings.strategy != "evolution":
         return ""
-    return f"{history.phase_proposals:,} of {settings.constants_programs:,}"
+    end = settings.constants_programs  # batches in flight go beyond it
+    return f"{min(history.phase_proposals, end):,} of {end:,}"
 
 
 def _numbers(track: Track, history: History, width: int, room: int) -> Group:
@@ -127,9 +135,9 @@ def _stages(history: History, merged: bool) -> Table:
     if merged and counts:
         counts = {"rejected": sum(counts.values())}
     table = Table.grid(padding=(0, 1), expand=True)
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_column(justify="right")
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
     if not merged:
         table.add_row(Text("rejected at", "dim"), "", "")
     for name, count in sorted(counts.items(), key=lambda item: -item[1]):
@@ -150,7 +158,7 @@ def _plot(track: Track, width: int, height: int) -> list[RenderableType]:
         Text.assemble((f"{label:>7} ", "dim"), (line, "cyan"))
         for label, line in zip(labels, lines, strict=True)
     ]
-    return [Text("best fitness over the session", "dim"), *drawn]
+    return [Text("best fitness in this session", "dim"), *drawn]
 
 
 def _program(history: History, changing: Changing, room: int) -> Panel:

@@ -14,7 +14,7 @@ from optforge.runs import RunDirectory
 from optforge.search.history import History
 from optforge.search.select import Finalist, pareto, select
 from optforge.search.session import Plan
-from optforge.search.table import Contender, Table, build_table, table_json
+from optforge.search.table import Contender, Table, build_table, finite, table_json
 from optforge.statistics import Interval
 
 ADAMW, CONSTANTS, LION, FOUND = "tuned AdamW", "constants only", "tuned Lion", "discovered"
@@ -104,7 +104,7 @@ def _contenders(
         for name, b in of.items()
         if b.note
     ]
-    constants = _constants(made, history)
+    constants = _constants(made, history, winner)
     if constants is not None:
         program, trials = constants
         rows.insert(1, Contender(CONSTANTS, dict.fromkeys(tasks, program), trials, True))
@@ -120,11 +120,15 @@ def _contenders(
     return rows, notes
 
 
-def _constants(made: Plan, history: History) -> tuple[Program, str] | None:
+def _constants(
+    made: Plan, history: History, winner: Finalist
+) -> tuple[Program, str] | None:
     """Give the control: AdamW with constants from a search with the same budget."""
+    if made.settings.strategy == "constants":
+        return parse(winner.text), f"search of {history.tally.proposals} programs"
     control = stored().get("constants")
     same = control is not None and tuple(control["tasks"]) == made.settings.tasks
-    if same and made.settings.strategy != "constants":
+    if same:
         return parse(control["program"]), f"search of {control['programs']} programs"
     incumbent = history.incumbent("constants")
     if incumbent is None:
@@ -187,9 +191,15 @@ def finish_json(done: Finish) -> dict[str, Any]:
         "verdict": done.verdict,
         "program": done.best.text,
         "table": table_json(done.table),
-        "finalists": [asdict(finalist) for finalist in done.finalists],
-        "pareto": [asdict(finalist) for finalist in done.pareto],
+        "finalists": [_plain(finalist) for finalist in done.finalists],
+        "pareto": [_plain(finalist) for finalist in done.pareto],
     }
+
+
+def _plain(finalist: Finalist) -> dict[str, Any]:
+    """Plain values that JSON has words for; the fitness of one that diverged becomes None."""
+    values = asdict(finalist)
+    return {k: finite(v) if isinstance(v, float) else v for k, v in values.items()}
 
 
 def table_markdown(done: Finish) -> str:

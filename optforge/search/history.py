@@ -80,6 +80,7 @@ class History:
         self.best: list[Candidate] = []
         self.rescored: dict[str, float] = {}
         self.phase = "start"
+        self.phase_start = ""
         self.phase_best = math.inf
         self.phase_proposals = 0
         self.improved_at = 0
@@ -182,6 +183,7 @@ class History:
         self.population.restart(individual)
         if proposal.phase != self.phase:
             self.phase, self.phase_best, self.phase_proposals = proposal.phase, math.inf, 0
+            self.phase_start = proposal.program
         else:
             self.tally.restarts += 1
         self.improved_at = self.phase_proposals

@@ -99,6 +99,13 @@ class Search:
                 self._launch(number)
         raise AssertionError("unreachable")
 
+    def drain(self) -> None:
+        """Wait for what is in flight and drop it, so that the executor is free for others."""
+        while self.recovery.outstanding:
+            outcome = self.executor.next()
+            if outcome is not None:
+                self.recovery.drop(outcome)
+
     def _launch(self, number: int) -> None:
         """Draw a batch and hand it to the executor."""
         start = time.perf_counter()

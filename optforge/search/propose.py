@@ -173,7 +173,9 @@ class Proposer:
         stalled = history.phase_proposals - history.improved_at >= settings.restart_after
         if not stalled or settings.restart == "none":
             return None
-        program = self._best(history.phase) if settings.restart == "best" else self._first()
+        program = (
+            self._best(history.phase) if settings.restart == "best" else parse(history.phase_start)
+        )
         return self._begin(program, history.phase, f"restart: {settings.restart}")
 
     def _begin(self, program: Program, phase: str, mutation: str) -> Draft:
@@ -188,11 +190,6 @@ class Proposer:
             return "constants"
         return "structure"
 
-    def _first(self) -> Program:
-        """Where the structural search began: at the best constants, if they came first."""
-        after_constants = self.history.phase == "structure" and self._first_phase() == "constants"
-        return self._best("constants") if after_constants else self.initial
-
     def _best(self, phase: str) -> Program:
         incumbent = self.history.incumbent(phase)
         return self.initial if incumbent is None else parse(incumbent.text)
@@ -202,6 +199,11 @@ def is_audited(settings: Settings, value: str) -> bool:
     """Tell whether a program runs to the end even if it is rejected; decided by its content."""
     digest = hashlib.sha256(f"audit|{settings.seed}|{value}".encode()).digest()
     return int.from_bytes(digest[:4], "big") < settings.audit * 2**32
+
+
+def has_constants(program: Program) -> bool:
+    """Tell whether a search over constants alone can change a program at all."""
+    return any(isinstance(a, float) and a for s in program.statements for a in s.arguments)
 
 
 def check_start(program: Program, settings: Settings) -> None:
@@ -215,6 +217,11 @@ def check_start(program: Program, settings: Settings) -> None:
         raise SearchError(
             f"the warm start keeps {trees} states and --states allows {settings.max_states}; "
             f"give --states {trees} or start from a rule with fewer, such as lion"
+        )
+    if settings.strategy == "constants" and not has_constants(program):
+        raise SearchError(
+            "the warm start has no constant that a search over constants could change; "
+            "choose another rule or --strategy evolution"
         )
     if len(program.statements) > settings.max_statements:
         raise SearchError(

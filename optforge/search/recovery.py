@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from optforge.fitness import Judge, Outcome
 from optforge.runs import Event, Journal
 
 KILLER = "killed its worker"
+_NOTHING = -1  # the part of a job in which all programs are known to be culprits
 
 
 @dataclass
@@ -41,12 +43,13 @@ class Recovery:
         self.journal, self.executor = journal, executor
         self._next = 0
         self._work: dict[int, tuple[_Work, int | None]] = {}
-        self._failures = self._recorded()
+        self._failures, self._culprits = self._recorded()
 
     def submit(self, batch: int, place: int, job: Any) -> None:
         """Hand over a job of a batch."""
-        work = _Work(batch, place, job, self._failures.get((batch, place), 0))
-        self._start(work)
+        known = self._failures.get((batch, place), {})
+        strikes = {part: count for part, count in known.items() if part is not None}
+        self._start(_Work(batch, place, job, known.get(None, 0), strikes=strikes))
 
     def receive(self, outcome: Completed | Failed) -> tuple[int, int, Any] | None:
         """Take what the executor gave; the finished job with its result, if it is one.
@@ -58,7 +61,8 @@ class Recovery:
         if isinstance(outcome, Completed):
             if part is None:
                 return work.batch, work.place, outcome.result
-            work.parts[part] = outcome.result[0]
+            if part != _NOTHING:
+                work.parts[part] = outcome.result[0]
             return self._assembled(work)
         if outcome.reason == "error":
             error = SearchError(
@@ -68,13 +72,27 @@ class Recovery:
             raise error
         return self._failed(work, part, outcome)
 
+    @property
+    def outstanding(self) -> int:
+        """Jobs that the executor still owes."""
+        return len(self._work)
+
+    def drop(self, outcome: Completed | Failed) -> None:
+        """Take an outcome that nobody waits for any more."""
+        del self._work[outcome.key]
+
     def _start(self, work: _Work) -> None:
         single = work.failures >= 2 and isinstance(work.job, Judge)
         if not single:
             self._submit(work, None, work.job)
             return
         for part in range(len(work.job.programs)):
-            self._submit(work, part, _only(work.job, part))
+            if work.strikes.get(part, 0) < 2:
+                self._submit(work, part, _only(work.job, part))
+            else:  # found out before the run was interrupted
+                self._condemn(work, part)
+        if len(work.parts) == len(work.job.programs):
+            self._submit(work, _NOTHING, Judge((), work.job.hurdles, ()))
 
     def _submit(self, work: _Work, part: int | None, job: Any) -> None:
         self._work[self._next] = (work, part)
@@ -100,9 +118,13 @@ class Recovery:
         if work.strikes[part] < 2:
             self._submit(work, part, _only(work.job, part))
             return None
-        self.journal.record(Event(work.batch, "killer", {"program": part}))
-        work.parts[part] = _killer()
+        self._condemn(work, part)
         return self._assembled(work)
+
+    def _condemn(self, work: _Work, part: int) -> None:
+        if (work.batch, part) not in self._culprits:
+            self.journal.record(Event(work.batch, "killer", {"program": part}))
+        work.parts[part] = _killer()
 
     def _assembled(self, work: _Work) -> tuple[int, int, Any] | None:
         count = len(work.job.programs)
@@ -110,16 +132,26 @@ class Recovery:
             return None
         return work.batch, work.place, [work.parts[part] for part in range(count)]
 
-    def _recorded(self) -> dict[tuple[int, int], int]:
-        """Count the failures that an interrupted run had in batches it did not commit."""
-        failures: dict[tuple[int, int], int] = {}
+    def _recorded(
+        self,
+    ) -> tuple[dict[tuple[int, int], Counter[int | None]], set[tuple[int, int]]]:
+        """Count what happened to an interrupted run in batches that it did not commit.
+
+        Returns:
+            For each batch and place the failures of the whole job (None) and of single programs;
+            the culprits by batch and program.
+        """
+        failures: dict[tuple[int, int], Counter[int | None]] = defaultdict(Counter)
+        culprits: set[tuple[int, int]] = set()
         committed = self.journal.batches
         for event in self.journal.events():
-            if event.batch >= committed and event.kind in ("timeout", "worker_death"):
-                if event.detail["program"] is None:
-                    key = (event.batch, event.detail["place"])
-                    failures[key] = failures.get(key, 0) + 1
-        return failures
+            if event.batch < committed:
+                continue
+            if event.kind in ("timeout", "worker_death"):
+                failures[event.batch, event.detail["place"]][event.detail["program"]] += 1
+            elif event.kind == "killer":
+                culprits.add((event.batch, event.detail["program"]))
+        return failures, culprits
 
 
 def _only(job: Judge, part: int) -> Judge:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy
 import torch
 
-from optforge.errors import RunError
+from optforge.errors import RunError, TaskError
 from optforge.execution import Executor, InlineExecutor, WorkerPool
 from optforge.fitness import Baseline, Evaluator, Stage, plan, seeds, shipped, tune
 from optforge.language import Program, parse
@@ -117,6 +117,11 @@ def make_plan(
             purpose: _log_losses(Stack(task), rule, draft.seeds(purpose, count)[task.name])
             for purpose, count in purposes.items()
         }
+        if not numpy.isfinite([value for of in losses[task.name].values() for value in of]).all():
+            raise TaskError(
+                f"the tuned AdamW has no finite logarithm of the loss on {task.name!r}, which all "
+                "are measured by; a task's loss must stay above 0 and AdamW must be able to train it"
+            )
     return Plan(settings, draft.tasks, draft.held_out, baselines, losses)
 
 

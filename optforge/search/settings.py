@@ -66,8 +66,8 @@ class Settings:
     restart_after: int = 20_000
     rescore_every: int = 10
     rescore_repeats: int = 4
-    slack: float = 0.03
-    hurdle: float = 0.75
+    slack: float = 0.02
+    hurdle: float = 0.5
     audit: float = 0.01
     compiled: bool = False
 

@@ -196,9 +196,9 @@ def table_json(table: Table) -> dict[str, Any]:
 
     def interval(value: Interval) -> dict[str, float | int | None]:
         return {
-            "mean": _finite(value.mean),
-            "low": _finite(value.low),
-            "high": _finite(value.high),
+            "mean": finite(value.mean),
+            "low": finite(value.low),
+            "high": finite(value.high),
             "p_value": value.p_value,
             "count": value.count,
         }
@@ -212,7 +212,7 @@ def table_json(table: Table) -> dict[str, Any]:
             "step_milliseconds_per_million_parameters": 1e3 * row.step_seconds,
             "trials": row.trials,
             "log_test_losses": {
-                task: [_finite(value) for value in values] for task, values in row.logs.items()
+                task: [finite(value) for value in values] for task, values in row.logs.items()
             },
         }
         for row in table.rows
@@ -227,5 +227,6 @@ def table_json(table: Table) -> dict[str, Any]:
     }
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """Give None for what JSON has no word for: infinities and NaN."""
     return value if math.isfinite(value) else None

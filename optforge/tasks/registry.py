@@ -35,12 +35,13 @@ class MnistMLP(Task):
 
 
 class MnistViT(Task):
-    """MNIST at 28x28, a three-layer Vision Transformer over 16 patches."""
+    """MNIST at 14x14, a three-layer Vision Transformer over four patches."""
 
     name = "mnist_vit"
-    steps = 100
+    steps = 120
     batch_size = 16
     sizes = (3000, 1000, 1000)
+    pool = 2
     patch = 7
     width = 16
     layers = 3
@@ -48,27 +49,27 @@ class MnistViT(Task):
     expansion = 2
 
     def data(self) -> Data:
-        """Inputs [N, 28, 28]."""
-        return mnist(self.sizes)
+        """Inputs [N, 14, 14]."""
+        return mnist(self.sizes, self.pool)
 
     def model(self) -> nn.Module:
         """The ViT."""
         return VisionTransformer(
-            28, self.patch, 10, self.width, self.layers, self.heads, self.expansion
+            28 // self.pool, self.patch, 10, self.width, self.layers, self.heads, self.expansion
         )
 
 
 class PythonTransformer(Task):
-    """Python source by character, a two-layer causal Transformer, 256 tokens a step."""
+    """Python source by character, a two-layer causal Transformer, 128 tokens a step."""
 
     name = "python_transformer"
-    steps = 100
-    batch_size = 16
+    steps = 120
+    batch_size = 8
     train_sequences = 4096
     evaluation_sequences = 256
     length = 16
     vocabulary = 64
-    width = 24
+    width = 16
     layers = 2
     heads = 1
     expansion = 2
@@ -95,6 +96,7 @@ class PythonTransformerB(PythonTransformer):
 
     name = "python_transformer_b"
     steps = 200
+    batch_size = 16
     length = 32
     evaluation_sequences = 128
     width = 32
@@ -181,7 +183,7 @@ def load_task(name: str) -> Task:
 
     Example:
         >>> load_task("mnist_vit").steps
-        100
+        120
     """
     if name in TASKS:
         return TASKS[name]()

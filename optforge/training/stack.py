@@ -16,7 +16,7 @@ from optforge.language import Layout, layout_of
 from optforge.tasks import Task, batch_order, initial_model
 from optforge.training.kernel import Kernel, compiled, gradient_kernel, measure_kernel
 
-_COMPILED_FLOPS = 1 << 23  # small, because a call that is not full costs as much as a full one
+_COMPILED_FLOPS = 1 << 24  # small, because a call that is not full costs as much as a full one
 _CALL_FLOPS = 1 << 27  # an uncompiled call of about this size hides what a call itself costs
 
 
@@ -74,7 +74,7 @@ class Stack:
             self._loss(self.views(self.initial([0])[0]), inputs, targets)
         flops = max(1, counter.get_total_flops())
         if self.compile:
-            return max(4, min(8, _COMPILED_FLOPS // flops))
+            return 8 if flops <= _COMPILED_FLOPS // 8 else 4
         return max(16, min(256, _CALL_FLOPS // flops))
 
     def initial(self, seeds: list[int]) -> Tensor:

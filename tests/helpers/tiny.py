@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import os
+import signal
+import time
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -140,6 +145,25 @@ class WithNoisyLoss(Blobs):
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
         return super().loss(output + 0.5 * torch.randn_like(output), targets)
+
+
+class Deadly(Blobs):
+    """Ends its process when outputs become huge, or hangs when they become larger still."""
+
+    steps, deadly, hanging = 10, 100.0, math.inf
+
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        largest = output.detach().abs().max()
+        if largest > self.hanging:
+            time.sleep(1000)
+        if largest > self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().loss(output, targets)
+
+
+class Hanging(Deadly):
+    name = "Deadly"  # and with it the same seeds
+    deadly, hanging = math.inf, 100.0
 
 
 RANDOM = (WithDropout, WithFunctionalDropout, WithNoisyLoss)
