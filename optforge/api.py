@@ -178,6 +178,8 @@ def search(
     if minutes is None and programs is None:
         minutes = 8.0
     _check_numbers(minutes, programs, workers, trials)
+    if len(mutations) != 3:
+        raise SearchError(f"mutation weights are {mutations}; give three: insert, delete, modify")
     rule = load_rule(start)
     settings = Settings(
         start=round_constants(rule).text,

@@ -32,7 +32,7 @@ def frame(
     numbers = _numbers(track, history, side - 4, room if wide else room - 6)
     left = Panel(numbers, box=box.ROUNDED, border_style="dim", padding=(0, 1))
     lines = room if wide else room - _height(numbers)
-    right = _program(history, changing, lines)
+    right = _program(changing, lines)
     body: RenderableType
     if lines < 1:
         body = left
@@ -161,12 +161,11 @@ def _plot(track: Track, width: int, height: int) -> list[RenderableType]:
     return [Text("best fitness in this session", "dim"), *drawn]
 
 
-def _program(history: History, changing: Changing, room: int) -> Panel:
+def _program(changing: Changing, room: int) -> Panel:
     shown = changing.text(room)
     title = f"best program{changing.ago()}"
     if not shown.plain:
         shown = Text("Judging the warm start ...", "dim")
-    title += f", {phase_words(history)}" if history.phase == "constants" else ""
     return Panel(shown, title=title, title_align="left", box=box.ROUNDED, border_style="dim")
 
 

@@ -47,8 +47,8 @@ class Stage:
 def plan(tasks: Sequence[Task], repeats: int) -> tuple[Stage, ...]:
     """Order the judgement of tasks by cost of finding out.
 
-    The first task is judged on all its repeats before the others begin, then one repeat of each
-    other task, then the rest. The first repeat of a task has checkpoints within the run.
+    One repeat of each task comes first, since different tasks tell more than different seeds,
+    then the other repeats. The first repeat of a task has checkpoints within the run.
 
     Args:
         tasks: The cheapest first.
@@ -59,10 +59,8 @@ def plan(tasks: Sequence[Task], repeats: int) -> tuple[Stage, ...]:
         >>> [stage.name for stage in plan([load_task("digits_mlp")], 3)]
         ['digits_mlp, repeat 0', 'digits_mlp, repeats 1-2']
     """
-    first, rest = tasks[0], tasks[1:]
     more = tuple(range(1, repeats))
-    order = [(first, (0,)), (first, more)]
-    order += [(task, (0,)) for task in rest] + [(task, more) for task in rest]
+    order = [(task, (0,)) for task in tasks] + [(task, more) for task in tasks]
     stages, position = [], 0
     for task, seeds in order:
         if seeds:

@@ -14,7 +14,7 @@ from optforge.search.population import Individual, Population
 from optforge.search.settings import Settings
 
 _BEST = 64  # how many of the best are kept for re-scoring
-_ELITE = 32  # how many of them set the hurdles
+_ELITE = 16  # how many of them set the hurdles
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Settings:
         rescore_every: Batches between two looks at whether the best is to be re-scored.
         rescore_repeats: Fresh seeds of each task for that.
         slack: Added to hurdles, in log loss.
-        hurdle: Quantile of the population's judged members that a candidate must reach.
+        hurdle: Quantile of the phase's best programs that a candidate must reach.
         audit: Share of rejected programs that run to the end all the same.
         compiled: Whether training kernels are compiled.
 
@@ -67,7 +67,7 @@ class Settings:
     rescore_every: int = 10
     rescore_repeats: int = 4
     slack: float = 0.02
-    hurdle: float = 0.5
+    hurdle: float = 0.25
     audit: float = 0.01
     compiled: bool = False
 

@@ -147,7 +147,9 @@ def test_measure_gives_the_losses_of_the_named_split(evaluator: Evaluator) -> No
     for split in ("validation", "test"):
         rows = evaluator(Measure(programs, "Sums", (5, 6), split))
         expected = train_population(Stack(Sums()), programs, (5, 6), split=split).losses
-        torch.testing.assert_close(torch.tensor(rows, dtype=torch.float64), expected, rtol=1e-5, atol=0)
+        torch.testing.assert_close(
+            torch.tensor(rows, dtype=torch.float64), expected, rtol=1e-5, atol=0
+        )
     assert rows[1] == [math.inf, math.inf]
 
 

@@ -32,9 +32,10 @@ def adamw(w: Arrays, g: Arrays, states: list[Arrays], lr: float) -> tuple[Arrays
     m = mix(g, states[0], 0.9)
     v = mix([x**2 for x in g], states[1], 0.999)
     rate = lr * 0.001
-    return [
-        rate * (a / (b.sqrt() + GUARD) + 0.01 * c) for a, b, c in zip(m, v, w, strict=True)
-    ], [m, v]
+    return [rate * (a / (b.sqrt() + GUARD) + 0.01 * c) for a, b, c in zip(m, v, w, strict=True)], [
+        m,
+        v,
+    ]
 
 
 def lion(w: Arrays, g: Arrays, states: list[Arrays], lr: float) -> tuple[Arrays, list[Arrays]]:

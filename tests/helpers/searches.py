@@ -118,7 +118,9 @@ def state(history: History) -> dict[str, Any]:
     return known | {"tally": tally, "members": members, "settings": None}
 
 
-def tiny_plan(settings: Settings, tasks: Sequence[Task] = (), held_out: Sequence[Task] = ()) -> Plan:
+def tiny_plan(
+    settings: Settings, tasks: Sequence[Task] = (), held_out: Sequence[Task] = ()
+) -> Plan:
     """A plan on real tasks, with baselines that nobody had to tune."""
     tasks = tuple(tasks) or (Blobs(), Sums())
     names, hashes = tuple(t.name for t in tasks), tuple(t.hash for t in tasks)
@@ -155,5 +157,3 @@ def train_search(
             return make_search(plan, directory, executor).run(Budget(None, programs))
     finally:
         executor.close()
-
-

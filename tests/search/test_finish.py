@@ -22,7 +22,14 @@ from optforge.language import Program, load_rule, parse, rule_names
 from optforge.runs import Journal, RunDirectory
 from optforge.search import make_plan, select, table
 from optforge.search.finish import (
-    ADAMW, CONSTANTS, FOUND, Finish, finish_json, table_markdown, verdict, write_files,
+    ADAMW,
+    CONSTANTS,
+    FOUND,
+    Finish,
+    finish_json,
+    table_markdown,
+    verdict,
+    write_files,
 )  # fmt: skip
 from optforge.search.history import Candidate, History
 from optforge.search.select import Finalist, pareto
@@ -85,7 +92,9 @@ def test_the_table_recomputed_by_optimizers_of_torch(quick: None, journal: Journ
     }  # fmt: skip
     for number, row in enumerate(made.rows):
         for task in TASKS:
-            np.testing.assert_allclose(row.logs[task.name], logs[task.name][number], rtol=1e-3, atol=1e-4)
+            np.testing.assert_allclose(
+                row.logs[task.name], logs[task.name][number], rtol=1e-3, atol=1e-4
+            )
     for task in TASKS:
         first, second = logs[task.name]
         theirs, ours = stats.ttest_rel(second, first), made.row("b").tasks[task.name]
@@ -225,7 +234,9 @@ def test_held_out_tasks_are_reported_either_way() -> None:
 def test_the_control_claims_no_discovery() -> None:
     made = a_table(BETTER, BETTER)
     text = verdict(replace(made, rows=made.rows[:2]))
-    assert text.startswith("Tuned by search, the constants give -25.9 % loss") and "beats" not in text
+    assert (
+        text.startswith("Tuned by search, the constants give -25.9 % loss") and "beats" not in text
+    )
 
 
 def finalist(fitness: float, *other: float) -> Finalist:
@@ -242,8 +253,7 @@ def test_files_hold_what_was_found_and_no_nan(tmp_path: Path) -> None:
                  and path.is_file() and not path.name.startswith("journal")}  # fmt: skip
     stored = json.loads(texts["table.json"], parse_constant=lambda word: pytest.fail(word))
     assert stored == finish_json(done) and stored["finalists"][1]["fitness"] is None
-    rows = next(value for value in stored.values() if isinstance(value, dict))["rows"]
-    assert [row["name"] for row in rows] == [ADAMW, CONSTANTS, FOUND]
+    assert [row["name"] for row in stored["table"]["rows"]] == [ADAMW, CONSTANTS, FOUND]
     assert parse(texts["best.py"]) == SGD and texts["best.py"].startswith("# ")
     assert texts["table.md"] == table_markdown(done)
     for part in (ADAMW, CONSTANTS, FOUND, "Sums (held out)", "def train", "Student-t 95 %"):
@@ -261,7 +271,12 @@ def test_selection_believes_fresh_seeds_more_than_the_search(
 ) -> None:
     """The lucky one, first in the search, is measured again and loses."""
     monkeypatch.setattr(select, "ROUNDS", ((4, 2), (2, 3)))
-    programs = {"lucky": scaled(SGD, 0.01), "good": SGD, "bad": scaled(SGD, 0.1), "worst": DIVERGING}
+    programs = {
+        "lucky": scaled(SGD, 0.01),
+        "good": SGD,
+        "bad": scaled(SGD, 0.1),
+        "worst": DIVERGING,
+    }
     history = History(small(tasks=("Blobs", "Sums")), ())
     history.phase = "structure"
     history.best = [

@@ -105,9 +105,7 @@ def test_many_kills(killer: Killer, whole: Any, tmp_path: Path, seed: int) -> No
     check(killer, whole, tmp_path, kills=40, seed=seed)
 
 
-def test_every_single_statement_of_some_batches(
-    killer: Killer, tmp_path: Path, whole: Any
-) -> None:
+def test_every_single_statement_of_some_batches(killer: Killer, tmp_path: Path, whole: Any) -> None:
     """Killed before every second statement in turn, a search still comes to its end."""
     mortal, expected = whole
     path = tmp_path / "journal"
@@ -135,7 +133,9 @@ def test_culprits_are_found_and_nobody_else(tmp_path: Path) -> None:
     failed = [e for e in events if e.kind in ("worker_death", "timeout")]
     whole_jobs = Counter(e.batch for e in failed if e.detail["program"] is None)
     assert whole_jobs == dict.fromkeys(batches, 2), "a batch is done again once, then one by one"
-    strikes = Counter((e.batch, e.detail["program"]) for e in failed if e.detail["program"] is not None)
+    strikes = Counter(
+        (e.batch, e.detail["program"]) for e in failed if e.detail["program"] is not None
+    )
     assert set(strikes.values()) == {2} and len(strikes) == len(culprits)
     assert kinds["timeout"] and kinds["worker_death"]
 
@@ -146,3 +146,25 @@ def test_culprits_rank_last(tmp_path: Path) -> None:
     verdicts = rows(path)["verdicts"]
     stages = [v.stage for v in verdicts if v.stage_name == KILLER]
     assert stages and max(stages) < min(v.stage for v in verdicts if v.stage_name != KILLER)
+
+
+def test_an_end_after_every_single_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happened to an interrupted batch is not forgotten and not written down twice."""
+    programs = 130
+    go(str(tmp_path / "whole"), BUSY, programs, mortal=True)
+    real, path, ends = Journal.record, tmp_path / "parts", 0
+
+    def record(journal: Journal, event: Any) -> None:
+        real(journal, event)
+        raise KeyboardInterrupt
+
+    while True:
+        monkeypatch.setattr(Journal, "record", record)
+        try:
+            go(str(path), BUSY, programs, mortal=True)
+            break
+        except KeyboardInterrupt:
+            ends += 1
+        assert ends < 200
+    expected = rows(tmp_path / "whole")
+    assert ends >= 10 and rows(path) == expected

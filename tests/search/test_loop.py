@@ -151,9 +151,7 @@ def test_the_constants_strategy_changes_constants_only(tmp_path: Path) -> None:
     pretend(tmp_path / "j", small(strategy="constants", restart_after=60), 400)
     proposals: list[Proposal] = rows(tmp_path / "j")["proposals"]
     assert {p.phase for p in proposals} == {"constants"}
-    shapes = {
-        tuple((s.target, s.function) for s in parse(p.program).statements) for p in proposals
-    }
+    shapes = {tuple((s.target, s.function) for s in parse(p.program).statements) for p in proposals}
     assert len(shapes) == 1
     assert any(p.mutation.startswith("restart") for p in proposals)
 

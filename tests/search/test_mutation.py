@@ -69,7 +69,11 @@ def test_one_thing_changes_and_the_child_is_valid(parent: Program, seed: int) ->
 def test_a_long_walk_keeps_every_limit(parent: Program, seed: int) -> None:
     trees = state_kinds(parent).count(Kind.TREE)
     limit = len(parent.statements) + 1
-    mutator, source, made = Mutator(max_statements=limit, max_states=trees), random.Random(seed), parent
+    mutator, source, made = (
+        Mutator(max_statements=limit, max_states=trees),
+        random.Random(seed),
+        parent,
+    )
     for _ in range(30):
         try:
             made, _ = mutator.child(made, source)

@@ -15,7 +15,9 @@ from optforge.search.population import Individual, Population
 
 
 def individual(number: int, fitness: float = 0.0) -> Individual:
-    return Individual(number, load_rule("lion").text, str(number), rank(fitness, 3, fitness, 8.0, 9))
+    return Individual(
+        number, load_rule("lion").text, str(number), rank(fitness, 3, fitness, 8.0, 9)
+    )
 
 
 @given(st.integers(1, 7), st.integers(0, 20))

@@ -31,9 +31,7 @@ def losses(stack: Stack, programs: Sequence[Program], seeds: Sequence[int] = (0,
 @pytest.mark.parametrize("task", [ShortMLP(), ShortViT(), ShortTransformer()], ids=lambda t: t.name)
 def test_float64_agrees_with_an_ordinary_loop(task: Task) -> None:
     programs = [program for program, _, _ in RULES.values()]
-    trained = train_population(
-        Stack(task, torch.float64), programs, [3, 4], checkpoints=[5, 20]
-    )
+    trained = train_population(Stack(task, torch.float64), programs, [3, 4], checkpoints=[5, 20])
     for number, (_, rule, states) in enumerate(RULES.values()):
         for column, seed in enumerate((3, 4)):
             ran = train(task, rule, states, seed, torch.float64)

@@ -10,7 +10,13 @@ import torch
 
 from optforge.fitness.baseline import adamw
 from optforge.tasks import batch_order, initial_model
-from optforge.training import Stack, evaluate_model, keep_freed_memory, train_population, train_single
+from optforge.training import (
+    Stack,
+    evaluate_model,
+    keep_freed_memory,
+    train_population,
+    train_single,
+)
 from tests.helpers.plain import peak_and_cosine
 from tests.helpers.tiny import Blobs, DoubleBlobs, WithBatchNorm
 

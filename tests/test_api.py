@@ -1,0 +1,214 @@
+"""The public face: a search in a few lines, on a task of one's own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import optforge
+from optforge.api import resume, search
+from optforge.errors import OptforgeError, ProgramError, RunError, SearchError, TaskError
+from optforge.fitness import evaluator, seeds
+from optforge.language import Program, parse
+from optforge.search import select, table
+from optforge.search.finish import FOUND
+from optforge.tasks import Task
+from tests.helpers.tiny import Blobs, Noise, Sums
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "own_task.py"
+SMALL: dict[str, Any] = {
+    "programs": 60, "workers": 0, "trials": 4, "compile": False, "population": 20, "held_out": (),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer measurements at the end."""
+    monkeypatch.setattr(table, "REPEATS", 3)
+    monkeypatch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
+
+
+class Line(optforge.Task):
+    """Fifteen lines: what a user writes."""
+
+    steps = 20
+
+    def data(self) -> optforge.Data:
+        x = torch.linspace(-1, 1, 90)[:, None]
+        return optforge.Data(*(optforge.Split(x[i::3], 2 * x[i::3] + 1) for i in range(3)))
+
+    def model(self) -> torch.nn.Module:
+        return torch.nn.Linear(1, 1)
+
+    def loss(self, output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return ((output - targets) ** 2).mean() + 1e-3
+
+
+def test_a_search_on_a_task_of_ones_own(tmp_path: Path) -> None:
+    result = optforge.search(tasks=[Line()], run=tmp_path / "run", **SMALL)
+    assert isinstance(result.best, Program) and not result.stopped
+    assert result.path == tmp_path / "run"
+    assert [row.name for row in result.table.rows][0] == "tuned AdamW"
+    assert result.table.proxies == ("Line",) and result.table.held_out == ()
+    assert result.history.tally.proposals >= 60
+    with result.journal as journal:
+        assert journal.counts()["proposals"] == result.history.tally.proposals
+    files = {path.name for path in result.path.iterdir()}
+    assert {"best.py", "table.json", "table.md", "start.py", "settings.json"} <= files
+    assert parse((result.path / "best.py").read_text()) == result.best
+    stored = json.loads((result.path / "table.json").read_text())
+    assert result.finish is not None and stored["verdict"] == result.finish.verdict
+
+
+def test_the_example_is_a_task_that_trains(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("own_task", EXAMPLE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert len(EXAMPLE.read_text().splitlines()) < 40
+    result = search(tasks=[module.Spirals()], run=tmp_path / "run", **SMALL | {"programs": 20})
+    reference = result.table.rows[0].logs["Spirals"]
+    assert max(reference) < -0.8, "the tuned baseline learns the spirals"
+
+
+def test_stopping_and_resuming_is_the_same_search(tmp_path: Path) -> None:
+    calls = [0]
+
+    def stop() -> bool:
+        calls[0] += 1
+        return calls[0] > 5
+
+    whole = search(tasks=[Blobs()], run=tmp_path / "whole", **SMALL)
+    first = search(tasks=[Blobs()], run=tmp_path / "parts", stop=stop, **SMALL)
+    assert first.stopped and first.finish is None
+    with pytest.raises(SearchError, match="more time"):
+        _ = first.best
+    with pytest.raises(TaskError, match="'Blobs'"):
+        resume(tmp_path / "parts", programs=60, workers=0)
+    second = resume(tmp_path / "parts", programs=60, workers=0, tasks=[Blobs()])
+    assert second.best == whole.best
+    with second.journal as a, whole.journal as b:
+        assert list(a.proposals()) == list(b.proposals())
+
+
+@pytest.mark.parametrize("strategy", ["evolution", "constants", "random"])
+def test_each_strategy_ends_with_a_table(strategy: str, tmp_path: Path) -> None:
+    result = search(tasks=[Blobs()], run=tmp_path / "run", strategy=strategy, **SMALL)
+    names = [row.name for row in result.table.rows]
+    assert names[0] == "tuned AdamW" and "tuned Lion" in names
+    assert ("discovered" in names) == (strategy != "constants")
+    assert ("constants only" in names) == (strategy != "random")
+    row = result.table.row("discovered" if strategy != "constants" else "constants only")
+    stack = evaluator.Stack(Blobs())
+    fresh = seeds(0, "Blobs", "report", 3)
+    trained = evaluator.train_population(stack, [result.best], fresh, split="test")
+    assert row.logs["Blobs"] == pytest.approx(trained.losses.log()[0].tolist(), rel=1e-3)
+
+
+def test_what_is_measured_on_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Test data and seeds of the report serve the table alone; held-out tasks are never judged."""
+    used: set[tuple[str, str, int]] = set()
+    real = evaluator.train_population
+
+    def spy(stack: Any, programs: Any, chosen: Any, **rest: Any) -> Any:
+        split = rest.get("split", "validation")
+        used.update((stack.task.name, split, seed) for seed in chosen)
+        return real(stack, programs, chosen, **rest)
+
+    monkeypatch.setattr(evaluator, "train_population", spy)
+    settings = SMALL | {"held_out": [Sums()], "programs": 120}
+    search(tasks=[Blobs()], run=tmp_path / "run", **settings)
+    report, rescale = (seeds(0, "Sums", purpose, 3) for purpose in ("report", "rescale"))
+    expected = {("Sums", "test", seed) for seed in report}
+    expected |= {("Sums", "validation", seed) for seed in rescale}
+    assert {entry for entry in used if entry[0] == "Sums"} == expected
+    blobs = {
+        split: {s for t, p, s in used if (t, p) == ("Blobs", split)}
+        for split in ("validation", "test")
+    }
+    assert blobs["test"] == set(seeds(0, "Blobs", "report", 3))
+    known = {"search": 3, "select 0": 2, "select 1": 2}
+    for purpose, count in known.items():
+        assert set(seeds(0, "Blobs", purpose, count)) <= blobs["validation"]
+    assert not blobs["test"] & blobs["validation"]
+    allowed = {s for p, n in (known | {"rescore": 4}).items() for s in seeds(0, "Blobs", p, n)}
+    assert blobs["validation"] <= allowed
+
+
+def test_luck_on_noise_is_not_claimed(tmp_path: Path) -> None:
+    """Where labels mean nothing, the claim follows the interval on fresh seeds, nothing else."""
+    result = search(tasks=[Noise()], run=tmp_path / "run", **SMALL)
+    assert result.finish is not None
+    text, claim = result.finish.verdict, result.finish.verdict.split(" on fresh seeds")[0]
+    against = {
+        "tuned AdamW": result.table.row(FOUND).proxies,
+        "constants only": result.table.difference(FOUND, "constants only"),
+    }
+    for name, interval in against.items():
+        claimed = claim.startswith("The discovered rule beats") and name in claim
+        assert claimed == (interval.high < 0), text
+
+
+def test_a_start_without_constants_skips_their_phase(tmp_path: Path) -> None:
+    rule = tmp_path / "bare.txt"
+    rule.write_text("def train(w, g, lr):\n    u = g * lr\n    return u\n")
+    result = search(tasks=[Blobs()], start=rule, run=tmp_path / "run", **SMALL)
+    assert result.history.phase == "structure"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind", "message"),
+    [
+        ({"tasks": []}, SearchError, "at least one"),
+        ({"tasks": ["nonsense"]}, TaskError, "'nonsense'"),
+        ({"tasks": [Blobs(), Blobs()]}, SearchError, "twice"),
+        ({"held_out": [Blobs()]}, SearchError, "twice"),
+        ({"start": "nonsense"}, ProgramError, "'nonsense'"),
+        ({"programs": 0}, SearchError, "budget"),
+        ({"minutes": -1.0}, SearchError, "budget"),
+        ({"minutes": float("nan")}, SearchError, "budget"),
+        ({"workers": -1}, SearchError, "workers"),
+        ({"trials": 0}, SearchError, "trials"),
+        ({"strategy": "luck"}, SearchError, "strategy"),
+        ({"states": 0}, SearchError, "--states"),
+        ({"tournament": 50}, SearchError, "tournament"),
+        ({"mutations": (0.0, 0.0, 0.0)}, SearchError, "weights"),
+        ({"mutations": (1.0, 1.0)}, SearchError, "weights"),
+        ({"constants_programs": -1}, SearchError, "constants-programs"),
+    ],
+    ids=str,
+)
+def test_wrong_arguments_are_named(
+    wrong: dict[str, Any], kind: type[OptforgeError], message: str, tmp_path: Path
+) -> None:
+    arguments = {"tasks": [Blobs()], "run": tmp_path / "run"} | SMALL | wrong
+    with pytest.raises(kind, match=message):
+        search(**arguments)
+    assert not (tmp_path / "run").exists(), "nothing is left behind"
+
+
+def test_a_run_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "journal.sqlite").write_text("something dear")
+    with pytest.raises(RunError):
+        search(tasks=[Blobs()], run=tmp_path / "run", **SMALL)
+    assert (tmp_path / "run" / "journal.sqlite").read_text() == "something dear"
+
+
+def test_a_task_that_does_not_work_is_named(tmp_path: Path) -> None:
+    class Broken(Blobs):
+        def model(self) -> torch.nn.Module:
+            return torch.nn.Linear(5, 3)
+
+    with pytest.raises(TaskError, match="Broken"):
+        search(tasks=[Broken()], run=tmp_path / "run", **SMALL)
+
+
+def test_what_a_notebook_needs_is_at_the_top() -> None:
+    assert issubclass(Line, Task)
+    assert optforge.search is search
