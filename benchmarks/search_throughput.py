@@ -28,8 +28,9 @@ search      `evaluated_per_second` (new fingerprints), `judged_per_second` (prog
             counts as overhead) and `worker_mb` (largest resident memory of a worker) of real
             searches from AdamW with default mutations and three seeds for survivors, without a
             constants phase: `mlp_only` (mnist_mlp alone) and `default_suite`. Counted from the
-            commit of the first full batch to that of the last; batches land in clusters, so that
-            few batches make a rate uncertain: raise `--seconds` where the remarks say so.
+            commit of the first batch, when all workers are ready, to that of the last. Work on
+            its way at the end is not counted: with few batches the rates are too low and the
+            overhead too high, so raise `--seconds` there.
 memory      `search_mb`: resident memory of the searching process after 100,000, 200,000 and
             300,000 programs, with made-up verdicts. In the JSON under `memory`.
 """

@@ -14,6 +14,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -39,7 +40,7 @@ def main(names: list[str]) -> None:
                 "trials": best.trials,
             }
             report(name, best, time.monotonic() - start)
-        content = json.loads(FILE.read_text()) if FILE.exists() else {"tasks": {}}
+        content: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {"tasks": {}}
         content["command"] = "python benchmarks/tune_baselines.py"
         content["tasks"][name] = entry
         FILE.write_text(json.dumps(content, indent=2) + "\n")

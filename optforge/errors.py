@@ -1,4 +1,4 @@
-"""The errors that optforge raises on purpose: each says what was received, what is allowed, what to do."""
+"""The errors that optforge raises on purpose: what was received, what is allowed, what to do."""
 
 from __future__ import annotations
 

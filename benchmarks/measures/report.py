@@ -127,7 +127,7 @@ class Report:
             first = runs[0]
             lines.append(
                 f"{name}: {first['elapsed_seconds']:.0f} s, {first['batches']} batches "
-                f"(its ends are uncertain by one: {100 / first['batches']:.0f} %), "
+                f"(work on its way at the end is not counted), "
                 f"{CONFIGURATIONS[name] or 'default tasks'}; before that "
                 f"{first['prepare_seconds']:.1f} s for data and baselines, "
                 f"{first['startup_seconds']:.1f} s for workers and the warm start (not counted)"

@@ -42,7 +42,7 @@ class Recorder:
     """A watcher that notes when batches are committed and how large the workers grow.
 
     Args:
-        seconds: How long the search goes on after its first full batch.
+        seconds: How long the search goes on after its first batch, the warm start.
     """
 
     seconds: float
@@ -88,15 +88,16 @@ class Recorder:
         self.worker_mb = max([s for s in [*sizes, self.worker_mb] if s == s], default=float("nan"))
 
     def ended(self) -> bool:
-        """Tell the search to stop: rates need two full batches after the warm start's own."""
-        return len(self.marks) > 2 and time.perf_counter() - self.marks[1].at >= self.seconds
+        """Tell the search to stop, not before a batch has landed after the warm start's own."""
+        return len(self.marks) > 1 and time.perf_counter() - self.marks[0].at >= self.seconds
 
 
 def searching(name: str, seed: int, workers: int, seconds: float, compile: bool) -> dict[str, Any]:
     """Search for some time, without the measurements at the end, and give the rates.
 
-    They are counted from the commit of the first full batch to that of the last one: at both
-    moments the batches behind are on their way, so that unfinished work cancels.
+    They are counted from the commit of the first batch, the warm start alone, to that of the
+    last. At the first nothing is on its way; what is on its way at the last is not counted, so
+    that no rate is too high, and the overhead a little if batches are few.
     """
     recorder = Recorder(seconds)
     with TemporaryDirectory() as directory:
@@ -115,7 +116,7 @@ def searching(name: str, seed: int, workers: int, seconds: float, compile: bool)
 
 
 def _figures(recorder: Recorder, workers: int, history: History) -> dict[str, Any]:
-    marks = recorder.marks[1:]
+    marks = recorder.marks
     rates = _rates(marks[0], marks[-1], workers)
     middle = marks[(len(marks) - 1) // 2]
     return {

@@ -73,9 +73,7 @@ def state_kinds(program: Program) -> tuple[int, ...]:
 def _kinds_after(program: Program, kinds: tuple[int, ...]) -> Environment[int]:
     values = (_TREE, _TREE, *kinds, _SCALAR)
     try:
-        return walk(
-            program.statements, Environment(program.parameters, values, constant), _apply
-        )
+        return walk(program.statements, Environment(program.parameters, values, constant), _apply)
     except KeyError:
         raise _unknown(program) from None
 

@@ -55,10 +55,7 @@ def walk(
         KeyError: With the name, if a variable is read before it is defined.
     """
     get = environment.__getitem__
-    number = 0
-    for statement in statements:
-        environment[statement.target] = apply(
-            number, statement, list(map(get, statement.arguments))
-        )
-        number += 1
+    for number, statement in enumerate(statements):
+        arguments = list(map(get, statement.arguments))
+        environment[statement.target] = apply(number, statement, arguments)
     return environment

@@ -150,8 +150,6 @@ def tune(
     Returns:
         The setting with the lowest mean log validation loss on the six seeds.
     """
-    space = SPACES[optimizer]
-    chosen = seeds(0, stack.task.name, "tune", SEEDS)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     space = SPACES[optimizer]
     study = optuna.create_study()

@@ -172,9 +172,7 @@ class Evaluator:
         if not value <= limit or not math.isfinite(value):
             candidate.fail(number, stage.name, value if math.isfinite(value) else math.inf)
 
-    def _share(
-        self, seconds: float, running: list[_Candidate], steps: Sequence[int]
-    ) -> None:
+    def _share(self, seconds: float, running: list[_Candidate], steps: Sequence[int]) -> None:
         total = sum(steps)
         for candidate, own in zip(running, steps, strict=True):
             candidate.seconds += seconds * own / total

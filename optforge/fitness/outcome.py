@@ -44,9 +44,7 @@ class Outcome:
 Rank = tuple[float, float, float, float, float]
 
 
-def rank(
-    fitness: float, stage: int, loss: float, state_bytes: float, live_statements: int
-) -> Rank:
+def rank(fitness: float, stage: int, loss: float, state_bytes: float, live_statements: int) -> Rank:
     """Give a key that sorts better candidates first.
 
     Fully judged ones come first, by fitness; then rejected ones, those that got further first,

@@ -199,9 +199,7 @@ def _unary(name: str, meaning: str, build: Engine | None = None, cost: int = 10)
 def _infix(
     name: str, meaning: str, symbol: str, apply: Apply, cost: int = 1, commutative: bool = False
 ) -> Function:
-    return Function(
-        name, 2, "elementwise", meaning, lambda xp: apply, cost, symbol, commutative
-    )
+    return Function(name, 2, "elementwise", meaning, lambda xp: apply, cost, symbol, commutative)
 
 
 def _constant(name: str, meaning: str, value: float) -> Function:
@@ -243,24 +241,41 @@ _ROWS = (
     _infix("divide", "x / (y + 1e-8)", "/", lambda x, y: x / (y + EPSILON), 2),
     Function("power", 2, "elementwise", "x^y as IEEE 754 has it", _power, 10, "**"),
     Function(
-        "maximum", 2, "elementwise", "max(x, y), NaN wins", _extreme("maximum", "min"),
+        "maximum",
+        2,
+        "elementwise",
+        "max(x, y), NaN wins",
+        _extreme("maximum", "min"),
         commutative=True,
     ),
     Function(
-        "minimum", 2, "elementwise", "min(x, y), NaN wins", _extreme("minimum", "max"),
+        "minimum",
+        2,
+        "elementwise",
+        "min(x, y), NaN wins",
+        _extreme("minimum", "max"),
         commutative=True,
     ),
     Function("norm", 1, "per_array", "Euclidean norm of each array", lambda xp: xp.abs, 2),
     Function("global_norm", 1, "whole", "Euclidean norm of the whole tree", _global_norm, 2),
     Function("dot", 2, "whole", "inner product of whole trees", _dot, 2, commutative=True),
     Function(
-        "cosine_sim", 2, "whole", "inner product of whole trees of length 1; 0 for a zero tree",
-        _cosine_similarity, 6, commutative=True,
+        "cosine_sim",
+        2,
+        "whole",
+        "inner product of whole trees of length 1; 0 for a zero tree",
+        _cosine_similarity,
+        6,
+        commutative=True,
     ),
     Function("clip", 2, "controlled", "x min(1, c / |x|) with the global norm", _clip, 3),
     Function(
-        "interp", 3, "controlled", "(1 - a) x + a y",
-        lambda xp: lambda x, y, a: x * (1 - a) + y * a, 3,
+        "interp",
+        3,
+        "controlled",
+        "(1 - a) x + a y",
+        lambda xp: lambda x, y, a: x * (1 - a) + y * a,
+        3,
     ),
     _constant("get_pi", "3.14159...", math.pi),
     _constant("get_e", "2.71828...", math.e),

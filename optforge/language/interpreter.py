@@ -43,7 +43,8 @@ class Interpreter:
         >>> from optforge.language import load_rule
         >>> rule = Interpreter(load_rule("signum"), (Kind.TREE,), Layout((2,)))
         >>> weights, gradients = torch.zeros(1, 2), torch.tensor([[0.5, -2.0]])
-        >>> update, states = rule.step(weights, gradients, rule.initial_states(1), rule.scalars(1.0))
+        >>> states = rule.initial_states(1)
+        >>> update, states = rule.step(weights, gradients, states, rule.scalars(1.0))
         >>> update
         tensor([[ 0.0010, -0.0010]])
     """

@@ -10,8 +10,6 @@ import numpy
 import torch
 from torch import Tensor
 
-from optforge.language.functions import Kind
-
 
 @dataclass(frozen=True)
 class Layout:

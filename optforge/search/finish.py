@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -99,10 +100,7 @@ def _contenders(
         trials = f"{next(iter(of.values())).trials} a task"
         rows.append(Contender(label, {task: b.program for task, b in of.items()}, trials))
     notes = [
-        f"{name}: {b.note}"
-        for of in made.baselines.values()
-        for name, b in of.items()
-        if b.note
+        f"{name}: {b.note}" for of in made.baselines.values() for name, b in of.items() if b.note
     ]
     constants = _constants(made, history, winner)
     if constants is not None:
@@ -120,15 +118,12 @@ def _contenders(
     return rows, notes
 
 
-def _constants(
-    made: Plan, history: History, winner: Finalist
-) -> tuple[Program, str] | None:
+def _constants(made: Plan, history: History, winner: Finalist) -> tuple[Program, str] | None:
     """Give the control: AdamW with constants from a search with the same budget."""
     if made.settings.strategy == "constants":
         return parse(winner.text), f"search of {history.tally.proposals} programs"
     control = stored().get("constants")
-    same = control is not None and tuple(control["tasks"]) == made.settings.tasks
-    if same:
+    if control is not None and tuple(control["tasks"]) == made.settings.tasks:
         return parse(control["program"]), f"search of {control['programs']} programs"
     incumbent = history.incumbent("constants")
     if incumbent is None:
@@ -144,7 +139,7 @@ def verdict(table: Table) -> str:
     """
     names = [row.name for row in table.rows]
     if FOUND not in names:
-        return f"Tuned by search, the constants give {_percent(table.rows[1].proxies)} of test loss."
+        return f"Constants alone, tuned by search, give {_percent(table.rows[1].proxies)}."
     row = table.row(FOUND)
     against = {ADAMW: row.proxies}
     if CONSTANTS in names:
@@ -172,8 +167,6 @@ def verdict(table: Table) -> str:
 
 def _percent(value: Interval) -> str:
     """A log ratio as a change of the loss in percent, with its interval."""
-    import math
-
     mean, low, high = (100 * math.expm1(v) for v in (value.mean, value.low, value.high))
     return f"{mean:+.1f} % loss [{low:+.1f}, {high:+.1f}]"
 
@@ -225,10 +218,9 @@ def table_markdown(done: Finish) -> str:
     lines += ["", *(f"- {note}" for note in table.notes), "", "```python"]
     lines += [done.best.text.rstrip(), "```", "", "Pareto list, scored on fresh validation seeds:"]
     lines += ["", "| fitness | state bytes | statements | step, ms / 1M |", "|---|---|---|---|"]
-    lines += [
-        f"| {f.fitness:+.4f} | {f.state_bytes:g} | {f.live_statements} | {1e3 * f.step_seconds:.1f} |"
-        for f in done.pareto
-    ]
+    for f in done.pareto:
+        cells = [f"{f.fitness:+.4f}", f"{f.state_bytes:g}", str(f.live_statements)]
+        lines.append("| " + " | ".join([*cells, f"{1e3 * f.step_seconds:.1f}"]) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -164,9 +164,7 @@ class History:
 
     def _add(self, proposal: Proposal) -> None:
         known = self.known[proposal.fingerprint]
-        individual = Individual(
-            proposal.number, proposal.program, proposal.fingerprint, known.rank
-        )
+        individual = Individual(proposal.number, proposal.program, proposal.fingerprint, known.rank)
         self.next_number = proposal.number + 1
         self.tally.proposals += 1
         self.tally.cached += proposal.cached

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optforge.fitness import Measure
@@ -13,7 +14,7 @@ from optforge.search.settings import Settings
 
 
 def plan_rescore(
-    settings: Settings, history: History, batch: int, seeds: dict[str, tuple[int, ...]]
+    settings: Settings, history: History, batch: int, seeds: Mapping[str, Sequence[int]]
 ) -> tuple[str | None, list[Measure]]:
     """Decide whether the leader is measured on fresh seeds together with this batch.
 
@@ -27,11 +28,11 @@ def plan_rescore(
     if leader.fingerprint in history.rescored:
         return None, []
     program = parse(leader.text)
-    jobs = [Measure((program,), task, seeds[task], "validation") for task in settings.tasks]
+    jobs = [Measure((program,), task, tuple(seeds[task]), "validation") for task in settings.tasks]
     return leader.fingerprint, jobs
 
 
-def rescore_events(flight: Any, baseline: dict[str, tuple[float, ...]]) -> list[Event]:
+def rescore_events(flight: Any, baseline: Mapping[str, Sequence[float]]) -> list[Event]:
     """Turn the losses on fresh seeds into the event that the journal keeps."""
     if flight.rescored is None:
         return []

@@ -76,7 +76,9 @@ class Plan:
                 task: {name: dict(vars(b), parameters=dict(b.parameters)) for name, b in of.items()}
                 for task, of in self.baselines.items()
             },
-            "losses": {task: {k: list(v) for k, v in of.items()} for task, of in self.losses.items()},
+            "losses": {
+                task: {k: list(v) for k, v in of.items()} for task, of in self.losses.items()
+            },
             "versions": versions(),
         }
 
@@ -120,7 +122,7 @@ def make_plan(
         if not numpy.isfinite([value for of in losses[task.name].values() for value in of]).all():
             raise TaskError(
                 f"the tuned AdamW has no finite logarithm of the loss on {task.name!r}, which all "
-                "are measured by; a task's loss must stay above 0 and AdamW must be able to train it"
+                "are measured by; a task's loss must stay above 0, and AdamW must train it"
             )
     return Plan(settings, draft.tasks, draft.held_out, baselines, losses)
 

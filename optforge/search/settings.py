@@ -102,13 +102,15 @@ class Settings:
         """
         names = {field.name for field in fields(cls)}
         try:
-            values = {name: stored[name] for name in names}
+            values: dict[str, Any] = {name: stored[name] for name in names}
         except KeyError as error:
             raise RunError(
                 f"the run's settings lack {error.args[0]!r}; it was made by another version of "
                 "optforge: resume it with that one"
             ) from None
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        for name in ("tasks", "hashes"):
+            values[name] = tuple(values[name])
+        return cls(**values)
 
 
 def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:

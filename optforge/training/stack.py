@@ -107,9 +107,7 @@ class Stack:
         lead = weights.shape[:-1]
         return [part.view(*lead, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
-    def gradients(
-        self, weights: Tensor, seeds: Sequence[int], step: int
-    ) -> tuple[Tensor, Tensor]:
+    def gradients(self, weights: Tensor, seeds: Sequence[int], step: int) -> tuple[Tensor, Tensor]:
         """Compute training losses and gradients of one step, each row on its seed's batch.
 
         Args:
@@ -128,9 +126,7 @@ class Stack:
             return self._seed_by_seed(weights, seeds, step)
         places = torch.tensor([distinct.index(seed) for seed in seeds], device=self.device)
         batches = [self.batch(seed, step) for seed in distinct]
-        inputs, targets = (
-            torch.stack(list(part))[places] for part in zip(*batches, strict=True)
-        )
+        inputs, targets = (torch.stack(list(part))[places] for part in zip(*batches, strict=True))
         return self.kernel_by_row(weights, inputs, targets)
 
     def _seed_by_seed(

@@ -56,9 +56,9 @@ def test_a_full_verdict_recomputed(evaluator: Evaluator, name: str) -> None:
     blobs, sums = ratios["Blobs"], ratios["Sums"]
     full = (sum(blobs) / 3 + sum(sums) / 3) / 2
     assert outcome.fitness == pytest.approx(full, rel=1e-4) and outcome.loss == outcome.fitness
-    looks = [*_looks(runs["Blobs"][0].training, (2, 3, 7, 13)), blobs[0], sum(blobs) / 3]
+    looks = [*_looks(runs["Blobs"][0].training, (2, 3, 7, 13)), blobs[0]]
     looks += _looks(runs["Sums"][0].training, (2, 6, 10))
-    looks += [(sum(blobs) / 3 + sums[0]) / 2, full]
+    looks += [(blobs[0] + sums[0]) / 2, (sum(blobs) / 3 + sums[0]) / 2, full]
     assert outcome.trace == pytest.approx(looks, rel=1e-4)
     assert outcome.stage_name == JUDGED and outcome.stage == len(STAGES) + 1
     assert outcome.audit_fitness is None

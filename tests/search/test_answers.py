@@ -17,7 +17,14 @@ from tests.helpers.tiny import Blobs
 TIMID = "def train(w, g, lr):\n    u = g * 0.0001\n    u = u * lr\n    return u"
 UPHILL = "def train(w, g, lr):\n    u = g * 0.3\n    u = u * lr\n    u = negative(u)\n    return u"
 # The decay has the wrong sign and drives the weights out.
-WRONG_SIGN = "def train(w, g, lr):\n    u = g * 0.3\n    d = w * -1.5\n    u = u + d\n    u = u * lr\n    return u"
+WRONG_SIGN = """
+def train(w, g, lr):
+    u = g * 0.3
+    d = w * -1.5
+    u = u + d
+    u = u * lr
+    return u
+"""
 QUICK: Mapping[str, Any] = {"max_states": 0, "population": 30, "repeats": 1}
 
 
