@@ -116,13 +116,29 @@ class Proposer:
         drafts = [] if start is None else [start]
         begun = start or self.begun
         new = {draft.fingerprint for draft in drafts if draft.new}
+        if number == 1 and begun is not None:
+            drafts += self._suggested(begun, new)
         most = _PROPOSALS * self.settings.batch if number else 0
+        new.update(draft.fingerprint for draft in drafts if draft.new)
         while len(new) < self.settings.batch and len(drafts) < most:
             draft = self._child(self.drawn + len(drafts), random, begun, new)
             drafts.append(draft)
             if draft.new:
                 new.add(draft.fingerprint)
         self.note(number, drafts)
+        return drafts
+
+    def _suggested(self, begun: Draft, new: set[str]) -> list[Draft]:
+        """Propose what the settings suggest, each once."""
+        drafts: list[Draft] = []
+        for text in dict.fromkeys(self.settings.suggestions):
+            program = round_constants(parse(text))
+            value = fingerprint(program)
+            fresh = self._is_new(value, new | {draft.fingerprint for draft in drafts})
+            number = self.drawn + len(drafts)
+            drafts.append(
+                Draft(number, program, value, begun.number, "suggested", begun.phase, fresh)
+            )
         return drafts
 
     def _child(self, number: int, random: Random, begun: Draft | None, new: set[str]) -> Draft:

@@ -7,17 +7,18 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy
 import torch
 
+from optforge.analysis import fingerprint
 from optforge.errors import RunError, TaskError
 from optforge.execution import Executor, InlineExecutor, WorkerPool
 from optforge.fitness import Baseline, Evaluator, Stage, plan, seeds, shipped, tune
-from optforge.language import Program, parse
+from optforge.language import Program, load_rule, parse, round_constants
 from optforge.runs import RunDirectory
 from optforge.search.history import History
 from optforge.search.loop import Search
@@ -110,6 +111,7 @@ def make_plan(
         trials: Settings to try for tasks that have no shipped baseline.
     """
     baselines = {task.name: _baselines(task, say, trials) for task in (*tasks, *held_out)}
+    settings = replace(settings, suggestions=_suggestions(settings, tasks, baselines))
     draft = Plan(settings, tuple(tasks), tuple(held_out), baselines, {})
     losses = {}
     for task in tasks:
@@ -217,6 +219,18 @@ def _baselines(task: Task, say: Say, trials: int) -> dict[str, Baseline]:
             say(f"The baseline of {task.name} was {baseline.note}")
         found[name] = baseline
     return found
+
+
+def _suggestions(
+    settings: Settings, tasks: Sequence[Task], baselines: Mapping[str, Mapping[str, Baseline]]
+) -> tuple[str, ...]:
+    """Give the tuned settings of the warm start, where it is one of the baselines."""
+    value = fingerprint(parse(settings.start))
+    for name in OPTIMIZERS:
+        if value == fingerprint(round_constants(load_rule(name))):
+            programs = [baselines[task.name][name].program for task in tasks]
+            return tuple(p.text for p in programs if len(p.statements) <= settings.max_statements)
+    return ()
 
 
 def _log_losses(stack: Stack, rule: Program, chosen: Sequence[int]) -> list[float]:

@@ -41,6 +41,8 @@ class Settings:
         hurdle: Quantile of the phase's best programs that a candidate must reach.
         audit: Share of rejected programs that run to the end all the same.
         compiled: Whether training kernels are compiled.
+        suggestions: Texts of programs that are proposed first, as children of the warm start:
+            the baselines, so that no search ends behind what was known.
 
     Raises:
         SearchError: If a setting is out of range.
@@ -70,6 +72,7 @@ class Settings:
     hurdle: float = 0.25
     audit: float = 0.01
     compiled: bool = False
+    suggestions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _choice("strategy", self.strategy, STRATEGIES)
@@ -108,7 +111,7 @@ class Settings:
                 f"the run's settings lack {error.args[0]!r}; it was made by another version of "
                 "optforge: resume it with that one"
             ) from None
-        for name in ("tasks", "hashes"):
+        for name in ("tasks", "hashes", "suggestions"):
             values[name] = tuple(values[name])
         return cls(**values)
 
