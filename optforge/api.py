@@ -125,6 +125,7 @@ def search(
     strategy: str = "evolution",
     mutations: tuple[float, float, float] = (1.0, 1.0, 1.0),
     repeats: int = 3,
+    confirm: int = 3,
     restart: str = "best",
     restart_after: int = 20_000,
     constants_programs: int | None = None,
@@ -152,7 +153,8 @@ def search(
         max_statements: Length at which programs grow no more.
         strategy: ``evolution``, or the controls ``constants`` and ``random``.
         mutations: Weights of insert, delete and modify.
-        repeats: Seeds of each task in a full verdict.
+        repeats: Seeds of each task before a program is compared with the best.
+        confirm: More seeds of each task for those that would be among the best.
         restart: Where a search that makes no progress restarts: ``best``, ``initial``, ``none``.
         restart_after: Programs without progress after which it does.
         constants_programs: Programs of a first phase that tunes the warm start's constants; a
@@ -189,6 +191,7 @@ def search(
         population=population,
         tournament=tournament,
         repeats=repeats,
+        confirm=confirm,
         strategy=strategy,
         constants_programs=_constants(constants_programs, minutes, programs, strategy, rule),
         max_statements=max_statements,

@@ -131,7 +131,12 @@ def search(
         _option(_EVOLUTION, "--restart-after", "Programs without progress after which it does."),
     ] = None,
     repeats: Annotated[
-        int | None, _option(_JUDGEMENT, "--repeats", "Seeds of each task in a full verdict.")
+        int | None,
+        _option(_JUDGEMENT, "--repeats", "Seeds of each task before a program is compared."),
+    ] = None,
+    confirm: Annotated[
+        int | None,
+        _option(_JUDGEMENT, "--confirm", "More seeds of each task for those among the best."),
     ] = None,
     trials: Annotated[
         int | None,
@@ -187,7 +192,7 @@ def search(
         "--max-statements": max_statements, "--constants-programs": constants_programs,
         "--population": population, "--tournament": tournament, "--mutations": mutations,
         "--restart": restart, "--restart-after": restart_after, "--repeats": repeats,
-        "--trials": trials, "--seed": seed, "--run": run, "--compile": compile_training,
+        "--confirm": confirm, "--trials": trials, "--seed": seed, "--run": run, "--compile": compile_training,
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
     both = _only(minutes=minutes, programs=programs, workers=workers)

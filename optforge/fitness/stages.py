@@ -44,15 +44,18 @@ class Stage:
         return self.first + len(self.checkpoints)
 
 
-def plan(tasks: Sequence[Task], repeats: int) -> tuple[Stage, ...]:
+def plan(tasks: Sequence[Task], repeats: int, confirm: int = 0) -> tuple[Stage, ...]:
     """Order the judgement of tasks by cost of finding out.
 
     One repeat of each task comes first, since different tasks tell more than different seeds,
-    then the other repeats. The first repeat of a task has checkpoints within the run.
+    then the other repeats, then those that confirm: only programs that would be among the best
+    get that far, and it takes more seeds to tell the best from the lucky. The first repeat of a
+    task has checkpoints within the run.
 
     Args:
         tasks: The cheapest first.
         repeats: Seeds of each task.
+        confirm: More seeds of each task for the last stages.
 
     Example:
         >>> from optforge.tasks import load_task
@@ -60,7 +63,8 @@ def plan(tasks: Sequence[Task], repeats: int) -> tuple[Stage, ...]:
         ['digits_mlp, repeat 0', 'digits_mlp, repeats 1-2']
     """
     more = tuple(range(1, repeats))
-    order = [(task, (0,)) for task in tasks] + [(task, more) for task in tasks]
+    last = tuple(range(repeats, repeats + confirm))
+    order = [(task, chosen) for chosen in ((0,), more, last) for task in tasks]
     stages, position = [], 0
     for task, seeds in order:
         if seeds:

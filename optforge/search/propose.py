@@ -116,8 +116,8 @@ class Proposer:
         drafts = [] if start is None else [start]
         begun = start or self.begun
         new = {draft.fingerprint for draft in drafts if draft.new}
-        if number == 1 and begun is not None:
-            drafts += self._suggested(begun, new)
+        if number == 1:
+            drafts += self._suggested(new)
         most = _PROPOSALS * self.settings.batch if number else 0
         new.update(draft.fingerprint for draft in drafts if draft.new)
         while len(new) < self.settings.batch and len(drafts) < most:
@@ -128,7 +128,7 @@ class Proposer:
         self.note(number, drafts)
         return drafts
 
-    def _suggested(self, begun: Draft, new: set[str]) -> list[Draft]:
+    def _suggested(self, new: set[str]) -> list[Draft]:
         """Propose what the settings suggest, each once."""
         drafts: list[Draft] = []
         for text in dict.fromkeys(self.settings.suggestions):
@@ -136,9 +136,8 @@ class Proposer:
             value = fingerprint(program)
             fresh = self._is_new(value, new | {draft.fingerprint for draft in drafts})
             number = self.drawn + len(drafts)
-            drafts.append(
-                Draft(number, program, value, begun.number, "suggested", begun.phase, fresh)
-            )
+            phase = self.history.phase
+            drafts.append(Draft(number, program, value, 0, "suggested", phase, fresh))
         return drafts
 
     def _child(self, number: int, random: Random, begun: Draft | None, new: set[str]) -> Draft:

@@ -52,7 +52,7 @@ class Plan:
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The order of the judgement."""
-        return plan(self.tasks, self.settings.repeats)
+        return plan(self.tasks, self.settings.repeats, self.settings.confirm)
 
     def seeds(self, purpose: str, count: int) -> dict[str, tuple[int, ...]]:
         """Seeds of each proxy task for one purpose."""
@@ -116,7 +116,7 @@ def make_plan(
     losses = {}
     for task in tasks:
         rule = baselines[task.name]["adamw"].program
-        purposes = {"search": settings.repeats, "rescore": settings.rescore_repeats}
+        purposes = {"search": settings.seeds, "rescore": settings.rescore_repeats}
         losses[task.name] = {
             purpose: _log_losses(Stack(task), rule, draft.seeds(purpose, count)[task.name])
             for purpose, count in purposes.items()
@@ -156,7 +156,7 @@ def make_executor(made: Plan, workers: int, timeout: float = JOB_SECONDS) -> Exe
         Evaluator,
         tasks=(*made.tasks, *made.held_out),
         stages=made.stages,
-        seeds=made.seeds("search", made.settings.repeats),
+        seeds=made.seeds("search", made.settings.seeds),
         baseline={task: of["search"] for task, of in made.losses.items()},
         compile=made.settings.compiled,
     )

@@ -22,7 +22,8 @@ class Settings:
         seed: Seed of the run.
         population: Programs in the aging population (P in the paper).
         tournament: Programs drawn to find a parent (T in the paper).
-        repeats: Seeds of each task in a full verdict.
+        repeats: Seeds of each task before a program is compared with the best.
+        confirm: More seeds of each task for those that would be among the best.
         strategy: ``evolution``; the controls ``constants`` (only constants mutate) and
             ``random`` (no selection).
         constants_programs: Programs of a first phase in which only constants mutate.
@@ -55,6 +56,7 @@ class Settings:
     population: int = 1000
     tournament: int = 2
     repeats: int = 3
+    confirm: int = 0
     strategy: str = "evolution"
     constants_programs: int = 0
     max_statements: int = 32
@@ -80,6 +82,7 @@ class Settings:
         for name in ("population", "tournament", "repeats", "max_statements", "batch", "lag"):
             _at_least(name, getattr(self, name), 1)
         _at_least("restart-after", self.restart_after, 1)
+        _at_least("confirm", self.confirm, 0)
         _at_least("constants-programs", self.constants_programs, 0)
         if not 0 <= self.max_states <= 4:
             raise SearchError(f"states is {self.max_states}; allowed are 0 to 4")
@@ -91,6 +94,11 @@ class Settings:
         weights = (self.insert, self.delete, self.modify)
         if min(weights) < 0 or self.modify + self.insert <= 0:
             raise SearchError(f"mutation weights are {weights}; none may be negative, not all 0")
+
+    @property
+    def seeds(self) -> int:
+        """Seeds of each task in a full verdict."""
+        return self.repeats + self.confirm
 
     def stored(self) -> dict[str, Any]:
         """Give plain values for the journal."""
