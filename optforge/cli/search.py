@@ -192,7 +192,8 @@ def search(
         "--max-statements": max_statements, "--constants-programs": constants_programs,
         "--population": population, "--tournament": tournament, "--mutations": mutations,
         "--restart": restart, "--restart-after": restart_after, "--repeats": repeats,
-        "--confirm": confirm, "--trials": trials, "--seed": seed, "--run": run, "--compile": compile_training,
+        "--confirm": confirm, "--trials": trials, "--seed": seed, "--run": run,
+        "--compile": compile_training,
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
     both = _only(minutes=minutes, programs=programs, workers=workers)

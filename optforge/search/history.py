@@ -179,11 +179,11 @@ class History:
     def _begin(self, proposal: Proposal, individual: Individual) -> None:
         """Start a phase or restart it: the whole population becomes one program."""
         self.population.restart(individual)
+        restart = proposal.mutation.startswith("restart")
         if proposal.phase != self.phase:
             self.phase, self.phase_best, self.phase_proposals = proposal.phase, math.inf, 0
-            self.phase_start = proposal.program
-        else:
-            self.tally.restarts += 1
+        self.phase_start = self.phase_start if restart else proposal.program
+        self.tally.restarts += restart
         self.improved_at = self.phase_proposals
 
     def _compete(self, proposal: Proposal, fitness: float) -> None:

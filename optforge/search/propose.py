@@ -109,15 +109,15 @@ class Proposer:
     def batch(self, number: int) -> list[Draft]:
         """Draw proposals until the batch has its number of new fingerprints.
 
-        Batch 0 is the warm start alone: what all others are measured against.
+        Batch 0 is the warm start with what the settings suggest: what others are measured against.
         """
         random = Random(f"{self.settings.seed}|{number}")
         start = self._start(number)
         drafts = [] if start is None else [start]
         begun = start or self.begun
         new = {draft.fingerprint for draft in drafts if draft.new}
-        if number == 1:
-            drafts += self._suggested(new)
+        if start is not None and number == 0:
+            drafts += self._suggested(start, new)
         most = _PROPOSALS * self.settings.batch if number else 0
         new.update(draft.fingerprint for draft in drafts if draft.new)
         while len(new) < self.settings.batch and len(drafts) < most:
@@ -128,16 +128,17 @@ class Proposer:
         self.note(number, drafts)
         return drafts
 
-    def _suggested(self, new: set[str]) -> list[Draft]:
+    def _suggested(self, start: Draft, new: set[str]) -> list[Draft]:
         """Propose what the settings suggest, each once."""
         drafts: list[Draft] = []
         for text in dict.fromkeys(self.settings.suggestions):
             program = round_constants(parse(text))
             value = fingerprint(program)
             fresh = self._is_new(value, new | {draft.fingerprint for draft in drafts})
-            number = self.drawn + len(drafts)
-            phase = self.history.phase
-            drafts.append(Draft(number, program, value, 0, "suggested", phase, fresh))
+            number = start.number + 1 + len(drafts)
+            drafts.append(
+                Draft(number, program, value, start.number, "suggested", start.phase, fresh)
+            )
         return drafts
 
     def _child(self, number: int, random: Random, begun: Draft | None, new: set[str]) -> Draft:
@@ -179,6 +180,8 @@ class Proposer:
         history, settings = self.history, self.settings
         if number == 0:
             return self._begin(self.initial, self._first_phase(), "start: given")
+        if number == 1 and settings.suggestions and history.phase != "random":
+            return self._begin(self._best(history.phase), history.phase, "start: best known")
         if self.starts or history.phase == "random":  # one is on its way, or nothing is selected
             return None
         if history.phase == "constants" and settings.strategy == "evolution":
