@@ -333,8 +333,8 @@ def _check_known(given: Iterable[str], names: Sequence[str]) -> None:
 
 
 def _tasks(given: Sequence[str | Task]) -> list[Task]:
-    if not given:
-        return []
+    if isinstance(given, str | Task):  # one is meant, not its letters
+        given = [given]
     return [load_task(task) if isinstance(task, str) else task for task in given]
 
 

@@ -15,8 +15,9 @@ from optforge.runs import RunDirectory
 from optforge.search.history import History
 from optforge.search.select import Finalist, pareto, select
 from optforge.search.session import Plan
-from optforge.search.table import Contender, Table, build_table, finite, table_json
+from optforge.search.table import Contender, Table, build_table, finite, interval_json, table_json
 from optforge.statistics import Interval
+from optforge.tasks import TASKS
 
 ADAMW, CONSTANTS, LION, FOUND = "tuned AdamW", "constants only", "tuned Lion", "discovered"
 Watch = Callable[[str, int, int], None]
@@ -123,7 +124,8 @@ def _constants(made: Plan, history: History, winner: Finalist) -> tuple[Program,
     if made.settings.strategy == "constants":
         return parse(winner.text), f"search of {history.tally.proposals} programs"
     control = stored().get("constants")
-    if control is not None and tuple(control["tasks"]) == made.settings.tasks:
+    shipped = all(type(task) is TASKS.get(task.name) for task in made.tasks)
+    if control is not None and shipped and tuple(control["tasks"]) == made.settings.tasks:
         return parse(control["program"]), f"search of {control['programs']} programs"
     incumbent = history.incumbent("constants")
     if incumbent is None:
@@ -184,9 +186,18 @@ def finish_json(done: Finish) -> dict[str, Any]:
         "verdict": done.verdict,
         "program": done.best.text,
         "table": table_json(done.table),
+        "against": _against(done.table),
         "finalists": [_plain(finalist) for finalist in done.finalists],
         "pareto": [_plain(finalist) for finalist in done.pareto],
     }
+
+
+def _against(table: Table) -> dict[str, Any]:
+    """The discovered rule against each other row, in the mean over the proxy tasks."""
+    names = [row.name for row in table.rows]
+    if FOUND not in names:
+        return {}
+    return {n: interval_json(table.difference(FOUND, n)) for n in names if n != FOUND}
 
 
 def _plain(finalist: Finalist) -> dict[str, Any]:

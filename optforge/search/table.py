@@ -191,23 +191,25 @@ def _minus(row: Row, other: Row, task: str) -> list[float]:
     return [a - b for a, b in zip(row.logs[task], other.logs[task], strict=True)]
 
 
+def interval_json(value: Interval) -> dict[str, float | int | None]:
+    """Give an interval as plain values; infinite numbers become None."""
+    return {
+        "mean": finite(value.mean),
+        "low": finite(value.low),
+        "high": finite(value.high),
+        "p_value": value.p_value,
+        "count": value.count,
+    }
+
+
 def table_json(table: Table) -> dict[str, Any]:
     """Give the table as plain values; infinite numbers become None."""
-
-    def interval(value: Interval) -> dict[str, float | int | None]:
-        return {
-            "mean": finite(value.mean),
-            "low": finite(value.low),
-            "high": finite(value.high),
-            "p_value": value.p_value,
-            "count": value.count,
-        }
 
     rows = [
         {
             "name": row.name,
-            "proxies": interval(row.proxies),
-            "tasks": {task: interval(value) for task, value in row.tasks.items()},
+            "proxies": interval_json(row.proxies),
+            "tasks": {task: interval_json(value) for task, value in row.tasks.items()},
             "state_bytes_per_parameter": row.state_bytes,
             "step_milliseconds_per_million_parameters": 1e3 * row.step_seconds,
             "trials": row.trials,

@@ -1,0 +1,87 @@
+"""Put the tables of several finished searches side by side.
+
+    for seed in 1 2 3 4 5; do make search SEED=$seed; done     # each about eight minutes
+    python benchmarks/collect_searches.py RUN... -o results/search
+
+Writes README.md with one row for each run, and copies each run's rule, table and picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from optforge.runs import Journal
+
+FILES = ("best.py", "table.json", "table.md", "history.png")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("-o", "--output", type=Path, default=Path("results/search"))
+    arguments = parser.parse_args()
+    lines = [
+        "# What searches found",
+        "",
+        "Change of test loss on twelve fresh seeds a task, in percent, with Student-t 95 % "
+        "intervals of paired differences; mean over the three proxy tasks unless a task is named. "
+        "*Tuned AdamW* is tuned for each task by itself; *constants only* is AdamW with one "
+        "setting from a search of the same length in which only constants mutate.",
+        "",
+        "| run | seed | programs | new | against tuned AdamW | against constants only | "
+        "held out, against tuned AdamW | state bytes | statements |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for run in arguments.runs:
+        lines.append(row(run))
+        target = arguments.output / run.name
+        target.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            shutil.copy(run / name, target / name)
+    versions = settings(arguments.runs[0])["versions"]
+    lines += ["", f"Made with {versions}; commands in benchmarks/collect_searches.py."]
+    (arguments.output / "README.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+def row(run: Path) -> str:
+    content = json.loads((run / "table.json").read_text())
+    table = content["table"]
+    found = next(r for r in table["rows"] if r["name"] == "discovered")
+    best = content["finalists"][0]
+    with Journal.open(run / "journal.sqlite", write=False) as journal:
+        counts = journal.counts()
+    cells = [
+        f"[{run.name}]({run.name}/table.md)",
+        str(settings(run)["search"]["seed"]),
+        str(counts["proposals"]),
+        str(counts["verdicts"]),
+        percent(found["proxies"]),
+        percent(content["against"].get("constants only")),
+        ", ".join(percent(found["tasks"][task]) for task in table["held_out"]),
+        f"{found['state_bytes_per_parameter']:g}",
+        str(best["live_statements"]),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def percent(interval: dict[str, Any] | None) -> str:
+    if interval is None or None in (interval["mean"], interval["low"], interval["high"]):
+        return "-"
+    import math
+
+    mean, low, high = (100 * math.expm1(interval[k]) for k in ("mean", "low", "high"))
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def settings(run: Path) -> dict[str, Any]:
+    with Journal.open(run / "journal.sqlite", write=False) as journal:
+        return journal.settings
+
+
+if __name__ == "__main__":
+    main()
