@@ -20,7 +20,7 @@ FILES = ("best.py", "table.json", "table.md", "history.png")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description="Put the tables of several searches side by side.")
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("results/search"))
     arguments = parser.parse_args()
