@@ -6,7 +6,7 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from optforge.fitness import JUDGED, Rank, rank
 from optforge.runs import Event, Proposal, Verdict
@@ -102,7 +102,7 @@ class History:
             self._add(proposal)
         for event in events:
             if event.kind == "rescore":
-                self.rescored[event.detail["fingerprint"]] = event.detail["fitness"]
+                self._rescore(event.detail["fingerprint"], event.detail["fitness"])
             if event.kind == "mismatch":
                 self.tally.mismatches += 1
 
@@ -136,6 +136,25 @@ class History:
         return tuple(
             _quantile(sorted(column), self.settings.hurdle) + slack for column, slack in columns
         )
+
+    def _rescore(self, value: str, fresh: float) -> None:
+        """Pool the fitness of a program with its value on fresh seeds, each seed counting alike.
+
+        The best of many is always a lucky one; so it keeps its place only if it is also good.
+        """
+        self.rescored[value] = fresh
+        old, settings = self.known[value], self.settings
+        seeds = settings.seeds + settings.rescore_repeats
+        pooled = (settings.seeds * old.rank[2] + settings.rescore_repeats * fresh) / seeds
+        new = rank(pooled, 0, pooled, old.rank[3], int(old.rank[4]))
+        self.known[value] = replace(old, rank=new)
+        self.population.rerank(value, new)
+        self.best = sorted(
+            (replace(c, fitness=pooled) if c.fingerprint == value else c for c in self.best),
+            key=lambda c: c.fitness,
+        )
+        ours = self.leading(self.phase)
+        self.phase_best = ours[0].fitness if ours else self.phase_best
 
     def _learn(self, verdict: Verdict) -> None:
         key = rank(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from random import Random
 
@@ -46,6 +46,12 @@ class Population:
     def add(self, individual: Individual) -> None:
         """Take in a child; the oldest member leaves."""
         self.members.append(individual)
+
+    def rerank(self, fingerprint: str, rank: Rank) -> None:
+        """Give all members that compute the same another rank."""
+        for place, member in enumerate(self.members):
+            if member.fingerprint == fingerprint:
+                self.members[place] = replace(member, rank=rank)
 
     def parent(self, tournament: int, random: Random) -> Individual:
         """Draw members at random and give the best of them."""

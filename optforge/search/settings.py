@@ -68,8 +68,8 @@ class Settings:
     lag: int = 3
     restart: str = "best"
     restart_after: int = 20_000
-    rescore_every: int = 10
-    rescore_repeats: int = 4
+    rescore_every: int = 4
+    rescore_repeats: int = 6
     slack: float = 0.02
     hurdle: float = 0.25
     audit: float = 0.01

@@ -12,7 +12,7 @@ import pytest
 
 from optforge.analysis import fingerprint, state_kinds
 from optforge.language import Kind, Program, load_rule, parse
-from optforge.runs import Journal, Proposal
+from optforge.runs import Event, Journal, Proposal
 from optforge.search import propose
 from optforge.search.history import History
 from tests.helpers.searches import by_content, pretend, rows, small, state
@@ -234,6 +234,21 @@ def test_a_rescored_leader_that_was_lucky_does_not_stay(tmp_path: Path) -> None:
     assert history.incumbent("structure") == second
     history.rescored = {}
     assert history.incumbent("structure") == first
+
+
+def test_a_fresh_score_is_pooled_with_the_old_one(tmp_path: Path) -> None:
+    """Seeds count alike; the rank falls in the population, among the best and in the lookup."""
+    settings = small(rescore_repeats=2)  # and 2 seeds in the search
+    history = pretend(tmp_path / "j", settings, 200).history
+    lucky, second = history.leading("structure")[:2]
+    member = history.known[lucky.fingerprint].rank
+    history.apply([], [], [Event(9, "rescore", {"fingerprint": lucky.fingerprint, "fitness": 9.0})])
+    pooled = (settings.seeds * member[2] + 2 * 9.0) / (settings.seeds + 2)
+    assert history.known[lucky.fingerprint].rank == (0.0, 0.0, pooled, *member[3:])
+    assert history.leading("structure")[0].fingerprint == second.fingerprint
+    assert history.phase_best == second.fitness
+    ranks = {m.rank for m in history.population.members if m.fingerprint == lucky.fingerprint}
+    assert ranks <= {(0.0, 0.0, pooled, *member[3:])}
 
 
 @pytest.mark.parametrize("states", [0, 1, 2])
