@@ -132,11 +132,11 @@ def test_what_is_measured_on_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         for split in ("validation", "test")
     }
     assert blobs["test"] == set(seeds(0, "Blobs", "report", 3))
-    known = {"search": 3, "select 0": 2, "select 1": 2}
+    known = {"search": 6, "select 0": 2, "select 1": 2}
     for purpose, count in known.items():
         assert set(seeds(0, "Blobs", purpose, count)) <= blobs["validation"]
     assert not blobs["test"] & blobs["validation"]
-    allowed = {s for p, n in (known | {"rescore": 4}).items() for s in seeds(0, "Blobs", p, n)}
+    allowed = {s for p, n in (known | {"rescore": 6}).items() for s in seeds(0, "Blobs", p, n)}
     assert blobs["validation"] <= allowed
 
 
