@@ -59,10 +59,17 @@ class Plan:
         return {t.name: seeds(self.settings.seed, t.name, purpose, count) for t in self.tasks}
 
     def slacks(self) -> tuple[float, ...]:
-        """What is added to the hurdle at each position of a trace: more where less is known."""
-        slack = self.settings.slack
-        values: list[float] = []
-        for stage in self.stages:
+        """What is added to the hurdle at each position of a trace: more where less is known.
+
+        After a share q of all seeds of all tasks the noise of a mean is ``1 / sqrt(q)`` times that
+        of the full verdict, and so is the slack. Without that, one seed of the first task would
+        decide alone, and the search would find what is lucky there.
+        """
+        stages, values, done = self.stages, [], 0
+        total = sum(len(stage.seeds) for stage in stages)
+        for stage in stages:
+            done += len(stage.seeds)
+            slack = self.settings.slack * (total / done) ** 0.5
             marks = len(stage.checkpoints)
             values += [slack * (1 + (marks - mark) / 2) for mark in range(marks)]
             values.append(slack)

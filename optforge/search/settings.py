@@ -38,7 +38,7 @@ class Settings:
         restart_after: Programs without a better one after which a search restarts.
         rescore_every: Batches between two looks at whether the best is to be re-scored.
         rescore_repeats: Fresh seeds of each task for that.
-        slack: Added to hurdles, in log loss.
+        slack: Added to the last hurdle, in log loss; earlier ones get more.
         hurdle: Quantile of the phase's best programs that a candidate must reach.
         audit: Share of rejected programs that run to the end all the same.
         compiled: Whether training kernels are compiled.
@@ -70,8 +70,8 @@ class Settings:
     restart_after: int = 20_000
     rescore_every: int = 4
     rescore_repeats: int = 6
-    slack: float = 0.02
-    hurdle: float = 0.25
+    slack: float = 0.03
+    hurdle: float = 0.5
     audit: float = 0.01
     compiled: bool = False
     suggestions: tuple[str, ...] = ()
