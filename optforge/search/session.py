@@ -61,15 +61,16 @@ class Plan:
     def slacks(self) -> tuple[float, ...]:
         """What is added to the hurdle at each position of a trace: more where less is known.
 
-        After a share q of all seeds of all tasks the noise of a mean is ``1 / sqrt(q)`` times that
-        of the full verdict, and so is the slack. Without that, one seed of the first task would
-        decide alone, and the search would find what is lucky there.
+        After a share q of all seeds of all tasks it is ``1 / q`` times that of the full verdict.
+        With the same slack everywhere one seed of the first task decides nearly alone, and the
+        search finds what is lucky there; much more at the end, and full verdicts on programs that
+        are merely like the best take all the time.
         """
         stages, values, done = self.stages, [], 0
         total = sum(len(stage.seeds) for stage in stages)
         for stage in stages:
             done += len(stage.seeds)
-            slack = self.settings.slack * (total / done) ** 0.5
+            slack = self.settings.slack * total / done
             marks = len(stage.checkpoints)
             values += [slack * (1 + (marks - mark) / 2) for mark in range(marks)]
             values.append(slack)

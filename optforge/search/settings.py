@@ -70,8 +70,8 @@ class Settings:
     restart_after: int = 20_000
     rescore_every: int = 4
     rescore_repeats: int = 6
-    slack: float = 0.03
-    hurdle: float = 0.5
+    slack: float = 0.006
+    hurdle: float = 0.25
     audit: float = 0.01
     compiled: bool = False
     suggestions: tuple[str, ...] = ()
