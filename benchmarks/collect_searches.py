@@ -61,7 +61,7 @@ def row(run: Path) -> str:
         str(counts["proposals"]),
         str(counts["verdicts"]),
         percent(found["proxies"]),
-        percent(content["against"].get("constants only")),
+        percent(content.get("against", {}).get("constants only")),
         ", ".join(percent(found["tasks"][task]) for task in table["held_out"]),
         f"{found['state_bytes_per_parameter']:g}",
         str(best["live_statements"]),

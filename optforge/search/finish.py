@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -240,5 +241,5 @@ def _cell(value: Interval) -> str:
 
 
 def _commented(done: Finish) -> str:
-    comment = "".join(f"# {line}\n" for line in done.verdict.split(". "))
+    comment = "".join(f"# {line}\n" for line in textwrap.wrap(done.verdict, 96))
     return comment + done.best.text
