@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy
 
-from optforge.analysis import cost
+from optforge.analysis import cost, live_program
 from optforge.execution import Executor
 from optforge.fitness import seeds
 from optforge.language import Program, parse
@@ -25,7 +25,7 @@ class Finalist:
     """A candidate with its score on fresh seeds, validation data.
 
     Args:
-        text: The program.
+        text: The program without its dead statements; the journal has all of it.
         search_fitness: Its fitness in the search, which selection has made too good.
         fitness: Mean log ratio to the baseline on fresh seeds.
         repeats: How many fresh seeds of each task that rests on.
@@ -122,10 +122,10 @@ def _score(candidate: Candidate, scores: Mapping[str, list[numpy.ndarray]]) -> f
 
 
 def _finalist(candidate: Candidate, scores: Mapping[str, list[numpy.ndarray]]) -> Finalist:
-    program, rounds = parse(candidate.text), scores[candidate.fingerprint]
+    program, rounds = live_program(parse(candidate.text)), scores[candidate.fingerprint]
     costs = cost(program)
     return Finalist(
-        candidate.text,
+        program.text,
         candidate.fitness,
         _score(candidate, scores),
         sum(r.shape[1] for r in rounds),
