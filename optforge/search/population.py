@@ -10,10 +10,20 @@ from random import Random
 from optforge.fitness import Rank
 from optforge.language import Program, parse
 
+_REMEMBERED = 20_000  # programs; parsing a text takes several times as long as mutating it
+_programs: dict[str, Program] = {}
+
+
+def remember(program: Program) -> None:
+    """Keep a program that was just made, so that its text need not be parsed again."""
+    if len(_programs) >= _REMEMBERED:
+        del _programs[next(iter(_programs))]  # the oldest
+    _programs[program.text] = program
+
 
 @dataclass(frozen=True)
 class Individual:
-    """A program in the population; its text is parsed when it first becomes a parent."""
+    """A program in the population; its text is parsed if it becomes a parent after a resume."""
 
     number: int
     text: str
@@ -23,7 +33,8 @@ class Individual:
     @cached_property
     def program(self) -> Program:
         """The program."""
-        return parse(self.text)
+        known = _programs.get(self.text)
+        return parse(self.text) if known is None else known
 
 
 class Population:

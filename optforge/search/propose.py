@@ -18,6 +18,7 @@ from optforge.language import Kind, Program, parse, round_constants
 from optforge.runs import Proposal
 from optforge.search.history import History
 from optforge.search.mutation import Mutator
+from optforge.search.population import remember
 from optforge.search.settings import Settings
 
 _PROPOSALS = 16  # at most this many times the size of a batch, when nearly all is known
@@ -149,6 +150,7 @@ class Proposer:
             for _ in range(int(random.random() * self.settings.max_statements)):
                 parent, _ = mutator.child(parent, random)
         child, mutation = mutator.child(parent, random)
+        remember(child)
         value = fingerprint(child)
         fresh = self._is_new(value, new)
         checked = not fresh and random.random() < _CHECKED
