@@ -126,6 +126,8 @@ def _best(history: History) -> list[Text]:
     else:
         whose = "" if fresh[1] else ", an earlier best"
         lines.append(Text.assemble("on fresh seeds  ", (fitness(fresh[0]), "bold"), (whose, "dim")))
+    for line in lines:
+        line.no_wrap, line.overflow = True, "ellipsis"
     return lines
 
 
@@ -166,6 +168,7 @@ def _program(changing: Changing, room: int) -> Panel:
     title = f"best program{changing.ago()}"
     if not shown.plain:
         shown = Text("Judging the warm start ...", "dim")
+    shown.no_wrap, shown.overflow = True, "ellipsis"  # a wrapped line would push out the last one
     return Panel(shown, title=title, title_align="left", box=box.ROUNDED, border_style="dim")
 
 

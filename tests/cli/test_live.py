@@ -90,7 +90,7 @@ def test_a_frame_fits_its_terminal(looked: Looking, size: tuple[int, int]) -> No
     width, height = size
     for drawn in looked.frames[size]:
         lines = drawn.rstrip("\n").split("\n")
-        assert len(lines) < height
+        assert len(lines) < height, drawn
         assert max(map(len, lines)) <= width
 
 
