@@ -30,7 +30,7 @@ def main() -> None:
         "Change of test loss on twelve fresh seeds a task, in percent, with Student-t 95 % "
         "intervals of paired differences; mean over the three proxy tasks unless a task is named. "
         "*Tuned AdamW* is tuned for each task by itself; *constants only* is AdamW with one "
-        "setting from a search of the same length in which only constants mutate.",
+        "setting from a search in which only constants mutate; each table says how many programs.",
         "",
         "| run | seed | programs | new | against tuned AdamW | against constants only | "
         "held out, against tuned AdamW | state bytes | statements |",
