@@ -35,3 +35,7 @@ class RunError(OptforgeError):
 
 class SearchError(OptforgeError):
     """Settings of a search that contradict each other or the warm start."""
+
+
+class OptimizerError(OptforgeError, ValueError):
+    """Settings, gradients or states that an optimizer refuses; a `ValueError` too, as in torch."""
