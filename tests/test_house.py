@@ -22,7 +22,7 @@ ORDER = (
 # Rooms that may use less than the order would let them, and what each may use.
 NARROW = {
     "statistics": {"errors"},
-    "optim": {"errors", "language"},
+    "optim": {"errors", "language", "analysis"},
 }
 # Rooms that must not know some of the rooms below them, and why.
 BLIND = {

@@ -3,6 +3,9 @@
 from optforge.analysis.cost import Cost as Cost
 from optforge.analysis.cost import cost as cost
 from optforge.analysis.fingerprint import fingerprint as fingerprint
+from optforge.analysis.hyperparameters import HyperParameter as HyperParameter
+from optforge.analysis.hyperparameters import Lifted as Lifted
+from optforge.analysis.hyperparameters import lift as lift
 from optforge.analysis.kinds import state_kinds as state_kinds
 from optforge.analysis.kinds import variable_kinds as variable_kinds
 from optforge.analysis.liveness import Liveness as Liveness

@@ -1,0 +1,151 @@
+"""What part each constant of a program plays: mixing weight, weight decay, guard, ..."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from optforge.analysis.degree import Place
+from optforge.analysis.kinds import variable_kinds
+from optforge.analysis.walk import Environment, walk
+from optforge.language import Kind, Program, Statement
+
+LARGEST_EPS = 1e-4  # a constant that is added to a tree and is not larger guards a division
+MOST_TERMS = 64  # a longer sum counts as one term
+
+WEIGHT, GRADIENT, LR = "weight", "gradient", "lr"
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of a sum: constants that multiply it, and the inputs that the rest reads."""
+
+    constants: frozenset[Place] = frozenset()
+    sources: frozenset[str | int] = frozenset()  # WEIGHT, GRADIENT, LR or the number of a state
+
+
+Sum = tuple[Term, ...]
+
+
+@dataclass(frozen=True)
+class Role:
+    """The part that a constant plays.
+
+    Args:
+        name: Stem of the name: ``beta``, ``one_minus_beta``, ``momentum``, ``weight_decay``,
+            ``eps``, ``power_of_beta`` (to be joined with the beta that it repeats) or
+            ``constant``.
+        states: For mixing weights the states that are averaged.
+    """
+
+    name: str
+    states: frozenset[str | int] = frozenset()
+
+
+def roles(program: Program) -> dict[Place, Role]:
+    """Give each constant of a live, valid program its role.
+
+    - ``beta``: the weight a in ``interp(new, old, a)``, the share of what is remembered;
+      ``one_minus_beta``: the same of ``interp(old, new, a)``, the share of what is new. *Old* is
+      the side that reads a state, or of two such sides the one that reads no gradient.
+    - ``momentum``: multiplies a state as it comes in.
+    - ``weight_decay``: multiplies, in a term of the update, what depends on the weights alone.
+    - ``eps``: at most 1e-4 and added to a tree, or a lower bound of one.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> sorted(role.name for role in roles(load_rule("lion")).values())
+        ['beta', 'beta', 'constant', 'weight_decay']
+    """
+    found: dict[Place, Role] = {}
+    kinds = variable_kinds(program)
+
+    def apply(number: int, statement: Statement, values: list[Sum]) -> Sum:
+        for i, argument in enumerate(statement.arguments):
+            if isinstance(argument, float):
+                found[number, i] = _role(program, statement, i, values, kinds[number])
+        return _result(number, statement, values)
+
+    states = [(Term(sources=frozenset({i})),) for i in range(len(program.states))]
+    ends = [(Term(sources=frozenset({name})),) for name in (WEIGHT, GRADIENT, LR)]
+    environment = Environment[Sum](
+        program.parameters, (*ends[:2], *states, ends[2]), lambda value: (Term(),)
+    )
+    walk(program.statements, environment, apply)
+    update = environment[program.outputs[0]]
+    for place in _decays(update):
+        if found[place].name == "constant":
+            found[place] = Role("weight_decay")
+    return found
+
+
+def _decays(update: Sum) -> list[Place]:
+    """Constants in terms that read the weights and not the gradient, and not in all others."""
+    common = frozenset.intersection(*(term.constants for term in update))
+    decay = {p for t in update if {WEIGHT} <= t.sources <= {WEIGHT, LR} for p in t.constants}
+    return sorted(decay - common)
+
+
+def _role(
+    program: Program, statement: Statement, i: int, values: list[Sum], kinds: dict[str, int]
+) -> Role:
+    name, constant = statement.function, statement.arguments[i]
+    assert isinstance(constant, float)
+    if name == "interp" and i == 2:
+        return _mixing(_sources(values[0]), _sources(values[1]))
+    if name == "power" and i == 0:
+        return Role("power_of_beta")
+    if len(statement.arguments) == 2:
+        other = statement.arguments[1 - i]
+        sources = _sources(values[1 - i])
+        if name == "multiply" and len(sources) == 1 and isinstance(next(iter(sources)), int):
+            return Role("momentum", sources)
+        tree = isinstance(other, str) and kinds[other] == Kind.TREE
+        if name in ("add", "maximum") and tree and 0 < constant <= LARGEST_EPS:
+            return Role("eps")
+    return Role("constant")
+
+
+def _mixing(x: frozenset[str | int], y: frozenset[str | int]) -> Role:
+    """The role of a in ``interp(x, y, a) = (1 - a) x + a y``."""
+    states_x, states_y = _states(x), _states(y)
+    if states_y and not (states_x and GRADIENT in y and GRADIENT not in x):
+        return Role("beta", states_y)
+    return Role("one_minus_beta", states_x) if states_x else Role("constant")
+
+
+def _sources(value: Sum) -> frozenset[str | int]:
+    return frozenset().union(*(term.sources for term in value))
+
+
+def _states(sources: Iterable[str | int]) -> frozenset[str | int]:
+    return frozenset(source for source in sources if isinstance(source, int))
+
+
+def _result(number: int, statement: Statement, values: list[Sum]) -> Sum:
+    """Sums stay sums, and a product with one term is spread over them; the rest is one term."""
+    own = [
+        (Term(frozenset({(number, i)})),) if isinstance(a, float) else value
+        for i, (a, value) in enumerate(zip(statement.arguments, values, strict=True))
+    ]
+    name = statement.function
+    if name in ("add", "subtract") and len(own[0] + own[1]) <= MOST_TERMS:
+        return own[0] + own[1]
+    if name == "negative":
+        return own[0]
+    if name == "multiply":
+        few, many = sorted(own, key=len)
+        return _spread(few, many)
+    if name == "divide":
+        return _spread(_opaque(own[1:]), own[0])
+    return _opaque(own)
+
+
+def _opaque(values: Iterable[Sum]) -> Sum:
+    return (Term(sources=frozenset().union(*map(_sources, values))),)
+
+
+def _spread(factor: Sum, terms: Sum) -> Sum:
+    """Multiply each term by a factor, which counts as one term."""
+    (one,) = factor if len(factor) == 1 else _opaque([factor])
+    return tuple(Term(one.constants | t.constants, one.sources | t.sources) for t in terms)
