@@ -102,7 +102,8 @@ def lift(program: Program) -> Lifted:
     r"""Name the constants of a program by their roles and find its learning rate.
 
     The learning rate is the positive constant c in which the whole update is homogeneous of
-    degree one, :math:`u(sc) = s\,u(c)`, states included (see ``optforge.analysis.degree``). Of several such constants it is one that no state depends on, then one that multiplies the
+    degree one, :math:`u(sc) = s\,u(c)`, states included (``optforge.analysis.degree``).
+    Of several such constants it is one that no state depends on, then one that multiplies the
     schedule alone (``lr * 0.001``), then the last. So ``program_8`` has the rate 0.000217...,
     while its ``clip(g, lr)`` reads the schedule, which the rate does not move.
 
