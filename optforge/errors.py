@@ -39,3 +39,7 @@ class SearchError(OptforgeError):
 
 class OptimizerError(OptforgeError, ValueError):
     """Settings, gradients or states that an optimizer refuses; a `ValueError` too, as in torch."""
+
+
+class NonFiniteError(OptimizerError):
+    """A gradient with infinite or NaN elements, where the policy is to raise."""

@@ -1,0 +1,152 @@
+"""Parameters as flat tensors: one form for every layout, dtype and sharding.
+
+A leaf is one parameter with its gradient and state as flat tensors in one order of elements. They
+are views wherever memory allows it; otherwise they are copies, and `write_back` brings them home.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from optforge.optim.low_bit import block_size
+from optforge.optim.options import Number
+from optforge.optim.update import Values
+
+
+@dataclass
+class Leaf:
+    """One parameter of a step.
+
+    Args:
+        values: Weight and state, flat.
+        gradient: Flat, same order of elements.
+        key: Random key of this step, where rounding needs one.
+        block: Elements for each scale of 8-bit momentum, else 0.
+        cautious_scale: One over the share of agreeing elements, where updates are cautious.
+        offset: Number of the first element within the parameter, for slices.
+        copies: Tensors to write when the step is done: (kept tensor, flat copy as its shape).
+    """
+
+    values: Values
+    gradient: Tensor
+    key: Number = 0
+    block: int = 0
+    cautious_scale: Tensor | None = None
+    offset: int = 0
+    copies: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    def slices(self, size: int) -> Iterable[Leaf]:
+        """Cut the leaf into consecutive leaves of at most `size` elements, whole blocks each."""
+        count = self.gradient.numel()
+        if count <= size:
+            return [self]
+        size -= size % (self.block or 1)
+        return [self._slice(first, min(first + size, count)) for first in range(0, count, size)]
+
+    def _slice(self, first: int, end: int) -> Leaf:
+        scale = self.values.scale
+        if scale is not None:
+            scale = scale[first // self.block : -(-end // self.block)]
+        compensation = self.values.compensation
+        values = Values(
+            self.values.weight[first:end],
+            self.values.momentum[first:end],
+            scale,
+            None if compensation is None else compensation[first:end],
+        )
+        return Leaf(
+            values,
+            self.gradient[first:end],
+            self.key,
+            self.block,
+            self.cautious_scale,
+            self.offset + first,
+        )
+
+    def write(self, new: Values) -> None:
+        """Take over the results of a step."""
+        for old, value in zip(self.values, new, strict=True):
+            if old is not None and value is not None:
+                old.copy_(value)
+
+    def write_back(self) -> None:
+        """Copy what is no view to where it is kept."""
+        for kept, copy in self.copies:
+            kept.copy_(copy)
+
+
+def local(tensor: Tensor, like: Tensor | None = None) -> Tensor:
+    """Give the part of a distributed tensor that lives here; other tensors as they are.
+
+    Args:
+        tensor: A parameter, gradient or state.
+        like: The distributed parameter whose placements a gradient must have.
+    """
+    if not isinstance(tensor, DTensor):
+        return tensor
+    if isinstance(like, DTensor) and tensor.placements != like.placements:
+        tensor = tensor.redistribute(like.device_mesh, like.placements)
+    part = tensor.to_local()
+    return part.wait() if hasattr(part, "wait") else part
+
+
+def real(tensor: Tensor) -> Tensor:
+    """View complex numbers as pairs of real ones; other tensors as they are."""
+    if tensor.is_complex():
+        return torch.view_as_real(tensor.resolve_conj().resolve_neg())
+    return tensor.resolve_neg()
+
+
+def _order(tensor: Tensor) -> list[int] | None:
+    """Give the order of dimensions in memory, or None where that is the usual one."""
+    if tensor.is_contiguous():
+        return None
+    return sorted(range(tensor.dim()), key=lambda number: -tensor.stride(number))
+
+
+def _flat(tensor: Tensor, order: list[int] | None) -> Tensor:
+    ordered = tensor if order is None else tensor.permute(order)
+    return ordered.reshape(-1)
+
+
+def make_leaf(parameter: Tensor, gradient: Tensor, state: dict[str, Any], key: Number) -> Leaf:
+    """Build the leaf of a parameter.
+
+    Args:
+        parameter: The parameter, of any layout; it may be distributed or complex.
+        gradient: Its gradient; never changed.
+        state: ``momentum`` and, where the options need them, ``momentum_scale``, ``compensation``.
+        key: Random key of the step.
+
+    Returns:
+        The leaf; call `write_back` when its step is done.
+    """
+    weight = real(local(parameter.detach()))
+    scale = state.get("momentum_scale")
+    # Blocks of 8-bit momentum count elements in the usual order, whatever the layout.
+    order = _order(weight) if scale is None else None
+    copies: list[tuple[Tensor, Tensor]] = []
+
+    def flat(tensor: Tensor) -> Tensor:
+        ordered = tensor if order is None else tensor.permute(order)
+        result = ordered.reshape(-1)
+        if not ordered.is_contiguous():
+            copies.append((ordered, result.view(ordered.shape)))
+        return result
+
+    compensation = state.get("compensation")
+    values = Values(
+        flat(weight),
+        flat(real(local(state["momentum"]))),
+        None if scale is None else flat(local(scale)),
+        None if compensation is None else flat(local(compensation)),
+    )
+    whole = real(local(gradient, parameter))
+    block = 0 if scale is None else block_size(parameter.shape)
+    return Leaf(values, _flat(whole, order), key, block, copies=copies)

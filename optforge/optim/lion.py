@@ -1,0 +1,332 @@
+"""Lion, as a citizen of `torch.optim`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from optforge.errors import NonFiniteError, OptimizerError
+from optforge.optim.cautious import set_cautious_scales
+from optforge.optim.leaves import Leaf, local, make_leaf, real
+from optforge.optim.options import KEYS, Number, Rule, check_group
+from optforge.optim.resolution import ResolutionCheck
+from optforge.optim.rounding import random_key
+from optforge.optim.state import initial_state, load_with_own_dtypes, uses_stochastic_rounding
+from optforge.optim.step_differentiable import differentiable_step
+from optforge.optim.step_foreach import foreach_step, surely_finite
+from optforge.optim.step_fused import fused_step
+from optforge.optim.step_loop import all_finite, loop_step
+from optforge.optim.update import Numbers
+
+Path = Callable[[Sequence[Leaf], Numbers, Rule], None]
+
+
+class Lion(Optimizer):
+    """Lion: the sign of an interpolation of gradient and momentum, with decoupled weight decay.
+
+    Maths, for each element, with m = 0 before the first step and sign(0) = 0:
+
+        c = beta1 m + (1 - beta1) g
+        w <- w - lr weight_decay w - lr sign(c)
+        m <- beta2 m + (1 - beta2) g
+
+    Complex parameters are treated as pairs of real ones. Everything but `params` may be set per
+    group. What combines and what is refused: docs/lion_options.md.
+
+    Args:
+        params: Parameters, (name, parameter) pairs or group dictionaries.
+        lr: Learning rate; 3 to 10 times below AdamW's. A tensor of one element is allowed.
+        betas: Weight of the momentum in the update, and memory of the momentum.
+        weight_decay: 3 to 10 times above AdamW's.
+        decay_mode: ``"lr"`` removes lr * weight_decay of a weight in each step; ``"independent"``
+            removes weight_decay * lr / reference_lr, where reference_lr is the group's lr when it
+            was added (or given in the group); ``"cautious"`` is ``"lr"``, but only where the
+            update does not push the weight away from zero.
+        cautious: Drop updates that disagree with the gradient in sign, and scale up the others of
+            the parameter by one over their share (at most 1000).
+        nonfinite: What infinite and NaN elements of a gradient do. ``"ignore"``: their weights
+            and momenta stay as they are. ``"zero"``: they count as 0. ``"skip_step"``: the whole
+            step does nothing. ``"raise"``: an error before anything changes. ``"propagate"``:
+            what the maths gives, NaN included.
+        momentum_dtype: None is float64 for float64 weights, else float32; `torch.float32`;
+            `torch.bfloat16`; ``"8bit"`` (int8 and a scale for each block of 64).
+        rounding: How bfloat16 and float16 weights are written. None is ``"stochastic"``: up or
+            down at random, right on average. ``"kahan"``: exact float32 weights in two 16-bit
+            parts. ``"nearest"``: small steps are lost, as in other optimizers. Other weights:
+            no meaning.
+        seed: Seed of stochastic rounding; with step and parameter number it fixes all bits.
+        foreach: List operations on cache-sized batches; None is True where it can be.
+        fused: One kernel made by `torch.compile`; where no C++ compiler is found, foreach.
+        maximize: Climb.
+        capturable: Leave all numbers on the device, for CUDA graphs.
+        differentiable: Record the step for autograd.
+
+    Raises:
+        OptimizerError: For values that are not allowed or exclude each other, sparse gradients,
+            and dtypes that are not float64, float32, bfloat16, float16, complex128 or complex64.
+        NonFiniteError: In `step`, if `nonfinite="raise"`.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.tensor([1.0, -1.0]))
+        >>> optimizer = Lion([weight], lr=0.1, weight_decay=0.5)
+        >>> weight.grad = torch.tensor([3.0, 0.0])
+        >>> optimizer.step()
+        >>> weight.tolist()
+        [0.84..., -0.94...]
+
+    Source: Chen et al., "Symbolic Discovery of Optimization Algorithms", arXiv 2302.06675,
+    program 1. Cautious updates: Liang et al., arXiv 2411.16085. Cautious decay: Chen et al.,
+    arXiv 2510.12402.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor = 1e-4,
+        betas: tuple[float | Tensor, float | Tensor] = (0.9, 0.99),
+        weight_decay: float = 0.0,
+        *,
+        decay_mode: str = "lr",
+        cautious: bool = False,
+        nonfinite: str = "ignore",
+        momentum_dtype: torch.dtype | str | None = None,
+        rounding: str | None = None,
+        seed: int = 0,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        given = locals()
+        defaults = {key: given[key] for key in KEYS if key != "reference_lr"}
+        defaults["reference_lr"] = None
+        check_group({**defaults, "reference_lr": 1.0})
+        self._resolution = ResolutionCheck()
+        super().__init__(params, defaults)
+
+    @property
+    def _step_supports_amp_scaling(self) -> bool:
+        """Tell torch's GradScaler to leave unscaling to the step, as for torch's fused ones."""
+        return any(bool(group["fused"]) for group in self.param_groups)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group; what it does not set comes from the constructor's arguments.
+
+        Args:
+            param_group: ``params`` and any of the constructor's keywords, and ``reference_lr``
+                for independent decay.
+
+        Raises:
+            OptimizerError: As the constructor.
+        """
+        for key in param_group:
+            close = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.8)
+            if close and key not in KEYS:
+                raise OptimizerError(f"unknown group key {key!r}; did you mean {close[0]!r}?")
+        group = {**self.defaults, **param_group}
+        lr = group["lr"]
+        check_group({**group, "reference_lr": None, "decay_mode": "lr"})
+        if group["reference_lr"] is None and float(lr) > 0:
+            param_group["reference_lr"] = group["reference_lr"] = float(lr)
+        check_group(group)
+        super().add_param_group(param_group)
+        for parameter in self.param_groups[-1]["params"]:
+            check_parameter(parameter, group)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state; every tensor keeps its own dtype, unlike in the base class.
+
+        Args:
+            state_dict: From `state_dict()`, of this or another Lion with the same keys.
+        """
+        load_with_own_dtypes(self, super().load_state_dict, state_dict)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._resolution = ResolutionCheck()
+        for group in self.param_groups:
+            for key, value in self.defaults.items():
+                group.setdefault(key, value)
+            if group["reference_lr"] is None and float(group["lr"]) > 0:
+                group["reference_lr"] = float(group["lr"])
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Do one step for all parameters that have a gradient.
+
+        Args:
+            closure: Recomputes the loss and its gradients; run with gradients enabled.
+
+        Returns:
+            What the closure gives, else None.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        live = [self._live(group) for group in self.param_groups]
+        with torch.no_grad():
+            found = self._found(live)
+        if isinstance(found, bool) and found:
+            return loss
+        numbers_before = 0
+        for group, members in zip(self.param_groups, live, strict=True):
+            mask = found if isinstance(found, Tensor) else None
+            self._step_group(group, members, numbers_before, mask)
+            numbers_before += len(group["params"])
+        return loss
+
+    def _live(self, group: Mapping[str, Any]) -> list[tuple[int, Tensor]]:
+        """Give the parameters that have a gradient, with their number within the group."""
+        members = []
+        for number, parameter in enumerate(group["params"]):
+            if parameter.grad is None or parameter.numel() == 0:
+                continue
+            if parameter.grad.layout != torch.strided:
+                raise OptimizerError(
+                    f"a sparse gradient ({parameter.grad.layout}), but Lion moves every weight in "
+                    "every step; use sparse=False in the embedding, or torch.optim.SparseAdam"
+                )
+            members.append((number, parameter))
+        return members
+
+    def _found(self, live: Sequence[Sequence[tuple[int, Tensor]]]) -> bool | Tensor:
+        """Tell whether the whole step must do nothing; as a tensor where the host must not ask."""
+        founds: list[Tensor] = []
+        scaler: Tensor | None = getattr(self, "found_inf", None)
+        if scaler is not None:
+            founds.append(scaler)
+        for group, members in zip(self.param_groups, live, strict=True):
+            if group["nonfinite"] in ("skip_step", "raise") and members:
+                gradients = [real(local(parameter.grad)) for _, parameter in members]  # type: ignore[arg-type]
+                if group["capturable"] or not surely_finite_all(gradients):
+                    founds.append(~all_finite(gradients))
+                if group["nonfinite"] == "raise" and founds and bool(founds[-1]):
+                    self._raise_nonfinite(group, members)
+        if not founds:
+            return False
+        if all(found.device.type == "cpu" for found in founds) and not self._capturable():
+            return any(bool(found) for found in founds)
+        device = founds[0].device
+        return torch.stack([(found != 0).to(device).reshape(()) for found in founds]).any()
+
+    def _capturable(self) -> bool:
+        return any(group["capturable"] for group in self.param_groups)
+
+    def _raise_nonfinite(
+        self, group: Mapping[str, Any], members: Sequence[tuple[int, Tensor]]
+    ) -> None:
+        names = group.get("param_names")
+        bad = [
+            repr(names[number]) if names else f"number {number} of its group"
+            for number, parameter in members
+            if not bool(real(local(parameter.grad)).isfinite().all())  # type: ignore[arg-type]
+        ]
+        raise NonFiniteError(
+            f"infinite or NaN gradients of parameters {', '.join(bad)}; nothing was changed. Lower "
+            "the learning rate or clip gradients, or choose nonfinite='ignore' or 'skip_step'"
+        )
+
+    def _step_group(
+        self,
+        group: dict[str, Any],
+        members: Sequence[tuple[int, Tensor]],
+        numbers_before: int,
+        found: Tensor | None,
+    ) -> None:
+        if not members:
+            return
+        rule, numbers = rule_of(group), self._numbers(group, found)
+        for _, parameter in members:
+            if not self.state[parameter]:
+                self.state[parameter].update(initial_state(parameter, group))
+        if group["differentiable"]:
+            differentiable_step([p for _, p in members], self.state, numbers, rule)
+            return
+        with torch.no_grad():
+            leaves = [
+                self._leaf(parameter, group, numbers_before + number)
+                for number, parameter in members
+            ]
+            if group["cautious"]:
+                parameters = [parameter for _, parameter in members]
+                set_cautious_scales(parameters, leaves, numbers, rule)
+            if not group["capturable"]:
+                self._resolution(group, leaves)
+            path_of(group)(leaves, numbers, rule)
+            for leaf in leaves:
+                leaf.write_back()
+
+    def _leaf(self, parameter: Tensor, group: Mapping[str, Any], number: int) -> Leaf:
+        state = self.state[parameter]
+        key: Number = 0
+        if uses_stochastic_rounding(parameter, group):
+            state["step"] += 1
+            step = state["step"] if group["capturable"] else int(state["step"])
+            key = random_key(group["seed"], step, number)
+        assert parameter.grad is not None
+        return make_leaf(parameter, parameter.grad, state, key)
+
+    def _numbers(self, group: Mapping[str, Any], found: Tensor | None) -> Numbers:
+        """Give the numbers of a step: floats, or tensors where the host must not ask."""
+        lr, (beta1, beta2) = group["lr"], group["betas"]
+        if not (group["capturable"] or group["differentiable"]):
+            lr, beta1, beta2 = float(lr), float(beta1), float(beta2)
+        decay = lr * group["weight_decay"]
+        if group["decay_mode"] == "independent":
+            decay = decay / group["reference_lr"]
+        grad_scale: Tensor | None = getattr(self, "grad_scale", None)
+        return Numbers(lr, decay, beta1 / (1 - beta1), beta2, grad_scale, found)
+
+
+def rule_of(group: Mapping[str, Any]) -> Rule:
+    """Give what is fixed in a group's step."""
+    return Rule(
+        nonfinite=group["nonfinite"],
+        cautious=group["cautious"],
+        cautious_decay=group["decay_mode"] == "cautious",
+        maximize=group["maximize"],
+        rounding=group["rounding"] or "stochastic",
+    )
+
+
+def path_of(group: Mapping[str, Any]) -> Path:
+    """Choose how a group's step runs."""
+    if torch.compiler.is_compiling() or (group["foreach"] is False and not group["fused"]):
+        return loop_step
+    return fused_step if group["fused"] else foreach_step
+
+
+def surely_finite_all(gradients: Sequence[Tensor]) -> bool:
+    """Tell whether gradients are finite for sure; `torch._foreach_norm` wants one dtype."""
+    kinds = {(gradient.device, gradient.dtype) for gradient in gradients}
+    return all(
+        surely_finite([g for g in gradients if (g.device, g.dtype) == kind]) for kind in kinds
+    )
+
+
+_DTYPES = {
+    *(torch.float64, torch.float32, torch.bfloat16, torch.float16),
+    *(torch.complex128, torch.complex64),
+}
+
+
+def check_parameter(parameter: Tensor, group: Mapping[str, Any]) -> None:
+    """Refuse parameters of a dtype that has no step.
+
+    Raises:
+        OptimizerError: Names the dtype and what is allowed.
+    """
+    if parameter.dtype not in _DTYPES:
+        allowed = ", ".join(sorted(str(dtype) for dtype in _DTYPES))
+        raise OptimizerError(f"a parameter of dtype {parameter.dtype}; allowed are {allowed}")
+    if parameter.is_complex() and group["momentum_dtype"] in (torch.bfloat16, "8bit"):
+        raise OptimizerError(
+            f"momentum_dtype={group['momentum_dtype']!r} with a complex parameter; complex "
+            "momentum is kept in complex64 or complex128, so leave momentum_dtype=None"
+        )

@@ -1,0 +1,81 @@
+"""Momentum in 8 bits: int8 codes, and one bfloat16 scale for each block.
+
+The format is plain: `momentum` has the parameter's shape and dtype int8, `momentum_scale` has one
+bfloat16 number for each block of consecutive elements. m = scale * code / 127, where the scale is
+the largest |m| of the block, rounded up. About 1.03 bytes per parameter.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+BLOCK = 64
+LARGEST = 127
+
+
+def block_size(shape: torch.Size | tuple[int, ...]) -> int:
+    """Give the number of consecutive elements that share a scale.
+
+    64 where blocks of 64 fill each row (all dimensions but the first) or where there are no rows;
+    else the divisor of the row nearest below, or above up to 128; else 64, across rows.
+
+    Example:
+        >>> block_size((1000, 640)), block_size((8, 3, 7, 7)), block_size((10_007,))
+        (64, 49, 64)
+    """
+    row = 1
+    for size in shape[1:]:
+        row *= size
+    candidates = (BLOCK, *range(BLOCK - 1, 31, -1), *range(BLOCK + 1, 129))
+    return next((block for block in candidates if row % block == 0), BLOCK)
+
+
+def is_row_aligned(shape: torch.Size | tuple[int, ...]) -> bool:
+    """Tell whether no block crosses rows, so that sharding by rows changes nothing."""
+    row = 1
+    for size in shape[1:]:
+        row *= size
+    return len(shape) > 1 and row % block_size(shape) == 0
+
+
+def scale_shape(shape: torch.Size | tuple[int, ...]) -> tuple[int, ...]:
+    """Give the shape of `momentum_scale` for a parameter's shape: by rows where blocks allow it."""
+    block, count = block_size(shape), 1
+    for size in shape:
+        count *= size
+    if is_row_aligned(shape):
+        return (shape[0], count // max(shape[0], 1) // block)
+    return (-(-count // block),)
+
+
+def encode(values: Tensor, block: int) -> tuple[Tensor, Tensor]:
+    """Round float32 values to 8 bits, block by block.
+
+    Args:
+        values: float32, flat.
+        block: Elements for each scale.
+
+    Returns:
+        int8 codes of the same length and bfloat16 scales, one for each block.
+    """
+    count = values.numel()
+    blocks = pad(values, (0, -count % block)).view(-1, block)
+    scale = round_up(blocks.abs().amax(dim=1))
+    inverse = torch.where(scale > 0, LARGEST / scale.to(torch.float32), 0.0)
+    codes = torch.round(blocks * inverse[:, None]).clamp(-LARGEST, LARGEST)
+    return codes.to(torch.int8).view(-1)[:count], scale
+
+
+def round_up(values: Tensor) -> Tensor:
+    """Round float32 numbers that are not negative to bfloat16, never down."""
+    bits = values.view(torch.int32) + 0xFFFF
+    return (bits & -0x10000).view(torch.float32).clamp(max=3.3895314e38).to(torch.bfloat16)
+
+
+def decode(codes: Tensor, scale: Tensor, block: int) -> Tensor:
+    """Give the float32 values that flat codes and their scales stand for."""
+    count = codes.numel()
+    blocks = pad(codes, (0, -count % block)).view(-1, block).to(torch.float32)
+    return (blocks * (scale.to(torch.float32) / LARGEST)[:, None]).view(-1)[:count]

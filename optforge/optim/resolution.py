@@ -1,0 +1,56 @@
+"""A warning where a step is too small for the weights to move."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from optforge.optim.leaves import Leaf
+
+
+class ResolutionCheck:
+    """Warns once for each group whose step is lost to rounding.
+
+    A weight w moves in steps of about eps |w|; a learning rate under half of that, for the root
+    mean square of a parameter's weights, is lost if weights are rounded to nearest. Looked at in
+    the first step and whenever the rate has fallen to a tenth since. Stochastic rounding and
+    Kahan's compensation lose nothing, so their 16-bit weights are not looked at.
+    """
+
+    def __init__(self) -> None:
+        self._checked: dict[int, float] = {}
+        self._warned: set[int] = set()
+
+    def __call__(self, group: Mapping[str, Any], leaves: Sequence[Leaf]) -> None:
+        """Look at a group before its step.
+
+        Args:
+            group: The parameter group.
+            leaves: Its parameters.
+        """
+        number, lr = id(group), float(group["lr"])
+        if number in self._warned or lr <= 0 or lr > 0.1 * self._checked.get(number, 1e30):
+            return
+        self._checked[number] = lr
+        lost = [leaf for leaf in leaves if _is_lost(leaf, lr, group["rounding"])]
+        if lost:
+            self._warned.add(number)
+            dtypes = ", ".join(sorted({str(leaf.values.weight.dtype) for leaf in lost}))
+            warnings.warn(
+                f"lr={lr:g} is under the resolution of {len(lost)} of {len(leaves)} parameters "
+                f"({dtypes}): most of their weights cannot move. Use a higher rate, wider weights, "
+                "or rounding='stochastic' or 'kahan' for 16-bit weights",
+                stacklevel=4,
+            )
+
+
+def _is_lost(leaf: Leaf, lr: float, rounding: str | None) -> bool:
+    weight = leaf.values.weight
+    if weight.dtype.itemsize == 2 and rounding != "nearest":
+        return False
+    wide = weight if weight.dtype == torch.float64 else weight.to(torch.float32)
+    typical = float(torch.linalg.vector_norm(wide)) / weight.numel() ** 0.5
+    return lr < typical * torch.finfo(weight.dtype).eps / 4

@@ -1,0 +1,40 @@
+"""The plain loop: one parameter after the other, the maths as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from optforge.optim.leaves import Leaf
+from optforge.optim.options import Rule
+from optforge.optim.update import Numbers, lion_update
+
+
+def update_leaf(leaf: Leaf, numbers: Numbers, rule: Rule) -> None:
+    """Run the maths on one leaf, or a slice of it, and write the results."""
+    rule = replace(rule, block=leaf.block)
+    new = lion_update(
+        leaf.values, leaf.gradient, leaf.cautious_scale, leaf.key, leaf.offset, numbers, rule
+    )
+    leaf.write(new)
+
+
+def loop_step(leaves: Sequence[Leaf], numbers: Numbers, rule: Rule) -> None:
+    """Step all leaves, one by one.
+
+    Args:
+        leaves: The parameters.
+        numbers: Learning rate and the like.
+        rule: What is fixed.
+    """
+    for leaf in leaves:
+        update_leaf(leaf, numbers, rule)
+
+
+def all_finite(tensors: Sequence[Tensor]) -> Tensor:
+    """Tell, as a tensor of one bool, whether all elements of all tensors are finite."""
+    device = tensors[0].device
+    return torch.stack([tensor.isfinite().all().to(device) for tensor in tensors]).all()

@@ -1,0 +1,178 @@
+"""Lion's update, element by element: the one place that holds its maths.
+
+The plain loop runs it as it stands, the fused path compiles it, and the foreach path runs it
+wherever its own shorter form does not apply. All functions here are pure.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from optforge.optim.low_bit import decode, encode
+from optforge.optim.options import Number, Rule
+from optforge.optim.rounding import join, split, stochastic_round
+
+
+class Numbers(NamedTuple):
+    """The numbers of a step, as floats or as tensors of one element.
+
+    Args:
+        lr: The learning rate.
+        decay: The share of a weight that decay removes in this step.
+        ratio: beta1 / (1 - beta1).
+        beta2: The memory of the momentum.
+        grad_scale: The factor of a gradient scaler that is still in the gradient, or None.
+        found_inf: Not 0 where the step must do nothing, or None.
+    """
+
+    lr: Number
+    decay: Number
+    ratio: Number
+    beta2: Number
+    grad_scale: Tensor | None = None
+    found_inf: Tensor | None = None
+
+
+class Values(NamedTuple):
+    """What a step reads and writes for one flat parameter or a slice of it.
+
+    Args:
+        weight: The weights, any floating dtype.
+        momentum: float32, float64 or bfloat16; int8 codes with `scale`.
+        scale: One bfloat16 number for each block of 8-bit momentum, or None.
+        compensation: What 16-bit weights could not hold (int16), or None.
+    """
+
+    weight: Tensor
+    momentum: Tensor
+    scale: Tensor | None = None
+    compensation: Tensor | None = None
+
+
+def ascent(gradient: Tensor, dtype: torch.dtype, numbers: Numbers, rule: Rule) -> Tensor:
+    """Give the gradient of what is minimised, in the dtype of the computation, unscaled."""
+    gradient = gradient.to(dtype)
+    if numbers.grad_scale is not None:
+        gradient = gradient / numbers.grad_scale.to(dtype)
+    return -gradient if rule.maximize else gradient
+
+
+def direction(gradient: Tensor, momentum: Tensor, numbers: Numbers) -> Tensor:
+    """Give a positive multiple of c = beta1 m + (1 - beta1) g, that is ratio m + g.
+
+    Only its sign counts. For finite numbers the sum may overflow, but never with the wrong sign.
+    """
+    return momentum * numbers.ratio + gradient
+
+
+def sign(values: Tensor, rule: Rule) -> Tensor:
+    """Give -1, 0 or 1, and NaN of NaN where non-finite numbers are to be seen."""
+    signs = torch.sign(values)
+    return torch.where(values.isnan(), values, signs) if rule.nonfinite == "propagate" else signs
+
+
+def agreement(gradient: Tensor, momentum: Tensor, numbers: Numbers) -> Tensor:
+    """Tell where the update has the gradient's sign (the mask of cautious optimizers)."""
+    return direction(gradient, momentum, numbers).sign() * gradient.sign() > 0
+
+
+def _step(
+    weight: Tensor,
+    gradient: Tensor,
+    momentum: Tensor,
+    cautious_scale: Tensor | None,
+    numbers: Numbers,
+    rule: Rule,
+) -> tuple[Tensor, Tensor]:
+    """Compute the next weight and momentum, all in one dtype."""
+    finite = gradient.isfinite() if rule.nonfinite in ("ignore", "zero") else None
+    if finite is not None:  # zero in either case: under `ignore` the element is put back below
+        gradient = torch.where(finite, gradient, 0.0)
+    update = sign(direction(gradient, momentum, numbers), rule)
+    if cautious_scale is not None:
+        update = torch.where(update * gradient.sign() <= 0, 0.0, update * cautious_scale)
+    decayed = weight - weight * numbers.decay
+    if rule.cautious_decay:
+        decayed = torch.where(update * weight.sign() >= 0, decayed, weight)
+    new_weight = decayed - update * numbers.lr
+    new_momentum = momentum * numbers.beta2 + gradient * (1 - numbers.beta2)
+    if finite is not None and rule.nonfinite == "ignore":
+        new_weight = torch.where(finite, new_weight, weight)
+        new_momentum = torch.where(finite, new_momentum, momentum)
+    return new_weight, new_momentum
+
+
+def lion_update(
+    values: Values,
+    gradient: Tensor,
+    cautious_scale: Tensor | None,
+    key: Number,
+    offset: int,
+    numbers: Numbers,
+    rule: Rule,
+) -> Values:
+    """Compute one step of Lion on flat tensors of equal length.
+
+    Maths, with the old momentum m in the sign:
+
+        c = beta1 m + (1 - beta1) g
+        w <- w - decay w - lr sign(c)
+        m <- beta2 m + (1 - beta2) g
+
+    Args:
+        values: Weight and state.
+        gradient: The gradient, any floating dtype.
+        cautious_scale: One over the share of elements that agree, or None.
+        key: Random key of the parameter and step, for stochastic rounding.
+        offset: Number of the first element within its parameter.
+        numbers: Learning rate and the like.
+        rule: What is fixed.
+
+    Returns:
+        The next values; the arguments are not changed.
+
+    Source: "Symbolic Discovery of Optimization Algorithms", program 1.
+    """
+    double = values.weight.dtype == torch.float64
+    dtype = torch.float64 if double else torch.float32
+    weight = values.weight.to(dtype)
+    if values.compensation is not None:
+        weight = join(values.weight, values.compensation)
+    if values.scale is not None:
+        momentum = decode(values.momentum, values.scale, rule.block).to(dtype)
+    else:
+        momentum = values.momentum.to(dtype)
+    gradient = ascent(gradient, dtype, numbers, rule)
+    weight, momentum = _step(weight, gradient, momentum, cautious_scale, numbers, rule)
+    return _keep_if_found(values, _store(values, weight, momentum, key, offset, rule), numbers)
+
+
+def _store(
+    old: Values, weight: Tensor, momentum: Tensor, key: Number, offset: int, rule: Rule
+) -> Values:
+    """Bring the results to the dtypes they are kept in."""
+    compensation = None
+    if old.compensation is not None:
+        weight, compensation = split(weight, old.weight.dtype)
+    elif rule.rounding == "stochastic" and old.weight.dtype.itemsize == 2:
+        weight = stochastic_round(weight, old.weight.dtype, key, offset)
+    if old.scale is not None:
+        momentum, scale = encode(momentum, rule.block)
+    else:
+        momentum, scale = momentum.to(old.momentum.dtype), None
+    return Values(weight.to(old.weight.dtype), momentum, scale, compensation)
+
+
+def _keep_if_found(old: Values, new: Values, numbers: Numbers) -> Values:
+    """Give the old values where the gradient scaler, or a policy, found non-finite gradients."""
+    if numbers.found_inf is None:
+        return new
+    found = numbers.found_inf != 0
+    pairs = [
+        None if after is None or before is None else torch.where(found, before, after)
+        for before, after in zip(old, new, strict=True)
+    ]
+    return Values(*pairs)  # type: ignore[arg-type]
