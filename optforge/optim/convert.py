@@ -1,0 +1,326 @@
+"""Saved states of other Lions, and of AdamW, become ours; ours become google's.
+
+Every source is one row of `SOURCES`: how to recognise it, how to read its momentum, what its
+param groups mean here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optforge.errors import OptimizerError
+from optforge.optim.leaves import local
+from optforge.optim.low_bit import block_size, decode, encode
+from optforge.optim.recipe import RATES_OF_GROUPS
+from optforge.optim.state import initial_state
+
+Entry = Mapping[str, Any]
+Group = Mapping[str, Any]
+StateDict = dict[str, Any]
+
+_COMMON = ("betas", "weight_decay", *RATES_OF_GROUPS)
+_NAMES = ("params", "param_names")
+_WRAPPED = "__bnb_optimizer_quant_state__"  # bitsandbytes hides its tensors there from FSDP
+_BLOCK = 256  # elements that share a scale in bitsandbytes
+
+
+@dataclass(frozen=True)
+class Source:
+    """One kind of saved optimizer.
+
+    Args:
+        name: What `convert_state_dict` calls it.
+        entry_keys: A state entry with all of these is of this kind.
+        group_keys: So is a param group with all of these.
+        momentum: Reads the momentum, shaped as the parameter, from an entry.
+        settings: Reads what a param group says, in the words of `Lion`; raises `OptimizerError`
+            for what Lion cannot do.
+    """
+
+    name: str
+    entry_keys: frozenset[str]
+    group_keys: frozenset[str]
+    momentum: Callable[[Entry], Tensor]
+    settings: Callable[[Group], dict[str, Any]]
+
+    def recognises(self, group: Group, entry: Entry) -> bool:
+        """Tell whether a group and an entry of its state can come from this source."""
+        return self.group_keys <= set(group) and self.entry_keys <= set(_unwrapped(entry))
+
+
+def convert_state_dict(
+    state_dict: Mapping[str, Any], lion: torch.optim.Optimizer, source: str | None = None
+) -> StateDict:
+    r"""Translate another optimizer's `state_dict()` for `lion.load_state_dict`.
+
+    The momentum is taken over, in the precision that `lion` keeps (8-bit momentum of bitsandbytes
+    is dequantised: code book value times the scale of its block). From another Lion the rates,
+    betas, weight decay and, where it has them, `maximize` and `cautious` are taken over too;
+    everything else keeps what `lion` was built with. From AdamW only the first moment is taken:
+    its rates would be ten times too high, so build `lion` from `lion_from_adamw`.
+
+    Args:
+        state_dict: Saved by one of `SOURCES`. Keys of its state may be numbers or names.
+        lion: The `Lion` that will load the result, over the same parameters in the same groups.
+        source: A name in `SOURCES`; None recognises it by its keys. Google's, lion-pytorch's and
+            any other with the same keys are one format.
+
+    Returns:
+        A new state dict, with tensors of its own.
+
+    Raises:
+        OptimizerError: If the source is unknown or not the one named, if the groups or shapes do
+            not match `lion`, or if a setting has no counterpart (timm's corrected weight decay,
+            coupled or fixed decay of pytorch_optimizer).
+
+    Example:
+        >>> from optforge.optim.lion import Lion
+        >>> weight = torch.nn.Parameter(torch.ones(2))
+        >>> weight.grad = torch.ones(2)
+        >>> adamw = torch.optim.AdamW([weight])
+        >>> adamw.step()
+        >>> lion = Lion([weight])
+        >>> lion.load_state_dict(convert_state_dict(adamw.state_dict(), lion))
+        >>> lion.state[weight]["momentum"]
+        tensor([0.1000, 0.1000])
+    """
+    groups, state = _parts(state_dict)
+    _check_groups(groups, lion)
+    chosen = _chosen(groups, state, source)
+    translated = [
+        {**mine, **chosen.settings(theirs), **_picked(theirs, _NAMES)}
+        for mine, theirs in zip(lion.state_dict()["param_groups"], groups, strict=True)
+    ]
+    return {
+        "state": {
+            key: _entry(chosen.momentum(_unwrapped(state[key])), key, parameter, group)
+            for key, parameter, group in _members(translated, state, lion)
+        },
+        "param_groups": translated,
+    }
+
+
+def google_state_dict(lion: torch.optim.Optimizer) -> StateDict:
+    """Give Lion's state as google/automl's Lion saves it; lion-pytorch and timm load it too.
+
+    Args:
+        lion: A `Lion` with `decay_mode="lr"`, not cautious and not maximizing. Of a sharded one
+            with 8-bit momentum each rank gets its own part; convert what was gathered instead.
+
+    Returns:
+        A state dict with `exp_avg` (8-bit momentum dequantised to float32) and the groups' `lr`,
+        `betas`, `weight_decay` and rates of schedulers. What only we have (compensation, seeds,
+        policies) stays behind.
+
+    Raises:
+        OptimizerError: If a group does what google's Lion cannot do.
+
+    Example:
+        >>> from optforge.optim.lion import Lion
+        >>> weight = torch.nn.Parameter(torch.ones(2))
+        >>> weight.grad = torch.ones(2)
+        >>> lion = Lion([weight])
+        >>> lion.step()
+        >>> google_state_dict(lion)["state"][0]
+        {'exp_avg': tensor([0.0100, 0.0100])}
+    """
+    saved = lion.state_dict()
+    for group in saved["param_groups"]:
+        _check_google(group)
+    return {
+        "state": {
+            key: {"exp_avg": momentum_of(saved["state"][key], parameter.shape)}
+            for key, parameter, _ in _members(saved["param_groups"], saved["state"], lion)
+        },
+        "param_groups": [_picked(group, _COMMON + _NAMES) for group in saved["param_groups"]],
+    }
+
+
+def momentum_of(entry: Entry, shape: torch.Size | tuple[int, ...]) -> Tensor:
+    """Read the momentum from Lion's state of one parameter.
+
+    Args:
+        entry: `lion.state[parameter]`, or its copy in a state dict.
+        shape: Of the (whole) parameter.
+
+    Returns:
+        The momentum, shaped as stored; 8 bits are dequantised to float32, of a distributed
+        parameter those that live here.
+    """
+    momentum, scale = entry["momentum"], entry.get("momentum_scale")
+    if scale is None:
+        return momentum
+    momentum, scale = local(momentum), local(scale)
+    values = decode(momentum.reshape(-1), scale.reshape(-1), block_size(shape))
+    return values.view(momentum.shape)
+
+
+def _check_google(group: Group) -> None:
+    wanted = {"decay_mode": "lr", "cautious": False, "maximize": False}
+    if not group["weight_decay"]:
+        del wanted["decay_mode"]
+    for name, value in wanted.items():
+        if group[name] != value:
+            raise OptimizerError(
+                f"{name}={group[name]!r}, but google's Lion has nothing but {name}={value!r}"
+            )
+
+
+def _parts(state_dict: Mapping[str, Any]) -> tuple[list[Group], Mapping[Any, Entry]]:
+    try:
+        return list(state_dict["param_groups"]), state_dict["state"]
+    except (KeyError, TypeError):
+        got = list(state_dict) if isinstance(state_dict, Mapping) else type(state_dict).__name__
+        raise OptimizerError(
+            f"got {got}; a state dict has 'state' and 'param_groups', as `optimizer.state_dict()` "
+            "gives them. Is the optimizer one part of a larger checkpoint?"
+        ) from None
+
+
+def _check_groups(groups: list[Group], lion: torch.optim.Optimizer) -> None:
+    theirs = [len(group["params"]) for group in groups]
+    ours = [len(group["params"]) for group in lion.param_groups]
+    if theirs != ours:
+        raise OptimizerError(
+            f"the saved param groups have {theirs} parameters, Lion's have {ours}; build Lion over "
+            "the same parameters in the same groups"
+        )
+
+
+def _chosen(groups: list[Group], state: Mapping[Any, Entry], name: str | None) -> Source:
+    if name is not None and name not in SOURCES:
+        raise OptimizerError(f"unknown source {name!r}; allowed are {', '.join(SOURCES)}")
+    entry = next((one for one in state.values() if one), None)
+    if entry is None:
+        raise OptimizerError(
+            "the state is empty, so there is nothing to take over; was it saved before a step?"
+        )
+    fitting = [source for source in SOURCES.values() if source.recognises(groups[0], entry)]
+    if name is not None and not (fitting and _alike(SOURCES[name], fitting[0])):
+        raise OptimizerError(f"this is not a state of {name!r}: {_seen(groups[0], entry)}")
+    if not fitting:
+        raise OptimizerError(
+            f"not recognised: {_seen(groups[0], entry)}; known are {', '.join(SOURCES)}"
+        )
+    return fitting[0] if name is None else SOURCES[name]
+
+
+def _alike(one: Source, other: Source) -> bool:
+    return one.entry_keys == other.entry_keys
+
+
+def _seen(group: Group, entry: Entry) -> str:
+    return f"its state has {sorted(_unwrapped(entry))}, its groups have {sorted(group)}"
+
+
+def _members(
+    groups: list[Any], state: Mapping[Any, Entry], lion: torch.optim.Optimizer
+) -> Iterator[tuple[Any, Tensor, Group]]:
+    """Give the key of each saved entry, with Lion's parameter in the same place and its group."""
+    for group, ours in zip(groups, lion.param_groups, strict=True):
+        for key, parameter in zip(group["params"], ours["params"], strict=True):
+            if state.get(key):  # parameters that never had a gradient have none
+                yield key, parameter, group
+
+
+def _entry(momentum: Tensor, key: Any, parameter: Tensor, group: Group) -> dict[str, Any]:
+    """Build Lion's state of a parameter around a momentum, in the precision its group wants."""
+    if momentum.shape != parameter.shape:
+        raise OptimizerError(
+            f"the momentum of parameter {key!r} has shape {tuple(momentum.shape)}, Lion's "
+            f"parameter there has {tuple(parameter.shape)}; build Lion over the same parameters "
+            "in the same order"
+        )
+    entry = initial_state(parameter, group)
+    scale = entry.get("momentum_scale")
+    if scale is None:
+        entry["momentum"].copy_(momentum)
+        return entry
+    values = local(momentum.to(parameter.device)).to(torch.float32).reshape(-1)
+    parts = encode(values, block_size(parameter.shape))
+    for kept, part in zip((entry["momentum"], scale), parts, strict=True):
+        local(kept).copy_(part.view(local(kept).shape))
+    return entry
+
+
+def _unwrapped(entry: Entry) -> Entry:
+    return {**entry, **entry.get(_WRAPPED, {})}
+
+
+def _picked(group: Group, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: group[name] for name in names if name in group}
+
+
+def _average(entry: Entry) -> Tensor:
+    return entry["exp_avg"]
+
+
+def _first_state(entry: Entry) -> Tensor:
+    """Read the first state of bitsandbytes: 32 bits as they are, 8 bits dequantised."""
+    codes = entry["state1"]
+    if codes.dtype != torch.uint8:
+        return codes
+    book, scales = entry["qmap1"].to(codes.device), entry["absmax1"].to(codes.device)
+    values = book[codes.flatten().long()]
+    return (values * scales.repeat_interleave(_BLOCK)[: values.numel()]).view(codes.shape)
+
+
+def _as_google(group: Group) -> dict[str, Any]:
+    return _picked(group, _COMMON)
+
+
+def _as_timm(group: Group) -> dict[str, Any]:
+    if group.get("corrected_weight_decay") and group["weight_decay"]:
+        raise OptimizerError(
+            "timm's corrected_weight_decay=True (lr**2 / max_lr * weight_decay) has no counterpart "
+            "in Lion; set it to False in the saved groups and choose a decay_mode"
+        )
+    caution = {"cautious": group["caution"]} if "caution" in group else {}
+    return {**_as_google(group), **_picked(group, ("maximize",)), **caution}
+
+
+def _as_pytorch_optimizer(group: Group) -> dict[str, Any]:
+    if group["weight_decay"] and (group["fixed_decay"] or not group["weight_decouple"]):
+        how = "fixed_decay=True" if group["fixed_decay"] else "weight_decouple=False"
+        raise OptimizerError(
+            f"pytorch_optimizer's {how} has no counterpart in Lion; set it to the default in the "
+            "saved groups and choose weight_decay and decay_mode anew"
+        )
+    return _as_google(group)
+
+
+def _nothing(group: Group) -> dict[str, Any]:
+    return {}
+
+
+def _source(
+    name: str,
+    entry_keys: str,
+    group_keys: str,
+    momentum: Callable[[Entry], Tensor],
+    settings: Callable[[Group], dict[str, Any]],
+) -> Source:
+    sets = frozenset(entry_keys.split()), frozenset(group_keys.split())
+    return Source(name, *sets, momentum, settings)
+
+
+# The first that recognises a state counts, so that the more specific come first.
+_ROWS = (
+    _source("adamw", "exp_avg exp_avg_sq", "betas eps", _average, _nothing),
+    _source("bitsandbytes-adamw", "state1 state2", "betas eps", _first_state, _nothing),
+    _source("bitsandbytes", "state1", "betas eps", _first_state, _as_google),
+    _source("timm", "exp_avg", "betas maximize", _average, _as_timm),
+    _source(
+        *("pytorch_optimizer", "exp_avg", "betas weight_decouple fixed_decay"),
+        *(_average, _as_pytorch_optimizer),
+    ),
+    _source("google", "exp_avg", "betas", _average, _as_google),
+    _source("lion-pytorch", "exp_avg", "betas", _average, _as_google),
+)
+SOURCES: Mapping[str, Source] = MappingProxyType({row.name: row for row in _ROWS})

@@ -1,0 +1,174 @@
+"""What the diagnostics keep and count for one parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optforge.optim.convert import momentum_of
+from optforge.optim.leaves import local, real
+
+# What `Probe.after` counts, in this order.
+COUNTS = (
+    *("elements", "active", "near", "agreeing", "decided", "flips", "compared"),
+    *("reversals", "moves", "nonfinite", "update_squares", "weight_squares", "frozen", "poisoned"),
+)
+_MOST = 2**15 - 1
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What a probe must know of its group."""
+
+    lr: float
+    beta1: float
+    beta2: float
+    policy: str
+    maximize: bool
+    grad_scale: Tensor | None
+
+    @staticmethod
+    def of(group: Mapping[str, Any], grad_scale: Tensor | None) -> Numbers:
+        """Read them from a param group."""
+        beta1, beta2 = map(float, group["betas"])
+        policy, maximize = group["nonfinite"], group["maximize"]
+        return Numbers(float(group["lr"]), beta1, beta2, policy, maximize, grad_scale)
+
+
+class Probe:
+    """Counts for one parameter what a step decides and what it then does.
+
+    Args:
+        name: Of the parameter.
+        oracle: Whether to carry a float64 momentum along.
+        near: |c| is near zero up to this share of its root mean square.
+        patience: Measured steps without a move until an element is frozen.
+    """
+
+    def __init__(self, name: str, oracle: bool, near: float, patience: int) -> None:
+        self.name = name
+        self.near, self.patience = near, patience
+        self.total = 0  # non-finite elements of the gradient so far
+        self.looked = False
+        self._oracle = oracle
+        self._reference: Tensor | None = None  # the float64 momentum
+        self._signs: Tensor | None = None  # of the last measured decision
+        self._unmoved: Tensor | None = None  # measured steps since an element moved
+        self._weight: Tensor | None = None
+        self._counts: dict[str, Tensor | int] = {}
+
+    def before(
+        self, parameter: Tensor, entry: Mapping[str, Any], numbers: Numbers, measured: bool
+    ) -> None:
+        """Look at gradient and stored momentum; nothing is changed."""
+        gradient = _gradient(parameter, numbers)
+        finite = gradient.isfinite()
+        self.looked = True
+        self.nonfinite = (~finite).sum()
+        self._counts = {"nonfinite": self.nonfinite, "elements": gradient.numel()}
+        if not (measured or (self._oracle and self._reference is None)):
+            return
+        momentum = _momentum(entry, parameter.shape, gradient)
+        if self._oracle and self._reference is None:
+            self._reference = momentum.clone()
+        if measured:
+            self._weight = _plain(parameter).clone()
+            self._decide(gradient, momentum, finite & momentum.isfinite(), numbers.beta1)
+
+    def _decide(self, gradient: Tensor, momentum: Tensor, active: Tensor, beta1: float) -> None:
+        c = torch.where(active, beta1 * momentum + (1 - beta1) * gradient, 0.0)
+        size = active.sum()
+        rms = (c.square().sum() / size.clamp(min=1)).sqrt()
+        both = torch.where(active, gradient.sign() * momentum.sign(), 0.0)
+        signs = c.sign().to(torch.int8)
+        self._counts |= {
+            "active": size,
+            "near": (active & (c.abs() <= self.near * rms)).sum(),
+            "agreeing": (both > 0).sum(),
+            "decided": (both != 0).sum(),
+        }
+        if self._reference is not None:
+            exact = beta1 * self._reference + (1 - beta1) * gradient
+            compared = active & exact.isfinite()
+            differ = compared & (exact.sign().to(torch.int8) != signs)
+            self._counts |= {"flips": differ.sum(), "compared": compared.sum()}
+        if self._signs is not None:
+            turned = self._signs * signs
+            self._counts |= {"reversals": (turned < 0).sum(), "moves": (turned != 0).sum()}
+        self._signs = signs
+
+    def after(
+        self,
+        parameter: Tensor,
+        entry: Mapping[str, Any],
+        numbers: Numbers,
+        measured: bool,
+        skipped: bool,
+    ) -> Tensor:
+        """Look at what the step did.
+
+        Returns:
+            float64 tensor, one number for each of `COUNTS`; only those of the non-finite
+            gradients where the step is not measured.
+        """
+        self.looked = False
+        gradient = _gradient(parameter, numbers)
+        if self._reference is not None and not skipped:
+            self._carry(self._reference, gradient, numbers)
+        if measured and self._weight is not None:
+            weight = _plain(parameter)
+            change = (weight.double() - self._weight.double()).nan_to_num_(0.0, 0.0, 0.0)
+            self._count_unmoved(change != 0, gradient != 0, numbers.lr > 0 and not skipped)
+            self._counts |= {
+                "update_squares": change.square().sum(),
+                "weight_squares": weight.double().square().sum(),
+                "poisoned": (~_momentum(entry, parameter.shape, gradient).isfinite()).sum(),
+            }
+            self._weight = None
+        row = [self._counts.get(name, 0) for name in COUNTS]
+        device = gradient.device
+        return torch.stack([torch.as_tensor(n, dtype=torch.float64, device=device) for n in row])
+
+    def _carry(self, reference: Tensor, gradient: Tensor, numbers: Numbers) -> None:
+        """Move the float64 momentum on as the policy for non-finite gradients wants it."""
+        finite = gradient.isfinite()
+        following = numbers.beta2 * reference + (1 - numbers.beta2) * gradient
+        if numbers.policy == "ignore":
+            following = torch.where(finite, following, reference)
+        elif numbers.policy == "zero":
+            following = torch.where(finite, following, numbers.beta2 * reference)
+        reference.copy_(following)
+
+    def _count_unmoved(self, moved: Tensor, wanted: Tensor, possible: bool) -> None:
+        if self._unmoved is None:
+            self._unmoved = torch.zeros_like(moved, dtype=torch.int16)
+        if possible:
+            longer = (self._unmoved + wanted.to(torch.int16)).clamp(max=_MOST - 1)
+            self._unmoved = torch.where(moved, 0, longer).to(torch.int16)
+        self._counts["frozen"] = (self._unmoved >= self.patience).sum()
+
+
+def _gradient(parameter: Tensor, numbers: Numbers) -> Tensor:
+    """Give the gradient as a step sees it: float64, unscaled, of what is minimised."""
+    assert parameter.grad is not None
+    gradient = _plain(parameter.grad).double()
+    if numbers.grad_scale is not None:
+        gradient = gradient / numbers.grad_scale.double()
+    return -gradient if numbers.maximize else gradient
+
+
+def _momentum(entry: Mapping[str, Any], shape: torch.Size, like: Tensor) -> Tensor:
+    if "momentum" not in entry:  # before the first step
+        return torch.zeros_like(like)
+    parts = {name: local(value) for name, value in entry.items()}
+    return _plain(momentum_of(parts, shape)).double()
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """Give this rank's part of a sharded tensor, dense, and complex numbers as pairs."""
+    tensor = local(tensor.detach())
+    return real(tensor.to_dense() if tensor.is_sparse else tensor)
