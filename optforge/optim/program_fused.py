@@ -1,0 +1,179 @@
+"""The compiled path: one kernel for each stage of a rule, for tensors of any size."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from optforge.language import Kind
+from optforge.optim.program_graph import Graph, Node
+from optforge.optim.program_primitives import PRIMITIVES, fitting
+from optforge.optim.program_values import Bucket, Numbers
+
+Kernel = Callable[..., tuple[Tensor, ...]]
+
+
+@cache
+def _has_compiler() -> bool:
+    """Tell whether there is a C++ compiler, and say once if there is none."""
+    names = [os.environ.get("CXX", ""), "g++", "clang++"]
+    if any(name and shutil.which(name) for name in names):
+        return True
+    warnings.warn(
+        "fused=True: no C++ compiler was found (g++, clang++ or $CXX), so the foreach path runs; "
+        "install one, or set fused=None",
+        stacklevel=6,
+    )
+    return False
+
+
+def fuses(group: Mapping[str, Any]) -> bool:
+    """Tell whether the parameters of a group are to run compiled, and can on this machine."""
+    return bool(group["fused"]) and _has_compiler()
+
+
+def can_fuse(parameter: Tensor) -> bool:
+    """Tell whether a parameter is one block of memory; single numbers are left to foreach."""
+    if isinstance(parameter, DTensor) or parameter.numel() < 2:
+        return False
+    order = sorted(range(parameter.dim()), key=lambda i: (-parameter.stride(i), i))
+    return parameter.is_contiguous() or parameter.detach().permute(order).is_contiguous()
+
+
+def run_fused(graph: Graph, stage: int, bucket: Bucket, numbers: Numbers) -> None:
+    """Run one stage of a bucket by its compiled kernel; states are changed in place."""
+    if stage == 0:
+        _begin(bucket)
+    weights, gradients, states = bucket.values[FLAT]
+    key = (graph, stage, bucket.dtype, bucket.maximize)
+    kernel, wanted = compiled_kernel(*key)
+    given = [fitting(numbers.number(node), bucket.dtype) for node in wanted]
+    scalars = torch.tensor(given, dtype=bucket.dtype, device=weights[0].device)
+    parts = [
+        kernel(weight, gradient, *own, scalars)
+        for weight, gradient, own in zip(weights, gradients, states, strict=True)
+    ]
+    for node, of_tensors in zip(graph.sums(stage), zip(*parts, strict=True), strict=False):
+        bucket.values[node.index] = torch.stack(of_tensors).sum()
+    if stage == graph.stages - 1:
+        bucket.values.clear()
+
+
+FLAT = -1  # where a bucket keeps its flat views between stages
+
+
+def _begin(bucket: Bucket) -> None:
+    for tensors in bucket.states.values():
+        for i, weight in enumerate(bucket.weights):
+            tensors[i] = _laid_out(tensors[i], weight)
+    states = list(zip(*bucket.states.values(), strict=True)) or [()] * len(bucket.weights)
+    bucket.values[FLAT] = (
+        [_flat(w) for w in bucket.weights],
+        [_flat(_laid_out(g, w)) for g, w in zip(bucket.gradients, bucket.weights, strict=True)],
+        [[_flat(s) if s.dim() else s for s in own] for own in states],
+    )
+
+
+def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:
+    """Give a tensor in the order of elements that another one has in memory."""
+    if tensor.dim() == 0 or tensor.stride() == like.stride():
+        return tensor
+    return torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    return tensor.as_strided((tensor.numel(),), (1,))
+
+
+@lru_cache(256)
+def compiled_kernel(
+    graph: Graph, stage: int, dtype: torch.dtype, maximize: bool
+) -> tuple[Kernel, tuple[Node, ...]]:
+    """Compile one stage of a rule; rates and other numbers are inputs, not parts of the kernel.
+
+    Returns:
+        The kernel, from weight, gradient, states and scalars to the sums of the stage; the last
+        one writes weight and states. And the nodes whose numbers the scalars are, in order.
+    """
+    module, wanted = build_kernel(graph, stage, dtype, maximize)
+    return torch.compile(module, fullgraph=True, dynamic=True), wanted
+
+
+def build_kernel(
+    graph: Graph, stage: int, dtype: torch.dtype, maximize: bool
+) -> tuple[torch.fx.GraphModule, tuple[Node, ...]]:
+    """As :func:`compiled_kernel`, not yet compiled."""
+    return _Builder(graph, stage, dtype, maximize).build()
+
+
+class _Builder:
+    """Writes one stage as a graph of torch operations; earlier values are computed again."""
+
+    def __init__(self, graph: Graph, stage: int, dtype: torch.dtype, maximize: bool) -> None:
+        self.graph, self.stage, self.dtype, self.maximize = graph, stage, dtype, maximize
+        self.fx = torch.fx.Graph()
+        self.weight, self.gradient = (self.fx.placeholder(n) for n in ("weight", "gradient"))
+        self.states = {
+            number: self.fx.placeholder(f"state_{number}")
+            for number, kind in enumerate(graph.kinds)
+            if kind != Kind.SCALAR
+        }
+        self.scalars = self.fx.placeholder("scalars")
+        self.wanted: list[Node] = []
+        self.values: dict[int, torch.fx.Node] = {}
+
+    def build(self) -> tuple[torch.fx.GraphModule, tuple[Node, ...]]:
+        if self.stage == self.graph.stages - 1:
+            self._write_results()
+            self.fx.output(())
+        else:
+            sums = [self._value(total.parents[0]) for total in self.graph.sums(self.stage)]
+            self.fx.output(tuple(self._call(torch.sum, x) for x in sums))
+        return torch.fx.GraphModule({}, self.fx), tuple(self.wanted)
+
+    def _write_results(self) -> None:
+        """Compute everything before anything is written."""
+        results = [(self.weight, self._call(torch.sub, *self._weight_and_update()))]
+        for number, state in self.states.items():
+            node = self.graph.states[number]
+            if not (node.op == "state" and node.arguments[0] == number):
+                results.append((state, self._call(torch.clone, self._value(node))))
+        for target, value in results:
+            self.fx.call_method("copy_", (target, value))
+
+    def _weight_and_update(self) -> tuple[Any, Any]:
+        return self._narrowed(self.weight), self._value(self.graph.update)
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> torch.fx.Node:
+        return self.fx.call_function(function, arguments)
+
+    def _narrowed(self, value: torch.fx.Node) -> torch.fx.Node:
+        return self.fx.call_method("to", (value, self.dtype))
+
+    def _value(self, node: Any) -> Any:
+        if not isinstance(node, Node):
+            return fitting(node, self.dtype)
+        if node.index not in self.values:
+            self.values[node.index] = self._new(node)
+        return self.values[node.index]
+
+    def _new(self, node: Node) -> torch.fx.Node:
+        if node.kind == Kind.SCALAR:
+            self.wanted.append(node)
+            return self._call(torch.select, self.scalars, 0, len(self.wanted) - 1)
+        if node.op == "weight":
+            return self._narrowed(self.weight)
+        if node.op == "gradient":
+            gradient = self._narrowed(self.gradient)
+            return self._call(torch.neg, gradient) if self.maximize else gradient
+        if node.op == "state":
+            return self.states[node.arguments[0]]
+        return self._call(PRIMITIVES[node.op], *(self._value(a) for a in node.arguments))

@@ -1,0 +1,120 @@
+"""The primitive operations that graphs of programs consist of, on tensors and lists of tensors.
+
+Arguments are tensors, or Python floats for what is one number; a float has no dtype, so that it
+takes that of the tensors beside it.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Operand = Tensor | float
+
+
+def _tensor(x: Operand, like: Operand) -> Tensor:
+    if isinstance(x, Tensor):
+        return x
+    dtype, device = (like.dtype, like.device) if isinstance(like, Tensor) else (None, None)
+    return torch.full((), x, dtype=dtype or torch.float64, device=device)
+
+
+def _sign(x: Tensor) -> Tensor:
+    return torch.where(x != x, x, torch.sign(x))  # torch.sign turns NaN into 0
+
+
+def _cbrt(x: Tensor) -> Tensor:
+    return torch.copysign(torch.pow(torch.abs(x), 1 / 3), x)
+
+
+def _power(x: Operand, y: Operand) -> Tensor:
+    # A float as exponent may become a root, which is wrong at -inf and -0.0.
+    return torch.pow(_tensor(x, y), _tensor(y, x))
+
+
+def _extreme(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Operand, Operand], Tensor]:
+    return lambda x, y: function(_tensor(x, y), _tensor(y, x))
+
+
+def _spread(x: Operand, like: Tensor) -> Tensor:
+    return torch.ones_like(like) * x
+
+
+def _where(condition: Tensor, x: Operand, y: Operand) -> Tensor:
+    return torch.where(condition, _tensor(x, y), _tensor(y, x))
+
+
+def _norm(x: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(x)
+
+
+_UNARY = {
+    **{name: name for name in ("abs", "cos", "sin", "tan", "exp", "sinh", "cosh", "tanh")},
+    **{"arcsin": "asin", "arccos": "acos", "arctan": "atan", "exp2": "exp2", "expm1": "expm1"},
+    **{"arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "negative": "neg"},
+    **{name: name for name in ("log", "log10", "log2", "log1p", "sqrt", "reciprocal")},
+}
+PRIMITIVES: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {
+        **{name: getattr(torch, of_torch) for name, of_torch in _UNARY.items()},
+        **{"sign": _sign, "cbrt": _cbrt, "power": _power, "spread": _spread, "norm": _norm},
+        **{"maximum": _extreme(torch.maximum), "minimum": _extreme(torch.minimum)},
+        **{"add": operator.add, "subtract": operator.sub, "multiply": operator.mul},
+        **{"divide": operator.truediv, "equal": operator.eq, "unequal": operator.ne},
+        **{"less": operator.lt, "either": operator.or_, "where": _where},
+    }
+)
+
+_FOREACH_UNARY = {
+    name: function
+    for name, of_torch in _UNARY.items()
+    if (function := getattr(torch, f"_foreach_{of_torch}", None)) is not None
+}
+_FOREACH_BINARY = {
+    "add": torch._foreach_add,
+    "subtract": torch._foreach_sub,
+    "multiply": torch._foreach_mul,
+    "divide": torch._foreach_div,
+}
+_COMMUTATIVE = ("add", "multiply")
+
+
+def apply_foreach(op: str, arguments: list[Any]) -> list[Tensor]:
+    """Apply a primitive to lists of tensors of one length; floats and tensors count for all.
+
+    Args:
+        op: A name in ``PRIMITIVES``.
+        arguments: Lists, or what is one number.
+    """
+    if op in _FOREACH_UNARY:
+        return list(_FOREACH_UNARY[op](arguments[0]))
+    if op in _FOREACH_BINARY:
+        x, y = arguments
+        if op in _COMMUTATIVE and not isinstance(x, list):
+            x, y = y, x
+        if isinstance(x, list) and not isinstance(y, Tensor) and _alike(x, y):
+            return list(_FOREACH_BINARY[op](x, y))
+    return apply_each(op, arguments)
+
+
+def _alike(x: list[Tensor], y: Any) -> bool:
+    return not isinstance(y, list) or all(a.shape == b.shape for a, b in zip(x, y, strict=True))
+
+
+def apply_each(op: str, arguments: list[Any]) -> list[Tensor]:
+    """Apply a primitive to one tensor of each list after the other."""
+    length = next(len(a) for a in arguments if isinstance(a, list))
+    columns = [a if isinstance(a, list) else [a] * length for a in arguments]
+    function = PRIMITIVES[op]
+    return [function(*row) for row in zip(*columns, strict=True)]
+
+
+def fitting(value: float, dtype: torch.dtype) -> float:
+    """Give an infinity for a number that is beyond a dtype, where torch would raise."""
+    return math.copysign(math.inf, value) if abs(value) > torch.finfo(dtype).max else value

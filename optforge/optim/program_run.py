@@ -1,0 +1,91 @@
+"""One step of a program over many parameters: stage by stage, tensor by tensor or list by list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from optforge.language import Kind
+from optforge.optim.program_fused import run_fused
+from optforge.optim.program_graph import Graph
+from optforge.optim.program_primitives import apply_each, apply_foreach
+from optforge.optim.program_values import Bucket, Numbers, add_up, compute_numbers
+
+
+def run_step(graph: Graph, buckets: Sequence[Bucket], numbers: Mapping[int, Numbers]) -> None:
+    """Compute one step: change the weights, leave the next states in buckets and numbers.
+
+    Args:
+        graph: The rule.
+        buckets: All parameters that have a gradient.
+        numbers: Of each group that occurs in the buckets.
+    """
+    for stage in range(graph.stages):
+        compute_numbers(graph, stage, numbers)
+        for bucket in buckets:
+            run = run_fused if bucket.fused else _run
+            run(graph, stage, bucket, numbers[bucket.group])
+        for total in graph.sums(stage):
+            add_up(total, [bucket.values.pop(total.index) for bucket in buckets], numbers)
+    for own in numbers.values():
+        own.keep_states(graph)
+
+
+def _run(graph: Graph, stage: int, bucket: Bucket, numbers: Numbers) -> None:
+    if stage == 0:
+        _begin(graph, bucket)
+    apply = apply_foreach if bucket.foreach else apply_each
+    for node in graph.tensors(stage):
+        operands = [bucket.operand(a, numbers) for a in node.arguments]
+        if node.op == "sum":
+            bucket.values[node.index] = whole_sum(operands[0])
+        else:
+            bucket.values[node.index] = apply(node.op, operands)
+        for index in graph.drops[node.index]:
+            del bucket.values[index]
+    if stage == graph.stages - 1:
+        _finish(graph, bucket)
+
+
+def _begin(graph: Graph, bucket: Bucket) -> None:
+    """Bring weights and gradients to the dtype of the computation, without touching them."""
+    gradients = [g.to(bucket.dtype) for g in bucket.gradients]
+    if bucket.maximize:
+        gradients = list(torch._foreach_neg(gradients))
+    for node in graph.inputs:
+        if node.op == "weight":
+            bucket.values[node.index] = [w.to(bucket.dtype) for w in bucket.weights]
+        else:
+            own = node.op == "state"
+            bucket.values[node.index] = bucket.states[node.arguments[0]] if own else gradients
+
+
+def whole_sum(tensors: Sequence[Tensor]) -> Tensor:
+    """Add up all elements of a list; of distributed tensors those of all ranks."""
+    sums = [x.sum() for x in tensors]
+    return torch.stack([x.full_tensor() if isinstance(x, DTensor) else x for x in sums]).sum()
+
+
+def _finish(graph: Graph, bucket: Bucket) -> None:
+    """Take over the next states, then the update; inputs that are returned are copied."""
+    taken: set[int] = set()
+    for number, node in enumerate(graph.states):
+        if node.kind == Kind.SCALAR:
+            continue
+        values = bucket.values[node.index]
+        is_input = node.op in ("weight", "gradient", "state")
+        if node.op == "state" and node.arguments[0] == number:
+            continue
+        shared = is_input or node.index in taken
+        bucket.states[number] = [v.clone() for v in values] if shared else values
+        taken.add(node.index)
+    update = bucket.values[graph.update.index]
+    if bucket.foreach:
+        torch._foreach_sub_(bucket.weights, update)
+    else:
+        for weight, change in zip(bucket.weights, update, strict=True):
+            weight.sub_(change)
+    bucket.values.clear()
