@@ -1,0 +1,277 @@
+"""Does something else compute what the interpreter computes, element by element, in float64?
+
+The measure is the program's own response to rounding: the interpreter runs a few times more, with
+inputs and the result of every statement moved by one unit in the last place. A path is right if
+it stays within :data:`MULTIPLE` of the largest such response. Where a program turns non-finite or
+amplifies rounding (chaos), each step is compared from a common state instead.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from optforge.analysis import live_program, state_kinds
+from optforge.language import Interpreter, Layout, Program, Statement
+
+Array = NDArray[np.float64]
+States = list[Array]  # of the live program, in order: [1], [arrays] or [elements]
+
+MULTIPLE = 100.0  # of the response, or of one unit in the last place of the weights if it is larger
+CHAOS = 1e-7  # a response of more than this, relative to the weights, is compared step by step
+PERTURBATIONS = 6
+EPS = float(np.finfo(np.float64).eps)
+
+
+class Subject(Protocol):
+    """What is compared: something that holds weights and states and makes steps."""
+
+    def put(self, weights: Array, states: States) -> None:
+        """Begin anew from here; weights are one row, array after array."""
+        ...
+
+    def step(self, gradient: Array, schedule: float) -> None:
+        """Make one step, with this schedule value (1 is the peak)."""
+        ...
+
+    def get(self) -> tuple[Array, States]:
+        """Give weights and states as they are now."""
+        ...
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Weights, gradients and a schedule: a warm-up, then a cosine down to 0.1."""
+
+    shapes: tuple[tuple[int, ...], ...] = ((3, 2), (4,), (), (0,), (1, 2))
+    steps: int = 100
+    seed: int = 0
+    scale: float = 1.0
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(tuple(int(np.prod(shape)) for shape in self.shapes))
+
+    @property
+    def schedule(self) -> list[float]:
+        rising = max(1, self.steps // 10)
+        falling = [0.55 + 0.45 * np.cos(np.pi * i / self.steps) for i in range(self.steps)]
+        return [(i + 1) / rising if i < rising else float(falling[i]) for i in range(self.steps)]
+
+    def draw(self) -> tuple[Array, Array]:
+        """Weights ``[elements]`` and gradients ``[steps, elements]`` of several scales."""
+        source, count = np.random.default_rng(self.seed), self.layout.elements
+        weights = source.normal(size=count)
+        scales = self.scale * 10.0 ** source.uniform(-2, 0, count)
+        return weights, scales * (source.normal(size=(self.steps, count)) + 0.3)
+
+
+@dataclass
+class Verdict:
+    """How a comparison went.
+
+    Args:
+        by_step: Whether steps were compared from common states.
+        worst: Largest error, as a multiple of what the program does to one unit.
+        undetermined: Elements that rounding alone turns finite or non-finite, not compared.
+        compared: Elements compared.
+        errors: What was wrong.
+    """
+
+    by_step: bool = False
+    worst: float = 0.0
+    undetermined: int = 0
+    compared: int = 0
+    errors: list[str] = field(default_factory=list)
+
+
+class Reference:
+    """The interpreter in float64, exact or with rounding moved."""
+
+    def __init__(self, program: Program, layout: Layout, perturb: int | None = None) -> None:
+        lean = live_program(program)
+        self.kinds = state_kinds(lean)
+        self.source = None if perturb is None else np.random.default_rng(perturb)
+        program = lean if perturb is None else perturbed(lean, random.Random(perturb))
+        self.rule = Interpreter(program, self.kinds, layout, torch.float64)
+
+    def zeros(self) -> States:
+        return [state.numpy()[0] for state in self.rule.initial_states(1)]
+
+    def step(
+        self, weights: Array, states: States, gradient: Array, schedule: float
+    ) -> tuple[Array, States]:
+        w, g = (torch.from_numpy(self.moved(x))[None] for x in (weights, gradient))
+        inputs = [torch.from_numpy(self.moved(s))[None] for s in states]
+        update, following = self.rule.step(w, g, inputs, self.rule.scalars(schedule))
+        return (w - update).numpy()[0].copy(), [s.numpy()[0].copy() for s in following]
+
+    def moved(self, values: Array) -> Array:
+        if self.source is None:
+            return values.copy()
+        towards = self.source.choice([-np.inf, np.inf], size=values.shape)
+        with np.errstate(all="ignore"):
+            return np.where(
+                np.isfinite(values) & (values != 0), np.nextafter(values, towards), values
+            )
+
+
+def perturbed(lean: Program, source: random.Random) -> Program:
+    """The same program, the result of each statement moved by one unit in the last place."""
+    statements: list[Statement] = []
+    for statement in lean.statements:
+        factor = source.choice((1.0 + EPS, 1.0 - EPS))
+        statements += [
+            statement,
+            Statement(statement.target, "multiply", (statement.target, factor)),
+        ]
+    return Program(lean.parameters, tuple(statements), lean.outputs)
+
+
+def compare(program: Program, subject: Subject, scenario: Scenario) -> Verdict:
+    """Compare a subject with the interpreter: a whole path, or step by step where that must be."""
+    weights, gradients = scenario.draw()
+    exact = Reference(program, scenario.layout)
+    others = [Reference(program, scenario.layout, p) for p in range(PERTURBATIONS)]
+    path = _path(exact, weights, gradients, scenario.schedule)
+    with np.errstate(all="ignore"):
+        moved = [_path(other, weights, gradients, scenario.schedule) for other in others]
+        tame = np.isfinite(path).all() and all(np.isfinite(other).all() for other in moved)
+        response = np.max([np.abs(other - path) for other in moved], axis=0)
+        size = np.maximum.accumulate(np.abs(path), axis=0)
+        if not tame or (response > CHAOS * (size + 1e-3)).any():
+            return _by_step(exact, others, subject, scenario)
+    subject.put(weights, exact.zeros())
+    verdict = Verdict()
+    unit = np.maximum(np.maximum.accumulate(response, axis=0), EPS * size) + 1e-300
+    for number, (gradient, lr) in enumerate(zip(gradients, scenario.schedule, strict=True)):
+        subject.step(gradient, lr)
+        _judge(verdict, subject.get()[0], path[number], unit[number], f"step {number}")
+    return verdict
+
+
+def _path(rule: Reference, weights: Array, gradients: Array, lrs: Sequence[float]) -> Array:
+    states, path = rule.zeros(), []
+    for gradient, lr in zip(gradients, lrs, strict=True):
+        weights, states = rule.step(weights, states, gradient, lr)
+        path.append(weights)
+    return np.stack(path)
+
+
+def _by_step(
+    exact: Reference, others: list[Reference], subject: Subject, scenario: Scenario
+) -> Verdict:
+    verdict = Verdict(by_step=True)
+    weights, gradients = scenario.draw()
+    states = exact.zeros()
+    for number, (gradient, lr) in enumerate(zip(gradients, scenario.schedule, strict=True)):
+        subject.put(weights, states)
+        subject.step(gradient, lr)
+        got = _row(*subject.get())
+        moved = [_row(*other.step(weights, states, gradient, lr)) for other in others]
+        weights, states = exact.step(weights, states, gradient, lr)
+        _judge_step(verdict, got, _row(weights, states), moved, f"step {number}")
+        if not np.isfinite(weights).all():  # all later steps would compare NaN with NaN
+            weights, states = scenario.draw()[0], exact.zeros()
+    return verdict
+
+
+def _row(weights: Array, states: States) -> Array:
+    return np.concatenate([weights, *states])
+
+
+def _judge_step(verdict: Verdict, got: Array, want: Array, moved: list[Array], where: str) -> None:
+    """Judge what is determined: where rounding alone does not change finiteness or infinities."""
+    with np.errstate(all="ignore"):
+        response = np.max([np.abs(other - want) for other in moved], axis=0)
+        alike = np.all([np.isfinite(other) == np.isfinite(want) for other in moved], axis=0)
+        infinite = ~np.isfinite(want)
+        alike &= ~infinite | np.all([_same(other, want) for other in moved], axis=0)
+        edge = np.abs(want) > 1e300  # rounding may carry it over the edge
+    verdict.undetermined += int((~alike | edge).sum())
+    for values in np.flatnonzero(alike & infinite & ~_same(got, want)):
+        verdict.errors.append(f"{where}, element {values}: {got[values]}, not {want[values]}")
+    kept = alike & ~infinite & ~edge
+    unit = np.maximum(response[kept], EPS * np.abs(want[kept])) + 1e-300
+    _judge(verdict, got[kept], want[kept], unit, where)
+
+
+def _same(x: Array, y: Array) -> NDArray[np.bool_]:
+    return (x == y) | (np.isnan(x) & np.isnan(y))
+
+
+def _judge(verdict: Verdict, got: Array, want: Array, unit: Array, where: str) -> None:
+    error = np.abs(got - want) / unit
+    error = np.where(np.isnan(error), np.inf, error)
+    verdict.compared += error.size
+    if error.size:
+        verdict.worst = max(verdict.worst, float(error.max()))
+    if (error > MULTIPLE).any():
+        i = int(error.argmax())
+        verdict.errors.append(f"{where}, element {i}: {got[i]!r}, not {want[i]!r} ({error[i]:.3g})")
+
+
+class TorchSubject:
+    """An optimizer of torch whose states have the program's names, in `optimizer.state`.
+
+    Args:
+        optimizer: Over one float64 parameter for each shape of the scenario, in order.
+        program: Whose live states they are.
+        schedule: Name of the entry of a group that holds the schedule value; None: ``lr`` is
+            set to the schedule's share of its first value, as a scheduler does.
+    """
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, program: Program, schedule: str | None = "schedule"
+    ) -> None:
+        lean = live_program(program)
+        self.optimizer, self.schedule = optimizer, schedule
+        self.names, self.kinds = lean.states, state_kinds(lean)
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.peaks = [float(group["lr"]) for group in optimizer.param_groups]
+
+    def put(self, weights: Array, states: States) -> None:
+        parts = self._parts(weights)
+        values = dict(zip(self.names, zip(self.kinds, states, strict=True), strict=True))
+        scalars = {n: torch.tensor(s[0]) for n, (k, s) in values.items() if k == 0}
+        for i, (parameter, part) in enumerate(zip(self.parameters, parts, strict=True)):
+            parameter.data.copy_(part)
+            for name, (kind, state) in values.items():
+                whole = self._parts(state)[i].clone() if kind == 2 else None
+                one = torch.tensor(state[i]) if kind == 1 else scalars.get(name)
+                self.optimizer.state[parameter][name] = one if whole is None else whole
+
+    def _parts(self, row: Array) -> list[torch.Tensor]:
+        sizes = [p.numel() for p in self.parameters]
+        parts = torch.split(torch.from_numpy(row.copy()), sizes)
+        return [part.view(p.shape) for part, p in zip(parts, self.parameters, strict=True)]
+
+    def step(self, gradient: Array, schedule: float) -> None:
+        for parameter, part in zip(self.parameters, self._parts(gradient), strict=True):
+            parameter.grad = part.clone()
+        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+            if self.schedule is None:
+                group["lr"] = schedule * peak
+            else:
+                group[self.schedule] = schedule
+        self.optimizer.step()
+
+    def get(self) -> tuple[Array, States]:
+        weights = torch.cat([p.detach().flatten() for p in self.parameters]).numpy().copy()
+        return weights, [self._state(n, k) for n, k in zip(self.names, self.kinds, strict=True)]
+
+    def _state(self, name: str, kind: int) -> Array:
+        values: list[Any] = [self.optimizer.state[p][name] for p in self.parameters]
+        values = values[:1] if kind == 0 else values
+        return torch.cat([v.detach().double().flatten() for v in values]).numpy().copy()
+
+
+def parameters_of(scenario: Scenario) -> list[torch.nn.Parameter]:
+    """One float64 parameter for each shape of a scenario."""
+    return [torch.nn.Parameter(torch.zeros(s, dtype=torch.float64)) for s in scenario.shapes]
