@@ -16,6 +16,7 @@ from torch import Tensor
 from optforge.errors import OptimizerError
 from optforge.optim.lion import Lion
 from optforge.optim.probe import COUNTS, Numbers, Probe
+from optforge.optim.shards import over_ranks
 
 
 @dataclass(frozen=True)
@@ -148,19 +149,22 @@ class Diagnostics:
             for _, p, numbers in self._parameters()
             if p in self._probes and self._probes[p].looked
         ]
-        skipped = self._skipped([p for p, _, numbers in present if numbers.policy == "skip_step"])
+        skipped = self._skipped([one for one in present if one[2].policy == "skip_step"])
         counts = [
             probe.after(p, self.optimizer.state.get(p, {}), numbers, measured, skipped)
             for probe, p, numbers in present
         ]
         self._read([probe for probe, _, _ in present], counts, measured)
 
-    def _skipped(self, probes: list[Probe]) -> bool:
+    def _skipped(self, members: list[tuple[Probe, Tensor, Numbers]]) -> bool:
         """Tell whether the step did nothing: a gradient scaler or `skip_step` found non-finites."""
         found = getattr(self.optimizer, "found_inf", None)
         if found is not None and bool(found):
             return True
-        return any(bool(probe.nonfinite) for probe in probes)
+        if not members:
+            return False
+        counts = torch.stack([probe.nonfinite for probe, _, _ in members])
+        return bool(over_ranks(counts.sum(), [parameter for _, parameter, _ in members]))
 
     def _read(self, probes: list[Probe], counts: list[Tensor], measured: bool) -> None:
         if not counts:

@@ -16,11 +16,12 @@ from optforge.optim.leaves import Leaf, local, make_leaf, real
 from optforge.optim.options import KEYS, Number, Rule, check_group
 from optforge.optim.resolution import ResolutionCheck
 from optforge.optim.rounding import random_key
+from optforge.optim.shards import found_nonfinite
 from optforge.optim.state import initial_state, load_with_own_dtypes, uses_stochastic_rounding
 from optforge.optim.step_differentiable import differentiable_step
-from optforge.optim.step_foreach import foreach_step, surely_finite
+from optforge.optim.step_foreach import foreach_step
 from optforge.optim.step_fused import fused_step
-from optforge.optim.step_loop import all_finite, loop_step
+from optforge.optim.step_loop import loop_step
 from optforge.optim.update import Numbers
 
 Path = Callable[[Sequence[Leaf], Numbers, Rule], None]
@@ -203,11 +204,12 @@ class Lion(Optimizer):
             founds.append(scaler)
         for group, members in zip(self.param_groups, live, strict=True):
             if group["nonfinite"] in ("skip_step", "raise") and members:
-                gradients = [real(local(parameter.grad)) for _, parameter in members]  # type: ignore[arg-type]
-                if group["capturable"] or not surely_finite_all(gradients):
-                    founds.append(~all_finite(gradients))
-                if group["nonfinite"] == "raise" and founds and bool(founds[-1]):
+                found = found_nonfinite([p for _, p in members], group["capturable"])
+                if found is None:
+                    continue
+                if group["nonfinite"] == "raise" and bool(found):
                     self._raise_nonfinite(group, members)
+                founds.append(found)
         if not founds:
             return False
         if all(found.device.type == "cpu" for found in founds) and not self._capturable():
@@ -227,9 +229,10 @@ class Lion(Optimizer):
             for number, parameter in members
             if not bool(real(local(parameter.grad)).isfinite().all())  # type: ignore[arg-type]
         ]
+        where = ", ".join(bad) or "on another rank"
         raise NonFiniteError(
-            f"infinite or NaN gradients of parameters {', '.join(bad)}; nothing was changed. Lower "
-            "the learning rate or clip gradients, or choose nonfinite='ignore' or 'skip_step'"
+            f"infinite or NaN gradients of parameters {where}; nothing was changed. Lower the "
+            "learning rate or clip gradients, or choose nonfinite='ignore' or 'skip_step'"
         )
 
     def _step_group(
@@ -300,14 +303,6 @@ def path_of(group: Mapping[str, Any]) -> Path:
     if torch.compiler.is_compiling() or (group["foreach"] is False and not group["fused"]):
         return loop_step
     return fused_step if group["fused"] else foreach_step
-
-
-def surely_finite_all(gradients: Sequence[Tensor]) -> bool:
-    """Tell whether gradients are finite for sure; `torch._foreach_norm` wants one dtype."""
-    kinds = {(gradient.device, gradient.dtype) for gradient in gradients}
-    return all(
-        surely_finite([g for g in gradients if (g.device, g.dtype) == kind]) for kind in kinds
-    )
 
 
 _DTYPES = {
