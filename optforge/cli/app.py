@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 import optforge
 from optforge.cli.console import fail, screen
+from optforge.cli.export import export
 from optforge.cli.rules import rules
 from optforge.cli.runs import runs
 from optforge.cli.search import search
@@ -110,5 +111,5 @@ def options(
     """Take what stands before the verb."""
 
 
-for verb in (search, show, rules, tasks, runs):
+for verb in (search, show, export, rules, tasks, runs):
     app.command()(verb)

@@ -1,0 +1,297 @@
+"""The pure update function of a rule as Python text, for any target that is Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from optforge.export.names import Names
+from optforge.export.plan import Argument, Plan, Step, Value
+from optforge.export.source import PLAIN, Table
+from optforge.export.stages import Stage, stages
+from optforge.language import FUNCTIONS, Kind
+
+NEVER = 10**6  # the last use of a name that stays
+WIDTH = 88  # what formatters of Python agree on
+
+
+@dataclass(frozen=True)
+class Body:
+    """The pure update function.
+
+    Args:
+        parameters: Values that it takes, with their names: first what each array has.
+        lines: Its lines, not indented.
+        helpers: Helpers that it calls.
+    """
+
+    parameters: Mapping[Value, str]
+    lines: tuple[str, ...]
+    helpers: frozenset[str]
+
+    @property
+    def imports_math(self) -> bool:
+        """Whether the lines read a constant of the module math."""
+        return any("math." in line for line in self.lines)
+
+
+@dataclass
+class Scope:
+    """Names of one function while its lines are written.
+
+    Args:
+        names: Names not given yet.
+        last_use: For each value the number of the last step that reads it.
+        of: The name of each value.
+        holder: The value that each name holds now.
+        fixed: Names of hyper-parameters.
+    """
+
+    names: Names
+    last_use: dict[Value, int]
+    of: dict[Value, str] = field(default_factory=dict)
+    holder: dict[str, Value] = field(default_factory=dict)
+    fixed: set[str] = field(default_factory=set)
+
+    def parameter(self, value: Value, wish: str) -> str:
+        """Name a value by a name of its own."""
+        name = self.names.fresh(wish)
+        self.of[value], self.holder[name] = name, value
+        return name
+
+    def define(self, value: Value, now: int, wish: str = "") -> str:
+        """Name a new value; it may take the name of one that is not read any more."""
+        wish = wish or value.wish
+        wish = f"{wish}_term" if wish in self.fixed else wish
+        before = self.holder.get(wish)
+        if before and self.last_use.get(before, -1) <= now and _type(before) == _type(value):
+            self.of[value], self.holder[wish] = wish, value
+            return wish
+        return self.parameter(value, wish)
+
+
+def _type(value: Value) -> object:
+    return value.plain, value.kind > Kind.SCALAR
+
+
+def outer_scope(plan: Plan, rate: str, taken: Iterable[str], wide: bool = False) -> Scope:
+    """Name the inputs of a rule; the hyper-parameters choose first.
+
+    Args:
+        plan: The rule.
+        rate: Name of the learning rate.
+        taken: Names that are not free.
+        wide: Whether weights and gradients are lists.
+    """
+    scope = Scope(Names(taken), uses(plan.steps, plan.outputs))
+    plural = "s" if wide else ""
+    fixed = {plan.rate: rate, **{value: value.wish for value in plan.constants}}
+    if plan.schedule:
+        fixed[plan.schedule] = plan.schedule.wish
+    inputs = {plan.weight: f"weight{plural}", plan.gradient: f"gradient{plural}"}
+    inputs |= {state: state.wish for state in plan.states}
+    for value, wish in {**fixed, **inputs}.items():
+        scope.parameter(value, wish)
+    scope.last_use = {**scope.last_use, **dict.fromkeys(fixed, NEVER)}
+    scope.fixed = {scope.of[value] for value in fixed}
+    return scope
+
+
+def uses(steps: Iterable[Step], end: Iterable[Value]) -> dict[Value, int]:
+    """The number of the last step that reads each value."""
+    last: dict[Value, int] = {}
+    number = -1
+    for number, step in enumerate(steps):
+        last |= {a: number for a in step.arguments if isinstance(a, Value)}
+    return last | dict.fromkeys(end, number + 1)
+
+
+class Writer:
+    """Writes the body of a plan with the table of a target.
+
+    Args:
+        plan: The rule.
+        table: The target's functions.
+        rate: What the target calls the learning rate.
+        taken: Names that the file needs for something else.
+    """
+
+    def __init__(self, plan: Plan, table: Table, rate: str, taken: Iterable[str] = ()) -> None:
+        self.plan, self.table, self.rate = plan, table, rate
+        self.taken = (*taken, *table.helpers)
+        self.helpers: set[str] = set()
+
+    def write(self) -> Body:
+        """Write it."""
+        wide = self.plan.tree_wide
+        scope = outer_scope(self.plan, self.rate, (*self.taken, "per_array"), wide)
+        plan = self.plan
+        states = sorted(plan.states, key=lambda state: state.kind == Kind.SCALAR)
+        inputs = (plan.weight, plan.gradient, *states, plan.schedule, plan.rate)
+        read = {*plan.read, *plan.states, plan.rate}
+        parameters = {v: scope.of[v] for v in (*inputs, *plan.constants) if v in read and v}
+        lines = self._wide(scope) if wide else self._straight(scope)
+        return Body(parameters, tuple(lines), frozenset(self.helpers))
+
+    def _straight(self, scope: Scope) -> list[str]:
+        lines = []
+        for now, step in enumerate(self.plan.steps):
+            text = self._application(step, scope)
+            lines.append(f"{scope.define(step.target, now)} = {text}")
+        return [*lines, *self._return(scope)]
+
+    def _wide(self, scope: Scope) -> list[str]:
+        lines: list[str] = []
+        order = [step for stage in stages(self.plan) for step in (*stage.before, *stage.steps)]
+        numbers = {step: number for number, step in enumerate(order)}
+        kept = {value: n for value, n in scope.last_use.items() if n == NEVER}
+        scope.last_use = uses(order, self.plan.outputs) | kept
+        found = stages(self.plan)
+        for number, stage in enumerate(found, 1):
+            for step in stage.before:
+                text = self._application(step, scope)
+                wish = _listed(step.target)
+                lines.append(f"{scope.define(step.target, numbers[step], wish)} = {text}")
+            if stage.steps:
+                passes = sum(bool(other.steps) for other in found)
+                name = f"per_array_{number}" if passes > 1 else "per_array"
+                lines += self._pass(stage, name, scope, numbers[stage.steps[-1]])
+        done = found and found[-1].gives == self.plan.outputs and len(self.plan.outputs) > 1
+        return lines if done else [*lines, *self._return(scope)]
+
+    def _pass(self, stage: Stage, name: str, outer: Scope, now: int) -> list[str]:
+        """Write a function of one array and its call for all arrays."""
+        array = self.table.array
+        captured = {a for s in stage.steps for a in s.arguments if isinstance(a, Value)}
+        captured -= {*stage.takes, *(step.target for step in stage.steps)}
+        inner = Scope(
+            Names((*self.taken, *(outer.of[value] for value in captured))),
+            uses(stage.steps, stage.gives),
+        )
+        inner.of |= {value: outer.of[value] for value in captured}
+        inner.fixed = outer.fixed
+        takes = [inner.parameter(value, value.wish) for value in stage.takes]
+        lists = [outer.of[value] for value in stage.takes]
+        body = []
+        for position, step in enumerate(stage.steps):
+            text = self._application(step, inner)
+            body.append(f"{inner.define(step.target, position)} = {text}")
+        body.append(f"return {', '.join(inner.of[value] for value in stage.gives)}")
+        single = len(stage.gives) == 1
+        result = array if single else f"tuple[{array}, ...]"
+        lines = ["", *definition(name, [f"{take}: {array}" for take in takes], result)]
+        lines += [f"    {line}" for line in body] + [""]
+        self.helpers |= set() if single else {"each_array"}
+        if not single and stage.gives == self.plan.outputs:
+            return [*lines, *call("return each_array", [name, *lists])]
+        targets = ", ".join(outer.define(value, now, _listed(value)) for value in stage.gives)
+        if single and len(takes) == 1:
+            return [*lines, f"{targets} = [{name}({takes[0]}) for {takes[0]} in {lists[0]}]"]
+        if single:
+            zipped = f"zip({', '.join(lists)}, strict=True)"
+            return [*lines, f"{targets} = [{name}(*arrays) for arrays in {zipped}]"]
+        return [*lines, *call(f"{targets} = each_array", [name, *lists])]
+
+    def _return(self, scope: Scope) -> list[str]:
+        values = []
+        for place, value in enumerate(self.plan.outputs):
+            text = scope.of[value]
+            if value.plain:
+                text = self.table.wrap.format(text)
+            elif place and self._is_other_input(value, place):
+                text = self._copied(text, value)
+            values.append(text)
+        return call("return ", values, bracket=len(values) > 1)
+
+    def _is_other_input(self, value: Value, place: int) -> bool:
+        """Tell whether a state would become an input that may change in place."""
+        inputs = (self.plan.weight, self.plan.gradient, *self.plan.states)
+        return value in inputs and value is not self.plan.states[place - 1]
+
+    def _copied(self, text: str, value: Value) -> str:
+        if self.table.copy == "{}":
+            return text
+        if self.plan.tree_wide and value.kind > Kind.SCALAR:
+            return f"[{self.table.copy.format('x')} for x in {text}]"
+        return self.table.copy.format(text)
+
+    def _application(self, step: Step, scope: Scope) -> str:
+        arguments = [_text(a, scope) for a in step.arguments]
+        plain = [not isinstance(a, Value) or a.plain for a in step.arguments]
+        row = FUNCTIONS[step.function]
+        if all(plain) and step.function in PLAIN:
+            return PLAIN[step.function].format(**dict(zip("xya", arguments, strict=False)))
+        function = step.function
+        if row.form == "per_array" and step.kinds[0] != Kind.TREE:
+            function = "abs"
+        source = self.table.rows[function]
+        if row.form == "whole" or function == "clip":
+            return self._over_lists(step, arguments, plain, scope)
+        if all(plain) and not source.floats:
+            arguments[0], plain[0] = self.table.wrap.format(_bare(arguments[0])), False
+        source = source.variant(plain)
+        self.helpers |= {source.helper} - {""}
+        return source.fill(arguments)
+
+    def _over_lists(self, step: Step, arguments: list[str], plain: list[bool], scope: Scope) -> str:
+        """Write a function of lists of arrays; a number becomes a list of as many as needed."""
+        source = self.table.rows[step.function]
+        self.helpers.add(source.helper)
+        several = [i for i, kind in enumerate(step.kinds) if kind > Kind.SCALAR]
+        count = 1 if step.function == "clip" else len(arguments)
+        for place in range(count):
+            if place not in several:
+                one = _bare(arguments[place])
+                one = self.table.wrap.format(one) if plain[place] else one
+                times = f" * len({arguments[several[0]]})" if several else ""
+                arguments[place] = f"[{one}]{times}"
+        first = "[0]" if step.function == "clip" and not several else ""
+        if step.function == "clip":
+            arguments[1] = _bare(arguments[1])
+        return source.fill(arguments) + first
+
+
+def _listed(value: Value) -> str:
+    """The wish for a list of arrays."""
+    several = value.kind > Kind.SCALAR and value.wish in ("weight", "gradient")
+    return f"{value.wish}s" if several else value.wish
+
+
+def _text(argument: Argument, scope: Scope) -> str:
+    if isinstance(argument, Value):
+        return scope.of[argument]
+    text = repr(argument)
+    return f"({text})" if text.startswith("-") else text
+
+
+def _bare(text: str) -> str:
+    return text[1:-1] if text.startswith("(") else text
+
+
+def definition(name: str, parameters: list[str], result: str, indent: int = 0) -> list[str]:
+    """Write the first line of a function, or its lines where one would be too long."""
+    return call(f"def {name}", parameters, f" -> {result}:", indent)
+
+
+def call(
+    start: str, arguments: list[str], end: str = "", indent: int = 0, bracket: bool = True
+) -> list[str]:
+    """Write a call or a tuple in one line, or with a line for each argument.
+
+    Example:
+        >>> call("f", ["a", "b=1"])
+        ['f(a, b=1)']
+        >>> call("f", ["a" * 50, "b" * 50])[0], len(call("f", ["a" * 50, "b" * 50]))
+        ('f(', 4)
+    """
+    if not bracket:
+        return [f"{start}{arguments[0]}{end}"]
+    tuple_like = start == "return "
+    line = f"{start}{', '.join(arguments)}" if tuple_like else f"{start}({', '.join(arguments)})"
+    if len(line + end) + indent <= WIDTH - 4:
+        return [line + end]
+    lines = [f"{start}("]
+    for argument in arguments:
+        comma = "" if argument.startswith("**") and "," in argument else ","
+        lines.append(f"    {argument}{comma}" if argument != "*" else "    *,")
+    return [*lines, f"){end}"]

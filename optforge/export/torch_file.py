@@ -1,0 +1,206 @@
+"""A rule as a file for PyTorch: the pure update function, then an optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optforge.export.body import Body, Writer, call
+from optforge.export.origin import Origin
+from optforge.export.plan import Plan, Value
+from optforge.export.torch_table import TORCH
+from optforge.export.words import describe, heading, update_function
+from optforge.language import Kind
+
+
+def to_torch(plan: Plan, origin: Origin) -> str:
+    """Write a rule as a module with a ``torch.optim.Optimizer``."""
+    body = Writer(plan, TORCH, "lr", (f"{origin.function}_update",)).write()
+    lines = heading(origin, "an optimizer for PyTorch; this file needs nothing else.", "torch")
+    lines += ["from __future__ import annotations", ""]
+    lines += ["import math"] if body.imports_math else []
+    lines += ["from collections.abc import Callable", "from typing import Any", ""]
+    lines += ["import torch", "from torch import Tensor"]
+    lines += ["from torch.optim.optimizer import Optimizer, ParamsT", "", ""]
+    for text in TORCH.with_needs(set(body.helpers)):
+        lines += [text.strip("\n"), "", ""]
+    lines += [*update_function(plan, body, origin, "Tensor", "float"), "", ""]
+    return "\n".join([*lines, *_Class(plan, body, origin).lines()]) + "\n"
+
+
+class _Class:
+    """Writes the class of the optimizer."""
+
+    def __init__(self, plan: Plan, body: Body, origin: Origin) -> None:
+        self.plan, self.body, self.origin = plan, body, origin
+        self.hyper = {body.parameters[value]: v for value, v in _hyper(plan, body).items()}
+        self.stored = [s for s in plan.states if s.kind > Kind.SCALAR]
+        self.numbers = [s for s in plan.states if s.kind == Kind.SCALAR]
+
+    def lines(self) -> list[str]:
+        plan = self.plan
+        lines = [f"class {self.origin.title}(Optimizer):", *_in(self._docstring()), ""]
+        lines += _in(self._init()) + [""]
+        if not plan.product:
+            lines += _in(_ADD_PARAM_GROUP.strip("\n").split("\n")) + [""]
+        step = self._wide_step() if plan.tree_wide else self._step()
+        lines += _in([*_STEP.strip("\n").split("\n"), *_in(step)])
+        return lines + (["", *_in(self._rule())] if plan.tree_wide else [])
+
+    def _docstring(self) -> list[str]:
+        plan = self.plan
+        lines = [f'"""{self.origin.title} as a PyTorch optimizer.', ""]
+        if plan.schedule:
+            lines += [
+                "The rule reads the value of the schedule by itself. It is the group's lr over its",
+                "peak_lr, which is the lr given here: a scheduler moves the schedule only.",
+                "",
+            ]
+        elif not plan.product:
+            lines += [
+                "The rule does not read the schedule. Its learning rate is the group's peak_lr, which",
+                "is the lr given here: a scheduler changes nothing.",
+                "",
+            ]
+        if plan.tree_wide:
+            lines += [
+                "Norms and inner products go over all parameters of the optimizer. Each group's",
+                "parameters follow its own values; a step takes one pass for each group.",
+                "",
+            ]
+        lines += ["Args:", "    params: Parameters, or groups of them."]
+        lines += [_LR if plan.product else "    lr: Peak of the learning rate, at least 0."]
+        lines += [f"    {name}: {describe(name)}" for name in self.hyper if name != "lr"]
+        return [*lines, '"""']
+
+    def _init(self) -> list[str]:
+        parameters = ["self", "params: ParamsT"]
+        parameters += [f"{name}: float = {value!r}" for name, value in self.hyper.items()]
+        lines = call("def __init__", parameters, " -> None:", indent=4)
+        entries = [f'"{name}": {name}' for name in self.hyper]
+        entries += [f'"{state.wish}": 0.0' for state in self.numbers]
+        body = ["if lr < 0:", '    raise ValueError(f"lr is {lr}; it must be at least 0")']
+        body += ["defaults: dict[str, Any] = {"] + [f"    {entry}," for entry in entries] + ["}"]
+        return [*lines, *_in([*body, "super().__init__(params, defaults)"])]
+
+    def _step(self) -> list[str]:
+        loop = ["if weight.grad is None:", "    continue", *_REFUSE]
+        if self.stored:
+            loop += ["state = self.state[weight]", "if not state:"]
+            loop += [f"    {line}" for line in self._zeros("state")]
+        results = ["update", *(state.wish for state in self.plan.states)]
+        arguments = [self._argument(v, name) for v, name in self.body.parameters.items()]
+        loop += call(f"{', '.join(results)} = {self.origin.function}_update", arguments, indent=99)
+        loop += ["weight.sub_(update)"]
+        loop += [f'state["{s.wish}"].copy_({s.wish})' for s in self.stored]
+        lines = ["for group in self.param_groups:"]
+        lines += _in([f'{s.wish} = group["{s.wish}"]' for s in self.numbers])
+        lines += [*_in(['for weight in group["params"]:', *_in(loop)])]
+        lines += _in([f'group["{s.wish}"] = {s.wish}' for s in self.numbers])
+        return [*lines, "return loss"]
+
+    def _zeros(self, state: str) -> list[str]:
+        made = {Kind.ARRAY: "weight.new_zeros(())", Kind.TREE: "torch.zeros_like(weight)"}
+        return [f'{state}["{s.wish}"] = {made[Kind(s.kind)]}' for s in self.stored]
+
+    def _argument(self, value: Value, name: str) -> str:
+        plan = self.plan
+        if value is plan.weight:
+            return "weight"
+        if value is plan.gradient:
+            return "weight.grad"
+        text = self._setting(value)
+        if value in plan.states:
+            text = f'state["{value.wish}"]' if value.kind > Kind.SCALAR else text
+        return f"{name}={text}" if value in plan.constants else text
+
+    def _setting(self, value: Value) -> str:
+        """What a group holds."""
+        name = self.body.parameters[value]
+        if value is self.plan.schedule:
+            return 'group["lr"] / group["peak_lr"] if group["peak_lr"] else 1.0'
+        if value is self.plan.rate:
+            return 'group["lr"]' if self.plan.product else 'group["peak_lr"]'
+        if value in self.plan.states:
+            return f'torch.as_tensor(group["{value.wish}"], dtype=torch.float64)'
+        return f'group["{name}"]'
+
+    def _wide_step(self) -> list[str]:
+        lines = _WIDE_BEGIN.strip("\n").split("\n")
+        if self.stored:
+            lines += ["for weight in weights:", "    if not self.state[weight]:"]
+            lines += [f"        {line}" for line in self._zeros("self.state[weight]")]
+        lines += ["results = [self._compute(group, weights) for group in groups]"]
+        names = [state.wish for state in self.plan.states]
+        single = not names
+        targets = "update" if single else f"({', '.join(['update', *names])})"
+        lines += [f"for group, {targets} in zip(groups, results, strict=True):"]
+        lines += ['    own = {id(weight) for weight in group["params"]}']
+        lines += ["    for number, weight in enumerate(weights):", "        if id(weight) in own:"]
+        lines += ["            weight.sub_(update[number])"]
+        lines += [
+            f'            self.state[weight]["{s.wish}"].copy_({s.wish}[number])'
+            for s in self.stored
+        ]
+        lines += [f'    group["{s.wish}"] = {s.wish}' for s in self.numbers]
+        return [*lines, "return loss"]
+
+    def _rule(self) -> list[str]:
+        """The method that runs the rule over all parameters with the values of one group."""
+        arguments = []
+        for value, name in self.body.parameters.items():
+            if value is self.plan.weight:
+                arguments.append("weights")
+            elif value is self.plan.gradient:
+                arguments.append("[weight.grad for weight in weights]")
+            elif value in self.stored:
+                arguments.append(f'[self.state[weight]["{value.wish}"] for weight in weights]')
+            elif value in self.plan.constants:
+                arguments.append(f"{name}={self._setting(value)}")
+            else:
+                arguments.append(self._setting(value))
+        lines = ["def _compute(self, group: dict[str, Any], weights: list[Any]) -> Any:"]
+        lines += ['    """Run the rule on all parameters with the values of one group."""']
+        return [*lines, *_in(call(f"return {self.origin.function}_update", arguments, indent=99))]
+
+
+def _hyper(plan: Plan, body: Body) -> dict[Value, float]:
+    return {plan.rate: plan.rate_value, **plan.constants}
+
+
+def _in(lines: Sequence[str]) -> list[str]:
+    return [f"    {line}" if line else "" for line in lines]
+
+
+_LR = "    lr: Learning rate, at least 0; a scheduler may move it."
+
+_REFUSE = [
+    "if weight.grad.is_sparse:",
+    '    raise RuntimeError("sparse gradients are not supported")',
+]
+
+_ADD_PARAM_GROUP = '''
+def add_param_group(self, param_group: dict[str, Any]) -> None:
+    """Add parameters; the lr that they have now is their peak."""
+    param_group.setdefault("peak_lr", param_group.get("lr", self.defaults["lr"]))
+    super().add_param_group(param_group)
+'''
+
+_STEP = '''
+@torch.no_grad()
+def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    """Take one step; the closure, if given, computes the loss and the gradients again."""
+    loss = None
+    if closure is not None:
+        with torch.enable_grad():
+            loss = closure()
+'''
+
+_WIDE_BEGIN = """
+groups = self.param_groups
+parameters = [weight for group in groups for weight in group["params"]]
+weights = [weight for weight in parameters if weight.grad is not None]
+if not weights:
+    return loss
+if any(weight.grad.is_sparse for weight in weights):
+    raise RuntimeError("sparse gradients are not supported")
+"""
