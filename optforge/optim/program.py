@@ -16,7 +16,6 @@ from optforge.optim.program_buckets import buckets_of, check_parameter, numbers_
 from optforge.optim.program_graph import Graph, graph_of
 from optforge.optim.program_run import run_step
 from optforge.optim.program_settings import check_group, defaults_of, peak_of
-from optforge.optim.program_values import Bucket
 from optforge.optim.state import load_with_own_dtypes
 
 Closure = Callable[[], Any]
@@ -141,13 +140,5 @@ class ProgramOptimizer(Optimizer):
             if active := [p for p in group["params"] if p.grad is not None]:
                 numbers[number] = numbers_of(self, group, active)
                 buckets += buckets_of(self, number, active)
-        run_step(self.graph, [bucket for bucket, _ in buckets], numbers)
-        for bucket, parameters in buckets:
-            self._keep(bucket, parameters)
+        run_step(self.graph, buckets, numbers)
         return loss
-
-    def _keep(self, bucket: Bucket, parameters: list[Tensor]) -> None:
-        names = self.graph.lifted.program.states
-        for number, tensors in bucket.states.items():
-            for parameter, tensor in zip(parameters, tensors, strict=True):
-                self.state[parameter][names[number]] = tensor

@@ -11,14 +11,17 @@ from torch.distributed.tensor import DTensor
 
 from optforge.errors import OptimizerError
 from optforge.language import Kind
-from optforge.optim.program_fused import can_fuse, fuses
+from optforge.optim.program_fused import fuses
 from optforge.optim.program_graph import Graph
-from optforge.optim.program_values import Bucket, Numbers
+from optforge.optim.program_values import Bucket, Leaf, Numbers, Way
 
 if TYPE_CHECKING:
     from optforge.optim.program import ProgramOptimizer
 
-CHUNK = 2**18  # elements of a list on the CPU, so that what is in between stays in the cache
+CHUNK = 2**16  # elements computed at once on the CPU, so that what is in between stays in the cache
+PACKED = (
+    2**15
+)  # smaller tensors are copied into one for a compiled step: a call costs more than that
 
 
 def check_parameter(parameter: Tensor) -> None:
@@ -103,56 +106,62 @@ def share_scalars(optimizer: ProgramOptimizer) -> None:
                 state[name] = shared
 
 
-def buckets_of(
-    optimizer: ProgramOptimizer, number: int, active: list[Tensor]
-) -> list[tuple[Bucket, list[Tensor]]]:
-    """Divide parameters of a group that have gradients into buckets.
-
-    Returns:
-        Buckets, each with the parameters it is made of.
-    """
-    group = optimizer.param_groups[number]
-    sorts: dict[tuple[Any, ...], list[Tensor]] = {}
+def buckets_of(optimizer: ProgramOptimizer, number: int, active: list[Tensor]) -> list[Bucket]:
+    """Divide the parameters of a group that have gradients into buckets."""
+    group, graph = optimizer.param_groups[number], optimizer.graph
+    names = enumerate(zip(graph.lifted.program.states, graph.kinds, strict=True))
+    states = {i: name for i, (name, kind) in names if kind != Kind.SCALAR}
+    fused, foreach = fuses(group), group["foreach"] is not False
+    sorts: dict[tuple[Any, ...], list[Leaf]] = {}
     for parameter in active:
-        assert parameter.grad is not None
-        check_gradient(parameter.grad)
-        fused = fuses(group) and can_fuse(parameter)
-        foreach = group["foreach"] is not False and not isinstance(parameter, DTensor)
-        key = (fused, foreach, parameter.dtype, parameter.grad.dtype, parameter.device)
-        sorts.setdefault(key, []).append(parameter)
+        gradient, state = parameter.grad, optimizer.state[parameter]
+        assert gradient is not None
+        check_gradient(gradient)
+        leaf = Leaf(parameter, gradient, {i: state[name] for i, name in states.items()})
+        way, leaves = _way(leaf, fused, foreach, graph.by_array)
+        key = (way, parameter.dtype, gradient.dtype, parameter.device)
+        sorts.setdefault(key, []).extend(leaves)
     return [
-        (_bucket(optimizer, number, chunk, fused, foreach), chunk)
-        for (fused, foreach, *_), parameters in sorts.items()
-        for chunk in ([parameters] if fused else _chunks(parameters, foreach))
+        Bucket(number, dtype_of(chunk[0].weight), chunk, group["maximize"], _filled(way, chunk))
+        for (way, *_), leaves in sorts.items()
+        for chunk in _chunks(leaves, way)
     ]
 
 
-def _bucket(
-    optimizer: ProgramOptimizer, number: int, parameters: list[Tensor], fused: bool, foreach: bool
-) -> Bucket:
-    graph = optimizer.graph
-    names = enumerate(zip(graph.lifted.program.states, graph.kinds, strict=True))
-    return Bucket(
-        number,
-        dtype_of(parameters[0]),
-        [p.detach() for p in parameters],
-        [p.grad.detach() for p in parameters if p.grad is not None],
-        {i: [optimizer.state[p][n] for p in parameters] for i, (n, k) in names if k},
-        optimizer.param_groups[number]["maximize"],
-        foreach,
-        fused,
-    )
+def _way(leaf: Leaf, fused: bool, foreach: bool, by_array: bool) -> tuple[Way, list[Leaf]]:
+    """Choose how a parameter is computed, and cut it if it is large and need not be whole."""
+    if isinstance(leaf.weight, DTensor):
+        return "loop", [leaf]
+    count, small = leaf.weight.numel(), PACKED if fused else CHUNK
+    if count <= small and not (fused and by_array):
+        return ("packed" if fused else "foreach" if foreach else "loop"), [leaf]
+    flat = leaf.flat() if count > 1 else None
+    if fused and flat:
+        return "fused", [flat]
+    way: Way = "foreach" if foreach else "loop"
+    return way, [leaf] if by_array or not flat or not _on_cpu(leaf) else flat.cut(CHUNK)
 
 
-def _chunks(parameters: list[Tensor], foreach: bool) -> Iterator[list[Tensor]]:
+def _filled(way: Way, leaves: list[Leaf]) -> Way:
+    """A kernel for any size is not one for no or one element."""
+    few = way == "packed" and sum(leaf.weight.numel() for leaf in leaves) < 2
+    return "foreach" if few else way
+
+
+def _on_cpu(leaf: Leaf) -> bool:
+    return leaf.weight.device.type == "cpu"
+
+
+def _chunks(leaves: list[Leaf], way: Way) -> Iterator[list[Leaf]]:
     """Cut a list so that what is in between fits the cache of a CPU; other devices do not care."""
-    chunk: list[Tensor] = []
+    chunk: list[Leaf] = []
     elements = 0
-    for parameter in parameters:
-        limit = CHUNK if parameter.device.type == "cpu" else float("inf")
-        if chunk and (not foreach or elements + parameter.numel() > limit):
+    limit = CHUNK if way != "fused" and _on_cpu(leaves[0]) else float("inf")
+    for leaf in leaves:
+        count = leaf.weight.numel()
+        if chunk and (way == "loop" or elements + count > limit):
             yield chunk
             chunk, elements = [], 0
-        chunk.append(parameter)
-        elements += parameter.numel()
+        chunk.append(leaf)
+        elements += count
     yield chunk

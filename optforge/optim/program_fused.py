@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from optforge.language import Kind
 from optforge.optim.program_graph import Graph, Node
 from optforge.optim.program_primitives import PRIMITIVES, fitting
-from optforge.optim.program_values import Bucket, Numbers
+from optforge.optim.program_values import Bucket, Leaf, Numbers
 
 Kernel = Callable[..., tuple[Tensor, ...]]
 
@@ -40,57 +40,41 @@ def fuses(group: Mapping[str, Any]) -> bool:
     return bool(group["fused"]) and _has_compiler()
 
 
-def can_fuse(parameter: Tensor) -> bool:
-    """Tell whether a parameter is one block of memory; single numbers are left to foreach."""
-    if isinstance(parameter, DTensor) or parameter.numel() < 2:
-        return False
-    order = sorted(range(parameter.dim()), key=lambda i: (-parameter.stride(i), i))
-    return parameter.is_contiguous() or parameter.detach().permute(order).is_contiguous()
-
-
 def run_fused(graph: Graph, stage: int, bucket: Bucket, numbers: Numbers) -> None:
-    """Run one stage of a bucket by its compiled kernel; states are changed in place."""
+    """Run one stage of a bucket by its compiled kernel; it changes weights and states in place."""
     if stage == 0:
-        _begin(bucket)
-    weights, gradients, states = bucket.values[FLAT]
-    key = (graph, stage, bucket.dtype, bucket.maximize)
-    kernel, wanted = compiled_kernel(*key)
+        bucket.values[LEAVES] = [_packed(bucket)] if bucket.way == "packed" else bucket.leaves
+    leaves: list[Leaf] = bucket.values[LEAVES]
+    kernel, wanted = compiled_kernel(graph, stage, bucket.dtype, bucket.maximize)
     given = [fitting(numbers.number(node), bucket.dtype) for node in wanted]
-    scalars = torch.tensor(given, dtype=bucket.dtype, device=weights[0].device)
-    parts = [
-        kernel(weight, gradient, *own, scalars)
-        for weight, gradient, own in zip(weights, gradients, states, strict=True)
-    ]
-    for node, of_tensors in zip(graph.sums(stage), zip(*parts, strict=True), strict=False):
-        bucket.values[node.index] = torch.stack(of_tensors).sum()
+    scalars = torch.tensor(given, dtype=bucket.dtype, device=leaves[0].weight.device)
+    parts = [kernel(x.weight, x.gradient, *x.states.values(), scalars) for x in leaves]
+    for number, node in enumerate(graph.sums(stage)):
+        bucket.values[node.index] = torch.stack([part[number] for part in parts]).sum()
     if stage == graph.stages - 1:
+        if bucket.way == "packed":
+            _unpack(bucket, leaves[0])
         bucket.values.clear()
 
 
-FLAT = -1  # where a bucket keeps its flat views between stages
+LEAVES = -1  # where a bucket keeps what its kernels run on, from stage to stage
 
 
-def _begin(bucket: Bucket) -> None:
-    for tensors in bucket.states.values():
-        for i, weight in enumerate(bucket.weights):
-            tensors[i] = _laid_out(tensors[i], weight)
-    states = list(zip(*bucket.states.values(), strict=True)) or [()] * len(bucket.weights)
-    bucket.values[FLAT] = (
-        [_flat(w) for w in bucket.weights],
-        [_flat(_laid_out(g, w)) for g, w in zip(bucket.gradients, bucket.weights, strict=True)],
-        [[_flat(s) if s.dim() else s for s in own] for own in states],
-    )
+def _packed(bucket: Bucket) -> Leaf:
+    """Copy small leaves into one."""
+    numbers = bucket.leaves[0].states
+    pack = _flatten_dense_tensors
+    states = {number: pack(bucket.states(number)) for number in numbers}
+    return Leaf(pack([w.detach() for w in bucket.weights]), pack(bucket.gradients), states)
 
 
-def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:
-    """Give a tensor in the order of elements that another one has in memory."""
-    if tensor.dim() == 0 or tensor.stride() == like.stride():
-        return tensor
-    return torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
-
-
-def _flat(tensor: Tensor) -> Tensor:
-    return tensor.as_strided((tensor.numel(),), (1,))
+def _unpack(bucket: Bucket, packed: Leaf) -> None:
+    """Copy what a kernel has changed back to where it is kept."""
+    weights = bucket.weights
+    torch._foreach_copy_(weights, list(_unflatten_dense_tensors(packed.weight, weights)))
+    for number, flat in packed.states.items():
+        states = bucket.states(number)
+        torch._foreach_copy_(states, list(_unflatten_dense_tensors(flat, states)))
 
 
 @lru_cache(256)

@@ -155,6 +155,11 @@ class Graph:
         return 1 + max((node.level + 1 for node in self.nodes if node.op == "sum"), default=0)
 
     @cached_property
+    def by_array(self) -> bool:
+        """Whether anything is one number an array, so that arrays must stay whole."""
+        return any(node.kind == Kind.ARRAY for node in self.nodes)
+
+    @cached_property
     def inputs(self) -> tuple[Node, ...]:
         """Weight, gradient and those states that are no scalars, as far as they are read."""
         names = ("weight", "gradient", "state")

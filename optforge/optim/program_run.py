@@ -16,7 +16,7 @@ from optforge.optim.program_values import Bucket, Numbers, add_up, compute_numbe
 
 
 def run_step(graph: Graph, buckets: Sequence[Bucket], numbers: Mapping[int, Numbers]) -> None:
-    """Compute one step: change the weights, leave the next states in buckets and numbers.
+    """Compute one step: change the weights, and the states.
 
     Args:
         graph: The rule.
@@ -26,7 +26,7 @@ def run_step(graph: Graph, buckets: Sequence[Bucket], numbers: Mapping[int, Numb
     for stage in range(graph.stages):
         compute_numbers(graph, stage, numbers)
         for bucket in buckets:
-            run = run_fused if bucket.fused else _run
+            run = run_fused if bucket.way in ("packed", "fused") else _run
             run(graph, stage, bucket, numbers[bucket.group])
         for total in graph.sums(stage):
             add_up(total, [bucket.values.pop(total.index) for bucket in buckets], numbers)
@@ -37,7 +37,7 @@ def run_step(graph: Graph, buckets: Sequence[Bucket], numbers: Mapping[int, Numb
 def _run(graph: Graph, stage: int, bucket: Bucket, numbers: Numbers) -> None:
     if stage == 0:
         _begin(graph, bucket)
-    apply = apply_foreach if bucket.foreach else apply_each
+    apply = apply_foreach if bucket.way == "foreach" else apply_each
     for node in graph.tensors(stage):
         operands = [bucket.operand(a, numbers) for a in node.arguments]
         if node.op == "sum":
@@ -60,7 +60,7 @@ def _begin(graph: Graph, bucket: Bucket) -> None:
             bucket.values[node.index] = [w.to(bucket.dtype) for w in bucket.weights]
         else:
             own = node.op == "state"
-            bucket.values[node.index] = bucket.states[node.arguments[0]] if own else gradients
+            bucket.values[node.index] = bucket.states(node.arguments[0]) if own else gradients
 
 
 def whole_sum(tensors: Sequence[Tensor]) -> Tensor:
@@ -70,20 +70,18 @@ def whole_sum(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _finish(graph: Graph, bucket: Bucket) -> None:
-    """Take over the next states, then the update; inputs that are returned are copied."""
-    taken: set[int] = set()
+    """Write the next states and the update; inputs that are returned are copied first."""
+    results: list[tuple[int, list[Tensor]]] = []
     for number, node in enumerate(graph.states):
-        if node.kind == Kind.SCALAR:
+        if node.kind == Kind.SCALAR or (node.op == "state" and node.arguments[0] == number):
             continue
         values = bucket.values[node.index]
         is_input = node.op in ("weight", "gradient", "state")
-        if node.op == "state" and node.arguments[0] == number:
-            continue
-        shared = is_input or node.index in taken
-        bucket.states[number] = [v.clone() for v in values] if shared else values
-        taken.add(node.index)
+        results.append((number, [v.clone() for v in values] if is_input else values))
+    for number, values in results:
+        torch._foreach_copy_(bucket.states(number), values)
     update = bucket.values[graph.update.index]
-    if bucket.foreach:
+    if bucket.way == "foreach":
         torch._foreach_sub_(bucket.weights, update)
     else:
         for weight, change in zip(bucket.weights, update, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -13,31 +13,83 @@ from optforge.language import Kind
 from optforge.optim.program_graph import Graph, Node
 from optforge.optim.program_primitives import PRIMITIVES, fitting
 
+Way = Literal["loop", "foreach", "packed", "fused"]
+
+
+@dataclass
+class Leaf:
+    """A parameter, or a piece of one, in a step.
+
+    Args:
+        weight: Changed in place.
+        gradient: Never changed.
+        states: Those that are no scalars, by number; changed in place.
+    """
+
+    weight: Tensor
+    gradient: Tensor
+    states: dict[int, Tensor]
+
+    def flat(self) -> Leaf | None:
+        """View all as vectors in the order of the weight's memory; None if it has gaps."""
+        weight = self.weight.detach()
+        order = sorted(range(weight.dim()), key=lambda i: (-weight.stride(i), i))
+        if not weight.permute(order).is_contiguous():
+            return None
+        for state in self.states.values():
+            if state.dim() and state.stride() != weight.stride():  # loaded from another layout
+                state.set_(torch.empty_like(weight, dtype=state.dtype).copy_(state))
+        gradient = self.gradient.detach()
+        if gradient.stride() != weight.stride():
+            gradient = torch.empty_like(weight, dtype=gradient.dtype).copy_(gradient)
+        states = {i: _flat(state) if state.dim() else state for i, state in self.states.items()}
+        return Leaf(_flat(weight), _flat(gradient), states)
+
+    def cut(self, size: int) -> list[Leaf]:
+        """Cut a flat leaf into pieces."""
+        columns = [t.split(size) for t in (self.weight, self.gradient, *self.states.values())]
+        return [
+            Leaf(w, g, dict(zip(self.states, states, strict=True)))
+            for w, g, *states in zip(*columns, strict=True)
+        ]
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    return tensor.as_strided((tensor.numel(),), (1,))
+
 
 @dataclass
 class Bucket:
-    """Parameters that are computed together: of one group and one dtype.
+    """Leaves that are computed together: of one group, dtype and device.
 
     Args:
         group: Number of the group.
         dtype: In which updates and states are computed.
-        weights: Changed in place by the step.
-        gradients: Never changed.
-        states: For each state of the rule that is no scalar its tensors, by its number.
+        leaves: What is computed.
         maximize: Whether to climb.
-        foreach: Whether to compute list by list.
-        fused: Whether to run a compiled step.
+        way: One tensor after the other, by lists, compiled on copies in one, or compiled.
     """
 
     group: int
     dtype: torch.dtype
-    weights: list[Tensor]
-    gradients: list[Tensor]
-    states: dict[int, list[Tensor]]
+    leaves: list[Leaf]
     maximize: bool = False
-    foreach: bool = False
-    fused: bool = False
+    way: Way = "loop"
     values: dict[int, Any] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """All weights."""
+        return [leaf.weight for leaf in self.leaves]
+
+    @property
+    def gradients(self) -> list[Tensor]:
+        """All gradients."""
+        return [leaf.gradient for leaf in self.leaves]
+
+    def states(self, number: int) -> list[Tensor]:
+        """One state of all leaves."""
+        return [leaf.states[number] for leaf in self.leaves]
 
     def operand(self, argument: Any, numbers: Numbers) -> Any:
         """Give the value of an argument: a list of tensors, or what is one number as a float."""
