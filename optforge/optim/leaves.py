@@ -16,6 +16,7 @@ from torch.distributed.tensor import DTensor
 
 from optforge.optim.low_bit import block_size
 from optforge.optim.options import Number
+from optforge.optim.rounding import moved
 from optforge.optim.update import Values
 
 
@@ -26,10 +27,9 @@ class Leaf:
     Args:
         values: Weight and state, flat.
         gradient: Flat, same order of elements.
-        key: Random key of this step, where rounding needs one.
+        key: Random key of this step and the first element, where rounding needs one.
         block: Elements for each scale of 8-bit momentum, else 0.
         cautious_scale: One over the share of agreeing elements, where updates are cautious.
-        offset: Number of the first element within the parameter, for slices.
         copies: Tensors to write when the step is done: (kept tensor, flat copy as its shape).
     """
 
@@ -38,7 +38,6 @@ class Leaf:
     key: Number = 0
     block: int = 0
     cautious_scale: Tensor | None = None
-    offset: int = 0
     copies: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     def slices(self, size: int) -> Iterable[Leaf]:
@@ -63,10 +62,9 @@ class Leaf:
         return Leaf(
             values,
             self.gradient[first:end],
-            self.key,
+            moved(self.key, first),
             self.block,
             self.cautious_scale,
-            self.offset + first,
         )
 
     def write(self, new: Values) -> None:
@@ -92,8 +90,8 @@ def local(tensor: Tensor, like: Tensor | None = None) -> Tensor:
         return tensor
     if isinstance(like, DTensor) and tensor.placements != like.placements:
         tensor = tensor.redistribute(like.device_mesh, like.placements)
-    part = tensor.to_local()
-    return part.wait() if hasattr(part, "wait") else part
+    part: Any = tensor.to_local()
+    return part.wait() if hasattr(part, "wait") else part  # a gradient may still be on its way
 
 
 def real(tensor: Tensor) -> Tensor:
@@ -112,7 +110,7 @@ def _order(tensor: Tensor) -> list[int] | None:
 
 def _flat(tensor: Tensor, order: list[int] | None) -> Tensor:
     ordered = tensor if order is None else tensor.permute(order)
-    return ordered.reshape(-1)
+    return ordered.contiguous().view(-1)
 
 
 def make_leaf(parameter: Tensor, gradient: Tensor, state: dict[str, Any], key: Number) -> Leaf:
@@ -135,7 +133,7 @@ def make_leaf(parameter: Tensor, gradient: Tensor, state: dict[str, Any], key: N
 
     def flat(tensor: Tensor) -> Tensor:
         ordered = tensor if order is None else tensor.permute(order)
-        result = ordered.reshape(-1)
+        result = _flat(tensor, order)
         if not ordered.is_contiguous():
             copies.append((ordered, result.view(ordered.shape)))
         return result

@@ -284,7 +284,7 @@ class Lion(Optimizer):
         if group["decay_mode"] == "independent":
             decay = decay / group["reference_lr"]
         grad_scale: Tensor | None = getattr(self, "grad_scale", None)
-        return Numbers(lr, decay, beta1 / (1 - beta1), beta2, grad_scale, found)
+        return Numbers(lr, decay, beta1 / (1 - beta1), beta2, 1 - beta2, grad_scale, found)
 
 
 def rule_of(group: Mapping[str, Any]) -> Rule:

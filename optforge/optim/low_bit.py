@@ -54,18 +54,23 @@ def encode(values: Tensor, block: int) -> tuple[Tensor, Tensor]:
     """Round float32 values to 8 bits, block by block.
 
     Args:
-        values: float32, flat.
+        values: float32, flat, or one row for each block.
         block: Elements for each scale.
 
     Returns:
-        int8 codes of the same length and bfloat16 scales, one for each block.
+        int8 codes of the same shape and bfloat16 scales, one for each block.
     """
-    count = values.numel()
-    blocks = pad(values, (0, -count % block)).view(-1, block)
+    blocks = _blocks(values, block)
     scale = round_up(blocks.abs().amax(dim=1))
     inverse = torch.where(scale > 0, LARGEST / scale.to(torch.float32), 0.0)
     codes = torch.round(blocks * inverse[:, None]).clamp(-LARGEST, LARGEST)
-    return codes.to(torch.int8).view(-1)[:count], scale
+    return _unblocked(codes.to(torch.int8), values), scale
+
+
+def decode(codes: Tensor, scale: Tensor, block: int) -> Tensor:
+    """Give the float32 values that codes and their scales stand for, in the shape of the codes."""
+    blocks = _blocks(codes, block).to(torch.float32)
+    return _unblocked(blocks * (scale.to(torch.float32) / LARGEST)[:, None], codes)
 
 
 def round_up(values: Tensor) -> Tensor:
@@ -74,8 +79,11 @@ def round_up(values: Tensor) -> Tensor:
     return (bits & -0x10000).view(torch.float32).clamp(max=3.3895314e38).to(torch.bfloat16)
 
 
-def decode(codes: Tensor, scale: Tensor, block: int) -> Tensor:
-    """Give the float32 values that flat codes and their scales stand for."""
-    count = codes.numel()
-    blocks = pad(codes, (0, -count % block)).view(-1, block).to(torch.float32)
-    return (blocks * (scale.to(torch.float32) / LARGEST)[:, None]).view(-1)[:count]
+def _blocks(values: Tensor, block: int) -> Tensor:
+    if values.dim() == 2:
+        return values
+    return pad(values, (0, -values.numel() % block)).view(-1, block)
+
+
+def _unblocked(blocks: Tensor, like: Tensor) -> Tensor:
+    return blocks if like.dim() == 2 else blocks.view(-1)[: like.numel()]

@@ -64,26 +64,31 @@ def _scatter(bits: Tensor) -> Tensor:
     return bits ^ (bits >> 16 & 0xFFFF)
 
 
-def random_bits(count: int, key: Number, offset: int, device: torch.device) -> Tensor:
+def moved(key: Number, offset: int) -> Number:
+    """Give the key for the slice of a parameter that begins at element `offset`."""
+    if isinstance(key, Tensor):
+        return key + signed(offset * _GOLDEN)
+    return signed(int(key) + offset * _GOLDEN)
+
+
+def random_bits(like: Tensor, key: Number) -> Tensor:
     """Give 32 random bits for each of some consecutive elements, as a hash of their numbers.
 
     Args:
-        count: How many.
-        key: From `random_key`, or an int32 tensor of one element.
-        offset: Number of the first element.
-        device: Where.
+        like: A tensor of the wanted shape and device.
+        key: From `random_key`, or `moved` from there.
 
     Returns:
-        int32 tensor of `count` elements. Slices of a parameter get the bits of the whole.
+        int32 tensor. Slices of a parameter get the bits of the whole.
 
     Source: the multiplications and shifts are "lowbias32" of Wellons, "Prospecting for hash
     functions", 2018.
     """
-    bits = torch.arange(count, dtype=torch.int32, device=device) + signed(offset)
-    return _scatter(bits * _GOLDEN + key)
+    bits = torch.arange(like.numel(), dtype=torch.int32, device=like.device)
+    return _scatter(bits * _GOLDEN + key).view(like.shape)
 
 
-def stochastic_round(values: Tensor, dtype: torch.dtype, key: Number, offset: int) -> Tensor:
+def stochastic_round(values: Tensor, dtype: torch.dtype, key: Number) -> Tensor:
     """Round float32 to one of the two neighbours in a 16-bit dtype, right on average.
 
     P(up) = (x - below) / (above - below), to 16 bits for bfloat16 and 13 for float16. What the
@@ -92,16 +97,15 @@ def stochastic_round(values: Tensor, dtype: torch.dtype, key: Number, offset: in
     Args:
         values: float32, flat.
         dtype: `torch.bfloat16` or `torch.float16`.
-        key: From `random_key`.
-        offset: Number of the first element.
+        key: From `random_key`, or `moved` from there.
 
     Example:
         >>> x = torch.full((10_000,), 1 + 2**-9)
-        >>> y = stochastic_round(x, torch.bfloat16, random_key(0, 1, 0), 0)
+        >>> y = stochastic_round(x, torch.bfloat16, random_key(0, 1, 0))
         >>> y.unique().tolist(), abs(y.double().mean() - x[0]).item() < 1e-4
         ([1.0, 1.0078125], True)
     """
-    noise = random_bits(values.numel(), key, offset, values.device)
+    noise = random_bits(values, key)
     if dtype == torch.bfloat16:
         raised = values.view(torch.int32) + (noise & 0xFFFF)
         rounded = (raised & -0x10000).view(torch.float32)

@@ -39,7 +39,7 @@ def differentiable_step(
             values = Values(real(parameter.clone()), real(state["momentum"]))
             gradient = real(parameter.grad)  # type: ignore[arg-type]
             scale = _cautious_scale(values, gradient, numbers, rule) if rule.cautious else None
-            new = lion_update(values, gradient, scale, 0, 0, numbers, rule)
+            new = lion_update(values, gradient, scale, 0, numbers, rule)
             parameter.copy_(_like(new.weight, parameter))
             state["momentum"] = _like(new.momentum, parameter)
 

@@ -114,8 +114,8 @@ def _short_form(batch: Sequence[Leaf], numbers: Numbers, rule: Rule) -> None:
         gradients = LISTS._foreach_neg(gradients)
     updates = LISTS._foreach_add(gradients, momenta, alpha=numbers.ratio)
     LISTS._foreach_sign_(updates)
-    LISTS._foreach_mul_(momenta, numbers.beta2)
-    LISTS._foreach_add_(momenta, gradients, alpha=1 - numbers.beta2)
+    LISTS._foreach_mul_(momenta, numbers.memory)
+    LISTS._foreach_add_(momenta, gradients, alpha=numbers.intake)
     if numbers.decay:
         LISTS._foreach_add_(weights, weights, alpha=-numbers.decay)
     LISTS._foreach_add_(weights, updates, alpha=-numbers.lr)

@@ -1,5 +1,239 @@
-"""The fused path: placeholder until measured."""
+"""The fused path: the maths of `lion_update`, compiled by `torch.compile` to one kernel.
 
-from optforge.optim.step_foreach import foreach_step as fused_step
+A kernel takes a pack of eight parameters of any sizes. It is compiled once for a rule and its
+dtypes, on made-up parameters, so neither the model's shapes nor the learning rate ever cause a
+compilation, and 400 tensors compile as fast as one.
+"""
 
-__all__ = ["fused_step"]
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+from types import FunctionType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from optforge.optim.leaves import Leaf
+from optforge.optim.options import Rule
+from optforge.optim.step_foreach import foreach_step
+from optforge.optim.update import Numbers, Values, lion_update
+
+PACK = 8
+LARGEST = 1 << 30  # elements of one entry: element numbers are 32 bits inside the kernel
+FEW = 128  # smaller parameters are left to foreach
+
+
+class Form(NamedTuple):
+    """What a compiled kernel is specialised on.
+
+    Args:
+        rule: What is fixed.
+        device: Where.
+        gradient: Dtype of the gradients.
+        weight: Dtype of the weights.
+        momentum: Dtype of the momenta or their codes.
+        compensated: Whether there are compensations.
+        cautious: Whether there are scales of cautious updates.
+        scaled: Whether there is a factor of a gradient scaler.
+        may_skip: Whether a tensor tells that the step must do nothing.
+    """
+
+    rule: Rule
+    device: torch.device
+    gradient: torch.dtype
+    weight: torch.dtype
+    momentum: torch.dtype
+    compensated: bool
+    cautious: bool
+    scaled: bool
+    may_skip: bool
+
+
+@cache
+def has_compiler() -> bool:
+    """Tell whether `torch.compile` finds a C++ compiler; warn once if not."""
+    names = [os.environ.get("CXX", ""), "g++", "clang++"]
+    if any(name and shutil.which(name) for name in names):
+        return True
+    warnings.warn(
+        "fused=True, but no C++ compiler was found (g++, clang++ or $CXX): foreach runs in its "
+        "place. Install one, or leave fused=None",
+        stacklevel=6,
+    )
+    return False
+
+
+def fused_step(leaves: Sequence[Leaf], numbers: Numbers, rule: Rule) -> None:
+    """Step all leaves by compiled kernels, packs of eight at a time.
+
+    Args:
+        leaves: The parameters.
+        numbers: Learning rate and the like.
+        rule: What is fixed.
+    """
+    if leaves and leaves[0].gradient.device.type == "cpu" and not has_compiler():
+        foreach_step(leaves, numbers, rule)
+        return
+    packs: dict[Form, list[Leaf]] = {}
+    others = []
+    for leaf in leaves:
+        if leaf.gradient.numel() < FEW or (leaf.block and leaf.gradient.numel() % leaf.block):
+            others.append(leaf)
+            continue
+        packs.setdefault(form_of(leaf, numbers, rule), []).extend(leaf.slices(LARGEST))
+    foreach_step(others, numbers, rule)
+    for form, members in packs.items():
+        vector = _vector(numbers, form)
+        for first in range(0, len(members), PACK):
+            _run(form, members[first : first + PACK], vector, numbers)
+
+
+def form_of(leaf: Leaf, numbers: Numbers, rule: Rule) -> Form:
+    """Give what the kernel for a leaf is specialised on."""
+    return Form(
+        replace(rule, block=leaf.block),
+        leaf.gradient.device,
+        leaf.gradient.dtype,
+        leaf.values.weight.dtype,
+        leaf.values.momentum.dtype,
+        leaf.values.compensation is not None,
+        leaf.cautious_scale is not None,
+        numbers.grad_scale is not None,
+        numbers.found_inf is not None,
+    )
+
+
+def _vector(numbers: Numbers, form: Form) -> Tensor:
+    """Put the numbers of a step into one tensor: as floats they would be compiled in."""
+    dtype = torch.float64 if form.weight == torch.float64 else torch.float32
+    values = numbers[:5]
+    if any(isinstance(value, Tensor) for value in values):
+        tensors = [torch.as_tensor(value, dtype=dtype, device=form.device) for value in values]
+        return torch.stack([tensor.reshape(()) for tensor in tensors])
+    return torch.tensor(values, dtype=dtype, device=form.device)
+
+
+def _run(form: Form, members: list[Leaf], vector: Tensor, numbers: Numbers) -> None:
+    """Run a pack, filled up with made-up parameters."""
+    kernel, fillers = compiled(form)
+    leaves = [*members, *fillers[len(members) :]]
+    scales = _stacked([leaf.cautious_scale for leaf in leaves], form) if form.cautious else None
+    keys = _keys(leaves, form)
+    extra = numbers.grad_scale, numbers.found_inf
+    scaler = [None if e is None else e.detach().reshape(()) for e in extra]
+    kernel(*_columns(leaves, form), scales, keys, vector, *scaler)
+
+
+def _stacked(tensors: list[Any], form: Form) -> Tensor:
+    return torch.stack([torch.as_tensor(t, device=form.device).reshape(()) for t in tensors])
+
+
+def _keys(leaves: list[Leaf], form: Form) -> Tensor | None:
+    if form.rule.rounding != "stochastic" or form.weight.itemsize != 2:
+        return None
+    if any(isinstance(leaf.key, Tensor) for leaf in leaves):
+        return _stacked([leaf.key for leaf in leaves], form).to(torch.int32)
+    return torch.tensor([leaf.key for leaf in leaves], dtype=torch.int32, device=form.device)
+
+
+def _columns(leaves: list[Leaf], form: Form) -> tuple[list[Tensor] | None, ...]:
+    """Give weights, gradients, momenta, scales and compensations, in rows of blocks for 8 bits."""
+    block = form.rule.block
+
+    def shaped(tensor: Tensor | None) -> Any:
+        return tensor if tensor is None or not block else tensor.view(-1, block)
+
+    scales = [leaf.values.scale for leaf in leaves] if block else None
+    kept = [shaped(leaf.values.compensation) for leaf in leaves] if form.compensated else None
+    return (
+        [shaped(leaf.values.weight) for leaf in leaves],
+        [shaped(leaf.gradient) for leaf in leaves],
+        [shaped(leaf.values.momentum) for leaf in leaves],
+        scales,  # type: ignore[return-value]
+        kept,
+    )
+
+
+@cache
+def compiled(form: Form) -> tuple[Callable[..., None], list[Leaf]]:
+    """Compile the kernel of a form, by a run on made-up parameters.
+
+    Their sizes all differ, so that the compiler takes none for equal, and are large enough that
+    it uses all threads.
+
+    Returns:
+        The kernel, and eight small leaves to fill packs with.
+    """
+    function = _kernel_function(form)
+    kernel = torch.compile(function, dynamic=True, fullgraph=True)
+    large = [_made_up(form, 128 * (512 + number)) for number in range(PACK)]
+    one = torch.zeros((), device=form.device)
+    numbers = Numbers(*(0.0,) * 5, one if form.scaled else None, one if form.may_skip else None)
+    columns = _columns(large, form)
+    for column in columns[:3]:
+        for tensor in column or []:
+            torch._dynamo.mark_dynamic(tensor, 0)
+    scales = _stacked([leaf.cautious_scale for leaf in large], form) if form.cautious else None
+    kernel(*columns, scales, _keys(large, form), _vector(numbers, form), *numbers[5:])
+    return kernel, [_made_up(form, 2 * (form.rule.block or FEW)) for _ in range(PACK)]
+
+
+def _made_up(form: Form, count: int) -> Leaf:
+    block = form.rule.block
+    count -= count % (block or 1)
+
+    def zeros(dtype: torch.dtype, count: int = count) -> Tensor:
+        return torch.zeros(count, dtype=dtype, device=form.device)
+
+    values = Values(
+        zeros(form.weight),
+        zeros(form.momentum),
+        zeros(torch.bfloat16, count // block) if block else None,
+        zeros(torch.int16) if form.compensated else None,
+    )
+    scale = torch.ones((), device=form.device) if form.cautious else None
+    return Leaf(values, zeros(form.gradient), 0, block, scale)
+
+
+def _kernel_function(form: Form) -> Callable[..., None]:
+    """Build the function that is compiled.
+
+    Its code gets a name of its own: the compiler counts compilations by code, and refuses more
+    than a few of the same.
+    """
+
+    def kernel(
+        weights: list[Tensor],
+        gradients: list[Tensor],
+        momenta: list[Tensor],
+        scales: list[Tensor] | None,
+        compensations: list[Tensor] | None,
+        cautious_scales: Tensor | None,
+        keys: Tensor | None,
+        vector: Tensor,
+        grad_scale: Tensor | None,
+        found_inf: Tensor | None,
+    ) -> None:
+        numbers = Numbers(*vector.unbind(), grad_scale, found_inf)
+        for i in range(PACK):
+            values = Values(
+                weights[i],
+                momenta[i],
+                None if scales is None else scales[i],
+                None if compensations is None else compensations[i],
+            )
+            cautious_scale = None if cautious_scales is None else cautious_scales[i]
+            key = 0 if keys is None else keys[i]
+            new = lion_update(values, gradients[i], cautious_scale, key, numbers, form.rule)
+            for old, value in zip(values, new, strict=True):
+                if old is not None and value is not None:
+                    old.copy_(value)
+
+    code = kernel.__code__.replace(co_name=f"lion_{abs(hash(form)):x}")
+    return FunctionType(code, kernel.__globals__, closure=kernel.__closure__)

@@ -16,9 +16,7 @@ from optforge.optim.update import Numbers, lion_update
 def update_leaf(leaf: Leaf, numbers: Numbers, rule: Rule) -> None:
     """Run the maths on one leaf, or a slice of it, and write the results."""
     rule = replace(rule, block=leaf.block)
-    new = lion_update(
-        leaf.values, leaf.gradient, leaf.cautious_scale, leaf.key, leaf.offset, numbers, rule
-    )
+    new = lion_update(leaf.values, leaf.gradient, leaf.cautious_scale, leaf.key, numbers, rule)
     leaf.write(new)
 
 

@@ -23,7 +23,8 @@ class Numbers(NamedTuple):
         lr: The learning rate.
         decay: The share of a weight that decay removes in this step.
         ratio: beta1 / (1 - beta1).
-        beta2: The memory of the momentum.
+        memory: beta2, the share of the momentum that stays.
+        intake: 1 - beta2, the share of the gradient that enters it.
         grad_scale: The factor of a gradient scaler that is still in the gradient, or None.
         found_inf: Not 0 where the step must do nothing, or None.
     """
@@ -31,7 +32,8 @@ class Numbers(NamedTuple):
     lr: Number
     decay: Number
     ratio: Number
-    beta2: Number
+    memory: Number
+    intake: Number
     grad_scale: Tensor | None = None
     found_inf: Tensor | None = None
 
@@ -98,7 +100,7 @@ def _step(
     if rule.cautious_decay:
         decayed = torch.where(update * weight.sign() >= 0, decayed, weight)
     new_weight = decayed - update * numbers.lr
-    new_momentum = momentum * numbers.beta2 + gradient * (1 - numbers.beta2)
+    new_momentum = momentum * numbers.memory + gradient * numbers.intake
     if finite is not None and rule.nonfinite == "ignore":
         new_weight = torch.where(finite, new_weight, weight)
         new_momentum = torch.where(finite, new_momentum, momentum)
@@ -110,7 +112,6 @@ def lion_update(
     gradient: Tensor,
     cautious_scale: Tensor | None,
     key: Number,
-    offset: int,
     numbers: Numbers,
     rule: Rule,
 ) -> Values:
@@ -126,8 +127,7 @@ def lion_update(
         values: Weight and state.
         gradient: The gradient, any floating dtype.
         cautious_scale: One over the share of elements that agree, or None.
-        key: Random key of the parameter and step, for stochastic rounding.
-        offset: Number of the first element within its parameter.
+        key: Random key of the parameter, step and first element, for stochastic rounding.
         numbers: Learning rate and the like.
         rule: What is fixed.
 
@@ -147,18 +147,16 @@ def lion_update(
         momentum = values.momentum.to(dtype)
     gradient = ascent(gradient, dtype, numbers, rule)
     weight, momentum = _step(weight, gradient, momentum, cautious_scale, numbers, rule)
-    return _keep_if_found(values, _store(values, weight, momentum, key, offset, rule), numbers)
+    return _keep_if_found(values, _store(values, weight, momentum, key, rule), numbers)
 
 
-def _store(
-    old: Values, weight: Tensor, momentum: Tensor, key: Number, offset: int, rule: Rule
-) -> Values:
+def _store(old: Values, weight: Tensor, momentum: Tensor, key: Number, rule: Rule) -> Values:
     """Bring the results to the dtypes they are kept in."""
     compensation = None
     if old.compensation is not None:
         weight, compensation = split(weight, old.weight.dtype)
     elif rule.rounding == "stochastic" and old.weight.dtype.itemsize == 2:
-        weight = stochastic_round(weight, old.weight.dtype, key, offset)
+        weight = stochastic_round(weight, old.weight.dtype, key)
     if old.scale is not None:
         momentum, scale = encode(momentum, rule.block)
     else:
