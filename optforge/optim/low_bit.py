@@ -54,13 +54,13 @@ def encode(values: Tensor, block: int) -> tuple[Tensor, Tensor]:
     """Round float32 values to 8 bits, block by block.
 
     Args:
-        values: float32, flat, or one row for each block.
+        values: Flat, or one row for each block; taken as float32.
         block: Elements for each scale.
 
     Returns:
         int8 codes of the same shape and bfloat16 scales, one for each block.
     """
-    blocks = _blocks(values, block)
+    blocks = _blocks(values.to(torch.float32), block)
     scale = round_up(blocks.abs().amax(dim=1))
     inverse = torch.where(scale > 0, LARGEST / scale.to(torch.float32), 0.0)
     codes = torch.round(blocks * inverse[:, None]).clamp(-LARGEST, LARGEST)
