@@ -119,6 +119,8 @@ class ProgramOptimizer(Optimizer):
                     f"{sorted(names)}; load it into an optimizer with the rule that saved it"
                 )
         load_with_own_dtypes(self, super().load_state_dict, state_dict)
+        for state in self.state.values():  # steps write in place: not into what was loaded
+            state.update({name: value.clone() for name, value in state.items()})
         share_scalars(self)
 
     @torch.no_grad()
@@ -140,5 +142,6 @@ class ProgramOptimizer(Optimizer):
             if active := [p for p in group["params"] if p.grad is not None]:
                 numbers[number] = numbers_of(self, group, active)
                 buckets += buckets_of(self, number, active)
-        run_step(self.graph, buckets, numbers)
+        if buckets:
+            run_step(self.graph, buckets, numbers)
         return loss
