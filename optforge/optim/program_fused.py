@@ -15,29 +15,34 @@ from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from optforge.language import Kind
 from optforge.optim.program_graph import Graph, Node
-from optforge.optim.program_primitives import PRIMITIVES, fitting
+from optforge.optim.program_primitives import FOREACH, PRIMITIVES, fitting
 from optforge.optim.program_values import Bucket, Leaf, Numbers
 
 Kernel = Callable[..., tuple[Tensor, ...]]
 
 
-@cache
-def _has_compiler() -> bool:
-    """Tell whether there is a C++ compiler, and say once if there is none."""
+def find_compiler() -> bool:
+    """Tell whether there is a C++ compiler."""
     names = [os.environ.get("CXX", ""), "g++", "clang++"]
-    if any(name and shutil.which(name) for name in names):
+    return any(name and shutil.which(name) for name in names)
+
+
+@cache
+def can_compile() -> bool:
+    """Tell whether compiled steps can run, and say once if they cannot."""
+    if find_compiler():
         return True
     warnings.warn(
         "fused=True: no C++ compiler was found (g++, clang++ or $CXX), so the foreach path runs; "
         "install one, or set fused=None",
-        stacklevel=6,
+        stacklevel=7,
     )
     return False
 
 
 def fuses(group: Mapping[str, Any]) -> bool:
     """Tell whether the parameters of a group are to run compiled, and can on this machine."""
-    return bool(group["fused"]) and _has_compiler()
+    return bool(group["fused"]) and can_compile()
 
 
 def run_fused(graph: Graph, stage: int, bucket: Bucket, numbers: Numbers) -> None:
@@ -71,10 +76,10 @@ def _packed(bucket: Bucket) -> Leaf:
 def _unpack(bucket: Bucket, packed: Leaf) -> None:
     """Copy what a kernel has changed back to where it is kept."""
     weights = bucket.weights
-    torch._foreach_copy_(weights, list(_unflatten_dense_tensors(packed.weight, weights)))
+    FOREACH._foreach_copy_(weights, list(_unflatten_dense_tensors(packed.weight, weights)))
     for number, flat in packed.states.items():
         states = bucket.states(number)
-        torch._foreach_copy_(states, list(_unflatten_dense_tensors(flat, states)))
+        FOREACH._foreach_copy_(states, list(_unflatten_dense_tensors(flat, states)))
 
 
 @lru_cache(256)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 Operand = Tensor | float
+FOREACH: Any = torch  # where the functions of lists are; type stubs do not know them
 
 
 def _tensor(x: Operand, like: Operand) -> Tensor:
@@ -74,13 +75,13 @@ PRIMITIVES: Mapping[str, Callable[..., Any]] = MappingProxyType(
 _FOREACH_UNARY = {
     name: function
     for name, of_torch in _UNARY.items()
-    if (function := getattr(torch, f"_foreach_{of_torch}", None)) is not None
+    if (function := getattr(FOREACH, f"_foreach_{of_torch}", None)) is not None
 }
 _FOREACH_BINARY = {
-    "add": torch._foreach_add,
-    "subtract": torch._foreach_sub,
-    "multiply": torch._foreach_mul,
-    "divide": torch._foreach_div,
+    "add": FOREACH._foreach_add,
+    "subtract": FOREACH._foreach_sub,
+    "multiply": FOREACH._foreach_mul,
+    "divide": FOREACH._foreach_div,
 }
 _COMMUTATIVE = ("add", "multiply")
 

@@ -11,7 +11,7 @@ from torch.distributed.tensor import DTensor
 from optforge.language import Kind
 from optforge.optim.program_fused import run_fused
 from optforge.optim.program_graph import Graph
-from optforge.optim.program_primitives import apply_each, apply_foreach
+from optforge.optim.program_primitives import FOREACH, apply_each, apply_foreach
 from optforge.optim.program_values import Bucket, Numbers, add_up, compute_numbers
 
 
@@ -54,7 +54,7 @@ def _begin(graph: Graph, bucket: Bucket) -> None:
     """Bring weights and gradients to the dtype of the computation, without touching them."""
     gradients = [g.to(bucket.dtype) for g in bucket.gradients]
     if bucket.maximize:
-        gradients = list(torch._foreach_neg(gradients))
+        gradients = list(FOREACH._foreach_neg(gradients))
     for node in graph.inputs:
         if node.op == "weight":
             bucket.values[node.index] = [w.to(bucket.dtype) for w in bucket.weights]
@@ -79,10 +79,10 @@ def _finish(graph: Graph, bucket: Bucket) -> None:
         is_input = node.op in ("weight", "gradient", "state")
         results.append((number, [v.clone() for v in values] if is_input else values))
     for number, values in results:
-        torch._foreach_copy_(bucket.states(number), values)
+        FOREACH._foreach_copy_(bucket.states(number), values)
     update = bucket.values[graph.update.index]
     if bucket.way == "foreach":
-        torch._foreach_sub_(bucket.weights, update)
+        FOREACH._foreach_sub_(bucket.weights, update)
     else:
         for weight, change in zip(bucket.weights, update, strict=True):
             weight.sub_(change)

@@ -38,7 +38,7 @@ class Leaf:
             return None
         for state in self.states.values():
             if state.dim() and state.stride() != weight.stride():  # loaded from another layout
-                state.set_(torch.empty_like(weight, dtype=state.dtype).copy_(state))
+                state.data = torch.empty_like(weight, dtype=state.dtype).copy_(state)
         gradient = self.gradient.detach()
         if gradient.stride() != weight.stride():
             gradient = torch.empty_like(weight, dtype=gradient.dtype).copy_(gradient)

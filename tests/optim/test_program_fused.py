@@ -1,0 +1,148 @@
+"""The compiled path: the same numbers, one kernel for all sizes and rates, and a way without."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._dynamo.utils import counters
+
+from optforge.language import Program, parse, rule_names
+from optforge.optim import program_fused
+from optforge.optim.program import ProgramOptimizer
+from tests.helpers.parity import Scenario, TorchSubject, compare, parameters_of
+from tests.helpers.plain import WHOLE_TREE
+
+pytestmark = pytest.mark.skipif(
+    not program_fused.find_compiler(), reason="torch.compile needs a C++ compiler"
+)
+SHAPES = ((70_001,), (300, 200), (5, 3), (7,), (), (1,), (0,), (2, 3, 4, 5))
+
+
+def weights_of(dtype: torch.dtype, seed: int = 0) -> list[torch.nn.Parameter]:
+    source = torch.Generator().manual_seed(seed)
+    return [torch.nn.Parameter(torch.randn(s, generator=source).to(dtype)) for s in SHAPES]
+
+
+def train(
+    rule: str | Program, dtype: torch.dtype, steps: int = 5, **options: Any
+) -> tuple[list[Tensor], ProgramOptimizer]:
+    weights = weights_of(dtype)
+    weights[-1].data = weights[-1].data.contiguous(memory_format=torch.channels_last)
+    optimizer = ProgramOptimizer(weights, rule, **options)
+    scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, steps)
+    for step in range(steps):
+        for w, g in zip(weights, weights_of(dtype, step + 1), strict=True):
+            w.grad = g.detach()
+        optimizer.step()
+        scheduler.step()
+    return [w.detach() for w in weights], optimizer
+
+
+def assert_same(rule: str | Program, dtype: torch.dtype, **options: Any) -> None:
+    """Compiled arithmetic may differ in the last digits of what it adds up."""
+    fused, _ = train(rule, dtype, fused=True, **options)
+    plain, _ = train(rule, dtype, foreach=False, **options)
+    units = 200 * torch.finfo(dtype).eps if dtype != torch.bfloat16 else 2 * 2**-8
+    for a, b in zip(fused, plain, strict=True):
+        torch.testing.assert_close(a, b, rtol=units, atol=units)
+
+
+@pytest.mark.parametrize("name", ["lion", "adamw_bias_correction", "program_8"])
+def test_a_compiled_rule_computes_the_same(name: str) -> None:
+    assert_same(name, torch.float32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("name", rule_names())
+def test_every_compiled_rule_computes_the_same(name: str, dtype: torch.dtype) -> None:
+    assert_same(name, dtype)
+
+
+def test_compiled_rules_may_maximize_narrow_weights() -> None:
+    assert_same("lion", torch.bfloat16, maximize=True)
+
+
+def test_a_compiled_rule_with_numbers_for_each_array_computes_the_same() -> None:
+    assert_same(parse(WHOLE_TREE), torch.float64)
+
+
+@pytest.mark.parametrize("name", ["lion", "adamw_bias_correction"])
+def test_a_compiled_rule_follows_the_interpreter(name: str) -> None:
+    scenario = Scenario(steps=30)
+    optimizer = ProgramOptimizer(parameters_of(scenario), name, fused=True)
+    verdict = compare(optimizer.rule, TorchSubject(optimizer, optimizer.rule), scenario)
+    assert not verdict.errors and not verdict.by_step
+
+
+def test_a_nan_stays_where_it_is_and_a_zero_does_not_move() -> None:
+    """Compilers may assume that there are no NaNs; ours must not."""
+    weight = torch.nn.Parameter(torch.ones(40_000))
+    optimizer = ProgramOptimizer([weight], "lion", lr=0.5, weight_decay=0.0, fused=True)
+    weight.grad = torch.zeros(40_000)
+    weight.grad[7] = float("nan")
+    weight.grad[8] = float("-inf")
+    optimizer.step()
+    assert weight[7].isnan() and weight[8] == 1.5 and (weight[9:] == 1).all()
+
+
+def test_no_rate_and_no_size_makes_it_compile_again() -> None:
+    weights = weights_of(torch.float32)
+    optimizer = ProgramOptimizer(weights, "signum", fused=True)
+
+    def step(seed: int) -> None:
+        for w, g in zip(weights, weights_of(torch.float32, seed), strict=True):
+            w.grad = g.detach()
+        optimizer.step()
+
+    step(0)
+    graphs = counters["stats"]["unique_graphs"]
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for seed, (lr, decay, schedule) in enumerate([(0.1, 0.0, 1.0), (3e-5, 0.2, 0.5)], 1):
+            optimizer.param_groups[0].update(lr=lr, weight_decay=decay, schedule=schedule)
+            step(seed)
+        other = ProgramOptimizer([torch.nn.Parameter(torch.ones(123_457))], "signum", fused=True)
+        other.param_groups[0]["params"][0].grad = torch.ones(123_457)
+        other.step()
+    assert counters["stats"]["unique_graphs"] == graphs
+
+
+def test_states_loaded_from_another_layout_are_put_in_order() -> None:
+    """Saved from a contiguous weight, loaded for one in channels_last."""
+    shape = (20, 20, 20, 20)
+    source = torch.Generator().manual_seed(1)
+    start, *grads = (torch.randn(shape, generator=source) for _ in range(4))
+    results = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        weight = torch.nn.Parameter(start.clone())
+        optimizer = ProgramOptimizer([weight], "adamw_bias_correction", fused=True)
+        for step, gradient in enumerate(grads):
+            if step == 1:
+                weight = torch.nn.Parameter(weight.detach().contiguous(memory_format=memory_format))
+                saved = optimizer.state_dict()
+                optimizer = ProgramOptimizer([weight], "adamw_bias_correction", fused=True)
+                optimizer.load_state_dict(saved)
+            weight.grad = gradient.clone()
+            optimizer.step()
+        results.append(weight.detach())
+    torch.testing.assert_close(*results)
+
+
+def test_without_a_compiler_it_says_so_once_and_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program_fused, "find_compiler", lambda: False)
+    program_fused.can_compile.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="no C\\+\\+ compiler was found.*foreach path runs"):
+            fused, _ = train("lion", torch.float32, steps=1, fused=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            again, _ = train("lion", torch.float32, steps=1, fused=True)
+    finally:
+        program_fused.can_compile.cache_clear()
+    plain, _ = train("lion", torch.float32, steps=1)
+    for paths in zip(fused, again, plain, strict=True):
+        assert torch.equal(paths[0], paths[2]) and torch.equal(paths[1], paths[2])
