@@ -24,7 +24,7 @@ def export(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Write a new file instead of printing.", metavar="FILE"
+            "--output", "-o", help="Write a file instead of printing.", metavar="FILE"
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,

@@ -20,7 +20,7 @@ class Origin:
     Example:
         >>> origin = Origin('runs/first/my rule.py', "0123456789abcdef")
         >>> origin.title, origin.function, origin.said
-        ('MyRule', 'my_rule', 'runs/first/my rule.py')
+        ('MyRule', 'my_rule', 'first/my rule.py')
         >>> Origin("x' # evil", "").said
         'x? ? evil'
     """
@@ -47,7 +47,8 @@ class Origin:
     @property
     def said(self) -> str:
         """The name with nothing in it that could end a docstring or a comment."""
-        return re.sub("[^A-Za-z0-9_./ -]", "?", self.rule)[:60].strip() or "?"
+        near = "/".join(re.split(r"[/\\]", self.rule)[-2:])  # not where it lies on a machine
+        return re.sub("[^A-Za-z0-9_./ -]", "?", near)[:60].strip() or "?"
 
     def lines(self, target: str) -> list[str]:
         """Say where a file came from."""

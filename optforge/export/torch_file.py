@@ -57,8 +57,8 @@ class _Class:
             ]
         elif not plan.product:
             lines += [
-                "The rule does not read the schedule. Its learning rate is the group's peak_lr, which",
-                "is the lr given here: a scheduler changes nothing.",
+                "The rule does not read the schedule: its rate is the group's peak_lr, which is the",
+                "lr given here, and a scheduler changes nothing.",
                 "",
             ]
         if plan.tree_wide:

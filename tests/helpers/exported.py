@@ -1,0 +1,27 @@
+"""Exported files as modules: only tests ever execute an exported text."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from optforge.export import export
+from optforge.export.origin import Origin
+from optforge.language import Program
+
+
+def module_of(program: Program, target: str, name: str = "rule") -> ModuleType:
+    """Export a rule and run the file, alone."""
+    module = ModuleType(f"exported_{target}")
+    exec(compile(export(program, target, name), f"<{name} for {target}>", "exec"), vars(module))
+    return module
+
+
+def update_of(module: ModuleType, name: str = "rule") -> Any:
+    """The pure update function of a module."""
+    return getattr(module, f"{Origin(name, '').function}_update")
+
+
+def optimizer_of(module: ModuleType, name: str = "rule") -> Any:
+    """The optimizer's class (torch)."""
+    return getattr(module, Origin(name, "").title)
