@@ -2,25 +2,29 @@
 
 A leaf is one parameter with its gradient and state as flat tensors in one order of elements. They
 are views wherever memory allows it; otherwise they are copies, and `write_back` brings them home.
+Small contiguous parameters stay as they are: their views would cost more than their step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
+from torch.nn import Parameter
 
 from optforge.optim.low_bit import block_size
 from optforge.optim.options import Number
 from optforge.optim.rounding import moved
 from optforge.optim.update import Values
 
+SMALL = 1 << 14  # elements
 
-@dataclass
+
+@dataclass(slots=True)
 class Leaf:
     """One parameter of a step.
 
@@ -38,7 +42,23 @@ class Leaf:
     key: Number = 0
     block: int = 0
     cautious_scale: Tensor | None = None
-    copies: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    copies: Sequence[tuple[Tensor, Tensor]] = ()
+
+    @property
+    def kind(self) -> Hashable:
+        """Give what leaves must share to be stepped together: device, dtypes, blocks, extras."""
+        (weight, momentum, _, compensation), gradient = self.values, self.gradient
+        dtypes = weight.dtype, momentum.dtype, gradient.dtype
+        extras = compensation is None, self.cautious_scale is None
+        return weight.device, dtypes, self.block, extras
+
+    def flattened(self) -> Leaf:
+        """Give the leaf with flat tensors, also if it is a small one."""
+        if self.gradient.dim() == 1 and not self.values.weight.requires_grad:
+            return self
+        values = [None if v is None else v.detach().view(-1) for v in self.values]
+        gradient = self.gradient.detach().view(-1)
+        return Leaf(Values(*values), gradient, self.key, self.block, self.cautious_scale)  # type: ignore[arg-type]
 
     def slices(self, size: int) -> Iterable[Leaf]:
         """Cut the leaf into consecutive leaves of at most `size` elements, whole blocks each."""
@@ -46,9 +66,10 @@ class Leaf:
         if count <= size:
             return [self]
         size -= size % (self.block or 1)
-        return [self._slice(first, min(first + size, count)) for first in range(0, count, size)]
+        return [self.slice(first, min(first + size, count)) for first in range(0, count, size)]
 
-    def _slice(self, first: int, end: int) -> Leaf:
+    def slice(self, first: int, end: int) -> Leaf:
+        """Give the elements from `first` to before `end` as a leaf; a block must begin there."""
         scale = self.values.scale
         if scale is not None:
             scale = scale[first // self.block : -(-end // self.block)]
@@ -125,6 +146,12 @@ def make_leaf(parameter: Tensor, gradient: Tensor, state: dict[str, Any], key: N
     Returns:
         The leaf; call `write_back` when its step is done.
     """
+    momentum = state["momentum"]
+    if len(state) == 1 and is_simple(parameter) and is_simple(gradient) and is_simple(momentum):
+        if parameter.numel() <= SMALL:
+            return Leaf(Values(parameter, momentum), gradient, key)
+        values = Values(parameter.detach().view(-1), momentum.view(-1))
+        return Leaf(values, gradient.view(-1), key)
     weight = real(local(parameter.detach()))
     scale = state.get("momentum_scale")
     # Blocks of 8-bit momentum count elements in the usual order, whatever the layout.
@@ -148,3 +175,22 @@ def make_leaf(parameter: Tensor, gradient: Tensor, state: dict[str, Any], key: N
     whole = real(local(gradient, parameter))
     block = 0 if scale is None else block_size(parameter.shape)
     return Leaf(values, _flat(whole, order), key, block, copies=copies)
+
+
+def is_simple(tensor: Tensor) -> bool:
+    """Tell whether a flat view is all it takes; asked first, as small parameters are many."""
+    kind = type(tensor)
+    return (
+        (kind is Parameter or kind is Tensor)
+        and tensor.is_contiguous()
+        and tensor.is_floating_point()
+        and not tensor.is_neg()
+    )
+
+
+def by_kind(leaves: Iterable[Leaf]) -> Iterable[list[Leaf]]:
+    """Gather the leaves that can be stepped together."""
+    kinds: dict[Hashable, list[Leaf]] = {}
+    for leaf in leaves:
+        kinds.setdefault(leaf.kind, []).append(leaf)
+    return kinds.values()

@@ -186,11 +186,12 @@ class Lion(Optimizer):
         """Give the parameters that have a gradient, with their number within the group."""
         members = []
         for number, parameter in enumerate(group["params"]):
-            if parameter.grad is None or parameter.numel() == 0:
+            gradient = parameter.grad
+            if gradient is None or gradient.numel() == 0:
                 continue
-            if parameter.grad.layout != torch.strided:
+            if gradient.layout != torch.strided:
                 raise OptimizerError(
-                    f"a sparse gradient ({parameter.grad.layout}), but Lion moves every weight in "
+                    f"a sparse gradient ({gradient.layout}), but Lion moves every weight in "
                     "every step; use sparse=False in the embedding, or torch.optim.SparseAdam"
                 )
             members.append((number, parameter))
@@ -246,16 +247,13 @@ class Lion(Optimizer):
             return
         rule, numbers = rule_of(group), self._numbers(group, found)
         for _, parameter in members:
-            if not self.state[parameter]:
-                self.state[parameter].update(initial_state(parameter, group))
+            if not self.state.get(parameter):
+                self.state[parameter] = initial_state(parameter, group)
         if group["differentiable"]:
             differentiable_step([p for _, p in members], self.state, numbers, rule)
             return
         with torch.no_grad():
-            leaves = [
-                self._leaf(parameter, group, numbers_before + number)
-                for number, parameter in members
-            ]
+            leaves = [self._leaf(p, group, numbers_before + number) for number, p in members]
             if group["cautious"]:
                 parameters = [parameter for _, parameter in members]
                 set_cautious_scales(parameters, leaves, numbers, rule)
@@ -263,12 +261,13 @@ class Lion(Optimizer):
                 self._resolution(group, leaves)
             path_of(group)(leaves, numbers, rule)
             for leaf in leaves:
-                leaf.write_back()
+                if leaf.copies:
+                    leaf.write_back()
 
     def _leaf(self, parameter: Tensor, group: Mapping[str, Any], number: int) -> Leaf:
         state = self.state[parameter]
         key: Number = 0
-        if uses_stochastic_rounding(parameter, group):
+        if "step" in state and uses_stochastic_rounding(parameter, group):
             state["step"] += 1
             step = state["step"] if group["capturable"] else int(state["step"])
             key = random_key(group["seed"], step, number)

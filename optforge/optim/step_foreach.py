@@ -11,6 +11,7 @@ the maths of `lion_update`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,12 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optforge.optim.leaves import Leaf
+from optforge.optim.leaves import Leaf, by_kind
 from optforge.optim.options import Rule
 from optforge.optim.step_loop import update_leaf
 from optforge.optim.update import Numbers
 
-CACHE_ELEMENTS = 1 << 15  # for each thread; four float32 arrays of it are half of 1 MiB
+CACHE_ELEMENTS = 1 << 16  # for each thread; four float32 arrays of it are 1 MiB
 WITHOUT_LIMIT = 1 << 62
 LISTS: Any = torch  # its list operations are public by custom, not by type
 
@@ -36,13 +37,16 @@ def foreach_step(leaves: Sequence[Leaf], numbers: Numbers, rule: Rule) -> None:
         numbers: Learning rate and the like.
         rule: What is fixed.
     """
-    by_kind: dict[tuple[torch.device, torch.dtype, bool], list[Leaf]] = {}
-    for leaf in leaves:
-        short = has_short_form(leaf, numbers, rule)
-        kind = (leaf.gradient.device, leaf.gradient.dtype, short)
-        by_kind.setdefault(kind, []).append(leaf)
-    for (device, _, short), members in by_kind.items():
-        for batch in batches(members, batch_size(device, short)):
+    for members in by_kind(leaves):
+        device = members[0].gradient.device
+        short = has_short_form(members[0], numbers, rule)
+        size = batch_size(device, short)
+        if short and device.type == "cpu":
+            for leaf in members:
+                if leaf.gradient.numel() >= size:
+                    step_by_slices(leaf, numbers, rule, size)
+            members = [leaf for leaf in members if leaf.gradient.numel() < size]
+        for batch in batches(members, size):
             step_batch(batch, numbers, rule, short)
 
 
@@ -57,7 +61,7 @@ def has_short_form(leaf: Leaf, numbers: Numbers, rule: Rule) -> bool:
     """Tell whether a leaf can take the short form: one dtype, numbers as floats, plain options."""
     dtypes = {leaf.values.weight.dtype, leaf.values.momentum.dtype, leaf.gradient.dtype}
     return (
-        dtypes in ({torch.float32}, {torch.float64})
+        (dtypes == {torch.float32} or dtypes == {torch.float64})
         and leaf.values.compensation is None
         and leaf.cautious_scale is None
         and not rule.cautious_decay
@@ -72,7 +76,7 @@ def batches(leaves: Sequence[Leaf], size: int) -> Iterator[list[Leaf]]:
     batch: list[Leaf] = []
     free = size
     for leaf in leaves:
-        for part in leaf.slices(size):
+        for part in leaf.slices(size) if leaf.gradient.numel() > size else (leaf,):
             count = part.gradient.numel()
             if count > free and batch:
                 yield batch
@@ -84,38 +88,66 @@ def batches(leaves: Sequence[Leaf], size: int) -> Iterator[list[Leaf]]:
 
 
 def step_batch(batch: Sequence[Leaf], numbers: Numbers, rule: Rule, short: bool) -> None:
-    """Step one batch, by the short form if it may and every gradient element is finite."""
-    if rule.nonfinite in ("ignore", "zero", "propagate") and numbers.found_inf is None:
-        if surely_finite([leaf.gradient for leaf in batch]):
-            rule = replace(rule, nonfinite="skip_step")  # no masks are needed
-        else:
-            short = False
-    if short:
+    """Step one batch, by the short form if it may and the gradients are finite and not huge."""
+    if short and surely_finite([leaf.gradient for leaf in batch]):
         _short_form(batch, numbers, rule)
         return
+    rule = _without_masks(batch, numbers, rule)
     for leaf in batch:
         update_leaf(leaf, numbers, rule)
+
+
+def _without_masks(batch: Sequence[Leaf], numbers: Numbers, rule: Rule) -> Rule:
+    """Leave out the treatment of single elements where the host may ask and none needs it."""
+    masked = rule.nonfinite in ("ignore", "zero", "propagate") and numbers.found_inf is None
+    if masked and surely_finite([leaf.gradient for leaf in batch]):
+        return replace(rule, nonfinite="skip_step")
+    return rule
 
 
 def surely_finite(gradients: list[Tensor]) -> bool:
     """Tell whether the norms are finite; if not, an element is not, or the squares overflow."""
     norms = LISTS._foreach_norm(gradients)
-    if len(norms) == 1:
-        return bool(norms[0].isfinite())
-    return bool(torch.stack(list(norms)).isfinite().all())
+    total = norms[0] if len(norms) == 1 else torch.stack(norms).sum()
+    return math.isfinite(float(total))
 
 
 def _short_form(batch: Sequence[Leaf], numbers: Numbers, rule: Rule) -> None:
-    """Run the step in six list operations; any finite gradient and momentum."""
+    """Run the step in five list operations; `g - m` cannot overflow, as g is not huge."""
     weights = [leaf.values.weight for leaf in batch]
     momenta = [leaf.values.momentum for leaf in batch]
-    gradients: list[Tensor] | tuple[Tensor, ...] = [leaf.gradient for leaf in batch]
+    gradients: Sequence[Tensor] = [leaf.gradient for leaf in batch]
     if rule.maximize:
         gradients = LISTS._foreach_neg(gradients)
     updates = LISTS._foreach_add(gradients, momenta, alpha=numbers.ratio)
     LISTS._foreach_sign_(updates)
-    LISTS._foreach_mul_(momenta, numbers.memory)
-    LISTS._foreach_add_(momenta, gradients, alpha=numbers.intake)
+    LISTS._foreach_lerp_(momenta, gradients, numbers.intake)
     if numbers.decay:
         LISTS._foreach_add_(weights, weights, alpha=-numbers.decay)
     LISTS._foreach_add_(weights, updates, alpha=-numbers.lr)
+
+
+def step_by_slices(leaf: Leaf, numbers: Numbers, rule: Rule, size: int) -> None:
+    """Step a large leaf by the short form, slice by slice, with one buffer for all slices.
+
+    The same operations as `_short_form`, without lists, since a list of one costs more than a
+    slice that is in the cache.
+    """
+    buffer = torch.empty(size, dtype=leaf.gradient.dtype, device=leaf.gradient.device)
+    ratio, intake, decay, lr = map(
+        float, (numbers.ratio, numbers.intake, numbers.decay, numbers.lr)
+    )
+    columns = (leaf.values.weight, leaf.gradient, leaf.values.momentum)
+    slices = zip(*(column.split(size) for column in columns), strict=True)
+    for number, (weight, gradient, momentum) in enumerate(slices):
+        if not math.isfinite(torch.dot(gradient, gradient).item()):
+            first = number * size
+            update_leaf(leaf.slice(first, first + weight.numel()), numbers, rule)
+            continue
+        if rule.maximize:
+            gradient = -gradient
+        update = torch.add(gradient, momentum, alpha=ratio, out=buffer[: weight.numel()]).sign_()
+        momentum.lerp_(gradient, intake)
+        if decay:
+            weight.add_(weight, alpha=-decay)
+        weight.add_(update, alpha=-lr)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from optforge.optim.leaves import Leaf
+from optforge.optim.leaves import Leaf, by_kind
 from optforge.optim.options import Rule
 from optforge.optim.step_foreach import foreach_step
 from optforge.optim.update import Numbers, Values, lion_update
@@ -80,18 +80,20 @@ def fused_step(leaves: Sequence[Leaf], numbers: Numbers, rule: Rule) -> None:
     if leaves and leaves[0].gradient.device.type == "cpu" and not has_compiler():
         foreach_step(leaves, numbers, rule)
         return
-    packs: dict[Form, list[Leaf]] = {}
-    others = []
-    for leaf in leaves:
-        if leaf.gradient.numel() < FEW or (leaf.block and leaf.gradient.numel() % leaf.block):
-            others.append(leaf)
-            continue
-        packs.setdefault(form_of(leaf, numbers, rule), []).extend(leaf.slices(LARGEST))
+    others = [leaf for leaf in leaves if not fits(leaf)]
     foreach_step(others, numbers, rule)
-    for form, members in packs.items():
+    for members in by_kind(leaf for leaf in leaves if fits(leaf)):
+        form = form_of(members[0], numbers, rule)
         vector = _vector(numbers, form)
-        for first in range(0, len(members), PACK):
-            _run(form, members[first : first + PACK], vector, numbers)
+        parts = [part for leaf in members for part in leaf.flattened().slices(LARGEST)]
+        for first in range(0, len(parts), PACK):
+            _run(form, parts[first : first + PACK], vector, numbers)
+
+
+def fits(leaf: Leaf) -> bool:
+    """Tell whether kernels take a leaf: not tiny, and its blocks are full."""
+    count = leaf.gradient.numel()
+    return count >= FEW and not (leaf.block and count % leaf.block)
 
 
 def form_of(leaf: Leaf, numbers: Numbers, rule: Rule) -> Form:
@@ -144,19 +146,16 @@ def _keys(leaves: list[Leaf], form: Form) -> Tensor | None:
 
 def _columns(leaves: list[Leaf], form: Form) -> tuple[list[Tensor] | None, ...]:
     """Give weights, gradients, momenta, scales and compensations, in rows of blocks for 8 bits."""
+    columns = list(zip(*(leaf.values for leaf in leaves), strict=True))
+    weights, momenta, scales, kept = [list(c) if c[0] is not None else None for c in columns]
+    result = weights, [leaf.gradient for leaf in leaves], momenta, scales, kept
     block = form.rule.block
-
-    def shaped(tensor: Tensor | None) -> Any:
-        return tensor if tensor is None or not block else tensor.view(-1, block)
-
-    scales = [leaf.values.scale for leaf in leaves] if block else None
-    kept = [shaped(leaf.values.compensation) for leaf in leaves] if form.compensated else None
-    return (
-        [shaped(leaf.values.weight) for leaf in leaves],
-        [shaped(leaf.gradient) for leaf in leaves],
-        [shaped(leaf.values.momentum) for leaf in leaves],
-        scales,  # type: ignore[return-value]
-        kept,
+    if not block:
+        return result
+    whole = [0, 1, 2, 4]  # all but the scales, one of which is for a row
+    return tuple(
+        [tensor.view(-1, block) for tensor in column] if column and i in whole else column
+        for i, column in enumerate(result)
     )
 
 
