@@ -1,0 +1,138 @@
+"""Figures of optimizer steps, as tables and as JSON."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from .contestants import CONTESTANTS, OURS, REFERENCE, RULE
+from .machine import spread
+from .steps import Row, Size
+
+FULL = "20M-float32"  # where the project's aims are measured
+LIONS = [one.name for one in CONTESTANTS if one.is_lion]
+
+
+@dataclass
+class StepReport:
+    """Rows by size, and the figures that the project aims at."""
+
+    sizes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    first: dict[str, Any] = field(default_factory=dict)
+
+    def add_first_steps(self, found: dict[str, Any]) -> None:
+        self.first = found
+
+    def add_size(
+        self, size: Size, rows: Sequence[Row], kernel: list[float], missing: dict[str, str]
+    ) -> None:
+        """Take the rows of a size; `kernel` are the times of the in-place kernel."""
+        itemsize = size.dtype.itemsize
+        bandwidth = [2 * size.elements * itemsize / seconds for seconds in kernel]
+        reference = next((row.times for row in rows if row.name == REFERENCE), None)
+        self.sizes[size.name] = {
+            "parameters": size.elements,
+            "tensors": size.tensors,
+            "dtype": str(size.dtype).removeprefix("torch."),
+            "kernel_gigabytes_per_second": statistics.median(bandwidth) / 1e9,
+            "kernel_range": [value / 1e9 for value in spread(bandwidth).range],
+            "missing": missing,
+            "rows": {row.name: _figures(row, size, itemsize, bandwidth, reference) for row in rows},
+        }
+
+    def aims(self) -> list[tuple[str, float | None, str]]:
+        """Give what was aimed at: figure, value, wanted."""
+        rows = self.sizes.get(FULL, {}).get("rows", {})
+
+        def ratio(name: str, to: str) -> float | None:
+            both = name in rows and to in rows
+            return rows[name]["milliseconds"] / rows[to]["milliseconds"] if both else None
+
+        others = [name for name in LIONS if name != "Lion foreach" and name in rows]
+        fastest = min(others, key=lambda name: rows[name]["milliseconds"], default="none")
+        costly = [row["ratio_to_bound"] for name, row in rows.items() if name.startswith(RULE)]
+        aims = [
+            (f"{OURS} / {REFERENCE}", ratio(OURS, REFERENCE), "<= 0.75"),
+            (f"lion-pytorch / {OURS}", ratio("lion-pytorch", OURS), ">= 2.2"),
+            (f"timm / {OURS}", ratio("timm", OURS), ">= 2.2"),
+            (f"Lion foreach / {fastest}", ratio("Lion foreach", fastest), "<= 1"),
+            ("costliest rule / its traffic", max(costly, default=None), "<= 1.3"),
+            ("new graphs for other rates", self.first.get("new_graphs_for_other_rates"), "0"),
+        ]
+        states = {OURS: "4", f"{OURS}, bfloat16 momentum": "2", f"{OURS}, 8 bits": "1.03"}
+        for name, wanted in {**states, REFERENCE: "8"}.items():
+            value = rows.get(name, {}).get("state_bytes_per_parameter")
+            aims.append((f"state bytes, {name}", value, wanted))
+        return aims
+
+    def json(self, machine: dict[str, Any]) -> dict[str, Any]:
+        aims = [{"figure": f, "value": v, "wanted": w} for f, v, w in self.aims()]
+        return {"machine": machine, "aims": aims, "first_step": self.first, "sizes": self.sizes}
+
+    def show(self, console: Console, machine: dict[str, Any]) -> None:
+        console.print()
+        console.print("  ".join(f"{key}: {value}" for key, value in machine.items()), style="dim")
+        for name, size in self.sizes.items():
+            console.print(_table(name, size))
+            for row, why in size["missing"].items():
+                console.print(f"  {row}: {why}", style="dim")
+        if self.first:
+            console.print(
+                "first compiled step of 400 tensors: "
+                f"{self.first['cold_seconds']:.1f} s, {self.first['warm_seconds']:.1f} s with the "
+                f"compiler's cache; {self.first['graphs']} graphs, "
+                f"{self.first['new_graphs_for_other_rates']} more for four other rates"
+            )
+        table = Table("figure", "value", "wanted", box=box.SIMPLE_HEAD, pad_edge=False)
+        for figure, value, wanted in self.aims():
+            table.add_row(figure, "-" if value is None else f"{value:.3g}", wanted)
+        console.print(table)
+
+
+def _figures(
+    row: Row, size: Size, itemsize: int, bandwidth: list[float], reference: list[float] | None
+) -> dict[str, Any]:
+    traffic = (3 * itemsize + 2 * row.state_bytes) * size.elements
+    bound = [
+        seconds * speed / traffic for seconds, speed in zip(row.times, bandwidth, strict=False)
+    ]
+    ratios = [a / b for a, b in zip(row.times, reference or [], strict=False)]
+    return {
+        "milliseconds": 1e3 * row.spread.median,
+        "range": [1e3 * value for value in row.spread.range],
+        "repeats": len(row.times),
+        "ratio_to_adamw_fused": statistics.median(ratios) if ratios else None,
+        "ratio_to_bound": statistics.median(bound),
+        "state_bytes_per_parameter": row.state_bytes,
+        "peak_extra_megabytes": row.peak_extra / 1e6,
+    }
+
+
+def _table(name: str, size: dict[str, Any]) -> Table:
+    title = (
+        f"{name}: {size['parameters']:,} parameters in {size['tensors']} tensors; "
+        f"in-place kernel {size['kernel_gigabytes_per_second']:.1f} GB/s"
+    )
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("optimizer")
+    for heading in ("ms", "range", "/ AdamW fused", "/ traffic", "state B", "extra MB"):
+        table.add_column(heading, justify="right")
+    for row, found in size["rows"].items():
+        low, high = found["range"]
+        ratio = found["ratio_to_adamw_fused"]
+        table.add_row(
+            row,
+            f"{found['milliseconds']:.2f}",
+            f"{low:.2f} - {high:.2f} ({found['repeats']})",
+            "-" if ratio is None else f"{ratio:.2f}",
+            f"{found['ratio_to_bound']:.2f}",
+            f"{found['state_bytes_per_parameter']:.2f}",
+            f"{found['peak_extra_megabytes']:.1f}",
+        )
+    return table
