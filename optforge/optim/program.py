@@ -38,9 +38,9 @@ class ProgramOptimizer(Optimizer):
     the optimizer that have a gradient in this step, in all groups, as the language defines them.
     A scalar is one number for each group, since constants may differ between groups.
 
-    **Numbers.** Each parameter is computed in its own dtype, 16-bit ones in float32; states are
-    kept in that dtype, scalars in float64 on the CPU. The new weight is rounded once, to the
-    nearest. Non-finite values spread as the language has it.
+    **Numbers.** Each parameter is computed in its own dtype, 16-bit ones in float32, and states are
+    kept in that dtype. Scalars and sums over the tree are float64, on the CPU. The new weight is
+    rounded once, to the nearest. Non-finite values spread as the language has it.
 
     Args:
         params: Parameters or groups, as everywhere in `torch.optim`. A group may set its own

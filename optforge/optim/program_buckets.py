@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from optforge.optim.program import ProgramOptimizer
 
 CHUNK = 2**16  # elements computed at once on the CPU, so that what is in between stays in the cache
-PACKED = (
-    2**15
-)  # smaller tensors are copied into one for a compiled step: a call costs more than that
+SMALL = 2**15  # elements up to which tensors are copied into one for a compiled step
+PACK = 2**18  # elements of such a copy
 
 
 def check_parameter(parameter: Tensor) -> None:
@@ -132,7 +131,7 @@ def _way(leaf: Leaf, fused: bool, foreach: bool, by_array: bool) -> tuple[Way, l
     """Choose how a parameter is computed, and cut it if it is large and need not be whole."""
     if isinstance(leaf.weight, DTensor):
         return "loop", [leaf]
-    count, small = leaf.weight.numel(), PACKED if fused else CHUNK
+    count, small = leaf.weight.numel(), SMALL if fused else CHUNK
     if count <= small and not (fused and by_array):
         return ("packed" if fused else "foreach" if foreach else "loop"), [leaf]
     flat = leaf.flat() if count > 1 else None
@@ -156,7 +155,8 @@ def _chunks(leaves: list[Leaf], way: Way) -> Iterator[list[Leaf]]:
     """Cut a list so that what is in between fits the cache of a CPU; other devices do not care."""
     chunk: list[Leaf] = []
     elements = 0
-    limit = CHUNK if way != "fused" and _on_cpu(leaves[0]) else float("inf")
+    cpu = way != "fused" and _on_cpu(leaves[0])
+    limit = (PACK if way == "packed" else CHUNK) if cpu else float("inf")
     for leaf in leaves:
         count = leaf.weight.numel()
         if chunk and (way == "loop" or elements + count > limit):

@@ -55,6 +55,11 @@ def _norm(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x)
 
 
+def total(x: Tensor) -> Tensor:
+    """Add up all elements in float64, so that the order in which they come does not matter."""
+    return x.sum() if x.device.type == "mps" else x.sum(dtype=torch.float64)  # mps has no float64
+
+
 _UNARY = {
     **{name: name for name in ("abs", "cos", "sin", "tan", "exp", "sinh", "cosh", "tanh")},
     **{"arcsin": "asin", "arccos": "acos", "arctan": "atan", "exp2": "exp2", "expm1": "expm1"},

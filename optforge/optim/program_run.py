@@ -11,7 +11,7 @@ from torch.distributed.tensor import DTensor
 from optforge.language import Kind
 from optforge.optim.program_fused import run_fused
 from optforge.optim.program_graph import Graph
-from optforge.optim.program_primitives import FOREACH, apply_each, apply_foreach
+from optforge.optim.program_primitives import FOREACH, apply_each, apply_foreach, total
 from optforge.optim.program_values import Bucket, Numbers, add_up, compute_numbers
 
 
@@ -28,8 +28,8 @@ def run_step(graph: Graph, buckets: Sequence[Bucket], numbers: Mapping[int, Numb
         for bucket in buckets:
             run = run_fused if bucket.way in ("packed", "fused") else _run
             run(graph, stage, bucket, numbers[bucket.group])
-        for total in graph.sums(stage):
-            add_up(total, [bucket.values.pop(total.index) for bucket in buckets], numbers)
+        for node in graph.sums(stage):
+            add_up(node, [bucket.values.pop(node.index) for bucket in buckets], numbers)
     for own in numbers.values():
         own.keep_states(graph)
 
@@ -65,7 +65,7 @@ def _begin(graph: Graph, bucket: Bucket) -> None:
 
 def whole_sum(tensors: Sequence[Tensor]) -> Tensor:
     """Add up all elements of a list; of distributed tensors those of all ranks."""
-    sums = [x.sum() for x in tensors]
+    sums = [total(x) for x in tensors]
     return torch.stack([x.full_tensor() if isinstance(x, DTensor) else x for x in sums]).sum()
 
 

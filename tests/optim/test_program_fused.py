@@ -60,7 +60,7 @@ def test_a_compiled_rule_computes_the_same(name: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("name", rule_names())
 def test_every_compiled_rule_computes_the_same(name: str, dtype: torch.dtype) -> None:
-    assert_same(name, dtype)
+    assert_same(name, dtype, lr=1e-4)  # program_5 grows without bound at its own rate
 
 
 def test_compiled_rules_may_maximize_narrow_weights() -> None:
