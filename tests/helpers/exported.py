@@ -13,7 +13,9 @@ from optforge.language import Program
 def module_of(program: Program, target: str, name: str = "rule") -> ModuleType:
     """Export a rule and run the file, alone."""
     module = ModuleType(f"exported_{target}")
-    exec(compile(export(program, target, name), f"<{name} for {target}>", "exec"), vars(module))
+    text = export(program, target, name)
+    code = compile(text, f"<{name} for {target}>", "exec", dont_inherit=True)
+    exec(code, vars(module))
     return module
 
 
