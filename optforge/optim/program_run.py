@@ -78,12 +78,15 @@ def _finish(graph: Graph, bucket: Bucket) -> None:
         values = bucket.values[node.index]
         is_input = node.op in ("weight", "gradient", "state")
         results.append((number, [v.clone() for v in values] if is_input else values))
-    for number, values in results:
-        FOREACH._foreach_copy_(bucket.states(number), values)
     update = bucket.values[graph.update.index]
     if bucket.way == "foreach":
+        for number, values in results:
+            FOREACH._foreach_copy_(bucket.states(number), values)
         FOREACH._foreach_sub_(bucket.weights, update)
-    else:
+    else:  # also distributed tensors, which lack some of the list operations
+        for number, values in results:
+            for state, value in zip(bucket.states(number), values, strict=True):
+                state.copy_(value)
         for weight, change in zip(bucket.weights, update, strict=True):
             weight.sub_(change)
     bucket.values.clear()

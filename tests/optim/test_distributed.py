@@ -31,9 +31,11 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from optforge.errors import NonFiniteError
+from optforge.language import Program, parse
 from optforge.optim.convert import momentum_of
 from optforge.optim.diagnostics import watch
 from optforge.optim.lion import Lion
+from optforge.optim.program import ProgramOptimizer
 
 RANKS, STEPS, BATCH = 2, 4, 8
 Weights = dict[str, Tensor]
@@ -250,11 +252,42 @@ def state_case(folder: Path) -> dict[str, Any]:
     }
 
 
+# Rules whose functions look at whole arrays or the whole tree.
+NORMS = parse("""
+def train(weight, gradient, momentum, lr):
+    length = norm(gradient)
+    whole = global_norm(weight)
+    clipped = clip(gradient, 0.1)
+    alike = cosine_sim(gradient, momentum)
+    momentum = interp(gradient, momentum, 0.9)
+    update = momentum / length
+    update = update + clipped
+    update = update * whole
+    factor = alike + 2.0
+    update = update * factor
+    update = update * 0.0001
+    return update, momentum
+""")
+RULES: dict[str, Program | str] = {"norms": NORMS, "program_8": "program_8", "adamw": "adamw"}
+
+
+def train_rule(model: nn.Module, rule: Program | str, fused: bool, part: slice) -> Weights:
+    optimizer = ProgramOptimizer(model.parameters(), rule, fused=fused)
+    train(model, optimizer, range(STEPS), part)
+    return weights_of(model)
+
+
+def rule_case(name: str, fused: bool) -> Callable[[Path], Any]:
+    return lambda folder: train_rule(sharded(torch.float64), RULES[name], fused, mine())
+
+
 CASES: dict[str, Callable[[Path], Any]] = {
     **{f"replicated {name}": replicated_case(name) for name in OPTIONS},
     **{f"sharded {name}": sharded_case(name) for name in OPTIONS},
     **{f"checkpoint {name}": checkpoint_case(name) for name in ("plain", "8 bits", "kahan")},
     "checkpoint stochastic": checkpoint_case("stochastic"),
+    **{f"rule {name}": rule_case(name, False) for name in RULES},
+    "rule program_8 fused": rule_case("program_8", True),
     "full state": full_state_case,
     "zero": zero_case,
     "skip": skip_case,
@@ -337,6 +370,18 @@ def test_sharded_is_one_process(results: Results, name: str) -> None:
     first, second = results(f"sharded {name}")
     assert_equal(first, second)
     assert_close(first, one_process(name), name)
+
+
+@pytest.mark.parametrize("name", [*RULES, "program_8 fused"])
+def test_a_sharded_rule_is_one_process(results: Results, name: str) -> None:
+    first, second = results(f"rule {name}")
+    assert_equal(first, second)
+    rule = RULES[name.removesuffix(" fused")]
+    wanted = train_rule(build(torch.float64), rule, False, slice(None))
+    start = weights_of(build(torch.float64))
+    for key, value in wanted.items():
+        assert not torch.equal(value, start[key])
+        torch.testing.assert_close(first[key], value, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["plain", "8 bits", "kahan", "stochastic"])
