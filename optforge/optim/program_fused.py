@@ -15,7 +15,7 @@ from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from optforge.language import Kind
 from optforge.optim.program_graph import Graph, Node
-from optforge.optim.program_primitives import FOREACH, PRIMITIVES, fitting, total
+from optforge.optim.program_primitives import FOREACH, PRIMITIVES, VECTOR_FLOAT32, fitting, total
 from optforge.optim.program_values import Bucket, Leaf, Numbers
 
 Kernel = Callable[..., tuple[Tensor, ...]]
@@ -166,4 +166,7 @@ class _Builder:
             return self._call(torch.neg, gradient) if self.maximize else gradient
         if node.op == "state":
             return self.states[node.arguments[0]]
-        return self._call(PRIMITIVES[node.op], *(self._value(a) for a in node.arguments))
+        primitive = PRIMITIVES[node.op]
+        if self.dtype == torch.float32:
+            primitive = VECTOR_FLOAT32.get(node.op, primitive)
+        return self._call(primitive, *(self._value(a) for a in node.arguments))

@@ -77,6 +77,32 @@ PRIMITIVES: Mapping[str, Callable[..., Any]] = MappingProxyType(
     }
 )
 
+
+def _half_exponentials(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Give e^|x| / 2, which does not overflow before sinh and cosh do, and e^-|x| / 2."""
+    root = torch.exp(0.5 * torch.abs(x))
+    return 0.5 * root * root, 0.5 / (root * root)
+
+
+def _sinh(x: Tensor) -> Tensor:
+    grown, shrunk = _half_exponentials(x)
+    square = x * x
+    series = 1 / 6 + square * (1 / 120 + square * (1 / 5040 + square / 362880))
+    near_zero = x + x * square * series  # where the difference would lose digits
+    return torch.where(torch.abs(x) < 1, near_zero, torch.copysign(grown - shrunk, x))
+
+
+def _cosh(x: Tensor) -> Tensor:
+    grown, shrunk = _half_exponentials(x)
+    return grown + shrunk
+
+
+# For compiled kernels in float32, to a few units in the last place: the compiler has no vector form
+# of these two, which makes them seventy times as slow as the rest of a rule.
+VECTOR_FLOAT32: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
+    {"sinh": _sinh, "cosh": _cosh}
+)
+
 _FOREACH_UNARY = {
     name: function
     for name, of_torch in _UNARY.items()

@@ -13,6 +13,7 @@ from torch._dynamo.utils import counters
 from optforge.language import Program, parse, rule_names
 from optforge.optim import program_fused
 from optforge.optim.program import ProgramOptimizer
+from optforge.optim.program_primitives import VECTOR_FLOAT32
 from tests.helpers.parity import Scenario, TorchSubject, compare, parameters_of
 from tests.helpers.plain import WHOLE_TREE
 
@@ -77,6 +78,20 @@ def test_a_compiled_rule_follows_the_interpreter(name: str) -> None:
     optimizer = ProgramOptimizer(parameters_of(scenario), name, fused=True)
     verdict = compare(optimizer.rule, TorchSubject(optimizer, optimizer.rule), scenario)
     assert not verdict.errors and not verdict.by_step
+
+
+@pytest.mark.parametrize("name", sorted(VECTOR_FLOAT32))
+def test_vector_forms_are_exact_to_a_few_units(name: str) -> None:
+    """Against float64: small, ordinary, near overflow, and what is not finite."""
+    ordinary = torch.cat([torch.logspace(-40, 1.94, 20_000), torch.linspace(0, 89.5, 20_001)])
+    special = torch.tensor([0.0, -0.0, float("inf"), float("-inf"), float("nan")])
+    x = torch.cat([ordinary, -ordinary, special])
+    got, want = VECTOR_FLOAT32[name](x), getattr(torch, name)(x.double()).float()
+    infinite = want.isinf() | (want.abs() > 3.4e38)  # the edge may go either way
+    assert torch.equal(got[infinite] > 1e38, want[infinite] > 1e38)
+    torch.testing.assert_close(
+        got[~infinite], want[~infinite], rtol=6e-7, atol=1e-44, equal_nan=True
+    )
 
 
 def test_a_nan_stays_where_it_is_and_a_zero_does_not_move() -> None:
