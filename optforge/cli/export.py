@@ -31,7 +31,8 @@ def export(
     debug: PlainDebug = False,
 ) -> None:
     """Write a rule as a source file that needs no optforge."""
-    text = write(load_rule(rule_file(rule)), target, rule)
+    file = rule_file(rule)
+    text = write(load_rule(file), target, file)
     if output is None:
         typer.echo(text, nl=False)
         return
