@@ -1,14 +1,8 @@
-"""Saved states of other Lions, and of AdamW, become ours; ours become google's.
-
-Every source is one row of `SOURCES`: how to recognise it, how to read its momentum, what its
-param groups mean here.
-"""
+"""Saved states of other Lions, and of AdamW, become ours; ours become google's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -17,41 +11,12 @@ from torch import Tensor
 from optforge.errors import OptimizerError
 from optforge.optim.leaves import local
 from optforge.optim.low_bit import block_size, decode, encode
-from optforge.optim.recipe import RATES_OF_GROUPS
+from optforge.optim.sources import COMMON, SOURCES, Entry, Group, Source, picked, unwrapped
 from optforge.optim.state import initial_state
 
-Entry = Mapping[str, Any]
-Group = Mapping[str, Any]
 StateDict = dict[str, Any]
 
-_COMMON = ("betas", "weight_decay", *RATES_OF_GROUPS)
 _NAMES = ("params", "param_names")
-_WRAPPED = "__bnb_optimizer_quant_state__"  # bitsandbytes hides its tensors there from FSDP
-_BLOCK = 256  # elements that share a scale in bitsandbytes
-
-
-@dataclass(frozen=True)
-class Source:
-    """One kind of saved optimizer.
-
-    Args:
-        name: What `convert_state_dict` calls it.
-        entry_keys: A state entry with all of these is of this kind.
-        group_keys: So is a param group with all of these.
-        momentum: Reads the momentum, shaped as the parameter, from an entry.
-        settings: Reads what a param group says, in the words of `Lion`; raises `OptimizerError`
-            for what Lion cannot do.
-    """
-
-    name: str
-    entry_keys: frozenset[str]
-    group_keys: frozenset[str]
-    momentum: Callable[[Entry], Tensor]
-    settings: Callable[[Group], dict[str, Any]]
-
-    def recognises(self, group: Group, entry: Entry) -> bool:
-        """Tell whether a group and an entry of its state can come from this source."""
-        return self.group_keys <= set(group) and self.entry_keys <= set(_unwrapped(entry))
 
 
 def convert_state_dict(
@@ -94,12 +59,12 @@ def convert_state_dict(
     _check_groups(groups, lion)
     chosen = _chosen(groups, state, source)
     translated = [
-        {**mine, **chosen.settings(theirs), **_picked(theirs, _NAMES)}
+        {**mine, **chosen.settings(theirs), **picked(theirs, _NAMES)}
         for mine, theirs in zip(lion.state_dict()["param_groups"], groups, strict=True)
     ]
     return {
         "state": {
-            key: _entry(chosen.momentum(_unwrapped(state[key])), key, parameter, group)
+            key: _entry(chosen.momentum(unwrapped(state[key])), key, parameter, group)
             for key, parameter, group in _members(translated, state, lion)
         },
         "param_groups": translated,
@@ -138,7 +103,7 @@ def google_state_dict(lion: torch.optim.Optimizer) -> StateDict:
             key: {"exp_avg": momentum_of(saved["state"][key], parameter.shape)}
             for key, parameter, _ in _members(saved["param_groups"], saved["state"], lion)
         },
-        "param_groups": [_picked(group, _COMMON + _NAMES) for group in saved["param_groups"]],
+        "param_groups": [picked(group, COMMON + _NAMES) for group in saved["param_groups"]],
     }
 
 
@@ -216,7 +181,7 @@ def _alike(one: Source, other: Source) -> bool:
 
 
 def _seen(group: Group, entry: Entry) -> str:
-    return f"its state has {sorted(_unwrapped(entry))}, its groups have {sorted(group)}"
+    return f"its state has {sorted(unwrapped(entry))}, its groups have {sorted(group)}"
 
 
 def _members(
@@ -247,80 +212,3 @@ def _entry(momentum: Tensor, key: Any, parameter: Tensor, group: Group) -> dict[
     for kept, part in zip((entry["momentum"], scale), parts, strict=True):
         local(kept).copy_(part.view(local(kept).shape))
     return entry
-
-
-def _unwrapped(entry: Entry) -> Entry:
-    return {**entry, **entry.get(_WRAPPED, {})}
-
-
-def _picked(group: Group, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: group[name] for name in names if name in group}
-
-
-def _average(entry: Entry) -> Tensor:
-    return entry["exp_avg"]
-
-
-def _first_state(entry: Entry) -> Tensor:
-    """Read the first state of bitsandbytes: 32 bits as they are, 8 bits dequantised."""
-    codes = entry["state1"]
-    if codes.dtype != torch.uint8:
-        return codes
-    book, scales = entry["qmap1"].to(codes.device), entry["absmax1"].to(codes.device)
-    values = book[codes.flatten().long()]
-    return (values * scales.repeat_interleave(_BLOCK)[: values.numel()]).view(codes.shape)
-
-
-def _as_google(group: Group) -> dict[str, Any]:
-    return _picked(group, _COMMON)
-
-
-def _as_timm(group: Group) -> dict[str, Any]:
-    if group.get("corrected_weight_decay") and group["weight_decay"]:
-        raise OptimizerError(
-            "timm's corrected_weight_decay=True (lr**2 / max_lr * weight_decay) has no counterpart "
-            "in Lion; set it to False in the saved groups and choose a decay_mode"
-        )
-    caution = {"cautious": group["caution"]} if "caution" in group else {}
-    return {**_as_google(group), **_picked(group, ("maximize",)), **caution}
-
-
-def _as_pytorch_optimizer(group: Group) -> dict[str, Any]:
-    if group["weight_decay"] and (group["fixed_decay"] or not group["weight_decouple"]):
-        how = "fixed_decay=True" if group["fixed_decay"] else "weight_decouple=False"
-        raise OptimizerError(
-            f"pytorch_optimizer's {how} has no counterpart in Lion; set it to the default in the "
-            "saved groups and choose weight_decay and decay_mode anew"
-        )
-    return _as_google(group)
-
-
-def _nothing(group: Group) -> dict[str, Any]:
-    return {}
-
-
-def _source(
-    name: str,
-    entry_keys: str,
-    group_keys: str,
-    momentum: Callable[[Entry], Tensor],
-    settings: Callable[[Group], dict[str, Any]],
-) -> Source:
-    sets = frozenset(entry_keys.split()), frozenset(group_keys.split())
-    return Source(name, *sets, momentum, settings)
-
-
-# The first that recognises a state counts, so that the more specific come first.
-_ROWS = (
-    _source("adamw", "exp_avg exp_avg_sq", "betas eps", _average, _nothing),
-    _source("bitsandbytes-adamw", "state1 state2", "betas eps", _first_state, _nothing),
-    _source("bitsandbytes", "state1", "betas eps", _first_state, _as_google),
-    _source("timm", "exp_avg", "betas maximize", _average, _as_timm),
-    _source(
-        *("pytorch_optimizer", "exp_avg", "betas weight_decouple fixed_decay"),
-        *(_average, _as_pytorch_optimizer),
-    ),
-    _source("google", "exp_avg", "betas", _average, _as_google),
-    _source("lion-pytorch", "exp_avg", "betas", _average, _as_google),
-)
-SOURCES: Mapping[str, Source] = MappingProxyType({row.name: row for row in _ROWS})

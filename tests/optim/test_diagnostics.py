@@ -274,6 +274,25 @@ def test_the_oracle_follows_the_policy(policy: str) -> None:
             assert diagnostics.latest.flip_rate == 0
 
 
+def test_the_oracle_follows_a_gradient_scaler() -> None:
+    """As torch's GradScaler does it: scaled gradients, and both tensors on the optimizer."""
+    weights, plain = parameters(), parameters()
+    lion, other = Lion(weights, lr=1e-2), Lion(plain, lr=1e-2)
+    with watch(lion) as diagnostics:
+        for step, _ in enumerate(gradients(weights, 9)):
+            found = float(step % 3 == 1)
+            for weight, same in zip(weights, plain, strict=True):
+                assert weight.grad is not None
+                same.grad = None if found else weight.grad.clone()
+                weight.grad.mul_(INF if found else 8.0)
+            lion.grad_scale, lion.found_inf = torch.tensor(8.0), torch.tensor(found)  # type: ignore[attr-defined]
+            lion.step()
+            other.step()
+            assert diagnostics.latest is not None and diagnostics.latest.flip_rate == 0
+            assert (diagnostics.latest.update_rms == 0) == bool(found)
+    assert all(torch.equal(one, same) for one, same in zip(weights, plain, strict=True))
+
+
 def test_a_raised_step_leaves_watching_intact() -> None:
     weights = parameters()
     lion = Lion(weights, nonfinite="raise")
