@@ -43,3 +43,7 @@ class OptimizerError(OptforgeError, ValueError):
 
 class NonFiniteError(OptimizerError):
     """A gradient with infinite or NaN elements, where the policy is to raise."""
+
+
+class SimplifyError(OptforgeError):
+    """A simplification whose check failed, or one that was asked for something it cannot do."""

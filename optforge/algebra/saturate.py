@@ -1,0 +1,195 @@
+"""Equality saturation: everything that the table can make of a graph, within bounds."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from egglog import bindings
+
+from optforge.algebra.facts import nonnegative_states
+from optforge.algebra.graph import CONSTANT, Graph
+from optforge.algebra.rules import RULES
+from optforge.algebra.translate import FOLD, KNOW, graph_text, ruleset, table_text
+
+EXACT = tuple(number for number, row in enumerate(RULES) if row.guard is None)
+ALL = tuple(range(len(RULES)))
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How far saturation may go.
+
+    Args:
+        iterations: Rounds of all rows.
+        rows: Rows of egglog's tables (e-nodes, kinds and signs); a round that goes beyond is
+            taken back, so that the result does not depend on the machine.
+        seconds: Wall clock, a safety stop alone; that it acted is reported.
+    """
+
+    iterations: int = 5
+    rows: int = 3_000
+    seconds: float = 20.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way of computing a class: a function of classes, an input or a constant."""
+
+    operation: str
+    arguments: tuple[int, ...] = ()
+    value: float = 0.0
+
+
+@dataclass(frozen=True)
+class Saturated:
+    """What saturation found.
+
+    Args:
+        classes: For each class of equal values, the ways of computing it.
+        outputs: The classes of the update and the next states.
+        fired: Numbers of the rows that matched anywhere.
+        iterations: Rounds that were run.
+        rows: Rows of egglog's tables at the end.
+        stopped: ``saturated``, ``iterations``, ``size`` or ``time``.
+    """
+
+    classes: tuple[tuple[Choice, ...], ...]
+    outputs: tuple[int, ...]
+    fired: tuple[int, ...]
+    iterations: int
+    rows: int
+    stopped: str
+
+
+@lru_cache(1)
+def _engine() -> Any:
+    """One e-graph with the table, declared once; every run pushes and pops its own level."""
+    engine = bindings.EGraph()
+    engine.run_program(*engine.parse_program(table_text()))
+    return engine
+
+
+def _run(engine: Any, text: str) -> list[Any]:
+    return engine.run_program(*engine.parse_program(text))
+
+
+def saturate(graph: Graph, rows: Sequence[int] = EXACT, bounds: Bounds | None = None) -> Saturated:
+    """Apply rows of the table to a graph until nothing new comes, or a bound is met.
+
+    Args:
+        graph: One step of a rule.
+        rows: Numbers of the rows that may be used.
+        bounds: How far to go.
+
+    Example:
+        >>> from optforge.algebra.graph import to_graph
+        >>> from optforge.language import load_rule
+        >>> found = saturate(to_graph(load_rule("signum")))
+        >>> len(found.outputs), len(found.classes) > 5
+        (2, True)
+    """
+    bounds = bounds or Bounds()
+    engine = _engine()
+    _run(engine, "(push 1)")
+    try:
+        _run(engine, graph_text(graph, nonnegative_states(graph)))
+        _run(engine, _combined(rows))
+        return _rounds(engine, bounds)
+    finally:
+        _run(engine, "(pop 1)")
+
+
+def _combined(rows: Sequence[int]) -> str:
+    grow = [ruleset(number) for number in rows if RULES[number].grows]
+    shrink = [ruleset(number) for number in rows if not RULES[number].grows]
+    return (
+        f"(unstable-combined-ruleset shrink {' '.join([FOLD, *shrink])})"
+        f"(unstable-combined-ruleset grow {' '.join([FOLD, *grow])})"
+    )
+
+
+# A round in small steps, so that one which grows beyond all bounds is noticed early.
+_STEPS = tuple(
+    f"(run-schedule {steps}) (print-size)"
+    for steps in (f"(saturate (run {KNOW})) (run shrink)", f"(saturate (run {KNOW})) (run shrink)")
+    + (f"(run grow) (saturate (run {KNOW}))",)
+)
+
+
+def _rounds(engine: Any, bounds: Bounds) -> Saturated:
+    end = time.monotonic() + bounds.seconds
+    fired: set[int] = set()
+    size, stopped, levels = 0, "iterations", 0
+    try:
+        for _ in range(bounds.iterations):
+            _run(engine, "(push 1)")
+            levels += 1
+            grown, matched = _round(engine, bounds.rows)
+            if grown > bounds.rows and levels > 1:
+                _run(engine, "(pop 1)")
+                levels -= 1
+                stopped = "size"
+                break
+            fired |= matched
+            size, before = grown, size
+            if size == before or time.monotonic() > end:
+                stopped = "saturated" if size == before else "time"
+                break
+        classes, outputs = _read(engine)
+        return Saturated(classes, outputs, tuple(sorted(fired)), levels, size, stopped)
+    finally:
+        if levels:
+            _run(engine, f"(pop {levels})")
+
+
+def _round(engine: Any, most: int) -> tuple[int, set[int]]:
+    """Run one round; give the size it grew to and the rows that matched."""
+    fired: set[int] = set()
+    size = 0
+    for step in _STEPS:
+        report, sizes = _run(engine, step)
+        fired |= _fired(report.report.num_matches_per_rule)
+        size = sum(count for _, count in sizes.sizes)
+        if size > most:
+            break
+    return size, fired
+
+
+def _fired(matches: dict[str, int]) -> set[int]:
+    names = [name for name, count in matches.items() if count and name.startswith("row")]
+    return {int(name.removeprefix("row").partition(".")[0]) for name in names}
+
+
+def _read(engine: Any) -> tuple[tuple[tuple[Choice, ...], ...], tuple[int, ...]]:
+    """Read all classes of values out of egglog."""
+    stored = json.loads(engine.serialize([]).to_json())["nodes"]
+    number_of: dict[str, int] = {}
+    choices: list[list[Choice]] = []
+    roots: dict[int, str] = {}
+
+    def number(name: str) -> int:
+        if name not in number_of:
+            number_of[name] = len(choices)
+            choices.append([])
+        return number_of[name]
+
+    for node in stored.values():
+        operation, children = node["op"], [stored[child] for child in node["children"]]
+        if operation == "Root":
+            roots[int(children[0]["op"])] = children[1]["eclass"]
+        elif operation == "Constant":
+            value = float(children[0]["op"])
+            choices[number(node["eclass"])].append(Choice(CONSTANT, (), value))
+        elif operation == "Input":
+            choices[number(node["eclass"])].append(Choice(json.loads(children[0]["op"])))
+        elif operation.startswith("f_"):
+            arguments = tuple(number(child["eclass"]) for child in children)
+            here = number(node["eclass"])
+            choices[here].append(Choice(operation.removeprefix("f_"), arguments))
+    outputs = tuple(number(roots[place]) for place in sorted(roots))
+    return tuple(map(tuple, choices)), outputs

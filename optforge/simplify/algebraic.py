@@ -1,0 +1,83 @@
+"""Equality saturation as a pass: the simplest equal form of one step, rewritten and explained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optforge.algebra import (
+    ALL,
+    EXACT,
+    RULES,
+    Bounds,
+    form_key,
+    simplest,
+    tidy,
+    to_graph,
+    to_program,
+)
+from optforge.analysis import state_kinds
+from optforge.analysis.liveness import liveness
+from optforge.language import Program
+from optforge.simplify import derivation
+from optforge.simplify.derivation import Change, Link, Step
+from optforge.simplify.names import with_names
+
+
+class Algebraic:
+    """The pass that rewrites update and next states as one graph.
+
+    Args:
+        guards: Whether rows may be used that are exact only up to the guard of a division.
+        bounds: How far saturation goes.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> change = Algebraic(guards=False).apply(load_rule("nadam"))
+        >>> "0.81" in change.program.text
+        True
+    """
+
+    def __init__(self, guards: bool, bounds: Bounds | None = None) -> None:
+        self.guards, self.bounds = guards, bounds
+        self.rows: Sequence[int] = ALL if guards else EXACT
+
+    def apply(self, program: Program) -> Change | None:
+        """Rewrite the step, where that makes it simpler."""
+        graph = to_graph(program)
+        found = simplest(graph, self.rows, self.bounds)
+        plain = tidy(graph)
+        if form_key(found.graph) >= form_key(plain):
+            return None
+        after = with_names(to_program(found.graph), program)
+        if state_kinds(after) != graph.kinds:
+            return None  # a state that no longer sees the tree would broadcast differently
+        alive = liveness(program).states
+        states = [n for n in range(len(program.states)) if alive >> n & 1]
+        kind = derivation.GUARDED if self.guards else derivation.EXACT
+        figures = {"rounds": found.rounds, "stopped by": list(found.stopped)}
+        step = Step(kind, program.text, after.text, self._why(found.rows), figures)
+        return Change(after, step, tuple(Link(number) for number in states))
+
+    def _why(self, matched: Sequence[int]) -> str:
+        """Name the rows that matched, without the regrouping that every formula allows."""
+        rows = [RULES[number] for number in matched if not RULES[number].grows]
+        if self.guards:
+            rows = [row for row in rows if row.guard]
+            names = [f"{row.before} -> {row.after} (differs by at most {row.guard})" for row in rows]
+        else:
+            names = [row.name for row in rows if _is_telling(row.before)]
+        text = "; ".join(names)
+        if self.guards and not text:
+            return "what the guarded rows opened"
+        return f"equal by {text}" if text else "equal by regrouping sums and products"
+
+
+def _is_telling(before: str) -> bool:
+    """Tell whether a pattern is more than ordinary arithmetic."""
+    return "(" in before.replace("(x", "x").replace("(y", "y") or before.count("interp") > 0
+
+
+def is_simplest(program: Program, bounds: Bounds | None = None) -> bool:
+    """Tell whether no further saturation changes a program."""
+    graph = to_graph(program)
+    return form_key(simplest(graph, ALL, bounds).graph) >= form_key(tidy(graph))

@@ -1,0 +1,120 @@
+"""Simplifying without training: passes repeated to a fixed point, every step checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from optforge.algebra import Bounds
+from optforge.language import Program, parse
+from optforge.simplify.algebraic import Algebraic
+from optforge.simplify.derivation import EXACT, GUARDED, Change, Derivation, Link, Pass, Step
+from optforge.simplify.names import present
+from optforge.simplify.recurrences import Recurrences
+from optforge.simplify.static import Static
+from optforge.simplify.verify import compare, demand
+
+MOST_STEPS = 40
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Simplified:
+    """A simple rule with its derivation.
+
+    Args:
+        program: The simple form, with the field's names.
+        derivation: Why it may stand for the rule as given.
+        links: For each state, which multiple of which state of the rule as given it is.
+    """
+
+    program: Program
+    derivation: Derivation
+    links: tuple[Link, ...]
+
+
+def exact_passes(bounds: Bounds | None = None) -> tuple[Pass, ...]:
+    """Give the passes of ``--exact``, in order: those that need no guard first."""
+    first = (Static(), Algebraic(False, bounds), Recurrences(bounds))
+    return (*first, Algebraic(True, bounds))
+
+
+def simplify_exact(
+    program: Program, bounds: Bounds | None = None, say: Say = lambda text: None
+) -> Simplified:
+    """Simplify a rule without training.
+
+    Args:
+        program: A valid program.
+        bounds: How far saturation goes.
+        say: Told what is being done.
+
+    Raises:
+        SimplifyError: If the check of a step fails.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> simple = simplify_exact(load_rule("program_8"))
+        >>> len(simple.program.statements), simple.program.states
+        (9, ('momentum',))
+    """
+    return run_passes(program, exact_passes(bounds), say)
+
+
+def run_passes(
+    program: Program, passes: Sequence[Pass], say: Say = lambda text: None
+) -> Simplified:
+    """Run passes again and again until none of them finds anything, then give names.
+
+    After each step the first pass has its turn again. Steps that claim equality are checked by
+    running both forms (:mod:`optforge.simplify.verify`); empirical ones carry their own figures.
+
+    Raises:
+        SimplifyError: If the check of a step fails.
+    """
+    steps: list[Step] = []
+    links = tuple(Link(number) for number in range(len(program.states)))
+    current = program
+    while len(steps) < MOST_STEPS:
+        change = _first_change(current, passes)
+        if change is None:
+            break
+        step = _checked(change, current)
+        say(f"{len(current.statements)} statements -> {len(change.program.statements)}: {step.kind}")
+        steps.append(step)
+        links = tuple(_joined(links, link) for link in change.links)
+        current = change.program
+    named = present(current)
+    if named != current:
+        why = "the same with the field's names, in the usual order"
+        link = tuple(Link(number) for number in range(len(current.states)))
+        renamed = Change(named, Step(EXACT, current.text, named.text, why), link)
+        steps.append(_checked(renamed, current))
+    derivation = Derivation(program.text, tuple(steps))
+    derivation.check()
+    return Simplified(parse(derivation.end), derivation, links)
+
+
+def _first_change(program: Program, passes: Sequence[Pass]) -> Change | None:
+    for one in passes:
+        change = one.apply(program)
+        if change is not None:
+            return change
+    return None
+
+
+def _checked(change: Change, before: Program) -> Step:
+    step = change.step
+    if step.kind not in (EXACT, GUARDED):
+        return step
+    check = compare(before, change.program, change.links, guarded=step.kind == EXACT)
+    demand(check, step.why)
+    return replace(step, figures={**step.figures, **check.figures()})
+
+
+def _joined(links: tuple[Link, ...], link: Link) -> Link:
+    """Express a state by the states of the rule as given."""
+    if link.source is None or links[link.source].source is None:
+        return Link(None)
+    first = links[link.source]
+    return Link(first.source, first.scale * link.scale)
