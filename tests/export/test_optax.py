@@ -264,3 +264,15 @@ def test_lion_is_optax_lion() -> None:
             w = optax.apply_updates(w, updates)
         results.append(w)
     assert_close(results[0], results[1], 1e-6)
+
+
+def test_masked_parameters_are_left_alone() -> None:
+    params, _, loss = parabola(jnp.float32)
+    gradients = jax.grad(loss)(params)
+    for name in ("lion", "program_8"):
+        optimizer, plain = optax.masked(factory(name)(), {"a": True, "b": False}), factory(name)()
+        updates, _ = jax.jit(optimizer.update)(gradients, optimizer.init(params), params)
+        assert (updates["b"] == gradients["b"]).all()
+        own = {"a": params["a"]}
+        alone, _ = plain.update({"a": gradients["a"]}, plain.init(own), own)
+        assert_close(updates["a"], alone["a"], 1e-6)
