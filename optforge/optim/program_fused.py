@@ -6,7 +6,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import torch
@@ -93,8 +93,9 @@ def compiled_kernel(
         one writes weight and states. And the nodes whose numbers the scalars are, in order.
     """
     module, wanted = build_kernel(graph, stage, dtype, maximize)
-    # Not the module itself: calling modules costs half as much again as a small kernel.
-    return torch.compile(module.forward, fullgraph=True, dynamic=True), wanted
+    # The bare function: to call a module takes longer, and the compiler would keep it until exit.
+    function: Any = type(module).forward
+    return partial(torch.compile(function, fullgraph=True, dynamic=True), None), wanted
 
 
 def build_kernel(
