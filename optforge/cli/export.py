@@ -23,9 +23,7 @@ def export(
     ] = "torch",
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", help="Write a file instead of printing.", metavar="FILE"
-        ),
+        typer.Option("--output", "-o", help="Write a file instead of printing.", metavar="FILE"),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     debug: PlainDebug = False,

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from optforge.export.lines import call, definition
 from optforge.export.names import Names
 from optforge.export.plan import Argument, Plan, Step, Value
+from optforge.export.scope import NEVER, Scope, outer_scope, uses
 from optforge.export.source import PLAIN, Table
 from optforge.export.stages import Stage, stages
 from optforge.language import FUNCTIONS, Kind
-
-NEVER = 10**6  # the last use of a name that stays
-WIDTH = 88  # what formatters of Python agree on
 
 
 @dataclass(frozen=True)
@@ -33,77 +32,6 @@ class Body:
     def imports_math(self) -> bool:
         """Whether the lines read a constant of the module math."""
         return any("math." in line for line in self.lines)
-
-
-@dataclass
-class Scope:
-    """Names of one function while its lines are written.
-
-    Args:
-        names: Names not given yet.
-        last_use: For each value the number of the last step that reads it.
-        of: The name of each value.
-        holder: The value that each name holds now.
-        fixed: Names of hyper-parameters.
-    """
-
-    names: Names
-    last_use: dict[Value, int]
-    of: dict[Value, str] = field(default_factory=dict)
-    holder: dict[str, Value] = field(default_factory=dict)
-    fixed: set[str] = field(default_factory=set)
-
-    def parameter(self, value: Value, wish: str) -> str:
-        """Name a value by a name of its own."""
-        name = self.names.fresh(wish)
-        self.of[value], self.holder[name] = name, value
-        return name
-
-    def define(self, value: Value, now: int, wish: str = "") -> str:
-        """Name a new value; it may take the name of one that is not read any more."""
-        wish = wish or value.wish
-        wish = f"{wish}_term" if wish in self.fixed else wish
-        before = self.holder.get(wish)
-        if before and self.last_use.get(before, -1) <= now and _type(before) == _type(value):
-            self.of[value], self.holder[wish] = wish, value
-            return wish
-        return self.parameter(value, wish)
-
-
-def _type(value: Value) -> object:
-    return value.plain, value.kind > Kind.SCALAR
-
-
-def outer_scope(plan: Plan, rate: str, taken: Iterable[str], wide: bool = False) -> Scope:
-    """Name the inputs of a rule; the hyper-parameters choose first.
-
-    Args:
-        plan: The rule.
-        rate: Name of the learning rate.
-        taken: Names that are not free.
-        wide: Whether weights and gradients are lists.
-    """
-    scope = Scope(Names(taken), uses(plan.steps, plan.outputs))
-    plural = "s" if wide else ""
-    fixed = {plan.rate: rate, **{value: value.wish for value in plan.constants}}
-    if plan.schedule:
-        fixed[plan.schedule] = plan.schedule.wish
-    inputs = {plan.weight: f"weight{plural}", plan.gradient: f"gradient{plural}"}
-    inputs |= {state: state.wish for state in plan.states}
-    for value, wish in {**fixed, **inputs}.items():
-        scope.parameter(value, wish)
-    scope.last_use = {**scope.last_use, **dict.fromkeys(fixed, NEVER)}
-    scope.fixed = {scope.of[value] for value in fixed}
-    return scope
-
-
-def uses(steps: Iterable[Step], end: Iterable[Value]) -> dict[Value, int]:
-    """The number of the last step that reads each value."""
-    last: dict[Value, int] = {}
-    number = -1
-    for number, step in enumerate(steps):
-        last |= {a: number for a in step.arguments if isinstance(a, Value)}
-    return last | dict.fromkeys(end, number + 1)
 
 
 class Writer:
@@ -266,32 +194,3 @@ def _text(argument: Argument, scope: Scope) -> str:
 
 def _bare(text: str) -> str:
     return text[1:-1] if text.startswith("(") else text
-
-
-def definition(name: str, parameters: list[str], result: str, indent: int = 0) -> list[str]:
-    """Write the first line of a function, or its lines where one would be too long."""
-    return call(f"def {name}", parameters, f" -> {result}:", indent)
-
-
-def call(
-    start: str, arguments: list[str], end: str = "", indent: int = 0, bracket: bool = True
-) -> list[str]:
-    """Write a call or a tuple in one line, or with a line for each argument.
-
-    Example:
-        >>> call("f", ["a", "b=1"])
-        ['f(a, b=1)']
-        >>> call("f", ["a" * 50, "b" * 50])[0], len(call("f", ["a" * 50, "b" * 50]))
-        ('f(', 4)
-    """
-    if not bracket:
-        return [f"{start}{arguments[0]}{end}"]
-    tuple_like = start == "return "
-    line = f"{start}{', '.join(arguments)}" if tuple_like else f"{start}({', '.join(arguments)})"
-    if len(line + end) + indent <= WIDTH - 4:
-        return [line + end]
-    lines = [f"{start}("]
-    for argument in arguments:
-        comma = "" if argument.startswith("**") and "," in argument else ","
-        lines.append(f"    {argument}{comma}" if argument != "*" else "    *,")
-    return [*lines, f"){end}"]

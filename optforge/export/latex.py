@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from optforge.export.body import Scope, outer_scope
 from optforge.export.latex_table import LATEX
 from optforge.export.origin import Origin
 from optforge.export.plan import Argument, Plan, Value
+from optforge.export.scope import Scope, outer_scope
 from optforge.language import Kind
 
 _SYMBOLS = {"weight": "w", "gradient": "g", "update": "u", "schedule": r"\sigma"}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from optforge.export.body import Body, Writer, call, definition
+from optforge.export.body import Body, Writer
 from optforge.export.jax_table import JAX
+from optforge.export.lines import call, definition
 from optforge.export.names import TAKEN
 from optforge.export.origin import Origin
 from optforge.export.plan import Plan, Value

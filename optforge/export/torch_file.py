@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optforge.export.body import Body, Writer, call
+from optforge.export.body import Body, Writer
+from optforge.export.lines import call
 from optforge.export.origin import Origin
 from optforge.export.plan import Plan, Value
 from optforge.export.torch_table import TORCH
@@ -57,8 +58,8 @@ class _Class:
             ]
         elif not plan.product:
             lines += [
-                "The rule does not read the schedule: its rate is the group's peak_lr, which is the",
-                "lr given here, and a scheduler changes nothing.",
+                "The rule does not read the schedule: its rate is the group's peak_lr, which is",
+                "the lr given here, and a scheduler changes nothing.",
                 "",
             ]
         if plan.tree_wide:

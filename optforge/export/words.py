@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import textwrap
 
-from optforge.export.body import Body, definition
+from optforge.export.body import Body
 from optforge.export.latex import formulas
+from optforge.export.lines import definition
 from optforge.export.origin import Origin
 from optforge.export.plan import Plan, Value
 from optforge.language import Kind
