@@ -93,8 +93,7 @@ def compiled_kernel(
         one writes weight and states. And the nodes whose numbers the scalars are, in order.
     """
     module, wanted = build_kernel(graph, stage, dtype, maximize)
-    # The bare function: to call a module takes longer, and the compiler would keep it until exit.
-    function: Any = type(module).forward
+    function: Any = type(module).forward  # bare: to call a module takes longer
     return partial(torch.compile(function, fullgraph=True, dynamic=True), None), wanted
 
 
