@@ -39,7 +39,8 @@ class Size:
         each = self.elements // self.tensors
         made = []
         for _ in range(self.tensors):
-            values = torch.randn(each // 50, 50, generator=generator)
+            row = 320 if each % 320 == 0 else 50  # whole blocks of 64 where they fit
+            values = torch.randn(each // row, row, generator=generator)
             parameter = torch.nn.Parameter(values.to(self.dtype))
             parameter.grad = torch.randn(values.shape, generator=generator).to(self.dtype)
             made.append(parameter)
@@ -144,16 +145,17 @@ def peak_extra_bytes(step: Callable[[], Any]) -> int:
     return most
 
 
-def first_steps() -> dict[str, Any]:
-    """Time the first compiled step of 400 tensors in new processes, caches empty and full."""
+def first_steps(elements: int) -> dict[str, Any]:
+    """Time the first fused step of 400 tensors in new processes, caches empty and full."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": folder}
         runs = []
         for _ in range(2):
-            command = [sys.executable, "-c", _FIRST.format(path=sys.path)]
+            command = [sys.executable, "-c", _FIRST.format(path=sys.path, elements=elements)]
             done = subprocess.run(command, env=environment, capture_output=True, check=True)
             runs.append(json.loads(done.stdout.splitlines()[-1]))
     return {
+        "parameters": elements,
         "cold_seconds": runs[0]["seconds"],
         "warm_seconds": runs[1]["seconds"],
         "graphs": runs[0]["graphs"],
@@ -165,15 +167,15 @@ _FIRST = """
 import sys
 sys.path[:] = {path!r}
 from measures.steps import first_step
-first_step()
+first_step({elements})
 """
 
 
-def first_step() -> None:
+def first_step(elements: int) -> None:
     """Print, as JSON, what `first_steps` asks of a new process."""
     from optforge.optim.lion import Lion
 
-    parameters = Size("", 2_000_000, 400, torch.float32).parameters()
+    parameters = Size("", elements, 400, torch.float32).parameters()
     lion = Lion(parameters, lr=1e-4, fused=True)
     begin = time.perf_counter()
     lion.step()
