@@ -177,5 +177,7 @@ def _build(found: Saturated, kinds: tuple[int, ...], chosen: dict[int, Choice]) 
 def _realised(graph: Graph, operation: str) -> int:
     place = graph.add(WEIGHT)
     for function in REALISED[operation]:
-        place = graph.add(function, (place,) if function == "norm" else (place, graph.constant(0.0)))
+        place = graph.add(
+            function, (place,) if function == "norm" else (place, graph.constant(0.0))
+        )
     return place

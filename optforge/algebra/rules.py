@@ -304,7 +304,7 @@ def _guarded() -> list[Rewrite]:
             "x / (y * a)",
             "x / y * ratio(1.0, a)",
             ("a > 0", "nonnegative(y)"),
-            guard="abs(x / y) * abs(1.0 - a) * (1e-8 / (y * a)) / a",
+            guard="abs(x / y) * abs(1.0 - a) * (1e-8 / (y * a)) * ratio(1.0, a)",
         ),
     ]
 

@@ -29,9 +29,7 @@ class Simplest:
     stopped: tuple[str, ...]
 
 
-def simplest(
-    graph: Graph, rows: Sequence[int] = EXACT, bounds: Bounds | None = None
-) -> Simplest:
+def simplest(graph: Graph, rows: Sequence[int] = EXACT, bounds: Bounds | None = None) -> Simplest:
     """Saturate and extract again and again, until the form does not get simpler.
 
     Forms are ordered by statements, then by how many values hang on others, then by the digits

@@ -127,7 +127,9 @@ def _signs(function: str) -> list[str]:
     elif function in NONNEGATIVE_IF_ALL:
         add("nonnegative", [f"(nonnegative {name})" for name in names])
     if function in NONNEGATIVE_IF_ANY:
-        rules += [_rule([call, f"(nonnegative {name})"], ["(nonnegative e)"], KNOW) for name in names]
+        rules += [
+            _rule([call, f"(nonnegative {name})"], ["(nonnegative e)"], KNOW) for name in names
+        ]
     if function in ALWAYS_POSITIVE:
         add("positive", [])
     elif function in POSITIVE_IF_ALL:

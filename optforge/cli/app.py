@@ -18,6 +18,7 @@ from optforge.cli.rules import rules
 from optforge.cli.runs import runs
 from optforge.cli.search import search
 from optforge.cli.show import show
+from optforge.cli.simplify import simplify
 from optforge.cli.tasks import tasks
 from optforge.errors import OptforgeError
 
@@ -111,5 +112,5 @@ def options(
     """Take what stands before the verb."""
 
 
-for verb in (search, show, export, rules, tasks, runs):
+for verb in (search, show, simplify, export, rules, tasks, runs):
     app.command()(verb)

@@ -63,7 +63,9 @@ class Algebraic:
         rows = [RULES[number] for number in matched if not RULES[number].grows]
         if self.guards:
             rows = [row for row in rows if row.guard]
-            names = [f"{row.before} -> {row.after} (differs by at most {row.guard})" for row in rows]
+            names = [
+                f"{row.before} -> {row.after} (differs by at most {row.guard})" for row in rows
+            ]
         else:
             names = [row.name for row in rows if _is_telling(row.before)]
         text = "; ".join(names)

@@ -116,7 +116,9 @@ class Evaluator:
         if row.form == "per_array" and kinds[0] == Kind.TREE:
             return LAYOUT.norms_numpy(values[0][0]), kind
         widest = max(kinds, default=0)
-        arrays = [_spread(value, k, widest) if widest == Kind.TREE else value for value, k in values]
+        arrays = [
+            _spread(value, k, widest) if widest == Kind.TREE else value for value, k in values
+        ]
         if function == "divide" and not self.guarded:
             return arrays[0] / arrays[1], kind
         return numpy.atleast_1d(numpy.asarray(row.apply_numpy(*arrays), dtype=float)), kind

@@ -80,7 +80,9 @@ def run_passes(
         if change is None:
             break
         step = _checked(change, current)
-        say(f"{len(current.statements)} statements -> {len(change.program.statements)}: {step.kind}")
+        say(
+            f"{len(current.statements)} statements -> {len(change.program.statements)}: {step.kind}"
+        )
         steps.append(step)
         links = tuple(_joined(links, link) for link in change.links)
         current = change.program

@@ -15,7 +15,16 @@ from itertools import permutations
 import numpy
 from numpy import ndarray
 
-from optforge.algebra import Bounds, Graph, graph_cost, saturate, simplest, tidy, to_graph, to_program
+from optforge.algebra import (
+    Bounds,
+    Graph,
+    graph_cost,
+    saturate,
+    simplest,
+    tidy,
+    to_graph,
+    to_program,
+)
 from optforge.algebra.graph import CONSTANT, WEIGHT, state_leaf
 from optforge.analysis import live_program, state_kinds
 from optforge.language import Kind, Program

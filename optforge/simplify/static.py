@@ -49,7 +49,9 @@ def _folded(program: Program) -> Program:
     values: dict[str, float] = {}
     statements: list[Statement] = []
     for statement in program.statements:
-        arguments = tuple(values.get(a, a) if isinstance(a, str) else a for a in statement.arguments)
+        arguments = tuple(
+            values.get(a, a) if isinstance(a, str) else a for a in statement.arguments
+        )
         numbers = [a for a in arguments if isinstance(a, float)]
         folded = fold(statement.function, numbers) if len(numbers) == len(arguments) else None
         if folded is None or _is_returned(program, statement):

@@ -1,0 +1,63 @@
+"""What a simplification hands over: the rule, its name, derivation and card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from optforge.language import Program
+from optforge.simplify.card import Card, property_card
+from optforge.simplify.exact import Simplified
+from optforge.simplify.recognise import Recognised, recognise
+
+
+@dataclass(frozen=True)
+class SimpleRule:
+    """A simple rule and all that is known of it.
+
+    Args:
+        simplified: Program, derivation and what became of the states.
+        recognised: What it is called.
+        card: Its properties.
+    """
+
+    simplified: Simplified
+    recognised: Recognised
+    card: Card
+
+    @property
+    def program(self) -> Program:
+        """The simple rule."""
+        return self.simplified.program
+
+    def to_json(self) -> dict[str, Any]:
+        """Give plain values: program, statements, states, name, steps, and the card."""
+        known = self.recognised
+        return {
+            "program": self.program.text,
+            "statements": len(self.program.statements),
+            "states": list(self.program.states),
+            "name": known.name,
+            "nearest": {
+                "family": known.family,
+                "like": known.like,
+                "distance_in_statements": known.distance,
+            },
+            "hyperparameters": dict(known.hyperparameters),
+            "start": self.simplified.derivation.start,
+            "steps": self.simplified.derivation.to_json(),
+            "card": self.card.to_json(),
+        }
+
+
+def describe(simplified: Simplified) -> SimpleRule:
+    """Name a simplified rule and fill in its card.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> from optforge.simplify import simplify_exact
+        >>> describe(simplify_exact(load_rule("signum"))).to_json()["states"]
+        ['momentum']
+    """
+    program = simplified.program
+    return SimpleRule(simplified, recognise(program), property_card(program))

@@ -1,0 +1,48 @@
+"""``optforge simplify --exact`` from the outside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from optforge.cli.app import app
+from optforge.language import load_rule, parse
+
+RUNNER = CliRunner()
+
+
+def test_json_has_what_is_promised_and_the_file_is_the_rule(tmp_path: Path) -> None:
+    out = tmp_path / "simple.py"
+    result = RUNNER.invoke(app, ["simplify", "program_8", "--exact", "--json", "-o", str(out)])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    assert found["statements"] == len(parse(found["program"]).statements) <= 9
+    assert found["states"] == ["momentum"]
+    assert found["name"].startswith("Lion with beta1 = 0.9, beta2 = 0.99822")
+    assert all({"kind", "before", "after", "why"} <= set(step) for step in found["steps"])
+    assert found["steps"][0]["before"] == load_rule("program_8").text
+    assert found["steps"][-1]["after"] == found["program"]
+    assert load_rule(out) == parse(found["program"])
+
+
+def test_people_get_rule_name_steps_card_and_picture(tmp_path: Path) -> None:
+    picture = tmp_path / "update.png"
+    arguments = ["simplify", "signum", "--exact", "--picture", str(picture)]
+    result = RUNNER.invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "momentum = interp(gradient, momentum, 0.9)" in result.output
+    assert "Signum with beta = 0.9" in result.output
+    assert "scaling of gradients" in result.output and "invariant" in result.output
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_a_file_that_cannot_be_written_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = tmp_path / "missing" / "simple.py"
+    result = RUNNER.invoke(app, ["simplify", "signum", "--exact", "-o", str(wrong)])
+    assert result.exit_code == 1
+    assert "cannot write" in result.output

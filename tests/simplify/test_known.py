@@ -1,0 +1,147 @@
+"""The paper's rules: what simplifying them must find, checked against the paper and the originals."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import numpy
+import pytest
+import torch
+
+from optforge.analysis import live_program, state_kinds
+from optforge.language import Interpreter, Layout, Program, load_rule, parse, rule_names
+from optforge.simplify import Simplified, recognise, simplify_exact
+
+LAYOUT = Layout((4, 3))
+
+
+@lru_cache(None)
+def simple(name: str) -> Simplified:
+    return simplify_exact(load_rule(name))
+
+
+def trajectory(program: Program, steps: int = 20) -> numpy.ndarray:
+    """Updates of the project's own interpreter, in float64, on gradients that are given."""
+    generator = torch.Generator().manual_seed(5)
+    rule = Interpreter(program, state_kinds(program), LAYOUT, torch.float64)
+    weights = torch.randn(1, 7, generator=generator, dtype=torch.float64)
+    states, updates = rule.initial_states(1), []
+    for step in range(steps):
+        gradients = torch.randn(1, 7, generator=generator, dtype=torch.float64)
+        scalars = rule.scalars(1.0 - step / (2 * steps))
+        update, states = rule.step(weights, gradients, states, scalars)
+        weights = weights - 0.1 * update
+        updates.append(update)
+    return torch.cat(updates).numpy()
+
+
+def test_program_8_becomes_the_sign_of_one_average() -> None:
+    program = simple("program_8").program
+    text = program.text
+    assert len(program.statements) <= 9
+    assert len(program.states) == 1
+    assert "sign(" in text and "clip(" in text and "arcsin(" in text
+    assert "cosh" not in text and "sqrt" not in text
+    state = program.states[0]
+    (recurrence,) = [s for s in program.statements if s.target == state]
+    assert recurrence.function == "interp" and recurrence.arguments[1] == state
+    # The paper's two weights, multiplied: 0.8999999761581421 * 1.109133005142212.
+    assert isinstance(recurrence.arguments[2], float)
+    assert recurrence.arguments[2] == pytest.approx(0.99822, abs=5e-6)
+
+
+def test_every_statement_of_program_8_is_what_the_paper_derives() -> None:
+    """Against a loop over numpy arrays, written from the mathematics."""
+    program = simple("program_8").program
+    source = numpy.random.default_rng(3)
+    rule = Interpreter(program, state_kinds(program), LAYOUT, torch.float64)
+    states, weights, v = rule.initial_states(1), source.normal(size=7), numpy.zeros(7)
+    for _ in range(20):
+        gradients = source.normal(size=7)
+        update, states = rule.step(
+            torch.tensor(weights)[None], torch.tensor(gradients)[None], states, rule.scalars(0.7)
+        )
+        g = numpy.arcsin(gradients * min(1, 0.7 / numpy.linalg.norm(gradients)))
+        b = 0.8999999761581421
+        direction = numpy.sign((1 - b) * g + b * v) + 0.4601978361606598 * weights
+        expected = 0.7 * 0.0002171761734643951 * direction
+        beta = b * 1.109133005142212
+        v = (1 - beta) * g + beta * v
+        numpy.testing.assert_allclose(update[0].numpy(), expected, rtol=1e-10)
+        numpy.testing.assert_allclose(states[0][0].numpy(), v, rtol=1e-9)
+        weights = weights - update[0].numpy()
+
+
+@pytest.mark.parametrize("name", rule_names())
+def test_no_shipped_rule_changes_what_it_computes(name: str) -> None:
+    found = simple(name)
+    one, other = trajectory(load_rule(name)), trajectory(found.program)
+    tolerance = 1e-3 if found.derivation.uses_guard else 1e-9
+    numpy.testing.assert_allclose(other, one, rtol=tolerance, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", rule_names())
+def test_simplifying_twice_changes_nothing(name: str) -> None:
+    again = simplify_exact(simple(name).program)
+    assert again.program == simple(name).program
+    assert again.derivation.steps == ()
+
+
+NAMES = {
+    "lion": "Lion with beta1 = 0.9, beta2 = 0.99, weight decay 0.1",
+    "signum": "Signum with beta = 0.9",
+    "program_3": "AdamW without bias correction with beta1 = 0.9, beta2 = 0.999, epsilon 1e-8",
+    "adamw": "AdamW without bias correction",
+    "adamw_bias_correction": "AdamW with bias correction",
+    "program_7": "AdaBelief without bias correction",
+    "adabelief": "AdaBelief without bias correction",
+    "nadam": "NAdam without bias correction",
+    "momentum_sgd": "momentum SGD",
+    "program_8": "Lion with beta1 = 0.9, beta2 = 0.99822",
+    "program_4": "Lion with beta1 = 0.899, beta2 = 0.996991",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_known_rules_are_named(name: str) -> None:
+    assert (recognise(simple(name).program).name or "").startswith(NAMES[name])
+
+
+def test_program_6_is_like_adagrad_and_program_5_keeps_its_decay() -> None:
+    assert recognise(simple("program_6").program).like == "AdaGrad-like"
+    found = simple("program_5").program
+    assert recognise(found).name is None
+    assert "dot(gradient, weight)" in found.text
+
+
+@pytest.mark.parametrize("name", ["program_3", "program_5", "program_6", "program_7"])
+def test_no_state_of_the_papers_rules_is_lost(name: str) -> None:
+    assert len(simple(name).program.states) == 2
+
+
+def renamed(program: Program) -> Program:
+    names = {name: f"q{number}" for number, name in enumerate(sorted(_names(program)))}
+    pattern = re.compile(r"\b(" + "|".join(map(re.escape, names)) + r")\b")
+    return parse(pattern.sub(lambda match: names[match.group()], program.text))
+
+
+def _names(program: Program) -> set[str]:
+    return {*program.parameters, *(s.target for s in program.statements)}
+
+
+@pytest.mark.parametrize("name", ["program_8", "adabelief", "momentum_sgd"])
+def test_names_leave_no_trace(name: str) -> None:
+    assert simplify_exact(renamed(load_rule(name))).program == simple(name).program
+
+
+def test_each_step_begins_where_the_one_before_ended_and_parses() -> None:
+    found = simple("program_8")
+    found.derivation.check()
+    assert found.derivation.start == load_rule("program_8").text
+    assert parse(found.derivation.end) == found.program
+    kinds = [step.kind for step in found.derivation.steps]
+    assert kinds[0] == "exact" and "exact up to a guard" in kinds
+    (guard,) = [s for s in found.derivation.steps if s.kind == "exact up to a guard"]
+    assert "1e-8 / abs(x)" in guard.why
+    assert live_program(found.program) == found.program

@@ -1,0 +1,114 @@
+"""The check notices what is not equal, and is the language's own meaning."""
+
+from __future__ import annotations
+
+import numpy
+import pytest
+import torch
+
+from optforge.analysis import state_kinds
+from optforge.errors import ProgramError, SimplifyError
+from optforge.language import Interpreter, Program, load_rule, parse, rule_names
+from optforge.simplify import EXACT, Change, Derivation, Link, Step, run_passes
+from optforge.simplify.evaluate import LAYOUT, Evaluator
+from optforge.simplify.recurrences import Recurrences
+from optforge.simplify.verify import MULTIPLE, compare
+
+
+@pytest.mark.parametrize("name", rule_names())
+def test_the_evaluator_computes_what_the_interpreter_does(name: str) -> None:
+    program = load_rule(name)
+    rule = Interpreter(program, state_kinds(program), LAYOUT, torch.float64)
+    other, source = Evaluator(program), numpy.random.default_rng(1)
+    states, own = rule.initial_states(1), other.zeros()
+    for _ in range(5):
+        weights, gradients = source.normal(size=(2, LAYOUT.elements))
+        inputs = (torch.tensor(weights)[None], torch.tensor(gradients)[None])
+        update, states = rule.step(*inputs, states, rule.scalars(0.5))
+        stepped = other.step(weights, gradients, own, 0.5)
+        own = stepped.states
+        numpy.testing.assert_allclose(stepped.update, update[0].numpy(), rtol=1e-12)
+
+
+WRONG = {
+    "another constant": ("0.9", "0.9000001"),
+    "another function": ("sign(update)", "tanh(update)"),
+    "the new momentum": ("update = interp(gradient, momentum, 0.9)", "update = gradient * 1.0"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_form_is_noticed(what: str) -> None:
+    lion = load_rule("lion")
+    wrong = parse(lion.text.replace(*WRONG[what], 1))
+    assert wrong != lion
+    if what == "another constant":  # a sign hides it in the update: look at the state
+        wrong = parse(lion.text.replace("0.99)", "0.9900001)"))
+    assert compare(lion, wrong, (Link(0),)).worst > MULTIPLE
+
+
+class Liar:
+    """A pass that claims what is not so."""
+
+    def apply(self, program: Program) -> Change | None:
+        if "tanh" in program.text:
+            return None
+        after = parse(program.text.replace("sign", "tanh"))
+        return Change(after, Step(EXACT, program.text, after.text, "so it is said"), (Link(0),))
+
+
+def test_a_step_whose_check_fails_is_an_error() -> None:
+    with pytest.raises(SimplifyError, match="so it is said"):
+        run_passes(load_rule("lion"), (Liar(),))
+
+
+def test_a_derivation_that_does_not_hang_together_is_refused() -> None:
+    lion, signum = load_rule("lion").text, load_rule("signum").text
+    with pytest.raises(ProgramError, match="step 1"):
+        Derivation(lion, (Step(EXACT, signum, lion, "no"),)).check()
+    with pytest.raises(ProgramError, match="allowed are"):
+        Step("certain", lion, signum, "no")
+
+
+def test_a_derivation_survives_json() -> None:
+    steps = (Step(EXACT, load_rule("lion").text, load_rule("signum").text, "why", {"n": 1}),)
+    derivation = Derivation(load_rule("lion").text, steps)
+    assert Derivation.from_json(derivation.start, derivation.to_json()) == derivation
+
+
+def test_two_states_that_hold_multiples_become_one() -> None:
+    program = parse(
+        "def train(w, g, m, v, lr):\n"
+        "    m = interp(g, m, 0.9)\n"
+        "    h = g * 3.0\n"
+        "    v = interp(h, v, 0.9)\n"
+        "    u = m * v\n"
+        "    return u, m, v\n"
+    )
+    change = Recurrences().apply(program)
+    assert change is not None and len(change.program.states) == 1
+    assert compare(program, change.program, change.links).worst <= MULTIPLE
+
+
+def test_a_state_that_stays_zero_is_left_out() -> None:
+    program = parse(
+        "def train(w, g, m, v, lr):\n"
+        "    m = interp(g, m, 0.9)\n"
+        "    v = v * 0.5\n"
+        "    u = m + v\n"
+        "    return u, m, v\n"
+    )
+    change = Recurrences().apply(program)
+    assert change is not None and "stays there" in change.step.why
+    assert len(change.program.states) == 1 and len(change.program.statements) == 1
+
+
+def test_states_that_only_look_alike_are_kept() -> None:
+    program = parse(
+        "def train(w, g, m, v, lr):\n"
+        "    m = interp(g, m, 0.9)\n"
+        "    v = interp(g, v, 0.8)\n"
+        "    u = m * v\n"
+        "    return u, m, v\n"
+    )
+    assert Recurrences().apply(program) is None
