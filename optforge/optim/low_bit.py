@@ -1,8 +1,12 @@
 """Momentum in 8 bits: int8 codes, and one bfloat16 scale for each block.
 
 The format is plain: `momentum` has the parameter's shape and dtype int8, `momentum_scale` has one
-bfloat16 number for each block of consecutive elements. m = scale * code / 127, where the scale is
-the largest |m| of the block, rounded up. About 1.03 bytes per parameter.
+bfloat16 number for each block of consecutive elements:
+
+    m = scale * (code / 127)**3, where the scale is the largest |m| of the block, rounded up.
+
+The cube makes steps small near zero, where they decide signs, and where one block holds momenta
+of very different size. About 1.03 bytes per parameter.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from torch.nn.functional import pad
 
 BLOCK = 64
 LARGEST = 127
+TINY = 2.0**-126  # smaller scales have no inverse: such momenta become 0
 
 
 def block_size(shape: torch.Size | tuple[int, ...]) -> int:
@@ -58,19 +63,30 @@ def encode(values: Tensor, block: int) -> tuple[Tensor, Tensor]:
         block: Elements for each scale.
 
     Returns:
-        int8 codes of the same shape and bfloat16 scales, one for each block.
+        int8 codes of the same shape, of the nearest values that codes stand for, and bfloat16
+        scales, one for each block.
+
+    Example:
+        >>> values = torch.linspace(-1, 1, 64)
+        >>> error = decode(*encode(values, 64), 64) - values
+        >>> bool((error.abs() <= 1.5 / 127 + 1e-6).all())
+        True
     """
     blocks = _blocks(values.to(torch.float32), block)
     scale = round_up(blocks.abs().amax(dim=1))
-    inverse = torch.where(scale > 0, LARGEST / scale.to(torch.float32), 0.0)
-    codes = torch.round(blocks * inverse[:, None]).clamp(-LARGEST, LARGEST)
+    inverse = torch.where(scale >= TINY, 1 / scale.to(torch.float32), 0.0)
+    size = (blocks * inverse[:, None]).abs() * LARGEST**3
+    below = torch.floor(size ** (1 / 3)).clamp(max=LARGEST - 1)
+    above = below + 1
+    nearest = torch.where(size - below**3 > above**3 - size, above, below)
+    codes = torch.copysign(nearest, blocks)
     return _unblocked(codes.to(torch.int8), values), scale
 
 
 def decode(codes: Tensor, scale: Tensor, block: int) -> Tensor:
     """Give the float32 values that codes and their scales stand for, in the shape of the codes."""
-    blocks = _blocks(codes, block).to(torch.float32)
-    return _unblocked(blocks * (scale.to(torch.float32) / LARGEST)[:, None], codes)
+    blocks = _blocks(codes, block).to(torch.float32) / LARGEST
+    return _unblocked(blocks**3 * scale.to(torch.float32)[:, None], codes)
 
 
 def round_up(values: Tensor) -> Tensor:

@@ -139,10 +139,12 @@ def split(values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         high = (bits + 0x8000) & -0x10000
         weight = torch.where(values.isfinite(), high.view(torch.float32), values).to(dtype)
         return weight, (bits - high).to(torch.int16)
-    weight = values.to(dtype)
-    rest = (values - weight.to(torch.float32)) / half_unit(weight.to(torch.float32))
+    # Rounded in float32: a compiler may leave out a cast to float16 and back.
+    unit = half_unit(values)
+    nearest = torch.where(values.isfinite(), torch.round(values / unit) * unit, values)
+    rest = (values - nearest) / half_unit(nearest)
     count = torch.round(rest * 2.0**16).clamp(-32768, 32767)
-    return weight, torch.where(values.isfinite(), count, 0.0).to(torch.int16)
+    return nearest.to(dtype), torch.where(rest.isfinite(), count, 0.0).to(torch.int16)
 
 
 def join(weight: Tensor, compensation: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.optim import Optimizer
 
+from optforge.errors import OptimizerError
 from optforge.optim.low_bit import is_row_aligned, scale_shape
 
 
@@ -117,6 +118,9 @@ def load_with_own_dtypes(
             for name, value in saved["state"].get(number, {}).items():
                 if isinstance(value, Tensor):
                     optimizer.state[parameter][name] = _placed(value, name, parameter)
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                _complete(optimizer.state, parameter, group)
 
     handles = [
         optimizer.register_load_state_dict_pre_hook(remember),
@@ -127,6 +131,22 @@ def load_with_own_dtypes(
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _complete(states: Mapping[Any, Any], parameter: Tensor, group: Mapping[str, Any]) -> None:
+    """Add what the group's options need and the loaded state has not, as before a first step."""
+    state = states.get(parameter)
+    if not state or "momentum" not in state:
+        return
+    wanted = initial_state(parameter, group)
+    if ("momentum_scale" in wanted) == ("momentum_scale" in state):
+        for name in wanted.keys() - state.keys():
+            state[name] = wanted[name]
+        return
+    raise OptimizerError(
+        f"a state with momentum of {state['momentum'].dtype} for momentum_dtype="
+        f"{group['momentum_dtype']!r}; the loaded param_groups must say what the state is"
+    )
 
 
 def _placed(value: Tensor, name: str, parameter: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """The fused path: the maths of `lion_update`, compiled by `torch.compile` to one kernel.
 
-A kernel takes a pack of eight parameters of any sizes. It is compiled once for a rule and its
-dtypes, on made-up parameters, so neither the model's shapes nor the learning rate ever cause a
-compilation, and 400 tensors compile as fast as one.
+A kernel takes a pack of eight parameters of any sizes (two, if momentum has 8 bits). It is
+compiled once for a rule and its dtypes, on made-up parameters, so neither the model's shapes nor
+the learning rate ever cause a compilation, and 400 tensors compile as fast as one.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from optforge.optim.step_foreach import foreach_step
 from optforge.optim.update import Numbers, Values, lion_update
 
 PACK = 8
+PACK_OF_8_BITS = 2  # its kernels are long
 LARGEST = 1 << 30  # elements of one entry: element numbers are 32 bits inside the kernel
 FEW = 128  # smaller parameters are left to foreach
+FEW_ON_CPU = 1 << 13  # there the call of a kernel costs more than the step of fewer
 
 
 class Form(NamedTuple):
@@ -54,6 +56,11 @@ class Form(NamedTuple):
     scaled: bool
     may_skip: bool
 
+    @property
+    def pack(self) -> int:
+        """Give the number of parameters that one call takes."""
+        return PACK_OF_8_BITS if self.rule.block else PACK
+
 
 @cache
 def has_compiler() -> bool:
@@ -70,7 +77,7 @@ def has_compiler() -> bool:
 
 
 def fused_step(leaves: Sequence[Leaf], numbers: Numbers, rule: Rule) -> None:
-    """Step all leaves by compiled kernels, packs of eight at a time.
+    """Step all leaves by compiled kernels, a pack at a time.
 
     Args:
         leaves: The parameters.
@@ -86,14 +93,15 @@ def fused_step(leaves: Sequence[Leaf], numbers: Numbers, rule: Rule) -> None:
         form = form_of(members[0], numbers, rule)
         vector = _vector(numbers, form)
         parts = [part for leaf in members for part in leaf.flattened().slices(LARGEST)]
-        for first in range(0, len(parts), PACK):
-            _run(form, parts[first : first + PACK], vector, numbers)
+        for first in range(0, len(parts), form.pack):
+            _run(form, parts[first : first + form.pack], vector, numbers)
 
 
 def fits(leaf: Leaf) -> bool:
-    """Tell whether kernels take a leaf: not tiny, and its blocks are full."""
+    """Tell whether kernels take a leaf: not small, and its blocks are full."""
     count = leaf.gradient.numel()
-    return count >= FEW and not (leaf.block and count % leaf.block)
+    few = FEW_ON_CPU if leaf.gradient.device.type == "cpu" else FEW
+    return count >= few and not (leaf.block and count % leaf.block)
 
 
 def form_of(leaf: Leaf, numbers: Numbers, rule: Rule) -> Form:
@@ -171,7 +179,7 @@ def compiled(form: Form) -> tuple[Callable[..., None], list[Leaf]]:
     """
     function = _kernel_function(form)
     kernel = torch.compile(function, dynamic=True, fullgraph=True)
-    large = [_made_up(form, 128 * (512 + number)) for number in range(PACK)]
+    large = [_made_up(form, 128 * (512 + number)) for number in range(form.pack)]
     one = torch.zeros((), device=form.device)
     numbers = Numbers(*(0.0,) * 5, one if form.scaled else None, one if form.may_skip else None)
     columns = _columns(large, form)
@@ -180,7 +188,7 @@ def compiled(form: Form) -> tuple[Callable[..., None], list[Leaf]]:
             torch._dynamo.mark_dynamic(tensor, 0)
     scales = _stacked([leaf.cautious_scale for leaf in large], form) if form.cautious else None
     kernel(*columns, scales, _keys(large, form), _vector(numbers, form), *numbers[5:])
-    return kernel, [_made_up(form, 2 * (form.rule.block or FEW)) for _ in range(PACK)]
+    return kernel, [_made_up(form, 2 * (form.rule.block or FEW)) for _ in range(form.pack)]
 
 
 def _made_up(form: Form, count: int) -> Leaf:
@@ -220,7 +228,7 @@ def _kernel_function(form: Form) -> Callable[..., None]:
         found_inf: Tensor | None,
     ) -> None:
         numbers = Numbers(*vector.unbind(), grad_scale, found_inf)
-        for i in range(PACK):
+        for i in range(form.pack):
             values = Values(
                 weights[i],
                 momenta[i],
