@@ -2,7 +2,9 @@
 
 from optforge.analysis.cost import Cost as Cost
 from optforge.analysis.cost import cost as cost
+from optforge.analysis.examine import examine as examine
 from optforge.analysis.fingerprint import fingerprint as fingerprint
+from optforge.analysis.fingerprint import lean_fingerprint as lean_fingerprint
 from optforge.analysis.hyperparameters import HyperParameter as HyperParameter
 from optforge.analysis.hyperparameters import Lifted as Lifted
 from optforge.analysis.hyperparameters import lift as lift

@@ -64,7 +64,18 @@ def fingerprint(program: Program, live: Liveness | None = None) -> str:
         >>> fingerprint(load_rule("adamw")) == fingerprint(load_rule("program_3"))
         True
     """
-    lean = live_program(program, live if live is not None else liveness(program))
+    return lean_fingerprint(live_program(program, live if live is not None else liveness(program)))
+
+
+def lean_fingerprint(lean: Program) -> str:
+    """Give the fingerprint of a program that has no dead statements and states.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> lean = live_program(load_rule("program_8"))
+        >>> lean_fingerprint(lean) == fingerprint(load_rule("program_8"))
+        True
+    """
     count = len(lean.states)
     labels = [_STATE] * count
     update, *labels = _round(lean, labels)

@@ -51,6 +51,17 @@ def liveness(program: Program) -> Liveness:
     environment = Environment(program.parameters, (0, 0, *states, 0), _constant)
     walk(program.statements, environment, _apply)
     update, *rest = [environment[name] for name in program.outputs]
+    return across_steps(update, rest, count)
+
+
+def across_steps(update: int, rest: list[int], count: int) -> Liveness:
+    """Follow dependencies through the states to a fix-point.
+
+    Args:
+        update: Statements (bits below ``count``) and states (bits from there) behind the update.
+        rest: The same for the next value of each state.
+        count: Number of statements.
+    """
     within = update
     for mask in rest:
         within |= mask

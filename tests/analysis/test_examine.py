@@ -1,0 +1,56 @@
+"""One walk for kinds and liveness against the two that it stands for."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optforge.analysis import examine, liveness, state_kinds
+from optforge.analysis.examine import _at_once
+from optforge.errors import ProgramError
+from optforge.language import FUNCTIONS, Program, Statement, load_rule, rule_names
+from optforge.search.mutation import Mutator
+from tests.strategies import programs
+
+
+@given(programs(), st.lists(st.integers(0, 2), min_size=4, max_size=4))
+def test_any_guess_gives_what_the_slow_walks_give(program: Program, guess: list[int]) -> None:
+    expected = tuple(guess[: len(program.states)])
+    assert examine(program, expected) == (state_kinds(program), liveness(program))
+
+
+@pytest.mark.parametrize("name", rule_names())
+def test_the_right_guess_needs_one_walk(name: str) -> None:
+    program = load_rule(name)
+    assert _at_once(program, state_kinds(program)) == liveness(program)
+
+
+@settings(max_examples=200)
+@given(programs(), st.integers(0, 2**32 - 1))
+def test_invalid_edits_are_refused_alike(program: Program, seed: int) -> None:
+    source = random.Random(seed)
+    names = [*program.parameters, *(s.target for s in program.statements), "undefined"]
+    function = source.choice(list(FUNCTIONS))
+    arity = FUNCTIONS[function].arity + (source.random() < 0.1)
+    extra = Statement(source.choice(names), function, tuple(source.choices(names, k=arity)))
+    place = source.randrange(len(program.statements) + 1)
+    body = (*program.statements[:place], extra, *program.statements[place:])
+    edited = Program(program.parameters, body, program.outputs)
+    try:
+        slow = (state_kinds(edited), liveness(edited))
+    except ProgramError as error:
+        with pytest.raises(ProgramError) as caught:
+            examine(edited, state_kinds(program))
+        assert str(caught.value) == str(error)
+    else:
+        assert examine(edited, state_kinds(program)) == slow
+
+
+def test_most_children_have_the_kinds_of_their_parent() -> None:
+    source, parent = random.Random(0), load_rule("adamw")
+    kinds = state_kinds(parent)
+    children = [Mutator().child(parent, source)[0] for _ in range(200)]
+    assert (
+        sum(_at_once(child, kinds) is not None for child in children) > 150
+    )  # some make a state a scalar
