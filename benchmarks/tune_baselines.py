@@ -1,11 +1,11 @@
 """Tune AdamW and Lion on the shipped tasks and write the committed file of baselines.
 
-    python benchmarks/tune_baselines.py [TASK ...]
+    python benchmarks/tune_baselines.py [TASK ... | joint]
 
 Each optimizer gets 384 trials a task, every trial three seeds, judged by mean log validation
 loss: a third at random, the rest by Optuna's TPE; the best 16 again on six other seeds. AdamW:
 learning rate, weight decay, both betas, bias correction on or off. Lion: learning rate, weight
-decay, both betas.
+decay, both betas. "joint" is one setting of AdamW for all proxy tasks together, with the same trials.
 """
 
 from __future__ import annotations
@@ -23,12 +23,16 @@ from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, load_task
 from optforge.training import Stack, has_compiler, keep_freed_memory
 
 FILE = Path(__file__).parents[1] / "optforge" / "fitness" / "baselines.json"
+JOINT = "joint"
 
 
 def main(names: list[str]) -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     for name in names:
+        if name == JOINT:
+            tune_jointly()
+            continue
         stack = Stack(load_task(name), compile=has_compiler())
         entry: dict[str, object] = {"hash": stack.task.hash}
         for optimizer in SPACES:
@@ -40,10 +44,33 @@ def main(names: list[str]) -> None:
                 "trials": best.trials,
             }
             report(name, best, time.monotonic() - start)
-        content: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {"tasks": {}}
-        content["command"] = "python benchmarks/tune_baselines.py"
+        content = read()
         content["tasks"][name] = entry
-        FILE.write_text(json.dumps(content, indent=2) + "\n")
+        write(content)
+
+
+def tune_jointly() -> None:
+    start = time.monotonic()
+    stacks = [Stack(load_task(name), compile=has_compiler()) for name in PROXY_TASKS]
+    best = tune(stacks, "adamw", TRIALS)
+    content = read()
+    content[JOINT] = {
+        "tasks": list(PROXY_TASKS),
+        "parameters": dict(best.parameters),
+        "loss": best.loss,
+        "trials": best.trials,
+    }
+    write(content)
+    report(JOINT, best, time.monotonic() - start)
+
+
+def read() -> dict[str, Any]:
+    return json.loads(FILE.read_text()) if FILE.exists() else {"tasks": {}}
+
+
+def write(content: dict[str, Any]) -> None:
+    content["command"] = "python benchmarks/tune_baselines.py"
+    FILE.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def report(name: str, best: Baseline, seconds: float) -> None:
@@ -52,4 +79,4 @@ def report(name: str, best: Baseline, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or [*PROXY_TASKS, HELD_OUT_TASK])
+    main(sys.argv[1:] or [*PROXY_TASKS, HELD_OUT_TASK, JOINT])

@@ -12,6 +12,7 @@ from importlib import resources
 from typing import Any
 
 import optuna
+import torch
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -130,19 +131,19 @@ SPACES: Mapping[str, Mapping[str, BaseDistribution]] = {
 
 
 def tune(
-    stack: Stack,
+    tasks: Stack | Sequence[Stack],
     optimizer: str,
     trials: int = TRIALS,
     watch: Callable[[int], None] = lambda done: None,
 ) -> Baseline:
-    """Tune an optimizer on a task.
+    """Tune an optimizer on a task, or find one setting for several tasks.
 
     A third of the trials is random, two thirds follow models of the results (TPE, without and
     with interactions); the best sixteen are measured again on six other seeds, and the best of
     these wins, so that luck with three seeds does not choose.
 
     Args:
-        stack: The task.
+        tasks: The task; of several the mean log loss counts, each task alike.
         optimizer: ``adamw`` or ``lion``.
         trials: Number of settings, each trained on three seeds.
         watch: Told the number of finished trials.
@@ -151,29 +152,37 @@ def tune(
         The setting with the lowest mean log validation loss on the six seeds.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    stacks = (tasks,) if isinstance(tasks, Stack) else tuple(tasks)
     space = SPACES[optimizer]
     study = optuna.create_study()
     samplers = _samplers()
     for done in range(0, trials, _BATCH):
         study.sampler = samplers[len(samplers) * done // trials]
         drawn = [study.ask(dict(space)) for _ in range(min(_BATCH, trials - done))]
-        losses = _losses(stack, optimizer, [trial.params for trial in drawn], "tune", SEEDS)
+        losses = _losses(stacks, optimizer, [trial.params for trial in drawn], "tune", SEEDS)
         for trial, loss in zip(drawn, losses, strict=True):
             study.tell(trial, loss)
         watch(done + len(drawn))
     ordered = sorted(study.get_trials(), key=lambda trial: trial.values[0])[:FINALISTS]
-    finals = _losses(stack, optimizer, [t.params for t in ordered], "tune again", 2 * SEEDS)
+    finals = _losses(stacks, optimizer, [t.params for t in ordered], "tune again", 2 * SEEDS)
     best, loss = min(zip(ordered, finals, strict=True), key=lambda pair: pair[1])
     return Baseline(optimizer, _setting(best.params), loss, trials)
 
 
 def _losses(
-    stack: Stack, optimizer: str, settings: Sequence[Mapping[str, float]], purpose: str, count: int
+    stacks: Sequence[Stack],
+    optimizer: str,
+    settings: Sequence[Mapping[str, float]],
+    purpose: str,
+    count: int,
 ) -> list[float]:
     """Mean log validation loss of each setting; a large number where training failed."""
     programs = [BUILDERS[optimizer](_setting(setting)) for setting in settings]
-    chosen = seeds(0, stack.task.name, purpose, count)
-    losses = train_population(stack, programs, chosen).losses.log().mean(1).tolist()
+    total = torch.zeros(len(programs), dtype=torch.float64)
+    for stack in stacks:
+        chosen = seeds(0, stack.task.name, purpose, count)
+        total += train_population(stack, programs, chosen).losses.log().mean(1)
+    losses = (total / len(stacks)).tolist()
     return [loss if math.isfinite(loss) else 1e3 for loss in losses]
 
 
@@ -197,6 +206,21 @@ def stored() -> dict[str, Any]:
     """Read the committed file of baselines."""
     file = resources.files("optforge.fitness") / "baselines.json"
     return json.loads(file.read_text()) if file.is_file() else {"tasks": {}}
+
+
+def known_settings(tasks: Sequence[Task]) -> tuple[Program, ...]:
+    """Give what is known to be good on all of some shipped tasks together.
+
+    That is AdamW tuned on all of them at once, and the winner of a search over its constants.
+    """
+    names = [task.name for task in tasks]
+    found = []
+    joint, control = stored().get("joint"), stored().get("constants")
+    if joint and joint["tasks"] == names:
+        found.append(adamw(joint["parameters"]))
+    if control and control["tasks"] == names:
+        found.append(parse(control["program"]))
+    return tuple(found)
 
 
 def _samplers() -> list[optuna.samplers.BaseSampler]:
