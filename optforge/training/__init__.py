@@ -5,6 +5,8 @@ from optforge.training.memory import keep_freed_memory as keep_freed_memory
 from optforge.training.population import Judge as Judge
 from optforge.training.population import Trained as Trained
 from optforge.training.population import train_population as train_population
+from optforge.training.record import Recording as Recording
+from optforge.training.record import record as record
 from optforge.training.single import Result as Result
 from optforge.training.single import evaluate_model as evaluate_model
 from optforge.training.single import train_single as train_single
