@@ -32,7 +32,7 @@ from optforge.training import has_compiler
 # The first phase takes about a fifth of the time: in it nothing is answered from the cache, so a
 # program costs more than later. Its length is a number of programs, whatever the budget's unit,
 # so that the history does not depend on the speed of the machine.
-_CONSTANTS_A_MINUTE = 250
+_CONSTANTS_A_MINUTE = 100
 _CONSTANTS_SHARE = 0.1
 _PROGRAMS_A_MINUTE = 10_000
 _COMPILE_FROM = 2.0  # minutes; a shorter search does not earn back what compiling costs
@@ -158,7 +158,7 @@ def search(
         restart: Where a search that makes no progress restarts: ``best``, ``initial``, ``none``.
         restart_after: Programs without progress after which it does.
         constants_programs: Programs of a first phase that tunes the warm start's constants; a
-            tenth of the programs, or 250 for each minute, by default; 0 for none.
+            tenth of the programs, or 100 for each minute, by default; 0 for none.
         held_out: Tasks for the final table only; the shipped letters by default.
         workers: Processes; one a core by default, 0 for none but this one.
         trials: Settings tried for each baseline of a task of your own.

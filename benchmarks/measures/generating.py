@@ -29,7 +29,7 @@ def generating(seed: int, before: int, timed: int) -> dict[str, float]:
             return warmed and run.costs.drawn >= timed and run.costs.committed >= timed / 2
 
         run.run(stop)
-        members = [m.program for m in set(run.search.history.population.members)]
+        members = [m.genome.program for m in set(run.search.history.population.members)]
         costs = run.costs
         return {
             "generated_per_second": costs.drawn / costs.drawing,

@@ -98,7 +98,7 @@ def search(
             _BUDGET,
             "--constants-programs",
             "Programs of a first phase that only tunes the warm start's constants; 0 for none.",
-            "250 a minute, or a tenth of --programs",
+            "100 a minute, or a tenth of --programs",
         ),
     ] = None,
     population: Annotated[

@@ -14,6 +14,7 @@ from optforge.search.history import History
 from optforge.search.propose import Draft, Proposer, is_audited
 from optforge.search.recovery import Recovery
 from optforge.search.rescore import plan_rescore, rescore_events
+from optforge.search.rescale import Yardstick
 from optforge.search.settings import Settings
 
 Stop = Callable[[History], bool]
@@ -62,11 +63,12 @@ class Search:
         slacks: Sequence[float],
         rescore_seeds: Mapping[str, Sequence[int]],
         rescore_baseline: Mapping[str, Sequence[float]],
+        yardstick: Yardstick | None = None,
     ) -> None:
         self.settings, self.journal, self.executor = settings, journal, executor
         self.rescore_baseline, self.rescore_seeds = rescore_baseline, rescore_seeds
         self.history = History(settings, slacks)
-        self.proposer = Proposer(settings, self.history)
+        self.proposer = Proposer(settings, self.history, yardstick)
         self.recovery = Recovery(journal, executor)
         self.flights: dict[int, _Flight] = {}
         self.stored: dict[int, _Stored] = {}

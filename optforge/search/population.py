@@ -7,18 +7,63 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from random import Random
 
+from optforge.analysis import examine, lean_fingerprint, live_program
 from optforge.fitness import Rank
 from optforge.language import Program, parse
+from optforge.search.mutation import Child
 
 _REMEMBERED = 20_000  # programs; parsing a text takes several times as long as mutating it
-_programs: dict[str, Program] = {}
+_genomes: dict[str, Genome] = {}
 
 
-def remember(program: Program) -> None:
+@dataclass(frozen=True)
+class Genome:
+    """A valid program with what is known of it.
+
+    Args:
+        program: With its dead statements, which mutations may bring to life.
+        kinds: Of its states.
+        lean: The program without what is dead.
+        fingerprint: What it computes.
+    """
+
+    program: Program
+    kinds: tuple[int, ...]
+    lean: Program
+    fingerprint: str
+
+
+def remember(genome: Genome) -> None:
     """Keep a program that was just made, so that its text need not be parsed again."""
-    if len(_programs) >= _REMEMBERED:
-        del _programs[next(iter(_programs))]  # the oldest
-    _programs[program.text] = program
+    if len(_genomes) >= _REMEMBERED:
+        del _genomes[next(iter(_genomes))]  # the oldest
+    _genomes[genome.program.text] = genome
+
+
+def recall(program: str | Program) -> Genome:
+    """Give what is known of a program, or find it out."""
+    known = _genomes.get(program if isinstance(program, str) else program.text)
+    if known is None:
+        parsed = parse(program) if isinstance(program, str) else program
+        kinds, live = examine(parsed)
+        lean = live_program(parsed, live)
+        known = Genome(parsed, kinds, lean, lean_fingerprint(lean))
+        remember(known)
+    return known
+
+
+def bear(parent: Genome, child: Child) -> Genome:
+    """Give what is known of a child; most have the live statements of their parent."""
+    lean, old = live_program(child.program, child.live), parent.lean
+    same = (
+        lean.statements == old.statements
+        and lean.parameters == old.parameters
+        and lean.outputs == old.outputs
+    )
+    value = parent.fingerprint if same else lean_fingerprint(lean)
+    genome = Genome(child.program, child.kinds, lean, value)
+    remember(genome)
+    return genome
 
 
 @dataclass(frozen=True)
@@ -31,10 +76,9 @@ class Individual:
     rank: Rank
 
     @cached_property
-    def program(self) -> Program:
-        """The program."""
-        known = _programs.get(self.text)
-        return parse(self.text) if known is None else known
+    def genome(self) -> Genome:
+        """The program, and what is known of it."""
+        return recall(self.text)
 
 
 class Population:

@@ -6,19 +6,14 @@ import hashlib
 from dataclasses import dataclass, replace
 from random import Random
 
-from optforge.analysis import (
-    fingerprint,
-    live_program,
-    numeric_fingerprint,
-    probe_updates,
-    state_kinds,
-)
+from optforge.analysis import fingerprint, numeric_fingerprint, probe_updates, state_kinds
 from optforge.errors import SearchError
 from optforge.language import Kind, Program, parse, round_constants
 from optforge.runs import Proposal
 from optforge.search.history import History
 from optforge.search.mutation import Mutator
-from optforge.search.population import remember
+from optforge.search.population import Genome, bear, recall
+from optforge.search.rescale import Yardstick, rescaled
 from optforge.search.settings import Settings
 
 _PROPOSALS = 16  # at most this many times the size of a batch, when nearly all is known
@@ -56,10 +51,13 @@ class Proposer:
     Args:
         settings: Of the run.
         history: Brought up to date by the loop before each batch.
+        yardstick: Measures the sizes of updates; without one no child is rescaled.
     """
 
-    def __init__(self, settings: Settings, history: History) -> None:
-        self.settings, self.history = settings, history
+    def __init__(
+        self, settings: Settings, history: History, yardstick: Yardstick | None = None
+    ) -> None:
+        self.settings, self.history, self.yardstick = settings, history, yardstick
         self.mutator = Mutator(
             settings.insert,
             settings.delete,
@@ -148,34 +146,45 @@ class Proposer:
         mutator = self.constants if phase == "constants" else self.mutator
         if phase == "random":  # a walk of random length from the warm start, without selection
             for _ in range(int(random.random() * self.settings.max_statements)):
-                parent, _ = mutator.child(parent, random)
-        child, mutation = mutator.child(parent, random)
-        remember(child)
-        value = fingerprint(child)
+                parent = bear(parent, mutator.draw(parent.program, random, parent.kinds))
+        drawn = mutator.draw(parent.program, random, parent.kinds)
+        child, mutation = bear(parent, drawn), drawn.mutation
+        resize = random.random() < self.settings.rescale and phase == "structure"
+        if resize and self._is_new(child.fingerprint, new):
+            child, mutation = self._resized(parent, child, mutation)
+        value = child.fingerprint
         fresh = self._is_new(value, new)
         checked = not fresh and random.random() < _CHECKED
-        mismatch = checked and self._differs(child, value)
-        return Draft(number, child, value, parent_number, mutation, phase, fresh, mismatch)
+        mismatch = checked and self._differs(child)
+        return Draft(number, child.program, value, parent_number, mutation, phase, fresh, mismatch)
 
-    def _parent(self, random: Random, begun: Draft | None, phase: str) -> tuple[Program, int]:
+    def _resized(self, parent: Genome, child: Genome, mutation: str) -> tuple[Genome, str]:
+        """Give the child the learning rate at which its updates are as long as its parent's."""
+        ratio = self.yardstick.ratio(parent, child) if self.yardstick else None
+        program = None if ratio is None else rescaled(child.program, ratio)
+        if program is None:
+            return child, mutation
+        return recall(program), f"{mutation}, rescaled {ratio:g}"
+
+    def _parent(self, random: Random, begun: Draft | None, phase: str) -> tuple[Genome, int]:
         """Pick a parent: by tournament, or the start itself while that is all there is."""
         if begun is not None:
-            return begun.program, begun.number
+            return recall(begun.program), begun.number
         if phase == "random":
-            return self.initial, 0
+            return recall(self.initial), 0
         chosen = self.history.population.parent(self.settings.tournament, random)
-        return chosen.program, chosen.number
+        return chosen.genome, chosen.number
 
     def _is_new(self, value: str, new: set[str]) -> bool:
         if value in self.history.known or value in new:
             return False
         return not any(value in batch for batch in self.pending.values())
 
-    def _differs(self, child: Program, value: str) -> bool:
-        known = self.history.known.get(value)
+    def _differs(self, child: Genome) -> bool:
+        known = self.history.known.get(child.fingerprint)
         if known is None or not known.numeric:
             return False
-        return numeric_fingerprint(probe_updates(live_program(child))) != known.numeric
+        return numeric_fingerprint(probe_updates(child.lean)) != known.numeric
 
     def _start(self, number: int) -> Draft | None:
         """Decide whether this batch begins a phase or a restart."""

@@ -12,20 +12,22 @@ from optforge.runs import Event
 from optforge.search.history import History
 from optforge.search.settings import Settings
 
+_LEADERS = 4  # so many must have been measured on fresh seeds before nothing more is
+
 
 def plan_rescore(
     settings: Settings, history: History, batch: int, seeds: Mapping[str, Sequence[int]]
 ) -> tuple[str | None, list[Measure]]:
-    """Decide whether the leader is measured on fresh seeds together with this batch.
+    """Decide whether one of the leaders is measured on fresh seeds together with this batch.
 
     Returns:
         The leader's fingerprint and one job for each task, or nothing.
     """
-    leading = history.leading(history.phase)
-    if batch % settings.rescore_every or not leading:
+    if batch % settings.rescore_every:
         return None, []
-    leader = leading[0]
-    if leader.fingerprint in history.rescored:
+    leading = history.leading(history.phase)[:_LEADERS]
+    leader = next((c for c in leading if c.fingerprint not in history.rescored), None)
+    if leader is None:
         return None, []
     program = parse(leader.text)
     jobs = [Measure((program,), task, tuple(seeds[task]), "validation") for task in settings.tasks]

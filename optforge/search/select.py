@@ -17,7 +17,7 @@ from optforge.search.measure import measure
 from optforge.search.settings import Settings
 from optforge.search.speed import step_seconds
 
-ROUNDS = ((32, 4), (8, 12))  # candidates and fresh seeds of each round of the selection
+ROUNDS = ((32, 6), (8, 24))  # candidates and fresh seeds of each round of the selection
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,21 @@ import torch
 from optforge.analysis import fingerprint
 from optforge.errors import RunError, TaskError
 from optforge.execution import Executor, InlineExecutor, WorkerPool
-from optforge.fitness import Baseline, Evaluator, Stage, plan, seeds, shipped, tune
+from optforge.fitness import (
+    Baseline,
+    Evaluator,
+    Stage,
+    known_settings,
+    plan,
+    seeds,
+    shipped,
+    tune,
+)
 from optforge.language import Program, load_rule, parse, round_constants
 from optforge.runs import RunDirectory
 from optforge.search.history import History
 from optforge.search.loop import Search
+from optforge.search.rescale import Yardstick
 from optforge.search.settings import Settings
 from optforge.tasks import Task
 from optforge.training import Stack, train_population
@@ -64,16 +74,17 @@ class Plan:
         After a share q of all seeds of all tasks it is ``1 / q`` times that of the full verdict.
         With the same slack everywhere one seed of the first task decides nearly alone, and the
         search finds what is lucky there; much more at the end, and full verdicts on programs that
-        are merely like the best take all the time.
+        are merely like the best take all the time. Within a run the slack is that of the first
+        task and more: a rule that decays its rate later is behind until the end, and then ahead.
         """
         stages, values, done = self.stages, [], 0
         total = sum(len(stage.seeds) for stage in stages)
+        slack = self.settings.slack * total
         for stage in stages:
             done += len(stage.seeds)
-            slack = self.settings.slack * total / done
             marks = len(stage.checkpoints)
             values += [slack * (1 + (marks - mark) / 2) for mark in range(marks)]
-            values.append(slack)
+            values.append(slack / done)
         return tuple(values)
 
     def stored(self) -> dict[str, Any]:
@@ -183,7 +194,17 @@ def make_search(made: Plan, directory: RunDirectory, executor: Executor) -> Sear
         made.slacks(),
         made.seeds("rescore", settings.rescore_repeats),
         {task: of["rescore"] for task, of in made.losses.items()},
+        _yardstick(made),
     )
+
+
+def _yardstick(made: Plan) -> Yardstick | None:
+    """Record the first task, which is the cheapest, with its tuned rule."""
+    if not made.settings.rescale or made.settings.strategy != "evolution":
+        return None
+    task = made.tasks[0]
+    rule = made.baselines[task.name]["adamw"].program
+    return Yardstick.of(task, rule, seeds(made.settings.seed, task.name, "yardstick", 1)[0])
 
 
 @dataclass
@@ -237,6 +258,7 @@ def _suggestions(
     for name in OPTIMIZERS:
         if value == fingerprint(round_constants(load_rule(name))):
             programs = [baselines[task.name][name].program for task in tasks]
+            programs += known_settings(tasks) if name == "adamw" else ()
             return tuple(p.text for p in programs if len(p.statements) <= settings.max_statements)
     return ()
 

@@ -32,6 +32,8 @@ class Settings:
         insert: Weight of this mutation.
         delete: Weight of this mutation.
         modify: Weight of this mutation.
+        rescale: Share of the new structural children whose learning rate is set so that their
+            updates are as long as their parent's.
         batch: New fingerprints in a batch.
         lag: Batch n is drawn from the population as it stood after batch n - lag.
         restart: Where a restart begins: ``best``, ``initial`` or ``none``.
@@ -64,11 +66,12 @@ class Settings:
     insert: float = 1.0
     delete: float = 1.0
     modify: float = 1.0
+    rescale: float = 0.75
     batch: int = 64
     lag: int = 3
     restart: str = "best"
     restart_after: int = 20_000
-    rescore_every: int = 4
+    rescore_every: int = 2
     rescore_repeats: int = 6
     slack: float = 0.006
     hurdle: float = 0.25

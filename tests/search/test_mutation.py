@@ -12,7 +12,15 @@ from scipy import stats
 
 from optforge.analysis import state_kinds
 from optforge.errors import SearchError
-from optforge.language import Kind, Program, load_rule, parse, round_constant, round_constants
+from optforge.language import (
+    Kind,
+    Program,
+    Statement,
+    load_rule,
+    parse,
+    round_constant,
+    round_constants,
+)
 from optforge.search import Mutator
 from tests.strategies import programs, seeds
 
@@ -125,8 +133,32 @@ def test_weights_are_those_of_the_draw(weights: tuple[float, float, float]) -> N
         assert abs(words[word] / 4000 - share) <= margin
 
 
+def test_insertions_in_place_rewrite_what_is_still_read() -> None:
+    source = random.Random(6)
+    mutator = Mutator(delete=0.0, modify=0.0, in_place=1.0, max_statements=99)
+    for _ in range(500):
+        made, what = mutator.child(ADAMW, source)
+        place = int(what.split()[1])
+        inserted, rest = made.statements[place], made.statements[place + 1 :]
+        if not inserted.arguments:
+            continue
+        assert inserted.target in inserted.arguments
+        reads = [s for s in rest if inserted.target in s.arguments]
+        writes = [s for s in rest if s.target == inserted.target]
+        read_first = reads and (not writes or rest.index(reads[0]) <= rest.index(writes[0]))
+        assert read_first or (not writes and inserted.target in made.outputs)
+
+
+def test_a_given_rewriting_comes_within_a_few_thousand_programs() -> None:
+    source, mutator = random.Random(7), Mutator()
+    wanted = Statement("lr", "sqrt", ("lr",))
+    found = sum(wanted in mutator.child(ADAMW, source)[0].statements for _ in range(20_000))
+    assert found >= 3
+
+
 def test_every_function_place_and_kind_of_argument_turns_up() -> None:
-    source, mutator = random.Random(2), Mutator(delete=0.0, modify=0.0, max_statements=99)
+    source = random.Random(2)
+    mutator = Mutator(delete=0.0, modify=0.0, in_place=0.0, max_statements=99)
     children = [mutator.child(ADAMW, source) for _ in range(3000)]
     assert {what.split()[2] for _, what in children} == set(mutator.functions)
     assert {int(what.split()[1]) for _, what in children} == set(range(len(ADAMW.statements) + 1))

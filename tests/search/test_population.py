@@ -53,4 +53,4 @@ def test_the_tournament_picks_the_best_of_those_drawn(tournament: int) -> None:
 
 
 def test_an_individual_parses_its_text() -> None:
-    assert individual(0).program == load_rule("lion")
+    assert individual(0).genome.program == load_rule("lion")
