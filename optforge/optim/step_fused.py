@@ -87,9 +87,10 @@ def fused_step(leaves: Sequence[Leaf], numbers: Numbers, rule: Rule) -> None:
     if leaves and leaves[0].gradient.device.type == "cpu" and not has_compiler():
         foreach_step(leaves, numbers, rule)
         return
-    others = [leaf for leaf in leaves if not fits(leaf)]
-    foreach_step(others, numbers, rule)
-    for members in by_kind(leaf for leaf in leaves if fits(leaf)):
+    fitting = [leaf for leaf in leaves if fits(leaf)]
+    if len(fitting) < len(leaves):
+        foreach_step([leaf for leaf in leaves if not fits(leaf)], numbers, rule)
+    for members in by_kind(fitting):
         form = form_of(members[0], numbers, rule)
         vector = _vector(numbers, form)
         parts = [part for leaf in members for part in leaf.flattened().slices(LARGEST)]
@@ -181,7 +182,8 @@ def compiled(form: Form) -> tuple[Callable[..., None], list[Leaf]]:
     kernel = torch.compile(function, dynamic=True, fullgraph=True)
     large = [_made_up(form, 128 * (512 + number)) for number in range(form.pack)]
     one = torch.zeros((), device=form.device)
-    numbers = Numbers(*(0.0,) * 5, one if form.scaled else None, one if form.may_skip else None)
+    scaler = one if form.scaled else None, one if form.may_skip else None
+    numbers = Numbers(0.0, 0.0, 0.0, 0.0, 0.0, *scaler)
     columns = _columns(large, form)
     for column in columns[:3]:
         for tensor in column or []:
@@ -227,7 +229,8 @@ def _kernel_function(form: Form) -> Callable[..., None]:
         grad_scale: Tensor | None,
         found_inf: Tensor | None,
     ) -> None:
-        numbers = Numbers(*vector.unbind(), grad_scale, found_inf)
+        lr, decay, ratio, memory, intake = vector.unbind()
+        numbers = Numbers(lr, decay, ratio, memory, intake, grad_scale, found_inf)
         for i in range(form.pack):
             values = Values(
                 weights[i],
