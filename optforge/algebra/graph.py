@@ -51,7 +51,7 @@ class Graph:
         >>> from optforge.language import load_rule
         >>> graph = to_graph(load_rule("signum"))
         >>> graph.statements, len(graph.outputs)
-        (5, 2)
+        (6, 2)
     """
 
     kinds: tuple[int, ...]
@@ -147,7 +147,7 @@ def to_program(graph: Graph) -> Program:
     Example:
         >>> from optforge.language import load_rule
         >>> to_program(to_graph(load_rule("momentum_sgd"))).outputs
-        ('v4', 'v2')
+        ('v6', 'v2')
     """
     outputs = [_returnable(graph, index) for index in graph.outputs]
     names: dict[int, str | float] = {}

@@ -2,8 +2,9 @@
 
 Both sides are written in the language of programs, with its guarded meanings. ``x y z`` stand for
 any value, ``s`` for a scalar, ``a b`` for constants. ``ratio(a, b)`` divides two constants without
-a guard. ``zero_tree``, ``zero_array`` and ``one_tree`` are constants of a kind, which programs write
-as ``weight * 0.0``, its norm, and ``weight ** 0.0``. Every row is tested numerically over random values, kinds and edge cases.
+a guard. ``zero_tree``, ``zero_array`` and ``one_tree`` are constants of a kind, which programs
+write as ``weight * 0.0``, its norm, and ``weight ** 0.0``. Every row is tested numerically over
+random values, kinds and edge cases.
 """
 
 from __future__ import annotations

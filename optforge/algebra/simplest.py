@@ -40,7 +40,7 @@ def simplest(graph: Graph, rows: Sequence[int] = EXACT, bounds: Bounds | None = 
         >>> from optforge.algebra.graph import to_graph
         >>> from optforge.language import load_rule
         >>> simplest(to_graph(load_rule("program_8"))).graph.statements
-        11
+        10
     """
     best = tidy(graph, _constants(graph))
     matched: set[int] = set()

@@ -15,7 +15,7 @@ from optforge.algebra import (
     to_graph,
     to_program,
 )
-from optforge.analysis import state_kinds
+from optforge.analysis import live_program, state_kinds
 from optforge.analysis.liveness import liveness
 from optforge.language import Program
 from optforge.simplify import derivation
@@ -48,7 +48,8 @@ class Algebraic:
         plain = tidy(graph)
         if form_key(found.graph) >= form_key(plain):
             return None
-        after = with_names(to_program(found.graph), program)
+        names = live_program(program).states
+        after = with_names(to_program(found.graph), program, names)
         if state_kinds(after) != graph.kinds:
             return None  # a state that no longer sees the tree would broadcast differently
         alive = liveness(program).states

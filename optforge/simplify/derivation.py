@@ -117,12 +117,11 @@ class Derivation:
         Raises:
             ProgramError: Naming the step.
         """
-        text = self.start
+        text = parse(self.start).text
         for number, step in enumerate(self.steps, 1):
             if step.before != text:
                 raise ProgramError(f"step {number} does not begin where the one before ended")
-            parse(step.before), parse(step.after)
-            text = step.after
+            text = parse(step.after).text
 
     def to_json(self) -> list[dict[str, Any]]:
         """Give the steps as plain values."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from optforge.algebra.graph import CONSTANT, GRADIENT, LR, WEIGHT, Graph, state_leaf, to_graph
 from optforge.algebra.tidy import tidy
-from optforge.analysis import live_program
 from optforge.language import Program, Statement
 
 MOMENTUM, SECOND, STEPS, OTHER = "momentum", "second_moment", "count", "state"
@@ -62,15 +61,14 @@ def _feeds(graph: Graph, output: int, leaf: str) -> set[str]:
     return found
 
 
-def with_names(program: Program, like: Program) -> Program:
-    """Give a program the names of the states of another, and readable ones to its variables.
+def with_names(program: Program, like: Program, states: Sequence[str]) -> Program:
+    """Give a program names for its states, and readable ones to its variables.
 
     Args:
-        program: A program whose variables are of no meaning.
-        like: The program that it was made from; its live states are those of ``program``.
+        program: A program whose names are of no meaning.
+        like: The program that it was made from, for the names of the inputs.
+        states: Names of the states.
     """
-    lean = live_program(like)
-    states = lean.states if len(lean.states) == len(program.states) else program.states
     return _Writer(to_graph(program), states, (like.weight, like.gradient, like.lr)).program()
 
 
@@ -82,11 +80,13 @@ def present(program: Program) -> Program:
         >>> print(present(load_rule("signum")))
         def train(weight, gradient, momentum, lr):
             momentum = interp(gradient, momentum, 0.9)
-            direction = sign(momentum)
+            update = sign(momentum)
             decay = weight * 0.01
-            update = direction + decay
-            update = update * lr
-            ...
+            update = update + decay
+            rate = lr * 0.001
+            update = update * rate
+            return update, momentum
+        <BLANKLINE>
     """
     graph = tidy(to_graph(program), _constants(program))
     return _Writer(graph, numbered(state_roles(graph)), (WEIGHT, GRADIENT, LR)).program()
@@ -124,7 +124,7 @@ class _Writer:
     def program(self) -> Program:
         """Write it."""
         names: dict[int, str | float] = {}
-        used = set(self.inputs.values()) | {"update"}
+        used = {*self.inputs.values(), "update"}
         chain, following = self._chain(), self._following()
         statements = []
         for place, index in enumerate(self.order):
@@ -138,7 +138,7 @@ class _Writer:
             arguments = tuple(names[a] for a in node.arguments)
             if index in following and self._is_free(following[index], place):
                 name = self.states[following[index]]
-            elif index in chain:
+            elif index in chain and "update" not in self.inputs.values():
                 name = "update"
             else:
                 name = self._fresh(index, used)

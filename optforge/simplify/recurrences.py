@@ -77,28 +77,19 @@ class Recurrences:
             found = simplest(candidate.graph, bounds=self.bounds).graph
             if graph_cost(found) >= price:
                 continue
-            after = with_names(to_program(found), self._named(program, candidate))
+            names = [program.states[link.source or 0] for link in candidate.links]
+            after = with_names(to_program(found), program, names)
             if state_kinds(after) != tuple(found.kinds):
                 continue
             step = Step(EXACT, program.text, after.text, candidate.why)
             return Change(after, step, candidate.links)
         return None
 
-    def _named(self, program: Program, candidate: _Candidate) -> Program:
-        """A program whose states are those that are left, for their names alone."""
-        sources = [link.source for link in candidate.links]
-        names = tuple(program.states[number or 0] for number in sources)
-        outputs = (program.outputs[0], *names)
-        parameters = (program.weight, program.gradient, *names, program.lr)
-        if len(set(parameters)) != len(parameters):
-            return program
-        return Program(parameters, program.statements, outputs)
-
     def _candidates(self, program: Program, graph: Graph) -> Iterator[_Candidate]:
         lean = live_program(program)
         kept = [program.states.index(name) for name in lean.states]
         histories = _histories(to_program(graph))
-        for one, other in permutations(range(len(graph.kinds)), 2):
+        for other, one in permutations(range(len(graph.kinds)), 2):  # the first one stays
             factor = _factor(histories[one], histories[other])
             if factor is not None and graph.kinds[one] == graph.kinds[other]:
                 candidate = self._merged(graph, one, other, factor, kept, lean.states)
@@ -208,7 +199,7 @@ def _times(graph: Graph, index: int, factor: float) -> int:
 def _rescaled(
     graph: Graph, number: int, kept: list[int], names: tuple[str, ...]
 ) -> Iterator[_Candidate]:
-    """Keep a state that decays as ``q state + new`` at the scale 1 - q: an interpolation."""
+    """Keep a state that decays as ``q state + new`` at the scale 1 - q."""
     for factor in _scales(graph, number):
         result = Graph(graph.kinds)
 
@@ -223,8 +214,8 @@ def _rescaled(
             Link(source, factor if place == number else 1.0) for place, source in enumerate(kept)
         )
         why = (
-            f"state {names[number]} is kept at {factor!r} times its scale: the recurrence is linear "
-            "in it, so that every later value scales alike, and the reading divides it out"
+            f"state {names[number]} is kept at {factor!r} times its scale: zero stays zero, each "
+            "next value is multiplied by that, and each reading divides by it"
         )
         yield _Candidate(result, links, why)
 

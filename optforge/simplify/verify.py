@@ -193,7 +193,7 @@ def _comparable(value: ndarray, clean: ndarray) -> ndarray:
 
 
 def _multiple(a: ndarray, b: ndarray, response: ndarray) -> float:
-    """Give the largest difference in units of the response; a difference without one is infinite."""
+    """Give the largest difference in units of the response (infinite where that is zero)."""
     with numpy.errstate(all="ignore"):
         gap = numpy.where(a == b, 0.0, numpy.abs(a - b))
         units = numpy.where(gap == 0, 0.0, gap / response)

@@ -1,4 +1,4 @@
-"""The paper's rules: what simplifying them must find, checked against the paper and the originals."""
+"""The paper's rules: what simplifying must find, checked against the paper and the originals."""
 
 from __future__ import annotations
 

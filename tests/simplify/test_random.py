@@ -1,4 +1,4 @@
-"""Random valid programs: simplifying keeps what they compute, never lengthens, and is idempotent."""
+"""Random valid programs: simplifying keeps their meaning, never lengthens, twice is once."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def check(seed: int) -> tuple[int, int]:
     return found.values, found.skipped
 
 
-@pytest.mark.parametrize("start", range(0, 60, 20))
+@pytest.mark.parametrize("start", range(0, 24, 12))
 def test_random_programs_stay_what_they_are(start: int) -> None:
-    counts = [check(seed) for seed in range(start, start + 20)]
+    counts = [check(seed) for seed in range(start, start + 12)]
     assert sum(values for values, _ in counts) > sum(skipped for _, skipped in counts)
 
 
