@@ -24,10 +24,12 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("results/search"))
     arguments = parser.parse_args()
+    first = json.loads((arguments.runs[0] / "table.json").read_text())
+    repeats = first["table"]["repeats"]
     lines = [
         "# What searches found",
         "",
-        "Change of test loss on twelve fresh seeds a task, in percent, with Student-t 95 % "
+        f"Change of test loss on {repeats} fresh seeds a task, in percent, with Student-t 95 % "
         "intervals of paired differences; mean over the three proxy tasks unless a task is named. "
         "*Tuned AdamW* is tuned for each task by itself; *constants only* is AdamW with one "
         "setting from a search in which only constants mutate; each table says how many programs.",
