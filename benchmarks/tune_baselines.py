@@ -5,7 +5,7 @@
 Each optimizer gets 384 trials a task, every trial three seeds, judged by mean log validation
 loss: a third at random, the rest by Optuna's TPE; the best 16 again on six other seeds. AdamW:
 learning rate, weight decay, both betas, bias correction on or off. Lion: learning rate, weight
-decay, both betas. "joint" is one setting of AdamW for all proxy tasks together, with the same trials.
+decay, both betas. "joint" is one setting of AdamW for all proxy tasks, with the same trials.
 """
 
 from __future__ import annotations

@@ -31,11 +31,14 @@ class Judge:
         programs: Candidates.
         hurdles: For each position of a trace the largest value with which a candidate goes on.
         audits: For each program whether it runs to the end even if it is rejected.
+        given: Whether the programs were given, not proposed: then the probe rejects none, for
+            a rule that is known to train may look hopeless in its first steps.
     """
 
     programs: tuple[Program, ...]
     hurdles: tuple[float, ...]
     audits: tuple[bool, ...]
+    given: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class Evaluator:
     def judge(self, job: Judge) -> list[Outcome]:
         """Take programs through the stages; the hopeless leave early."""
         candidates = [
-            self._probed(program, audited)
+            self._probed(program, audited, job.given)
             for program, audited in zip(job.programs, job.audits, strict=True)
         ]
         for number, stage in enumerate(self.stages, 1):
@@ -116,12 +119,12 @@ class Evaluator:
                 self._run(number, stage, running, job.hurdles)
         return [self._outcome(candidate) for candidate in candidates]
 
-    def _probed(self, program: Program, audited: bool) -> _Candidate:
+    def _probed(self, program: Program, audited: bool, given: bool) -> _Candidate:
         start = time.perf_counter()
         lean = live_program(program)
         found = probe(lean)
         candidate = _Candidate(lean, found.numeric, audited)
-        if found.reason is not None:
+        if found.reason is not None and not given:
             value = math.inf if found.reason in ("not finite", "constant") else 0.0
             candidate.fail(0, f"{PROBE}: {found.reason}", value)
         candidate.seconds = time.perf_counter() - start

@@ -13,8 +13,8 @@ from optforge.runs import Event, Journal, Proposal, Verdict
 from optforge.search.history import History
 from optforge.search.propose import Draft, Proposer, is_audited
 from optforge.search.recovery import Recovery
-from optforge.search.rescore import plan_rescore, rescore_events
 from optforge.search.rescale import Yardstick
+from optforge.search.rescore import plan_rescore, rescore_events
 from optforge.search.settings import Settings
 
 Stop = Callable[[History], bool]
@@ -118,6 +118,7 @@ class Search:
             tuple(draft.program for draft in fresh),
             self.history.hurdles(begun.fingerprint if begun else None),
             tuple(is_audited(self.settings, draft.fingerprint) for draft in fresh),
+            given=number == 0,
         )
         flight = _Flight(number, drafts, job)
         flight.rescored, flight.rescore = plan_rescore(

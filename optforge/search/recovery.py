@@ -155,7 +155,7 @@ class Recovery:
 
 
 def _only(job: Judge, part: int) -> Judge:
-    return Judge((job.programs[part],), job.hurdles, (job.audits[part],))
+    return Judge((job.programs[part],), job.hurdles, (job.audits[part],), job.given)
 
 
 def _killer() -> Outcome:

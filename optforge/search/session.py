@@ -92,6 +92,7 @@ class Plan:
         return {
             "search": self.settings.stored(),
             "held_out": [task.name for task in self.held_out],
+            "held_out_hashes": [task.hash for task in self.held_out],
             "baselines": {
                 task: {name: dict(vars(b), parameters=dict(b.parameters)) for name, b in of.items()}
                 for task, of in self.baselines.items()
@@ -155,7 +156,10 @@ def read_plan(stored: Mapping[str, Any], tasks: Sequence[Task], held_out: Sequen
         RunError: If a task is not the one that the run was made with.
     """
     settings = Settings.read(stored["search"])
-    for name, digits, task in zip(settings.tasks, settings.hashes, tasks, strict=True):
+    known = dict(zip(settings.tasks, settings.hashes, strict=True))
+    known |= dict(zip(stored["held_out"], stored.get("held_out_hashes", ()), strict=False))
+    for task in (*tasks, *held_out):
+        name, digits = task.name, known.get(task.name, task.hash)
         if task.hash != digits:
             raise RunError(
                 f"task {name!r} is not what it was when the run began (hash {task.hash}, then "

@@ -121,6 +121,11 @@ def test_what_the_probe_rejects_is_not_trained(evaluator: Evaluator) -> None:
     assert audited.stage == 0 and audited.fitness == math.inf
 
 
+def test_rules_that_were_given_are_trained_whatever_the_probe_says(evaluator: Evaluator) -> None:
+    (outcome,) = evaluator.judge(Judge((UPHILL,), (), (False,), given=True))
+    assert outcome.steps > 0 and outcome.stage_name == JUDGED and math.isfinite(outcome.fitness)
+
+
 def test_further_is_better_also_at_the_first_stage(evaluator: Evaluator) -> None:
     """A program that the probe let pass has come further than one that it did not."""
     (rejected,) = judge(evaluator, [SGD], (-10.0,) * len(FREE))

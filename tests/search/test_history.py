@@ -14,7 +14,7 @@ from optforge.runs import Event, Proposal, Verdict
 from optforge.search import History, Settings, read_plan
 from optforge.search.propose import check_start, is_audited
 from tests.helpers.searches import small, tiny_plan
-from tests.helpers.tiny import Blobs
+from tests.helpers.tiny import Blobs, Sums
 
 TEXT = load_rule("lion").text
 
@@ -173,6 +173,9 @@ def test_a_plan_is_read_back_and_refuses_another_task() -> None:
 
     with pytest.raises(RunError, match="task 'Blobs' is not what it was"):
         read_plan(plan.stored(), [Longer()], [])
+    held = tiny_plan(small(), [Sums()], [Blobs()])
+    with pytest.raises(RunError, match="task 'Blobs' is not what it was"):
+        read_plan(held.stored(), [Sums()], [Longer()])
 
 
 def test_there_is_a_slack_for_each_position_of_a_trace() -> None:
