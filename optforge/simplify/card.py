@@ -15,9 +15,12 @@ from optforge.analysis.walk import Environment, walk
 from optforge.language import Program, Statement
 from optforge.simplify.evaluate import LAYOUT, Evaluator
 
-_STEPS = 6
+_STEPS = 6  # of learning rates
+_TRIED = 32  # steps of the trials of invariance
 _NEAR = 1e-4  # relative: what the guards of divisions may change
-_POWER = 4.0  # factor of the scalings that are tried; a power of two rounds nothing
+# Factors that are tried, far enough apart to find thresholds such as that of clip; powers of two
+# round nothing.
+_FACTORS = (4.0, 256.0)
 _MAGNITUDES = tuple(10.0**power for power in range(-4, 3))  # of gradients
 
 
@@ -26,8 +29,8 @@ class Card:
     """Properties of a rule; those by trial were measured on random inputs over several steps.
 
     Args:
-        gradient_scaling: What multiplying all gradients by 4 does to the update: ``invariant``,
-            ``proportional``, or ``neither``. By trial, guards aside.
+        gradient_scaling: What multiplying all gradients by 4 and 256 does to the
+            update: ``invariant``, ``proportional``, or ``neither``. By trial, guards aside.
         parameter_scaling: The same for weights and gradients together.
         sign_flip: Whether flipping the signs of weights and gradients flips the update (``odd``),
             leaves it (``even``) or neither. By trial.
@@ -68,8 +71,8 @@ def property_card(program: Program) -> Card:
     costs = cost(program)
     some = numpy.where(numpy.arange(LAYOUT.elements) % 2 == 0, -1.0, 1.0)
     return Card(
-        _scaling(program, 1.0, _POWER),
-        _scaling(program, _POWER, _POWER),
+        _scaling(program, weights=False),
+        _scaling(program, weights=True),
         _flip(program, -numpy.ones(LAYOUT.elements)),
         _flip(program, some),
         _bound(program),
@@ -83,12 +86,12 @@ def property_card(program: Program) -> Card:
 def _run(
     program: Program, change: Callable[[ndarray, ndarray], tuple[ndarray, ndarray]]
 ) -> ndarray:
-    """Give the updates of a few steps on fixed random inputs, changed before they are used."""
+    """Give the updates of some steps on fixed random inputs, changed before they are used."""
     rule, source = Evaluator(program), numpy.random.default_rng(11)
     states, updates = rule.zeros(), []
-    for step in range(_STEPS):
+    for step in range(_TRIED):
         weights, gradients = change(*source.normal(size=(2, LAYOUT.elements)) * 0.2)
-        stepped = rule.step(weights, gradients, states, 1.0 - step / 10)
+        stepped = rule.step(weights, gradients, states, 1.0 - step / _TRIED)
         states = stepped.states
         updates.append(stepped.update)
     return numpy.array(updates)
@@ -102,7 +105,12 @@ def _same(one: ndarray, other: ndarray) -> bool:
     return bool(numpy.all(numpy.abs(one - other)[finite] <= _NEAR * max(scale, 1e-300)))
 
 
-def _scaling(program: Program, weight: float, gradient: float) -> str:
+def _scaling(program: Program, weights: bool) -> str:
+    found = {_scaled(program, factor if weights else 1.0, factor) for factor in _FACTORS}
+    return found.pop() if len(found) == 1 else "neither"
+
+
+def _scaled(program: Program, weight: float, gradient: float) -> str:
     plain = _run(program, lambda w, g: (w, g))
     scaled = _run(program, lambda w, g: (weight * w, gradient * g))
     if _same(plain, scaled):

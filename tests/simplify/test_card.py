@@ -34,6 +34,11 @@ def test_adam_is_invariant_up_to_its_guard() -> None:
     assert card.gradient_scaling == "invariant" and card.state_bytes == 8.0
 
 
+@pytest.mark.parametrize("name", ["program_4", "program_8"])
+def test_a_clip_makes_the_size_of_gradients_matter(name: str) -> None:
+    assert property_card(load_rule(name)).gradient_scaling == "neither"
+
+
 @pytest.mark.parametrize(
     ("body", "expected"), [("square(g)", "even"), ("exp(g)", "neither"), ("cube(g)", "odd")]
 )
