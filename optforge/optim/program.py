@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optforge.errors import OptimizerError
 from optforge.language import Program, load_rule
 from optforge.optim.program_buckets import buckets_of, check_parameter, numbers_of, share_scalars
 from optforge.optim.program_graph import Graph, graph_of
+from optforge.optim.program_loading import check_state_dict, load_states, structure_of
 from optforge.optim.program_run import run_step
 from optforge.optim.program_settings import check_group, defaults_of, peak_of
-from optforge.optim.state import load_with_own_dtypes
+from optforge.optim.program_stall import StallCheck
 
 Closure = Callable[[], Any]
 
@@ -40,7 +40,8 @@ class ProgramOptimizer(Optimizer):
 
     **Numbers.** Each parameter is computed in its own dtype, 16-bit ones in float32, and states are
     kept in that dtype. Scalars and sums over the tree are float64, on the CPU. The new weight is
-    rounded once, to the nearest. Non-finite values spread as the language has it.
+    rounded once, to the nearest; if most weights of a 16-bit parameter cannot move, a warning
+    says so in step 10. Non-finite values spread as the language has it.
 
     Args:
         params: Parameters or groups, as everywhere in `torch.optim`. A group may set its own
@@ -85,7 +86,8 @@ class ProgramOptimizer(Optimizer):
         self.graph: Graph = graph_of(self.rule)
         flags = {"schedule": schedule, "foreach": foreach, "fused": fused, "maximize": maximize}
         defaults = defaults_of(self.graph.lifted, lr, hyperparameters) | flags
-        super().__init__(params, defaults)
+        super().__init__(params, defaults | {"fingerprint": structure_of(self.graph.lifted)})
+        self._stalls = StallCheck()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group; its ``lr`` is the rate of the rule for it, its peak."""
@@ -103,24 +105,17 @@ class ProgramOptimizer(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self.graph = graph_of(self.rule)
+        self._stalls = StallCheck()
         share_scalars(self)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state dict; tensors keep the dtypes that they were saved with.
 
         Raises:
-            OptimizerError: If it was saved by another rule, whose states have other names.
+            OptimizerError: If it was saved by another rule; values of hyper-parameters may differ.
         """
-        names = set(self.graph.lifted.program.states)
-        for state in state_dict["state"].values():
-            if set(state) != names:
-                raise OptimizerError(
-                    f"the state dict has {sorted(state)} for a parameter, this rule keeps "
-                    f"{sorted(names)}; load it into an optimizer with the rule that saved it"
-                )
-        load_with_own_dtypes(self, super().load_state_dict, state_dict)
-        for state in self.state.values():  # steps write in place: not into what was loaded
-            state.update({name: value.clone() for name, value in state.items()})
+        check_state_dict(state_dict, structure_of(self.graph.lifted), self.graph.lifted)
+        load_states(self, super().load_state_dict, state_dict)
         share_scalars(self)
 
     @torch.no_grad()
@@ -137,11 +132,14 @@ class ProgramOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        buckets, numbers = [], {}
+        buckets, numbers, copies = [], {}, {}
         for number, group in enumerate(self.param_groups):
             if active := [p for p in group["params"] if p.grad is not None]:
                 numbers[number] = numbers_of(self, group, active)
                 buckets += buckets_of(self, number, active)
+                copies[number] = self._stalls.before(number, group, active)
         if buckets:
             run_step(self.graph, buckets, numbers)
+        for number, old in copies.items():
+            self._stalls.after(number, self.param_groups[number], old)
         return loss

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import warnings
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from optforge.errors import OptimizerError
-from optforge.language import Kind, parse, rule_names
+from optforge.language import Kind, load_rule, parse, rule_names
 from optforge.optim.program import ProgramOptimizer
 from tests.helpers.parameters import EVERY_KIND, give_gradients, parameter, train
 
@@ -78,6 +79,46 @@ def test_a_state_dict_of_another_rule_is_refused() -> None:
     train(one, 1)
     with pytest.raises(OptimizerError, match=r"\['m', 'v'\].*keeps \['momentum'\]"):
         ProgramOptimizer([parameter(3)], "lion").load_state_dict(one.state_dict())
+
+
+@pytest.mark.parametrize(("saved", "loaded"), [("nadam", "adamw"), ("program_4", "program_8")])
+def test_equal_names_of_states_do_not_make_rules_equal(saved: str, loaded: str) -> None:
+    one, other = (ProgramOptimizer([parameter(3)], name) for name in (saved, loaded))
+    train(one, 1)
+    with pytest.raises(OptimizerError, match="load it into an optimizer with the rule that saved"):
+        other.load_state_dict(one.state_dict())
+    assert not other.state
+
+
+def test_a_state_dict_with_other_hyperparameters_is_taken_with_them() -> None:
+    text = load_rule("adamw").text
+    assert "0.9)" in text
+    one = ProgramOptimizer([parameter(3)], parse(text.replace("0.9)", "0.8)")), lr=0.02)
+    other = ProgramOptimizer([parameter(3)], "adamw")
+    train(one, 2)
+    other.load_state_dict(one.state_dict())
+    assert other.param_groups[0]["beta1"] == one.param_groups[0]["beta1"]
+    assert other.param_groups[0]["lr"] == 0.02
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_steps_under_the_resolution_of_the_weights_are_told_once(
+    dtype: torch.dtype, way: str
+) -> None:
+    def run(lr: float, steps: int) -> list[str]:
+        weight = torch.nn.Parameter(torch.ones(8, dtype=dtype))
+        optimizer = ProgramOptimizer([weight], "adamw", lr, weight_decay=0.0, **WAYS[way])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            train(optimizer, steps)
+            optimizer.param_groups[0]["lr"] *= 1e-3
+            train(optimizer, 2)
+        return [str(w.message) for w in caught if "under the resolution" in str(w.message)]
+
+    assert len(run(1e-6, 12)) == 1
+    assert len(run(0.05, 12)) == 1  # only after the rate fell
+    assert not run(0.05, 2)
 
 
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
