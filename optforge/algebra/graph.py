@@ -149,7 +149,7 @@ def to_program(graph: Graph) -> Program:
         >>> to_program(to_graph(load_rule("momentum_sgd"))).outputs
         ('v6', 'v2')
     """
-    outputs = [_returnable(graph, index) for index in graph.outputs]
+    outputs = [returnable(graph, index) for index in graph.outputs]
     names: dict[int, str | float] = {}
     statements: list[Statement] = []
     for index in graph.reached(outputs):
@@ -167,7 +167,8 @@ def to_program(graph: Graph) -> Program:
     return Program((WEIGHT, GRADIENT, *states, LR), tuple(statements), returned)
 
 
-def _returnable(graph: Graph, index: int) -> int:
+def returnable(graph: Graph, index: int) -> int:
+    """Give a value that can be returned: itself, or for a constant a statement that gives it."""
     node = graph.nodes[index]
     if node.operation != CONSTANT:
         return index

@@ -78,13 +78,20 @@ def _run(engine: Any, text: str) -> list[Any]:
     return engine.run_program(*engine.parse_program(text))
 
 
-def saturate(graph: Graph, rows: Sequence[int] = EXACT, bounds: Bounds | None = None) -> Saturated:
+def saturate(
+    graph: Graph,
+    rows: Sequence[int] = EXACT,
+    bounds: Bounds | None = None,
+    known_signs: bool = True,
+) -> Saturated:
     """Apply rows of the table to a graph until nothing new comes, or a bound is met.
 
     Args:
         graph: One step of a rule.
         rows: Numbers of the rows that may be used.
         bounds: How far to go.
+        known_signs: Whether to find out first which states are never below zero; for that the
+            outputs must be the update and all next states, otherwise any values will do.
 
     Example:
         >>> from optforge.algebra.graph import to_graph
@@ -94,10 +101,11 @@ def saturate(graph: Graph, rows: Sequence[int] = EXACT, bounds: Bounds | None = 
         (2, True)
     """
     bounds = bounds or Bounds()
+    signs = nonnegative_states(graph) if known_signs else (False,) * len(graph.kinds)
     engine = _engine()
     _run(engine, "(push 1)")
     try:
-        _run(engine, graph_text(graph, nonnegative_states(graph)))
+        _run(engine, graph_text(graph, signs))
         _run(engine, _combined(rows))
         return _rounds(engine, bounds)
     finally:

@@ -15,12 +15,11 @@ from optforge.algebra import (
     to_graph,
     to_program,
 )
-from optforge.analysis import live_program, state_kinds
-from optforge.analysis.liveness import liveness
+from optforge.analysis import state_kinds
 from optforge.language import Program
 from optforge.simplify import derivation
 from optforge.simplify.derivation import Change, Link, Step
-from optforge.simplify.names import with_names
+from optforge.simplify.names import living_states, with_names
 
 
 class Algebraic:
@@ -48,16 +47,17 @@ class Algebraic:
         plain = tidy(graph)
         if form_key(found.graph) >= form_key(plain):
             return None
-        names = live_program(program).states
-        after = with_names(to_program(found.graph), program, names)
-        if state_kinds(after) != graph.kinds:
+        plain_form = to_program(found.graph)
+        left = living_states(plain_form)  # of the states that the graph began with
+        before = living_states(program)
+        names = [program.states[before[number]] for number in left]
+        after = with_names(plain_form, program, names)
+        if state_kinds(after) != tuple(graph.kinds[number] for number in left):
             return None  # a state that no longer sees the tree would broadcast differently
-        alive = liveness(program).states
-        states = [n for n in range(len(program.states)) if alive >> n & 1]
         kind = derivation.GUARDED if self.guards else derivation.EXACT
         figures = {"rounds": found.rounds, "stopped by": list(found.stopped)}
         step = Step(kind, program.text, after.text, self._why(found.rows), figures)
-        return Change(after, step, tuple(Link(number) for number in states))
+        return Change(after, step, tuple(Link(before[number]) for number in left))
 
     def _why(self, matched: Sequence[int]) -> str:
         """Name the rows that matched, without the regrouping that every formula allows."""

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optforge.algebra.graph import CONSTANT, GRADIENT, LR, WEIGHT, Graph, state_leaf, to_graph
+from optforge.algebra.graph import (
+    CONSTANT,
+    GRADIENT,
+    LR,
+    WEIGHT,
+    Graph,
+    returnable,
+    state_leaf,
+    to_graph,
+)
 from optforge.algebra.tidy import tidy
+from optforge.analysis import liveness
 from optforge.language import Program, Statement
 
 MOMENTUM, SECOND, STEPS, OTHER = "momentum", "second_moment", "count", "state"
@@ -61,13 +71,25 @@ def _feeds(graph: Graph, output: int, leaf: str) -> set[str]:
     return found
 
 
+def living_states(program: Program) -> list[int]:
+    """List the numbers of the states that can reach an update.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> living_states(load_rule("program_8"))
+        [1]
+    """
+    alive = liveness(program).states
+    return [number for number in range(len(program.states)) if alive >> number & 1]
+
+
 def with_names(program: Program, like: Program, states: Sequence[str]) -> Program:
     """Give a program names for its states, and readable ones to its variables.
 
     Args:
         program: A program whose names are of no meaning.
         like: The program that it was made from, for the names of the inputs.
-        states: Names of the states.
+        states: Names of its living states.
     """
     return _Writer(to_graph(program), states, (like.weight, like.gradient, like.lr)).program()
 
@@ -115,6 +137,7 @@ class _Writer:
     """Writes a graph as a program: update first, each next state under its state's name."""
 
     def __init__(self, graph: Graph, states: Sequence[str], inputs: tuple[str, str, str]) -> None:
+        graph.outputs = tuple(returnable(graph, index) for index in graph.outputs)
         self.graph, self.states = graph, tuple(states)
         self.inputs = {WEIGHT: inputs[0], GRADIENT: inputs[1], LR: inputs[2]}
         self.inputs |= {state_leaf(n): name for n, name in enumerate(self.states)}

@@ -30,7 +30,7 @@ from optforge.analysis import live_program, state_kinds
 from optforge.language import Kind, Program
 from optforge.simplify.derivation import EXACT, Change, Link, Step
 from optforge.simplify.evaluate import LAYOUT, Evaluator
-from optforge.simplify.names import with_names
+from optforge.simplify.names import living_states, with_names
 
 _STEPS = 6
 _NEAR = 1e-9
@@ -77,12 +77,15 @@ class Recurrences:
             found = simplest(candidate.graph, bounds=self.bounds).graph
             if graph_cost(found) >= price:
                 continue
-            names = [program.states[link.source or 0] for link in candidate.links]
-            after = with_names(to_program(found), program, names)
-            if state_kinds(after) != tuple(found.kinds):
+            form = to_program(found)
+            left = living_states(form)
+            links = tuple(candidate.links[number] for number in left)
+            names = [program.states[link.source or 0] for link in links]
+            after = with_names(form, program, names)
+            if state_kinds(after) != tuple(found.kinds[number] for number in left):
                 continue
             step = Step(EXACT, program.text, after.text, candidate.why)
-            return Change(after, step, candidate.links)
+            return Change(after, step, links)
         return None
 
     def _candidates(self, program: Program, graph: Graph) -> Iterator[_Candidate]:
@@ -155,7 +158,7 @@ class Recurrences:
     def _equal(self, graph: Graph, one: int, other: int) -> bool:
         """Prove by saturation that two values of a graph are equal."""
         claim = Graph(graph.kinds, graph.nodes, (one, other))
-        found = saturate(claim, bounds=self.bounds)
+        found = saturate(claim, bounds=self.bounds, known_signs=False)
         return found.outputs[0] == found.outputs[1]
 
 

@@ -9,7 +9,7 @@ import torch
 from optforge.analysis import state_kinds
 from optforge.errors import ProgramError, SimplifyError
 from optforge.language import Interpreter, Program, load_rule, parse, rule_names
-from optforge.simplify import EXACT, Change, Derivation, Link, Step, run_passes
+from optforge.simplify import EXACT, Change, Derivation, Link, Step, run_passes, simplify_exact
 from optforge.simplify.evaluate import LAYOUT, Evaluator
 from optforge.simplify.recurrences import Recurrences
 from optforge.simplify.verify import MULTIPLE, compare
@@ -101,6 +101,35 @@ def test_a_state_that_stays_zero_is_left_out() -> None:
     change = Recurrences().apply(program)
     assert change is not None and "stays there" in change.step.why
     assert len(change.program.states) == 1 and len(change.program.statements) == 1
+
+
+def test_a_zero_state_is_left_out_beside_others() -> None:
+    program = parse(
+        "def train(w, g, m, v, s, lr):\n"
+        "    v = w - m\n"
+        "    u = v + s\n"
+        "    s = interp(g, s, 0.9)\n"
+        "    return u, m, v, s\n"
+    )
+    found = simplify_exact(program)
+    assert found.program.states == ("momentum",)
+    assert len(found.program.statements) == 2
+
+
+def test_a_state_that_the_algebra_makes_dead_leaves_and_a_constant_state_stays() -> None:
+    program = parse(
+        "def train(w, g, m, v, lr):\n"
+        "    n = m - m\n"
+        "    u = g + n\n"
+        "    u = u * v\n"
+        "    m = g * 2.0\n"
+        "    v = get_e()\n"
+        "    return u, m, v\n"
+    )
+    found = simplify_exact(program)
+    assert len(found.program.states) == 1  # v is 0 at the first step and e later on
+    assert found.links == (Link(1),)
+    assert compare(program, found.program, found.links).worst <= MULTIPLE
 
 
 def test_states_that_only_look_alike_are_kept() -> None:
