@@ -13,7 +13,7 @@ LONGEST = 16  # so that a line with five names stays short
 TAKEN = frozenset(
     (*keyword.kwlist, *keyword.softkwlist, *dir(builtins))
     + ("math", "torch", "jax", "jnp", "optax", "self", "cls", "closure", "loss", "group", "state")
-    + ("params", "updates", "annotations", "partial", "l", "o", "i")
+    + ("params", "updates", "annotations", "partial", "difflib", "l", "o", "i")
 )
 # What the classes and functions around a rule call their own variables; no state has these names.
 AROUND = (

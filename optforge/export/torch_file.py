@@ -18,7 +18,7 @@ def to_torch(plan: Plan, origin: Origin) -> str:
     body = Writer(plan, TORCH, "lr", (f"{origin.function}_update",)).write()
     lines = heading(origin, "an optimizer for PyTorch; this file needs nothing else.", "torch")
     lines += ["from __future__ import annotations", ""]
-    lines += ["import math"] if body.imports_math else []
+    lines += ["import difflib", "import math"]
     lines += ["from collections.abc import Callable", "from typing import Any", ""]
     lines += ["import torch", "from torch import Tensor"]
     lines += ["from torch.optim.optimizer import Optimizer, ParamsT", "", ""]
@@ -41,8 +41,7 @@ class _Class:
         plan = self.plan
         lines = [f"class {self.origin.title}(Optimizer):", *_in(self._docstring()), ""]
         lines += _in(self._init()) + [""]
-        if not plan.product:
-            lines += _in(_ADD_PARAM_GROUP.strip("\n").split("\n")) + [""]
+        lines += _in(_add_param_group(plan)) + [""]
         step = self._wide_step() if plan.tree_wide else self._step()
         lines += _in([*_STEP.strip("\n").split("\n"), *_in(step)])
         return lines + (["", *_in(self._rule())] if plan.tree_wide else [])
@@ -69,7 +68,7 @@ class _Class:
                 "",
             ]
         lines += ["Args:", "    params: Parameters, or groups of them."]
-        lines += [_LR if plan.product else "    lr: Peak of the learning rate, at least 0."]
+        lines += [_LR if plan.product else "    lr: Peak of the learning rate, above 0."]
         lines += [f"    {name}: {describe(name)}" for name in self.hyper if name != "lr"]
         return [*lines, '"""']
 
@@ -79,8 +78,7 @@ class _Class:
         lines = call("def __init__", parameters, " -> None:", indent=4)
         entries = [f'"{name}": {name}' for name in self.hyper]
         entries += [f'"{state.wish}": 0.0' for state in self.numbers]
-        body = ["if lr < 0:", '    raise ValueError(f"lr is {lr}; it must be at least 0")']
-        body += ["defaults: dict[str, Any] = {"] + [f"    {entry}," for entry in entries] + ["}"]
+        body = ["defaults: dict[str, Any] = {"] + [f"    {entry}," for entry in entries] + ["}"]
         return [*lines, *_in([*body, "super().__init__(params, defaults)"])]
 
     def _step(self) -> list[str]:
@@ -118,7 +116,7 @@ class _Class:
         """What a group holds."""
         name = self.body.parameters[value]
         if value is self.plan.schedule:
-            return 'group["lr"] / group["peak_lr"] if group["peak_lr"] else 1.0'
+            return 'group["lr"] / group["peak_lr"]'
         if value is self.plan.rate:
             return 'group["lr"]' if self.plan.product else 'group["peak_lr"]'
         if value in self.plan.states:
@@ -168,6 +166,24 @@ def _hyper(plan: Plan, body: Body) -> dict[Value, float]:
     return {plan.rate: plan.rate_value, **plan.constants}
 
 
+def _add_param_group(plan: Plan) -> list[str]:
+    words = ("Add parameters; refuse settings that cannot be meant.", "<", "at least 0", "lr")
+    if not plan.product:
+        words = (
+            "Add parameters; the lr that they have now is their peak.",
+            "<=",
+            "above 0",
+            "peak_lr",
+        )
+    text = _GROUP.format(**dict(zip(("said", "below", "allowed", "rate"), words, strict=True)))
+    lines = text.strip("\n").split("\n")
+    if not plan.product:
+        lines.insert(
+            2, '    param_group.setdefault("peak_lr", param_group.get("lr", self.defaults["lr"]))'
+        )
+    return [*lines, "    super().add_param_group(param_group)"]
+
+
 def _in(lines: Sequence[str]) -> list[str]:
     return [f"    {line}" if line else "" for line in lines]
 
@@ -179,11 +195,18 @@ _REFUSE = [
     '    raise RuntimeError("sparse gradients are not supported")',
 ]
 
-_ADD_PARAM_GROUP = '''
+_GROUP = '''
 def add_param_group(self, param_group: dict[str, Any]) -> None:
-    """Add parameters; the lr that they have now is their peak."""
-    param_group.setdefault("peak_lr", param_group.get("lr", self.defaults["lr"]))
-    super().add_param_group(param_group)
+    """{said}"""
+    values = {{**self.defaults, **param_group}}
+    for name in self.defaults:
+        if not math.isfinite(values[name]):
+            raise ValueError(f"{{name}} is {{values[name]}}; it must be finite")
+    if values["{rate}"] {below} 0:
+        raise ValueError(f"{rate} is {{values['{rate}']}}; it must be {allowed}")
+    for name in param_group.keys() - self.defaults.keys():
+        if close := difflib.get_close_matches(name, self.defaults, 1, 0.85):
+            raise ValueError(f"{{name}} is not a setting; did you mean {{close[0]}}?")
 '''
 
 _STEP = '''

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -27,12 +32,12 @@ ALL_KINDS = parse(
 )
 EXTRA = {"without states": NO_STATES, "all kinds": ALL_KINDS}
 
-# The rates at which the rules find the minimum of the parabola below, without decay: rules that
-# divide by the size of the gradient walk with steps of that size.
-MINIMUM_RATES = {
-    **dict.fromkeys(("lion", "signum", "program_4", "program_8"), 0.01),
-    **dict.fromkeys(("adamw", "adamw_bias_correction", "program_3", "nadam", "adabelief"), 0.01),
-    **dict.fromkeys(("program_5", "program_6", "program_7", "momentum_sgd"), 0.01),
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+# name: (learning rate, size of the minimum), from the table of the page
+RATES = {
+    name: (float(rate), float(size))
+    for name, rate, size in re.findall(r"^\| (\w+) \| ([\d.e-]+) \| ([\d.]+) \|$", PAGE, re.M)
 }
 
 
@@ -143,9 +148,9 @@ def test_gradient_accumulation(name: str, dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("name", names())
-def test_tree_map_params_and_sharding(name: str) -> None:
+def test_tree_map_params(name: str) -> None:
     optimizer = factory(name)()
-    params, _, loss = parabola(jnp.float32)
+    params, _, _ = parabola(jnp.float32)
     state = optimizer.init(params)
     doubled = optax.tree.map_params(optimizer, lambda x: x + 1, state)
     trees = [s for s in plan(EXTRA.get(name) or load_rule(name)).states if s.kind > 0]
@@ -155,13 +160,54 @@ def test_tree_map_params_and_sharding(name: str) -> None:
         if x.shape == y.shape
     )
     assert changed == len(trees) * len(jax.tree.leaves(params))
-    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("x",))
-    spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    params = jax.device_put(params, spread)
-    state = jax.device_put(optimizer.init(params), spread)
-    updates, after = jax.jit(optimizer.update)(jax.grad(loss)(params), state, params)
-    for leaf in jax.tree.leaves((updates, after)):
-        assert leaf.sharding.is_equivalent_to(spread, leaf.ndim)
+
+
+def check_two_devices(name: str) -> None:
+    """Parameters and states cut in two: the updates are as without, and stay cut."""
+    first, second = jax.devices()
+    mesh = jax.sharding.Mesh(np.array([first, second]), ("x",))
+    cut = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x"))
+    optimizer = factory(name)()
+    source = np.random.default_rng(0)
+    shapes = {"a": (4, 3), "b": (2,)}
+    params, *gradients = (
+        {key: jnp.asarray(source.normal(size=s), jnp.float32) for key, s in shapes.items()}
+        for _ in range(4)
+    )
+    whole, parted = (params, optimizer.init(params)), (jax.device_put(params, cut),)
+    parted = (*parted, optimizer.init(parted[0]))
+    step = jax.jit(optimizer.update)
+    for gradient in gradients:
+        (p, state), (q, spread) = whole, parted
+        updates, state = step(gradient, state, p)
+        others, spread = step(jax.device_put(gradient, cut), spread, q)
+        assert_close(others, updates, 1e-5)
+        assert_close(spread, state, 1e-5)
+        leaves = [x for x in jax.tree.leaves((others, spread)) if x.shape in shapes.values()]
+        assert len(leaves) >= len(shapes)
+        for leaf in leaves:
+            assert leaf.sharding.is_equivalent_to(cut, leaf.ndim), (name, leaf.sharding)
+        whole = (optax.apply_updates(p, updates), state)
+        parted = (optax.apply_updates(q, others), spread)
+
+
+@pytest.mark.parametrize(
+    "chosen", [FEW, pytest.param(EVERY, marks=pytest.mark.slow)], ids=["few", "every"]
+)
+def test_two_devices_compute_what_one_does(chosen: tuple[str, ...]) -> None:
+    code = (
+        "import sys; from tests.export.test_optax import check_two_devices as check\n"
+        "for name in sys.argv[1:]: check(name)"
+    )
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *chosen],
+        cwd=ROOT,
+        env={**os.environ, **flags},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", names())
@@ -215,14 +261,14 @@ def test_vmap_over_models_is_each_model_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_shipped_rules_find_the_minimum_of_a_parabola(name: str) -> None:
-    assert set(MINIMUM_RATES) == set(EVERY)
+    assert set(RATES) == set(EVERY)
+    peak, size = RATES[name]
     make, found = factory(name), plan(load_rule(name))
     still = {v.wish: 0.0 for v in found.constants if v.wish == "weight_decay"}
     steps = 4000
-    rate = optax.cosine_decay_schedule(MINIMUM_RATES[name], steps)
+    rate = optax.cosine_decay_schedule(peak, steps)
     optimizer = make(learning_rate=rate, **still)
-    # The decay of program_5 is dot(g, w): it may stop far from a minimum that is far from zero.
-    params, end, loss = parabola(jnp.float32, 0.25 if name == "program_5" else 1.0)
+    params, end, loss = parabola(jnp.float32, size)
 
     def step(carry: Any, _: Any) -> Any:
         params, state = carry

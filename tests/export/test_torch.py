@@ -141,11 +141,35 @@ def test_states_that_swap_places_do_not_overwrite_each_other() -> None:
 def test_what_is_not_allowed_is_refused() -> None:
     with pytest.raises(ValueError, match="lr is -1"):
         made("lion")(parameters(), lr=-1)
+    with pytest.raises(ValueError, match="lr is -1"):
+        made("lion")([{"params": parameters(), "lr": -1}])
+    with pytest.raises(ValueError, match="weight_decay is nan; it must be finite"):
+        made("lion")([{"params": parameters(), "weight_decay": float("nan")}])
+    with pytest.raises(ValueError, match="did you mean weight_decay"):
+        made("lion")([{"params": parameters(), "weight_decy": 0.1}])
+    noted = made("lion")([{"params": parameters(), "layer": 3, "initial_lr": 0.1}])
+    assert noted.param_groups[0]["layer"] == 3
     weight = torch.nn.Parameter(torch.zeros(3, 2))
     for name in ("lion", "program_8"):
         weight.grad = torch.ones(3, 2).to_sparse()
         with pytest.raises(RuntimeError, match="sparse gradients are not supported"):
             made(name)([weight]).step()
+
+
+@pytest.mark.parametrize("program", [load_rule("program_8"), TEN])
+def test_a_peak_of_zero_is_refused_and_a_schedule_may_begin_at_zero(program: Any) -> None:
+    make = optimizer_of(module_of(program, "torch"))
+    for given in (0.0, -1.0):
+        with pytest.raises(ValueError, match=f"peak_lr is {given}; it must be above 0"):
+            make(parameters(), lr=given)
+        with pytest.raises(ValueError, match=f"peak_lr is {given}"):
+            make([{"params": parameters(), "lr": given}])
+    optimizer = make(params := parameters(), lr=0.01)
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, step / 2))
+    assert optimizer.param_groups[0]["lr"] == 0.0
+    optimizer.param_groups[0]["lr"] = 0.005
+    train(optimizer, 1)
+    assert not torch.equal(params[0], parameters()[0])
 
 
 @pytest.mark.parametrize("name", rule_names())

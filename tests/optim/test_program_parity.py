@@ -28,7 +28,7 @@ from tests.helpers.parity import (
 from tests.helpers.plain import WHOLE_TREE
 from tests.strategies import random_program
 
-RANDOM = 300
+RANDOM = 200
 WAYS: dict[str, dict[str, Any]] = {"loop": {"foreach": False}, "foreach": {"foreach": True}}
 
 
