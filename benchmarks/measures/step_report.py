@@ -52,7 +52,9 @@ class StepReport:
 
         def ratio(name: str, to: str) -> float | None:
             both = name in rows and to in rows
-            return rows[name]["milliseconds"] / rows[to]["milliseconds"] if both else None
+            if not both or rows[name]["ran_instead"] or rows[to]["ran_instead"]:
+                return None
+            return rows[name]["milliseconds"] / rows[to]["milliseconds"]
 
         others = [name for name in LIONS if name != "Lion foreach" and name in rows]
         fastest = min(others, key=lambda name: rows[name]["milliseconds"], default="none")
@@ -82,7 +84,7 @@ class StepReport:
         for name, size in self.sizes.items():
             console.print(_table(name, size))
             for row, why in size["missing"].items():
-                console.print(f"  {row}: {why}", style="dim")
+                console.print(f"  did not run: {row}: {why}", style="dim")
         for first in self.first:
             console.print(
                 f"first fused step of 400 tensors, {first['parameters']:,} parameters: "
@@ -108,6 +110,7 @@ def _figures(
         "milliseconds": 1e3 * row.spread.median,
         "range": [1e3 * value for value in row.spread.range],
         "repeats": len(row.times),
+        "ran_instead": row.ran or None,
         "ratio_to_adamw_fused": statistics.median(ratios) if ratios else None,
         "ratio_to_bound": statistics.median(bound),
         "state_bytes_per_parameter": row.state_bytes,
@@ -128,7 +131,7 @@ def _table(name: str, size: dict[str, Any]) -> Table:
         low, high = found["range"]
         ratio = found["ratio_to_adamw_fused"]
         table.add_row(
-            row,
+            f"{row} \\[ran {found['ran_instead']}]" if found["ran_instead"] else row,
             f"{found['milliseconds']:.2f}",
             f"{low:.2f} - {high:.2f} ({found['repeats']})",
             "-" if ratio is None else f"{ratio:.2f}",

@@ -12,9 +12,14 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
+
+from optforge.optim import step_fused
+from optforge.optim.program import ProgramOptimizer
+from optforge.optim.program_fused import fuses
 
 from .contestants import Contestant
 from .machine import Spread, spread
@@ -58,6 +63,7 @@ class Row:
     times: list[float] = field(default_factory=list)
     state_bytes: float = 0.0
     peak_extra: float = 0.0
+    ran: str = ""  # what ran instead of the path that the name says
 
     @property
     def spread(self) -> Spread:
@@ -100,13 +106,34 @@ def _ready(contestant: Contestant, parameters: list[Tensor], size: Size) -> Row:
         warnings.simplefilter("ignore")  # lr under the resolution of bfloat16, and the like
         optimizer = contestant.make(parameters)
         step = optimizer.step
-        step()
+        ran = ran_instead(optimizer)
         step()
     first = _seconds(step, 1)
     row = Row(contestant.name, step, optimizer, max(1, min(20, int(SHORT / max(first, 1e-6)))))
+    row.ran = ran
     row.peak_extra = peak_extra_bytes(step)
     row.state_bytes = state_bytes(optimizer) / size.elements
     return row
+
+
+def ran_instead(optimizer: torch.optim.Optimizer) -> str:
+    """Make a step; say what ran if fused=True was asked for and (partly) not done, else nothing."""
+    if isinstance(optimizer, ProgramOptimizer):
+        optimizer.step()
+        asked = [group for group in optimizer.param_groups if group["fused"]]
+        return "foreach: no compiler" if any(not fuses(group) for group in asked) else ""
+    foreach, count = step_fused.foreach_step, 0
+
+    def counting(leaves: Sequence[Any], *rest: Any) -> None:
+        nonlocal count
+        count += len(leaves)
+        foreach(leaves, *rest)
+
+    with mock.patch.object(step_fused, "foreach_step", counting):
+        optimizer.step()
+    total = sum(len(group["params"]) for group in optimizer.param_groups)
+    why = "too small or blocks not full" if step_fused.has_compiler() else "no compiler"
+    return f"foreach for {count} of {total} tensors: {why}" if count else ""
 
 
 def _seconds(step: Callable[[], Any], inner: int) -> float:

@@ -1,0 +1,48 @@
+"""Rows of the step benchmark say what ran where it was not what their name says."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from optforge.optim import program_fused, step_fused
+from optforge.optim.lion import Lion
+from optforge.optim.program import ProgramOptimizer
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+    from measures import steps  # pyright: ignore[reportMissingImports]
+
+    yield steps
+    for name in [name for name in sys.modules if name.split(".")[0] == "measures"]:
+        del sys.modules[name]
+
+
+def weights(*sizes: int) -> list[torch.nn.Parameter]:
+    made = [torch.nn.Parameter(torch.ones(size)) for size in sizes]
+    for weight in made:
+        weight.grad = torch.ones_like(weight)
+    return made
+
+
+def test_without_a_compiler_rows_say_foreach(steps: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_fused, "has_compiler", lambda: False)
+    monkeypatch.setattr(program_fused, "can_compile", lambda: False)
+    lion = Lion(weights(10_000, 10_000), lr=1e-2, fused=True)
+    assert steps.ran_instead(lion) == "foreach for 2 of 2 tensors: no compiler"
+    rule = ProgramOptimizer(weights(10_000), "lion", fused=True)
+    assert steps.ran_instead(rule) == "foreach: no compiler"
+
+
+@pytest.mark.skipif(not program_fused.find_compiler(), reason="torch.compile needs a C++ compiler")
+def test_small_tensors_run_foreach_and_rows_say_so(steps: Any) -> None:
+    lion = Lion(weights(100, 100, 10_000), lr=1e-2, fused=True)
+    assert steps.ran_instead(lion).startswith("foreach for 2 of 3 tensors: too small")
+    assert steps.ran_instead(Lion(weights(10_000), lr=1e-2, fused=True)) == ""
+    assert steps.ran_instead(Lion(weights(100), lr=1e-2, foreach=True)) == ""
