@@ -115,3 +115,19 @@ def sound_kinds(rule: Rewrite) -> tuple[dict[str, int], ...] | None:
                 sound.append(kinds)
     free = not any(name in SCALARS for name in names)
     return None if free and sound == formed else tuple(sound)
+
+
+def gates(rule: Rewrite) -> list[dict[str, int]]:
+    """List what must be asked of kinds before a row applies, with no question for nothing.
+
+    Example:
+        >>> gates(Rewrite("interp(x, x, s)", "x"))
+        [{'s': 0}]
+    """
+    sound = sound_kinds(rule)
+    if sound is None:
+        return [{}]
+    names = [name for name in sound[0] if name not in SCALARS]
+    if len(sound) < len(Kind) ** len(names):
+        return [dict(kinds) for kinds in sound]
+    return [{name: kind for name, kind in sound[0].items() if name in SCALARS}]

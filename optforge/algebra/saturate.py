@@ -75,7 +75,13 @@ def _engine() -> Any:
 
 
 def _run(engine: Any, text: str) -> list[Any]:
-    return engine.run_program(*engine.parse_program(text))
+    return engine.run_program(*_parsed(text))
+
+
+@lru_cache(64)
+def _parsed(text: str) -> list[Any]:
+    """Read commands, which do not depend on the e-graph that they are given to."""
+    return _engine().parse_program(text)
 
 
 def saturate(

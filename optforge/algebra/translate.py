@@ -14,7 +14,7 @@ from optforge.algebra.facts import (
     POSITIVE_IF_ALL,
 )
 from optforge.algebra.graph import CONSTANT, LR, Graph, state_leaf
-from optforge.algebra.patterns import INPUTS, LITERALS, Term, read_term, sound_kinds
+from optforge.algebra.patterns import INPUTS, LITERALS, Term, gates, read_term
 from optforge.algebra.rules import RULES, Rewrite
 from optforge.language import FUNCTIONS, Kind
 
@@ -156,9 +156,8 @@ def rule_text(rule: Rewrite, name: str) -> str:
     if rule.collapses:  # what says nothing new is deleted, or 0 = x * 0 = y * (x * 0) = ... grows
         actions.append(f"(delete {pattern})")
     conditions += [_bounded(value) for value in computed]
-    gates = sound_kinds(rule)
     lines = [f"(ruleset {name})"]
-    for number, kinds in enumerate([{}] if gates is None else gates):
+    for number, kinds in enumerate(gates(rule)):
         gate = [f"(= {kind} (kind {variable}))" for variable, kind in kinds.items()]
         lines.append(_rule([*conditions, *gate], actions, name, f"{name}.{number}"))
     return "\n".join(lines)

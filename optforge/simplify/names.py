@@ -10,6 +10,7 @@ from optforge.algebra.graph import (
     LR,
     WEIGHT,
     Graph,
+    Node,
     returnable,
     state_leaf,
     to_graph,
@@ -20,6 +21,7 @@ from optforge.language import Program, Statement
 
 MOMENTUM, SECOND, STEPS, OTHER = "momentum", "second_moment", "count", "state"
 _SQUARES = frozenset(("square", "abs"))
+_MIXTURES = frozenset(("interp", "add", "multiply", "minimum", "maximum", "subtract"))
 _NOUNS = {
     **{"clip": "clipped", "square": "squared", "sqrt": "root", "sign": "direction"},
     **{"interp": "average", "dot": "overlap", "cosine_sim": "similarity", "divide": "ratio"},
@@ -43,7 +45,7 @@ def state_roles(graph: Graph) -> list[str]:
     for number, output in enumerate(graph.outputs[1:]):
         here = graph.reached([output])
         operations = {graph.nodes[index].operation for index in here}
-        fed = _feeds(graph, output, state_leaf(number))
+        fed = _feeds(graph, output)
         if graph.nodes[output].operation == "add" and operations <= {
             *("add", CONSTANT, state_leaf(number)),
         }:
@@ -57,16 +59,18 @@ def state_roles(graph: Graph) -> list[str]:
     return roles
 
 
-def _feeds(graph: Graph, output: int, leaf: str) -> set[str]:
-    """Operations met on the way down from a next state, without passing the momentum's."""
+def _is_wrapper(node: Node) -> bool:
+    return len(node.arguments) == 1 and node.operation not in _SQUARES
+
+
+def _feeds(graph: Graph, output: int) -> set[str]:
+    """Operations met on the way down from a next state, down to squares and quotients."""
     found: set[str] = set()
     stack = [output]
     while stack:
         node = graph.nodes[stack.pop()]
         found.add(node.operation)
-        if node.operation in ("interp", "add", "multiply", "minimum", "maximum", "subtract"):
-            stack += node.arguments
-        if node.operation in ("sqrt", "sin", "abs", "sign", "tanh", "negative"):
+        if node.operation in _MIXTURES or _is_wrapper(node):
             stack += node.arguments
     return found
 
