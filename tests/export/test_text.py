@@ -6,6 +6,7 @@ import ast
 import random
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.mathtext import MathTextParser
 
+from optforge.analysis import fingerprint
 from optforge.errors import ProgramError
 from optforge.export import TARGETS, export
 from optforge.export.names import Names, class_name, identifier
@@ -92,6 +94,14 @@ def test_a_file_needs_no_optforge_and_holds_only_helpers_that_it_calls(
     face = identifier(name, "", 40)
     assert [d for d in defined if d not in loaded and d != face] == []
     assert f"{face}_update" in defined
+
+
+@pytest.mark.parametrize("target", PYTHON)
+def test_a_file_says_where_it_came_from(target: str) -> None:
+    program = load_rule("lion")
+    head = ast.get_docstring(ast.parse(export(program, target, "runs/first/best.py"))) or ""
+    assert f"Rule: first/best.py, fingerprint {fingerprint(program)}." in head
+    assert f"optforge {version('optforge')}: optforge export first/best.py --to {target}" in head
 
 
 def test_only_live_code_is_written() -> None:
