@@ -17,7 +17,7 @@ from optforge.tasks.registry import (
     task_names,
 )
 from optforge.tasks.schedule import schedule
-from optforge.tasks.task import Data, Split, Task, batch_order, initial_model
+from optforge.tasks.task import Data, Split, Task, augmented, batch_order, initial_model
 
 __all__ = [
     "HELD_OUT_TASK",
@@ -26,6 +26,7 @@ __all__ = [
     "Data",
     "Split",
     "Task",
+    "augmented",
     "batch_order",
     "check_task",
     "initial_model",

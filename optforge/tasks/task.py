@@ -55,6 +55,9 @@ class Task(ABC):
         steps: The number of training steps.
         batch_size: The number of examples in a step.
         warmup: The share of the steps in which the schedule rises.
+        target: The validation loss at which a comparison counts a run as arrived; None: none.
+        evaluation_period: Steps from one validation of a comparison to the next; None: at the
+            end only. Neither enters the hash, since neither changes what is trained.
 
     Example:
         >>> class Line(Task):
@@ -74,6 +77,8 @@ class Task(ABC):
     steps: int = 150
     batch_size: int = 64
     warmup: float = 0.1
+    target: float | None = None
+    evaluation_period: int | None = None
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -87,6 +92,25 @@ class Task(ABC):
     @abstractmethod
     def model(self) -> nn.Module:
         """Build a fresh model, initialised from torch's global generator."""
+
+    def prepare(self, model: nn.Module, seed: int) -> nn.Module:
+        """Give the model to start from: the fresh one, or one that was pre-trained."""
+        return model
+
+    def augment(
+        self, inputs: Tensor, targets: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Change a training batch at random; nothing is changed unless the task says otherwise.
+
+        Args:
+            inputs: A batch of the training split, [B, ...]; not to be changed in place.
+            targets: Alike.
+            generator: The only source of chance, the same for every optimizer.
+
+        Returns:
+            Inputs and targets; targets may be float [B, classes] if ``loss`` takes them.
+        """
+        return inputs, targets
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of a batch; cross entropy unless the task says otherwise.
@@ -118,7 +142,7 @@ class Task(ABC):
             The public attributes that are plain values, the name and shape of every parameter,
             and the source text of the task and of its model's classes, without documentation.
         """
-        model = initial_model(self, 0)
+        model = _fresh_model(self, 0)  # without `prepare`, which may need a file
         shapes = {name: list(value.shape) for name, value in model.named_parameters()}
         return {**_plain_attributes(self), "parameters": shapes, "source": _sources(self, model)}
 
@@ -170,6 +194,38 @@ def initial_model(task: Task, seed: int) -> nn.Module:
         >>> sum(p.numel() for p in initial_model(load_task("digits_mlp"), seed=0).parameters())
         4810
     """
+    return task.prepare(_fresh_model(task, seed), seed)
+
+
+def augmented(
+    task: Task, inputs: Tensor, targets: Tensor, seed: int, step: int
+) -> tuple[Tensor, Tensor]:
+    """A training batch as the task's ``augment`` changes it, the same for every optimizer.
+
+    Args:
+        task: The task.
+        inputs: Examples of the training split, [B, ...].
+        targets: Alike.
+        seed: The seed of the run.
+        step: The step, from 0.
+
+    Returns:
+        Inputs and targets to train on.
+
+    Example:
+        >>> from optforge.tasks import load_task
+        >>> task = load_task("digits_mlp")  # has no augmentation
+        >>> x, y = task.splits.train.inputs[:4], task.splits.train.targets[:4]
+        >>> augmented(task, x, y, seed=0, step=0)[0] is x
+        True
+    """
+    if type(task).augment is Task.augment:
+        return inputs, targets
+    generator = torch.Generator().manual_seed(_content_seed(task, seed, f"augmentation {step}"))
+    return task.augment(inputs, targets, generator)
+
+
+def _fresh_model(task: Task, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(_content_seed(task, seed, "model"))
         return task.model()
@@ -202,9 +258,10 @@ def _check(task: Task, data: object) -> None:
 
 def _plain_attributes(task: Task) -> dict[str, Any]:
     plain = (bool, int, float, str, tuple)
+    apart = {"hash", "target", "evaluation_period"}
     found = {
         name: getattr(task, name)
-        for name in {*dir(type(task)), *vars(task)} - {"hash"}
+        for name in {*dir(type(task)), *vars(task)} - apart
         if not name.startswith("_")
         # Looked up without calling properties: `splits` and `hash` would recurse.
         and isinstance(inspect.getattr_static(task, name), plain)

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from optforge.analysis import state_kinds
 from optforge.language import Interpreter, Layout, Program, layout_of
-from optforge.tasks import Task, batch_order, initial_model, schedule
+from optforge.tasks import Task, augmented, batch_order, initial_model, schedule
 from optforge.training.stack import Stack, draws_random_numbers, random_numbers
 
 
@@ -130,8 +130,10 @@ def train_single(
     for step in range(task.steps):
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * schedule(step, task.steps, task.warmup)
+        rows = order[step]
+        inputs, targets = augmented(task, train.inputs[rows], train.targets[rows], seed, step)
         with random_numbers(seed, step, random):
-            loss = task.loss(model(train.inputs[order[step]]), train.targets[order[step]])
+            loss = task.loss(model(inputs), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

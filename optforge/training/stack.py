@@ -13,7 +13,7 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from optforge.language import Layout, layout_of
-from optforge.tasks import Task, batch_order, initial_model
+from optforge.tasks import Task, augmented, batch_order, initial_model
 from optforge.training.kernel import Kernel, compiled, gradient_kernel, measure_kernel
 
 _COMPILED_FLOPS = 1 << 24  # small, because a call that is not full costs as much as a full one
@@ -87,12 +87,12 @@ class Stack:
         return torch.stack([self._initial[seed] for seed in seeds])
 
     def batch(self, seed: int, step: int) -> tuple[Tensor, Tensor]:
-        """Give the training batch of one step: inputs and targets."""
+        """Give the training batch of one step, augmented: inputs and targets."""
         if seed not in self._orders:
             self._orders[seed] = batch_order(self.task, seed).to(self.device)
         indices = self._orders[seed][step]
         inputs, targets = self.split("train")
-        return inputs[indices], targets[indices]
+        return augmented(self.task, inputs[indices], targets[indices], seed, step)
 
     def split(self, name: str) -> tuple[Tensor, Tensor]:
         """Give inputs and targets of a whole split, floating-point ones in this dtype."""
