@@ -3,6 +3,8 @@
 from optforge.api import SearchResult as SearchResult
 from optforge.api import resume as resume
 from optforge.api import search as search
+from optforge.comparing import ComparisonResult as ComparisonResult
+from optforge.comparing import compare as compare
 from optforge.errors import OptforgeError as OptforgeError
 from optforge.language import Program as Program
 from optforge.language import load_rule as load_rule

@@ -47,3 +47,7 @@ class NonFiniteError(OptimizerError):
 
 class SimplifyError(OptforgeError):
     """A simplification whose check failed, or one that was asked for something it cannot do."""
+
+
+class CompareError(OptforgeError):
+    """A comparison, recipe or suite that cannot be read, run or resumed."""

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 import optforge
+from optforge.cli.compare import compare
 from optforge.cli.console import fail, screen
 from optforge.cli.export import export
 from optforge.cli.rules import rules
@@ -112,5 +113,5 @@ def options(
     """Take what stands before the verb."""
 
 
-for verb in (search, show, simplify, export, rules, tasks, runs):
+for verb in (search, show, simplify, export, compare, rules, tasks, runs):
     app.command()(verb)

@@ -1,0 +1,197 @@
+"""Running comparisons for a person: plan, progress, signals, and what is said at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from optforge.cli.console import is_live, screen
+from optforge.cli.stopping import Stopping
+from optforge.compare import Comparison
+from optforge.compare.cost import UNIT, Line
+from optforge.compare.progress import Progress as State
+from optforge.comparing import ComparisonResult, conduct
+from optforge.report.comparison import to_json
+from optforge.report.comparison_tables import TextTable, all_tables, plan_table
+from optforge.report.words import duration
+
+STOPPED = 130
+_FRAME = 0.5  # seconds; nothing is drawn more often
+_EVERY = 10.0  # seconds between two plain lines
+
+
+def conduct_all(
+    asked: Mapping[str, tuple[Comparison, Mapping[str, Any]]],
+    where: Path,
+    resume: bool,
+    workers: int | None,
+    as_json: bool,
+    figures: bool,
+) -> None:
+    """Run comparisons one after another, each in its directory; print what was found."""
+    console = screen()
+    reports: dict[str, Any] = {}
+    with Stopping() as stopping:
+        for name, (comparison, definition) in asked.items():
+            path = where / name if name else where
+            display = _Live(console) if is_live() and not as_json else _Plain(as_json)
+            stopping.armed = True
+            with display:
+                display.say(f"{comparison.title or 'The comparison'} is in {path}")
+                result = conduct(
+                    comparison, path, resume, workers, display,
+                    stopping, definition, figures,
+                )  # fmt: skip
+            if as_json:
+                reports[name or "comparison"] = to_json(
+                    comparison, result.found, list(result.sessions)
+                )
+            else:
+                print_result(result, console)
+            if result.stopped:
+                _say_stopped(where, list(asked))
+                raise typer.Exit(STOPPED)
+    if as_json:
+        typer.echo(json.dumps(reports if len(reports) > 1 else next(iter(reports.values()))))
+
+
+def show_plan(asked: Mapping[str, Comparison], workers: int | None) -> None:
+    """Print what would run, and what it costs."""
+    console = screen()
+    count = max(1, (os.cpu_count() or 1) if workers is None else workers)
+    total = 0.0
+    for name, comparison in asked.items():
+        lines = comparison.plan()
+        if name or comparison.title:
+            console.print(Text(": ".join(x for x in (name, comparison.title) if x), "bold"))
+        _print(console, plan_table(lines, count))
+        _warn(console, lines)
+        total += sum(line.total for line in lines) / count
+    if len(asked) > 1:
+        console.print(f"All {len(asked)} comparisons: {duration(total)}")
+
+
+def _warn(console: Console, lines: list[Line]) -> None:
+    long = [line for line in lines if line.seconds + line.validations > UNIT]
+    if long:
+        console.print(
+            Text(
+                f"A single run on {long[0].task} takes {duration(long[0].seconds)}; what is "
+                "interrupted is repeated from the start of its run",
+                "yellow",
+            )
+        )
+
+
+def print_result(result: ComparisonResult, console: Console) -> None:
+    """Print the tables, and where the files are."""
+    for table in all_tables(result.found):
+        console.print()
+        _print(console, table)
+    if result.path is not None:
+        console.print()
+        console.print(f"Report, figures and cells are in {result.path}", markup=False)
+
+
+def _print(console: Console, table: TextTable) -> None:
+    """Print a table; the tasks become headings, so that what is measured has room."""
+    console.print(Text(table.title, "italic"))
+    grouped = table.heads[0] == "task" and len(table.heads) > 2
+    first = 1 if grouped else 0
+    shown = Table(box=None, pad_edge=False, header_style="dim")
+    for head, left in list(zip(table.heads, table.left, strict=True))[first:]:
+        shown.add_column(head, justify="left" if left else "right", overflow="fold")
+    task = None
+    for row in table.rows:
+        if grouped and row[0] != task:
+            task = row[0]
+            shown.add_row(Text(task, "bold"))
+        shown.add_row(*(Text(cell) for cell in row[first:]))
+    console.print(shown)
+
+
+def _say_stopped(where: Path, names: list[str]) -> None:
+    words = ["optforge", "compare", "--resume", "--out", str(where)]
+    more = "" if names == [""] else " --suite ... (as before)"
+    text = f"Stopped; nothing is lost. Go on with: {shlex.join(words)}{more}"
+    screen().print(text, markup=False, soft_wrap=True)
+
+
+class _Live:
+    """A bar over the whole plan."""
+
+    def __init__(self, console: Console) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[left]}"), console=console, auto_refresh=False,
+        )  # fmt: skip
+        self._task = self._bar.add_task("starting", total=None, left="")
+        self._drawn = 0.0
+
+    def __enter__(self) -> _Live:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """Show a sentence in place of what goes on."""
+        self._bar.update(self._task, description=text)
+        self._bar.refresh()
+
+    def show(self, progress: State) -> None:
+        """Move the bar, if the last frame is old enough."""
+        now = time.monotonic()
+        if now < self._drawn + _FRAME and progress.done < progress.total:
+            return
+        self._drawn = now
+        self._bar.update(
+            self._task,
+            description=f"{progress.task}: {progress.purpose}",
+            completed=progress.done,
+            total=progress.total,
+            left=f"{duration(progress.seconds_left)} left",
+        )
+        self._bar.refresh()
+
+
+class _Plain:
+    """A line now and then."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._printed = time.monotonic()
+
+    def __enter__(self) -> _Plain:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        """Print a sentence."""
+        if not self._quiet:
+            typer.echo(text)
+
+    def show(self, progress: State) -> None:
+        """Print a line if it is time for one."""
+        now = time.monotonic()
+        if self._quiet or now < self._printed + _EVERY:
+            return
+        self._printed = now
+        typer.echo(
+            f"{progress.done} of {progress.total} runs, {duration(progress.seconds_left)} left; "
+            f"{progress.task}: {progress.purpose}"
+        )

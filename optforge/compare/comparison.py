@@ -1,0 +1,165 @@
+"""A comparison as a whole: what is compared on what, where it is kept, and running it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from optforge.compare.cost import Line, counts, estimate, expected_cells
+from optforge.compare.progress import Progress, Share
+from optforge.compare.protocol import compare_on
+from optforge.compare.recipe import Recipe
+from optforge.compare.result import Found, TaskResult
+from optforge.compare.run import Bench, Runner, Silent, StoppedError, Watch
+from optforge.compare.settings import Settings
+from optforge.compare.studies import study
+from optforge.compare.surroundings import surroundings
+from optforge.compare.sweep import sweep
+from optforge.compare.table import CellTable
+from optforge.compare.variant import Variant
+from optforge.errors import CompareError
+from optforge.tasks import check_task
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Tasks, recipes and settings; everything but the machine.
+
+    Args:
+        variants: Tasks, with the axes of a sweep applied.
+        recipes: What is compared; dimensions that are not tuned are left out when it runs.
+        settings: How much of everything.
+        baseline: Name of the recipe that the others are held against; the first by default.
+        title: For reports.
+        claim: What is put to the test, in words.
+        device: Where to train.
+
+    Raises:
+        CompareError: If there is nothing to compare, or a name occurs twice.
+    """
+
+    variants: tuple[Variant, ...]
+    recipes: tuple[Recipe, ...]
+    settings: Settings = field(default_factory=Settings)
+    baseline: str = ""
+    title: str = ""
+    claim: str = ""
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        names = [recipe.name for recipe in self.recipes]
+        if not self.variants or not names:
+            raise CompareError("there is nothing to compare; give a task and an optimizer at least")
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise CompareError(
+                f"two optimizers are called {sorted(twice)[0]!r}; write other=name for one of them"
+            )
+        if self.baseline and self.baseline not in names:
+            raise CompareError(f"the baseline {self.baseline!r} is not among {', '.join(names)}")
+
+    @property
+    def against(self) -> str:
+        """Name of the baseline."""
+        return self.baseline or self.recipes[0].name
+
+    @cached_property
+    def tuned_recipes(self) -> tuple[Recipe, ...]:
+        """The recipes with the dimensions that are tuned."""
+        made = tuple(recipe.tuning(self.settings.tune) for recipe in self.recipes)
+        for recipe in made:
+            if not recipe.space.dimensions:
+                raise CompareError(
+                    f"nothing of {recipe.name} is tuned by {', '.join(self.settings.tune)}; "
+                    "tune lr at least"
+                )
+        return made
+
+    @property
+    def bench(self) -> Bench:
+        """Tasks and recipes as workers need them."""
+        return Bench(
+            {variant.label: variant for variant in self.variants},
+            {recipe.name: recipe for recipe in self.tuned_recipes},
+            self.device,
+        )
+
+    def plan(self) -> list[Line]:
+        """Count the runs and measure what they cost; takes about a second for each line."""
+        return estimate(self.variants, self.tuned_recipes, self.settings)
+
+
+def run_comparison(
+    comparison: Comparison,
+    table: CellTable,
+    workers: int = 0,
+    watch: Watch | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    each: Callable[[Found], None] = lambda found: None,
+) -> tuple[Found, bool]:
+    """Run what the table has not, task by task.
+
+    Args:
+        comparison: What to compare.
+        table: Of finished cells; it grows.
+        workers: Single-threaded processes; 0 for none but this one.
+        watch: A display.
+        stop: Asked between cells.
+        each: Given what is found after every task, to write it down.
+
+    Returns:
+        What was found, and whether it was stopped before the end.
+    """
+    watch = watch or Silent()
+    for variant in comparison.variants:
+        watch.say(f"Reading the data of {variant.label}")
+        check_task(variant.task)
+    table.describe(surroundings(workers))
+    progress = _expected(comparison, workers, watch)
+    done: list[TaskResult] = []
+    stopped = False
+    with Runner(comparison.bench, table, workers, watch, stop, progress) as runner:
+        for variant in comparison.variants:
+            try:
+                done.append(_one(comparison, variant, runner))
+            except StoppedError:
+                stopped = True
+                break
+            each(_found(comparison, done))
+    return _found(comparison, done), stopped
+
+
+def _one(comparison: Comparison, variant: Variant, runner: Runner) -> TaskResult:
+    recipes, settings = comparison.tuned_recipes, comparison.settings
+    result = compare_on(variant, recipes, settings, runner, comparison.against)
+    result = sweep(result, settings, runner)
+    return study(result, recipes, settings, runner)
+
+
+def _found(comparison: Comparison, done: Sequence[TaskResult]) -> Found:
+    return Found(tuple(done), comparison.against, comparison.settings.objective)
+
+
+def _expected(comparison: Comparison, workers: int, watch: Watch) -> Progress:
+    """What is to come; one optimizer a task is timed, since the model decides most of the cost."""
+    watch.say("Measuring what a run costs")
+    lines = estimate(comparison.variants, comparison.tuned_recipes[:1], comparison.settings)
+    seconds = {task: each for task, (_, each) in expected_cells(lines).items()}
+    shares = {}
+    for line in lines:
+        cells = sum(sum(counts(comparison.settings, r)) for r in comparison.tuned_recipes)
+        shares[line.task] = Share(cells, seconds[line.task])
+    return Progress(shares, max(1, workers))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a file as a whole: a reader sees the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise CompareError(f"{path} was not written: {error.strerror}") from error

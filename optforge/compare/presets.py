@@ -1,0 +1,147 @@
+"""Recipes by name. The ranges are as wide for each; a best trial at an edge widens them.
+
+Learning rates span 2.5 decades and weight decays 3, moved to where published settings lie: Lion's
+rate 3 to 10 times below AdamW's and its decay as much above (table 12 of the paper). Betas are
+tuned for all, so that no baseline is a straw man.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from importlib import resources
+from typing import Any
+
+from optforge.compare.recipe import Recipe, default_space
+from optforge.compare.sources import Source, class_source, find_source, rule_source
+from optforge.compare.space import Dimension, Space, dimensions_from
+from optforge.errors import CompareError
+from optforge.language import parse
+from optforge.optim import Lion
+
+_ADAM = {"lr": (3e-4, 1e-1), "weight_decay": (1e-3, 1.0)}
+_SIGN = {"lr": (3e-5, 1e-2), "weight_decay": (1e-2, 10.0)}
+_PLAIN = {"lr": (3e-3, 1.0), "weight_decay": (1e-4, 1e-1)}
+_MEMORY = {"beta1": (0.02, 0.5), "beta2": (0.001, 0.3)}
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the presets.
+
+    Example:
+        >>> "adafactor" in recipe_names()
+        True
+    """
+    return tuple(_PRESETS)
+
+
+def load_recipe(
+    name: str,
+    optimizer: str | Callable[..., Any] | None = None,
+    space: Mapping[str, Sequence[float]] | None = None,
+    **changes: Any,
+) -> Recipe:
+    """Make a recipe from a preset, or from anything that :func:`find_source` finds.
+
+    Args:
+        name: How tables call it; a preset or an optimizer if ``optimizer`` is not given.
+        optimizer: A preset, an optimizer's name or file, or a class.
+        space: Ranges, as ``{"lr": [1e-4, 1e-1]}``, in place of those of the preset.
+        changes: ``schedule``, ``decay``, ``clip`` or ``fixed`` in place of the preset's.
+
+    Raises:
+        CompareError: If there is no such optimizer, or a range or setting is not one of it.
+
+    Example:
+        >>> load_recipe("torch:RMSprop", space={"lr": [1e-4, 1e-1]}).space.names
+        ('lr',)
+    """
+    given = name if optimizer is None else optimizer
+    if not isinstance(given, str):
+        source = class_source(given)
+        made = Recipe(name, source, default_space(source))
+    elif given in _PRESETS:
+        made = _PRESETS[given](name)
+    else:
+        source = find_source(given)
+        made = Recipe(_short(name), source, default_space(source))
+    if space is not None:
+        made = replace(made, space=Space(dimensions_from(space)))
+    if "fixed" in changes:
+        changes["fixed"] = (*made.fixed, *dict(changes["fixed"]).items())
+    return _checked(replace(made, **changes))
+
+
+def _checked(recipe: Recipe) -> Recipe:
+    for name in recipe.space.names:
+        own = name.removeprefix("one_minus_")
+        if own != "warmup" and not recipe.source.tunable(own):
+            raise CompareError(
+                f"{recipe.name} cannot tune {own!r}; it has {', '.join(recipe.source.accepts)}"
+            )
+    if not recipe.space.dimensions:
+        raise CompareError(f"{recipe.name} has nothing to tune, not even a learning rate")
+    return recipe
+
+
+def _short(name: str) -> str:
+    """A file by its name without folders; anything else as it is."""
+    return name.rsplit("/", 1)[-1]
+
+
+def _space(ranges: Mapping[str, tuple[float, float]], betas: Sequence[str]) -> Space:
+    dimensions = [Dimension(name, low, high) for name, (low, high) in ranges.items()]
+    for beta in betas:
+        low, high = _MEMORY[beta]
+        dimensions.append(Dimension(f"one_minus_{beta}", low, high, floor=1e-5, ceiling=1.0))
+    return Space(tuple(dimensions))
+
+
+def _library(
+    place: str,
+    ranges: Mapping[str, tuple[float, float]],
+    betas: Sequence[str] = ("beta1", "beta2"),
+    **fixed: Any,
+) -> Callable[[str], Recipe]:
+    def make(name: str) -> Recipe:
+        source = find_source(place)
+        return Recipe(name, source, _space(ranges, betas), tuple(fixed.items()))
+
+    return make
+
+
+def _lion(name: str) -> Recipe:
+    return Recipe(name, class_source(Lion), _space(_SIGN, ("beta1", "beta2")))
+
+
+def _rule(
+    file: str,
+    ranges: Mapping[str, tuple[float, float]],
+    betas: Sequence[str] = ("beta1",),
+    **fixed: Any,
+) -> Callable[[str], Recipe]:
+    def make(name: str) -> Recipe:
+        return Recipe(name, _shipped(file), _space(ranges, betas), tuple(fixed.items()))
+
+    return make
+
+
+def _shipped(file: str) -> Source:
+    place = resources.files("optforge.compare") / "rules" / f"{file}.txt"
+    return rule_source(parse(place.read_text(encoding="utf-8")))
+
+
+_PRESETS: Mapping[str, Callable[[str], Recipe]] = {
+    "adamw": _library("torch:AdamW", _ADAM, fused=True),
+    "lion": _lion,
+    "sgd": _library("torch:SGD", _PLAIN, ("beta1",), fused=True),
+    "adafactor": _library("timm:adafactorbv", _ADAM),
+    "radam": _library("torch:RAdam", _ADAM, decoupled_weight_decay=True),
+    "nadam": _library("torch:NAdam", _ADAM, decoupled_weight_decay=True),
+    "adabelief": _library("timm:adabelief", _ADAM),
+    "amsgrad": _library("torch:AdamW", _ADAM, fused=True, amsgrad=True),
+    "powersign": _rule("powersign", _PLAIN),
+    "addsign": _rule("addsign", _PLAIN),
+    "ablation_0.9": _rule("momentum_sign", _SIGN, (), beta1=0.9),
+    "ablation_0.99": _rule("momentum_sign", _SIGN, (), beta1=0.99),
+}

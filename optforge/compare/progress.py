@@ -1,0 +1,100 @@
+"""How far a whole plan is, and how long it will still take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass
+class Share:
+    """The cells of one task: how many there are, and what they cost.
+
+    Args:
+        cells: Expected.
+        estimate: Seconds of one cell, measured before or guessed.
+        answered: Found in the table or computed.
+        computed: Computed in this session.
+        seconds: They took.
+    """
+
+    cells: int
+    estimate: float
+    answered: int = 0
+    computed: int = 0
+    seconds: float = 0.0
+
+    def left(self, pace: float) -> float:
+        """Seconds of work that are left, by its own cells or by the pace of others."""
+        each = self.seconds / self.computed if self.computed else pace * self.estimate
+        return max(0, self.cells - self.answered) * each
+
+
+@dataclass
+class Progress:
+    """The state of a plan.
+
+    Args:
+        shares: By task.
+        workers: That compute at the same time.
+        purpose: What is going on.
+
+    Example:
+        >>> progress = Progress({"a": Share(4, 2.0)}, workers=2)
+        >>> progress.seconds_left
+        4.0
+        >>> progress.finished("a", 6.0)
+        >>> progress.done, progress.seconds_left
+        (1, 9.0)
+    """
+
+    shares: Mapping[str, Share]
+    workers: int
+    purpose: str = ""
+    task: str = ""
+
+    @property
+    def done(self) -> int:
+        """Cells answered."""
+        return sum(share.answered for share in self.shares.values())
+
+    @property
+    def total(self) -> int:
+        """Cells expected; it may shrink when a range need not grow."""
+        return sum(max(share.cells, share.answered) for share in self.shares.values())
+
+    @property
+    def seconds_left(self) -> float:
+        """Expected time to the end."""
+        pace = self._pace()
+        work = sum(share.left(pace) for share in self.shares.values())
+        return work / max(1, self.workers)
+
+    def found(self, task: str) -> None:
+        """Note a cell that the table had."""
+        self.task = task
+        if task in self.shares:
+            self.shares[task].answered += 1
+
+    def finished(self, task: str, seconds: float) -> None:
+        """Note a cell that was computed."""
+        self.task = task
+        share = self.shares.get(task)
+        if share is None:
+            return
+        share.answered += 1
+        if math.isfinite(seconds):
+            share.computed += 1
+            share.seconds += seconds
+
+    def skip(self, task: str, cells: int) -> None:
+        """Note cells that were expected and are not needed."""
+        if task in self.shares:
+            self.shares[task].cells -= cells
+
+    def _pace(self) -> float:
+        """How much longer cells took than was estimated, over all tasks so far."""
+        known = [share for share in self.shares.values() if share.computed]
+        expected = sum(share.computed * share.estimate for share in known)
+        return sum(share.seconds for share in known) / expected if expected else 1.0

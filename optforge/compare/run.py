@@ -1,0 +1,191 @@
+"""Running cells: those in the table are answered from it, the others by workers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from optforge.compare.cell import Cell, Outcome
+from optforge.compare.progress import Progress
+from optforge.compare.recipe import Recipe
+from optforge.compare.table import CellTable
+from optforge.compare.train import run_cell
+from optforge.compare.variant import Variant
+from optforge.errors import CompareError
+from optforge.execution import Completed, Failed, InlineExecutor, WorkerPool
+
+LIMIT = 3600.0  # seconds that one cell may take before its process is killed
+_POLL = 0.5
+_ATTEMPTS = 2  # of a cell whose process dies
+
+
+class StoppedError(Exception):
+    """Leaves a comparison when a stop is asked for; what is finished is in the table."""
+
+
+class Watch(Protocol):
+    """What a display implements."""
+
+    def say(self, text: str) -> None:
+        """Take one sentence."""
+        ...
+
+    def show(self, progress: Progress) -> None:
+        """Take the state of the whole plan; called after every cell."""
+        ...
+
+
+class Silent:
+    """A display that shows nothing."""
+
+    def say(self, text: str) -> None:
+        """Show nothing."""
+
+    def show(self, progress: Progress) -> None:
+        """Show nothing."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The things that cells name: tasks by label and recipes by name; travels to workers."""
+
+    variants: Mapping[str, Variant]
+    recipes: Mapping[str, Recipe]
+    device: str = "cpu"
+
+    def key(self, cell: Cell) -> str:
+        """The key of a cell."""
+        variant = self.variants[cell.task]
+        identity = self.recipes[cell.recipe].identity
+        return cell.key(variant.task.hash, identity, variant.period)
+
+    def answer(self, cell: Cell) -> Outcome:
+        """Compute a cell, in a worker."""
+        return run_cell(self.variants[cell.task], self.recipes[cell.recipe], cell, self.device)
+
+
+class Runner:
+    """Answers cells, from the table first; a context manager that ends its workers.
+
+    Args:
+        bench: Tasks and recipes.
+        table: Of finished cells.
+        workers: Single-threaded processes; 0 for none but this one.
+        watch: A display.
+        stop: Asked between cells whether to end.
+        progress: Of the whole plan.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        table: CellTable,
+        workers: int = 0,
+        watch: Watch | None = None,
+        stop: Callable[[], bool] = lambda: False,
+        progress: Progress | None = None,
+    ) -> None:
+        self.bench, self.table, self.workers = bench, table, workers
+        self.watch: Watch = watch or Silent()
+        self.stop = stop
+        self.progress = progress or Progress({}, workers)
+        self._executor: InlineExecutor | WorkerPool | None = None
+        self._next = 0
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._executor is not None:
+            self._executor.close()
+            self._executor = None
+
+    def run(self, cells: Sequence[Cell], purpose: str) -> list[Outcome]:
+        """Give the outcomes of cells, in their order.
+
+        Args:
+            cells: Equal ones are computed once.
+            purpose: For the display and the table.
+
+        Raises:
+            StoppedError: If a stop was asked for.
+            CompareError: If a cell cannot be computed because of its settings or its task.
+        """
+        keys = [self.bench.key(cell) for cell in cells]
+        missing = {k: c for k, c in zip(keys, cells, strict=True) if k not in self.table}
+        for cell, key in zip(cells, keys, strict=True):
+            if key not in missing:
+                self.progress.found(cell.task)
+        self.progress.purpose = purpose
+        self.watch.show(self.progress)
+        if missing:
+            self._compute(missing, purpose)
+        return [self.table[key] for key in keys]
+
+    def _compute(self, missing: Mapping[str, Cell], purpose: str) -> None:
+        executor = self._started()
+        waiting: dict[int, tuple[str, Cell, int]] = {}
+        for key, cell in missing.items():
+            self._submit(executor, waiting, key, cell, 1)
+        while waiting:
+            if self.stop():
+                raise StoppedError
+            outcome = executor.next(_POLL)
+            if outcome is None:
+                self.watch.show(self.progress)
+                continue
+            key, cell, attempt = waiting.pop(outcome.key)
+            if isinstance(outcome, Failed) and outcome.reason != "error" and attempt < _ATTEMPTS:
+                self._submit(executor, waiting, key, cell, attempt + 1)
+                continue
+            self._finish(key, cell, outcome, purpose)
+
+    def _submit(
+        self,
+        executor: InlineExecutor | WorkerPool,
+        waiting: dict[int, tuple[str, Cell, int]],
+        key: str,
+        cell: Cell,
+        attempt: int,
+    ) -> None:
+        self._next += 1
+        waiting[self._next] = (key, cell, attempt)
+        executor.submit(self._next, cell)
+
+    def _finish(self, key: str, cell: Cell, outcome: Completed | Failed, purpose: str) -> None:
+        if isinstance(outcome, Completed):
+            made: Outcome = outcome.result
+        elif outcome.reason == "error":
+            raise _refused(cell, outcome.detail)
+        else:
+            made = Outcome(failed=f"{outcome.reason}: {outcome.detail}", diverged=True)
+            self.watch.say(f"A run of {cell.recipe} on {cell.task} failed ({outcome.detail})")
+        self.table.add(key, cell, made, purpose)
+        self.progress.finished(cell.task, made.seconds)
+        self.watch.show(self.progress)
+
+    def _started(self) -> InlineExecutor | WorkerPool:
+        if self._executor is None:
+            factory = functools.partial(_make_answer, self.bench)
+            if self.workers:
+                self._executor = WorkerPool(factory, self.workers, LIMIT)
+            else:
+                self._executor = InlineExecutor(factory)
+        return self._executor
+
+
+def _make_answer(bench: Bench) -> Callable[[Any], Outcome]:
+    return bench.answer
+
+
+def _refused(cell: Cell, detail: str) -> CompareError:
+    last = detail.strip().splitlines()[-1]
+    settings = ", ".join(f"{name}={value:g}" for name, value in cell.setting)
+    error = CompareError(
+        f"{cell.recipe} ({settings}) cannot be trained on {cell.task}: "
+        f"{last.removeprefix('optforge.errors.CompareError: ')}"
+    )
+    error.add_note(detail)
+    return error

@@ -1,0 +1,114 @@
+"""The numbers of a comparison: how much is tuned, how often it is repeated, what is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from optforge.compare.measure import EXTRAS
+from optforge.compare.recipe import TUNED
+from optforge.errors import CompareError
+
+SAMPLERS = ("sobol", "grid")
+OBJECTIVES = ("loss", "metric")
+TRIALS_A_STUDY = 5
+_LEAST = {"trials": 1, "seeds": 1, "finalists": 1, "again": 0, "tune_seeds": 1, "extensions": 0,
+          "extra": 0, "sensitivity": 0, "sweep_seeds": 1, "studies": 0}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a comparison is made; the same for every optimizer and task.
+
+    Args:
+        trials: Settings tried for each optimizer on each task.
+        seeds: Fresh seeds on which the best setting of each is measured; ten or more for claims.
+        finalists: So many of the best trials are trained again before one is chosen.
+        again: On so many further seeds; 0 chooses by the trials alone.
+        tune_seeds: Seeds of each trial.
+        tune: What is tuned: ``lr``, ``weight_decay``, ``betas``, and ``warmup`` on request.
+        sampler: ``sobol`` or ``grid``.
+        objective: What settings are chosen by, on validation data: ``loss`` or ``metric``.
+        extensions: How often ranges may grow because a best trial lies in their outer tenth.
+        extra: Further trials of every optimizer when one range grows; None: a quarter.
+        sensitivity: Learning rates on a curve about the best setting, 0 for none.
+        heat_map: Learning rates and decays of a grid about the best setting.
+        sweep_seeds: Seeds of the points of curves and maps.
+        studies: Studies of five trials each in the manner of AlgoPerf, 0 for none.
+        extras: Further measurements of the final runs: ``flatness``.
+        seed: Of everything random; another one, other seeds throughout.
+
+    Raises:
+        CompareError: For values that are not allowed.
+
+    Example:
+        >>> Settings(trials=20).extra_trials
+        5
+    """
+
+    trials: int = 16
+    seeds: int = 10
+    finalists: int = 3
+    again: int = 2
+    tune_seeds: int = 1
+    tune: tuple[str, ...] = TUNED
+    sampler: str = "sobol"
+    objective: str = "loss"
+    extensions: int = 1
+    extra: int | None = None
+    sensitivity: int = 0
+    heat_map: tuple[int, int] = (0, 0)
+    sweep_seeds: int = 2
+    studies: int = 0
+    extras: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < least):
+                raise CompareError(f"{name} is {value!r}; it must be a number of at least {least}")
+        for name, allowed in (("sampler", SAMPLERS), ("objective", OBJECTIVES)):
+            if getattr(self, name) not in allowed:
+                raise CompareError(f"{name} is {getattr(self, name)!r}; choose {_or(allowed)}")
+        if unknown := set(self.extras) - EXTRAS.keys():
+            raise CompareError(f"no measurement {sorted(unknown)[0]!r}; there is {_or(EXTRAS)}")
+        if len(self.heat_map) != 2 or min(self.heat_map) < 0:
+            raise CompareError(f"heat_map is {self.heat_map}; give two counts, as in 5,5")
+
+    @property
+    def extra_trials(self) -> int:
+        """Further trials of every optimizer in a round of extension."""
+        return max(2, self.trials // 4) if self.extra is None else self.extra
+
+    def stored(self) -> dict[str, Any]:
+        """Plain values, as a directory keeps them."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Settings:
+        """Read what :meth:`stored` gave, or what a suite says.
+
+        Raises:
+            CompareError: For an unknown name.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(values.keys() - known):
+            raise CompareError(
+                f"unknown setting {unknown[0]!r} of a comparison; there are "
+                f"{', '.join(sorted(known))}"
+            )
+        changed: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        return cls(**changed)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _or(names: Any) -> str:
+    return " or ".join(names)

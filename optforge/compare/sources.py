@@ -1,0 +1,282 @@
+"""Where an optimizer comes from: a class, a library by name, a rule, an exported file."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cloudpickle
+import torch
+from torch.optim import Optimizer
+
+from optforge.analysis import lift
+from optforge.errors import CompareError, ProgramError
+from optforge.language import Program, load_rule, parse, rule_names
+from optforge.optim import ProgramOptimizer
+
+Build = Callable[..., Optimizer]
+# Settings in one vocabulary, and what libraries call them where there is no `betas`.
+_ALIASES = {"beta1": ("momentum",), "beta2": ("beta2_cap",)}
+_LIBRARIES = {"torch": "torch", "timm": "timm", "pytorch_optimizer": "pytorch_optimizer"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """An optimizer that can be made from settings; travels to workers.
+
+    Args:
+        identity: What it is, for the key of a result: a qualified name, or a hash of a file.
+        build: Takes parameters and keywords.
+        accepts: Names of its keywords.
+        defaults: Their values, where these are numbers.
+
+    Example:
+        >>> source = find_source("torch:SGD")
+        >>> source.identity, "momentum" in source.accepts
+        ('torch.optim.sgd.SGD', True)
+    """
+
+    identity: str
+    build: Build
+    accepts: frozenset[str]
+    defaults: Mapping[str, float]
+
+    def tunable(self, name: str) -> bool:
+        """Whether a hyper-parameter such as ``lr`` or ``beta2`` can be set."""
+        if name in self.accepts:
+            return True
+        if name in ("beta1", "beta2") and "betas" in self.accepts:
+            return True
+        return any(alias in self.accepts for alias in _ALIASES.get(name, ()))
+
+    def default(self, name: str) -> float | None:
+        """The value that a hyper-parameter has when nothing is set."""
+        for known in (name, *_ALIASES.get(name, ())):
+            if known in self.defaults:
+                return self.defaults[known]
+        return None
+
+    def make(self, parameters: Iterable[Any], settings: Mapping[str, Any]) -> Optimizer:
+        """Make the optimizer.
+
+        Args:
+            parameters: Parameters or groups.
+            settings: Values by name; ``beta1`` and ``beta2`` are put where the optimizer has them.
+
+        Raises:
+            CompareError: If it refuses the settings.
+        """
+        keywords = self._keywords(settings)
+        try:
+            return self.build(parameters, **keywords)
+        except Exception as error:
+            raise CompareError(f"{self.identity} refuses {keywords}: {error}") from error
+
+    def _keywords(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        betas = [self.defaults.get("beta1", 0.9), self.defaults.get("beta2", 0.999)]
+        for name, value in settings.items():
+            if name in self.accepts:
+                found[name] = value
+            elif name in ("beta1", "beta2") and "betas" in self.accepts:
+                betas[int(name[-1]) - 1] = value
+                found["betas"] = tuple(betas)
+            else:
+                found[self._alias(name)] = value
+        return found
+
+    def _alias(self, name: str) -> str:
+        for alias in _ALIASES.get(name, ()):
+            if alias in self.accepts:
+                return alias
+        raise CompareError(f"{self.identity} has no setting {name!r}; {self._said()}")
+
+    def _said(self) -> str:
+        return f"it has {', '.join(sorted(self.accepts))}"
+
+
+def find_source(name: str) -> Source:
+    """Find an optimizer by what a user writes.
+
+    Args:
+        name: ``torch:AdamW``, ``timm:lion`` or ``pytorch_optimizer:adabelief``; a rule's name or
+            file; an exported file, or any ``file.py:Class``, which is run; or a bare name,
+            looked for in shipped rules, torch, timm and pytorch_optimizer, in this order.
+
+    Raises:
+        CompareError: If there is none; says what was looked for.
+
+    Example:
+        >>> find_source("lion").identity[:5]
+        'rule '
+    """
+    library, _, rest = name.partition(":")
+    if library in _LIBRARIES and rest:
+        return _from_library(library, rest)
+    if name.startswith("torch.optim."):
+        return _from_library("torch", name.removeprefix("torch.optim."))
+    if _looks_like_file(name):
+        return _from_file(name)
+    if name in rule_names():
+        return rule_source(load_rule(name))
+    for library in _LIBRARIES:
+        try:
+            return _from_library(library, name)
+        except CompareError:
+            continue
+    raise CompareError(
+        f"no optimizer {name!r}: it is not a preset, a shipped rule ({', '.join(rule_names())}), "
+        "a file, nor a name that torch.optim, timm or pytorch_optimizer know; "
+        "write torch:Name, timm:name, pytorch_optimizer:name, or file.py:Class"
+    )
+
+
+def rule_source(program: Program) -> Source:
+    """A program as a source, its constants as settings."""
+    lifted = lift(program)
+    digest = hashlib.sha256(program.text.encode()).hexdigest()[:16]
+    build = functools.partial(_program_optimizer, program.text)
+    return Source(f"rule {digest}", build, frozenset(lifted.values), dict(lifted.values))
+
+
+def class_source(cls: Callable[..., Optimizer], identity: str | None = None) -> Source:
+    """Any optimizer class, or a function that takes parameters and keywords."""
+    named = identity or f"{cls.__module__}.{getattr(cls, '__qualname__', cls)}"
+    parameters = inspect.signature(cls).parameters
+    plain = [p for p in list(parameters.values())[1:] if p.kind not in (p.VAR_KEYWORD,)]
+    if isinstance(cls, functools.partial):
+        plain = [p for p in parameters.values() if p.name != "params"]
+    defaults = {p.name: float(p.default) for p in plain if _is_number(p.default)}
+    for p in plain:
+        if p.name == "betas" and isinstance(p.default, tuple):
+            defaults |= {f"beta{n}": float(b) for n, b in enumerate(p.default, 1)}
+    return Source(named, cls, frozenset(p.name for p in plain), defaults)
+
+
+def _program_optimizer(text: str, parameters: Any, **settings: Any) -> Optimizer:
+    return ProgramOptimizer(parameters, parse(text), **settings)
+
+
+def _from_library(library: str, name: str) -> Source:
+    module = _import(library)
+    finder = {"torch": _torch, "timm": _timm, "pytorch_optimizer": _pytorch_optimizer}[library]
+    found = finder(module, name)
+    if found is None:
+        raise CompareError(f"{_LIBRARIES[library]} has no optimizer {name!r}")
+    return found
+
+
+def _torch(module: ModuleType, name: str) -> Source | None:
+    classes = {
+        key.lower(): value
+        for key, value in vars(torch.optim).items()
+        if isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer
+    }
+    found = classes.get(name.lower())
+    return class_source(found) if found else None
+
+
+def _timm(module: ModuleType, name: str) -> Source | None:
+    try:
+        cls = module.optim.get_optimizer_class(name, bind_defaults=True)
+    except ValueError:
+        return None
+    return class_source(cls, f"timm {name}")
+
+
+def _pytorch_optimizer(module: ModuleType, name: str) -> Source | None:
+    try:
+        return class_source(module.load_optimizer(name), f"pytorch_optimizer {name}")
+    except (NotImplementedError, ValueError, KeyError):
+        return None
+
+
+def _import(library: str) -> ModuleType:
+    try:
+        module = importlib.import_module("torch.optim" if library == "torch" else library)
+        if library == "timm":
+            importlib.import_module("timm.optim")
+        return module
+    except ImportError as error:
+        raise CompareError(
+            f"the package {library!r} cannot be imported ({error}); "
+            f"install it with: pip install {library}"
+        ) from error
+
+
+def _looks_like_file(name: str) -> bool:
+    file = name.rpartition(":")[0] or name
+    return name.endswith((".py", ".txt")) or file.endswith(".py") or "/" in name
+
+
+def _from_file(name: str) -> Source:
+    """A rule's text, which is parsed and never run; or else a Python file, which is run."""
+    file, _, cls = name.rpartition(":") if ":" in name else (name, "", "")
+    if not cls:
+        try:
+            return rule_source(load_rule(file))
+        except ProgramError as error:
+            if not Path(file).is_file() or "torch" not in Path(file).read_text(errors="replace"):
+                raise
+            reason = error
+    else:
+        reason = None
+    module = _module(Path(file))
+    found = _classes(module)
+    chosen = found.get(cls) if cls else next(iter(found.values()), None)
+    if chosen is None or (not cls and len(found) > 1):
+        why = f"; as a rule it cannot be read: {reason}" if reason and not found else ""
+        raise CompareError(
+            f"{name}: name one of its optimizer classes, as in file.py:Class; "
+            f"it has {', '.join(found) or 'none'}{why}"
+        )
+    digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+    return class_source(chosen, f"file {digest}:{chosen.__name__}")
+
+
+def _classes(module: ModuleType) -> dict[str, type[Optimizer]]:
+    return {
+        key: value
+        for key, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, Optimizer)
+        and value.__module__ == module.__name__
+    }
+
+
+def _module(path: Path) -> ModuleType:
+    """Run a file once for each content; what it defines travels to workers by value."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CompareError(f"the optimizer file {path} cannot be read: {error.strerror}") from None
+    name = f"optforge_optimizer_{hashlib.sha256(content).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None:
+        raise CompareError(f"{path} is not a Python file; give a rule or file.py:Class")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise CompareError(
+            f"{path} is neither a rule nor a Python file that runs: {type(error).__name__}: {error}"
+        ) from error
+    cloudpickle.register_pickle_by_value(module)
+    return module
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

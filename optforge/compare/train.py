@@ -1,0 +1,163 @@
+"""One cell: train one model with one setting, and measure what is asked for."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from optforge.compare.cell import Cell, Outcome
+from optforge.compare.measure import EXTRAS, PeakMemory, optimizer_bytes
+from optforge.compare.recipe import Recipe
+from optforge.compare.schedules import SCHEDULES
+from optforge.compare.variant import Variant
+from optforge.tasks import augmented, batch_order, initial_model
+from optforge.training.single import evaluate_model
+from optforge.training.stack import random_numbers
+
+_LOOKS = 20  # how often a run is asked whether it is still finite
+
+
+def run_cell(variant: Variant, recipe: Recipe, cell: Cell, device: str = "cpu") -> Outcome:
+    """Train one model and measure it; test data is touched after the last step or never.
+
+    With the same settings, without warm-up in the setting, this is
+    :func:`optforge.training.train_single`, bit for bit.
+
+    Args:
+        variant: The task.
+        recipe: The optimizer, schedule and clipping.
+        cell: Setting, seed and what to measure.
+        device: Where to train.
+
+    Example:
+        >>> from optforge.compare import load_recipe, vary
+        >>> from optforge.tasks import load_task
+        >>> cell = Cell("digits_mlp", "adamw", (("lr", 3e-3),), seed=0)
+        >>> run_cell(vary(load_task("digits_mlp"), {}), load_recipe("adamw"), cell).loss < 1.0
+        True
+    """
+    began = time.perf_counter()
+    run = _Run.begin(variant, recipe, cell, torch.device(device))
+    memory = PeakMemory(run.device)
+    run.train()
+    outcome = replace(
+        run.outcome(),
+        optimizer_bytes=optimizer_bytes(run.optimizer),
+        peak_mb=round(memory.megabytes(), 2),
+    )
+    return replace(outcome, seconds=round(time.perf_counter() - began, 4))
+
+
+@dataclass
+class _Run:
+    """A training run as it goes."""
+
+    variant: Variant
+    recipe: Recipe
+    cell: Cell
+    device: torch.device
+    model: nn.Module
+    optimizer: Optimizer
+    random: bool
+    losses: list[Tensor] = field(default_factory=list)
+    curve: list[tuple[float, ...]] = field(default_factory=list)
+    seconds: float = 0.0
+    broken: bool = False
+
+    @classmethod
+    def begin(cls, variant: Variant, recipe: Recipe, cell: Cell, device: torch.device) -> _Run:
+        model = initial_model(variant.task, cell.seed).to(device)
+        optimizer = recipe.make(model, cell.setting)
+        return cls(variant, recipe, cell, device, model, optimizer, variant.random)
+
+    def train(self) -> None:
+        """Train piece by piece, with a look at the run in between."""
+        task, cell = self.variant.task, self.cell
+        looking = cell.curve or cell.until is not None
+        piece = self.variant.period if looking else max(1, task.steps // _LOOKS)
+        advance = self._stepper()
+        for first in range(0, task.steps, piece):
+            began = time.perf_counter()
+            for step in range(first, min(first + piece, task.steps)):
+                advance(step)
+            last = self.losses[-1].item()  # waits for the device, so before the clock is read
+            self.seconds += time.perf_counter() - began
+            if not math.isfinite(last):
+                self.broken = True
+                return
+            if looking and self._look():
+                return
+
+    def _look(self) -> bool:
+        """Note a point of the curve; tell whether the run has arrived."""
+        found = evaluate_model(self.variant.task, self.model, "validation", self.random)
+        point = (len(self.losses), found.loss, found.metric, round(self.seconds, 4))
+        self.curve.append(point)
+        return self.cell.until is not None and found.loss <= self.cell.until
+
+    def _stepper(self) -> Callable[[int], None]:
+        """Give the function that makes one step; everything that can be is looked up once."""
+        task, seed, clip = self.variant.task, self.cell.seed, self.recipe.clip
+        model, optimizer, losses, random = self.model, self.optimizer, self.losses, self.random
+        schedule = SCHEDULES[self.recipe.schedule]
+        warmup = dict(self.cell.setting).get("warmup", task.warmup)
+        groups = optimizer.param_groups
+        peaks = [group["lr"] for group in groups]
+        order, train = batch_order(task, seed), task.splits.train
+        parameters = [p for p in model.parameters() if p.requires_grad]
+
+        def advance(step: int) -> None:
+            share = schedule(step, task.steps, warmup)
+            for group, peak in zip(groups, peaks, strict=True):
+                group["lr"] = peak * share
+            rows = order[step]
+            inputs, targets = augmented(task, train.inputs[rows], train.targets[rows], seed, step)
+            with random_numbers(seed, step, random):
+                output = model(inputs.to(self.device))
+                loss = task.loss(output, targets.to(self.device))
+            optimizer.zero_grad()
+            loss.backward()
+            if clip is not None:
+                nn.utils.clip_grad_norm_(parameters, clip)
+            optimizer.step()
+            losses.append(loss.detach())
+
+        return advance
+
+    def outcome(self) -> Outcome:
+        """Measure the trained model."""
+        losses = torch.stack(self.losses).double()
+        tail = losses[-max(1, len(losses) // 10) :].mean().item()
+        made = Outcome(
+            train_loss=tail,
+            steps=len(losses),
+            curve=tuple(self.curve),
+            step_ms=round(1000 * self.seconds / len(losses), 5),
+            diverged=self.broken or not tail <= losses[0].item(),
+        )
+        if self.broken:
+            return made
+        made = self._measured(made)
+        return replace(made, diverged=made.diverged or not math.isfinite(made.loss))
+
+    def _measured(self, made: Outcome) -> Outcome:
+        task, cell = self.variant.task, self.cell
+        if self.curve and self.curve[-1][0] == made.steps:
+            made = replace(made, loss=self.curve[-1][1], metric=self.curve[-1][2])
+        else:
+            found = evaluate_model(task, self.model, "validation", self.random)
+            made = replace(made, loss=found.loss, metric=found.metric)
+        if cell.test:
+            found = evaluate_model(task, self.model, "test", self.random)
+            made = replace(made, test_loss=found.loss, test_metric=found.metric)
+        extras: dict[str, float] = {}
+        with torch.no_grad():
+            for name in cell.extras:
+                extras |= EXTRAS[name](task, self.model, cell.seed)
+        return replace(made, extras=extras)

@@ -1,0 +1,211 @@
+"""The public face of comparisons: one function, with a directory to keep what it found."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from optforge.compare import (
+    CELLS,
+    CellTable,
+    Comparison,
+    Found,
+    Pair,
+    Recipe,
+    Settings,
+    Summary,
+    Watch,
+    compare_pairs,
+    comparison_from,
+    load_recipe,
+    recipe_from,
+    run_comparison,
+    summaries,
+    variants,
+)
+from optforge.compare.comparison import write_json
+from optforge.errors import CompareError
+from optforge.report.comparison import to_markdown, write_report
+from optforge.tasks import Task, load_task
+
+DEFINITION = "comparison.json"
+_HOW = "optforge compare --resume --out"
+
+
+@dataclass(frozen=True)
+class ComparisonResult:
+    """What a comparison leaves.
+
+    Args:
+        comparison: What was compared.
+        found: Trials, choices and final runs.
+        sessions: Machines and versions.
+        path: Of the directory, or None.
+        stopped: Whether it was stopped before the end.
+    """
+
+    comparison: Comparison
+    found: Found
+    sessions: tuple[Mapping[str, Any], ...]
+    path: Path | None
+    stopped: bool
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """Every optimizer against the baseline on every task, with intervals and p-values."""
+        return compare_pairs(self.found)
+
+    @property
+    def summaries(self) -> list[Summary]:
+        """Every optimizer on every task by itself."""
+        return summaries(self.found)
+
+    @property
+    def markdown(self) -> str:
+        """The report as text."""
+        return to_markdown(self.comparison, self.found, self.sessions)
+
+
+def compare(
+    tasks: Sequence[str | Task],
+    optimizers: Sequence[str | Recipe] | Mapping[str, Any],
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    baseline: str = "",
+    axes: Mapping[str, Sequence[Any]] | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    watch: Watch | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    **settings: Any,
+) -> ComparisonResult:
+    """Compare optimizers fairly: the same tuning for all, then fresh seeds, paired intervals.
+
+    Args:
+        tasks: Names of shipped tasks, ``file.py:Class``, or tasks of your own.
+        optimizers: Presets, names, files or recipes; or by name an optimizer, a class or a recipe.
+        out: A directory for cells, tables and figures; None keeps nothing.
+        resume: Go on from the cells in ``out``.
+        baseline: Name of what the others are held against; the first by default.
+        axes: Attributes of the tasks to sweep over, with their values.
+        fixed: Attributes of the tasks that are set everywhere; ``samples`` is steps x batch size.
+        workers: Single-threaded processes; one a core by default, 0 for none but this one.
+        watch: A display.
+        stop: Asked now and then whether to end early.
+        settings: Of :class:`optforge.compare.Settings`, such as ``trials`` and ``seeds``.
+
+    Raises:
+        OptforgeError: In one sentence, with what to do.
+
+    Example:
+        >>> from optforge.tasks import load_task
+        >>> few = dict(trials=2, seeds=2, finalists=1, again=0, extensions=0, fixed={"steps": 10})
+        >>> result = compare(["digits_mlp"], ["adamw", "lion"], workers=0, **few)
+        >>> [(pair.recipe, pair.baseline) for pair in result.pairs]
+        [('lion', 'adamw')]
+    """
+    given = [tasks] if isinstance(tasks, str | Task) else list(tasks)
+    loaded = [load_task(task) if isinstance(task, str) else task for task in given]
+    comparison = Comparison(
+        variants(loaded, axes or {}, fixed or {}),
+        _recipes(optimizers),
+        Settings.read(settings),
+        baseline,
+    )
+    return conduct(comparison, out, resume, workers, watch, stop)
+
+
+def conduct(
+    comparison: Comparison,
+    out: str | Path | None = None,
+    resume: bool = False,
+    workers: int | None = None,
+    watch: Watch | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    definition: Mapping[str, Any] | None = None,
+    figures: bool = True,
+) -> ComparisonResult:
+    """Run a comparison and write its report after every task.
+
+    Args:
+        comparison: What to compare.
+        out: A directory; None keeps nothing.
+        resume: Go on from the cells in ``out``.
+        workers: Processes; one a core by default.
+        watch: A display.
+        stop: Asked now and then whether to end early.
+        definition: What to store, so that ``--resume`` needs nothing but the directory.
+        figures: Whether to draw.
+    """
+    path = Path(out) if out is not None else None
+    count = (os.cpu_count() or 1) if workers is None else workers
+    if count < 0:
+        raise CompareError(f"workers is {workers}; give 1 or more, or 0 for this process alone")
+    if path is not None:
+        _prepare(path, resume)
+    with CellTable(path / CELLS if path is not None else None) as table:
+        if path is not None and definition is not None:
+            write_json(path / DEFINITION, definition)
+
+        def write(found: Found, draw: bool = False) -> None:
+            if path is not None:
+                write_report(comparison, found, table.sessions, path, draw)
+
+        found, stopped = run_comparison(comparison, table, count, watch, stop, write)
+        write(found, figures)
+        return ComparisonResult(comparison, found, tuple(table.sessions), path, stopped)
+
+
+def stored_definition(path: Path) -> dict[str, Any]:
+    """What a directory was made with, to go on with it.
+
+    Raises:
+        CompareError: If it holds no comparison that was started from the command line.
+    """
+    try:
+        return json.loads((path / DEFINITION).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CompareError(
+            f"{path} holds no readable {DEFINITION} ({error}); say what to compare: "
+            "--task, --optimizers and the settings as before, with --resume"
+        ) from error
+
+
+def stored_comparison(path: Path) -> tuple[Comparison, dict[str, Any]]:
+    """The comparison of a directory and its definition."""
+    definition = stored_definition(path)
+    return comparison_from(definition), definition
+
+
+def _prepare(path: Path, resume: bool) -> None:
+    there = (path / CELLS).exists()
+    if there and not resume:
+        raise CompareError(
+            f"{path} holds a comparison already; go on with it: {_HOW} {path}, "
+            "or choose another directory"
+        )
+    if path.exists() and not path.is_dir():
+        raise CompareError(f"{path} is a file; a comparison needs a directory")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CompareError(f"{path} cannot be made: {error.strerror}") from error
+
+
+def _recipes(optimizers: Sequence[str | Recipe] | Mapping[str, Any]) -> tuple[Recipe, ...]:
+    if isinstance(optimizers, str):
+        optimizers = [optimizers]
+    if isinstance(optimizers, Mapping):
+        return tuple(_recipe(name, given) for name, given in optimizers.items())
+    return tuple(
+        given if isinstance(given, Recipe) else recipe_from(given, {}) for given in optimizers
+    )
+
+
+def _recipe(name: str, given: Any) -> Recipe:
+    return replace(given, name=name) if isinstance(given, Recipe) else load_recipe(name, given)

@@ -1,0 +1,126 @@
+"""Numbers as words: percent with intervals, bytes, times, p-values."""
+
+from __future__ import annotations
+
+import math
+
+from optforge.statistics import Interval
+
+
+def percent(interval: Interval) -> str:
+    """A log ratio with its interval as a change in percent.
+
+    Example:
+        >>> percent(Interval(-0.1, -0.2, 0.0, 0.04, 10))
+        '-9.5 % [-18.1, +0.0]'
+    """
+    mean, low, high = (_change(x) for x in (interval.mean, interval.low, interval.high))
+    if not math.isfinite(interval.mean):
+        return "not comparable"
+    return f"{mean} % [{low}, {high}]"
+
+
+def ratio(interval: Interval | None) -> str:
+    """A log ratio with its interval as a ratio.
+
+    Example:
+        >>> ratio(Interval(0.0, -0.1, 0.1, 1.0, 10))
+        '1.00 [0.90, 1.11]'
+    """
+    if interval is None:
+        return "-"
+    values = (math.exp(min(x, 700.0)) for x in (interval.mean, interval.low, interval.high))
+    mean, low, high = (f"{value:.2f}" if value < 1e4 else "inf" for value in values)
+    return f"{mean} [{low}, {high}]"
+
+
+def number(interval: Interval | None, digits: int = 4) -> str:
+    """A mean and half the length of its interval.
+
+    Example:
+        >>> number(Interval(0.5, 0.4, 0.6, 0.0, 10), 2)
+        '0.50 ± 0.10'
+    """
+    if interval is None or not math.isfinite(interval.mean):
+        return "-"
+    half = (interval.high - interval.low) / 2
+    spread = f" ± {half:.{digits}f}" if math.isfinite(half) else ""
+    return f"{interval.mean:.{digits}f}{spread}"
+
+
+def points(interval: Interval) -> str:
+    """A difference of shares in points of a hundred, with its interval.
+
+    Example:
+        >>> points(Interval(0.012, -0.01, 0.034, 0.2, 10))
+        '+1.20 [-1.00, +3.40]'
+    """
+    if not math.isfinite(interval.mean):
+        return "-"
+    mean, low, high = (f"{100 * x:+.2f}" for x in (interval.mean, interval.low, interval.high))
+    return f"{mean} [{low}, {high}]"
+
+
+def p_value(p: float) -> str:
+    """A p-value with two digits, or that it is very small.
+
+    Example:
+        >>> p_value(0.00001), p_value(0.031)
+        ('< 0.001', '0.031')
+    """
+    if math.isnan(p):
+        return "-"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def duration(seconds: float) -> str:
+    """A time for people.
+
+    Example:
+        >>> duration(42), duration(3700), duration(0.3)
+        ('42 s', '1 h 02 min', '300 ms')
+    """
+    if not math.isfinite(seconds):
+        return "-"
+    if seconds < 1:
+        return f"{1000 * seconds:.3g} ms"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def size(count: float) -> str:
+    """Bytes for people.
+
+    Example:
+        >>> size(2048), size(3_500_000)
+        ('2.0 KB', '3.3 MB')
+    """
+    for unit in ("B", "KB", "MB"):
+        if count < 1024:
+            return f"{count:.1f} {unit}" if unit != "B" else f"{count:.0f} B"
+        count /= 1024
+    return f"{count:.1f} GB"
+
+
+def value(x: float) -> str:
+    """A hyper-parameter, with three digits.
+
+    Example:
+        >>> value(0.00123456), value(0.998)
+        ('0.00123', '0.998')
+    """
+    if not math.isfinite(x):
+        return "-"
+    if 0.9 < x < 1:  # a beta: what counts is its distance from 1
+        return f"{x:.4f}".rstrip("0")
+    return f"{x:.3g}"
+
+
+def _change(x: float) -> str:
+    if x > 50:
+        return "+inf"
+    return f"{100 * (math.exp(x) - 1):+.1f}"
