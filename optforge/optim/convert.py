@@ -10,9 +10,10 @@ from torch import Tensor
 
 from optforge.errors import OptimizerError
 from optforge.optim.leaves import local
-from optforge.optim.low_bit import block_size, decode, encode
+from optforge.optim.low_bit import block_size, decode
+from optforge.optim.options import reference_lr
 from optforge.optim.sources import COMMON, SOURCES, Entry, Group, Source, picked, unwrapped
-from optforge.optim.state import initial_state
+from optforge.optim.state import initial_state, write_momentum
 
 StateDict = dict[str, Any]
 
@@ -27,8 +28,10 @@ def convert_state_dict(
     The momentum is taken over, in the precision that `lion` keeps (8-bit momentum of bitsandbytes
     is dequantised: code book value times the scale of its block). From another Lion the rates,
     betas, weight decay and, where it has them, `maximize` and `cautious` are taken over too;
-    everything else keeps what `lion` was built with. From AdamW only the first moment is taken:
-    its rates would be ten times too high, so build `lion` from `lion_from_adamw`.
+    everything else keeps what `lion` was built with. The `reference_lr` of independent decay is
+    their `max_lr` or `initial_lr`, where a scheduler left one, else their `lr`. From
+    AdamW only the first moment is taken: its rates would be ten times too high, so build `lion`
+    from `lion_from_adamw`.
 
     Args:
         state_dict: Saved by one of `SOURCES`. Keys of its state may be numbers or names.
@@ -59,7 +62,7 @@ def convert_state_dict(
     _check_groups(groups, lion)
     chosen = _chosen(groups, state, source)
     translated = [
-        {**mine, **chosen.settings(theirs), **picked(theirs, _NAMES)}
+        {**mine, **_settings(chosen, mine, theirs), **picked(theirs, _NAMES)}
         for mine, theirs in zip(lion.state_dict()["param_groups"], groups, strict=True)
     ]
     return {
@@ -124,6 +127,14 @@ def momentum_of(entry: Entry, shape: torch.Size | tuple[int, ...]) -> Tensor:
     momentum, scale = local(momentum), local(scale)
     values = decode(momentum.reshape(-1), scale.reshape(-1), block_size(shape))
     return values.view(momentum.shape)
+
+
+def _settings(chosen: Source, mine: Group, theirs: Group) -> dict[str, Any]:
+    """Give what their group says, and their peak rate where their rates are taken over."""
+    settings = chosen.settings(theirs)
+    if "lr" in settings:
+        settings["reference_lr"] = reference_lr(theirs) or mine["reference_lr"]
+    return settings
 
 
 def _check_google(group: Group) -> None:
@@ -203,12 +214,5 @@ def _entry(momentum: Tensor, key: Any, parameter: Tensor, group: Group) -> dict[
             "in the same order"
         )
     entry = initial_state(parameter, group)
-    scale = entry.get("momentum_scale")
-    if scale is None:
-        entry["momentum"].copy_(momentum)
-        return entry
-    values = local(momentum.to(parameter.device)).to(torch.float32).reshape(-1)
-    parts = encode(values, block_size(parameter.shape))
-    for kept, part in zip((entry["momentum"], scale), parts, strict=True):
-        local(kept).copy_(part.view(local(kept).shape))
+    write_momentum(entry, momentum, parameter)
     return entry

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from optforge.errors import NonFiniteError, OptimizerError
 from optforge.optim.cautious import set_cautious_scales
 from optforge.optim.leaves import Leaf, local, make_leaf, real
-from optforge.optim.options import KEYS, Number, Rule, check_group
+from optforge.optim.options import KEYS, Number, Rule, check_group, check_key, reference_lr
 from optforge.optim.resolution import ResolutionCheck
 from optforge.optim.rounding import random_key
 from optforge.optim.shards import found_nonfinite
@@ -45,9 +45,10 @@ class Lion(Optimizer):
         betas: Weight of the momentum in the update, and memory of the momentum.
         weight_decay: 3 to 10 times above AdamW's.
         decay_mode: ``"lr"`` removes lr * weight_decay of a weight in each step; ``"independent"``
-            removes weight_decay * lr / reference_lr, where reference_lr is the group's lr when it
-            was added (or given in the group); ``"cautious"`` is ``"lr"``, but only where the
-            update does not push the weight away from zero.
+            removes weight_decay * lr / reference_lr, where reference_lr is the peak rate: given in
+            the group, or its ``max_lr`` or ``initial_lr`` from a scheduler, or its lr when it was
+            added; ``"cautious"`` is ``"lr"``, but only where the update does not push the weight
+            away from zero.
         cautious: Drop updates that disagree with the gradient in sign, and scale up the others of
             the parameter by one over their share (at most 1000).
         nonfinite: What infinite and NaN elements of a gradient do. ``"ignore"``: their weights
@@ -127,15 +128,13 @@ class Lion(Optimizer):
             OptimizerError: As the constructor.
         """
         for key in param_group:
-            close = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.8)
-            if close and key not in KEYS:
-                raise OptimizerError(f"unknown group key {key!r}; did you mean {close[0]!r}?")
+            check_key(key)
         group = {**self.defaults, **param_group}
-        lr = group["lr"]
         check_group({**group, "reference_lr": None, "decay_mode": "lr"})
-        if group["reference_lr"] is None and float(lr) > 0:
-            param_group["reference_lr"] = group["reference_lr"] = float(lr)
+        if group["reference_lr"] is None:
+            param_group["reference_lr"] = group["reference_lr"] = reference_lr(group)
         check_group(group)
+        warn_of_strong_decay(group)
         super().add_param_group(param_group)
         for parameter in self.param_groups[-1]["params"]:
             check_parameter(parameter, group)
@@ -147,6 +146,8 @@ class Lion(Optimizer):
             state_dict: From `state_dict()`, of this or another Lion with the same keys.
         """
         load_with_own_dtypes(self, super().load_state_dict, state_dict)
+        for group in self.param_groups:
+            warn_of_strong_decay(group)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -154,8 +155,8 @@ class Lion(Optimizer):
         for group in self.param_groups:
             for key, value in self.defaults.items():
                 group.setdefault(key, value)
-            if group["reference_lr"] is None and float(group["lr"]) > 0:
-                group["reference_lr"] = float(group["lr"])
+            if group["reference_lr"] is None:
+                group["reference_lr"] = reference_lr(group)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Do one step for all parameters that have a gradient.
@@ -208,7 +209,10 @@ class Lion(Optimizer):
                 found = found_nonfinite([p for _, p in members], group["capturable"])
                 if found is None:
                     continue
-                if group["nonfinite"] == "raise" and bool(found):
+                # An overflow of the scaler's factor is ordinary: the step is skipped, whatever
+                # the policy.
+                overflow = scaler is not None and bool(scaler)
+                if group["nonfinite"] == "raise" and not overflow and bool(found):
                     self._raise_nonfinite(group, members)
                 founds.append(found)
         if not founds:
@@ -249,6 +253,8 @@ class Lion(Optimizer):
         for _, parameter in members:
             if not self.state.get(parameter):
                 self.state[parameter] = initial_state(parameter, group)
+        if not group["capturable"]:
+            self._resolution(group, [p for _, p in members])
         if group["differentiable"]:
             differentiable_step([p for _, p in members], self.state, numbers, rule)
             return
@@ -257,8 +263,6 @@ class Lion(Optimizer):
             if group["cautious"]:
                 parameters = [parameter for _, parameter in members]
                 set_cautious_scales(parameters, leaves, numbers, rule)
-            if not group["capturable"]:
-                self._resolution(group, leaves)
             path_of(group)(leaves, numbers, rule)
             for leaf in leaves:
                 if leaf.copies:
@@ -294,7 +298,23 @@ def rule_of(group: Mapping[str, Any]) -> Rule:
         cautious_decay=group["decay_mode"] == "cautious",
         maximize=group["maximize"],
         rounding=group["rounding"] or "stochastic",
+        capturable=group["capturable"],
     )
+
+
+STRONG_DECAY = 0.1  # of each weight in each step: half of it is gone after seven
+
+
+def warn_of_strong_decay(group: Mapping[str, Any]) -> None:
+    """Warn where independent decay has a number that is meant for decay times the rate."""
+    decay = float(group["weight_decay"])
+    if group["decay_mode"] == "independent" and decay >= STRONG_DECAY:
+        warnings.warn(
+            f"weight_decay={decay:g} with decay_mode='independent' removes this "
+            "share of every weight in every step at the peak rate, and sets weights to nearly zero "
+            "within a few steps. For what decay_mode='lr' does with it, give lr * weight_decay",
+            stacklevel=4,
+        )
 
 
 def path_of(group: Mapping[str, Any]) -> Path:

@@ -73,7 +73,8 @@ def encode(values: Tensor, block: int) -> tuple[Tensor, Tensor]:
         True
     """
     blocks = _blocks(values.to(torch.float32), block)
-    scale = round_up(blocks.abs().amax(dim=1))
+    # As integers, of which NaN's are the largest: vector code may drop NaN from a maximum.
+    scale = round_up((blocks.view(torch.int32) & 0x7FFFFFFF).amax(dim=1))
     inverse = torch.where(scale >= TINY, 1 / scale.to(torch.float32), 0.0)
     size = (blocks * inverse[:, None]).abs() * LARGEST**3
     # By logarithms, twice as fast as a power; near a whole number either neighbour will do.
@@ -90,10 +91,13 @@ def decode(codes: Tensor, scale: Tensor, block: int) -> Tensor:
     return _unblocked(blocks**3 * scale.to(torch.float32)[:, None], codes)
 
 
-def round_up(values: Tensor) -> Tensor:
-    """Round float32 numbers that are not negative to bfloat16, never down."""
-    bits = values.view(torch.int32) + 0xFFFF
-    return (bits & -0x10000).view(torch.float32).clamp(max=3.3895314e38).to(torch.bfloat16)
+def round_up(bits: Tensor) -> Tensor:
+    """Round float32 numbers that are not negative, given as int32 bits, to bfloat16, never down.
+
+    Infinity becomes the largest finite number; NaN stays.
+    """
+    raised = (bits.clamp(max=0x7F7F0000) + 0xFFFF) & -0x10000
+    return torch.where(bits > 0x7F800000, 0x7FC00000, raised).view(torch.float32).to(torch.bfloat16)
 
 
 def _blocks(values: Tensor, block: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -73,6 +74,51 @@ KEYS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
         lambda value: value is None or (_rate(value) and float(value) > 0),
     ),
 }
+
+
+# What other optimizers call these options, or what Lion has no counterpart for.
+ALIASES: Mapping[str, str] = {
+    "learning_rate": "use 'lr'",
+    **dict.fromkeys(("beta", "beta1", "beta2", "b1", "b2"), "use 'betas', a pair"),
+    **dict.fromkeys(("wd", "decay"), "use 'weight_decay'"),
+    **dict.fromkeys(
+        ("decoupled", "decoupled_weight_decay", "weight_decouple", "fixed_decay"),
+        "use 'decay_mode': 'lr' for the paper's decay, 'independent' for one without the rate",
+    ),
+    "caution": "use 'cautious'",
+    "use_triton": "use 'fused'",
+    **dict.fromkeys(
+        ("eps", "amsgrad"),
+        "Lion has none; for the settings of an AdamW use `lion_from_adamw(groups).groups`",
+    ),
+}
+
+
+def check_key(key: str) -> None:
+    """Refuse a group key that is another optimizer's word for an option, or a misspelt one.
+
+    Other unknown keys are the user's own and stay.
+
+    Args:
+        key: Of a parameter group that is added.
+
+    Raises:
+        OptimizerError: Names the right key and lists all.
+
+    Example:
+        >>> check_key("wd")
+        Traceback (most recent call last):
+        optforge.errors.OptimizerError: unknown group key 'wd'; use 'weight_decay'. Allowed are ...
+    """
+    if key in KEYS:
+        return
+    close = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.8)
+    advice = ALIASES.get(key) or (f"did you mean {close[0]!r}?" if close else None)
+    if advice:
+        end = "" if advice.endswith("?") else "."
+        raise OptimizerError(
+            f"unknown group key {key!r}; {advice}{end} Allowed are {', '.join(KEYS)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -164,6 +210,12 @@ def check_group(group: Mapping[str, Any]) -> None:
                 raise OptimizerError(f"{refusal.options} exclude each other: {refusal.reason}")
 
 
+def reference_lr(group: Mapping[str, Any]) -> float | None:
+    """Give the peak rate of a group, also in mid-schedule; None where all its rates are 0."""
+    rates = (group.get(name) for name in ("max_lr", "initial_lr", "lr"))
+    return next((float(rate) for rate in rates if rate is not None and float(rate) > 0), None)
+
+
 @dataclass(frozen=True)
 class Rule:
     """What is fixed while a step is compiled; numbers that schedules change are no part of it.
@@ -175,6 +227,7 @@ class Rule:
         maximize: Whether to climb.
         rounding: How 16-bit weights are written: ``nearest``, ``stochastic`` or ``kahan``.
         block: Elements that share a scale of 8-bit momentum; 0 means no 8-bit momentum.
+        capturable: Whether the host must not ask for values.
     """
 
     nonfinite: str = "ignore"
@@ -183,3 +236,4 @@ class Rule:
     maximize: bool = False
     rounding: str = "nearest"
     block: int = 0
+    capturable: bool = False

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from optforge.optim.leaves import Leaf
+from optforge.optim.leaves import local, real
 
 
 class ResolutionCheck:
@@ -24,31 +25,34 @@ class ResolutionCheck:
         self._checked: dict[int, float] = {}
         self._warned: set[int] = set()
 
-    def __call__(self, group: Mapping[str, Any], leaves: Sequence[Leaf]) -> None:
+    def __call__(self, group: Mapping[str, Any], parameters: Sequence[Tensor]) -> None:
         """Look at a group before its step.
 
         Args:
             group: The parameter group.
-            leaves: Its parameters.
+            parameters: Those that are stepped.
         """
-        number, lr = id(group), float(group["lr"])
+        number, lr = id(group), float(torch.as_tensor(group["lr"]).detach())
         if number in self._warned or lr <= 0 or lr > 0.1 * self._checked.get(number, 1e30):
             return
         self._checked[number] = lr
-        lost = [leaf for leaf in leaves if _is_lost(leaf, lr, group["rounding"])]
+        weights = [real(local(parameter.detach())) for parameter in parameters]
+        # A differentiable step rounds to nearest, since nothing else has a derivative.
+        rounding = "nearest" if group["differentiable"] else group["rounding"]
+        lost = [weight for weight in weights if _is_lost(weight, lr, rounding)]
         if lost:
             self._warned.add(number)
-            dtypes = ", ".join(sorted({str(leaf.values.weight.dtype) for leaf in lost}))
+            dtypes = ", ".join(sorted({str(weight.dtype) for weight in lost}))
             warnings.warn(
-                f"lr={lr:g} is under the resolution of {len(lost)} of {len(leaves)} parameters "
+                f"lr={lr:g} is under the resolution of {len(lost)} of {len(weights)} parameters "
                 f"({dtypes}): most of their weights cannot move. Use a higher rate, wider weights, "
-                "or rounding='stochastic' or 'kahan' for 16-bit weights",
+                "or rounding='stochastic' or 'kahan' for 16-bit weights (no differentiable step "
+                "has these)",
                 stacklevel=4,
             )
 
 
-def _is_lost(leaf: Leaf, lr: float, rounding: str | None) -> bool:
-    weight = leaf.values.weight
+def _is_lost(weight: Tensor, lr: float, rounding: str | None) -> bool:
     if weight.dtype.itemsize == 2 and rounding != "nearest":
         return False
     wide = weight if weight.dtype == torch.float64 else weight.to(torch.float32)

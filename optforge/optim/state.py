@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor, Replicate, Shard
+from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 from torch.optim import Optimizer
 
 from optforge.errors import OptimizerError
-from optforge.optim.low_bit import is_row_aligned, scale_shape
+from optforge.optim.leaves import local
+from optforge.optim.low_bit import block_size, decode, encode, is_row_aligned, scale_shape
 
 
 def uses_stochastic_rounding(parameter: Tensor, group: Mapping[str, Any]) -> bool:
@@ -104,11 +105,15 @@ def load_with_own_dtypes(
         optimizer: The optimizer.
         load: The base class's `load_state_dict`, bound to it.
         state_dict: What is loaded.
+
+    Raises:
+        OptimizerError: If it is the state of another optimizer; nothing is changed then.
     """
     seen: list[dict[str, Any]] = []
 
     def remember(_: Optimizer, state_dict: dict[str, Any]) -> None:
         seen.append(state_dict)  # as the user's own hooks have left it
+        _check_ours(state_dict["state"])
 
     def restore(optimizer: Optimizer) -> None:
         saved = seen[-1]
@@ -133,27 +138,78 @@ def load_with_own_dtypes(
             handle.remove()
 
 
+def _check_ours(states: Mapping[Any, Mapping[str, Any]]) -> None:
+    for number, entry in states.items():
+        if entry and "momentum" not in entry:
+            raise OptimizerError(
+                f"the state of parameter {number!r} has {sorted(entry)}, but Lion's has "
+                "'momentum'; to load the state of another optimizer, use "
+                "lion.load_state_dict(convert_state_dict(state_dict, lion))"
+            )
+
+
 def _complete(states: Mapping[Any, Any], parameter: Tensor, group: Mapping[str, Any]) -> None:
-    """Add what the group's options need and the loaded state has not, as before a first step."""
+    """Add what the group's options need and the loaded state has not, as before a first step.
+
+    Momentum comes in 8 bits where the group asks for it and shards allow it, and the same
+    parameter may have been sharded when it was saved, or be sharded now: it is encoded or decoded.
+    """
     state = states.get(parameter)
-    if not state or "momentum" not in state:
+    if not state:
         return
     wanted = initial_state(parameter, group)
-    if ("momentum_scale" in wanted) == ("momentum_scale" in state):
-        for name in wanted.keys() - state.keys():
-            state[name] = wanted[name]
+    if ("momentum_scale" in wanted) != ("momentum_scale" in state):
+        write_momentum(wanted, _decoded(state, parameter), parameter)
+        state.pop("momentum_scale", None)
+        state.update({name: wanted[name] for name in wanted if name.startswith("momentum")})
+    for name, like in wanted.items():
+        state[name] = _sharded(state[name], like) if name in state else like
+
+
+def _sharded(value: Tensor, like: Tensor) -> Tensor:
+    """Give each rank its part of what was saved whole."""
+    if isinstance(like, DTensor) and not isinstance(value, DTensor) and value.shape == like.shape:
+        return distribute_tensor(value, like.device_mesh, like.placements, src_data_rank=None)
+    return value
+
+
+def _decoded(state: Mapping[str, Any], parameter: Tensor) -> Tensor:
+    """Read a loaded momentum; what 8 bits stand for is given whole, not sharded."""
+    momentum, scale = state["momentum"], state.get("momentum_scale")
+    if scale is None:
+        return momentum
+    codes, scale = (t.full_tensor() if isinstance(t, DTensor) else t for t in (momentum, scale))
+    values = decode(codes.reshape(-1), scale.reshape(-1), block_size(parameter.shape))
+    return values.view(codes.shape)
+
+
+def write_momentum(entry: Mapping[str, Any], momentum: Tensor, parameter: Tensor) -> None:
+    """Write a momentum into a state, in the precision and the shards that the state keeps.
+
+    Args:
+        entry: From `initial_state`; its ``momentum`` and ``momentum_scale`` are overwritten.
+        momentum: Any floating dtype, shaped as the parameter.
+        parameter: Whose state it is; if it is distributed, `momentum` is too, or is whole.
+    """
+    momentum = momentum.to(parameter.device)
+    if isinstance(parameter, DTensor) and not isinstance(momentum, DTensor):
+        mesh, placements = parameter.device_mesh, parameter.placements
+        momentum = distribute_tensor(momentum, mesh, placements, src_data_rank=None)
+    scale = entry.get("momentum_scale")
+    if scale is None:
+        entry["momentum"].copy_(momentum)
         return
-    raise OptimizerError(
-        f"a state with momentum of {state['momentum'].dtype} for momentum_dtype="
-        f"{group['momentum_dtype']!r}; the loaded param_groups must say what the state is"
-    )
+    values = local(momentum, parameter).to(torch.float32).reshape(-1)
+    parts = encode(values, block_size(parameter.shape))
+    for kept, part in zip((entry["momentum"], scale), parts, strict=True):
+        local(kept).copy_(part.view(local(kept).shape))
 
 
 def _placed(value: Tensor, name: str, parameter: Tensor) -> Tensor:
     """Bring a loaded tensor to the parameter's device and layout, in its own dtype."""
     if name == "step":
         return value.clone()
-    value = value.to(device=parameter.device)
+    value = value.to(device=parameter.device, copy=True)  # two optimizers must not share it
     if name == "momentum_scale" or value.dtype == torch.int8 or isinstance(value, DTensor):
         return value
     if value.shape == parameter.shape and value.stride() != parameter.stride():

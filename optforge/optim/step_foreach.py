@@ -5,8 +5,8 @@ cut, or gathered, to batches that fit the second-level cache, and all operations
 one batch before the next. On other devices a batch is everything of one dtype.
 
 Where a gradient has non-finite elements, or an option needs more than the short form below
-(8 bits, 16-bit weights, cautious updates, tensors as learning rate), slices of the same size run
-the maths of `lion_update`.
+(8 bits, 16-bit weights, cautious updates, tensors as learning rate, capturable), slices of
+the same size run the maths of `lion_update`.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ def has_short_form(leaf: Leaf, numbers: Numbers, rule: Rule) -> bool:
         and leaf.values.compensation is None
         and leaf.cautious_scale is None
         and not rule.cautious_decay
+        and not rule.capturable
         and numbers.grad_scale is None
         and numbers.found_inf is None
         and not any(isinstance(number, Tensor) for number in numbers)
@@ -99,8 +100,9 @@ def step_batch(batch: Sequence[Leaf], numbers: Numbers, rule: Rule, short: bool)
 
 def _without_masks(batch: Sequence[Leaf], numbers: Numbers, rule: Rule) -> Rule:
     """Leave out the treatment of single elements where the host may ask and none needs it."""
-    masked = rule.nonfinite in ("ignore", "zero", "propagate") and numbers.found_inf is None
-    if masked and surely_finite([leaf.gradient for leaf in batch]):
+    # Not for `propagate`: its momenta may be NaN where the gradient is finite.
+    masked = rule.nonfinite in ("ignore", "zero") and numbers.found_inf is None
+    if masked and not rule.capturable and surely_finite([leaf.gradient for leaf in batch]):
         return replace(rule, nonfinite="skip_step")
     return rule
 

@@ -101,14 +101,17 @@ def fused_step(leaves: Sequence[Leaf], numbers: Numbers, rule: Rule) -> None:
 def fits(leaf: Leaf) -> bool:
     """Tell whether kernels take a leaf: not small, and its blocks are full."""
     count = leaf.gradient.numel()
-    few = FEW_ON_CPU if leaf.gradient.device.type == "cpu" else FEW
+    # Rounding and codes of 8 bits take many operations, which foreach does one by one.
+    values = leaf.values
+    cheap = min(values.weight.dtype.itemsize, values.momentum.dtype.itemsize) >= 4
+    few = FEW_ON_CPU if cheap and leaf.gradient.device.type == "cpu" else FEW
     return count >= few and not (leaf.block and count % leaf.block)
 
 
 def form_of(leaf: Leaf, numbers: Numbers, rule: Rule) -> Form:
     """Give what the kernel for a leaf is specialised on."""
     return Form(
-        replace(rule, block=leaf.block),
+        replace(rule, block=leaf.block, capturable=False),  # kernels never ask the host
         leaf.gradient.device,
         leaf.gradient.dtype,
         leaf.values.weight.dtype,

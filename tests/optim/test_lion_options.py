@@ -81,12 +81,17 @@ def gradient(like: Tensor, step: int) -> Tensor:
 
 def run(row: str, path: dict[str, Any]) -> None:
     settings, values = settings_of(row), start(row)
-    rate: Any = torch.tensor(0.01) if row.startswith("learning rate") else 0.01
+    # A step far larger than what 16 bits round away, or a step that does nothing would pass.
+    rate: Any = 0.25 if values.dtype.itemsize == 2 else 0.01
+    size = float(torch.tensor(rate))
+    if row.startswith("learning rate"):
+        rate = torch.tensor(rate)
     weight = values.clone(memory_format=torch.preserve_format)
     if row == "non-contiguous weights":
         weight = torch.zeros(ROWS, 2 * COLUMNS)[:, ::2].copy_(values)
     weight.requires_grad_(not path.get("differentiable"))
-    optimizer = Lion([weight], rate, weight_decay=0.3, **settings, **path)
+    decay = 0.05 if settings.get("decay_mode") == "independent" else 0.3
+    optimizer = Lion([weight], rate, weight_decay=decay, **settings, **path)
     scaled = row.startswith("GradScaler")
     gradients = []
     for step in range(3):
@@ -98,10 +103,13 @@ def run(row: str, path: dict[str, Any]) -> None:
         optimizer.step()
     got = real(weight.detach().contiguous()).double().reshape(-1)
     initial = real(values.contiguous()).double().reshape(-1).tolist()
-    wanted = oracle(initial, gradients, float(torch.tensor(0.01)), 0.3, settings)
+    wanted = oracle(list(initial), gradients, size, decay, settings)
     narrow = weight.dtype.itemsize == 2
     bound = 4 * float(torch.finfo(weight.dtype).eps) if narrow else 1e-6
     assert float(((got - wanted).abs() / (1 + wanted.abs())).max()) <= bound
+    still = (torch.tensor(initial, dtype=torch.float64) - wanted).abs() / (1 + wanted.abs())
+    assert float((still > bound).double().mean()) > 0.9  # standing still would be far off
+    assert not torch.equal(got, torch.tensor(initial, dtype=torch.float64))
     if scaled:
         optimizer.found_inf = torch.tensor(1.0)  # type: ignore[attr-defined]
         before = weight.detach().clone(), copy.deepcopy(optimizer.state_dict()["state"])
