@@ -75,7 +75,7 @@ class Outcome:
         train_loss: Mean over the last tenth of the steps.
         test_loss: On test data, if the cell asked for it.
         test_metric: Alike.
-        diverged: Not finite, or a training loss that ended above where it began.
+        diverged: Not finite, or a training loss that ended above twice the first one.
         steps: Steps made; fewer than the budget if it diverged or arrived.
         curve: Step, validation loss, validation metric, and seconds of training until then.
         step_ms: Milliseconds a step, validations not counted.

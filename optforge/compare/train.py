@@ -21,6 +21,7 @@ from optforge.training.single import evaluate_model
 from optforge.training.stack import random_numbers
 
 _LOOKS = 20  # how often a run is asked whether it is still finite
+_LOST = 2.0  # a training loss that ends above so many times the first one has diverged
 
 
 def run_cell(variant: Variant, recipe: Recipe, cell: Cell, device: str = "cpu") -> Outcome:
@@ -139,7 +140,7 @@ class _Run:
             steps=len(losses),
             curve=tuple(self.curve),
             step_ms=round(1000 * self.seconds / len(losses), 5),
-            diverged=self.broken or not tail <= losses[0].item(),
+            diverged=self.broken or not tail <= _LOST * losses[0].item(),
         )
         if self.broken:
             return made

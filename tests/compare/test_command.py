@@ -1,0 +1,149 @@
+"""The command line: a suite from plan to figures, options, resuming, mistakes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from optforge.cli.app import app
+from optforge.compare.suite import read_suite
+from optforge.errors import CompareError
+from tests.compare.test_resume import TIMES
+
+SUITE = Path(__file__).with_name("smoke.toml")
+COLUMNS = {"COLUMNS": "160"}
+TINY = ["--trials", "2", "--seeds", "2", "--extensions", "0", "--fix", "steps=5", "--workers", "0"]
+
+
+def call(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, ["compare", *arguments], env=COLUMNS)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    path = tmp_path_factory.mktemp("suite") / "out"
+    return path, call("--suite", str(SUITE), "--out", str(path), "--workers", "2")
+
+
+def test_the_smoke_suite_leaves_tables_and_figures(suite: tuple[Path, str]) -> None:
+    path, printed = suite
+    assert "digits_mlp[batch_size=16]" in printed and "baseline" in printed
+    wanted = {"report.json", "report.md", "cells.jsonl", "comparison.json", "trials.png",
+              "rates.png", "curves.png", "differences.png"}  # fmt: skip
+    assert wanted <= {file.name for file in (path / "batch").iterdir()}
+    assert (path / "batch" / "axis-batch_size.png").exists()
+    everything = {file.name for file in (path / "everything").iterdir()}
+    assert wanted | {"map-digits-mlp.png", "profiles.png"} <= everything
+    assert all((path / "batch" / f).read_bytes()[:4] == b"\x89PNG" for f in wanted if "png" in f)
+
+
+def test_the_report_says_what_it_was_made_with(suite: tuple[Path, str]) -> None:
+    told = json.loads((suite[0] / "everything" / "report.json").read_text())
+    assert {"torch", "threads", "workers", "commit"} <= told["sessions"][0].keys()
+    task = told["tasks"]["digits_mlp"]
+    assert len(task["seeds"]) == 3 and task["target"] > 0 and task["target_derived"]
+    assert told["settings"]["trials"] == 4
+    names = [one["recipe"] for one in told["optimizers"]]
+    assert names == ["adamw", "rule.txt", "named"]
+    assert all(one["optimizer_bytes"] > 0 and one["step_ms"] > 0 for one in told["optimizers"])
+    assert set(told["time_to_target"]) == {"seconds", "steps"}
+    text = (suite[0] / "everything" / "report.md").read_text()
+    assert "loss under noise" in text and "| adamw |" in text and "![curves.png]" in text
+
+
+def test_resuming_a_suite_without_workers_gives_the_same_figures(
+    suite: tuple[Path, str], tmp_path: Path
+) -> None:
+    """A table cut in half is completed by this process; two workers computed the whole."""
+    again = tmp_path / "batch"
+    again.mkdir()
+    content = (suite[0] / "batch" / "cells.jsonl").read_bytes()
+    (again / "cells.jsonl").write_bytes(content[: len(content) // 2])
+    shutil.copy(suite[0] / "batch" / "comparison.json", again)
+    call("--resume", "--out", str(again), "--workers", "0", "--no-figures")
+    assert figures(again) == figures(suite[0] / "batch")
+    assert not (again / "curves.png").exists()
+
+
+def figures(path: Path) -> Any:
+    def strip(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: strip(one) for name, one in value.items() if name not in TIMES}
+        return [strip(one) for one in value] if isinstance(value, list) else value
+
+    return strip(json.loads((path / "report.json").read_text()))
+
+
+def test_a_plan_counts_and_trains_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    printed = call("--suite", str(SUITE), "--only", "batch", "--out", str(out), "--plan")
+    # 4 trials and 2 beyond an edge, 2 finalists once more; 3 finals; 3 optimizers, 3 sizes.
+    assert f"{(4 + 2 + 2 + 3) * 9} runs" in printed
+    assert not out.exists()
+
+
+def test_options_make_a_comparison_and_json_is_json(tmp_path: Path) -> None:
+    printed = call("--task", "digits_mlp", "--optimizers", "adamw,twin=adamw", *TINY, "--json",
+                   "--no-figures", "--tune", "lr,warmup", "--out", str(tmp_path / "a"))  # fmt: skip
+    told = json.loads(printed)
+    assert told["pairs"][0]["test_loss"]["mean"] == 0.0
+    best = dict(told["optimizers"][0]["best"])
+    assert set(best) == {"lr", "warmup"}
+
+
+def test_options_change_a_suite() -> None:
+    from optforge.cli.compare import _comparisons
+
+    table = {"settings": {"trials": 9}, "optimizers": ["sgd"]}
+    ((made, told),) = _comparisons(table, SUITE, ["batch"], None, False).values()
+    assert made.settings.trials == 9 and made.settings.seeds == 3
+    assert [recipe.name for recipe in made.recipes] == ["sgd"] and told["axes"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--task", "digits_mlp"], "--optimizers is missing"),
+        (["--optimizers", "adamw"], "--task is missing"),
+        (["--task", "digits_mlp", "-o", "adamw,adamw"], "two optimizers are called 'adamw'"),
+        (["--task", "digits_mlp", "-o", "adamw", "--axis", "wide=1,2"], "no attribute 'wide'"),
+        (["--task", "digits_mlp", "-o", "adamw", "--axis", "wide"], "sets nothing"),
+        (["--task", "digits_mlp", "-o", "adamw", "--trials", "0"], "trials is 0"),
+        (["--task", "digits_mlp", "-o", "adamw", "--tune", "beta"], "nothing of adamw is tuned"),
+        (["--task", "digits_mlp", "-o", "adamw", "--baseline", "x"], "'x' is not among"),
+        (["--task", "digits_mlp", "-o", "adamw", "--heat-map", "3"], "give two counts"),
+        (["--task", "digits_mlp", "-o", "nothing"], "no optimizer 'nothing'"),
+        (["--task", "digits_mlp", "-o", "adamw", "--extras", "x"], "no measurement 'x'"),
+        (["--suite", "missing.toml"], "missing.toml cannot be read"),
+        (["--suite", str(SUITE), "--only", "x"], "has no 'x'"),
+        (["--resume", "--out", "nowhere"], "holds no readable comparison.json"),
+    ],
+)
+def test_mistakes_are_told_in_one_sentence(
+    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    printed = " ".join(call(*arguments, code=1).split())
+    assert says in printed and "Traceback" not in printed
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("tasks = 3", "a suite needs tasks"),
+        ('tasks = ["digits_mlp"]\noptimizers = ["adamw"]\ncolour = 1', "unknown key 'colour'"),
+        ('tasks = ["digits_mlp"]\noptimizers = ["adamw"]\n[settings]\ntrails = 1', "'trails'"),
+        ("tasks = [", "is not TOML"),
+    ],
+)
+def test_a_suite_with_a_mistake_is_refused_by_name(text: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "suite.toml").write_text(text)
+    with pytest.raises(CompareError, match=says):
+        read_suite(tmp_path / "suite.toml")
