@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import inspect
+from typing import Annotated, Any
 
+import typer
 from rich.table import Table
 
 from optforge.cli.console import screen
 from optforge.cli.options import PlainDebug
-from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, Task, initial_model, load_task, task_names
+from optforge.tasks import (
+    HELD_OUT_TASK,
+    PROXY_TASKS,
+    Task,
+    image_task_names,
+    load_task,
+    task_names,
+)
 
 
-def tasks(debug: PlainDebug = False) -> None:
+def tasks(
+    images: Annotated[
+        bool, typer.Option("--images", help="List the image tasks, for comparisons, instead.")
+    ] = False,
+    debug: PlainDebug = False,
+) -> None:
     """List the shipped tasks."""
+    console = screen()
+    if images:
+        console.print(_image_table())
+        console.print("\nThe tasks finetune_* start from a checkpoint, their attribute.")
+        return
     table = Table("task", "what it is", box=None, pad_edge=False, header_style="dim")
     for column in ("parameters", "steps", "batch"):
         table.add_column(column, justify="right")
@@ -27,9 +46,30 @@ def tasks(debug: PlainDebug = False) -> None:
             str(task.batch_size),
             role(name),
         )
-    console = screen()
     console.print(table)
     console.print("\nYour own: --tasks file.py:Class, where Class derives from optforge.Task")
+    console.print(
+        f"For comparisons, {len(image_task_names())} image tasks: optforge tasks --images"
+    )
+
+
+def _image_table() -> Table:
+    table = Table("task", "data", "side", "augmentation", box=None, pad_edge=False)
+    table.header_style = "dim"
+    for column in ("parameters", "steps", "batch"):
+        table.add_column(column, justify="right")
+    for name in image_task_names():
+        task: Any = load_task(name)
+        table.add_row(
+            f"[bold]{name}[/]",
+            task.dataset,
+            str(task.side),
+            task.augmentation,
+            f"{_parameters(task):,}",
+            str(task.steps),
+            str(task.batch_size),
+        )
+    return table
 
 
 def role(name: str) -> str:
@@ -45,4 +85,4 @@ def role(name: str) -> str:
 
 
 def _parameters(task: Task) -> int:
-    return sum(parameter.numel() for parameter in initial_model(task, 0).parameters())
+    return sum(parameter.numel() for parameter in task.model().parameters())

@@ -13,6 +13,7 @@ from optforge.tasks.registry import (
     HELD_OUT_TASK,
     PROXY_TASKS,
     TASKS,
+    image_task_names,
     load_task,
     task_names,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "augmented",
     "batch_order",
     "check_task",
+    "image_task_names",
     "initial_model",
     "load_task",
     "schedule",

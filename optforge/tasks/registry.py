@@ -11,6 +11,7 @@ from optforge.tasks.data.letters import letters
 from optforge.tasks.data.mnist import digits, mnist
 from optforge.tasks.data.python_source import provenance, python_source
 from optforge.tasks.files import is_place, task_from_file
+from optforge.tasks.images.table import IMAGE_TASKS, image_task
 from optforge.tasks.models import MLP, CausalTransformer, ConvNet, VisionTransformer
 from optforge.tasks.task import Data, Task
 
@@ -169,11 +170,25 @@ def task_names() -> tuple[str, ...]:
     return tuple(TASKS)
 
 
+def image_task_names() -> tuple[str, ...]:
+    """The names of the shipped image tasks, which are for comparisons; they need ``vision``.
+
+    Returns:
+        The names.
+
+    Example:
+        >>> "letters_resnet" in image_task_names()
+        True
+    """
+    return tuple(IMAGE_TASKS)
+
+
 def load_task(name: str) -> Task:
     """Load a shipped task by its name, or one's own by its file; data is built when asked for.
 
     Args:
-        name: One of ``task_names()``, or ``file.py:Class``; that file is run.
+        name: One of ``task_names()`` or ``image_task_names()``, or ``file.py:Class``; that file
+            is run.
 
     Returns:
         A new instance.
@@ -189,7 +204,9 @@ def load_task(name: str) -> Task:
         return TASKS[name]()
     if is_place(name):
         return task_from_file(name)
+    if (found := image_task(name)) is not None:
+        return found
     raise TaskError(
-        f"unknown task {name!r}; there are: {', '.join(task_names())}; "
-        "a task of your own is given as file.py:Class"
+        f"unknown task {name!r}; there are: {', '.join(task_names())}, and the image tasks that "
+        "'optforge tasks --images' lists; a task of your own is given as file.py:Class"
     )

@@ -1,10 +1,13 @@
 """Running rules on tasks: many candidates at once, or one model at a time."""
 
+from optforge.training.flatness import Flatness as Flatness
+from optforge.training.flatness import weight_noise_loss as weight_noise_loss
 from optforge.training.kernel import has_compiler as has_compiler
 from optforge.training.memory import keep_freed_memory as keep_freed_memory
 from optforge.training.population import Judge as Judge
 from optforge.training.population import Trained as Trained
 from optforge.training.population import train_population as train_population
+from optforge.training.pretrain import pretrain as pretrain
 from optforge.training.record import Recording as Recording
 from optforge.training.record import record as record
 from optforge.training.single import Result as Result

@@ -104,6 +104,7 @@ def train_single(
     make_optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
     seed: int,
     split: str = "validation",
+    keep: Callable[[nn.Module], object] | None = None,
 ) -> Result:
     """Train one model by an optimizer of PyTorch, with the task's own schedule.
 
@@ -115,6 +116,7 @@ def train_single(
         make_optimizer: For example ``lambda p: torch.optim.AdamW(p, lr=1e-3)``.
         seed: Of initialisation and data order, as in the population trainer.
         split: What the result is measured on.
+        keep: Gets the trained model.
 
     Example:
         >>> from optforge.tasks import load_task
@@ -137,4 +139,6 @@ def train_single(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+    if keep is not None:
+        keep(model)
     return evaluate_model(task, model, split, random)

