@@ -9,6 +9,7 @@ from optforge.errors import OptforgeError as OptforgeError
 from optforge.language import Program as Program
 from optforge.language import load_rule as load_rule
 from optforge.language import parse as parse
+from optforge.simplifying import simplify as simplify
 from optforge.tasks import Data as Data
 from optforge.tasks import Split as Split
 from optforge.tasks import Task as Task

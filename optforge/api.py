@@ -26,13 +26,14 @@ from optforge.search.session import (
 )
 from optforge.search.settings import Settings
 from optforge.search.table import Table
+from optforge.simplify import SimpleRule, seconds_for, try_simplify
 from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, TASKS, Task, check_task, load_task
 from optforge.training import has_compiler
 
 # The first phase takes about a fifth of the time: in it nothing is answered from the cache, so a
 # program costs more than later. Its length is a number of programs, whatever the budget's unit,
 # so that the history does not depend on the speed of the machine.
-_CONSTANTS_A_MINUTE = 100
+_CONSTANTS_A_MINUTE = 40
 _CONSTANTS_SHARE = 0.1
 _PROGRAMS_A_MINUTE = 10_000
 _COMPILE_FROM = 2.0  # minutes; a shorter search does not earn back what compiling costs
@@ -83,12 +84,14 @@ class SearchResult:
         finish: Finalists, table and verdict; None if nothing was judged before the end.
         history: Counts and the best of each phase.
         stopped: Whether it was stopped before its budget was used up.
+        simple: The simple form of the discovered rule, with its derivation; None without.
     """
 
     path: Path
     finish: Finish | None
     history: History
     stopped: bool
+    simple: SimpleRule | None = None
 
     @property
     def best(self) -> Program:
@@ -133,6 +136,7 @@ def search(
     workers: int | None = None,
     trials: int = TRIALS,
     compile: bool | None = None,
+    simplify: bool = True,
     watcher: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> SearchResult:
@@ -158,12 +162,14 @@ def search(
         restart: Where a search that makes no progress restarts: ``best``, ``initial``, ``none``.
         restart_after: Programs without progress after which it does.
         constants_programs: Programs of a first phase that tunes the warm start's constants; a
-            tenth of the programs, or 100 for each minute, by default; 0 for none.
+            tenth of the programs, or 40 for each minute, by default; 0 for none.
         held_out: Tasks for the final table only; the shipped letters by default.
         workers: Processes; one a core by default, 0 for none but this one.
         trials: Settings tried for each baseline of a task of your own.
         compile: Whether to compile the training; by default where a C++ compiler is found and
             the search is long enough.
+        simplify: Whether the winner is simplified at the end, in a quarter of the search's time
+            and at most two minutes.
         watcher: A display.
         stop: Asked now and then whether to end early.
 
@@ -213,7 +219,7 @@ def search(
     made = make_plan(settings, chosen, others, watcher.say, trials)
     directory = RunDirectory.create(run, made.stored())
     directory.write_text("start.py", rule_text(start))
-    return _run(made, directory, Budget(minutes, programs), workers, watcher, stop)
+    return _run(made, directory, Budget(minutes, programs), workers, watcher, stop, simplify)
 
 
 def resume(
@@ -223,6 +229,7 @@ def resume(
     programs: int | None = None,
     tasks: Sequence[Task] = (),
     workers: int | None = None,
+    simplify: bool = True,
     watcher: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> SearchResult:
@@ -234,6 +241,7 @@ def resume(
         programs: Proposals of the whole run, those already made included.
         tasks: The run's own tasks, held-out ones included, where it has any that are not shipped.
         workers: As in :func:`search`; it changes nothing of the history.
+        simplify: As in :func:`search`.
         watcher: A display.
         stop: Asked now and then whether to end early.
 
@@ -258,7 +266,7 @@ def resume(
     except BaseException:
         directory.journal.close()
         raise
-    return _run(made, directory, Budget(minutes, programs), workers, watcher, stop)
+    return _run(made, directory, Budget(minutes, programs), workers, watcher, stop, simplify)
 
 
 def _run(
@@ -268,6 +276,7 @@ def _run(
     workers: int | None,
     watcher: Watcher,
     stop: Callable[[], bool],
+    simplify: bool,
 ) -> SearchResult:
     count = (os.cpu_count() or 1) if workers is None else workers
     with directory:
@@ -286,17 +295,20 @@ def _run(
                     raise _StoppedError
 
             history = search.run(ended, watcher.show)
-            done = None
+            done = simple = None
             if not budget.asked:
                 search.drain()
                 try:
                     done = finish(made, history, directory, executor, measured)
                 except _StoppedError:
                     budget.asked = True
+            if done is not None and simplify:
+                rest = (seconds_for(budget.elapsed), watcher.progress, watcher.say, stop)
+                simple = try_simplify(made, directory, executor, done.best.program, *rest)
         finally:
             executor.close()
         _draw(directory, watcher)
-    return SearchResult(directory.path, done, history, budget.asked)
+    return SearchResult(directory.path, done, history, budget.asked, simple)
 
 
 class _StoppedError(Exception):

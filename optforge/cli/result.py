@@ -10,12 +10,18 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from optforge.api import SearchResult
+from optforge.cli.derived import print_derivation, print_effects
 from optforge.search.finish import ADAMW, Finish
 from optforge.search.table import Table
+from optforge.simplify import SimpleRule
+from optforge.simplify.files import SIMPLE, SIMPLE_JSON, SIMPLE_PAGE
 from optforge.statistics import Interval
 
 _FILES = {
     "best.py": "the rule; look at it with 'optforge show {path}/best.py'",
+    SIMPLE: "the simple form of it",
+    SIMPLE_PAGE: "why it may stand for the rule; go on with 'optforge simplify {path}'",
+    SIMPLE_JSON: "the same with all figures",
     "table.md": "the table, to read",
     "table.json": "the table with every loss",
     "history.png": "the course of the search",
@@ -38,12 +44,25 @@ def print_result(result: SearchResult, console: Console) -> None:
     console.print(done.verdict, markup=False, style="bold")
     _headline(console, "the discovered rule")
     console.print(done.best.text.rstrip(), markup=False)
+    if result.simple is not None:
+        _headline(console, "the simple rule")
+        _print_simple(result.simple, console)
     _headline(console, "the fair table")
     _print_table(done.table, console)
     _headline(console, "Pareto list, scored on fresh validation seeds")
     console.print(_pareto(done))
     _headline(console, "files")
     console.print(_files(result))
+
+
+def _print_simple(found: SimpleRule, console: Console) -> None:
+    console.print(found.program.text.rstrip(), markup=False)
+    console.print(found.recognised.sentence, markup=False, style="bold")
+    console.print()
+    print_derivation(found, console)
+    if found.trained is not None:
+        console.print()
+        print_effects(found, console)
 
 
 def counts(result: SearchResult) -> str:

@@ -181,6 +181,15 @@ def search(
             "where a C++ compiler is found and the search is long enough to earn it back",
         ),
     ] = None,
+    simplify: Annotated[
+        bool,
+        typer.Option(
+            "--simplify/--no-simplify",
+            help="Simplify the winner at the end, in a quarter of the search's time and at most "
+            "two minutes.",
+            rich_help_panel=_BUDGET,
+        ),
+    ] = True,
     debug: Debug = False,
 ) -> None:
     """Search for an update rule, then measure fairly what was found.
@@ -197,6 +206,7 @@ def search(
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
     both = _only(minutes=minutes, programs=programs, workers=workers)
+    both["simplify"] = simplify
     if resume is not None:
         if given:
             raise typer.BadParameter(

@@ -8,43 +8,144 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from optforge.cli.console import screen
+from optforge.cli.derived import print_rule
 from optforge.cli.options import Json, PlainDebug
+from optforge.cli.stopping import Stopping
+from optforge.cli.trials import TrialsDisplay
 from optforge.errors import SimplifyError
-from optforge.language import load_rule
-from optforge.simplify import SimpleRule, Step, describe, draw_update, simplify_exact
+from optforge.simplify import Options, SimpleRule, StoppedError, draw_update
+from optforge.simplify.evolve import PROGRAMS
+from optforge.simplify.files import page, rule_text
+from optforge.simplifying import simplify as run
+from optforge.tasks import PROXY_TASKS
+
+STOPPED = 130
+_TRAINING, _OUTPUT, _MACHINE = "With training", "Output", "Machine"
 
 
 def simplify(
-    rule: Annotated[str, typer.Argument(help="A file, or the name of a shipped rule.")],
+    rule: Annotated[
+        str, typer.Argument(help="A file, a shipped rule's name, or the directory of a run.")
+    ],
     exact: Annotated[
         bool,
         typer.Option(
             "--exact", help="Use no training: equal over the real numbers, or up to a guard."
         ),
     ] = False,
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            help="Tasks to train on, the cheapest first, separated by commas; your own as "
+            f"file.py:Class. [dim]Default: those of the run, or {', '.join(PROXY_TASKS)}.[/]",
+            show_default=False,
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    margin: Annotated[
+        float,
+        typer.Option(
+            help="Log loss by which the mean over tasks may rise for a statement to leave.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = Options.margin,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Protect a variable, function, state or hyper-parameter; may be repeated.",
+            metavar="NAME",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    drop_unresolved: Annotated[
+        bool,
+        typer.Option(
+            "--drop-unresolved",
+            help="Drop also what the tasks cannot tell from harmless.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = False,
+    by: Annotated[
+        str,
+        typer.Option(
+            help="'statements' tries to leave out one after the other; 'evolution' first evolves "
+            "the rule with insertion disabled, as the paper did.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = "statements",
+    programs: Annotated[
+        int,
+        typer.Option(help="Proposals of --by evolution.", rich_help_panel=_TRAINING),
+    ] = PROGRAMS,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="End after so long with what was decided. [dim]Default: no limit.[/]",
+            show_default=False,
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="Of all training seeds.", rich_help_panel=_TRAINING)
+    ] = 0,
     as_json: Json = False,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write the simple rule to this file.")
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Write the simple rule to this file; with a name in .md the table and the "
+            "derivation too.",
+            metavar="FILE",
+        ),
     ] = None,
     picture: Annotated[
         Path | None,
         typer.Option(help="Draw the update against gradient and momentum to this PNG."),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes, 0 for this one alone. [dim]Default: one a core.[/]",
+            show_default=False,
+            rich_help_panel=_MACHINE,
+        ),
+    ] = None,
     debug: PlainDebug = False,
 ) -> None:
-    """Simplify a rule, and write down why every step is allowed."""
-    program = load_rule(rule)
-    if not exact:
-        raise SimplifyError(
-            "simplifying by training is not there yet; give --exact for what needs no training"
-        )
-    console = screen()
-    say = (lambda text: None) if as_json else (lambda text: console.print(Text(text, "dim")))
-    found = describe(simplify_exact(program, say=say))
+    """Simplify a rule, and write down why every step is allowed.
+
+    What training has shown is kept: after Ctrl-C the same command goes on where it was.
+    """
+    if by not in ("statements", "evolution"):
+        raise typer.BadParameter(f"--by is {by!r}; give 'statements' or 'evolution'")
+    if programs < 1:
+        raise typer.BadParameter(f"--programs is {programs}; give 1 or more")
+    options = Options(
+        margin, tuple(keep or ()), drop_unresolved, programs if by == "evolution" else 0, minutes
+    )
+    names = None if tasks is None else [n.strip() for n in tasks.split(",") if n.strip()]
+    with Stopping() as stopping, TrialsDisplay() as display:
+        stopping.armed = not exact
+        try:
+            found = run(
+                rule,
+                exact=exact,
+                tasks=names,
+                options=options,
+                seed=seed,
+                workers=workers,
+                display=display,
+                stop=stopping,
+            )
+        except (StoppedError, KeyboardInterrupt):
+            found = None
+    if found is None:
+        text = "Stopped; nothing is lost. The same command goes on where it was"
+        Console(stderr=True, highlight=False).print(text, soft_wrap=True)
+        raise typer.Exit(STOPPED)
     if output is not None:
         _write(output, found)
     if picture is not None:
@@ -52,12 +153,13 @@ def simplify(
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=2))
     else:
-        print_rule(found, console)
+        print_rule(found, screen())
 
 
 def _write(path: Path, found: SimpleRule) -> None:
+    text = page(found) if path.suffix == ".md" else rule_text(found)
     try:
-        path.write_text(f"# {found.recognised.sentence}\n{found.program.text}", encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise SimplifyError(f"cannot write {path}: {error.strerror}") from None
 
@@ -67,38 +169,3 @@ def _draw(path: Path, found: SimpleRule) -> None:
         draw_update(found.program, path)
     except OSError as error:
         raise SimplifyError(f"cannot write {path}: {error.strerror}") from None
-
-
-def print_rule(found: SimpleRule, console: Console) -> None:
-    """Print the rule, its name, the derivation and the card for people."""
-    console.print()
-    console.print(Text(found.program.text))
-    console.print(Text(found.recognised.sentence, "bold"))
-    console.print()
-    for number, step in enumerate(found.simplified.derivation.steps, 1):
-        console.print(_line(number, step))
-    console.print()
-    console.print(_card(found))
-
-
-def _line(number: int, step: Step) -> Text:
-    before, after = (text.count(" = ") for text in (step.before, step.after))
-    text = Text(f"{number}. ", "dim")
-    text.append(step.kind, "green" if step.kind == "exact" else "yellow")
-    text.append(f", {before} -> {after} statements: {step.why}")
-    return text
-
-
-def _card(found: SimpleRule) -> Table:
-    card = found.card
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_row("scaling of gradients", card.gradient_scaling)
-    table.add_row("scaling of weights and gradients", card.parameter_scaling)
-    table.add_row("sign flips", f"{card.sign_flip}; element by element: {card.elementwise_flip}")
-    table.add_row("bound of the update at lr = 1", card.bound or "none known")
-    table.add_row("states", f"{card.states}, {card.state_bytes:g} bytes a parameter")
-    if card.learning_rates:
-        low, high = card.learning_rates
-        table.add_row("update / gradient", f"{low:.3g} to {high:.3g}, gradients of 1e-4 to 100")
-    return table

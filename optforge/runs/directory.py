@@ -22,7 +22,8 @@ BEST = "best.py"
 TABLE_JSON = "table.json"
 TABLE_MARKDOWN = "table.md"
 HISTORY = "history.png"
-_OURS = (JOURNAL, SETTINGS, BEST, TABLE_JSON, TABLE_MARKDOWN, HISTORY)
+SIMPLE = ("simple.py", "simplify.json", "simplify.md")  # written beside the rule as found
+_OURS = (JOURNAL, SETTINGS, BEST, TABLE_JSON, TABLE_MARKDOWN, HISTORY, *SIMPLE)
 
 
 class RunDirectory:

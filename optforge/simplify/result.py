@@ -9,6 +9,7 @@ from optforge.language import Program
 from optforge.simplify.card import Card, property_card
 from optforge.simplify.exact import Simplified
 from optforge.simplify.recognise import Recognised, recognise
+from optforge.simplify.train import Trained
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,13 @@ class SimpleRule:
         simplified: Program, derivation and what became of the states.
         recognised: What it is called.
         card: Its properties.
+        trained: What training has shown; None for a rule that was simplified without.
     """
 
     simplified: Simplified
     recognised: Recognised
     card: Card
+    trained: Trained | None = None
 
     @property
     def program(self) -> Program:
@@ -47,10 +50,11 @@ class SimpleRule:
             "start": self.simplified.derivation.start,
             "steps": self.simplified.derivation.to_json(),
             "card": self.card.to_json(),
+            "training": self.trained.to_json() if self.trained else None,
         }
 
 
-def describe(simplified: Simplified) -> SimpleRule:
+def describe(simplified: Simplified, trained: Trained | None = None) -> SimpleRule:
     """Name a simplified rule and fill in its card.
 
     Example:
@@ -60,4 +64,4 @@ def describe(simplified: Simplified) -> SimpleRule:
         ['momentum']
     """
     program = simplified.program
-    return SimpleRule(simplified, recognise(program), property_card(program))
+    return SimpleRule(simplified, recognise(program), property_card(program), trained)

@@ -1,0 +1,92 @@
+"""A simple rule on the screen: the rule, its name, the derivation, the table and the card."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from optforge.simplify import SimpleRule, Step
+from optforge.simplify.effects import Effect
+from optforge.simplify.files import caption, figures_sentence, footnote
+from optforge.statistics import Interval
+
+_COLOURS = {"exact": "green", "empirical": "cyan"}
+
+
+def print_rule(found: SimpleRule, console: Console) -> None:
+    """Print everything for people."""
+    console.print()
+    console.print(Text(found.program.text))
+    console.print(Text(found.recognised.sentence, "bold"))
+    console.print()
+    print_derivation(found, console)
+    if found.trained is not None:
+        console.print()
+        print_effects(found, console)
+    console.print()
+    console.print(_card(found))
+
+
+def print_derivation(found: SimpleRule, console: Console) -> None:
+    """Print the steps, one or two lines each."""
+    for number, step in enumerate(found.simplified.derivation.steps, 1):
+        console.print(_line(number, step))
+        if "effect" in step.figures:
+            console.print(Text(f"   {figures_sentence(step.figures)}", "dim"))
+
+
+def print_effects(found: SimpleRule, console: Console) -> None:
+    """Print what each change did, and what leaving out each statement that stays would do."""
+    trained = found.trained
+    assert trained is not None
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("change", overflow="fold")
+    grid.add_column("")
+    grid.add_column("mean over tasks", justify="right")
+    for task in trained.tasks:
+        grid.add_column(task, justify="right")
+    for row in trained.effects.rows:
+        cells = [_cell(row.tasks.get(task)) for task in trained.tasks]
+        grid.add_row(Text(row.change), _status(row), _cell(row.mean), *cells)
+    totals = [_cell(trained.effects.tasks.get(task)) for task in trained.tasks]
+    total = Text("simple rule against the rule as given", "bold")
+    grid.add_row(total, "", _cell(trained.effects.total), *totals)
+    console.print(grid)
+    console.print(Text(caption(found), "dim"))
+    console.print(Text(footnote(found), "dim"))
+
+
+def _status(row: Effect) -> Text:
+    colours = {"removed": "green", "rounded": "green", "kept: unresolved": "yellow"}
+    return Text(row.status, colours.get(row.status, ""))
+
+
+def _cell(value: Interval | None) -> Text:
+    if value is None:
+        return Text("-", "dim")
+    style = "green" if value.high < 0 else "red" if value.low > 0 else ""
+    return Text(f"{value.mean:+.3f} ± {(value.high - value.low) / 2:.3f}", style)
+
+
+def _line(number: int, step: Step) -> Text:
+    before, after = (text.count(" = ") for text in (step.before, step.after))
+    text = Text(f"{number}. ", "dim")
+    text.append(step.kind, _COLOURS.get(step.kind, "yellow"))
+    text.append(f", {before} -> {after} statements: {step.why}")
+    return text
+
+
+def _card(found: SimpleRule) -> Table:
+    card = found.card
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_row("scaling of gradients", card.gradient_scaling)
+    table.add_row("scaling of weights and gradients", card.parameter_scaling)
+    table.add_row("sign flips", f"{card.sign_flip}; element by element: {card.elementwise_flip}")
+    table.add_row("bound of the update at lr = 1", card.bound or "none known")
+    table.add_row("states", f"{card.states}, {card.state_bytes:g} bytes a parameter")
+    if card.learning_rates:
+        low, high = card.learning_rates
+        table.add_row("update / gradient", f"{low:.3g} to {high:.3g}, gradients of 1e-4 to 100")
+    return table

@@ -1,0 +1,288 @@
+"""One statement less: every way of leaving a statement of a rule out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from optforge.algebra.graph import (
+    CONSTANT,
+    GRADIENT,
+    LR,
+    WEIGHT,
+    Graph,
+    state_leaf,
+    to_program,
+)
+from optforge.algebra.tidy import tidy
+from optforge.analysis import fingerprint, live_program, state_kinds
+from optforge.analysis.hyperparameters import lift
+from optforge.analysis.walk import Environment, walk
+from optforge.errors import ProgramError
+from optforge.language import Kind, Program, Statement
+from optforge.simplify.names import living_states, with_names
+
+Replacement = tuple[int, int | float]  # a value, and the one (or the constant) that takes its place
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A rule with a change that makes it simpler, not yet known to be as good.
+
+    Args:
+        program: The rule after the change.
+        statement: Text of the statement that is concerned, or name of the constant.
+        change: What becomes of it, as ``sign(momentum) -> momentum``.
+        tokens: Names by which the statement may be protected: target, function, role.
+        replacements: The change as places in the graph of the rule before.
+        values: The change as values of hyper-parameters, for roundings.
+    """
+
+    program: Program
+    statement: str
+    change: str
+    tokens: frozenset[str] = frozenset()
+    replacements: tuple[Replacement, ...] = ()
+    values: tuple[tuple[str, float], ...] = ()
+
+    def __str__(self) -> str:
+        return self.change
+
+
+def size(program: Program) -> int:
+    """Count the statements of a rule, that of its learning rate included.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> size(load_rule("lion"))
+        7
+    """
+    lean = live_program(program)
+    return len(lean.statements) + (lift(lean).scale is None)
+
+
+class Removals:
+    """All ways of leaving out one statement of a rule.
+
+    A statement leaves when another value takes its place: an argument of the same kind, for a
+    scalar also 1, or another value of the same function, so that two averages become one. A
+    change counts if the rule then has fewer statements and still reads the gradient and the
+    schedule; a rule that is the same as another one is listed once.
+
+    Args:
+        program: A rule.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> changes = [str(c) for c in Removals(load_rule("signum")).candidates()]
+        >>> "sign(m) -> m" in changes
+        True
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = live_program(program)
+        self.size = size(self.program)
+        self.graph, self.labels = _labelled(self.program)
+        self.kinds = self.graph.kind_of()
+        self.names = {value: text for text, value in self._inputs().items()}
+        self.names |= {index: s.target for index, s in self.labels.items()}
+
+    def candidates(self) -> list[Candidate]:
+        """List them, in the order of the program."""
+        known = {fingerprint(self.program)}
+        found = []
+        for index in self.graph.reached():
+            if index not in self.labels:
+                continue
+            for by, words in self._substitutes(index):
+                program = self.changed([(index, by)])
+                if program is None or fingerprint(program) in known:
+                    continue
+                known.add(fingerprint(program))
+                found.append(self._candidate(index, by, words, program))
+        return found
+
+    def together(self, chosen: Sequence[Candidate]) -> Program | None:
+        """Make several changes at once; None if they contradict each other."""
+        return self.changed([pair for one in chosen for pair in one.replacements])
+
+    def changed(self, replacements: Iterable[Replacement]) -> Program | None:
+        """Put values in the place of others; None if no smaller valid rule comes of it."""
+        graph = _replaced(self.graph, dict(replacements))
+        if graph is None:
+            return None
+        try:
+            program = live_program(self._written(graph))
+            smaller = size(program) < self.size
+        except ProgramError:
+            return None
+        reads = _inputs_read(program)
+        whole = GRADIENT in reads and (LR in reads or LR not in _inputs_read(self.program))
+        return program if smaller and whole else None
+
+    def _candidate(self, index: int, by: int | float, words: str, program: Program) -> Candidate:
+        statement = self.labels[index]
+        tokens = {statement.target, statement.function, *self._roles(index)}
+        change = f"{_right(statement)} -> {words}"
+        return Candidate(program, statement.text, change, frozenset(tokens), ((index, by),))
+
+    def _roles(self, index: int) -> set[str]:
+        """Roles of the constants that the statement reads, and the state that it computes."""
+        names = lift(self.program).names()
+        number = self.program.statements.index(self.labels[index])
+        found = {name for (place, _), name in names.items() if place == number}
+        outputs = self.graph.outputs[1:]
+        return found | {self.program.states[n] for n, o in enumerate(outputs) if o == index}
+
+    def _substitutes(self, index: int) -> list[tuple[int | float, str]]:
+        node, kind = self.graph.nodes[index], self.kinds[index]
+        found: dict[int | float, str] = {}
+        scheduled = [a for a in node.arguments if self._is_schedule(a)]
+        for argument in node.arguments:
+            if self.kinds[argument] != kind or self.graph.nodes[argument].operation == CONSTANT:
+                continue
+            if node.operation in ("multiply", "divide") and set(scheduled) - {argument}:
+                continue  # the schedule is the user's, not the rule's
+            found[argument] = self._name(argument)
+        if kind == Kind.SCALAR and self._leaves(index) - {LR, CONSTANT}:
+            found[1.0] = "1"
+        for other in self.labels:
+            if other not in found and self._is_like(index, other):
+                found[other] = _right(self.labels[other])
+        return list(found.items())
+
+    def _is_schedule(self, index: int) -> bool:
+        """Tell whether a value is the schedule, or computed from it alone."""
+        return LR in (leaves := self._leaves(index)) and leaves <= {LR, CONSTANT}
+
+    def _is_like(self, index: int, other: int) -> bool:
+        """Tell whether another value may be merged with this one: same function, shared inputs."""
+        one, two = self.graph.nodes[index], self.graph.nodes[other]
+        if index == other or one.operation != two.operation:
+            return False
+        if self.kinds[index] != self.kinds[other]:
+            return False
+        inner = [a for a in one.arguments if self.graph.nodes[a].operation != CONSTANT]
+        return bool(set(inner) & set(two.arguments))
+
+    def _name(self, index: int) -> str:
+        return self.names.get(index, self.graph.nodes[index].operation)
+
+    def _inputs(self) -> dict[str, int]:
+        program, graph = self.program, self.graph
+        names = {program.weight: WEIGHT, program.gradient: GRADIENT, program.lr: LR}
+        names |= {name: state_leaf(n) for n, name in enumerate(program.states)}
+        return {name: graph.add(leaf) for name, leaf in names.items()}
+
+    def _leaves(self, index: int) -> set[str]:
+        nodes = (self.graph.nodes[i] for i in self.graph.reached([index]))
+        return {node.operation for node in nodes if not node.arguments}
+
+    def _written(self, graph: Graph) -> Program:
+        plain = to_program(tidy(graph, [n.value for n in graph.nodes if n.operation == CONSTANT]))
+        state_kinds(plain)
+        names = [self.program.states[number] for number in living_states(plain)]
+        program = with_names(plain, self.program, names)
+        state_kinds(program)
+        return program
+
+
+def _right(statement: Statement) -> str:
+    return statement.text.split(" = ", 1)[1]
+
+
+def _inputs_read(lean: Program) -> set[str]:
+    """Tell which of gradient and schedule a lean program reads."""
+    values = {a for s in lean.statements for a in s.arguments} | set(lean.outputs)
+    return {name for name, own in ((GRADIENT, lean.gradient), (LR, lean.lr)) if own in values}
+
+
+def _labelled(program: Program) -> tuple[Graph, dict[int, Statement]]:
+    """Turn a lean program into a graph, and remember which statement computes a value first."""
+    graph = Graph(state_kinds(program))
+    labels: dict[int, Statement] = {}
+    inputs = [graph.add(WEIGHT), graph.add(GRADIENT)]
+    inputs += [graph.add(state_leaf(number)) for number in range(len(program.states))]
+    inputs.append(graph.add(LR))
+
+    def apply(number: int, statement: Statement, arguments: list[int]) -> int:
+        index = graph.add(statement.function, arguments)
+        labels.setdefault(index, statement)
+        return index
+
+    environment = Environment(program.parameters, inputs, graph.constant)
+    walk(program.statements, environment, apply)
+    graph.outputs = tuple(environment[name] for name in program.outputs)
+    return graph, labels
+
+
+def _replaced(graph: Graph, by: Mapping[int, int | float]) -> Graph | None:
+    """Copy a graph with values in the place of others; None if one would need itself."""
+    result = Graph(graph.kinds)
+    places: dict[int, int] = {}
+    open_values: set[int] = set()
+
+    def place(index: int) -> int:
+        if index in places:
+            return places[index]
+        if index in open_values:
+            raise RecursionError
+        open_values.add(index)
+        other = by.get(index)
+        if isinstance(other, float):
+            made = result.constant(other)
+        elif other is not None:
+            made = place(other)
+        else:
+            node = graph.nodes[index]
+            made = result.add(node.operation, [place(a) for a in node.arguments], node.value)
+        open_values.discard(index)
+        places[index] = made
+        return made
+
+    try:
+        result.outputs = tuple(place(output) for output in graph.outputs)
+    except RecursionError:
+        return None
+    return result
+
+
+def protected(
+    candidates: Sequence[Candidate], keep: Iterable[str], program: Program
+) -> list[Candidate]:
+    """Leave out the candidates that touch, or lose, what a name stands for.
+
+    Args:
+        candidates: Changes of a rule.
+        keep: Names of variables, functions, states or hyper-parameters.
+        program: The rule.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> lion = load_rule("lion")
+        >>> changes = protected(Removals(lion).candidates(), ["sign", "momentum"], lion)
+        >>> any("sign(" in str(one) for one in changes)
+        False
+    """
+    names = set(keep)
+    wanted = {name: _occurrences(program, name) for name in names}
+    return [
+        one
+        for one in candidates
+        if not one.tokens & names
+        and all(_occurrences(one.program, name) >= count for name, count in wanted.items())
+    ]
+
+
+def protectable(program: Program) -> set[str]:
+    """List the names that can be protected: of variables, functions, states, hyper-parameters."""
+    lean = live_program(program)
+    names = {name for s in lean.statements for name in (s.target, s.function)}
+    return names | set(lean.states) | set(lift(lean).values)
+
+
+def _occurrences(program: Program, name: str) -> int:
+    """Count what of a state, a function or a hyper-parameter is alive in a rule."""
+    lean = live_program(program)
+    functions = sum(s.function == name for s in lean.statements)
+    return functions + (name in lean.states) + (name in lift(lean).values)

@@ -1,0 +1,79 @@
+"""What training has shown, kept in a file: a derivation that was interrupted goes on from it."""
+
+from __future__ import annotations
+
+import math
+from hashlib import blake2b
+from pathlib import Path
+
+import torch
+
+from optforge.language import Program
+from optforge.tasks import Task
+
+
+class Store:
+    """Log losses by what they depend on: rule, task, seed, split, and how training is computed.
+
+    A derivation asks for the same measurements in the same order every time, so that this file is
+    all that resuming needs. Lines are only ever added, and a line that was cut off is left out.
+
+    Args:
+        path: The file; None keeps everything in memory.
+        compiled: Whether training kernels are compiled, which changes last digits.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> from optforge.tasks import load_task
+        >>> store = Store(None, compiled=False)
+        >>> key = store.key(load_rule("lion"), load_task("digits_mlp"), 3, "validation")
+        >>> store.put({key: -0.5}), store.get(key)
+        (None, -0.5)
+    """
+
+    def __init__(self, path: Path | None, compiled: bool) -> None:
+        self.path = path
+        self._machine = f"{torch.__version__}|{compiled}"
+        self._known, self._whole = ({}, True) if path is None else _read(path)
+
+    def key(self, program: Program, task: Task, seed: int, split: str) -> str:
+        """Give the name of a measurement."""
+        text = "|".join((program.text, task.name, task.hash, str(seed), split, self._machine))
+        return blake2b(text.encode(), digest_size=12).hexdigest()
+
+    def get(self, key: str) -> float | None:
+        """Give a log loss, or None if it is not known."""
+        return self._known.get(key)
+
+    def put(self, values: dict[str, float]) -> None:
+        """Keep log losses. A file that cannot be written costs the resuming, nothing else."""
+        self._known.update(values)
+        if self.path is None:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write("" if self._whole else "\n")
+                self._whole = True
+                file.write("".join(f"{key} {value!r}\n" for key, value in values.items()))
+        except OSError:
+            self.path = None
+
+
+def _read(path: Path) -> tuple[dict[str, float], bool]:
+    """Give what is known, and whether the last line is complete."""
+    known: dict[str, float] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError):
+        return known, True
+    for line in lines:
+        words = line.split()
+        if len(words) == 2 and len(words[0]) == 24 and line.endswith("\n"):
+            try:
+                value = float(words[1])
+            except ValueError:
+                continue
+            if not math.isnan(value):
+                known[words[0]] = value
+    return known, not lines or lines[-1].endswith("\n")

@@ -1,0 +1,173 @@
+"""The public face of simplifying: one function from a rule to a simple one."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import Protocol
+
+from optforge.errors import RunError, SimplifyError
+from optforge.execution import Executor, InlineExecutor, WorkerPool
+from optforge.fitness import Evaluator
+from optforge.language import Program, load_rule
+from optforge.runs import Journal, RunDirectory
+from optforge.runs.directory import BEST, JOURNAL
+from optforge.search.session import JOB_SECONDS
+from optforge.simplify.exact import simplify_exact
+from optforge.simplify.files import write_files
+from optforge.simplify.laboratory import Laboratory
+from optforge.simplify.result import SimpleRule, describe
+from optforge.simplify.store import Store
+from optforge.simplify.train import Options, simplify_by_training
+from optforge.simplify.winner import LOSSES
+from optforge.tasks import PROXY_TASKS, TASKS, Task, check_task, load_task
+from optforge.tasks.data.cache import directory as cache_directory
+
+
+class Display(Protocol):
+    """What shows the progress; both methods may be called many times."""
+
+    def say(self, text: str) -> None:
+        """Take one sentence on what was found."""
+        ...
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Take the progress of a measurement."""
+        ...
+
+
+class _Silent:
+    def say(self, text: str) -> None:
+        """Show nothing."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Show nothing."""
+
+
+def simplify(
+    rule: str | Path | Program,
+    *,
+    exact: bool = False,
+    tasks: Sequence[str | Task] | None = None,
+    options: Options | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    display: Display | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> SimpleRule:
+    """Turn a rule into a simple one, with a derivation that says why every step is allowed.
+
+    Args:
+        rule: A shipped rule's name, a file, the directory of a run (its winner; the files of the
+            simplification are written beside it), or a program.
+        exact: Use no training: equal over the real numbers, or up to a guard.
+        tasks: Where it is trained; those of the run, or the three shipped proxies, by default.
+        options: How training decides: margin, protected names, time.
+        seed: Of all training seeds.
+        workers: Processes; one a core by default, 0 for none but this one.
+        display: Shows the progress.
+        stop: Asked now and then whether to stop early.
+
+    Returns:
+        The simple rule, its name, derivation, table of effects and property card.
+
+    Raises:
+        OptforgeError: In one sentence, with what to do.
+        StoppedError: If ``stop`` said so. The same call goes on where it was.
+
+    Example:
+        >>> found = simplify("program_8", exact=True)
+        >>> len(found.program.statements), found.recognised.family
+        (9, 'Lion')
+    """
+    display = display or _Silent()
+    program, run = _read(rule)
+    if exact:
+        found = describe(simplify_exact(program, say=display.say))
+    else:
+        chosen = _tasks(tasks, run)
+        found = _trained(program, run, chosen, options or Options(), seed, workers, display, stop)
+    if run is not None:
+        with RunDirectory.open(run) as directory:
+            write_files(found, directory.write_text)
+    return found
+
+
+def _trained(
+    program: Program,
+    run: Path | None,
+    tasks: Sequence[Task],
+    options: Options,
+    seed: int,
+    workers: int | None,
+    display: Display,
+    stop: Callable[[], bool],
+) -> SimpleRule:
+    count = (os.cpu_count() or 1) if workers is None else workers
+    if count < 0:
+        raise SimplifyError(f"workers is {count}; give 1 or more, or 0 for this process alone")
+    display.say(f"Reading the data of {', '.join(task.name for task in tasks)}")
+    for task in tasks:
+        if type(task) is not TASKS.get(task.name):
+            check_task(task)
+    store = Store(_store_path(program, run), compiled=False)
+    with _executor(tasks, count) as executor:
+        lab = Laboratory(
+            tasks, executor, store, seed, display.progress, stop, window=max(2, 2 * count)
+        )
+        return describe(*simplify_by_training(program, lab, options, count, display.say))
+
+
+@contextmanager
+def _executor(tasks: Sequence[Task], workers: int) -> Iterator[Executor]:
+    factory = functools.partial(Evaluator, tasks=tuple(tasks), stages=(), seeds={}, baseline={})
+    executor = WorkerPool(factory, workers, JOB_SECONDS) if workers else InlineExecutor(factory)
+    try:
+        yield executor
+    finally:
+        executor.close()
+
+
+def _read(rule: str | Path | Program) -> tuple[Program, Path | None]:
+    """Give the program, and the directory if it is a run."""
+    if isinstance(rule, Program):
+        return rule, None
+    path = Path(rule)
+    try:
+        is_directory = path.is_dir()
+    except (OSError, ValueError):  # a name too long, or with a NUL byte
+        is_directory = False
+    if not is_directory:
+        return load_rule(rule), None
+    if not (path / BEST).is_file():
+        raise RunError(
+            f"{path} is a directory without {BEST}; give one of a run that finished, or a file"
+        )
+    return load_rule(path / BEST), path
+
+
+def _tasks(given: Sequence[str | Task] | None, run: Path | None) -> list[Task]:
+    if given is None and run is not None:
+        with Journal.open(run / JOURNAL, write=False) as journal:
+            given = list(journal.settings["search"]["tasks"])
+    names = PROXY_TASKS if given is None else given
+    chosen = [load_task(task) if isinstance(task, str) else task for task in names]
+    if not chosen:
+        raise SimplifyError("there is no task to train on; give at least one, or --exact")
+    if len({task.name for task in chosen}) < len(chosen):
+        raise SimplifyError(
+            f"tasks are {', '.join(task.name for task in chosen)}; no name may occur twice"
+        )
+    return chosen
+
+
+def _store_path(program: Program, run: Path | None) -> Path:
+    """Give the file of measurements: in the run, or in the cache under the rule."""
+    if run is not None:
+        return run / LOSSES
+    digest = blake2b(program.text.encode(), digest_size=8).hexdigest()
+    return cache_directory() / "simplify" / f"{digest}.losses"
