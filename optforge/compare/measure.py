@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from optforge.tasks import Task
+from optforge.training.flatness import weight_noise_loss
 
-NOISE = (0.01, 0.03, 0.1)  # standard deviations, as shares of each array's root mean square
-DRAWS = 8
-_EXAMPLES = 1000  # of the training data, for the loss under noise
+RELATIVE = (0.03, 0.1)  # standard deviations of noise, as shares of an array's root mean square
+ABSOLUTE = (0.02,)
+_DRAWS, _EXAMPLES = 8, 512
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -79,44 +80,24 @@ def _status(name: str) -> float:
 
 
 def flatness(task: Task, model: nn.Module, seed: int) -> dict[str, float]:
-    r"""Training loss under Gaussian noise on the weights.
+    """Training loss under Gaussian noise on the weights, and without.
 
-    For each :math:`\sigma` the mean over draws of
-    :math:`L(w + \sigma\, \mathrm{rms}(w)\, \epsilon)` with :math:`\epsilon \sim N(0, 1)`, the
-    root mean square taken for each array. Noise relative to the
-    weights makes optimizers comparable that end at weights of different size.
+    Noise relative to the size of each array makes optimizers comparable that end at weights of
+    different size; absolute noise is what the paper's table 10 has.
 
     Returns:
-        The loss without noise, and with each of :data:`NOISE`.
-
-    Source: Chen et al., Symbolic Discovery of Optimization Algorithms, 2023, table 10.
+        Means over draws, by name.
     """
-    part = task.splits.train
-    device = next(model.parameters()).device
-    inputs = part.inputs[:_EXAMPLES].to(device)
-    targets = part.targets[:_EXAMPLES].to(device)
-    weights = [p.detach().clone() for p in model.parameters()]
-    generator = torch.Generator().manual_seed(seed)
-    model.eval()
-    found = {"loss_without_noise": task.loss(model(inputs), targets).item()}
-    for sigma in NOISE:
-        losses = []
-        for _ in range(DRAWS):
-            _disturb(model, weights, sigma, generator)
-            losses.append(task.loss(model(inputs), targets).item())
-        found[f"loss_under_noise_{sigma:g}"] = sum(losses) / len(losses)
-    for parameter, weight in zip(model.parameters(), weights, strict=True):
-        parameter.copy_(weight)
-    model.train()
-    return found
-
-
-def _disturb(
-    model: nn.Module, weights: list[Tensor], sigma: float, generator: torch.Generator
-) -> None:
-    for parameter, weight in zip(model.parameters(), weights, strict=True):
-        noise = torch.randn(weight.shape, generator=generator).to(weight)
-        parameter.copy_(weight + sigma * weight.square().mean().sqrt() * noise)
+    told = {}
+    kinds = [(True, sigma) for sigma in RELATIVE] + [(False, sigma) for sigma in ABSOLUTE]
+    for relative, sigma in kinds:
+        found = weight_noise_loss(
+            task, model, sigma, draws=_DRAWS, examples=_EXAMPLES, relative=relative, seed=seed
+        )
+        kind = "relative" if relative else "absolute"
+        told["loss_without_noise"] = found.loss
+        told[f"loss_under_{kind}_noise_{sigma:g}"] = found.noisy
+    return told
 
 
 Extra = Callable[[Task, nn.Module, int], dict[str, float]]

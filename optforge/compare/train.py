@@ -158,7 +158,6 @@ class _Run:
             found = evaluate_model(task, self.model, "test", self.random)
             made = replace(made, test_loss=found.loss, test_metric=found.metric)
         extras: dict[str, float] = {}
-        with torch.no_grad():
-            for name in cell.extras:
-                extras |= EXTRAS[name](task, self.model, cell.seed)
+        for name in cell.extras:
+            extras |= EXTRAS[name](task, self.model, cell.seed)
         return replace(made, extras=extras)

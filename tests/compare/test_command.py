@@ -55,7 +55,7 @@ def test_the_report_says_what_it_was_made_with(suite: tuple[Path, str]) -> None:
     assert all(one["optimizer_bytes"] > 0 and one["step_ms"] > 0 for one in told["optimizers"])
     assert set(told["time_to_target"]) == {"seconds", "steps"}
     text = (suite[0] / "everything" / "report.md").read_text()
-    assert "loss under noise" in text and "| adamw |" in text and "![curves.png]" in text
+    assert "loss under relative noise" in text and "| adamw |" in text and "![curves.png]" in text
 
 
 def test_resuming_a_suite_without_workers_gives_the_same_figures(

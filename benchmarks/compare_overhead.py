@@ -1,0 +1,111 @@
+"""What the harness costs over the bare training loop.
+
+    python benchmarks/compare_overhead.py [--json FILE|-] [--repeats 15]
+
+Runs the same trainings twice in turn: as a bare loop written out here (model, batches, schedule,
+forward, backward, optimizer, one validation at the end), and as cells through the runner, with
+keys, table on the disk, measurements of time and memory, and progress. One process, one thread.
+Ratios are medians over repeats of processor time, with quartiles; both train to the same loss.
+A comparison's curves cost validations on top, which are asked for, and a worker its imports once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from measures.machine import load, machine
+from rich.console import Console
+
+from optforge.compare import Cell, CellTable, load_recipe, vary
+from optforge.compare.run import Bench, Runner
+from optforge.tasks import Task, batch_order, initial_model, load_task, schedule
+
+TASKS = {"digits_mlp": 12, "mnist_vit": 3, "letters_cnn": 3}
+SETTING = (("beta1", 0.9), ("beta2", 0.99), ("lr", 3e-3), ("weight_decay", 0.1))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--json", metavar="FILE", help="write all figures there; - to print them")
+    parser.add_argument("--repeats", type=int, default=15, help="of each measurement (15)")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    console = Console(stderr=options.json == "-", highlight=False)
+    about = machine(1)
+    rows = {name: measure(load_task(name), runs, options.repeats) for name, runs in TASKS.items()}
+    for name, row in rows.items():
+        console.print(f"{name}: {row['ratio']:.3f} of the bare loop, quartiles {row['quartiles']}")
+    about["load_after"] = load()
+    text = json.dumps({"machine": about, "tasks": rows}, indent=1) + "\n"
+    if options.json == "-":
+        sys.stdout.write(text)
+    elif options.json:
+        Path(options.json).write_text(text, encoding="utf-8")
+
+
+def measure(task: Task, runs: int, repeats: int) -> dict[str, object]:
+    bare(task, 0)
+    harness(task, range(1))
+    plain, cells = [], []
+    for repeat in range(repeats):
+        seeds = range(100 * repeat, 100 * repeat + runs)
+        before = time.process_time()  # of this one thread; a neighbour's load does not count
+        losses = [bare(task, seed) for seed in seeds]
+        middle = time.process_time()
+        found = harness(task, seeds)
+        plain.append(middle - before)
+        cells.append(time.process_time() - middle)
+        assert losses == found, "the two did not train the same"
+    ratios = [ours / theirs for ours, theirs in zip(cells, plain, strict=True)]
+    quartiles = statistics.quantiles(ratios, n=4)
+    return {
+        "ratio": statistics.median(ratios),
+        "quartiles": [quartiles[0], quartiles[2]],
+        "seconds_a_run": statistics.median(plain) / runs,
+    }
+
+
+def bare(task: Task, seed: int) -> float:
+    """The loop that everybody writes."""
+    model = initial_model(task, seed)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=3e-3, betas=(0.9, 0.99), weight_decay=0.1, fused=True
+    )
+    order, train = batch_order(task, seed), task.splits.train
+    for step in range(task.steps):
+        optimizer.param_groups[0]["lr"] = 3e-3 * schedule(step, task.steps, task.warmup)
+        rows = order[step]
+        loss = task.loss(model(train.inputs[rows]), train.targets[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        part = task.splits.validation
+        output = model(part.inputs)
+        task.metric(output, part.targets)
+        return task.loss(output, part.targets).item()
+
+
+def harness(task: Task, seeds: range) -> list[float]:
+    """The same as cells, with a table on the disk."""
+    variant = vary(task, {})
+    bench = Bench({variant.label: variant}, {"adamw": load_recipe("adamw")})
+    cells = [Cell(variant.label, "adamw", SETTING, seed) for seed in seeds]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        CellTable(Path(folder) / "cells.jsonl") as table,
+        Runner(bench, table) as runner,
+    ):
+        return [outcome.loss for outcome in runner.run(cells, "measuring")]
+
+
+if __name__ == "__main__":
+    main()
