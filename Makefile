@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 PIP_FLAGS ?=
-MINUTES ?= 6
+MINUTES ?= 7
 SEED ?= 0
 
 BIN := .venv/bin

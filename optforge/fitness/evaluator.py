@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -202,28 +200,34 @@ class Evaluator:
     def _warm(self, compile: bool) -> None:
         """Build data and kernels now, so that no job's time limit pays for them."""
         judged = {stage.task for stage in self.stages}
-        stacks = [stack for stack in self.stacks.values() if stack.task.name in judged]
-        turn = os.getpid() % max(1, len(stacks))  # workers start with different tasks
-        for stack in stacks[turn:] + stacks[:turn]:
-            if stack.batched and compile:
-                with _one_process_at_a_time(stack.task):
-                    stack.warm()
+        left = [stack for stack in self.stacks.values() if stack.task.name in judged]
+        left = [stack for stack in left if stack.batched and compile]
+        while left:
+            # Workers share the tasks: what one compiles, the others find in the compiler's cache.
+            for number, stack in enumerate(left):
+                if _warmed(stack, wait=number == len(left) - 1):
+                    left.remove(stack)
+                    break
 
 
-@contextmanager
-def _one_process_at_a_time(task: Task) -> Iterator[None]:
-    """Let other workers wait for a compilation and then find it in the compiler's cache."""
+def _warmed(stack: Stack, wait: bool) -> bool:
+    """Warm a stack unless another worker is at it; with ``wait``, after that one."""
     try:
         directory().mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory() / f"compile-{task.hash}.lock")
-        lock.acquire(timeout=600)
-    except (OSError, Timeout):  # a cache that cannot be written only costs time
-        yield
-        return
+        lock = FileLock(directory() / f"compile-{stack.task.hash}.lock")
+        lock.acquire(timeout=600 if wait else 0)
+    except Timeout:
+        if not wait:
+            return False
+        lock = None
+    except OSError:  # a cache that cannot be written only costs time
+        lock = None
     try:
-        yield
+        stack.warm()
     finally:
-        lock.release()
+        if lock is not None:
+            lock.release()
+    return True
 
 
 def _mean_over_tasks(scores: Mapping[str, Sequence[float]]) -> float:

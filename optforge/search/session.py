@@ -215,6 +215,9 @@ def _yardstick(made: Plan) -> Yardstick | None:
 class Budget:
     """When a search ends: after minutes or programs, or when it was asked to.
 
+    The clock starts when the first batch has landed, the warm start alone: what it costs to
+    start workers and to compile, once a machine, is not taken from the search.
+
     Args:
         minutes: Of this session; None for no limit.
         programs: Proposals of the whole run; None for no limit.
@@ -229,16 +232,16 @@ class Budget:
         """Tell whether the search ends now."""
         if self.asked:
             return True
+        if not self.began and history.tally.proposals:
+            self.began = time.monotonic()
         if self.programs is not None and history.tally.proposals >= self.programs:
             return True
         return self.minutes is not None and self.elapsed >= 60 * self.minutes
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the search began."""
-        if not self.began:
-            self.began = time.monotonic()
-        return time.monotonic() - self.began
+        """Seconds since the first batch landed; 0 before."""
+        return time.monotonic() - self.began if self.began else 0.0
 
 
 def _baselines(task: Task, say: Say, trials: int) -> dict[str, Baseline]:

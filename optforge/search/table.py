@@ -18,7 +18,7 @@ from optforge.search.measure import measure
 from optforge.search.speed import step_seconds
 from optforge.statistics import Interval, mean_interval_over_tasks, paired_interval
 
-REPEATS = 24
+REPEATS = 48
 _SCALES = tuple(2.0 ** (exponent / 2) for exponent in range(-6, 7))
 _SCALE_REPEATS = 3
 
