@@ -10,8 +10,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx import GraphModule
 
 Kernel = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+# Batches of matrices as small as those of attention over a few tokens: a library call for each
+# matrix costs more than its arithmetic.
+_TINY_PRODUCT = 600  # multiplications
+_MANY = 64  # matrices
 
 
 def has_compiler() -> bool:
@@ -69,7 +75,7 @@ def compiled(kernel: Kernel, *example: Tensor) -> Kernel:
     try:
         graph = make_fx(kernel)(*example)
         graph.graph.eliminate_dead_code()
-        graph.recompile()
+        _without_tiny_products(graph)
         fast = torch.compile(graph, dynamic=False)
         with torch.no_grad():
             fast(*example)
@@ -83,3 +89,24 @@ def compiled(kernel: Kernel, *example: Tensor) -> Kernel:
             return fast(weights, inputs, targets)
 
     return run
+
+
+def _without_tiny_products(graph: GraphModule) -> None:
+    """Write batches of tiny matrix products as sums, which the compiler turns into one loop.
+
+    Halves the time of a Vision Transformer with four tokens.
+    """
+    aten = torch.ops.aten
+    for node in list(graph.graph.nodes):
+        if node.target is not aten.bmm.default:
+            continue
+        left, right = node.args
+        matrices, rows, inner = left.meta["val"].shape
+        if matrices < _MANY or rows * inner * right.meta["val"].shape[2] > _TINY_PRODUCT:
+            continue
+        with graph.graph.inserting_before(node):
+            call = graph.graph.call_function
+            tall, wide = call(aten.unsqueeze, (left, 3)), call(aten.unsqueeze, (right, 1))
+            node.replace_all_uses_with(call(aten.sum, (call(aten.mul, (tall, wide)), [2])))
+        graph.graph.erase_node(node)
+    graph.recompile()

@@ -53,6 +53,8 @@ class Stack:
         self._orders: dict[int, Tensor] = {}
         self._initial: dict[int, Tensor] = {}
         self._splits: dict[str, tuple[Tensor, Tensor]] = {}
+        self._gathered: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
+        self._gathered_step = -1
         self._measures: dict[tuple[int, ...], Kernel] = {}
 
     @cached_property
@@ -124,10 +126,22 @@ class Stack:
                 return self.kernel(weights, *self.batch(distinct[0], step))
         if self.random:
             return self._seed_by_seed(weights, seeds, step)
-        places = torch.tensor([distinct.index(seed) for seed in seeds], device=self.device)
-        batches = [self.batch(seed, step) for seed in distinct]
-        inputs, targets = (torch.stack(list(part))[places] for part in zip(*batches, strict=True))
-        return self.kernel_by_row(weights, inputs, targets)
+        return self.kernel_by_row(weights, *self._batch_by_row(tuple(seeds), step))
+
+    def _batch_by_row(self, seeds: tuple[int, ...], step: int) -> tuple[Tensor, Tensor]:
+        """Give each row its seed's batch; kept for the other calls of the same step."""
+        if self._gathered_step != step:
+            self._gathered.clear()
+            self._gathered_step = step
+        if seeds not in self._gathered:
+            distinct = list(dict.fromkeys(seeds))
+            places = torch.tensor([distinct.index(seed) for seed in seeds], device=self.device)
+            batches = [self.batch(seed, step) for seed in distinct]
+            inputs, targets = (
+                torch.stack(part).index_select(0, places) for part in zip(*batches, strict=True)
+            )
+            self._gathered[seeds] = inputs, targets
+        return self._gathered[seeds]
 
     def _seed_by_seed(
         self, weights: Tensor, seeds: Sequence[int], step: int
