@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from optforge.analysis.kinds import state_kinds
 from optforge.analysis.liveness import Liveness, across_steps, liveness
+from optforge.errors import ProgramError
 from optforge.language import FUNCTIONS, Kind, Program, Statement
 
 # Kinds as bits, so that the largest of several is their union; a value carries two bits of kind
@@ -12,6 +13,9 @@ _BITS = {Kind.SCALAR: 0, Kind.ARRAY: 1, Kind.TREE: 3}
 _ALL = 15
 _ARITY = {name: row.arity for name, row in FUNCTIONS.items()}
 _CONTROLLED = frozenset(name for name, row in FUNCTIONS.items() if row.form == "controlled")
+
+
+_INVALID = Liveness(0, 0, 0)
 
 
 def _result(name: str) -> list[int]:
@@ -46,7 +50,8 @@ def examine(
         expected: A guess, such as the kinds of its parent.
 
     Raises:
-        ProgramError: As :func:`state_kinds` does.
+        ProgramError: As :func:`state_kinds` does; with a guess it may not say what is wrong,
+            for a search throws away thousands of such programs.
 
     Example:
         >>> from optforge.language import load_rule
@@ -56,13 +61,15 @@ def examine(
     """
     if expected is not None and len(expected) == len(program.states):
         live = _at_once(program, expected)
+        if live is _INVALID:
+            raise ProgramError("the program is not valid; state_kinds says what is wrong")
         if live is not None:
             return expected, live
     return state_kinds(program), liveness(program)
 
 
 def _at_once(program: Program, expected: tuple[int, ...]) -> Liveness | None:
-    """Do it in one walk; None if the guess was wrong or the program is not valid."""
+    """Do it in one walk; None if the guess was wrong, `_INVALID` if no guess can be right."""
     count = len(program.statements)
     guessed = [_BITS[Kind(kind)] for kind in expected]
     states = [(16 << (count + place)) | bits << 2 for place, bits in enumerate(guessed)]
@@ -71,12 +78,15 @@ def _at_once(program: Program, expected: tuple[int, ...]) -> Liveness | None:
         if not _walk(program.statements, values):
             return None
         update, *rest = [values[name] for name in program.outputs]
-    except KeyError:  # the slow way says what is wrong
-        return None
-    if update & 12 != 12:
-        return None
+    except KeyError:  # a name that is not there
+        return _INVALID
     for value, bits in zip(rest, guessed, strict=True):
-        if value & 3 != bits or (value >> 2 & 3) | bits != bits:
+        if (value >> 2 & 3) | bits != bits:
+            return None
+    if update & 12 != 12:  # no kinds below the guess make it a tree either
+        return _INVALID
+    for value, bits in zip(rest, guessed, strict=True):
+        if value & 3 != bits:
             return None
     return across_steps(update >> 4, [value >> 4 for value in rest], count)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import Any
 
 from optforge.analysis.liveness import Liveness, live_program, liveness
-from optforge.analysis.walk import Environment, walk
-from optforge.language import FUNCTIONS, Program, Statement
+from optforge.language import FUNCTIONS, Program
 
 _COMMUTATIVE = frozenset(name for name, row in FUNCTIONS.items() if row.commutative)
 _MEMORY_LIMIT = 1_000_000  # entries; the tables are only a cache and may be dropped at any time
@@ -15,15 +15,23 @@ _digests: dict[tuple[object, ...], int] = {}
 _by_value: dict[float, int] = {}
 
 
-def _digest(key: tuple[object, ...]) -> int:
-    """Hash a tuple to 64 bits, the same in every process."""
+def _digest(key: tuple[str, *tuple[int | str, ...]]) -> int:
+    """Hash a word and numbers or texts to 64 bits, the same in every process."""
     known = _digests.get(key)
     if known is None:
         if len(_digests) > _MEMORY_LIMIT:
             _digests.clear()
-        known = int.from_bytes(blake2b(repr(key).encode(), digest_size=8).digest(), "big")
+        known = int.from_bytes(blake2b(_packed(key), digest_size=8).digest(), "big")
         _digests[key] = known
     return known
+
+
+def _packed(key: tuple[str, *tuple[int | str, ...]]) -> bytes:
+    """Join the parts of a key, so that different keys give different bytes."""
+    parts = [key[0].encode()]
+    for part in key[1:]:
+        parts.append(part.to_bytes(8, "big") if isinstance(part, int) else part.encode())
+    return b"|".join(parts)
 
 
 def _constant(value: float) -> int:
@@ -33,14 +41,6 @@ def _constant(value: float) -> int:
             _by_value.clear()
         known = _by_value[value] = _digest(("constant", f"{value:.6g}"))
     return known
-
-
-def _apply(number: int, statement: Statement, values: list[int]) -> int:
-    if statement.function in _COMMUTATIVE:
-        values.sort()
-    key = (statement.function, *values)
-    known = _digests.get(key)
-    return _digest(key) if known is None else known
 
 
 _WEIGHT, _GRADIENT, _LR = (_digest((name,)) for name in ("weight", "gradient", "lr"))
@@ -77,17 +77,29 @@ def lean_fingerprint(lean: Program) -> str:
         True
     """
     count = len(lean.states)
+    body: list[tuple[str, str, list[str | int]]] = [
+        (s.target, s.function, [a if isinstance(a, str) else _constant(a) for a in s.arguments])
+        for s in lean.statements
+    ]
     labels = [_STATE] * count
-    update, *labels = _round(lean, labels)
+    update, *labels = _round(lean, body, labels)
     for _ in range(2 * count - 1):
-        update, *labels = _round(lean, labels)
-    return f"{_digest((update, count)):016x}"
+        update, *labels = _round(lean, body, labels)
+    return f"{_digest(('program', update, count)):016x}"
 
 
-def _round(program: Program, labels: list[int]) -> list[int]:
+def _round(
+    program: Program, body: list[tuple[str, str, list[str | int]]], labels: list[int]
+) -> list[int]:
+    """Hash one step as :func:`optforge.analysis.walk.walk` would, without its calls."""
     # "before": a value of the step before is not the same value of this step.
     before = [_digest(("before", label)) for label in labels]
-    values = (_WEIGHT, _GRADIENT, *before, _LR)
-    environment = Environment(program.parameters, values, _constant)
-    walk(program.statements, environment, _apply)
-    return [environment[name] for name in program.outputs]
+    values = dict(zip(program.parameters, (_WEIGHT, _GRADIENT, *before, _LR), strict=True))
+    for target, function, arguments in body:
+        hashes = [values[a] if isinstance(a, str) else a for a in arguments]
+        if function in _COMMUTATIVE:
+            hashes.sort()
+        key: Any = (function, *hashes)
+        known = _digests.get(key)
+        values[target] = _digest(key) if known is None else known
+    return [values[name] for name in program.outputs]

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from optforge.errors import ProgramError
 from optforge.language.functions import FUNCTIONS
 
 MAX_STATES = 4
+
+
+class _Lazy(cached_property):  # type: ignore[type-arg]
+    """A cached property without the lock that Python 3.11 takes: a search makes thousands."""
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        value = vars(instance)[self.attrname] = self.func(instance)
+        return value
 
 
 @dataclass(frozen=True)
@@ -29,7 +40,7 @@ class Statement:
     function: str
     arguments: tuple[str | float, ...]
 
-    @cached_property
+    @_Lazy
     def text(self) -> str:
         """The statement as a program prints it."""
         return f"{self.target} = {_application(self.function, self.arguments)}"
@@ -107,7 +118,7 @@ class Program:
         """Name of the schedule value."""
         return self.parameters[-1]
 
-    @cached_property
+    @_Lazy
     def text(self) -> str:
         """The program as the paper prints it; parsing it gives an equal program."""
         lines = [f"def train({', '.join(self.parameters)}):"]

@@ -187,10 +187,8 @@ def _with(parent: Program, statements: tuple[Statement, ...]) -> Program:
 
 def _defined(program: Program, place: int) -> list[str]:
     """List the variables that are defined before a place, each once, in a fixed order."""
-    names = dict.fromkeys(program.parameters)
-    for statement in program.statements[:place]:
-        names[statement.target] = None
-    return list(names)
+    targets = [statement.target for statement in program.statements[:place]]
+    return list(dict.fromkeys([*program.parameters, *targets]))
 
 
 def _read_after(program: Program, place: int) -> list[str]:

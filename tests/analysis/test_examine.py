@@ -40,8 +40,10 @@ def test_invalid_edits_are_refused_alike(program: Program, seed: int) -> None:
     try:
         slow = (state_kinds(edited), liveness(edited))
     except ProgramError as error:
-        with pytest.raises(ProgramError) as caught:
+        with pytest.raises(ProgramError):
             examine(edited, state_kinds(program))
+        with pytest.raises(ProgramError) as caught:
+            examine(edited)
         assert str(caught.value) == str(error)
     else:
         assert examine(edited, state_kinds(program)) == slow
