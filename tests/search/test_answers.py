@@ -47,7 +47,7 @@ def test_a_constant_far_too_small_is_raised(tmp_path: Path) -> None:
 
 def test_a_rule_that_goes_uphill_is_turned_round(tmp_path: Path) -> None:
     history = search(tmp_path, UPHILL, 150)
-    assert first_fitness(tmp_path) == float("inf"), "the probe rejects the start itself"
+    assert first_fitness(tmp_path) > 1.0, "the start climbs: far behind the baseline"
     assert history.leading("structure")[0].fitness < 0.5
 
 
