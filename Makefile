@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 PIP_FLAGS ?=
-MINUTES ?= 7
+MINUTES ?= 6
 SEED ?= 0
 
 BIN := .venv/bin
