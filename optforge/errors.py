@@ -51,3 +51,7 @@ class SimplifyError(OptforgeError):
 
 class CompareError(OptforgeError):
     """A comparison, recipe or suite that cannot be read, run or resumed."""
+
+
+class TrainingError(OptforgeError):
+    """An image training that cannot be set up, resumed or go on."""

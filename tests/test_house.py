@@ -16,7 +16,8 @@ FACE = "the public face"  # optforge/__init__.py, optforge/api.py and the like
 # From the ground up, as in docs/architecture.md: each room imports only from rooms before it.
 ORDER = (
     *("errors", "language", "analysis", "algebra", "tasks", "training", "statistics", "fitness"),
-    *("optim", "export", "runs", "execution", "search", "simplify", "funnel", "compare", "report"),
+    *("optim", "export", "runs", "execution", "search", "simplify", "funnel", "compare"),
+    *("images", "report"),
     *(FACE, "cli"),
 )
 # Rooms that may use less than the order would let them, and what each may use.

@@ -21,6 +21,7 @@ from optforge.cli.search import search
 from optforge.cli.show import show
 from optforge.cli.simplify import simplify
 from optforge.cli.tasks import tasks
+from optforge.cli.train_image import train_image
 from optforge.errors import OptforgeError
 
 ERROR, DEFECT, STOPPED = 1, 70, 130
@@ -113,5 +114,5 @@ def options(
     """Take what stands before the verb."""
 
 
-for verb in (search, show, simplify, export, compare, rules, tasks, runs):
+for verb in (search, show, simplify, export, compare, rules, tasks, runs, train_image):
     app.command()(verb)

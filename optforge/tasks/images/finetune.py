@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from optforge.errors import TaskError
-from optforge.tasks.images.architectures import PATCH
 from optforge.tasks.images.task import ImageTask
 
 SCRATCH = "scratch"
@@ -85,7 +84,7 @@ def fit(weights: Mapping[str, Tensor], fresh: Mapping[str, Tensor], name: str) -
     Args:
         weights: Of the pre-trained model.
         fresh: Of the model to train; its head is kept where the classes differ.
-        name: The task's name, for errors.
+        name: What is trained, for errors.
 
     Returns:
         A full state.
@@ -96,7 +95,7 @@ def fit(weights: Mapping[str, Tensor], fresh: Mapping[str, Tensor], name: str) -
     if weights.keys() != fresh.keys():
         other = sorted(weights.keys() ^ fresh.keys())[0]
         raise TaskError(
-            f"the checkpoint for task {name!r} is of another architecture: only one of both has "
+            f"the checkpoint for {name!r} is of another architecture: only one of both has "
             f"{other!r}; pre-train the architecture that is fine-tuned"
         )
     return {key: _fitted(key, weights[key], value, name) for key, value in fresh.items()}
@@ -110,9 +109,10 @@ def _fitted(key: str, old: Tensor, fresh: Tensor, name: str) -> Tensor:
     if key == "pos_embed":  # timm's own, as for its published weights
         from timm.layers.pos_embed import resample_abs_pos_embed
 
-        side = round(fresh.shape[1] ** 0.5)
-        return resample_abs_pos_embed(old, [side, side], num_prefix_tokens=0)
+        side = int(fresh.shape[1] ** 0.5)
+        prefix = fresh.shape[1] - side * side  # a class token, where there is one
+        return resample_abs_pos_embed(old, [side, side], num_prefix_tokens=prefix)
     raise TaskError(
-        f"the checkpoint for task {name!r} has {key!r} of shape {list(old.shape)}, the model "
-        f"{list(fresh.shape)}; only heads and positions may differ (patches of {PATCH} pixels)"
+        f"the checkpoint for {name!r} has {key!r} of shape {list(old.shape)}, the model "
+        f"{list(fresh.shape)}; only heads and positions may differ"
     )

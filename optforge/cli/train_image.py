@@ -1,0 +1,220 @@
+"""``optforge train-image``: one of the paper's image trainings, on your pictures."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from optforge.cli.console import is_live, screen
+from optforge.cli.options import PlainDebug
+from optforge.errors import TrainingError
+from optforge.images.evaluate import Score
+from optforge.images.plan import PRECISIONS, Changes, Plan
+from optforge.images.presets import PRESETS, OptimizerSettings
+from optforge.images.run import Machine, Watch, train_images
+from optforge.images.trainer import Step
+
+_CHANGES, _MACHINE = "In place of the preset's", "Machine"
+
+
+def _change(text: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=text, show_default=False, rich_help_panel=_CHANGES, **more)
+
+
+def _machine(text: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=_MACHINE, **more)
+
+
+def train_image(
+    preset: Annotated[
+        str | None, typer.Argument(help="A preset; --list shows all.", show_default=False)
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="A folder with train/CLASS/*.jpg and val/CLASS/*.jpg, a folder of Parquet files, "
+            "or hub:NAME.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for checkpoint and log.", show_default=False)
+    ] = None,
+    optimizer: Annotated[str, typer.Option(help="lion, adamw, adafactor or sgd.")] = "lion",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+    init: Annotated[
+        str | None,
+        typer.Option(help="A checkpoint to fine-tune, mostly with a larger --image-size."),
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the presets and end.")] = False,
+    lr: Annotated[float | None, _change("Peak learning rate.")] = None,
+    weight_decay: Annotated[float | None, _change("Decoupled weight decay.")] = None,
+    betas: Annotated[tuple[float, float] | None, _change("Both betas.")] = None,
+    epochs: Annotated[float | None, _change("Passes over the data.")] = None,
+    steps: Annotated[int | None, _change("Steps, in place of epochs.")] = None,
+    batch_size: Annotated[int | None, _change("Images a step, all processes together.")] = None,
+    warmup_steps: Annotated[int | None, _change("Steps in which the rate rises.")] = None,
+    image_size: Annotated[int | None, _change("Pixels along one edge.")] = None,
+    label_smoothing: Annotated[float, _change("Share of the label spread over all.")] = 0.0,
+    ema: Annotated[float | None, _change("Decay of a mean of the weights to evaluate.")] = None,
+    momentum_dtype: Annotated[
+        str, _change("float32 or bfloat16, of Lion and Adafactor. [dim]Default: bfloat16[/]")
+    ] = "bfloat16",
+    reduced: Annotated[
+        bool, _change("A tiny model of the same kind, to try everything.", "--reduced")
+    ] = False,
+    seed: Annotated[int, _change("Of weights, order and augmentation. [dim]Default: 0[/]")] = 0,
+    accumulation: Annotated[int, _machine("Micro-batches one after another.")] = 1,
+    precision: Annotated[str, _machine(", ".join(PRECISIONS) + " (mixed).")] = "float32",
+    compile: Annotated[bool, _machine("Compile the model.", "--compile")] = False,
+    workers: Annotated[int, _machine("Processes that read pictures, for each GPU.")] = 4,
+    device: Annotated[
+        str | None, _machine("cpu or cuda; what is there by default.", show_default=False)
+    ] = None,
+    evaluate_every: Annotated[
+        int | None, _machine("Steps; a tenth of the run by default.", show_default=False)
+    ] = None,
+    checkpoint_every: Annotated[
+        int | None, _machine("Steps; with every evaluation by default.", show_default=False)
+    ] = None,
+    stop_after: Annotated[
+        int | None, _machine("End with a checkpoint after so many steps.", show_default=False)
+    ] = None,
+    debug: PlainDebug = False,
+) -> None:
+    """Train a model as the paper did, on your pictures.
+
+    Several GPUs: torchrun --nproc-per-node 8 -m optforge train-image ...
+    """
+    if listed:
+        screen().print(_table())
+        return
+    missing = [
+        name
+        for name, value in (("PRESET", preset), ("--data", data), ("--out", out))
+        if value is None
+    ]
+    if missing or preset is None or data is None or out is None:
+        raise TrainingError(f"{' and '.join(missing)} must be given; --list shows the presets")
+    changes = Changes(
+        lr=lr,
+        weight_decay=weight_decay,
+        betas=betas,
+        epochs=epochs,
+        steps=steps,
+        batch_size=batch_size,
+        warmup_steps=warmup_steps,
+        image_size=image_size,
+        momentum_dtype=momentum_dtype,
+        label_smoothing=label_smoothing,
+        ema=ema,
+        reduced=reduced,
+        seed=seed,
+    )
+    machine = Machine(
+        accumulation=accumulation,
+        precision=precision,
+        compile=compile,
+        workers=workers,
+        device=device,
+        evaluate_every=evaluate_every,
+        checkpoint_every=checkpoint_every,
+        stop_after=stop_after,
+    )
+    first = os.environ.get("RANK", "0") == "0"
+    with _Display() as display:
+        done = train_images(
+            preset,
+            data,
+            out,
+            optimizer,
+            changes,
+            machine,
+            initial=init,
+            resume=resume,
+            watch=display if first else None,
+        )
+    if first:
+        screen().print(
+            f"{done.steps:,} of {done.plan.steps:,} steps, validation: {_said(done.score)}; "
+            f"checkpoint and log in {done.folder}"
+        )
+
+
+class _Display(Watch):
+    """A bar in a terminal; else a line with every evaluation."""
+
+    def __init__(self) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        self.bar = Progress(*columns, console=screen(), disable=not is_live())
+        self.started = time.perf_counter()
+        self.task: Any = None
+
+    def __enter__(self) -> _Display:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def begin(self, plan: Plan, parameters: int, first: int) -> None:
+        settings = plan.settings
+        self.bar.console.print(
+            f"[bold]{plan.preset}[/], {parameters / 1e6:.2f} M parameters, {plan.optimizer} "
+            f"(lr {settings.lr:g}, weight decay {settings.weight_decay:g}, betas "
+            f"{settings.betas[0]:g} {settings.betas[1]:g}), {plan.steps:,} steps of "
+            f"{plan.batch_size} images of {plan.image_size} pixels, {plan.examples:,} images, "
+            f"{plan.classes} classes" + (f"; going on from step {first:,}" if first else "")
+        )
+        self.bar.start()
+        self.task = self.bar.add_task("starting", total=plan.steps, completed=first)
+
+    def step(self, step: Step) -> None:
+        skipped = "" if step.taken else " (left out: infinite gradients)"
+        text = f"loss {step.loss:.4f}{skipped}"
+        self.bar.update(self.task, completed=step.number, description=text)
+
+    def score(self, number: int, score: Score) -> None:
+        seconds = time.perf_counter() - self.started
+        self.bar.console.print(f"step {number:,}: {_said(score)} ({seconds:.0f} s)")
+
+
+def _said(score: Score) -> str:
+    return f"loss {score.loss:.4f}, top-1 {score.top1:.2%}, top-5 {score.top5:.2%}"
+
+
+def _table() -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("preset", no_wrap=True)
+    table.add_column("data", no_wrap=True)
+    for column in ("M params", "pixels", "epochs", "batch"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("strong")
+    table.add_column("lr, weight decay")
+    for one in PRESETS.values():
+        fine_tuned = f", {one.final_size}" if one.final_size != one.image_size else ""
+        table.add_row(
+            f"[bold]{one.name}[/]",
+            one.data,
+            f"{one.parameters:g}",
+            f"{one.image_size}{fine_tuned}",
+            "-" if one.epochs is None else f"{one.epochs:g}",
+            str(one.batch_size),
+            "yes" if one.randaugment else "",
+            "; ".join(_setting(name, found) for name, found in one.optimizers.items()),
+        )
+    return table
+
+
+def _setting(name: str, found: OptimizerSettings) -> str:
+    return f"{name} {found.lr:g}, {found.weight_decay:g}"

@@ -1,0 +1,88 @@
+"""One process, or several started by torchrun."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as distributed
+from torch import Tensor, nn
+
+from optforge.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all.
+
+    Args:
+        rank: Its number.
+        world: How many there are.
+        device: Where it computes.
+    """
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    def total(self, value: Tensor) -> Tensor:
+        """Sum a tensor over all processes."""
+        if self.world > 1:
+            distributed.all_reduce(value)
+        return value
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give every process the running statistics of the first, as its checkpoint has them."""
+        if self.world > 1:
+            for buffer in model.buffers():
+                distributed.broadcast(buffer, 0)
+
+    def wait(self) -> None:
+        """Wait until all are here."""
+        if self.world > 1:
+            distributed.barrier()
+
+
+@contextmanager
+def processes(device: str | None = None) -> Iterator[Processes]:
+    """Join the processes that torchrun started, or be the only one.
+
+    Args:
+        device: ``cpu`` or ``cuda``; None takes what is there. With several processes each takes
+            the device of its local rank; the backend is NCCL on GPUs and gloo elsewhere.
+
+    Raises:
+        TrainingError: If the device is not there.
+
+    Example:
+        >>> with processes("cpu") as one:
+        ...     print(one.rank, one.world, one.device)
+        0 1 cpu
+    """
+    world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if kind.startswith("cuda") and not torch.cuda.is_available():
+        raise TrainingError(f"device {kind!r} was asked for and there is no GPU; use cpu")
+    try:
+        place = torch.device(kind)
+    except RuntimeError:
+        raise TrainingError(f"there is no device {kind!r}; use cpu or cuda") from None
+    if place.type == "cuda" and world > 1:
+        place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(place)
+    if world == 1:
+        yield Processes(0, 1, place)
+        return
+    distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    try:
+        yield Processes(rank, world, place)
+    finally:
+        distributed.destroy_process_group()
