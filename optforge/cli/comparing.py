@@ -57,7 +57,7 @@ def conduct_all(
                 reports[name or "comparison"] = to_json(
                     comparison, result.found, list(result.sessions)
                 )
-            else:
+            elif result.found.tasks:
                 print_result(result, console)
             if result.stopped:
                 _say_stopped(where, list(asked))

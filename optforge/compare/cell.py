@@ -72,7 +72,7 @@ class Outcome:
     Args:
         loss: On validation data, after the last step.
         metric: Alike.
-        train_loss: Mean over the last tenth of the steps.
+        train_loss: Mean over the last tenth of the steps; NaN if the run did not come so far.
         test_loss: On test data, if the cell asked for it.
         test_metric: Alike.
         diverged: Not finite, or a training loss that ended above twice the first one.

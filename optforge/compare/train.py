@@ -21,6 +21,7 @@ from optforge.training.single import evaluate_model
 from optforge.training.stack import random_numbers
 
 _LOOKS = 20  # how often a run is asked whether it is still finite
+_TAIL = 10  # the training loss at the end is the mean over one of so many parts
 _LOST = 2.0  # a training loss that ends above so many times the first one has diverged
 
 
@@ -66,7 +67,8 @@ class _Run:
     model: nn.Module
     optimizer: Optimizer
     random: bool
-    losses: list[Tensor] = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)  # the first one and the last tenth
+    steps: int = 0
     curve: list[tuple[float, ...]] = field(default_factory=list)
     seconds: float = 0.0
     broken: bool = False
@@ -83,12 +85,14 @@ class _Run:
         looking = cell.curve or cell.until is not None
         piece = self.variant.period if looking else max(1, task.steps // _LOOKS)
         advance = self._stepper()
+        step, loss = -1, torch.zeros(())
         for first in range(0, task.steps, piece):
             began = time.perf_counter()
             for step in range(first, min(first + piece, task.steps)):
-                advance(step)
-            last = self.losses[-1].item()  # waits for the device, so before the clock is read
+                loss = advance(step)
+            last = loss.item()  # waits for the device, so before the clock is read
             self.seconds += time.perf_counter() - began
+            self.steps = step + 1
             if not math.isfinite(last):
                 self.broken = True
                 return
@@ -98,11 +102,11 @@ class _Run:
     def _look(self) -> bool:
         """Note a point of the curve; tell whether the run has arrived."""
         found = evaluate_model(self.variant.task, self.model, "validation", self.random)
-        point = (len(self.losses), found.loss, found.metric, round(self.seconds, 4))
+        point = (self.steps, found.loss, found.metric, round(self.seconds, 4))
         self.curve.append(point)
         return self.cell.until is not None and found.loss <= self.cell.until
 
-    def _stepper(self) -> Callable[[int], None]:
+    def _stepper(self) -> Callable[[int], Tensor]:
         """Give the function that makes one step; everything that can be is looked up once."""
         task, seed, clip = self.variant.task, self.cell.seed, self.recipe.clip
         model, optimizer, losses, random = self.model, self.optimizer, self.losses, self.random
@@ -112,35 +116,44 @@ class _Run:
         peaks = [group["lr"] for group in groups]
         order, train = batch_order(task, seed), task.splits.train
         parameters = [p for p in model.parameters() if p.requires_grad]
+        device = self.device if self.device.type != "cpu" else None
+        tail = task.steps - max(1, task.steps // _TAIL)
 
-        def advance(step: int) -> None:
+        def advance(step: int) -> Tensor:
             share = schedule(step, task.steps, warmup)
             for group, peak in zip(groups, peaks, strict=True):
                 group["lr"] = peak * share
             rows = order[step]
             inputs, targets = augmented(task, train.inputs[rows], train.targets[rows], seed, step)
-            with random_numbers(seed, step, random):
-                output = model(inputs.to(self.device))
-                loss = task.loss(output, targets.to(self.device))
+            if device is not None:
+                inputs, targets = inputs.to(device), targets.to(device)
+            if random:
+                with random_numbers(seed, step, True):
+                    loss = task.loss(model(inputs), targets)
+            else:
+                loss = task.loss(model(inputs), targets)
             optimizer.zero_grad()
             loss.backward()
             if clip is not None:
                 nn.utils.clip_grad_norm_(parameters, clip)
             optimizer.step()
-            losses.append(loss.detach())
+            if step == 0 or step >= tail:
+                losses.append(loss.detach())
+            return loss
 
         return advance
 
     def outcome(self) -> Outcome:
         """Measure the trained model."""
-        losses = torch.stack(self.losses).double()
-        tail = losses[-max(1, len(losses) // 10) :].mean().item()
+        first, *rest = torch.stack(self.losses).tolist()
+        train_loss = sum(rest) / len(rest) if rest else math.nan
+        lost = bool(rest) and not train_loss <= _LOST * first
         made = Outcome(
-            train_loss=tail,
-            steps=len(losses),
+            train_loss=train_loss,
+            steps=self.steps,
             curve=tuple(self.curve),
-            step_ms=round(1000 * self.seconds / len(losses), 5),
-            diverged=self.broken or not tail <= _LOST * losses[0].item(),
+            step_ms=round(1000 * self.seconds / self.steps, 5),
+            diverged=self.broken or lost,
         )
         if self.broken:
             return made
