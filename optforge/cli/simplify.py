@@ -127,7 +127,7 @@ def simplify(
         margin, tuple(keep or ()), drop_unresolved, programs if by == "evolution" else 0, minutes
     )
     names = None if tasks is None else [n.strip() for n in tasks.split(",") if n.strip()]
-    with Stopping() as stopping, TrialsDisplay() as display:
+    with Stopping() as stopping, TrialsDisplay(terminal_only=as_json) as display:
         stopping.armed = not exact
         try:
             found = run(

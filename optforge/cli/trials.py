@@ -21,11 +21,13 @@ class TrialsDisplay:
 
     Args:
         console: Where it goes; the standard error by default.
+        terminal_only: Whether to say nothing where there is no terminal.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, terminal_only: bool = False) -> None:
         self.console = console or Console(stderr=True, highlight=False)
         self._live = self.console.is_terminal and not self.console.is_dumb_terminal
+        self._silent = terminal_only and not self._live
         self._progress: Progress | None = None
         self._what, self._shown = "", -float("inf")
 
@@ -39,11 +41,15 @@ class TrialsDisplay:
 
     def say(self, text: str) -> None:
         """Print a sentence above the bar."""
+        if self._silent:
+            return
         console = self._progress.console if self._progress is not None else self.console
         console.print(Text(text, "dim"), soft_wrap=True)
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Move the bar, which begins anew with each thing that is measured."""
+        if self._silent:
+            return
         now = time.monotonic()
         new = what != self._what
         if not new and done < total and now < self._shown + (_FRAME if self._live else _EVERY):

@@ -33,6 +33,7 @@ class Candidate:
         program: The rule after the change.
         statement: Text of the statement that is concerned, or name of the constant.
         change: What becomes of it, as ``sign(momentum) -> momentum``.
+        key: The same without the names and numbers of the arguments, which earlier changes move.
         tokens: Names by which the statement may be protected: target, function, role.
         replacements: The change as places in the graph of the rule before.
         values: The change as values of hyper-parameters, for roundings.
@@ -41,6 +42,7 @@ class Candidate:
     program: Program
     statement: str
     change: str
+    key: str
     tokens: frozenset[str] = frozenset()
     replacements: tuple[Replacement, ...] = ()
     values: tuple[tuple[str, float], ...] = ()
@@ -124,7 +126,10 @@ class Removals:
         statement = self.labels[index]
         tokens = {statement.target, statement.function, *self._roles(index)}
         change = f"{_right(statement)} -> {words}"
-        return Candidate(program, statement.text, change, frozenset(tokens), ((index, by),))
+        inner = list(self.graph.nodes[index].arguments)
+        place = f"argument {inner.index(int(by))}" if by in inner else words.split("(")[0]
+        key = f"{statement.target} {statement.function} {place}"
+        return Candidate(program, statement.text, change, key, frozenset(tokens), ((index, by),))
 
     def _roles(self, index: int) -> set[str]:
         """Roles of the constants that the statement reads, and the state that it computes."""

@@ -12,7 +12,7 @@ from numpy import ndarray
 from optforge.language import Program
 from optforge.simplify.candidates import Candidate, Removals
 from optforge.simplify.decision import Verdict, paired, plain
-from optforge.simplify.empirical import Removal, Work, plain_form
+from optforge.simplify.empirical import Removal, Work
 from optforge.simplify.laboratory import TimeIsUpError
 from optforge.simplify.rounding import Roundings
 from optforge.simplify.tuning import tune
@@ -111,7 +111,7 @@ def measure_effects(work: Work, repeats: int = REPEATS) -> Effects:
     rows = [_removed(one, *next(found)) for one in work.removals]
     for one, pair in kept:
         mean, tasks = next(found) if pair is not None else (None, {})
-        verdict = work.judged.get(plain_form(one.change))
+        verdict = work.judged.get(one.key)
         rows.append(Effect(one.statement, one.change, _status(work, one), mean, tasks, verdict))
     return Effects(tuple(rows), total, by_task, seeds)
 
@@ -171,7 +171,7 @@ def _removed(one: Removal, mean: Interval | None, tasks: dict[str, Interval]) ->
 def _status(work: Work, one: Candidate) -> str:
     if one.tokens & set(work.keep):
         return "kept: protected"
-    verdict = work.judged.get(plain_form(one.change))
+    verdict = work.judged.get(one.key)
     return f"kept: {verdict.outcome if verdict else 'not decided'}"
 
 

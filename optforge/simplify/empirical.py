@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from optforge.analysis import live_program
 from optforge.language import Program
 from optforge.simplify.candidates import Candidate, Removals, protected, size
-from optforge.simplify.decision import REMOVABLE, UNRESOLVED, Rule, Verdict, decide, plain
+from optforge.simplify.decision import NEEDED, REMOVABLE, UNRESOLVED, Rule, Verdict, decide, plain
 from optforge.simplify.derivation import EMPIRICAL, Step
 from optforge.simplify.evolve import Evolved, evolve
 from optforge.simplify.exact import Say, simplify_exact
@@ -122,19 +121,27 @@ class Work:
     def _compare(self, way: Way, tuned: bool = True) -> bool:
         """Decide about all candidates at once and make the changes that do no harm."""
         candidates = protected(way.candidates(), self.keep, self.current)
+        candidates = [one for one in candidates if not self._is_settled(one)]
         if not candidates or self.comparisons >= MOST_COMPARISONS:
             return False
         count = f"{len(candidates)} ways to {'round' if isinstance(way, Roundings) else 'shorten'}"
         forms = self._tuned([one.program for one in candidates], tuned, count)
         verdicts = self._decided([form.program for form in forms], count)
         for one, verdict in zip(candidates, verdicts, strict=True):
-            self.judged[plain_form(one.change)] = verdict
+            self.judged[one.key] = verdict
         found = [
             (one, form, verdict)
             for one, form, verdict in zip(candidates, forms, verdicts, strict=True)
             if self._is_allowed(verdict)
         ]
         return self._make(found, way, tuned)
+
+    def _is_settled(self, one: Candidate) -> bool:
+        """Tell whether a change was worse than the margin before; failures get another try."""
+        known = self.judged.get(one.key)
+        if known is None or known.failures:
+            return False
+        return known.outcome == NEEDED and known.effect.low > self.rule.margin
 
     def _is_allowed(self, verdict: Verdict) -> bool:
         unresolved = self.drop_unresolved and verdict.outcome == UNRESOLVED
@@ -213,16 +220,6 @@ def _one_each(
             seen.add(item[0].statement)
             chosen.append(item)
     return chosen
-
-
-def plain_form(change: str) -> str:
-    """Give a change without its numbers, which roundings move.
-
-    Example:
-        >>> plain_form("interp(g, m, 0.9) -> m2")
-        'interp(g, m, #) -> m2'
-    """
-    return re.sub(r"(?<![\w.])-?\d[\d.]*(e[+-]?\d+)?", "#", change)
 
 
 def _negated(verdict: Verdict) -> Any:

@@ -138,6 +138,11 @@ def _shortest(directory: RunDirectory, margin: float, own: int) -> tuple[Candida
             best[size(lean)] = min(best.get(size(lean), entry), entry)
     chosen = [parse(best[length][1]) for length in sorted(best)][:_FINALISTS]
     return tuple(
-        Candidate(one, f"{own} statements", f"{own} statements -> {size(one)}, by evolution")
+        Candidate(
+            one,
+            f"{own} statements",
+            f"{own} statements -> {size(one)}, by evolution",
+            f"evolution {size(one)}",
+        )
         for one in chosen
     )

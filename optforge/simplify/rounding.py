@@ -71,6 +71,7 @@ class Roundings:
                 self.lifted.with_values({h.name: value}),
                 f"{h.name} = {h.value!r}",
                 f"{h.name} = {h.value!r} -> {value!r}",
+                f"{h.name} {value!r}",
                 frozenset((h.name,)),
                 values=((h.name, value),),
             )

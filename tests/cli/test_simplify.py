@@ -46,3 +46,58 @@ def test_a_file_that_cannot_be_written_is_one_sentence(
     result = RUNNER.invoke(app, ["simplify", "signum", "--exact", "-o", str(wrong)])
     assert result.exit_code == 1
     assert "cannot write" in result.output
+
+
+OWN = Path(__file__).parents[2] / "examples" / "own_task.py"
+
+
+def trained(tmp_path: Path, *more: str) -> tuple[int, str, str]:
+    rule = tmp_path / "rule.py"
+    rule.write_text(RULE)
+    arguments = ["simplify", str(rule), "--tasks", f"{OWN}:Spirals", "--workers", "0"]
+    result = RUNNER.invoke(app, [*arguments, "--minutes", "0.05", *more])
+    return result.exit_code, result.stdout, result.output
+
+
+RULE = """
+def train(w, g, lr):
+    u = g + 1e-30
+    u = u * lr
+    u = u * 0.5
+    return u
+"""
+
+
+def test_training_takes_no_longer_than_it_may_and_says_what_it_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPTFORGE_CACHE", str(tmp_path / "cache"))
+    code, out, output = trained(tmp_path, "--json")
+    assert code == 0, output
+    found = json.loads(out)
+    assert found["training"]["tasks"] == ["Spirals"]
+    assert found["training"]["ended"] in ("the time was up", "nothing is left to remove")
+    assert found["steps"][0]["before"] == parse(RULE).text
+    assert list((tmp_path / "cache" / "simplify").glob("*.losses")), "resuming needs the losses"
+    page = tmp_path / "page.md"
+    code, out, output = trained(tmp_path, "-o", str(page))
+    assert code == 0, output
+    assert "## Derivation" in page.read_text() and "comparisons" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--margin", "-1"), "margin is -1.0"),
+        (("--by", "magic"), "give 'statements' or 'evolution'"),
+        (("--keep", "nobody"), "what can be kept is"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(tmp_path: Path, more: tuple[str, ...], said: str) -> None:
+    code, _, output = trained(tmp_path, *more)
+    assert code != 0 and said in " ".join(output.split())
+
+
+def test_a_directory_without_a_rule_is_one_sentence(tmp_path: Path) -> None:
+    result = RUNNER.invoke(app, ["simplify", str(tmp_path), "--exact"])
+    assert result.exit_code == 1 and "one of a run that finished" in " ".join(result.output.split())

@@ -1,0 +1,122 @@
+"""Does a cheap algebraic canonical form pay as the key of a search's cache?
+
+    python benchmarks/second_key.py [--programs 3000] [--seeds 0,1] [--workers 2] [--json FILE]
+
+The same search from AdamW, seed for seed, once with the functional fingerprint as its key and once
+with the canonical form of `measures/canonical.py`, which is equal for more programs and takes
+longer. Reported for each: the share of proposals that were known already, verdicts a second (known
+ones included) from the first batch to the last, and the time of one key. The two histories part
+where the first program is known to one and not to the other, so seeds are needed, and the machine
+must be idle. Nothing is asserted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from measures.canonical import lean_key
+from rich.console import Console
+from rich.table import Table
+
+from optforge.analysis import lean_fingerprint, live_program
+from optforge.language import load_rule, parse, round_constants
+from optforge.runs import RunDirectory
+from optforge.search import population, propose
+from optforge.search.history import History
+from optforge.search.session import Plan, make_executor, make_plan, make_search
+from optforge.search.settings import Settings
+from optforge.tasks import PROXY_TASKS, load_task
+
+KEYS = {"functional": lean_fingerprint, "canonical": lean_key}
+
+
+def main() -> None:
+    options = read_options()
+    tasks = [load_task(name) for name in PROXY_TASKS]
+    rows = []
+    for seed in map(int, options.seeds.split(",")):
+        settings = Settings(
+            start=round_constants(load_rule("adamw")).text,
+            tasks=PROXY_TASKS,
+            hashes=tuple(task.hash for task in tasks),
+            seed=seed,
+            population=200,
+            tournament=6,
+            confirm=3,
+        )
+        plan = make_plan(settings, tasks, (), lambda text: None, trials=1)
+        for name in KEYS:
+            row = {"seed": seed, "key": name, **searched(plan, name, options)}
+            rows.append(row)
+            print(json.dumps(row), flush=True)
+    report(rows)
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def read_options() -> Any:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--programs", type=int, default=3000)
+    parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
+def searched(plan: Plan, name: str, options: Any) -> dict[str, Any]:
+    """Run one search with one kind of key."""
+    key = KEYS[name]
+    population.lean_fingerprint = key
+    propose.fingerprint = lambda program: key(live_program(program))
+    times: list[float] = []
+
+    def watch(history: History) -> None:
+        if history.tally.proposals:
+            times.append(time.perf_counter())
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        RunDirectory.create(Path(folder) / "run", plan.stored()) as directory,
+    ):
+        executor = make_executor(plan, options.workers)
+        try:
+            search = make_search(plan, directory, executor)
+            history = search.run(lambda h: h.tally.proposals >= options.programs, watch)
+        finally:
+            executor.close()
+        texts = [p.program for p in directory.journal.proposals()]
+    lean = [live_program(parse(text)) for text in texts[:1000]]
+    begin = time.perf_counter()
+    for one in lean:
+        key(one)
+    each = (time.perf_counter() - begin) / len(lean)
+    tally, elapsed = history.tally, times[-1] - times[0]
+    return {
+        "proposals": tally.proposals,
+        "cached": tally.cached,
+        "cache_share": tally.cached / tally.proposals,
+        "seconds": elapsed,
+        "verdicts_per_second": tally.proposals / elapsed,
+        "new_per_second": tally.evaluated / elapsed,
+        "same_numbers_share_of_new": tally.same_numbers / max(1, tally.evaluated),
+        "mismatches": tally.mismatches,
+        "key_microseconds": 1e6 * each,
+    }
+
+
+def report(rows: list[dict[str, Any]]) -> None:
+    table = Table("seed", "key", "known already", "verdicts/s", "new/s", "key, us", box=None)
+    for row in rows:
+        share = f"{100 * row['cache_share']:.1f} %"
+        rates = [f"{row[name]:.1f}" for name in ("verdicts_per_second", "new_per_second")]
+        table.add_row(str(row["seed"]), row["key"], share, *rates, f"{row['key_microseconds']:.0f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
