@@ -63,6 +63,10 @@ def test_a_search_on_a_task_of_ones_own(tmp_path: Path) -> None:
     assert parse((result.path / "best.py").read_text()) == result.best
     stored = json.loads((result.path / "table.json").read_text())
     assert result.finish is not None and stored["verdict"] == result.finish.verdict
+    counts = stored["counts"]
+    assert counts["judged"] + sum(counts["rejected"].values()) == counts["new"]
+    assert counts["programs"] == result.history.tally.proposals
+    assert "What the search did" in (result.path / "table.md").read_text()
 
 
 def test_the_example_is_a_task_that_trains(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from optforge.api import SearchResult
 from optforge.cli.console import is_live, screen
 from optforge.cli.live import LiveWatcher
 from optforge.cli.plain import PlainWatcher
-from optforge.cli.result import counts, print_result
+from optforge.cli.result import print_result
 from optforge.cli.stopping import Stopping
 from optforge.runs import RunDirectory
+from optforge.search.finish import told
 from optforge.search.history import History
 from optforge.search.session import Budget, Plan
 
@@ -92,7 +93,7 @@ def conduct(verb: Callable[..., SearchResult], arguments: dict[str, Any], own: l
             _say_stopped(console, session)
             raise typer.Exit(STOPPED) from None
         if result.stopped:
-            console.print(counts(result), style="dim")
+            console.print(told(result.history.tally.plain())[0], style="dim")
             _say_stopped(console, session)
             raise typer.Exit(STOPPED)
         print_result(result, console)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from optforge.api import SearchResult
 from optforge.cli.derived import print_derivation, print_effects
-from optforge.search.finish import ADAMW, Finish
+from optforge.search.finish import ADAMW, Finish, told
 from optforge.search.table import Table
 from optforge.simplify import SimpleRule
 from optforge.simplify.files import SIMPLE, SIMPLE_JSON, SIMPLE_PAGE
@@ -39,7 +39,8 @@ def print_result(result: SearchResult, console: Console) -> None:
             soft_wrap=True,
         )
         return
-    console.print(counts(result), style="dim")
+    for line in told(result.history.tally.plain()):
+        console.print(line, style="dim", markup=False)
     console.print()
     console.print(done.verdict, markup=False, style="bold")
     _headline(console, "the discovered rule")
@@ -63,16 +64,6 @@ def _print_simple(found: SimpleRule, console: Console) -> None:
     if found.trained is not None:
         console.print()
         print_effects(found, console)
-
-
-def counts(result: SearchResult) -> str:
-    """Say in one line what was searched."""
-    tally = result.history.tally
-    cache = 100 * tally.cached / max(1, tally.proposals)
-    return (
-        f"{tally.proposals:,} programs, {tally.evaluated:,} of them new ({cache:.0f} % known "
-        f"already), {tally.judged:,} judged in full"
-    )
 
 
 def _headline(console: Console, text: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import textwrap
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from optforge.execution import Executor
@@ -32,11 +32,13 @@ class Finish:
         finalists: The best on fresh seeds, the best first.
         table: The fair table; its first row is the tuned AdamW.
         verdict: In a sentence or two, what was found.
+        counts: What the search did: programs, rejections by stage, checks of itself.
     """
 
     finalists: tuple[Finalist, ...]
     table: Table
     verdict: str
+    counts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def best(self) -> Finalist:
@@ -87,7 +89,7 @@ def finish(
         notes,
         lambda done, total: watch("Measuring the table on test data", done, total),
     )
-    done = Finish(tuple(finalists), table, verdict(table))
+    done = Finish(tuple(finalists), table, verdict(table), history.tally.plain())
     write_files(done, directory)
     return done
 
@@ -188,6 +190,7 @@ def finish_json(done: Finish) -> dict[str, Any]:
         "program": done.best.text,
         "table": table_json(done.table),
         "against": _against(done.table),
+        "counts": dict(done.counts),
         "finalists": [_plain(finalist) for finalist in done.finalists],
         "pareto": [_plain(finalist) for finalist in done.pareto],
     }
@@ -233,7 +236,23 @@ def table_markdown(done: Finish) -> str:
     for f in done.pareto:
         cells = [f"{f.fitness:+.4f}", f"{f.state_bytes:g}", str(f.live_statements)]
         lines.append("| " + " | ".join([*cells, f"{1e3 * f.step_seconds:.1f}"]) + " |")
+    if done.counts:
+        lines += ["", "What the search did:", "", *(f"- {line}" for line in told(done.counts))]
     return "\n".join(lines) + "\n"
+
+
+def told(counts: Mapping[str, Any]) -> list[str]:
+    """Say in lines what :meth:`optforge.search.history.Tally.plain` counts."""
+    known = 1 - counts["new"] / max(1, counts["programs"])
+    rejected = ", ".join(f"{count:,} at {stage}" for stage, count in counts["rejected"].items())
+    return [
+        f"{counts['programs']:,} programs, {counts['new']:,} of them new "
+        f"({100 * known:.0f} % known already), {counts['judged']:,} judged in full",
+        f"rejected: {rejected or 'none'}; of {counts['audited']} that ran to the end all the same, "
+        f"{counts['wrongly_rejected']} would have been among the best",
+        f"fingerprints: {counts['same_fingerprint_other_numbers']} equal with other numbers, "
+        f"{counts['same_numbers_other_fingerprint']:,} different with equal numbers",
+    ]
 
 
 def _cell(value: Interval) -> str:

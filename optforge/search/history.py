@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from optforge.fitness import JUDGED, Rank, rank
 from optforge.runs import Event, Proposal, Verdict
@@ -59,6 +60,23 @@ class Tally:
     def judged(self) -> int:
         """Full verdicts."""
         return self.stages[JUDGED]
+
+    def plain(self) -> dict[str, Any]:
+        """Give plain values for the report."""
+        rejected = stage_counts(self.stages)
+        rejected.pop(JUDGED, None)
+        return {
+            "programs": self.proposals,
+            "new": self.evaluated,
+            "judged": self.judged,
+            "rejected": rejected,
+            "audited": self.audited,
+            "wrongly_rejected": self.false_rejects,
+            "same_fingerprint_other_numbers": self.mismatches,
+            "same_numbers_other_fingerprint": self.same_numbers,
+            "restarts": self.restarts,
+            "training_seconds": round(self.training_seconds, 1),
+        }
 
 
 class History:
