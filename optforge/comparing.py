@@ -147,10 +147,8 @@ def conduct(
     if count < 0:
         raise CompareError(f"workers is {workers}; give 1 or more, or 0 for this process alone")
     if path is not None:
-        _prepare(path, resume)
+        prepare(path, resume, definition)
     with CellTable(path / CELLS if path is not None else None) as table:
-        if path is not None and definition is not None:
-            write_json(path / DEFINITION, definition)
 
         def write(found: Found, draw: bool = False) -> None:
             if path is not None:
@@ -176,13 +174,24 @@ def stored_definition(path: Path) -> dict[str, Any]:
         ) from error
 
 
+def stored_names(path: Path) -> list[str]:
+    """The names of the comparisons in a directory: an empty one if it is a single one itself."""
+    inside = sorted(file.parent.name for file in path.glob(f"*/{DEFINITION}"))
+    return inside if inside and not (path / DEFINITION).exists() else [""]
+
+
 def stored_comparison(path: Path) -> tuple[Comparison, dict[str, Any]]:
     """The comparison of a directory and its definition."""
     definition = stored_definition(path)
     return comparison_from(definition), definition
 
 
-def _prepare(path: Path, resume: bool) -> None:
+def prepare(path: Path, resume: bool, definition: Mapping[str, Any] | None = None) -> None:
+    """Make the directory of a comparison, and write down what is compared.
+
+    Raises:
+        CompareError: If it is taken and is not gone on with, or cannot be made.
+    """
     there = (path / CELLS).exists()
     if there and not resume:
         raise CompareError(
@@ -195,6 +204,8 @@ def _prepare(path: Path, resume: bool) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CompareError(f"{path} cannot be made: {error.strerror}") from error
+    if definition is not None:
+        write_json(path / DEFINITION, definition)
 
 
 def _recipes(optimizers: Sequence[str | Recipe] | Mapping[str, Any]) -> tuple[Recipe, ...]:

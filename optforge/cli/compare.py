@@ -14,7 +14,7 @@ from optforge.cli.comparing import conduct_all, show_plan
 from optforge.cli.options import Debug
 from optforge.compare import Comparison, comparison_from, recipe_names
 from optforge.compare.suite import suite_tables
-from optforge.comparing import stored_comparison
+from optforge.comparing import stored_comparison, stored_names
 from optforge.errors import CompareError
 from optforge.runs.directory import new_run_path
 
@@ -139,6 +139,9 @@ def compare(
         int | None,
         typer.Option(help="Processes [one a core]; 0: none but this.", rich_help_panel=_MACHINE),
     ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Where to train [cpu].", rich_help_panel=_MACHINE)
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as JSON.", rich_help_panel=_MACHINE)
     ] = False,
@@ -156,12 +159,13 @@ def compare(
     table = _given(
         tasks=_all(task), optimizers=_all(optimizers), baseline=baseline,
         axes=_assignments(axis, many=True), fixed=_assignments(fix), settings=settings,
+        device=device,
     )  # fmt: skip
     asked = _comparisons(table, suite, _names(only), out, resume)
     if plan:
         show_plan({name: made for name, (made, _) in asked.items()}, workers)
         return
-    where = out or new_run_path()
+    where = out or new_run_path("runs/comparisons")
     conduct_all(asked, where, resume, workers, as_json, not no_figures)
 
 
@@ -181,8 +185,8 @@ def _comparisons(
         return {name: (comparison_from(of), of) for name, of in merged.items()}
     if "tasks" in table and "optimizers" in table:
         return {"": (comparison_from(table), table)}
-    if resume and out is not None and not table.keys() - {"settings"}:
-        return {"": stored_comparison(out)}
+    if resume and out is not None and not table:
+        return {name: stored_comparison(out / name) for name in stored_names(out)}
     missing = "--optimizers" if "tasks" in table else "--task"
     raise CompareError(
         f"say what to compare: {missing} is missing; for example optforge compare "

@@ -21,7 +21,7 @@ from optforge.cli.stopping import Stopping
 from optforge.compare import Comparison
 from optforge.compare.cost import UNIT, Line
 from optforge.compare.progress import Progress as State
-from optforge.comparing import ComparisonResult, conduct
+from optforge.comparing import ComparisonResult, conduct, prepare
 from optforge.report.comparison import to_json
 from optforge.report.comparison_tables import TextTable, all_tables, plan_table
 from optforge.report.words import duration
@@ -42,17 +42,19 @@ def conduct_all(
     """Run comparisons one after another, each in its directory; print what was found."""
     console = screen()
     reports: dict[str, Any] = {}
+    places = {name: where / name if name else where for name in asked}
+    for name, (_, definition) in asked.items():  # all, so that resuming needs the directory alone
+        prepare(places[name], resume, definition)
     with Stopping() as stopping:
-        for name, (comparison, definition) in asked.items():
-            path = where / name if name else where
+        for name, (comparison, _) in asked.items():
+            path = places[name]
             display = _Live(console) if is_live() and not as_json else _Plain(as_json)
             stopping.armed = True
             with display:
                 display.say(f"{comparison.title or 'The comparison'} is in {path}")
                 result = conduct(
-                    comparison, path, resume, workers, display,
-                    stopping, definition, figures,
-                )  # fmt: skip
+                    comparison, path, True, workers, display, stopping, figures=figures
+                )
             if as_json:
                 reports[name or "comparison"] = to_json(
                     comparison, result.found, list(result.sessions)
@@ -60,7 +62,7 @@ def conduct_all(
             elif result.found.tasks:
                 print_result(result, console)
             if result.stopped:
-                _say_stopped(where, list(asked))
+                _say_stopped(where)
                 raise typer.Exit(STOPPED)
     if as_json:
         typer.echo(json.dumps(reports if len(reports) > 1 else next(iter(reports.values()))))
@@ -121,10 +123,9 @@ def _print(console: Console, table: TextTable) -> None:
     console.print(shown)
 
 
-def _say_stopped(where: Path, names: list[str]) -> None:
+def _say_stopped(where: Path) -> None:
     words = ["optforge", "compare", "--resume", "--out", str(where)]
-    more = "" if names == [""] else " --suite ... (as before)"
-    text = f"Stopped; nothing is lost. Go on with: {shlex.join(words)}{more}"
+    text = f"Stopped; nothing is lost. Go on with: {shlex.join(words)}"
     screen().print(text, markup=False, soft_wrap=True)
 
 

@@ -81,7 +81,7 @@ class Outcome:
         step_ms: Milliseconds a step, validations not counted.
         seconds: Of the whole cell.
         optimizer_bytes: Size of the optimizer's states.
-        peak_mb: Largest growth of the process while it trained; NaN where that is unknown.
+        peak_mb: Growth of memory while it trained, of runs on test data; NaN where it is unknown.
         extras: Further measurements by name.
         failed: Empty, or how the process that ran it ended.
     """

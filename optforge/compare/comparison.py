@@ -118,10 +118,15 @@ def run_comparison(
         watch.say(f"Reading the data of {variant.label}")
         check_task(variant.task)
     table.describe(surroundings(workers))
-    progress = _expected(comparison, workers, watch)
+    progress = _expected(comparison, workers)
     done: list[TaskResult] = []
     stopped = False
-    with Runner(comparison.bench, table, workers, watch, stop, progress) as runner:
+
+    def time_them() -> None:
+        watch.say("Measuring what a run costs")
+        _measure(comparison, progress)
+
+    with Runner(comparison.bench, table, workers, watch, stop, progress, time_them) as runner:
         for variant in comparison.variants:
             try:
                 done.append(_one(comparison, variant, runner))
@@ -143,16 +148,18 @@ def _found(comparison: Comparison, done: Sequence[TaskResult]) -> Found:
     return Found(tuple(done), comparison.against, comparison.settings.objective)
 
 
-def _expected(comparison: Comparison, workers: int, watch: Watch) -> Progress:
-    """What is to come; one optimizer a task is timed, since the model decides most of the cost."""
-    watch.say("Measuring what a run costs")
-    lines = estimate(comparison.variants, comparison.tuned_recipes[:1], comparison.settings)
-    seconds = {task: each for task, (_, each) in expected_cells(lines).items()}
-    shares = {}
-    for line in lines:
-        cells = sum(sum(counts(comparison.settings, r)) for r in comparison.tuned_recipes)
-        shares[line.task] = Share(cells, seconds[line.task])
+def _expected(comparison: Comparison, workers: int) -> Progress:
+    """The cells that are to come, at most."""
+    cells = sum(sum(counts(comparison.settings, r)) for r in comparison.tuned_recipes)
+    shares = {variant.label: Share(cells, 1.0) for variant in comparison.variants}
     return Progress(shares, max(1, workers))
+
+
+def _measure(comparison: Comparison, progress: Progress) -> None:
+    """Time one optimizer on every task, since the model decides most of the cost."""
+    lines = estimate(comparison.variants, comparison.tuned_recipes[:1], comparison.settings)
+    for task, (_, each) in expected_cells(lines).items():
+        progress.shares[task].estimate = each
 
 
 def write_json(path: Path, content: Any) -> None:

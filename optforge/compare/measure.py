@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -51,6 +53,7 @@ class PeakMemory:
     """The largest growth of memory from now on, in MB; NaN where the system does not tell.
 
     On a GPU what torch allocated, else what the process holds; a worker has one run at a time.
+    What earlier runs freed is handed back to the system first, or it would hide the growth.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -60,6 +63,9 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(device)
             self.before = torch.cuda.memory_allocated(device) / 2**20
         else:
+            gc.collect()
+            with suppress(OSError, AttributeError):
+                ctypes.CDLL("libc.so.6").malloc_trim(0)
             with suppress(OSError):
                 _CLEAR.write_text("5")  # forgets the peak so far, nothing else
                 self.before = _status("VmRSS")

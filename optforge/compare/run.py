@@ -76,6 +76,7 @@ class Runner:
         watch: A display.
         stop: Asked between cells whether to end.
         progress: Of the whole plan.
+        before_first: Called once, before the first cell that the table has not.
     """
 
     def __init__(
@@ -86,10 +87,12 @@ class Runner:
         watch: Watch | None = None,
         stop: Callable[[], bool] = lambda: False,
         progress: Progress | None = None,
+        before_first: Callable[[], None] = lambda: None,
     ) -> None:
         self.bench, self.table, self.workers = bench, table, workers
         self.watch: Watch = watch or Silent()
         self.stop = stop
+        self._before_first = before_first
         self.progress = progress or Progress({}, workers)
         self._executor: InlineExecutor | WorkerPool | None = None
         self._next = 0
@@ -168,6 +171,7 @@ class Runner:
 
     def _started(self) -> InlineExecutor | WorkerPool:
         if self._executor is None:
+            self._before_first()
             factory = functools.partial(_make_answer, self.bench)
             if self.workers:
                 self._executor = WorkerPool(factory, self.workers, LIMIT)

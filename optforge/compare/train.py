@@ -46,13 +46,11 @@ def run_cell(variant: Variant, recipe: Recipe, cell: Cell, device: str = "cpu") 
     """
     began = time.perf_counter()
     run = _Run.begin(variant, recipe, cell, torch.device(device))
-    memory = PeakMemory(run.device)
+    memory = PeakMemory(run.device) if cell.test else None
     run.train()
-    outcome = replace(
-        run.outcome(),
-        optimizer_bytes=optimizer_bytes(run.optimizer),
-        peak_mb=round(memory.megabytes(), 2),
-    )
+    peak = round(memory.megabytes(), 2) if memory is not None else math.nan
+    size = optimizer_bytes(run.optimizer)
+    outcome = replace(run.outcome(), optimizer_bytes=size, peak_mb=peak)
     return replace(outcome, seconds=round(time.perf_counter() - began, 4))
 
 

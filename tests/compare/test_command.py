@@ -62,14 +62,25 @@ def test_resuming_a_suite_without_workers_gives_the_same_figures(
     suite: tuple[Path, str], tmp_path: Path
 ) -> None:
     """A table cut in half is completed by this process; two workers computed the whole."""
-    again = tmp_path / "batch"
-    again.mkdir()
-    content = (suite[0] / "batch" / "cells.jsonl").read_bytes()
-    (again / "cells.jsonl").write_bytes(content[: len(content) // 2])
-    shutil.copy(suite[0] / "batch" / "comparison.json", again)
-    call("--resume", "--out", str(again), "--workers", "0", "--no-figures")
-    assert figures(again) == figures(suite[0] / "batch")
-    assert not (again / "curves.png").exists()
+    for name in ("batch", "everything"):
+        again = tmp_path / name
+        again.mkdir()
+        content = (suite[0] / name / "cells.jsonl").read_bytes()
+        (again / "cells.jsonl").write_bytes(content[: len(content) // 2])
+        shutil.copy(suite[0] / name / "comparison.json", again)
+    call("--resume", "--out", str(tmp_path), "--workers", "0", "--no-figures")
+    for name in ("batch", "everything"):
+        assert figures(tmp_path / name) == figures(suite[0] / name)
+        assert not (tmp_path / name / "curves.png").exists()
+
+
+def test_a_directory_that_is_taken_is_refused_before_anything_runs(
+    suite: tuple[Path, str],
+) -> None:
+    before = (suite[0] / "batch" / "cells.jsonl").read_bytes()
+    printed = call("--suite", str(SUITE), "--out", str(suite[0]), code=1)
+    assert "holds a comparison already" in " ".join(printed.split())
+    assert (suite[0] / "batch" / "cells.jsonl").read_bytes() == before
 
 
 def figures(path: Path) -> Any:
