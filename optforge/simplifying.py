@@ -93,7 +93,7 @@ def simplify(
         found = _trained(program, run, chosen, options or Options(), seed, workers, display, stop)
     if run is not None:
         with RunDirectory.open(run) as directory:
-            write_files(found, directory.write_text)
+            write_files(found, directory)
     return found
 
 

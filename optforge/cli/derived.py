@@ -8,7 +8,7 @@ from rich.text import Text
 
 from optforge.simplify import SimpleRule, Step
 from optforge.simplify.effects import Effect
-from optforge.simplify.files import caption, figures_sentence, footnote
+from optforge.simplify.files import caption, card_lines, figures_sentence, footnote
 from optforge.statistics import Interval
 
 _COLOURS = {"exact": "green", "empirical": "cyan"}
@@ -78,15 +78,8 @@ def _line(number: int, step: Step) -> Text:
 
 
 def _card(found: SimpleRule) -> Table:
-    card = found.card
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
-    table.add_row("scaling of gradients", card.gradient_scaling)
-    table.add_row("scaling of weights and gradients", card.parameter_scaling)
-    table.add_row("sign flips", f"{card.sign_flip}; element by element: {card.elementwise_flip}")
-    table.add_row("bound of the update at lr = 1", card.bound or "none known")
-    table.add_row("states", f"{card.states}, {card.state_bytes:g} bytes a parameter")
-    if card.learning_rates:
-        low, high = card.learning_rates
-        table.add_row("update / gradient", f"{low:.3g} to {high:.3g}, gradients of 1e-4 to 100")
+    for name, value in card_lines(found):
+        table.add_row(name, value)
     return table

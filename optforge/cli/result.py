@@ -14,7 +14,7 @@ from optforge.cli.derived import print_derivation, print_effects
 from optforge.search.finish import ADAMW, Finish, told
 from optforge.search.table import Table
 from optforge.simplify import SimpleRule
-from optforge.simplify.files import SIMPLE, SIMPLE_JSON, SIMPLE_PAGE
+from optforge.simplify.files import PICTURE, SIMPLE, SIMPLE_JSON, SIMPLE_PAGE
 from optforge.statistics import Interval
 
 _FILES = {
@@ -22,6 +22,7 @@ _FILES = {
     SIMPLE: "the simple form of it",
     SIMPLE_PAGE: "why it may stand for the rule; go on with 'optforge simplify {path}'",
     SIMPLE_JSON: "the same with all figures",
+    PICTURE: "its update against gradient and momentum",
     "table.md": "the table, to read",
     "table.json": "the table with every loss",
     "history.png": "the course of the search",

@@ -22,7 +22,7 @@ BEST = "best.py"
 TABLE_JSON = "table.json"
 TABLE_MARKDOWN = "table.md"
 HISTORY = "history.png"
-SIMPLE = ("simple.py", "simplify.json", "simplify.md")  # written beside the rule as found
+SIMPLE = ("simple.py", "simplify.json", "simplify.md", "update.png")  # written beside the rule as found
 _OURS = (JOURNAL, SETTINGS, BEST, TABLE_JSON, TABLE_MARKDOWN, HISTORY, *SIMPLE)
 
 

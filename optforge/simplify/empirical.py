@@ -72,9 +72,10 @@ class Work:
             self._begin()
             if self.programs:
                 self._evolve()
-            while self._compare(Removals(self.current)):
-                self._again()
-            self._round(rates=False)
+            self._remove()
+            while self._round(rates=False):
+                self.judged.clear()  # other constants, other needs
+                self._remove()
             self._round(rates=True)
         except TimeIsUpError:
             self.ended = "the time was up"
@@ -113,10 +114,17 @@ class Work:
         self.steps += exact.derivation.steps
         self.current = exact.program
 
-    def _round(self, rates: bool) -> None:
-        """Write constants in fewer digits."""
-        if self._compare(Roundings(self.current, rates), tuned=not rates):
+    def _remove(self) -> None:
+        """Leave statements out until none can be."""
+        while self._compare(Removals(self.current)):
             self._again()
+
+    def _round(self, rates: bool) -> bool:
+        """Write constants in fewer digits."""
+        made = self._compare(Roundings(self.current, rates), tuned=not rates)
+        if made:
+            self._again()
+        return made
 
     def _compare(self, way: Way, tuned: bool = True) -> bool:
         """Decide about all candidates at once and make the changes that do no harm."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Callable
 from typing import Any
 
+from optforge.runs import RunDirectory
 from optforge.simplify.effects import SPLIT, Effect
+from optforge.simplify.picture import draw_update
 from optforge.simplify.result import SimpleRule
 from optforge.statistics import Interval
 
 SIMPLE, SIMPLE_JSON, SIMPLE_PAGE = "simple.py", "simplify.json", "simplify.md"
+PICTURE = "update.png"
 
 
 def rule_text(found: SimpleRule) -> str:
@@ -27,11 +29,13 @@ def rule_text(found: SimpleRule) -> str:
     return "".join(f"# {line}\n" for line in lines) + found.program.text
 
 
-def write_files(found: SimpleRule, write: Callable[[str, str], Any]) -> None:
-    """Write rule, JSON and page with a function that takes name and text."""
-    write(SIMPLE, rule_text(found))
-    write(SIMPLE_JSON, json.dumps(found.to_json(), indent=2) + "\n")
-    write(SIMPLE_PAGE, page(found))
+def write_files(found: SimpleRule, directory: RunDirectory, picture: bool = True) -> None:
+    """Write rule, JSON, page and (a second's work) the picture into the directory of a run."""
+    directory.write_text(SIMPLE, rule_text(found))
+    directory.write_text(SIMPLE_JSON, json.dumps(found.to_json(), indent=2) + "\n")
+    directory.write_text(SIMPLE_PAGE, page(found))
+    if picture:
+        draw_update(found.program, directory.path / PICTURE)
 
 
 def page(found: SimpleRule) -> str:
@@ -45,7 +49,7 @@ def page(found: SimpleRule) -> str:
     ]
     if found.trained is not None:
         lines += ["", *_table(found)]
-    lines += ["", "## Derivation", ""]
+    lines += ["", "## Properties", "", *_card(found), "", "## Derivation", ""]
     steps = found.simplified.derivation.steps
     for number, step in enumerate(steps, 1):
         before, after = (text.count(" = ") for text in (step.before, step.after))
@@ -55,6 +59,27 @@ def page(found: SimpleRule) -> str:
     lines += ["", "The rule as given:", "", "```python"]
     lines += [found.simplified.derivation.start.rstrip(), "```"]
     return "\n".join(lines) + "\n"
+
+
+def _card(found: SimpleRule) -> list[str]:
+    return [f"- {name}: {value}" for name, value in card_lines(found)]
+
+
+def card_lines(found: SimpleRule) -> list[tuple[str, str]]:
+    """Give the property card in words."""
+    card = found.card
+    lines = [
+        ("scaling of gradients", card.gradient_scaling),
+        ("scaling of weights and gradients", card.parameter_scaling),
+        ("sign flips", f"{card.sign_flip}; element by element: {card.elementwise_flip}"),
+        ("bound of the update at lr = 1", card.bound or "none known"),
+        ("states", f"{card.states}, {card.state_bytes:g} bytes a parameter"),
+    ]
+    if card.learning_rates:
+        low, high = card.learning_rates
+        effective = f"{low:.3g} to {high:.3g} (update / gradient, gradients of 1e-4 to 100)"
+        lines.append(("effective learning rate", effective))
+    return lines
 
 
 def _table(found: SimpleRule) -> list[str]:

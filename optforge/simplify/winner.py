@@ -75,7 +75,7 @@ def simplify_winner(
         lab = Laboratory(made.tasks, executor, store, made.settings.seed, progress, stop)
         options = Options(minutes=seconds / 60, looks=_LOOKS, repeats=_REPEATS)
         found = describe(*simplify_by_training(program, lab, options, say=say))
-    write_files(found, directory.write_text)
+    write_files(found, directory, picture=found.trained is not None)
     return found
 
 
