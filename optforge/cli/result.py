@@ -11,7 +11,7 @@ from rich.text import Text
 
 from optforge.api import SearchResult
 from optforge.cli.derived import print_derivation, print_effects
-from optforge.search.finish import ADAMW, Finish, told
+from optforge.search.finish import ADAMW, ONE_SETTING, Finish, told
 from optforge.search.table import Table
 from optforge.simplify import SimpleRule
 from optforge.simplify.files import PICTURE, SIMPLE, SIMPLE_JSON, SIMPLE_PAGE
@@ -75,17 +75,22 @@ def _headline(console: Console, text: str) -> None:
 def _print_table(table: Table, console: Console) -> None:
     """Print contenders as columns, so that the table fits a narrow terminal."""
     grid = Grid("", box=None, pad_edge=False, header_style="bold")
-    for row in table.rows:
+    rows = [row for row in table.rows if not row.name.endswith(ONE_SETTING)]
+    for row in rows:
         grid.add_column(row.name, justify="right")
-    grid.add_row("mean over proxies", *(_cell(row.proxies, row.name) for row in table.rows))
+    grid.add_row("mean over proxies", *(_cell(row.proxies, row.name) for row in rows))
     for task in (*table.proxies, *table.held_out):
         label = task if task in table.proxies else f"{task}, held out"
-        grid.add_row(label, *(_cell(row.tasks[task], row.name) for row in table.rows))
-    grid.add_row("state bytes a parameter", *(f"{row.state_bytes:g}" for row in table.rows))
-    steps = [f"{1e3 * row.step_seconds:.1f}" for row in table.rows]
+        grid.add_row(label, *(_cell(row.tasks[task], row.name) for row in rows))
+    grid.add_row("state bytes a parameter", *(f"{row.state_bytes:g}" for row in rows))
+    steps = [f"{1e3 * row.step_seconds:.1f}" for row in rows]
     grid.add_row("step, ms a million", *steps)
-    grid.add_row("tuned by", *(row.trials for row in table.rows))
+    grid.add_row("tuned by", *(row.trials for row in rows))
     console.print(grid)
+    for row in table.rows:
+        if row.name.endswith(ONE_SETTING):
+            console.print(f"{row.name} for all tasks, mean over proxies: ", end="", style="dim")
+            console.print(_cell(row.proxies, row.name))
     console.print(
         f"Log of test loss over {table.rows[0].name}'s, lower is better: mean and 95 % interval "
         f"of paired differences, {table.repeats} fresh seeds a task",

@@ -155,9 +155,9 @@ def tune(
     stacks = (tasks,) if isinstance(tasks, Stack) else tuple(tasks)
     space = SPACES[optimizer]
     study = optuna.create_study()
-    samplers = _samplers()
+    stages = samplers()
     for done in range(0, trials, _BATCH):
-        study.sampler = samplers[len(samplers) * done // trials]
+        study.sampler = stages[len(stages) * done // trials]
         drawn = [study.ask(dict(space)) for _ in range(min(_BATCH, trials - done))]
         losses = _losses(stacks, optimizer, [trial.params for trial in drawn], "tune", SEEDS)
         for trial, loss in zip(drawn, losses, strict=True):
@@ -223,7 +223,8 @@ def known_settings(tasks: Sequence[Task]) -> tuple[Program, ...]:
     return tuple(found)
 
 
-def _samplers() -> list[optuna.samplers.BaseSampler]:
+def samplers() -> list[optuna.samplers.BaseSampler]:
+    """Give the ways to draw settings, each for a third of the trials: random, then TPE."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy
@@ -14,6 +14,7 @@ from optforge.execution import Executor
 from optforge.fitness import seeds
 from optforge.language import Program, Statement
 from optforge.runs import Journal
+from optforge.search.fit import fit
 from optforge.search.measure import measure
 from optforge.search.speed import step_seconds
 from optforge.statistics import Interval, mean_interval_over_tasks, paired_interval
@@ -32,12 +33,14 @@ class Contender:
         programs: Its rule on each task; the same one everywhere, or tuned for each task.
         trials: What tuning it got, in words.
         rescale: Whether its peak learning rate is fitted to the held-out task first.
+        trials_to_fit: Settings of its constants to try on each task first; 0 for none.
     """
 
     name: str
     programs: Mapping[str, Program]
     trials: str
     rescale: bool = False
+    trials_to_fit: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Row:
         step_seconds: One step on a million parameters.
         trials: What tuning it got.
         logs: Log test losses of each task, one for each seed.
+        programs: The rule on each task, as it was measured.
     """
 
     name: str
@@ -61,6 +65,7 @@ class Row:
     step_seconds: float
     trials: str
     logs: Mapping[str, tuple[float, ...]]
+    programs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,7 @@ def build_table(
     seed: int,
     notes: Sequence[str] = (),
     watch: Callable[[int, int], None] = lambda done, total: None,
+    watch_fit: Callable[[int, int], None] = lambda done, total: None,
 ) -> Table:
     """Train every contender on fresh seeds and measure it on test data.
 
@@ -113,9 +119,11 @@ def build_table(
         seed: Of the run; decides the fresh seeds.
         notes: Handed on to the table.
         watch: Told the progress.
+        watch_fit: Told the progress of fitting constants before.
     """
     tasks = [*proxies, *held_out]
     fitted = [dict(contender.programs) for contender in contenders]
+    _fit(executor, journal, contenders, fitted, tasks, seed, watch_fit)
     for task in held_out:
         _rescale(executor, journal, contenders, fitted, task, seed, watch)
     fresh = {task: seeds(seed, task, "report", REPEATS) for task in tasks}
@@ -143,6 +151,27 @@ def scaled(program: Program, factor: float) -> Program:
     last = Statement(target, "multiply", (update, factor))
     outputs = (target, *program.outputs[1:])
     return Program(program.parameters, (*program.statements, last), outputs)
+
+
+def _fit(
+    executor: Executor,
+    journal: Journal,
+    contenders: Sequence[Contender],
+    fitted: list[dict[str, Program]],
+    tasks: Sequence[str],
+    seed: int,
+    watch: Callable[[int, int], None],
+) -> None:
+    """Tune the constants of those that were not tuned for each task, as the baselines were."""
+    chosen = [number for number, c in enumerate(contenders) if c.trials_to_fit]
+    if not chosen:
+        return
+    programs = [fitted[number][tasks[0]] for number in chosen]
+    trials = min(contenders[number].trials_to_fit for number in chosen)
+    for number, found in zip(
+        chosen, fit(executor, journal, programs, tasks, seed, trials, watch), strict=True
+    ):
+        fitted[number].update(found)
 
 
 def _rescale(
@@ -184,6 +213,7 @@ def _row(
         step_seconds(rules[proxies[0]]),
         contender.trials,
         {task: tuple(logs[task][number].tolist()) for task in tasks},
+        {task: rules[task].text for task in tasks},
     )
 
 
@@ -213,6 +243,7 @@ def table_json(table: Table) -> dict[str, Any]:
             "state_bytes_per_parameter": row.state_bytes,
             "step_milliseconds_per_million_parameters": 1e3 * row.step_seconds,
             "trials": row.trials,
+            "programs": dict(row.programs),
             "log_test_losses": {
                 task: [finite(value) for value in values] for task, values in row.logs.items()
             },
