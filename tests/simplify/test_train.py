@@ -135,6 +135,7 @@ def test_a_stopped_derivation_goes_on_from_the_file(tmp_path: Path, done: Simple
     assert before > 0 and second.trained > 0
 
 
+@pytest.mark.slow
 def test_unresolved_statements_leave_when_asked() -> None:
     noisy: dict[str, Any] = {"looks": (2, 3), "margin": 1e-4}
     kept, _ = simplified(**noisy)
@@ -143,6 +144,7 @@ def test_unresolved_statements_leave_when_asked() -> None:
     assert any(r.status == "kept: unresolved" for r in kept.trained.effects.rows)  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_evolution_without_insertion_shortens_too() -> None:
     found, _ = simplified(programs=200, margin=0.2)
     steps = found.simplified.derivation.steps
