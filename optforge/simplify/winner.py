@@ -18,7 +18,7 @@ from optforge.simplify.store import Store
 from optforge.simplify.train import Options, simplify_by_training
 
 LOSSES = "simplify.losses"
-SHARE, MOST_SECONDS = 0.25, 120.0  # of the search's own time
+SHARE, MOST_SECONDS = 0.25, 90.0  # of the search's own time
 _LEAST_SECONDS = 20.0  # with less, nothing could be decided
 _LOOKS, _REPEATS = (6, 12, 24, 48), 12
 _WHAT = "Simplifying the winner"
@@ -28,8 +28,8 @@ def seconds_for(searched: float) -> float:
     """Give the time for simplifying after a search of so many seconds.
 
     Example:
-        >>> seconds_for(360.0), seconds_for(3600.0)
-        (90.0, 120.0)
+        >>> seconds_for(120.0), seconds_for(3600.0)
+        (30.0, 90.0)
     """
     return min(SHARE * searched, MOST_SECONDS)
 
