@@ -32,8 +32,8 @@ def main() -> None:
         f"Change of test loss on {repeats} fresh seeds a task, in percent, with Student-t 95 % "
         "intervals of paired differences; mean over the three proxy tasks unless a task is named. "
         "*Tuned AdamW* is tuned for each task by itself (384 trials), and so are the rule (its "
-        "search, then 96 trials a task) and *constants only* (AdamW from a search in which only "
-        "constants mutate, then 96 trials a task); *one setting* is the rule as its search left "
+        "search, then 128 trials a task) and *constants only* (AdamW from a search in which only "
+        "constants mutate, then 128 trials a task); *one setting* is the rule as its search left "
         "it, with the same constants on all tasks, against AdamW tuned for each.",
         "",
         "| run | seed | programs | new | against tuned AdamW | against constants only | "

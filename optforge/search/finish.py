@@ -120,9 +120,9 @@ def _contenders(
         rows.insert(2 + (constants is not None), _fitted(FOUND, program, searched, tasks, fits))
         rows.append(_one_setting(FOUND, program, searched, tasks))
     notes.append(
-        f"{CONSTANTS} and {FOUND} are tuned for each task by {fits} trials of all their constants, "
-        "on validation data; AdamW and Lion alike by the trials that the table gives. The rows "
-        "with one setting for all tasks are as their searches left them"
+        f"{CONSTANTS} and {FOUND} are tuned for each task by {fits} trials of learning rate, "
+        "decay and averages, on validation data; AdamW and Lion alike by the trials that the table "
+        "gives. The rows with one setting for all tasks are as their searches left them"
         + ("; on held-out tasks they get 13 learning rates each." if made.held_out else ".")
     )
     return rows, notes
