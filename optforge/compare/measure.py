@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -63,7 +62,6 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(device)
             self.before = torch.cuda.memory_allocated(device) / 2**20
         else:
-            gc.collect()
             with suppress(OSError, AttributeError):
                 ctypes.CDLL("libc.so.6").malloc_trim(0)
             with suppress(OSError):
