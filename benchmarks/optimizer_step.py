@@ -54,7 +54,6 @@ def main(arguments: list[str] | None = None) -> None:
     about, report = machine(1), StepReport()
     about["threads_a_worker"] = options.threads
     if not options.quick:
-        # Fused leaves small tensors to foreach on a CPU, so the larger ones are what compiles.
         for elements in (2_000_000, 20_000_000):
             console.print(f"first fused step of 400 tensors, {elements:,} parameters")
             report.add_first_steps(first_steps(elements))

@@ -50,7 +50,7 @@ class Leaf:
         (weight, momentum, _, compensation), gradient = self.values, self.gradient
         dtypes = weight.dtype, momentum.dtype, gradient.dtype
         extras = compensation is None, self.cautious_scale is None
-        return weight.device, dtypes, self.block, extras
+        return *dtypes, weight.device, self.block, *extras
 
     def flattened(self) -> Leaf:
         """Give the leaf with flat tensors, also if it is a small one."""
@@ -147,7 +147,7 @@ def make_leaf(parameter: Tensor, gradient: Tensor, state: dict[str, Any], key: N
         The leaf; call `write_back` when its step is done.
     """
     momentum = state["momentum"]
-    if len(state) == 1 and is_simple(parameter) and is_simple(gradient) and is_simple(momentum):
+    if len(state) == 1 and is_simple(parameter, gradient, momentum):
         if parameter.numel() <= SMALL:
             return Leaf(Values(parameter, momentum), gradient, key)
         values = Values(parameter.detach().view(-1), momentum.view(-1))
@@ -177,15 +177,22 @@ def make_leaf(parameter: Tensor, gradient: Tensor, state: dict[str, Any], key: N
     return Leaf(values, _flat(whole, order), key, block, copies=copies)
 
 
-def is_simple(tensor: Tensor) -> bool:
-    """Tell whether a flat view is all it takes; asked first, as small parameters are many."""
-    kind = type(tensor)
+def is_simple(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
+    """Tell whether flat views are all it takes; asked first, as small parameters are many."""
     return (
-        (kind is Parameter or kind is Tensor)
-        and tensor.is_contiguous()
-        and tensor.is_floating_point()
-        and not tensor.is_neg()
+        parameter.__class__ in PLAIN
+        and gradient.__class__ is Tensor
+        and momentum.__class__ is Tensor
+        and parameter.is_contiguous()
+        and gradient.is_contiguous()
+        and momentum.is_contiguous()
+        and parameter.is_floating_point()  # and so are the others
+        and not parameter.is_neg()
+        and not gradient.is_neg()
     )
+
+
+PLAIN = (Parameter, Tensor)
 
 
 def by_kind(leaves: Iterable[Leaf]) -> Iterable[list[Leaf]]:

@@ -22,6 +22,7 @@ from optforge.optim.step_differentiable import differentiable_step
 from optforge.optim.step_foreach import foreach_step
 from optforge.optim.step_fused import fused_step
 from optforge.optim.step_loop import loop_step
+from optforge.optim.step_native import plain_step
 from optforge.optim.update import Numbers
 
 Path = Callable[[Sequence[Leaf], Numbers, Rule], None]
@@ -258,25 +259,34 @@ class Lion(Optimizer):
         if group["differentiable"]:
             differentiable_step([p for _, p in members], self.state, numbers, rule)
             return
+        parameters = [parameter for _, parameter in members]
+        keys = [self._key(p, group, numbers_before + number) for number, p in members]
+        path = path_of(group)
         with torch.no_grad():
-            leaves = [self._leaf(p, group, numbers_before + number) for number, p in members]
+            plain = path is fused_step and not group["cautious"]
+            if plain and plain_step(parameters, self.state, keys, numbers, rule):
+                return
+            leaves = [
+                make_leaf(p, p.grad, self.state[p], key)  # type: ignore[arg-type]
+                for p, key in zip(parameters, keys, strict=True)
+            ]
             if group["cautious"]:
-                parameters = [parameter for _, parameter in members]
                 set_cautious_scales(parameters, leaves, numbers, rule)
-            path_of(group)(leaves, numbers, rule)
+            path(leaves, numbers, rule)
             for leaf in leaves:
                 if leaf.copies:
                     leaf.write_back()
 
-    def _leaf(self, parameter: Tensor, group: Mapping[str, Any], number: int) -> Leaf:
-        state = self.state[parameter]
-        key: Number = 0
-        if "step" in state and uses_stochastic_rounding(parameter, group):
-            state["step"] += 1
-            step = state["step"] if group["capturable"] else int(state["step"])
-            key = random_key(group["seed"], step, number)
-        assert parameter.grad is not None
-        return make_leaf(parameter, parameter.grad, state, key)
+    def _key(self, parameter: Tensor, group: Mapping[str, Any], number: int) -> Number:
+        """Count a step of a parameter and give its random key, where rounding needs one."""
+        if not uses_stochastic_rounding(parameter, group):
+            return 0
+        counted = self.state[parameter].get("step")
+        if counted is None:
+            return 0
+        counted += 1
+        step = counted if group["capturable"] else int(counted)
+        return random_key(group["seed"], step, number)
 
     def _numbers(self, group: Mapping[str, Any], found: Tensor | None) -> Numbers:
         """Give the numbers of a step: floats, or tensors where the host must not ask."""

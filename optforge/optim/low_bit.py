@@ -11,6 +11,8 @@ of very different size. About 1.03 bytes per parameter.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -20,6 +22,7 @@ LARGEST = 127
 TINY = 2.0**-126  # smaller scales have no inverse: such momenta become 0
 
 
+@lru_cache(1 << 12)
 def block_size(shape: torch.Size | tuple[int, ...]) -> int:
     """Give the number of consecutive elements that share a scale.
 

@@ -11,7 +11,7 @@ from torch.distributed.tensor import DTensor
 
 from optforge.errors import OptimizerError
 from optforge.language import Kind
-from optforge.optim.program_fused import fuses
+from optforge.optim.program_fused import fuses, native_kernel
 from optforge.optim.program_graph import Graph
 from optforge.optim.program_values import Bucket, Leaf, Numbers, Way
 
@@ -117,7 +117,8 @@ def buckets_of(optimizer: ProgramOptimizer, number: int, active: list[Tensor]) -
         assert gradient is not None
         check_gradient(gradient)
         leaf = Leaf(parameter, gradient, {i: state[name] for i, name in states.items()})
-        way, leaves = _way(leaf, fused, foreach, graph.by_array)
+        native = fused and _is_native(leaf, graph, group["maximize"])
+        way, leaves = ("native", [leaf]) if native else _way(leaf, fused, foreach, graph.by_array)
         key = (way, parameter.dtype, gradient.dtype, parameter.device)
         sorts.setdefault(key, []).extend(leaves)
     return [
@@ -125,6 +126,16 @@ def buckets_of(optimizer: ProgramOptimizer, number: int, active: list[Tensor]) -
         for (way, *_), leaves in sorts.items()
         for chunk in _chunks(leaves, way)
     ]
+
+
+def _is_native(leaf: Leaf, graph: Graph, maximize: bool) -> bool:
+    """Tell whether a parameter can be one of those that one call of native code computes."""
+    weight, gradient = leaf.weight, leaf.gradient
+    possible = graph.stages == 1 and not graph.by_array and _on_cpu(leaf)
+    if not possible or isinstance(weight, DTensor) or not leaf.is_plain:
+        return False
+    found = native_kernel(graph, dtype_of(weight), maximize, weight.dtype, gradient.dtype)
+    return found is not None
 
 
 def _way(leaf: Leaf, fused: bool, foreach: bool, by_array: bool) -> tuple[Way, list[Leaf]]:
@@ -155,7 +166,7 @@ def _chunks(leaves: list[Leaf], way: Way) -> Iterator[list[Leaf]]:
     """Cut a list so that what is in between fits the cache of a CPU; other devices do not care."""
     chunk: list[Leaf] = []
     elements = 0
-    cpu = way != "fused" and _on_cpu(leaves[0])
+    cpu = way not in ("fused", "native") and _on_cpu(leaves[0])
     limit = (PACK if way == "packed" else CHUNK) if cpu else float("inf")
     for leaf in leaves:
         count = leaf.weight.numel()

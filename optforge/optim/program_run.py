@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from optforge.language import Kind
-from optforge.optim.program_fused import run_fused
+from optforge.optim.program_fused import run_fused, run_native
 from optforge.optim.program_graph import Graph
 from optforge.optim.program_primitives import FOREACH, apply_each, apply_foreach, total
 from optforge.optim.program_values import Bucket, Numbers, add_up, compute_numbers
@@ -26,8 +26,13 @@ def run_step(graph: Graph, buckets: Sequence[Bucket], numbers: Mapping[int, Numb
     for stage in range(graph.stages):
         compute_numbers(graph, stage, numbers)
         for bucket in buckets:
-            run = run_fused if bucket.way in ("packed", "fused") else _run
-            run(graph, stage, bucket, numbers[bucket.group])
+            own = numbers[bucket.group]
+            if bucket.way == "native":
+                run_native(graph, bucket, own)
+            elif bucket.way in ("packed", "fused"):
+                run_fused(graph, stage, bucket, own)
+            else:
+                _run(graph, stage, bucket, own)
         for node in graph.sums(stage):
             add_up(node, [bucket.values.pop(node.index) for bucket in buckets], numbers)
     for own in numbers.values():

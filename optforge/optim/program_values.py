@@ -13,7 +13,7 @@ from optforge.language import Kind
 from optforge.optim.program_graph import Graph, Node
 from optforge.optim.program_primitives import PRIMITIVES, fitting
 
-Way = Literal["loop", "foreach", "packed", "fused"]
+Way = Literal["loop", "foreach", "packed", "fused", "native"]
 
 
 @dataclass
@@ -29,6 +29,12 @@ class Leaf:
     weight: Tensor
     gradient: Tensor
     states: dict[int, Tensor]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the addresses of the tensors are all that native code must know."""
+        tensors = (self.weight, self.gradient, *self.states.values())
+        return all(t.is_contiguous() and not t.is_neg() for t in tensors)
 
     def flat(self) -> Leaf | None:
         """View all as vectors in the order of the weight's memory; None if it has gaps."""
@@ -67,7 +73,8 @@ class Bucket:
         dtype: In which updates and states are computed.
         leaves: What is computed.
         maximize: Whether to climb.
-        way: One tensor after the other, by lists, compiled on copies in one, or compiled.
+        way: One tensor after the other, by lists, compiled on copies in one, compiled, or
+            compiled and called once for all.
     """
 
     group: int

@@ -7,6 +7,8 @@ on average; or keep the bits that the weight could not hold in a second 16-bit t
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,7 @@ _GOLDEN = signed(0x9E3779B1)
 _FACTOR = signed(0x846CA68B)
 
 
+@lru_cache(1 << 16)
 def mix(number: int) -> int:
     """Scatter a 64-bit integer, on the host (the finaliser of SplitMix64).
 
@@ -54,7 +57,7 @@ def random_key(seed: int, step: Number, number: int) -> Number:
     base = mix(mix(seed) + number)
     if isinstance(step, Tensor):
         return _scatter(step.to(torch.int32) * _GOLDEN + signed(base))
-    return int(_scatter(torch.tensor(signed(int(step) * _GOLDEN + base), dtype=torch.int32)))
+    return signed(_scatter_int(int(step) * _GOLDEN + base))
 
 
 def _scatter(bits: Tensor) -> Tensor:
@@ -62,6 +65,14 @@ def _scatter(bits: Tensor) -> Tensor:
     bits = (bits ^ (bits >> 16 & 0xFFFF)) * 0x7FEB352D
     bits = (bits ^ (bits >> 15 & 0x1FFFF)) * _FACTOR
     return bits ^ (bits >> 16 & 0xFFFF)
+
+
+def _scatter_int(bits: int) -> int:
+    """Do the same with one integer of any size, of which the low 32 bits count."""
+    bits &= _WORD - 1
+    bits = (bits ^ bits >> 16) * 0x7FEB352D % _WORD
+    bits = (bits ^ bits >> 15) * _FACTOR % _WORD
+    return bits ^ bits >> 16
 
 
 def moved(key: Number, offset: int) -> Number:
@@ -72,20 +83,40 @@ def moved(key: Number, offset: int) -> Number:
 
 
 def random_bits(like: Tensor, key: Number) -> Tensor:
-    """Give 32 random bits for each of some consecutive elements, as a hash of their numbers.
+    """Give 16 random bits for each of some consecutive elements, as a hash of their numbers.
+
+    One round of a hash does: for keys drawn evenly each element's bits are exactly even, and
+    bits of any two elements are as good as independent (the tests look for the contrary).
 
     Args:
         like: A tensor of the wanted shape and device.
         key: From `random_key`, or `moved` from there.
 
     Returns:
-        int32 tensor. Slices of a parameter get the bits of the whole.
+        int32 tensor of numbers from 0 to 65535. Slices of a parameter get the bits of the whole.
 
-    Source: the multiplications and shifts are "lowbias32" of Wellons, "Prospecting for hash
-    functions", 2018.
+    Source: multiplier and shift are of "lowbias32" of Wellons, "Prospecting for hash functions",
+    2018.
     """
-    bits = torch.arange(like.numel(), dtype=torch.int32, device=like.device)
-    return _scatter(bits * _GOLDEN + key).view(like.shape)
+    bits = _numbered(like) + key
+    bits = (bits ^ (bits >> 16 & 0xFFFF)) * _FACTOR
+    return (bits >> 16 & 0xFFFF).view(like.shape)
+
+
+def _numbered(like: Tensor) -> Tensor:
+    """Give the multiples of the golden ratio; from a table, unless compiled or on fake tensors."""
+    count, device = like.numel(), like.device
+    if torch.compiler.is_compiling() or type(like) is not Tensor or count > _TABLE:
+        return torch.arange(count, dtype=torch.int32, device=device) * _GOLDEN
+    return _table(device)[:count]
+
+
+_TABLE = 1 << 17  # elements: as long as slices of the foreach path are
+
+
+@lru_cache(8)
+def _table(device: torch.device) -> Tensor:
+    return torch.arange(_TABLE, dtype=torch.int32, device=device) * _GOLDEN
 
 
 def stochastic_round(values: Tensor, dtype: torch.dtype, key: Number) -> Tensor:
@@ -107,7 +138,7 @@ def stochastic_round(values: Tensor, dtype: torch.dtype, key: Number) -> Tensor:
     """
     noise = random_bits(values, key)
     if dtype == torch.bfloat16:
-        raised = values.view(torch.int32) + (noise & 0xFFFF)
+        raised = values.view(torch.int32) + noise
         rounded = (raised & -0x10000).view(torch.float32)
     else:
         unit = half_unit(values)

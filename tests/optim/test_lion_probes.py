@@ -14,7 +14,7 @@ from torch import Tensor
 from optforge.errors import NonFiniteError, OptimizerError
 from optforge.optim import Lion
 from optforge.optim.low_bit import decode, encode
-from optforge.optim.rounding import join, random_key, split, stochastic_round
+from optforge.optim.rounding import join, random_bits, random_key, split, stochastic_round
 
 PATHS: dict[str, dict[str, Any]] = {
     "loop": {"foreach": False},
@@ -147,6 +147,22 @@ def test_stochastic_rounding_takes_neighbours_and_is_right_on_average(dtype: tor
         assert abs(float(rounded.mean()) - float(x[0])) < 4 * gap / 20_000**0.5
     exact = draw(1000).to(dtype).float()
     assert torch.equal(stochastic_round(exact, dtype, 5).float(), exact)
+
+
+def test_random_bits_are_even_and_of_no_two_elements_alike() -> None:
+    """Near lags whose multiples of the golden ratio are small, a poor hash repeats itself."""
+    size, keys = 50_000, [random_key(0, step, 3) for step in range(1, 41)]
+    rows = torch.stack([random_bits(torch.zeros(size), key) for key in keys])
+    assert int(rows.min()) >= 0 and int(rows.max()) < 2**16
+    noise = rows.double() / 2**16 - 0.5
+    assert float(noise.mean().abs()) < 4 / (12 * noise.numel()) ** 0.5
+    for lag in (*range(1, 9), 13, 21, 55, 89, 144, 256, 377, 610, 1024, 1597, 4096, 4181, 17711):
+        pairs = noise[:, lag:] * noise[:, :-lag]
+        assert float(pairs.mean().abs()) * 12 < 0.03, lag
+    for one, other in zip(noise, noise[1:], strict=False):
+        assert float((one * other).mean().abs()) * 12 < 5 / size**0.5
+    for bit in range(16):
+        assert float((rows >> bit & 1).double().mean()) == pytest.approx(0.5, abs=2e-3)
 
 
 def test_split_loses_nothing_in_bfloat16_and_next_to_nothing_in_float16() -> None:

@@ -1,0 +1,186 @@
+"""What a compiled kernel of Lion is specialised on, and the function that is compiled."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+from types import FunctionType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from optforge.optim.leaves import Leaf
+from optforge.optim.options import Number, Rule
+from optforge.optim.rounding import moved
+from optforge.optim.update import Numbers, Values, lion_update
+
+FILLER = 128  # elements: half the size of the parameters that fill up a pack
+
+
+class Form(NamedTuple):
+    """What a compiled kernel is specialised on.
+
+    Args:
+        rule: What is fixed.
+        device: Where.
+        gradient: Dtype of the gradients.
+        weight: Dtype of the weights.
+        momentum: Dtype of the momenta or their codes.
+        compensated: Whether there are compensations.
+        cautious: Whether there are scales of cautious updates.
+        scaled: Whether there is a factor of a gradient scaler.
+        may_skip: Whether a tensor tells that the step must do nothing.
+    """
+
+    rule: Rule
+    device: torch.device
+    gradient: torch.dtype
+    weight: torch.dtype
+    momentum: torch.dtype
+    compensated: bool
+    cautious: bool
+    scaled: bool
+    may_skip: bool
+
+    @property
+    def keyed(self) -> bool:
+        """Whether weights are rounded at random."""
+        return self.rule.rounding == "stochastic" and self.weight.itemsize == 2
+
+    @property
+    def step_of_keys(self) -> int:
+        """What the random key of the next unit (element, or block of 8 bits) has more."""
+        return int(moved(0, self.rule.block or 1))
+
+
+@cache
+def has_compiler() -> bool:
+    """Tell whether `torch.compile` finds a C++ compiler; warn once if not."""
+    names = [os.environ.get("CXX", ""), "g++", "clang++"]
+    if any(name and shutil.which(name) for name in names):
+        return True
+    warnings.warn(
+        "fused=True, but no C++ compiler was found (g++, clang++ or $CXX): foreach runs in its "
+        "place. Install one, or leave fused=None",
+        stacklevel=6,
+    )
+    return False
+
+
+def form_of(leaf: Leaf, numbers: Numbers, rule: Rule) -> Form:
+    """Give what the kernel for a leaf is specialised on."""
+    return Form(
+        replace(rule, block=leaf.block, capturable=False),  # kernels never ask the host
+        leaf.gradient.device,
+        leaf.gradient.dtype,
+        leaf.values.weight.dtype,
+        leaf.values.momentum.dtype,
+        leaf.values.compensation is not None,
+        leaf.cautious_scale is not None,
+        numbers.grad_scale is not None,
+        numbers.found_inf is not None,
+    )
+
+
+def vector_of(numbers: Numbers, form: Form) -> Tensor:
+    """Put the numbers of a step into one tensor: as floats they would be compiled in."""
+    dtype = torch.float64 if form.weight == torch.float64 else torch.float32
+    values = numbers[:5]
+    if any(isinstance(value, Tensor) for value in values):
+        tensors = [torch.as_tensor(value, dtype=dtype, device=form.device) for value in values]
+        return torch.stack([tensor.reshape(()) for tensor in tensors])
+    return torch.tensor(values, dtype=dtype, device=form.device)
+
+
+def stacked(tensors: Sequence[Any], form: Form) -> Tensor:
+    """Put one number of each parameter into one tensor."""
+    return torch.stack([torch.as_tensor(t, device=form.device).reshape(()) for t in tensors])
+
+
+def keys_of(leaves: Sequence[Leaf], form: Form) -> Tensor | None:
+    """Give the random keys of parameters as int32, or None where nothing is rounded at random."""
+    return keys_as_tensor([leaf.key for leaf in leaves], form) if form.keyed else None
+
+
+def keys_as_tensor(keys: Sequence[Number], form: Form) -> Tensor:
+    """Give random keys as one int32 tensor."""
+    if any(isinstance(key, Tensor) for key in keys):
+        return stacked(keys, form).to(torch.int32)
+    return torch.tensor(keys, dtype=torch.int32, device=form.device)
+
+
+def columns_of(leaves: list[Leaf], form: Form) -> tuple[list[Tensor] | None, ...]:
+    """Give weights, gradients, momenta, scales and compensations, in rows of blocks for 8 bits."""
+    columns = list(zip(*(leaf.values for leaf in leaves), strict=True))
+    weights, momenta, scales, kept = [list(c) if c[0] is not None else None for c in columns]
+    result = weights, [leaf.gradient for leaf in leaves], momenta, scales, kept
+    block = form.rule.block
+    if not block:
+        return result
+    whole = [0, 1, 2, 4]  # all but the scales, one of which is for a row
+    return tuple(
+        [tensor.view(-1, block) for tensor in column] if column and i in whole else column
+        for i, column in enumerate(result)
+    )
+
+
+def made_up(form: Form, count: int) -> Leaf:
+    """Give a leaf of zeros, of about `count` elements."""
+    block = form.rule.block
+    count -= count % (block or 1)
+
+    def zeros(dtype: torch.dtype, count: int = count) -> Tensor:
+        return torch.zeros(count, dtype=dtype, device=form.device)
+
+    values = Values(
+        zeros(form.weight),
+        zeros(form.momentum),
+        zeros(torch.bfloat16, count // block) if block else None,
+        zeros(torch.int16) if form.compensated else None,
+    )
+    scale = torch.ones((), device=form.device) if form.cautious else None
+    return Leaf(values, zeros(form.gradient), 0, block, scale)
+
+
+def kernel_function(form: Form, pack: int) -> Callable[..., None]:
+    """Build the function that is compiled.
+
+    Its code gets a name of its own: the compiler counts compilations by code, and refuses more
+    than a few of the same.
+    """
+
+    def kernel(
+        weights: list[Tensor],
+        gradients: list[Tensor],
+        momenta: list[Tensor],
+        scales: list[Tensor] | None,
+        compensations: list[Tensor] | None,
+        cautious_scales: Tensor | None,
+        keys: Tensor | None,
+        vector: Tensor,
+        grad_scale: Tensor | None,
+        found_inf: Tensor | None,
+    ) -> None:
+        lr, decay, ratio, memory, intake = vector.unbind()
+        numbers = Numbers(lr, decay, ratio, memory, intake, grad_scale, found_inf)
+        for i in range(pack):
+            values = Values(
+                weights[i],
+                momenta[i],
+                None if scales is None else scales[i],
+                None if compensations is None else compensations[i],
+            )
+            cautious_scale = None if cautious_scales is None else cautious_scales[i]
+            key = 0 if keys is None else keys[i]
+            new = lion_update(values, gradients[i], cautious_scale, key, numbers, form.rule)
+            for old, value in zip(values, new, strict=True):
+                if old is not None and value is not None:
+                    old.copy_(value)
+
+    code = kernel.__code__.replace(co_name=f"lion_{abs(hash(form)):x}")
+    return FunctionType(code, kernel.__globals__, closure=kernel.__closure__)
