@@ -1,13 +1,16 @@
 """Does a cheap algebraic canonical form pay as the key of a search's cache?
 
     python benchmarks/second_key.py [--programs 3000] [--seeds 0,1] [--workers 2] [--json FILE]
+    python benchmarks/second_key.py --replay runs/ONE runs/OTHER
 
 The same search from AdamW, seed for seed, once with the functional fingerprint as its key and once
 with the canonical form of `measures/canonical.py`, which is equal for more programs and takes
 longer. Reported for each: the share of proposals that were known already, verdicts a second (known
 ones included) from the first batch to the last, and the time of one key. The two histories part
 where the first program is known to one and not to the other, so seeds are needed, and the machine
-must be idle. Nothing is asserted.
+must be idle. With `--replay` nothing is trained: the new programs of finished runs get the key in
+the order of their journals, and those are counted whose key a former one has, with the training
+that they took. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from rich.table import Table
 
 from optforge.analysis import lean_fingerprint, live_program
 from optforge.language import load_rule, parse, round_constants
-from optforge.runs import RunDirectory
+from optforge.runs import Journal, RunDirectory
 from optforge.search import population, propose
 from optforge.search.history import History
 from optforge.search.session import Plan, make_executor, make_plan, make_search
@@ -37,6 +40,10 @@ KEYS = {"functional": lean_fingerprint, "canonical": lean_key}
 
 def main() -> None:
     options = read_options()
+    if options.replay:
+        for path in options.replay:
+            print(json.dumps(replayed(path)))
+        return
     tasks = [load_task(name) for name in PROXY_TASKS]
     rows = []
     for seed in map(int, options.seeds.split(",")):
@@ -65,6 +72,7 @@ def read_options() -> Any:
     parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--replay", type=Path, nargs="*", metavar="RUN")
     return parser.parse_args()
 
 
@@ -106,6 +114,43 @@ def searched(plan: Plan, name: str, options: Any) -> dict[str, Any]:
         "same_numbers_share_of_new": tally.same_numbers / max(1, tally.evaluated),
         "mismatches": tally.mismatches,
         "key_microseconds": 1e6 * each,
+    }
+
+
+def replayed(path: Path) -> dict[str, Any]:
+    """Count in a finished run the new programs whose canonical key was known."""
+    keys, numbers, spent = set[str](), set[str](), dict.fromkeys(KEYS, 0.0)
+    counts = dict.fromkeys(("new", "canonical_known", "numbers_known"), 0)
+    training = saved = 0.0
+    with Journal.open(path / "journal.sqlite", write=False) as journal:
+        verdicts = {verdict.id: verdict for verdict in journal.verdicts()}
+        for proposal in journal.proposals():
+            if proposal.cached or proposal.verdict is None:
+                continue
+            verdict, lean = verdicts[proposal.verdict], live_program(parse(proposal.program))
+            found = {}
+            for name, key in KEYS.items():
+                begin = time.perf_counter()
+                found[name] = key(lean)
+                spent[name] += time.perf_counter() - begin
+            counts["new"] += 1
+            training += verdict.seconds
+            if found["canonical"] in keys:
+                counts["canonical_known"] += 1
+                saved += verdict.seconds
+            counts["numbers_known"] += verdict.numeric_fingerprint in numbers
+            keys.add(found["canonical"])
+            numbers.add(verdict.numeric_fingerprint)
+        totals = journal.counts()
+    each = {f"{name}_microseconds": 1e6 * spent[name] / counts["new"] for name in KEYS}
+    return {
+        "run": path.name,
+        "proposals": totals["proposals"],
+        "cached": totals["cached"],
+        **counts,
+        "training_seconds": training,
+        "training_saved": saved,
+        **each,
     }
 
 
