@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib
 import numpy
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy import ndarray
 
 from optforge.language import Program
@@ -47,6 +44,11 @@ def draw_update(program: Program, path: Path) -> None:
         program: A simple rule.
         path: Where the picture goes.
     """
+    # Here, because matplotlib is slow to import and this is all that needs it.
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     axis, values = surface(program)
     with matplotlib.rc_context({"font.size": 9}):
         figure = Figure(figsize=(4.8, 3.8), layout="constrained")
