@@ -287,7 +287,7 @@ def _run(
 
             def ended(history: History) -> bool:
                 budget.asked = budget.asked or stop()
-                return budget(history)
+                return budget(history, search.replaying)
 
             def measured(what: str, done: int, total: int) -> None:
                 watcher.progress(what, done, total)

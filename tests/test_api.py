@@ -69,6 +69,13 @@ def test_a_search_on_a_task_of_ones_own(tmp_path: Path) -> None:
     assert "What the search did" in (result.path / "table.md").read_text()
 
 
+def test_a_short_resume_reads_all_that_was_done_before(tmp_path: Path) -> None:
+    first = search(tasks=[Blobs()], run=tmp_path / "run", **SMALL)
+    again = resume(tmp_path / "run", minutes=1e-6, workers=0, tasks=[Blobs()])
+    assert again.history.tally.proposals >= first.history.tally.proposals
+    assert again.finish is not None
+
+
 def test_the_example_is_a_task_that_trains(tmp_path: Path) -> None:
     spec = importlib.util.spec_from_file_location("own_task", EXAMPLE)
     assert spec is not None and spec.loader is not None

@@ -73,6 +73,7 @@ class Search:
         self.flights: dict[int, _Flight] = {}
         self.stored: dict[int, _Stored] = {}
         self.generating_seconds = 0.0
+        self.replaying = True  # until all that the journal holds has been read
 
     def run(self, stop: Stop, watch: Watch = lambda history: None) -> History:
         """Search until told to stop.
@@ -98,6 +99,7 @@ class Search:
                 self.stored[number] = stored
                 self.proposer.note_stored(number, stored[0])
             else:
+                self.replaying = bool(self.stored)
                 self._launch(number)
         raise AssertionError("unreachable")
 

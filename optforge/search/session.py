@@ -228,11 +228,11 @@ class Budget:
     asked: bool = False
     began: float = 0.0
 
-    def __call__(self, history: History) -> bool:
-        """Tell whether the search ends now."""
+    def __call__(self, history: History, replaying: bool = False) -> bool:
+        """Tell whether the search ends now; no time passes while it reads what it did before."""
         if self.asked:
             return True
-        if not self.began and history.tally.proposals:
+        if not self.began and history.tally.proposals and not replaying:
             self.began = time.monotonic()
         if self.programs is not None and history.tally.proposals >= self.programs:
             return True

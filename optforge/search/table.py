@@ -33,7 +33,7 @@ class Contender:
         programs: Its rule on each task; the same one everywhere, or tuned for each task.
         trials: What tuning it got, in words.
         rescale: Whether its peak learning rate is fitted to the held-out task first.
-        trials_to_fit: Settings of its constants to try on each task first; 0 for none.
+        trials_to_fit: Settings of its constants to try on each proxy task first; 0 for none.
     """
 
     name: str
@@ -123,7 +123,7 @@ def build_table(
     """
     tasks = [*proxies, *held_out]
     fitted = [dict(contender.programs) for contender in contenders]
-    _fit(executor, journal, contenders, fitted, tasks, seed, watch_fit)
+    _fit(executor, journal, contenders, fitted, proxies, seed, watch_fit)
     for task in held_out:
         _rescale(executor, journal, contenders, fitted, task, seed, watch)
     fresh = {task: seeds(seed, task, "report", REPEATS) for task in tasks}
@@ -162,7 +162,7 @@ def _fit(
     seed: int,
     watch: Callable[[int, int], None],
 ) -> None:
-    """Tune the constants of those that were not tuned for each task, as the baselines were."""
+    """Tune those that were not tuned for each task, as the baselines were."""
     chosen = [number for number, c in enumerate(contenders) if c.trials_to_fit]
     if not chosen:
         return
