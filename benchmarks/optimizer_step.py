@@ -1,6 +1,7 @@
 """Measure what a step of Lion costs, next to torch's optimizers and to other Lions.
 
-    python benchmarks/optimizer_step.py [--json FILE|-] [--quick] [--only SIZE,...] [--no-rules]
+    python benchmarks/optimizer_step.py [--json FILE|-] [--quick] [--only SIZE,...]
+        [--no-rules] [--no-first]
 
 All optimizers of a size share parameters and gradients and take turns: one measurement each in
 every repeat. Run it on an idle machine; with the defaults it takes under ten minutes, and the
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     about, report = machine(1), StepReport()
     about["threads_a_worker"] = options.threads
-    if not options.quick:
+    if not options.quick and options.first:
         for elements in (2_000_000, 20_000_000):
             console.print(f"first fused step of 400 tensors, {elements:,} parameters")
             report.add_first_steps(first_steps(elements))
@@ -81,6 +82,7 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     names = list(sizes(True))
     add("--only", metavar="SIZE,...", default=",".join(names), help=", ".join(names))
     add("--no-rules", dest="rules", action="store_false", help="leave out the shipped rules")
+    add("--no-first", dest="first", action="store_false", help="leave out the first steps")
     add("--repeats", type=int, help="of each measurement (20; quick: 2)")
     add("--threads", type=int, default=torch.get_num_threads(), help="of torch (all cores)")
     options = parser.parse_args(arguments)
