@@ -121,8 +121,17 @@ def _draw_fitness(axes: Axes, course: Course) -> None:
 
 
 def _zoom(axes: Axes, course: Course) -> None:
-    """Show the best and the re-scored in full and cut off the worst of the judged."""
-    values = [value for *_, best in course.phases for value in best]
+    """Show the best and the re-scored in full; cut off the worst of the judged and the start.
+
+    The warm start is far above all that follows, which would be a flat line beside it.
+    """
+    early = len(course.cached) / 100
+    values = [
+        value
+        for *_, numbers, best in course.phases
+        for number, value in zip(numbers, best, strict=True)
+        if number >= early or value == best[-1]
+    ]
     values += [value for _, value in course.rescored if math.isfinite(value)]
     if values:
         values.append(0.0)
