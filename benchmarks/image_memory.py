@@ -242,12 +242,12 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     add("--quick", action="store_true", help="tiny sizes: only to see that it works")
     add("--batches", metavar="N,...", default="1,4", help="images a step of part 1 (1,4)")
     add("--budget", type=int, metavar="MB", help="memory of part 2 (1500; quick: 400)")
-    add("--repeats", type=int, help="of part 1 (7; quick: 2)")
+    add("--repeats", type=int, help="of part 1 (5; quick: 2)")
     add("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     options.budget = options.budget or (400 if options.quick else 1500)
-    options.repeats = options.repeats or (2 if options.quick else 7)
-    options.deepest = 3 if options.quick else 30
+    options.repeats = options.repeats or (2 if options.quick else 5)
+    options.deepest = 3 if options.quick else 22
     if not all(part.strip().isdigit() and int(part) for part in options.batches.split(",")):
         parser.error(f"--batches is {options.batches!r}; give numbers of images, as in 1,4")
     return options
