@@ -76,7 +76,8 @@ class _Search:
 def _few(value: float, factor: float, digits: int) -> float:
     if math.isclose(factor, 1.0):
         return value
-    return float(f"{value * factor:.{digits}g}")
+    number = float(f"{value * factor:.{digits}g}")
+    return number if number != 1.0 else 1.1  # 1 would be folded away, and tuned no more
 
 
 def tune(lab: Laboratory, programs: Sequence[Program], what: str) -> list[Tuned]:
