@@ -195,9 +195,19 @@ class _Builder:
         for number, state in self.states.items():
             node = self.graph.states[number]
             if not (node.op == "state" and node.arguments[0] == number):
-                results.append((state, self._call(torch.clone, self._value(node))))
+                results.append((state, self._kept(node)))
         for target, value in results:
             self.fx.call_method("copy_", (target, value))
+
+    def _kept(self, node: Node) -> torch.fx.Node:
+        """Give a value that no write changes.
+
+        The compiler drops a clone of an input and reads the input after it was written; the
+        larger of a value and itself, bit by bit the same, it computes.
+        """
+        value = self._value(node)
+        is_input = node.op in ("weight", "gradient", "state")
+        return self._call(torch.maximum, value, value) if is_input else value
 
     def _weight_and_update(self) -> tuple[Any, Any]:
         return self._narrowed(self.weight), self._value(self.graph.update)
