@@ -16,7 +16,7 @@ from optforge.errors import OptforgeError, ProgramError, RunError, SearchError, 
 from optforge.fitness import evaluator, seeds
 from optforge.language import Program, parse
 from optforge.search import select, table
-from optforge.search.finish import FOUND
+from optforge.search.finish import FOUND, ONE_SETTING
 from optforge.tasks import Task
 from tests.helpers.tiny import Blobs, Noise, Sums
 
@@ -114,7 +114,8 @@ def test_each_strategy_ends_with_a_table(strategy: str, tmp_path: Path) -> None:
     assert names[0] == "tuned AdamW" and "tuned Lion" in names
     assert ("discovered" in names) == (strategy != "constants")
     assert ("constants only" in names) == (strategy != "random")
-    row = result.table.row("discovered" if strategy != "constants" else "constants only")
+    found = "discovered" if strategy != "constants" else "constants only"
+    row = result.table.row(found + ONE_SETTING)
     stack = evaluator.Stack(Blobs())
     fresh = seeds(0, "Blobs", "report", 3)
     trained = evaluator.train_population(stack, [result.best], fresh, split="test")
@@ -143,7 +144,7 @@ def test_what_is_measured_on_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         for split in ("validation", "test")
     }
     assert blobs["test"] == set(seeds(0, "Blobs", "report", 3))
-    known = {"search": 6, "select 0": 2, "select 1": 2}
+    known = {"search": 6, "select 0": 2, "select 1": 2, "fit": 3, "fit again": 6}
     for purpose, count in known.items():
         assert set(seeds(0, "Blobs", purpose, count)) <= blobs["validation"]
     assert not blobs["test"] & blobs["validation"]

@@ -41,7 +41,7 @@ class Dimension:
         CompareError: If the range is empty, or not positive where it is logarithmic.
 
     Example:
-        >>> Dimension("lr", 1e-4, 1e-2).position(1e-3)
+        >>> round(Dimension("lr", 1e-4, 1e-2).position(1e-3), 6)
         0.5
     """
 

@@ -23,7 +23,7 @@ def surroundings(workers: int, threads: int = 1) -> dict[str, Any]:
 
     Example:
         >>> sorted(surroundings(2))[:3]
-        ['commit', 'cores', 'machine']
+        ['commit', 'cores', 'device']
     """
     return {
         "commit": _commit(),

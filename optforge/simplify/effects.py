@@ -181,7 +181,7 @@ def short_constants(program: Program) -> list[str]:
     Example:
         >>> from optforge.language import load_rule
         >>> short_constants(load_rule("lion"))
-        []
+        ['beta2 = 0.99']
     """
     found = [one for rates in (False, True) for one in Roundings(program, rates).candidates()]
     return list(dict.fromkeys(one.statement for one in found))
