@@ -165,7 +165,7 @@ def test_without_a_compiler_it_says_so_once_and_runs(monkeypatch: pytest.MonkeyP
 
 RETURNED_INPUTS = (
     "def train(w, g, a, b, lr):\n    u = a + g\n    s = b + w\n    return u, s, a\n",
-    "def train(w, g, a, b, lr):\n    c = a + g\n    u = c * 0.1\n    return u, w, g\n",
+    "def train(w, g, a, b, lr):\n    c = a + b\n    u = c * 0.1\n    return u, w, g\n",
     "def train(w, g, a, b, lr):\n    u = a * 0.1\n    u = u + g\n    return u, b, w\n",
 )
 
