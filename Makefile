@@ -4,6 +4,7 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 MINUTES ?= 6
 SEED ?= 0
+PROCESSES ?= 2
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -40,8 +41,10 @@ $(STAMP): pyproject.toml
 search: install ## discover a rule, from AdamW (MINUTES=6 SEED=0)
 	@$(BIN)/optforge search --minutes $(MINUTES) --seed $(SEED) --population 200 --tournament 6
 
-test: install ## run the tests, doctests included
-	@$(BIN)/python -m pytest -q
+# Tests are many small computations: two processes of one thread each, files whole.
+test slow: export OMP_NUM_THREADS ?= 1
+test: install ## run the tests, doctests included (PROCESSES=2)
+	@$(BIN)/python -m pytest -q -n $(PROCESSES) --dist loadfile
 
 slow: install ## run the tests that take long
 	@$(BIN)/python -m pytest -q -m slow

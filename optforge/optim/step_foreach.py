@@ -2,8 +2,7 @@
 
 An elementwise operation on a large tensor is as slow as memory. On a CPU the tensors are therefore
 cut, or gathered, to batches that fit the second-level cache, and all operations of the step run on
-one batch before the next. Batches of small tensors are copied into one tensor and back, since to
-call an operation takes longer than to copy. On other devices a batch is everything of one dtype.
+one batch before the next. On other devices a batch is everything of one dtype.
 
 Where a gradient has non-finite elements, or an option needs more than the short form below
 (8 bits, 16-bit weights, cautious updates, tensors as learning rate, capturable), slices of
@@ -19,15 +18,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._utils import _flatten_dense_tensors as pack
-from torch._utils import _unflatten_dense_tensors as unpack
 
 from optforge.optim.leaves import Leaf, by_kind
 from optforge.optim.options import Rule
 from optforge.optim.step_loop import update_leaf
 from optforge.optim.update import Numbers
 
-PACKED = 1 << 14  # elements: tensors up to this size, on average, are copied into one
 CACHE_ELEMENTS = 1 << 16  # for each thread; four float32 arrays of it are 1 MiB
 WITHOUT_LIMIT = 1 << 62
 LISTS: Any = torch  # its list operations are public by custom, not by type
@@ -94,35 +90,12 @@ def batches(leaves: Sequence[Leaf], size: int) -> Iterator[list[Leaf]]:
 
 def step_batch(batch: Sequence[Leaf], numbers: Numbers, rule: Rule, short: bool) -> None:
     """Step one batch, by the short form if it may and the gradients are finite and not huge."""
-    if short and is_packed(batch):
-        if _packed_form(batch, numbers, rule):
-            return
-    elif short and surely_finite([leaf.gradient for leaf in batch]):
+    if short and surely_finite([leaf.gradient for leaf in batch]):
         _short_form(batch, numbers, rule)
         return
     rule = _without_masks(batch, numbers, rule)
     for leaf in batch:
         update_leaf(leaf, numbers, rule)
-
-
-def is_packed(batch: Sequence[Leaf]) -> bool:
-    """Tell whether a batch is so many small leaves that copying them into one costs less."""
-    elements = sum(leaf.gradient.numel() for leaf in batch)
-    return batch[0].gradient.device.type == "cpu" and elements <= PACKED * (len(batch) - 1)
-
-
-def _packed_form(batch: Sequence[Leaf], numbers: Numbers, rule: Rule) -> bool:
-    """Run the step on copies of all leaves in one; give False, and do nothing, if not finite."""
-    gradient = pack([leaf.gradient for leaf in batch])
-    if not math.isfinite(torch.dot(gradient, gradient).item()):
-        return False
-    weights = [leaf.values.weight.detach() for leaf in batch]
-    momenta = [leaf.values.momentum for leaf in batch]
-    weight, momentum = pack(weights), pack(momenta)
-    step_flat(weight, gradient, momentum, torch.empty_like(gradient), numbers, rule)
-    LISTS._foreach_copy_(weights, list(unpack(weight, weights)))
-    LISTS._foreach_copy_(momenta, list(unpack(momentum, momenta)))
-    return True
 
 
 def step_flat(
