@@ -168,8 +168,8 @@ def search(
         trials: Settings tried for each baseline of a task of your own.
         compile: Whether to compile the training; by default where a C++ compiler is found and
             the search is long enough.
-        simplify: Whether the winner is simplified at the end, in a quarter of the search's time
-            and at most two minutes.
+        simplify: Whether the winner is simplified at the end: exactly, and after half an hour of
+            search also by training, in a tenth of the search's time.
         watcher: A display.
         stop: Asked now and then whether to end early.
 
