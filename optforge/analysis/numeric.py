@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -15,26 +16,44 @@ PROBE = Layout((5, 3, 1))
 STEPS = 4
 
 
-@lru_cache(1)
-def _inputs() -> tuple[numpy.ndarray, numpy.ndarray]:
+@dataclass(frozen=True)
+class Scales:
+    """Sizes of the fixed inputs; those of the numeric fingerprint are the defaults.
+
+    Args:
+        weights: Standard deviation of the weights.
+        gradients: Of the largest gradients; the smallest are a hundredth of them.
+    """
+
+    weights: float = 1.0
+    gradients: float = 1.0
+
+
+REALISTIC = Scales(0.1, 0.03)  # as recorded from the shipped tasks
+
+
+@lru_cache(2)
+def _inputs(scales: Scales) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Fixed weights and gradients of several scales, float64 ``[1, 9]`` and ``[STEPS, 1, 9]``."""
     generator = torch.Generator().manual_seed(20230213)
     weights = torch.randn(1, PROBE.elements, generator=generator, dtype=torch.float64)
     noise = torch.randn(STEPS, 1, PROBE.elements, generator=generator, dtype=torch.float64)
-    scales = torch.logspace(-2, 0, PROBE.elements, dtype=torch.float64)
-    return weights.numpy(), ((noise + 0.5) * scales).numpy()
+    sizes = torch.logspace(-2, 0, PROBE.elements, dtype=torch.float64)
+    gradients = (noise + 0.5) * sizes
+    return scales.weights * weights.numpy(), scales.gradients * gradients.numpy()
 
 
-def probe_updates(lean: Program) -> numpy.ndarray:
+def probe_updates(lean: Program, scales: Scales = Scales()) -> numpy.ndarray:
     """Run a program for a few steps on fixed inputs.
 
     Args:
         lean: A program without dead statements.
+        scales: Of the inputs.
 
     Returns:
         The updates, float64 ``[STEPS, 9]``.
     """
-    weights, gradients = _inputs()
+    weights, gradients = _inputs(scales)
     with numpy.errstate(all="ignore"):
         rule = Interpreter(lean, state_kinds(lean), PROBE, torch.float64, arrays=True)
         scalars = rule.schedule([1.0, 0.75, 0.5, 0.25])
@@ -46,9 +65,9 @@ def probe_updates(lean: Program) -> numpy.ndarray:
     return numpy.concatenate(updates)
 
 
-def probe_gradients() -> numpy.ndarray:
+def probe_gradients(scales: Scales = Scales()) -> numpy.ndarray:
     """The gradients of the probe, float64 ``[STEPS, 9]``."""
-    return _inputs()[1][:, 0]
+    return _inputs(scales)[1][:, 0]
 
 
 def numeric_fingerprint(updates: numpy.ndarray) -> str:

@@ -59,15 +59,17 @@ class _Candidate:
     scores: dict[str, list[float]] = field(default_factory=dict)
     trace: list[float] = field(default_factory=list)
     rejected: tuple[int, str, float] | None = None
+    went_on: bool = False
     running: bool = True
     steps: int = 0
     seconds: float = 0.0
 
-    def fail(self, stage: int, name: str, value: float) -> None:
-        """Reject at the first failure; an audited one goes on as long as it is finite."""
+    def fail(self, stage: int, name: str, value: float, trainable: bool) -> None:
+        """Reject at the first failure; an audited one goes on as long as it can be trained."""
+        self.running = self.audited and trainable
         if self.rejected is None:
             self.rejected = (stage, name, value)
-        self.running = self.audited and math.isfinite(value)
+            self.went_on = self.running
 
 
 class Evaluator:
@@ -111,10 +113,10 @@ class Evaluator:
             self._probed(program, audited, job.given)
             for program, audited in zip(job.programs, job.audits, strict=True)
         ]
-        for number, stage in enumerate(self.stages, 1):
+        for stage in self.stages:
             running = [c for c in candidates if c.running]
             if running:
-                self._run(number, stage, running, job.hurdles)
+                self._run(stage, running, job.hurdles)
         return [self._outcome(candidate) for candidate in candidates]
 
     def _probed(self, program: Program, audited: bool, given: bool) -> _Candidate:
@@ -124,19 +126,17 @@ class Evaluator:
         candidate = _Candidate(lean, found.numeric, audited)
         if found.reason is not None and not given:
             value = math.inf if found.reason in ("not finite", "constant") else 0.0
-            candidate.fail(0, f"{PROBE}: {found.reason}", value)
+            candidate.fail(0, f"{PROBE}: {found.reason}", value, trainable=True)
         candidate.seconds = time.perf_counter() - start
         return candidate
 
-    def _run(
-        self, number: int, stage: Stage, running: list[_Candidate], hurdles: Sequence[float]
-    ) -> None:
+    def _run(self, stage: Stage, running: list[_Candidate], hurdles: Sequence[float]) -> None:
         start = time.perf_counter()
 
         def judge(mark: int, places: list[int], losses: Tensor) -> list[bool]:
             values = losses.log().mean(1).tolist()
             for place, value in zip(places, values, strict=True):
-                self._note(running[place], number, stage, stage.first + mark, value, hurdles)
+                self._note(running[place], stage, stage.first + mark, value, hurdles)
             return [running[place].running for place in places]
 
         trained = train_population(
@@ -156,13 +156,12 @@ class Evaluator:
                 ]
                 candidate.scores.setdefault(stage.task, []).extend(ratios)
                 score = _mean_over_tasks(candidate.scores)
-                self._note(candidate, number, stage, stage.last, score, hurdles)
+                self._note(candidate, stage, stage.last, score, hurdles)
         self._share(time.perf_counter() - start, running, trained.steps)
 
     def _note(
         self,
         candidate: _Candidate,
-        number: int,
         stage: Stage,
         position: int,
         value: float,
@@ -170,8 +169,9 @@ class Evaluator:
     ) -> None:
         candidate.trace.append(value)
         limit = hurdles[position] if position < len(hurdles) else math.inf
-        if not value <= limit or not math.isfinite(value):
-            candidate.fail(number, stage.name, value if math.isfinite(value) else math.inf)
+        finite = math.isfinite(value)
+        if not value <= limit or not finite:
+            candidate.fail(position + 1, stage.name, value if finite else math.inf, finite)
 
     def _share(self, seconds: float, running: list[_Candidate], steps: Sequence[int]) -> None:
         total = sum(steps)
@@ -181,14 +181,15 @@ class Evaluator:
     def _outcome(self, candidate: _Candidate) -> Outcome:
         complete = candidate.running and bool(candidate.scores)
         full = _mean_over_tasks(candidate.scores) if complete else math.inf
-        stage, name, value = candidate.rejected or (len(self.stages) + 1, JUDGED, full)
+        judged = (self.stages[-1].last + 2, JUDGED, full)
+        stage, name, value = candidate.rejected or judged
         return Outcome(
             candidate.numeric,
             full if candidate.rejected is None else math.inf,
             stage,
             name,
             value,
-            full if candidate.rejected is not None and candidate.audited else None,
+            full if candidate.went_on else None,
             cost(candidate.lean).state_bytes,
             len(candidate.lean.statements),
             {task: tuple(values) for task, values in candidate.scores.items()},

@@ -15,10 +15,13 @@ class Outcome:
         numeric_fingerprint: Of its updates on fixed inputs.
         fitness: Mean over tasks and seeds of the log of validation loss over the baseline's
             loss on the same seed; lower is better; infinite for rejected programs.
-        stage: How many stages it passed, the probe included; 0 if the probe rejected it.
-        stage_name: Where it was rejected, or "judged".
+        stage: How many looks it passed, the probe and each position of the trace; 0 if the probe
+            rejected it. The values of one look are of one kind, those of two are not: log training
+            losses at checkpoints, log ratios to the baseline at the ends of stages.
+        stage_name: The stage in which it was rejected, or "judged".
         loss: The value at which it was rejected, or the fitness.
-        audit_fitness: The fitness of a rejected program that ran to the end all the same.
+        audit_fitness: The fitness of a rejected program that was trained on all the same; infinite
+            if that diverged, None if it was not trained on.
         state_bytes: Optimizer state per parameter, in bytes.
         live_statements: Statements that can matter.
         scores: Log ratios of each task, one for each seed.
@@ -48,7 +51,7 @@ def rank(fitness: float, stage: int, loss: float, state_bytes: float, live_state
     """Give a key that sorts better candidates first.
 
     Fully judged ones come first, by fitness; then rejected ones, those that got further first,
-    those of one stage by loss. Ties go to fewer state bytes, then to fewer live statements.
+    those of one look by loss. Ties go to fewer state bytes, then to fewer live statements.
 
     Example:
         >>> judged, rejected = rank(0.5, 7, 0.5, 8.0, 9), rank(math.inf, 6, -1.0, 4.0, 3)

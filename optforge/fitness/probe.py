@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy
 
 from optforge.analysis import numeric_fingerprint, probe_updates, reads_gradient
-from optforge.analysis.numeric import probe_gradients
+from optforge.analysis.numeric import REALISTIC, Scales, probe_gradients
 from optforge.language import Program
 
 _TINY, _HUGE = 1e-9, 1e3  # no weight of order 1 is trained by such updates
@@ -31,7 +31,9 @@ def probe(lean: Program) -> Probe:
 
     Rejected are updates that are not finite, that do not depend on the gradient, that move no
     weight, that throw weights far away, and that point uphill, that is with a negative inner
-    product with the gradients summed over the steps.
+    product with the gradients summed over the steps. The inputs are of order 1; what they reject
+    is looked at again with weights and gradients as small as they are in training, where an
+    ``arcsin`` is finite, and that look decides.
 
     Args:
         lean: A valid program without dead statements.
@@ -45,17 +47,21 @@ def probe(lean: Program) -> Probe:
     """
     updates = probe_updates(lean)
     numeric = numeric_fingerprint(updates)
-    return Probe(numeric, _reason(lean, updates))
-
-
-def _reason(lean: Program, values: numpy.ndarray) -> str | None:
-    if not numpy.isfinite(values).all():
-        return "not finite"
     if not reads_gradient(lean):
-        return "constant"
-    largest = numpy.abs(values).max()
+        return Probe(numeric, "constant")
+    reason = wrong(updates, Scales())
+    if reason is not None:
+        reason = wrong(probe_updates(lean, REALISTIC), REALISTIC)
+    return Probe(numeric, reason)
+
+
+def wrong(updates: numpy.ndarray, scales: Scales) -> str | None:
+    """Say what is wrong with updates on the inputs of these scales, or None."""
+    if not numpy.isfinite(updates).all():
+        return "not finite"
+    largest = numpy.abs(updates).max()
     if largest < _TINY:
         return "frozen"
     if largest > _HUGE:
         return "exploding"
-    return "ascending" if (values * probe_gradients()).sum() <= 0 else None
+    return "ascending" if (updates * probe_gradients(scales)).sum() <= 0 else None

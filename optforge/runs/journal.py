@@ -211,7 +211,7 @@ class Journal:
     def stages(self) -> dict[str, int]:
         """How many verdicts ended in each stage, by its name, in order of the stages."""
         query = (
-            "SELECT stage_name, count(*) FROM verdicts GROUP BY stage, stage_name ORDER BY stage"
+            "SELECT stage_name, count(*) FROM verdicts GROUP BY stage_name ORDER BY min(stage)"
         )
         return dict(self._all(query))
 

@@ -47,10 +47,10 @@ class Verdict:
         fingerprint: The functional fingerprint of the program.
         numeric_fingerprint: The fingerprint of its numbers on fixed inputs.
         fitness: Lower is better; infinite for a program that failed.
-        stage: How far it came; the highest stage is a full verdict.
-        stage_name: The stage in words.
+        stage: How many looks it passed; the highest number is a full verdict.
+        stage_name: The stage in words; it may have several looks.
         loss: The loss at which it was rejected or judged.
-        audit_fitness: The fitness of a rejected program that ran to the end all the same.
+        audit_fitness: The fitness of a rejected program that was trained on all the same.
         state_bytes: Bytes of optimizer state per parameter.
         live_statements: Statements that matter, across steps.
         scores: For each task the log ratios to the baseline, one per seed.

@@ -8,7 +8,7 @@ from itertools import accumulate
 import pytest
 import torch
 
-from optforge.fitness import JUDGED, Evaluator, Judge, Measure, Outcome, plan
+from optforge.fitness import JUDGED, Evaluator, Judge, Measure, Outcome, plan, rank
 from optforge.language import Program, load_rule, parse
 from optforge.training import Stack, train_population
 from tests.helpers.plain import RULES, train
@@ -23,6 +23,12 @@ SGD = parse("def train(w, g, lr):\n    u = g * 0.1\n    u = u * lr\n    return u
 # Passes the probe, where gradients do not grow; in training steps overshoot more and more.
 DIVERGING = parse("def train(w, g, lr):\n    u = g * 300.0\n    return u")
 UPHILL = parse("def train(w, g, lr):\n    u = g * -0.01\n    return u")
+
+BLIND = parse("def train(w, g, lr):\n    u = w * 0.01\n    u = u * lr\n    return u")
+# Of weights it is told no more than their signs where gradients are small, as they are in training.
+INFINITE = parse(
+    "def train(w, g, lr):\n    a = g * 40.0\n    b = arcsin(a)\n    u = b * 0.001\n    return u"
+)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +66,7 @@ def test_a_full_verdict_recomputed(evaluator: Evaluator, name: str) -> None:
     looks += _looks(runs["Sums"][0].training, (2, 6, 10))
     looks += [(blobs[0] + sums[0]) / 2, (sum(blobs) / 3 + sums[0]) / 2, full]
     assert outcome.trace == pytest.approx(looks, rel=1e-4)
-    assert outcome.stage_name == JUDGED and outcome.stage == len(STAGES) + 1
+    assert outcome.stage_name == JUDGED and outcome.stage == len(FREE) + 1
     assert outcome.audit_fitness is None
     assert outcome.steps == 3 * 20 + 3 * 16 and outcome.seconds > 0
 
@@ -79,7 +85,7 @@ def test_a_hurdle_rejects_where_it_stands(evaluator: Evaluator, position: int) -
     (stage,) = (s for s in STAGES if s.first <= position <= s.last)
     (out,) = judge(evaluator, [SGD], tuple(hurdles))
     assert out.fitness == math.inf and out.audit_fitness is None
-    assert out.stage_name == stage.name and out.stage == STAGES.index(stage) + 1
+    assert out.stage_name == stage.name and out.stage == position + 1
     assert len(out.trace) == position + 1
     assert out.loss == out.trace[-1] == pytest.approx(free.trace[position], rel=1e-4)
     assert out.steps <= free.steps and (position == len(FREE) - 1 or out.steps < free.steps)
@@ -105,7 +111,7 @@ def test_divergence_is_the_worst_and_hurts_nobody(evaluator: Evaluator, audited:
     together = judge(evaluator, [DIVERGING, SGD, load_rule("lion")], audited=audited)
     assert together[0].fitness == math.inf and together[0].loss == math.inf
     assert together[0].stage_name.startswith(("Blobs", "Sums"))
-    assert together[0].audit_fitness == (math.inf if audited else None)
+    assert together[0].audit_fitness is None, "nothing was left that could be trained on"
     for outcome, program in zip(together[1:], [SGD, load_rule("lion")], strict=True):
         (alone,) = judge(evaluator, [program])
         assert outcome.fitness == pytest.approx(alone.fitness, rel=1e-4)
@@ -119,6 +125,39 @@ def test_what_the_probe_rejects_is_not_trained(evaluator: Evaluator) -> None:
     (audited,) = judge(evaluator, [UPHILL], audited=True)
     assert audited.audit_fitness is not None and math.isfinite(audited.audit_fitness)
     assert audited.stage == 0 and audited.fitness == math.inf
+
+
+def test_looks_of_one_stage_are_not_compared_with_each_other(evaluator: Evaluator) -> None:
+    """Log training losses at checkpoints, log ratios at the end: the one that got further leads."""
+    (free,) = judge(evaluator, [SGD])
+    stage = next(s for s in STAGES if s.task == "Sums" and s.checkpoints)
+    early, late = ([math.inf] * len(FREE) for _ in range(2))
+    early[stage.last - 1] = free.trace[stage.last - 1] - 1e-3
+    late[stage.last] = free.trace[stage.last] - 1e-3
+    (stopped,), (ended,) = (judge(evaluator, [SGD], tuple(limits)) for limits in (early, late))
+    assert stopped.stage_name == ended.stage_name == stage.name
+    assert stopped.loss < ended.loss, "a training loss below a ratio says nothing"
+    ranks = [rank(o.fitness, o.stage, o.loss, o.state_bytes, o.live_statements)
+             for o in (free, ended, stopped, judge(evaluator, [UPHILL])[0])]  # fmt: skip
+    assert ranks == sorted(ranks) and len(set(ranks)) == 4
+
+
+@pytest.mark.parametrize("program", [BLIND, INFINITE], ids=["constant", "not finite"])
+def test_an_audit_trains_whatever_the_probe_says(evaluator: Evaluator, program: Program) -> None:
+    (rejected,) = judge(evaluator, [program])
+    assert rejected.stage == 0 and rejected.steps == 0 and rejected.audit_fitness is None
+    (audited,) = judge(evaluator, [program], audited=True)
+    assert audited.steps > 0 and audited.audit_fitness is not None
+    (given,) = evaluator.judge(Judge((program,), (), (False,), given=True))
+    assert audited.audit_fitness == pytest.approx(given.fitness, rel=1e-6)
+    assert (audited.stage, audited.fitness) == (0, math.inf)
+
+
+def test_an_audit_that_diverges_is_a_right_rejection(evaluator: Evaluator) -> None:
+    """A hurdle rejects it while its loss is finite; trained on, it has none."""
+    (out,) = judge(evaluator, [DIVERGING], (-10.0,) * len(FREE), audited=True)
+    assert math.isfinite(out.loss) and out.audit_fitness == math.inf
+    assert judge(evaluator, [DIVERGING], (-10.0,) * len(FREE))[0].audit_fitness is None
 
 
 def test_rules_that_were_given_are_trained_whatever_the_probe_says(evaluator: Evaluator) -> None:

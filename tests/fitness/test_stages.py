@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optforge.analysis import live_program
+from optforge.analysis import live_program, probe_updates
 from optforge.fitness import plan, probe, rank, seeds
 from optforge.language import load_rule, parse, rule_names
 from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS
@@ -63,6 +64,16 @@ REASONS = {
 def test_each_reason_of_the_probe(reason: str | None) -> None:
     program = parse(f"def train(w, g, lr):\n    {REASONS[reason]}\n    return u")
     assert probe(program).reason == reason
+
+
+@pytest.mark.parametrize("line", ["arcsin(w)", "arctanh(w)", "arcsin(g)", "arctanh(g)"])
+def test_the_probe_knows_how_small_weights_and_gradients_are(line: str) -> None:
+    """Infinite or NaN beyond 1, where neither gets in training."""
+    text = f"def train(w, g, lr):\n    a = {line}\n    a = a * 0.001\n    u = a + g\n    return u"
+    assert not np.isfinite(probe_updates(parse(text))).all()
+    assert probe(parse(text)).reason is None
+    # What nothing could train is seen at small scales as well.
+    assert probe(parse(text.replace("a + g", "a - g"))).reason == "ascending"
 
 
 # Program 5 takes the sine of a ratio that starts at 5: its first few steps do go uphill.

@@ -97,12 +97,14 @@ def test_counts_and_stages(path: Path) -> None:
         assert journal.counts() == {"batches": 0, "proposals": 0, "cached": 0, "verdicts": 0}
         assert journal.best() is None
         rejected = verdict(99, stage=1, stage_name="loss after 10 steps", fitness=INF)
+        further = verdict(98, stage=3, stage_name="loss after 10 steps", fitness=INF)
         proposals, verdicts, _ = batch(0)
-        journal.commit(0, proposals, [*verdicts, rejected])
+        journal.commit(0, proposals, [*verdicts, rejected, further])
         journal.commit(1)
         assert journal.batches == 2
-        assert journal.counts() == {"batches": 2, "proposals": 5, "cached": 2, "verdicts": 6}
-        assert journal.stages() == {"loss after 10 steps": 1, "full": 5}
+        assert journal.counts() == {"batches": 2, "proposals": 5, "cached": 2, "verdicts": 7}
+        stages = journal.stages()
+        assert stages == {"loss after 10 steps": 2, "full": 5} and list(stages)[-1] == "full"
         found = journal.verdict(99)
         assert found is not None and found.stage == 1
         assert journal.verdict(100) is None
