@@ -33,7 +33,7 @@ from optforge.training import has_compiler
 # The first phase takes about a fifth of the time: in it nothing is answered from the cache, so a
 # program costs more than later. Its length is a number of programs, whatever the budget's unit,
 # so that the history does not depend on the speed of the machine.
-_CONSTANTS_A_MINUTE = 40
+CONSTANTS_A_MINUTE = 40
 _CONSTANTS_SHARE = 0.1
 _PROGRAMS_A_MINUTE = 10_000
 _COMPILE_FROM = 2.0  # minutes; a shorter search does not earn back what compiling costs
@@ -127,6 +127,8 @@ def search(
     max_statements: int = 32,
     strategy: str = "evolution",
     mutations: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    in_place: float = Settings.in_place,
+    rescale: float = Settings.rescale,
     repeats: int = 3,
     confirm: int = 3,
     restart: str = "best",
@@ -157,6 +159,10 @@ def search(
         max_statements: Length at which programs grow no more.
         strategy: ``evolution``, or the controls ``constants`` and ``random``.
         mutations: Weights of insert, delete and modify.
+        in_place: Share of the insertions that rewrite a variable which is still read. The paper
+            draws all evenly, which is 0.
+        rescale: Share of the new structural children whose learning rate is set so that their
+            updates are as long as their parent's. The paper sets none, which is 0.
         repeats: Seeds of each task before a program is compared with the best.
         confirm: More seeds of each task for those that would be among the best.
         restart: Where a search that makes no progress restarts: ``best``, ``initial``, ``none``.
@@ -205,6 +211,8 @@ def search(
         insert=mutations[0],
         delete=mutations[1],
         modify=mutations[2],
+        in_place=in_place,
+        rescale=rescale,
         restart=restart,
         restart_after=restart_after,
         compiled=_compiled(compile, minutes, programs),
@@ -381,7 +389,7 @@ def _constants(
         return given
     if programs is not None:
         return int(_CONSTANTS_SHARE * programs)
-    return int(_CONSTANTS_A_MINUTE * (minutes or 0))
+    return int(CONSTANTS_A_MINUTE * (minutes or 0))
 
 
 def _states(given: int | None, rule: Program) -> int:

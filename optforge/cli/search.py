@@ -98,7 +98,7 @@ def search(
             _BUDGET,
             "--constants-programs",
             "Programs of a first phase that only tunes the warm start's constants; 0 for none.",
-            "100 a minute, or a tenth of --programs",
+            f"{api.CONSTANTS_A_MINUTE} a minute, or a tenth of --programs",
         ),
     ] = None,
     population: Annotated[
@@ -116,6 +116,23 @@ def search(
             "Weights of inserting, deleting and modifying a statement.",
             "1,1,1",
             metavar="I,D,M",
+        ),
+    ] = None,
+    in_place: Annotated[
+        float | None,
+        _option(
+            _EVOLUTION,
+            "--in-place",
+            "Share of insertions that rewrite a variable in use, as lr = sqrt(lr); 0 in the paper.",
+        ),
+    ] = None,
+    rescale: Annotated[
+        float | None,
+        _option(
+            _EVOLUTION,
+            "--rescale",
+            "Share of children that get the learning rate at which their updates are as long as "
+            "their parent's; 0 in the paper.",
         ),
     ] = None,
     restart: Annotated[
@@ -200,6 +217,7 @@ def search(
         "--from": start, "--held-out": held_out, "--strategy": strategy, "--states": states,
         "--max-statements": max_statements, "--constants-programs": constants_programs,
         "--population": population, "--tournament": tournament, "--mutations": mutations,
+        "--in-place": in_place, "--rescale": rescale,
         "--restart": restart, "--restart-after": restart_after, "--repeats": repeats,
         "--confirm": confirm, "--trials": trials, "--seed": seed, "--run": run,
         "--compile": compile_training,

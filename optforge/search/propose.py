@@ -64,6 +64,7 @@ class Proposer:
             settings.modify,
             max_statements=settings.max_statements,
             max_states=settings.max_states,
+            in_place=settings.in_place,
         )
         self.constants = replace(self.mutator, constants_only=True)
         self.initial = round_constants(parse(settings.start))

@@ -32,8 +32,10 @@ class Settings:
         insert: Weight of this mutation.
         delete: Weight of this mutation.
         modify: Weight of this mutation.
+        in_place: Share of the insertions that rewrite a variable which is still read; 0 in the
+            paper.
         rescale: Share of the new structural children whose learning rate is set so that their
-            updates are as long as their parent's.
+            updates are as long as their parent's; 0 in the paper.
         batch: New fingerprints in a batch.
         lag: Batch n is drawn from the population as it stood after batch n - lag.
         restart: Where a restart begins: ``best``, ``initial`` or ``none``.
@@ -66,6 +68,7 @@ class Settings:
     insert: float = 1.0
     delete: float = 1.0
     modify: float = 1.0
+    in_place: float = 0.5
     rescale: float = 0.75
     batch: int = 64
     lag: int = 3
@@ -87,6 +90,8 @@ class Settings:
         _at_least("restart-after", self.restart_after, 1)
         _at_least("confirm", self.confirm, 0)
         _at_least("constants-programs", self.constants_programs, 0)
+        _share("in-place", self.in_place)
+        _share("rescale", self.rescale)
         if not 0 <= self.max_states <= 4:
             raise SearchError(f"states is {self.max_states}; allowed are 0 to 4")
         if self.tournament > self.population:
@@ -130,6 +135,11 @@ class Settings:
 def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise SearchError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
+
+
+def _share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise SearchError(f"{name} is {value}; it is a share, from 0 to 1")
 
 
 def _at_least(name: str, value: int, least: int) -> None:

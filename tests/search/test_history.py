@@ -140,6 +140,8 @@ def test_a_search_over_constants_needs_one() -> None:
         ({"batch": 0}, "batch is 0"),
         ({"lag": 0}, "lag is 0"),
         ({"max_states": 5}, "allowed are 0 to 4"),
+        ({"in_place": 1.5}, "in-place is 1.5; it is a share, from 0 to 1"),
+        ({"rescale": -0.1}, "rescale is -0.1; it is a share"),
         ({"insert": -1.0}, "none may be negative"),
         ({"insert": 0.0, "modify": 0.0}, "not all 0"),
     ],
