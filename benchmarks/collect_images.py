@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parents[1] / "results" / "images"
-ORDER = ("scratch", "augmented", "finetune", "scaling", "batch", "map", "optimizers")
+ORDER = (
+    "scratch",
+    "scratch_mnist",
+    "augmented",
+    "finetune",
+    "scaling",
+    "batch",
+    "map",
+    "optimizers",
+)
 HEAD = """# The image experiments in miniature
 
 Change of test loss and of test accuracy against AdamW on fresh seeds, seed by seed, with Student-t

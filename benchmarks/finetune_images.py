@@ -1,113 +1,199 @@
 """Pre-training on glyphs, fine-tuning on letters at a higher resolution, by the same optimizer.
 
-    python benchmarks/finetune_images.py [--size tiny] [--out results/images/finetune]
+    python benchmarks/finetune_images.py [--size tiny] [--out results/images/finetune] [--plan]
 
-A miniature of table 3 of Symbolic Discovery (JFT or ImageNet-21K, then ImageNet). For each
-optimizer: its setting for pre-training is tuned as in any comparison (in OUT/pretraining); every
-seed of fine-tuning then starts from a pre-training of its own with that setting; the setting for
-fine-tuning is tuned and chosen alike, and measured on fresh seeds with test data once (in OUT).
-Both stages go on where they were stopped; weights are kept in runs/ and made again if missing.
+A miniature of table 3 of Symbolic Discovery (JFT or ImageNet-21K, then ImageNet). The setting of
+each optimizer for pre-training is tuned as in any comparison (in OUT/pretraining); every seed of
+fine-tuning then starts from a pre-training of its own with that setting; the settings for
+fine-tuning are tuned together, so that all get the same trials, and measured on fresh seeds with
+test data once (in OUT). The control is the same fine-tuning from random weights.
+
+A run is at most one pre-training and one fine-tuning, and is kept when it ends: calling the script
+again goes on. Weights are kept in runs/pretrained under the hash of what they come from, and made
+again, bit for bit, where they are missing.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from dataclasses import replace
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from rich.console import Console
 from torch import nn
 from torch.optim import Optimizer
 
-from optforge.compare import CELLS, CellTable, Comparison, Found, Recipe, Settings, load_recipe
+from optforge.compare import (
+    CELLS,
+    Cell,
+    CellTable,
+    Comparison,
+    Found,
+    Outcome,
+    Recipe,
+    Settings,
+    Variant,
+    load_recipe,
+    vary,
+)
+from optforge.compare.cost import estimate
 from optforge.compare.protocol import compare_on
 from optforge.compare.result import TaskResult
 from optforge.compare.run import Bench, Runner
 from optforge.compare.space import Setting
 from optforge.compare.surroundings import surroundings
-from optforge.compare.variant import Variant, vary
+from optforge.compare.train import run_cell
 from optforge.comparing import conduct
-from optforge.fitness.seeds import seeds
 from optforge.report.comparison import write_report
-from optforge.tasks import Task, load_task
+from optforge.report.comparison_tables import plan_table
+from optforge.report.words import duration
+from optforge.tasks import load_task
+from optforge.tasks.images.finetune import SCRATCH
 from optforge.training.pretrain import pretrain
 
-SETTINGS = Settings(trials=10, seeds=10, finalists=2, again=1)
-OPTIMIZERS = ("adamw", "lion")
-STAGES = (("tune", SETTINGS.tune_seeds), ("choose", SETTINGS.again), ("final", SETTINGS.seeds))
+OPTIMIZERS = ("adamw", "lion", "sgd", "adafactor")
+SETTINGS = Settings(trials=12, seeds=10, finalists=2, again=1)
+QUICK = Settings(trials=2, seeds=2, finalists=1, again=1, extensions=1, extra=1)
+WEIGHTS = Path("runs/pretrained")
+
+
+@dataclass(frozen=True)
+class Started(Bench):
+    """A bench on which every recipe fine-tunes what it pre-trained itself.
+
+    Args:
+        before: The task of pre-training.
+        settings: By recipe the setting that was chosen there.
+        weights: Folder of what is pre-trained.
+    """
+
+    before: Variant | None = None
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    weights: Path = WEIGHTS
+
+    def key(self, cell: Cell) -> str:
+        """The key of a cell, in which the pre-training stands for its weights."""
+        return super().key(replace(cell, start=self._chain(cell)))
+
+    def answer(self, cell: Cell) -> Outcome:
+        """Pre-train if that was not done, then fine-tune; in a worker."""
+        assert self.before is not None
+        told = json.dumps([self._chain(cell), cell.seed])
+        file = self.weights / f"{hashlib.sha256(told.encode()).hexdigest()[:20]}.pt"
+        recipe = self.recipes[cell.recipe]
+        if not file.exists():
+            make = functools.partial(_optimizer, recipe, self.settings[cell.recipe])
+            pretrain(self.before.task, make, cell.seed, file)
+        task = vary(self.variants[cell.task].task, {"checkpoint": str(file)}, [])
+        return run_cell(task, recipe, cell, self.device)
+
+    def _chain(self, cell: Cell) -> tuple[Any, ...]:
+        assert self.before is not None
+        identity = self.recipes[cell.recipe].identity
+        return (self.before.task.hash, identity, self.settings[cell.recipe])
+
+
+def _optimizer(recipe: Recipe, setting: Setting, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    return recipe.source.make(parameters, {**dict(recipe.fixed), **dict(setting)})
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--size", default="tiny", help="of the ViT: tiny, small or base (tiny)")
-    parser.add_argument("--out", type=Path, default=Path("results/images/finetune"))
-    options = parser.parse_args(arguments)
+    options = read_options(arguments)
     torch.set_num_threads(1)
-    before = load_task(f"glyphs_vit_{options.size}")
-    recipes = tuple(load_recipe(name) for name in OPTIMIZERS)
-    comparison = Comparison((vary(before, {}),), recipes, SETTINGS, title="Pre-training on glyphs")
-    found = conduct(comparison, options.out / "pretraining", resume=True, workers=0).found
-    after = load_task(f"finetune_vit_{options.size}")
+    before, after = tasks(options)
+    recipes = tuple(load_recipe(name) for name in options.optimizers.split(","))
+    settings = QUICK if options.quick else SETTINGS
+    comparison = Comparison((before,), recipes, settings, title="Pre-training on glyphs")
+    if options.plan:
+        plan(comparison, after, options.workers)
+        return
+    pretraining = options.out / "pretraining"
+    found = conduct(comparison, pretraining, resume=True, workers=options.workers).found
+    chosen = {name: of.best for name, of in found.tasks[0].tuned.items() if of.best is not None}
+    recipes = tuple(recipe for recipe in recipes if recipe.name in chosen)
+    started = Started({after.label: after}, by_name(recipes), "cpu", before, chosen,
+                      options.weights)  # fmt: skip
     with CellTable(options.out / CELLS) as table:
-        table.describe(surroundings(0))
+        table.describe(surroundings(options.workers))
         results = [
-            fine_tune(before, after, recipe, found.tasks[0].tuned[recipe.name].best, table)
-            for recipe in recipes
+            fine_tune(bench, after, recipes, settings, table, options.workers)
+            for bench in (started, Bench({after.label: after}, by_name(recipes)))
         ]
-        scratch = [from_scratch(after, recipe, table) for recipe in recipes]
-        report(joined(results), joined(scratch), recipes, table, options.out)
+        report(results, recipes, settings, table, options.out)
+
+
+def by_name(recipes: Iterable[Recipe]) -> dict[str, Recipe]:
+    return {recipe.name: recipe for recipe in recipes}
+
+
+def tasks(options: argparse.Namespace) -> tuple[Variant, Variant]:
+    """The task of pre-training, and that of fine-tuning from random weights."""
+    steps = {"steps": 4} if options.quick else {}
+    many = steps or {"steps": options.pretraining_steps}
+    before = vary(load_task(f"glyphs_vit_{options.size}"), many, [])
+    after = vary(load_task(f"finetune_vit_{options.size}"), {**steps, "checkpoint": SCRATCH}, [])
+    return before, after
 
 
 def fine_tune(
-    before: Task, after: Task, recipe: Recipe, setting: Setting | None, table: CellTable
-) -> TaskResult:
-    """Make the weights that are missing, then tune and measure as always."""
-    if setting is None:
-        raise SystemExit(f"all trials of {recipe.name} diverged in pre-training")
-    place = f"runs/pretrained/{before.name}-{recipe.name}-{{seed}}.pt"
-
-    def make(parameters: Iterable[nn.Parameter]) -> Optimizer:
-        return recipe.source.make(parameters, {**dict(recipe.fixed), **dict(setting)})
-
-    for purpose, count in STAGES:
-        for seed in seeds(SETTINGS.seed, after.name, f"compare {purpose}", count):
-            if not Path(place.replace("{seed}", str(seed))).exists():
-                pretrain(before, make, seed, place)
-    return _compare(vary(after, {"checkpoint": place}, []), recipe, table)
+    bench: Bench, after: Variant, recipes: tuple[Recipe, ...], settings: Settings,
+    table: CellTable, workers: int,
+) -> TaskResult:  # fmt: skip
+    """Tune all together and measure, as always."""
+    with Runner(bench, table, workers) as runner:
+        result = compare_on(after, recipes, settings, runner, recipes[0].name)
+    kind = "pre-trained" if isinstance(bench, Started) else "from scratch"
+    print(f"fine-tuning, {kind}: {sum(len(t.trials) for t in result.tuned.values())} trials")
+    return replace(result, variant=replace(after, label=kind))
 
 
-def from_scratch(after: Task, recipe: Recipe, table: CellTable) -> TaskResult:
-    """The control: the same task from random weights."""
-    return _compare(vary(after, {"checkpoint": "scratch"}, []), recipe, table)
-
-
-def _compare(variant: Variant, recipe: Recipe, table: CellTable) -> TaskResult:
-    bench = Bench({variant.label: variant}, {recipe.name: recipe})
-    with Runner(bench, table) as runner:
-        result = compare_on(variant, [recipe], SETTINGS, runner, recipe.name)
-    print(f"{recipe.name}: {len(result.tuned[recipe.name].finals)} final runs of {variant.label}")
-    return result
-
-
-def joined(results: list[TaskResult]) -> TaskResult:
-    """One task with all optimizers; its target is that of the baseline."""
-    return replace(results[0], tuned={n: t for result in results for n, t in result.tuned.items()})
+def plan(comparison: Comparison, after: Variant, workers: int) -> None:
+    """Print what would run, and what it costs."""
+    console, settings, count = Console(width=110), comparison.settings, max(1, workers)
+    first = comparison.plan()
+    second = estimate((after,), comparison.tuned_recipes, settings)
+    weights = settings.tune_seeds + settings.again + settings.seeds
+    for title, lines in (("Pre-training", first), ("Fine-tuning and from scratch, each", second)):
+        console.print(title, style="bold")
+        console.print(plan_table(lines, count).markdown(), highlight=False)
+    making = weights * sum(line.seconds for line in first)
+    total = sum(line.total for line in first) + making + 2 * sum(line.total for line in second)
+    console.print(f"Pre-trainings that seeds of fine-tuning start from: {weights} for each "
+                  f"optimizer, {duration(making / count)}")  # fmt: skip
+    console.print(f"All: {duration(total / count)}")
 
 
 def report(
-    tuned: TaskResult, scratch: TaskResult, recipes: tuple[Recipe, ...], table: CellTable, out: Path
-) -> None:
-    named = [
-        replace(result, variant=replace(result.variant, label=label))
-        for label, result in (("pre-trained", tuned), ("from scratch", scratch))
-    ]
+    results: list[TaskResult], recipes: tuple[Recipe, ...], settings: Settings, table: CellTable,
+    out: Path,
+) -> None:  # fmt: skip
     comparison = Comparison(
-        tuple(result.variant for result in named), recipes, SETTINGS,
+        tuple(result.variant for result in results), recipes, settings,
         title="Pre-training on glyphs, fine-tuning on letters at a higher resolution",
         claim="table 3: pre-trained and fine-tuned, Lion is ahead of AdamW by 0.5 to 0.8 points",
     )  # fmt: skip
-    write_report(comparison, Found(tuple(named), OPTIMIZERS[0]), table.sessions, out)
+    write_report(comparison, Found(tuple(results), recipes[0].name), table.sessions, out)
+
+
+def read_options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    add = parser.add_argument
+    add("--size", default="tiny", help="of the ViT: tiny, small or base (tiny)")
+    add("--out", type=Path, default=Path("results/images/finetune"), help="directory of the result")
+    add("--optimizers", default=",".join(OPTIMIZERS), help="the first is the baseline")
+    add("--pretraining-steps", type=int, default=200, help="of each pre-training (200)")
+    add("--weights", type=Path, default=WEIGHTS, help="folder of what is pre-trained")
+    add("--workers", type=int, default=os.cpu_count() or 1, help="processes; 0: none but this")
+    add("--plan", action="store_true", help="print what would run and its cost")
+    add("--quick", action="store_true", help="tiny sizes: only to see that it works")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from optforge.compare import (
     variants,
 )
 from optforge.compare.comparison import write_json
+from optforge.compare.run import LIMIT
 from optforge.errors import CompareError
 from optforge.report.comparison import to_markdown, write_report
 from optforge.tasks import Task, load_task
@@ -82,6 +83,7 @@ def compare(
     workers: int | None = None,
     watch: Watch | None = None,
     stop: Callable[[], bool] = lambda: False,
+    limit: float = LIMIT,
     **settings: Any,
 ) -> ComparisonResult:
     """Compare optimizers fairly: the same tuning for all, then fresh seeds, paired intervals.
@@ -97,6 +99,8 @@ def compare(
         workers: Single-threaded processes; one a core by default, 0 for none but this one.
         watch: A display.
         stop: Asked now and then whether to end early.
+        limit: Seconds after which a worker's run is ended; it then counts as one without a
+            result, and is tried again by whoever resumes.
         settings: Of :class:`optforge.compare.Settings`, such as ``trials`` and ``seeds``.
 
     Raises:
@@ -117,7 +121,7 @@ def compare(
         Settings.read(settings),
         baseline,
     )
-    return conduct(comparison, out, resume, workers, watch, stop)
+    return conduct(comparison, out, resume, workers, watch, stop, limit=limit)
 
 
 def conduct(
@@ -129,6 +133,7 @@ def conduct(
     stop: Callable[[], bool] = lambda: False,
     definition: Mapping[str, Any] | None = None,
     figures: bool = True,
+    limit: float = LIMIT,
 ) -> ComparisonResult:
     """Run a comparison and write its report after every task.
 
@@ -141,6 +146,7 @@ def conduct(
         stop: Asked now and then whether to end early.
         definition: What to store, so that ``--resume`` needs nothing but the directory.
         figures: Whether to draw.
+        limit: Seconds that one run may take in a worker.
     """
     path = Path(out) if out is not None else None
     count = (os.cpu_count() or 1) if workers is None else workers
@@ -154,7 +160,7 @@ def conduct(
             if path is not None:
                 write_report(comparison, found, table.sessions, path, draw)
 
-        found, stopped = run_comparison(comparison, table, count, watch, stop, write)
+        found, stopped = run_comparison(comparison, table, count, watch, stop, write, limit)
         write(found, figures)
         return ComparisonResult(comparison, found, tuple(table.sessions), path, stopped)
 

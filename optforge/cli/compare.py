@@ -13,6 +13,7 @@ import typer
 from optforge.cli.comparing import conduct_all, show_plan
 from optforge.cli.options import Debug
 from optforge.compare import Comparison, comparison_from, recipe_names
+from optforge.compare.run import LIMIT, checked_limit
 from optforge.compare.suite import suite_tables
 from optforge.comparing import stored_comparison, stored_names
 from optforge.errors import CompareError
@@ -139,6 +140,15 @@ def compare(
         int | None,
         typer.Option(help="Processes [one a core]; 0: none but this.", rich_help_panel=_MACHINE),
     ] = None,
+    limit: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            rich_help_panel=_MACHINE,
+            help="End a worker's run after so long; it has no result then, and --resume tries "
+            "it again.",
+        ),
+    ] = LIMIT,
     device: Annotated[
         str | None, typer.Option(help="Where to train [cpu].", rich_help_panel=_MACHINE)
     ] = None,
@@ -166,7 +176,7 @@ def compare(
         show_plan({name: made for name, (made, _) in asked.items()}, workers)
         return
     where = out or new_run_path("runs/comparisons")
-    conduct_all(asked, where, resume, workers, as_json, not no_figures)
+    conduct_all(asked, where, resume, workers, as_json, not no_figures, checked_limit(limit))
 
 
 Asked = dict[str, tuple[Comparison, Mapping[str, Any]]]

@@ -38,6 +38,7 @@ def conduct_all(
     workers: int | None,
     as_json: bool,
     figures: bool,
+    limit: float,
 ) -> None:
     """Run comparisons one after another, each in its directory; print what was found."""
     console = screen()
@@ -53,8 +54,9 @@ def conduct_all(
             with display:
                 display.say(f"{comparison.title or 'The comparison'} is in {path}")
                 result = conduct(
-                    comparison, path, True, workers, display, stopping, figures=figures
-                )
+                    comparison, path, True, workers, display, stopping,
+                    figures=figures, limit=limit,
+                )  # fmt: skip
             if as_json:
                 reports[name or "comparison"] = to_json(
                     comparison, result.found, list(result.sessions)

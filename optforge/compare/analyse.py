@@ -69,8 +69,10 @@ class Summary:
         diverged_trials: How many of them diverged.
         runs: Final runs.
         diverged_runs: How many of them diverged.
+        failed_trials: Trials without a result: a process died or took too long.
+        failed_runs: Final runs without a result; they are left out of all means and pairs.
         grown: Ranges that were extended.
-        edges: Ranges in whose outer tenth the best trial still lies.
+        edges: Ranges in whose outer tenth the chosen setting lies.
         good_rates: Factor between the lowest and the highest rate of the curve within one percent
             of its best loss; NaN without a curve.
         step_ms: Median milliseconds of a step.
@@ -97,6 +99,8 @@ class Summary:
     seconds: float
     optimizer_bytes: int
     peak_mb: float
+    failed_trials: int = 0
+    failed_runs: int = 0
 
 
 def compare_pairs(found: Found) -> list[Pair]:
@@ -107,8 +111,7 @@ def compare_pairs(found: Found) -> list[Pair]:
         for name in result.tuned
         if name != found.baseline
         and found.baseline in result.tuned
-        and result.tuned[name].finals
-        and result.tuned[found.baseline].finals
+        and _ended(result, name, found.baseline)
     ]
     if not pairs:
         return []
@@ -120,16 +123,14 @@ def pair(result: TaskResult, name: str, baseline: str) -> Pair:
     """Compare the final runs of two optimizers, seed by seed.
 
     A run that diverged makes the difference of its pair infinite, and nothing is claimed then;
-    the count of such runs stands in the summary.
+    the count of such runs stands in the summary. A pair of which a run has no result is left out.
     """
-    one, other = result.tuned[name].finals, result.tuned[baseline].finals
+    both_ended = _ended(result, name, baseline)
 
     def interval(value: Callable[[Outcome], float]) -> Interval:
-        return paired_interval(
-            [_minus(value(a), value(b)) for a, b in zip(one, other, strict=True)]
-        )
+        return paired_interval([_minus(value(a), value(b)) for a, b in both_ended])
 
-    steps = [(arrival(a, result.target), arrival(b, result.target)) for a, b in zip(one, other)]  # noqa: B905
+    steps = [(arrival(a, result.target), arrival(b, result.target)) for a, b in both_ended]
     both = [math.log(a / b) for a, b in steps if math.isfinite(a) and math.isfinite(b)]
     return Pair(
         task=result.variant.label,
@@ -141,6 +142,14 @@ def pair(result: TaskResult, name: str, baseline: str) -> Pair:
         steps=paired_interval(both) if both else None,
         arrived=tuple(sum(math.isfinite(s[i]) for s in steps) for i in (0, 1)),  # type: ignore[arg-type]
     )
+
+
+def _ended(result: TaskResult, name: str, baseline: str) -> list[tuple[Outcome, Outcome]]:
+    """The pairs of final runs of which both have a result."""
+    one, other = result.tuned[name].finals, result.tuned[baseline].finals
+    if not (one and other):
+        return []
+    return [(a, b) for a, b in zip(one, other, strict=True) if not (a.failed or b.failed)]
 
 
 def arrival(outcome: Outcome, target: float | None) -> float:
@@ -191,6 +200,8 @@ def summarise(result: TaskResult, tuned: Tuned) -> Summary:
         seconds=sum(o.seconds for o in runs if math.isfinite(o.seconds)),
         optimizer_bytes=max((o.optimizer_bytes for o in runs), default=0),
         peak_mb=_median(o.peak_mb for o in tuned.finals),
+        failed_trials=tuned.failed_trials,
+        failed_runs=tuned.failed_finals,
     )
 
 
@@ -263,7 +274,8 @@ def told(interval: Interval | None) -> dict[str, Any] | None:
 
 
 def _mean(outcomes: Sequence[Outcome], value: Callable[[Outcome], float]) -> Interval | None:
-    return paired_interval([value(o) for o in outcomes]) if outcomes else None
+    values = [value(o) for o in outcomes if not o.failed]
+    return paired_interval(values) if values else None
 
 
 def _median(values: Any) -> float:

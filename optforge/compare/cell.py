@@ -11,7 +11,7 @@ from typing import Any
 
 from optforge.compare.space import Setting
 
-_VERSION = 1  # another number, other keys: when what a run does changes
+_VERSION = 2  # another number, other keys: when what a run does changes
 _KEY_DIGITS = 20
 
 
@@ -41,13 +41,14 @@ class Cell:
     extras: tuple[str, ...] = ()
     start: tuple[Any, ...] = ()
 
-    def key(self, task_hash: str, identity: str, period: int) -> str:
+    def key(self, task_hash: str, identity: str, period: int, device: str = "cpu") -> str:
         """Twenty digits over what decides the outcome; neither names nor the time enter.
 
         Args:
             task_hash: Of the task.
             identity: Of the recipe.
             period: Steps between validations.
+            device: Where it is trained; which of several GPUs does not matter.
         """
         content = {
             "version": _VERSION,
@@ -61,6 +62,8 @@ class Cell:
             "extras": self.extras,
             "start": self.start,
         }
+        if (kind := device.partition(":")[0]) != "cpu":
+            content["device"] = kind
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
 
@@ -83,7 +86,8 @@ class Outcome:
         optimizer_bytes: Size of the optimizer's states.
         peak_mb: Growth of memory while it trained, of runs on test data; NaN where it is unknown.
         extras: Further measurements by name.
-        failed: Empty, or how the process that ran it ended.
+        failed: Empty, or why there is no result: its process died or was ended at the limit.
+            Such an outcome is never in a table.
     """
 
     loss: float = math.nan

@@ -14,14 +14,16 @@ from optforge.compare.progress import Progress, Share
 from optforge.compare.protocol import compare_on
 from optforge.compare.recipe import Recipe
 from optforge.compare.result import Found, TaskResult
-from optforge.compare.run import Bench, Runner, Silent, StoppedError, Watch
+from optforge.compare.run import LIMIT, Bench, Runner, Silent, StoppedError, Watch, checked_limit
 from optforge.compare.settings import Settings
 from optforge.compare.studies import study
 from optforge.compare.surroundings import surroundings
 from optforge.compare.sweep import sweep
 from optforge.compare.table import CellTable
+from optforge.compare.trial_step import check_recipe
 from optforge.compare.variant import Variant
 from optforge.errors import CompareError
+from optforge.fitness.seeds import seeds
 from optforge.tasks import check_task
 
 
@@ -99,6 +101,7 @@ def run_comparison(
     watch: Watch | None = None,
     stop: Callable[[], bool] = lambda: False,
     each: Callable[[Found], None] = lambda found: None,
+    limit: float = LIMIT,
 ) -> tuple[Found, bool]:
     """Run what the table has not, task by task.
 
@@ -109,14 +112,14 @@ def run_comparison(
         watch: A display.
         stop: Asked between cells.
         each: Given what is found after every task, to write it down.
+        limit: Seconds after which a worker's run is ended and counted as one without a result.
 
     Returns:
         What was found, and whether it was stopped before the end.
     """
     watch = watch or Silent()
-    for variant in comparison.variants:
-        watch.say(f"Reading the data of {variant.label}")
-        check_task(variant.task)
+    checked_limit(limit)
+    check(comparison, watch)
     table.describe(surroundings(workers))
     progress = _expected(comparison, workers)
     done: list[TaskResult] = []
@@ -126,7 +129,8 @@ def run_comparison(
         watch.say("Measuring what a run costs")
         _measure(comparison, progress)
 
-    with Runner(comparison.bench, table, workers, watch, stop, progress, time_them) as runner:
+    bench = comparison.bench
+    with Runner(bench, table, workers, watch, stop, progress, time_them, limit) as runner:
         for variant in comparison.variants:
             try:
                 done.append(_one(comparison, variant, runner))
@@ -135,6 +139,23 @@ def run_comparison(
                 break
             each(_found(comparison, done))
     return _found(comparison, done), stopped
+
+
+def check(comparison: Comparison, watch: Watch) -> None:
+    """Look at every task and every optimizer before anything runs.
+
+    Raises:
+        OptforgeError: If a task is not sound, or an optimizer cannot make a step on it.
+    """
+    seen: set[str] = set()
+    for variant in comparison.variants:
+        watch.say(f"Reading the data of {variant.label}")
+        check_task(variant.task)
+        if variant.task.name not in seen:  # the points of an axis have the same model mostly
+            seen.add(variant.task.name)
+            (seed,) = seeds(comparison.settings.seed, variant.task.name, "compare tune", 1)
+            for recipe in comparison.tuned_recipes:
+                check_recipe(variant, recipe, seed, comparison.device)
 
 
 def _one(comparison: Comparison, variant: Variant, runner: Runner) -> TaskResult:

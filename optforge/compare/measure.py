@@ -72,7 +72,8 @@ class PeakMemory:
         """How far the peak lies above the beginning."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) / 2**20 - self.before
-        return max(0.0, _status("VmHWM") - self.before)
+        grown = _status("VmHWM") - self.before
+        return grown if math.isnan(grown) else max(0.0, grown)
 
 
 def _status(name: str) -> float:

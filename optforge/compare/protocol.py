@@ -3,7 +3,8 @@
 1. Every recipe gets the same number of trials on the task, with one seed, on validation data.
 2. If the best trial of any lies in the outer tenth of a range, that range grows, and every recipe
    gets the same number of further trials about its own best, so that nobody is tuned longer.
-3. The best few of each are trained on further seeds; all runs together choose the setting.
+3. The best few of each are trained on further seeds; all runs together choose the setting. What
+   is reported to lie at an edge is this setting.
 4. The chosen settings are trained on fresh seeds, the same for all: same initial weights, same
    batches. These runs alone are reported; each measures test data once, after its last step.
 """
@@ -158,7 +159,7 @@ def _grow(
         drawn = {name: _further(of, edges[name], settings, number) for name, of in tuned.items()}
         trials = _trials(variant, drawn, settings, runner, "looking beyond an edge", number)
         tuned = {name: replace(of, trials=of.trials + trials[name]) for name, of in tuned.items()}
-    return {name: replace(of, edges=tuple(_edges(of, settings))) for name, of in tuned.items()}
+    return tuned
 
 
 def _edges(tuned: Tuned, settings: Settings) -> dict[str, int]:
@@ -213,7 +214,9 @@ def _choose(
         best = best_trial(finalists, settings.objective)
         # Where every finalist diverged on some seed, the best of the first trials has to do.
         best = best or best_trial(of.trials, settings.objective)
-        chosen[name] = replace(of, finalists=finalists, best=best.setting if best else None)
+        setting = best.setting if best else None
+        edges = tuple(of.space.edges(setting)) if setting is not None else ()
+        chosen[name] = replace(of, finalists=finalists, best=setting, edges=edges)
     return chosen
 
 

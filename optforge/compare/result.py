@@ -88,6 +88,16 @@ class Tuned:
         return sum(any(o.diverged for o in trial.outcomes) for trial in self.trials)
 
     @property
+    def failed_trials(self) -> int:
+        """Trials of which a run has no result, because its process died or took too long."""
+        return sum(any(o.failed for o in trial.outcomes) for trial in self.trials)
+
+    @property
+    def failed_finals(self) -> int:
+        """Final runs without a result."""
+        return sum(bool(outcome.failed) for outcome in self.finals)
+
+    @property
     def diverged_finals(self) -> int:
         """Final runs that diverged."""
         return sum(outcome.diverged for outcome in self.finals)

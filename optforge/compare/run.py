@@ -16,9 +16,9 @@ from optforge.compare.variant import Variant
 from optforge.errors import CompareError
 from optforge.execution import Completed, Failed, InlineExecutor, WorkerPool
 
-LIMIT = 3600.0  # seconds that one cell may take before its process is killed
+LIMIT = 600.0  # seconds that one cell may take before its process is killed
 _POLL = 0.5
-_ATTEMPTS = 2  # of a cell whose process dies
+_ATTEMPTS = 2  # of a cell whose process dies; one that takes too long would do so again
 
 
 class StoppedError(Exception):
@@ -59,7 +59,7 @@ class Bench:
         """The key of a cell."""
         variant = self.variants[cell.task]
         identity = self.recipes[cell.recipe].identity
-        return cell.key(variant.task.hash, identity, variant.period)
+        return cell.key(variant.task.hash, identity, variant.period, self.device)
 
     def answer(self, cell: Cell) -> Outcome:
         """Compute a cell, in a worker."""
@@ -77,6 +77,10 @@ class Runner:
         stop: Asked between cells whether to end.
         progress: Of the whole plan.
         before_first: Called once, before the first cell that the table has not.
+        limit: Seconds that one cell may take in a worker; without workers there is no limit.
+
+    A cell whose process dies twice, or is ended at the limit, is not in the table: it decides
+    nothing for good, and whoever goes on tries it again.
     """
 
     def __init__(
@@ -88,8 +92,11 @@ class Runner:
         stop: Callable[[], bool] = lambda: False,
         progress: Progress | None = None,
         before_first: Callable[[], None] = lambda: None,
+        limit: float = LIMIT,
     ) -> None:
         self.bench, self.table, self.workers = bench, table, workers
+        self.limit = checked_limit(limit)
+        self.failed: dict[str, Outcome] = {}
         self.watch: Watch = watch or Silent()
         self.stop = stop
         self._before_first = before_first
@@ -117,7 +124,8 @@ class Runner:
             CompareError: If a cell cannot be computed because of its settings or its task.
         """
         keys = [self.bench.key(cell) for cell in cells]
-        missing = {k: c for k, c in zip(keys, cells, strict=True) if k not in self.table}
+        known = self.table.keys() | self.failed.keys()
+        missing = {k: c for k, c in zip(keys, cells, strict=True) if k not in known}
         for cell, key in zip(cells, keys, strict=True):
             if key not in missing:
                 self.progress.found(cell.task)
@@ -125,7 +133,7 @@ class Runner:
         self.watch.show(self.progress)
         if missing:
             self._compute(missing, purpose)
-        return [self.table[key] for key in keys]
+        return [self.failed[key] if key in self.failed else self.table[key] for key in keys]
 
     def _compute(self, missing: Mapping[str, Cell], purpose: str) -> None:
         executor = self._started()
@@ -140,7 +148,7 @@ class Runner:
                 self.watch.show(self.progress)
                 continue
             key, cell, attempt = waiting.pop(outcome.key)
-            if isinstance(outcome, Failed) and outcome.reason != "error" and attempt < _ATTEMPTS:
+            if isinstance(outcome, Failed) and outcome.reason == "died" and attempt < _ATTEMPTS:
                 self._submit(executor, waiting, key, cell, attempt + 1)
                 continue
             self._finish(key, cell, outcome, purpose)
@@ -160,12 +168,13 @@ class Runner:
     def _finish(self, key: str, cell: Cell, outcome: Completed | Failed, purpose: str) -> None:
         if isinstance(outcome, Completed):
             made: Outcome = outcome.result
+            self.table.add(key, cell, made, purpose)
         elif outcome.reason == "error":
             raise _refused(cell, outcome.detail)
         else:
-            made = Outcome(failed=f"{outcome.reason}: {outcome.detail}", diverged=True)
-            self.watch.say(f"A run of {cell.recipe} on {cell.task} failed ({outcome.detail})")
-        self.table.add(key, cell, made, purpose)
+            made = Outcome(failed=outcome.detail)
+            self.failed[key] = made
+            self.watch.say(_unfinished(cell, outcome))
         self.progress.finished(cell.task, made.seconds)
         self.watch.show(self.progress)
 
@@ -174,7 +183,7 @@ class Runner:
             self._before_first()
             factory = functools.partial(_make_answer, self.bench)
             if self.workers:
-                self._executor = WorkerPool(factory, self.workers, LIMIT)
+                self._executor = WorkerPool(factory, self.workers, self.limit)
             else:
                 self._executor = InlineExecutor(factory)
         return self._executor
@@ -182,6 +191,24 @@ class Runner:
 
 def _make_answer(bench: Bench) -> Callable[[Any], Outcome]:
     return bench.answer
+
+
+def checked_limit(limit: float) -> float:
+    """The limit of a cell, if it is one.
+
+    Raises:
+        CompareError: If it is not above 0.
+    """
+    if not limit > 0:
+        raise CompareError(f"the limit of a run is {limit} s; give seconds above 0")
+    return limit
+
+
+def _unfinished(cell: Cell, outcome: Failed) -> str:
+    what = f"A run of {cell.recipe} on {cell.task} is left out: {outcome.detail}"
+    if outcome.reason == "timeout":
+        return f"{what}; allow more with --limit SECONDS and --resume, or make its task shorter"
+    return f"{what}; --resume tries it again"
 
 
 def _refused(cell: Cell, detail: str) -> CompareError:

@@ -19,6 +19,7 @@ import torch
 from torch.optim import Optimizer
 
 from optforge.analysis import lift
+from optforge.compare.identity import identity_of, library_version
 from optforge.errors import CompareError, ProgramError
 from optforge.language import Program, load_rule, parse, rule_names
 from optforge.optim import ProgramOptimizer
@@ -34,14 +35,15 @@ class Source:
     """An optimizer that can be made from settings; travels to workers.
 
     Args:
-        identity: What it is, for the key of a result: a qualified name, or a hash of a file.
+        identity: What it is, for the key of a result: a qualified name with the version of its
+            package, or a hash of a file or of one's own code.
         build: Takes parameters and keywords.
         accepts: Names of its keywords.
         defaults: Their values, where these are numbers.
 
     Example:
         >>> source = find_source("torch:SGD")
-        >>> source.identity, "momentum" in source.accepts
+        >>> source.identity.split()[0], "momentum" in source.accepts
         ('torch.optim.sgd.SGD', True)
     """
 
@@ -150,7 +152,7 @@ def rule_source(program: Program) -> Source:
 
 def class_source(cls: Callable[..., Optimizer], identity: str | None = None) -> Source:
     """Any optimizer class, or a function that takes parameters and keywords."""
-    named = identity or f"{cls.__module__}.{getattr(cls, '__qualname__', cls)}"
+    named = identity or identity_of(cls)
     parameters = inspect.signature(cls).parameters
     plain = [p for p in list(parameters.values())[1:] if p.kind not in (p.VAR_KEYWORD,)]
     if isinstance(cls, functools.partial):
@@ -190,12 +192,13 @@ def _timm(module: ModuleType, name: str) -> Source | None:
         cls = module.optim.get_optimizer_class(name, bind_defaults=True)
     except ValueError:
         return None
-    return class_source(cls, f"timm {name}")
+    return class_source(cls, f"timm {name} {library_version('timm')}")
 
 
 def _pytorch_optimizer(module: ModuleType, name: str) -> Source | None:
     try:
-        return class_source(module.load_optimizer(name), f"pytorch_optimizer {name}")
+        identity = f"pytorch_optimizer {name} {library_version('pytorch_optimizer')}"
+        return class_source(module.load_optimizer(name), identity)
     except (NotImplementedError, ValueError, KeyError):
         return None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import KeysView, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -70,6 +70,10 @@ class CellTable:
 
     def __getitem__(self, key: str) -> Outcome:
         return self._found[key]
+
+    def keys(self) -> KeysView[str]:
+        """Keys of the outcomes."""
+        return self._found.keys()
 
     def __len__(self) -> int:
         return len(self._found)
@@ -143,7 +147,7 @@ class CellTable:
     def _take(self, row: Mapping[str, Any]) -> None:
         if "session" in row:
             self.sessions.append(dict(row["session"]))
-        else:
+        elif not row.get("failed"):  # what has no result is computed again
             self._found.setdefault(row["key"], Outcome.from_json(row))
 
     def _write(self, row: Mapping[str, Any]) -> None:

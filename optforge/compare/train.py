@@ -80,6 +80,7 @@ class _Run:
     def train(self) -> None:
         """Train piece by piece, with a look at the run in between."""
         task, cell = self.variant.task, self.cell
+        switch(self.optimizer, "train")
         looking = cell.curve or cell.until is not None
         piece = self.variant.period if looking else max(1, task.steps // _LOOKS)
         advance = self._stepper()
@@ -99,7 +100,9 @@ class _Run:
 
     def _look(self) -> bool:
         """Note a point of the curve; tell whether the run has arrived."""
+        switch(self.optimizer, "eval")
         found = evaluate_model(self.variant.task, self.model, "validation", self.random)
+        switch(self.optimizer, "train")
         point = (self.steps, found.loss, found.metric, round(self.seconds, 4))
         self.curve.append(point)
         return self.cell.until is not None and found.loss <= self.cell.until
@@ -160,6 +163,7 @@ class _Run:
 
     def _measured(self, made: Outcome) -> Outcome:
         task, cell = self.variant.task, self.cell
+        switch(self.optimizer, "eval")
         if self.curve and self.curve[-1][0] == made.steps:
             made = replace(made, loss=self.curve[-1][1], metric=self.curve[-1][2])
         else:
@@ -172,3 +176,15 @@ class _Run:
         for name in cell.extras:
             extras |= EXTRAS[name](task, self.model, cell.seed)
         return replace(made, extras=extras)
+
+
+def switch(optimizer: Optimizer, mode: str) -> None:
+    """Tell an optimizer that it is to ``train`` or ``eval``, if it keeps other weights for each.
+
+    Schedule-free optimizers do: gradients are taken at one point, results hold at another.
+
+    Source: Defazio et al., The Road Less Scheduled, 2024.
+    """
+    change = getattr(optimizer, mode, None)
+    if callable(change):
+        change()

@@ -66,6 +66,9 @@ def all_tables(found: Found) -> Iterator[TextTable]:
     yield verdicts(found, told, pairs)
     yield choices(told)
     yield costs(found, told)
+    missing = without_result(told)
+    if missing is not None:
+        yield missing
     extras = extra_measurements(found)
     if extras is not None:
         yield extras
@@ -155,7 +158,7 @@ def costs(found: Found, told: Sequence[Summary]) -> TextTable:
             one.recipe,
             f"{one.step_ms:.3g}",
             size(one.optimizer_bytes),
-            f"{one.peak_mb:.1f}",
+            peak(one.peak_mb),
             str(count),
             duration(one.seconds),
         )
@@ -166,6 +169,36 @@ def costs(found: Found, told: Sequence[Summary]) -> TextTable:
         "training, and all runs together",
         ("<task", "<optimizer", "step, ms", "states", "peak, MB", "runs", "run time"),
         tuple(rows),
+    )
+
+
+def peak(megabytes: float) -> str:
+    """Growth of memory: unknown, too little to be told, or MB.
+
+    Example:
+        >>> peak(math.nan), peak(0.2), peak(104.31)
+        ('—', '< 1', '104.3')
+    """
+    if not math.isfinite(megabytes):
+        return "—"
+    return "< 1" if megabytes < 1 else f"{megabytes:.1f}"
+
+
+def without_result(told: Sequence[Summary]) -> TextTable | None:
+    """Runs that ended with their process or at the limit; None if there are none."""
+    rows = tuple(
+        (one.task, one.recipe, f"{one.failed_trials} of {one.trials}",
+         f"{one.failed_runs} of {one.runs}")
+        for one in told
+        if one.failed_trials or one.failed_runs
+    )  # fmt: skip
+    if not rows:
+        return None
+    return TextTable(
+        "Runs without a result: their process died or was ended at the limit of time. They did "
+        "not diverge as far as is known, count in no figure, and are tried again by --resume",
+        ("<task", "<optimizer", "trials", "final runs"),
+        rows,
     )
 
 

@@ -82,6 +82,19 @@ def test_a_run_that_diverged_is_counted_and_nothing_is_claimed() -> None:
     assert [s.diverged_runs for s in summaries(of)] == [0, 1]
 
 
+def test_a_run_without_a_result_leaves_its_pair_out() -> None:
+    whole = finals([1.0, 1.1, 1.2, 1.3])
+    broken = (Outcome(failed="no answer within 600 s"), *finals([0.5, 0.6, 0.7]))
+    of = found({"a": whole, "b": broken})
+    (pair,) = compare_pairs(of)
+    expected = stats.ttest_rel(np.log([0.5, 0.6, 0.7]), np.log([1.1, 1.2, 1.3]))
+    assert pair.test_loss.count == 3 and pair.arrived == (0, 0)
+    assert pair.test_loss.p_value == pytest.approx(expected.pvalue)
+    assert [(s.failed_runs, s.diverged_runs) for s in summaries(of)] == [(0, 0), (1, 0)]
+    nothing = tuple(Outcome(failed="died") for _ in range(4))
+    assert compare_pairs(found({"a": whole, "b": nothing})) == []
+
+
 def curve(*losses: float) -> tuple[tuple[float, ...], ...]:
     return tuple((10 * (n + 1), loss, 0.5, 0.1 * (n + 1)) for n, loss in enumerate(losses))
 

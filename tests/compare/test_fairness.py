@@ -87,6 +87,26 @@ def test_every_optimizer_gets_the_same_number_of_trials() -> None:
     assert beyond
 
 
+class Told(Runner):
+    """Answers by a formula: the lowest rate wins the trials, the second one all further runs."""
+
+    def run(self, cells: Sequence[Cell], purpose: str) -> list[Outcome]:
+        rates = sorted({dict(cell.setting)["lr"] for cell in cells})
+        places = [rates.index(dict(cell.setting)["lr"]) for cell in cells]
+        again = purpose != "tuning"
+        return [Outcome(loss=0.1 if again and p == 1 else 1.0 + p, test_loss=1.0) for p in places]
+
+
+def test_the_edge_that_is_told_is_that_of_the_chosen_setting() -> None:
+    asked = few("adamw", trials=5, finalists=3, sampler="grid", tune=("lr",), extensions=0)
+    runner = Told(asked.bench, CellTable(None))
+    result = compare_on(asked.variants[0], asked.tuned_recipes, asked.settings, runner, "adamw")
+    of = result.tuned["adamw"]
+    best = min(of.trials, key=lambda trial: trial.outcomes[0].loss)
+    assert of.space.edges(best.setting) == {"lr": -1}
+    assert of.best == of.trials[1].setting and of.edges == ()
+
+
 def test_final_seeds_were_never_seen_in_tuning() -> None:
     seen: dict[str, set[int]] = {}
 

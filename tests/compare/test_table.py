@@ -112,3 +112,10 @@ def test_names_are_not_in_the_key_but_contents_are() -> None:
     assert one.key("h", "i", 5) == other.key("h", "i", 5)
     assert len({one.key("h", "i", 5), one.key("g", "i", 5), one.key("h", "j", 5)}) == 3
     assert one.key("h", "i", 5) == one.key("h", "i", 7)  # no curve: the period does not matter
+
+
+def test_the_key_names_the_device_unless_it_is_the_processor() -> None:
+    plain, first = CELL.key("task", "recipe", 5), CELL.key("task", "recipe", 5, "cuda")
+    assert CELL.key("task", "recipe", 5, "cpu") == plain != first
+    assert CELL.key("task", "recipe", 5, "cuda:1") == first
+    assert CELL.key("task", "recipe", 5, "mps") not in (plain, first)

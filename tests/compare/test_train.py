@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from optforge.compare import Cell, Recipe, load_recipe, vary
+from optforge.compare import Cell, CellTable, Recipe, load_recipe, run_comparison, vary
 from optforge.compare.measure import flatness, optimizer_bytes
 from optforge.compare.schedules import SCHEDULES
 from optforge.compare.train import run_cell
+from optforge.errors import CompareError
 from optforge.tasks import Task, initial_model
 from optforge.training import train_single
+from tests.helpers.comparisons import few
 from tests.helpers.tiny import Blobs, Sums, WithBatchNorm, WithDropout
 
 ADAMW = load_recipe("adamw")
@@ -141,6 +146,93 @@ def test_optimizer_bytes_count_every_state_once() -> None:
     adam.step()
     # Two moments and a step counter of four bytes for each array.
     assert optimizer_bytes(adam) == 2 * 4 * 1007 + 2 * 4
+
+
+class Hoarder(torch.optim.SGD):
+    """Keeps 25 million numbers: 100 million bytes."""
+
+    def step(self, closure: Any = None) -> Any:
+        if not self.state:
+            self.state[self.param_groups[0]["params"][0]]["hoard"] = torch.ones(25_000_000)
+        return super().step(closure)
+
+
+def test_the_growth_of_memory_is_that_of_the_states() -> None:
+    task = Blobs()
+    recipe = load_recipe("hoarder", Hoarder, space={"lr": [0.01, 0.1]})
+    asked = cell(task, setting=(("lr", 0.05),), test=True)
+    found = run_cell(vary(task, {}), recipe, asked)
+    if math.isnan(found.peak_mb):
+        pytest.skip("this system does not tell how much memory a process holds at most")
+    assert found.optimizer_bytes == 100_000_000
+    assert 0.95 < found.peak_mb * 2**20 / 1e8 < 1.15
+    assert run_cell(vary(task, {}), ADAMW, cell(task, test=True)).peak_mb < 50
+
+
+def test_memory_that_the_system_does_not_tell_is_unknown_and_not_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = importlib.import_module("optforge.compare.measure")
+    monkeypatch.setattr(module, "_STATUS", Path("/nowhere"))
+    task = Blobs()
+    assert math.isnan(run_cell(vary(task, {}), ADAMW, cell(task, test=True)).peak_mb)
+
+
+class TwoFaced(torch.optim.SGD):
+    """Schedule-free in the plainest form: trains at one point, results hold at another."""
+
+    training = False
+
+    def train(self) -> None:
+        self._move(-1.0, not self.training)
+        self.training = True
+
+    def eval(self) -> None:
+        self._move(1.0, self.training)
+        self.training = False
+
+    def step(self, closure: Any = None) -> Any:
+        assert self.training
+        return super().step(closure)
+
+    def _move(self, by: float, wanted: bool) -> None:
+        with torch.no_grad():
+            for p in self.param_groups[0]["params"] if wanted else ():
+                p.add_(by)
+
+
+def test_optimizers_that_keep_other_weights_for_results_are_asked_for_them() -> None:
+    """Training sees weights that are shifted by -1; curves, validation and test data must not."""
+    task = Blobs()
+    asked = cell(task, setting=(("lr", 1e-9),), curve=True, test=True)
+    kinds = (TwoFaced, torch.optim.SGD)
+    recipes = [load_recipe("a", kind, space={"lr": [0.01, 0.1]}) for kind in kinds]
+    two, plain = (run_cell(vary(task, {}), recipe, asked) for recipe in recipes)
+    assert two.train_loss != pytest.approx(plain.train_loss, rel=1e-2)
+    for name in ("loss", "metric", "test_loss", "test_metric"):
+        assert getattr(two, name) == pytest.approx(getattr(plain, name), rel=1e-4)
+    assert [p[1] for p in two.curve] == pytest.approx([p[1] for p in plain.curve], rel=1e-4)
+
+
+def test_a_schedule_free_optimizer_of_a_library_is_measured_at_its_average() -> None:
+    task = Blobs()
+    recipe = load_recipe("pytorch_optimizer:schedulefreeadamw", schedule="constant")
+    found = run_cell(vary(task, {}), recipe, cell(task, setting=(("lr", 0.05),), curve=True))
+    assert found.loss < 0.9 * found.curve[0][1] and not found.diverged
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("torch:LBFGS", "its step needs a closure"),
+        ("pytorch_optimizer:sophiah", "create_graph=True"),
+        ("pytorch_optimizer:adahessian", "create_graph=True"),
+    ],
+)
+def test_optimizers_that_need_more_than_a_backward_pass_are_refused(name: str, says: str) -> None:
+    with pytest.raises(CompareError, match="cannot be compared on Blobs") as caught:
+        run_comparison(few(name), CellTable(None))
+    assert says in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_flatness_is_larger_for_more_noise_and_leaves_the_model() -> None:

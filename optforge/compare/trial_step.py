@@ -1,0 +1,72 @@
+"""One step before anything else runs: optimizers that this harness cannot drive are refused."""
+
+from __future__ import annotations
+
+import inspect
+
+from torch import nn
+from torch.optim import Optimizer
+
+from optforge.compare.recipe import Recipe
+from optforge.compare.train import switch
+from optforge.compare.variant import Variant
+from optforge.errors import CompareError
+from optforge.tasks import initial_model
+from optforge.training.stack import random_numbers
+
+
+def check_recipe(variant: Variant, recipe: Recipe, seed: int, device: str = "cpu") -> None:
+    """Make one step on one batch, as in every run, and throw it away.
+
+    Args:
+        variant: The task.
+        recipe: With the dimensions that are tuned; the middle of its space is tried.
+        seed: Of the initial weights, one that is used later.
+        device: Where to train.
+
+    Raises:
+        CompareError: If the optimizer needs a closure or second derivatives, or its step fails.
+    """
+    model = initial_model(variant.task, seed).to(device)
+    optimizer = recipe.make(model, recipe.space.grid(1)[0])
+    if _needs_closure(optimizer):
+        raise CompareError(_refusal(recipe, variant, "its step needs a closure"))
+    switch(optimizer, "train")
+    try:
+        _step(variant, model, optimizer, device)
+        switch(optimizer, "eval")
+    except Exception as error:
+        raise CompareError(_refusal(recipe, variant, _reason(error))) from error
+
+
+def _needs_closure(optimizer: Optimizer) -> bool:
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
+
+
+def _step(variant: Variant, model: nn.Module, optimizer: Optimizer, device: str) -> None:
+    task, train = variant.task, variant.task.splits.train
+    inputs, targets = (x[: task.batch_size].to(device) for x in (train.inputs, train.targets))
+    with random_numbers(0, 0, variant.random):
+        loss = task.loss(model(inputs), targets)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def _reason(error: Exception) -> str:
+    said = " ".join(f"{error}".split()) or type(error).__name__
+    lowered = said.lower()
+    if "closure" in lowered:
+        return f"its step needs a closure ({said})"
+    if "create_graph" in lowered or "does not require grad" in lowered:
+        return f"its step needs second derivatives, backward(create_graph=True) ({said})"
+    return f"its step fails: {type(error).__name__}: {said}"
+
+
+def _refusal(recipe: Recipe, variant: Variant, reason: str) -> str:
+    return (
+        f"{recipe.name} cannot be compared on {variant.task.name}: {reason}; runs here make one "
+        "forward and one backward pass a step, so leave it out, or wrap it in a class whose "
+        "step() needs neither"
+    )
