@@ -45,7 +45,7 @@ def main() -> None:
         lines.append(row(run))
         target = arguments.output / run.name
         target.mkdir(parents=True, exist_ok=True)
-        for name in FILES:
+        for name in (*FILES, *(path.name for path in run.glob("best_*.py"))):
             shutil.copy(run / name, target / name)
     versions = settings(arguments.runs[0])["versions"]
     lines += ["", f"Made with {versions}; commands in benchmarks/collect_searches.py."]

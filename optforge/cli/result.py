@@ -11,14 +11,15 @@ from rich.text import Text
 
 from optforge.api import SearchResult
 from optforge.cli.derived import print_derivation, print_effects
-from optforge.search.finish import ADAMW, ONE_SETTING, Finish, told
+from optforge.search.finish import Finish, told
 from optforge.search.table import Table
+from optforge.search.verdict import ADAMW, ONE_SETTING, rules_by_task
 from optforge.simplify import SimpleRule
 from optforge.simplify.files import PICTURE, SIMPLE, SIMPLE_JSON, SIMPLE_PAGE
 from optforge.statistics import Interval
 
 _FILES = {
-    "best.py": "the rule; look at it with 'optforge show {path}/best.py'",
+    "best.py": "the rule, one setting for all tasks; 'optforge show {path}/best.py'",
     SIMPLE: "the simple form of it",
     SIMPLE_PAGE: "why it may stand for the rule; go on with 'optforge simplify {path}'",
     SIMPLE_JSON: "the same with all figures",
@@ -127,7 +128,10 @@ def _pareto(done: Finish) -> Grid:
 
 def _files(result: SearchResult) -> Grid:
     grid = Grid.grid(padding=(0, 2))
-    for name, what in _FILES.items():
+    files = dict(_FILES)
+    if result.finish is not None:
+        files |= dict.fromkeys(rules_by_task(result.finish.table), "the rule tuned for one task")
+    for name, what in files.items():
         path = result.path / name
         if path.exists():
             words = what.format(path=result.path)

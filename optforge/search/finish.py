@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -18,11 +16,19 @@ from optforge.search.history import History
 from optforge.search.select import Finalist, pareto, select
 from optforge.search.session import Plan
 from optforge.search.table import Contender, Table, build_table, finite, interval_json, table_json
+from optforge.search.verdict import (
+    ADAMW,
+    CONSTANTS,
+    FOUND,
+    LION,
+    ONE_SETTING,
+    commented,
+    rules_by_task,
+    verdict,
+)
 from optforge.statistics import Interval
 from optforge.tasks import TASKS
 
-ADAMW, CONSTANTS, LION, FOUND = "tuned AdamW", "constants only", "tuned Lion", "discovered"
-ONE_SETTING = ", one setting"  # for all tasks, as the search has it
 Watch = Callable[[str, int, int], None]
 
 
@@ -158,48 +164,11 @@ def _constants(made: Plan, history: History, winner: Finalist) -> tuple[Program,
     return parse(incumbent.text), f"search of {programs} programs"
 
 
-def verdict(table: Table) -> str:
-    """Say in plain words what the table shows.
-
-    A claim needs an interval that excludes zero.
-    """
-    names = [row.name for row in table.rows]
-    if FOUND not in names:
-        return f"Constants alone, tuned by search, give {_percent(table.rows[1].proxies)}."
-    row = table.row(FOUND)
-    against = {ADAMW: row.proxies}
-    if CONSTANTS in names:
-        against[CONSTANTS] = table.difference(FOUND, CONSTANTS)
-    won = [name for name, d in against.items() if d.high < 0]
-    lost = [name for name, d in against.items() if d.high >= 0]
-    parts = []
-    if won:
-        parts.append(
-            f"The discovered rule beats {' and '.join(won)} on fresh seeds and test data "
-            f"({'; '.join(f'{_percent(against[name])} against {name}' for name in won)})."
-        )
-    if lost:
-        parts.append(
-            f"It does not beat {' or '.join(lost)} "
-            f"({'; '.join(f'{_percent(against[name])} against {name}' for name in lost)})."
-            if won
-            else f"Nothing was found that beats {' or '.join(lost)} "
-            f"({'; '.join(f'{_percent(against[name])} against {name}' for name in lost)})."
-        )
-    for task in table.held_out:
-        parts.append(f"Held out, {task}: {_percent(row.tasks[task])} against {ADAMW}.")
-    return " ".join(parts)
-
-
-def _percent(value: Interval) -> str:
-    """A log ratio as a change of the loss in percent, with its interval."""
-    mean, low, high = (100 * math.expm1(v) for v in (value.mean, value.low, value.high))
-    return f"{mean:+.1f} % loss [{low:+.1f}, {high:+.1f}]"
-
-
 def write_files(done: Finish, directory: RunDirectory) -> None:
     """Write rule and tables into the run's directory."""
     directory.write_text("best.py", _commented(done))
+    for name, text in rules_by_task(done.table).items():
+        directory.write_text(name, text)
     directory.write_text("table.json", json.dumps(finish_json(done), indent=2) + "\n")
     directory.write_text("table.md", table_markdown(done))
 
@@ -281,5 +250,6 @@ def _cell(value: Interval) -> str:
 
 
 def _commented(done: Finish) -> str:
-    comment = "".join(f"# {line}\n" for line in textwrap.wrap(done.verdict, 96))
-    return comment + done.best.text
+    tuned = ", ".join(rules_by_task(done.table))
+    more = f" Here it has one setting for all tasks; tuned for each: {tuned}." if tuned else ""
+    return commented(done.verdict + more, done.best.text)

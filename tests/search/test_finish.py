@@ -25,6 +25,7 @@ from optforge.search.finish import (
     ADAMW,
     CONSTANTS,
     FOUND,
+    ONE_SETTING,
     Finish,
     finish_json,
     table_markdown,
@@ -173,7 +174,10 @@ def test_scaled_leaves_a_state_that_is_the_update_alone() -> None:
 def test_a_contender_that_diverges_claims_nothing(quick: None, journal: Journal) -> None:
     contenders = [everywhere(ADAMW, SGD), everywhere(FOUND, DIVERGING)]
     made = build_table(Recording(), journal, contenders, ["Blobs", "Sums"], [], 0)
-    assert made.row(FOUND).proxies.low == -math.inf and "rule beats" not in verdict(made)
+    assert (
+        made.row(FOUND).proxies.low == -math.inf
+        and "each task, beats" not in verdict(made).split("that,")[0]
+    )
     text = json.dumps(table_json(made), allow_nan=False)
     assert json.loads(text)["rows"][1]["tasks"]["Sums"]["mean"] is None
 
@@ -218,12 +222,35 @@ def test_a_claim_needs_an_interval_that_excludes_zero(
     text = verdict(a_table(found, constants))
     claim, _, rest = text.partition("). ")
     if beats:
-        assert claim.startswith(f"The discovered rule beats {' and '.join(beats)} on fresh seeds")
+        claimed = f"The discovered rule, tuned for each task, beats {' and '.join(beats)} on fresh"
+        assert claim.startswith(claimed)
         assert not loses or rest.startswith(f"It does not beat {' or '.join(loses)} (")
     else:
-        assert text.startswith(f"Nothing was found that beats {' or '.join(loses)} (")
-        assert "rule beats" not in text
+        nothing = f"Nothing was found that, tuned for each task, beats {' or '.join(loses)} ("
+        assert text.startswith(nothing) and "discovered rule" not in text
     assert "[" in text and "%" in text, "every number carries its interval"
+
+
+def test_the_claim_for_the_tuned_rule_is_not_lent_to_the_one_that_is_shipped(
+    tmp_path: Path,
+) -> None:
+    """Tuned for each task it wins, with its one setting it loses: the reader sees both."""
+    made = a_table(BETTER, None)
+    worse, given = a_table(WORSE, None).row(FOUND), {"Blobs": scaled(SGD, 3.0).text}
+    rows = (*made.rows[:-1], replace(made.rows[-1], programs=given, trials="7 a task"),
+            replace(worse, name=FOUND + ONE_SETTING, programs={"Blobs": SGD.text}))  # fmt: skip
+    made = replace(made, rows=rows)
+    text = verdict(made)
+    assert text.startswith(f"The discovered rule, tuned for each task, beats {ADAMW} on fresh")
+    shipped = "As in best.py, one setting for all tasks: +35.0 % loss [+33.2, +36.8] against"
+    assert f"{shipped} {ADAMW}." in text
+    with RunDirectory.create(tmp_path / "run", {}) as directory:
+        write_files(Finish((finalist(-0.1),), made, text), directory)
+        best, tuned = ((directory.path / name).read_text() for name in ("best.py", "best_Blobs.py"))
+    assert shipped in " ".join(best.replace("\n# ", " ").split()) and "best_Blobs.py" in best
+    assert parse(best) == SGD and parse(tuned) == scaled(SGD, 3.0)
+    words = " ".join(tuned.replace("\n# ", " ").split())
+    assert "tuned for Blobs" in words and "7 a task" in words and "-25.9 % loss" in words
 
 
 def test_held_out_tasks_are_reported_either_way() -> None:
@@ -234,7 +261,8 @@ def test_held_out_tasks_are_reported_either_way() -> None:
 def test_the_control_claims_no_discovery() -> None:
     made = a_table(BETTER, BETTER)
     text = verdict(replace(made, rows=made.rows[:2]))
-    assert text.startswith("Constants alone, tuned by search, give -25.9 % loss")
+    given = "Constants alone, searched and tuned for each task, give -25.9 % loss"
+    assert text.startswith(given)
     assert "beats" not in text
 
 
