@@ -8,7 +8,13 @@ from rich.text import Text
 
 from optforge.simplify import SimpleRule, Step
 from optforge.simplify.effects import Effect
-from optforge.simplify.files import caption, card_lines, figures_sentence, footnote
+from optforge.simplify.files import (
+    caption,
+    card_lines,
+    figures_sentence,
+    footnote,
+    stops_sentence,
+)
 from optforge.statistics import Interval
 
 _COLOURS = {"exact": "green", "empirical": "cyan"}
@@ -34,6 +40,8 @@ def print_derivation(found: SimpleRule, console: Console) -> None:
         console.print(_line(number, step))
         if "effect" in step.figures:
             console.print(Text(f"   {figures_sentence(step.figures)}", "dim"))
+    if found.simplified.stops:
+        console.print(Text(stops_sentence(found), "yellow"))
 
 
 def print_effects(found: SimpleRule, console: Console) -> None:

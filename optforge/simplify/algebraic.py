@@ -39,11 +39,13 @@ class Algebraic:
     def __init__(self, guards: bool, bounds: Bounds | None = None) -> None:
         self.guards, self.bounds = guards, bounds
         self.rows: Sequence[int] = ALL if guards else EXACT
+        self.timed_out = False  # whether the wall clock has ended a saturation
 
     def apply(self, program: Program) -> Change | None:
         """Rewrite the step, where that makes it simpler."""
         graph = to_graph(program)
         found = simplest(graph, self.rows, self.bounds)
+        self.timed_out |= "time" in found.stopped
         plain = tidy(graph)
         if form_key(found.graph) >= form_key(plain):
             return None
@@ -78,9 +80,3 @@ class Algebraic:
 def _is_telling(before: str) -> bool:
     """Tell whether a pattern is more than ordinary arithmetic."""
     return "(" in before.replace("(x", "x").replace("(y", "y") or before.count("interp") > 0
-
-
-def is_simplest(program: Program, bounds: Bounds | None = None) -> bool:
-    """Tell whether no further saturation changes a program."""
-    graph = to_graph(program)
-    return form_key(simplest(graph, ALL, bounds).graph) >= form_key(tidy(graph))

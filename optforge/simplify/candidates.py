@@ -34,7 +34,6 @@ class Candidate:
         statement: Text of the statement that is concerned, or name of the constant.
         change: What becomes of it, as ``sign(momentum) -> momentum``.
         key: The same without the names and numbers of the arguments, which earlier changes move.
-        tokens: Names by which the statement may be protected: target, function, role.
         replacements: The change as places in the graph of the rule before.
         values: The change as values of hyper-parameters, for roundings.
     """
@@ -43,7 +42,6 @@ class Candidate:
     statement: str
     change: str
     key: str
-    tokens: frozenset[str] = frozenset()
     replacements: tuple[Replacement, ...] = ()
     values: tuple[tuple[str, float], ...] = ()
 
@@ -84,7 +82,10 @@ class Removals:
     def __init__(self, program: Program) -> None:
         self.program = live_program(program)
         self.size = size(self.program)
-        self.graph, self.labels = _labelled(self.program)
+        self.graph, indices = indexed(self.program)
+        self.labels: dict[int, Statement] = {}  # of statements that compute the same, the first
+        for index, statement in zip(indices, self.program.statements, strict=True):
+            self.labels.setdefault(index, statement)
         self.kinds = self.graph.kind_of()
         self.names = {value: text for text, value in self._inputs().items()}
         self.names |= {index: s.target for index, s in self.labels.items()}
@@ -110,11 +111,11 @@ class Removals:
 
     def changed(self, replacements: Iterable[Replacement]) -> Program | None:
         """Put values in the place of others; None if no smaller valid rule comes of it."""
-        graph = _replaced(self.graph, dict(replacements))
-        if graph is None:
+        found = replaced(self.graph, dict(replacements))
+        if found is None:
             return None
         try:
-            program = live_program(self._written(graph))
+            program = live_program(self._written(found[0]))
             smaller = size(program) < self.size
         except ProgramError:
             return None
@@ -124,20 +125,11 @@ class Removals:
 
     def _candidate(self, index: int, by: int | float, words: str, program: Program) -> Candidate:
         statement = self.labels[index]
-        tokens = {statement.target, statement.function, *self._roles(index)}
         change = f"{_right(statement)} -> {words}"
         inner = list(self.graph.nodes[index].arguments)
         place = f"argument {inner.index(int(by))}" if by in inner else words.split("(")[0]
         key = f"{statement.target} {statement.function} {place}"
-        return Candidate(program, statement.text, change, key, frozenset(tokens), ((index, by),))
-
-    def _roles(self, index: int) -> set[str]:
-        """Roles of the constants that the statement reads, and the state that it computes."""
-        names = lift(self.program).names()
-        number = self.program.statements.index(self.labels[index])
-        found = {name for (place, _), name in names.items() if place == number}
-        outputs = self.graph.outputs[1:]
-        return found | {self.program.states[n] for n, o in enumerate(outputs) if o == index}
+        return Candidate(program, statement.text, change, key, ((index, by),))
 
     def _substitutes(self, index: int) -> list[tuple[int | float, str]]:
         node, kind = self.graph.nodes[index], self.kinds[index]
@@ -202,27 +194,30 @@ def _inputs_read(lean: Program) -> set[str]:
     return {name for name, own in ((GRADIENT, lean.gradient), (LR, lean.lr)) if own in values}
 
 
-def _labelled(program: Program) -> tuple[Graph, dict[int, Statement]]:
-    """Turn a lean program into a graph, and remember which statement computes a value first."""
+def indexed(program: Program) -> tuple[Graph, list[int]]:
+    """Turn a lean program into a graph, and tell for each statement which value it computes."""
     graph = Graph(state_kinds(program))
-    labels: dict[int, Statement] = {}
+    indices: list[int] = []
     inputs = [graph.add(WEIGHT), graph.add(GRADIENT)]
     inputs += [graph.add(state_leaf(number)) for number in range(len(program.states))]
     inputs.append(graph.add(LR))
 
     def apply(number: int, statement: Statement, arguments: list[int]) -> int:
-        index = graph.add(statement.function, arguments)
-        labels.setdefault(index, statement)
-        return index
+        indices.append(graph.add(statement.function, arguments))
+        return indices[-1]
 
     environment = Environment(program.parameters, inputs, graph.constant)
     walk(program.statements, environment, apply)
     graph.outputs = tuple(environment[name] for name in program.outputs)
-    return graph, labels
+    return graph, indices
 
 
-def _replaced(graph: Graph, by: Mapping[int, int | float]) -> Graph | None:
-    """Copy a graph with values in the place of others; None if one would need itself."""
+def replaced(graph: Graph, by: Mapping[int, int | float]) -> tuple[Graph, Mapping[int, int]] | None:
+    """Copy a graph with values in the place of others; None if one would need itself.
+
+    Returns:
+        The copy, and for each value that it still needs where it is now.
+    """
     result = Graph(graph.kinds)
     places: dict[int, int] = {}
     open_values: set[int] = set()
@@ -249,45 +244,4 @@ def _replaced(graph: Graph, by: Mapping[int, int | float]) -> Graph | None:
         result.outputs = tuple(place(output) for output in graph.outputs)
     except RecursionError:
         return None
-    return result
-
-
-def protected(
-    candidates: Sequence[Candidate], keep: Iterable[str], program: Program
-) -> list[Candidate]:
-    """Leave out the candidates that touch, or lose, what a name stands for.
-
-    Args:
-        candidates: Changes of a rule.
-        keep: Names of variables, functions, states or hyper-parameters.
-        program: The rule.
-
-    Example:
-        >>> from optforge.language import load_rule
-        >>> lion = load_rule("lion")
-        >>> changes = protected(Removals(lion).candidates(), ["sign", "momentum"], lion)
-        >>> any("sign(" in str(one) for one in changes)
-        False
-    """
-    names = set(keep)
-    wanted = {name: _occurrences(program, name) for name in names}
-    return [
-        one
-        for one in candidates
-        if not one.tokens & names
-        and all(_occurrences(one.program, name) >= count for name, count in wanted.items())
-    ]
-
-
-def protectable(program: Program) -> set[str]:
-    """List the names that can be protected: of variables, functions, states, hyper-parameters."""
-    lean = live_program(program)
-    names = {name for s in lean.statements for name in (s.target, s.function)}
-    return names | set(lean.states) | set(lift(lean).values)
-
-
-def _occurrences(program: Program, name: str) -> int:
-    """Count what of a state, a function or a hyper-parameter is alive in a rule."""
-    lean = live_program(program)
-    functions = sum(s.function == name for s in lean.statements)
-    return functions + (name in lean.states) + (name in lift(lean).values)
+    return result, places

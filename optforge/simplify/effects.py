@@ -13,6 +13,7 @@ from optforge.language import Program
 from optforge.simplify.candidates import Candidate, Removals
 from optforge.simplify.decision import Verdict, paired, plain
 from optforge.simplify.empirical import Removal, Work
+from optforge.simplify.keeping import protected
 from optforge.simplify.laboratory import TimeIsUpError
 from optforge.simplify.rounding import Roundings
 from optforge.simplify.tuning import tune
@@ -31,7 +32,8 @@ class Effect:
         statement: What it was.
         change: What becomes of it.
         status: ``removed``, ``rounded``, ``kept: worse``, ``kept: unresolved``,
-            ``kept: protected`` or ``kept: not decided``.
+            ``kept: protected``, ``kept: not decided``, or ``kept: not worse`` where the change
+            alone would do no harm, but the trials ended, or others were made, before its turn.
         mean: Over tasks, with its interval of confidence 0.95; None if the time did not suffice.
         tasks: For each task the same.
         deciding: The verdict that decided, on other seeds; None if none did.
@@ -109,10 +111,13 @@ def measure_effects(work: Work, repeats: int = REPEATS) -> Effects:
     found = iter(_intervals(work, pair, logs) for pair in pairs)
     total, by_task = next(found)
     rows = [_removed(one, *next(found)) for one in work.removals]
+    free = _free(work)
     for one, pair in kept:
         mean, tasks = next(found) if pair is not None else (None, {})
         verdict = work.judged.get(one.key)
-        rows.append(Effect(one.statement, one.change, _status(work, one), mean, tasks, verdict))
+        rows.append(
+            Effect(one.statement, one.change, _status(work, one, free), mean, tasks, verdict)
+        )
     return Effects(tuple(rows), total, by_task, seeds)
 
 
@@ -123,7 +128,8 @@ def _kept(work: Work) -> list[tuple[Candidate, _Pair | None]]:
         return []
     try:
         rules = [work.current, *(one.program for one in candidates)]
-        current, *forms = tune(work.lab, rules, "tuning what stays, without each statement")
+        what = "tuning what stays, without each statement"
+        current, *forms = tune(work.lab, rules, what, work.kept.rates)
     except TimeIsUpError:
         return [(one, None) for one in {one.statement: one for one in candidates}.values()]
     best: dict[str, tuple[float, Candidate, _Pair]] = {}
@@ -168,20 +174,27 @@ def _removed(one: Removal, mean: Interval | None, tasks: dict[str, Interval]) ->
     return Effect(one.candidate.statement, one.candidate.change, status, mean, tasks, one.verdict)
 
 
-def _status(work: Work, one: Candidate) -> str:
-    if one.tokens & set(work.keep):
+def _free(work: Work) -> set[str]:
+    """List the keys of the changes that lose nothing of what is protected."""
+    way = Removals(work.current)
+    return {one.key for one in protected(way, way.candidates(), work.kept)}
+
+
+def _status(work: Work, one: Candidate, free: set[str]) -> str:
+    if one.key not in free:
         return "kept: protected"
     verdict = work.judged.get(one.key)
     return f"kept: {verdict.outcome if verdict else 'not decided'}"
 
 
-def short_constants(program: Program) -> list[str]:
-    """List the constants of a rule that could have fewer digits, as the table's last note.
-
-    Example:
-        >>> from optforge.language import load_rule
-        >>> short_constants(load_rule("lion"))
-        ['beta2 = 0.99']
-    """
-    found = [one for rates in (False, True) for one in Roundings(program, rates).candidates()]
-    return list(dict.fromkeys(one.statement for one in found))
+def longer_constants(work: Work) -> tuple[Effect, ...]:
+    """Say of every way of giving a constant that is left fewer digits why it was not taken."""
+    found = []
+    for rates in (False, True):
+        way = Roundings(work.current, rates)
+        candidates = way.candidates()
+        free = {one.key for one in protected(way, candidates, work.kept)}
+        for one in candidates:
+            status, verdict = _status(work, one, free), work.judged.get(one.key)
+            found.append(Effect(one.statement, one.change, status, None, {}, verdict))
+    return tuple(found)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optforge.analysis import live_program
+from optforge.errors import SimplifyError
 from optforge.language import Program
-from optforge.simplify.candidates import Candidate, Removals, protected, size
+from optforge.simplify.candidates import Candidate, Removals, size
 from optforge.simplify.decision import NEEDED, REMOVABLE, UNRESOLVED, Rule, Verdict, decide, plain
 from optforge.simplify.derivation import EMPIRICAL, Step
 from optforge.simplify.evolve import Evolved, evolve
 from optforge.simplify.exact import Say, simplify_exact
+from optforge.simplify.keeping import Kept, follow, protected, resolve
 from optforge.simplify.laboratory import Laboratory, TimeIsUpError
 from optforge.simplify.rounding import Roundings, fewest
 from optforge.simplify.tuning import Tuned, tune
+from optforge.statistics import Interval
 
 MOST_COMPARISONS = 60
 Way = Removals | Roundings | Evolved
@@ -62,6 +65,7 @@ class Work:
     steps: list[Step] = field(default_factory=list)
     removals: list[Removal] = field(default_factory=list)
     judged: dict[str, Verdict] = field(default_factory=dict)
+    stops: list[str] = field(default_factory=list)
     comparisons: int = 0
     ended: str = "nothing is left to remove"
 
@@ -83,36 +87,56 @@ class Work:
     def _take_exact(self, program: Program) -> None:
         exact = simplify_exact(program, say=self.say)
         self.steps += exact.derivation.steps
+        self.stops += exact.stops
         self.current = self.reference = self.given = exact.program
+        self.kept = resolve(self.keep, exact.program)
 
     def _begin(self) -> None:
         """Tune the rule as given; what comes after is compared with that."""
-        (tuned,) = tune(self.lab, [self.current], "tuning the rule as given")
+        (tuned,) = tune(self.lab, [self.current], "tuning the rule as given", self.kept.rates)
         self.reference = self.given = tuned.program
         if tuned.program.text == live_program(self.current).text:
             return
         (verdict,) = self._decided([self.current], "its own learning rate")
-        figures = {**verdict.figures(self.rule), "settings tried": tuned.trials}
-        figures["effect"] = plain(_negated(verdict))
-        figures["outcome"] = "re-tuned"
+        figures = {**_turned(verdict).figures(self.rule), "settings tried": tuned.trials}
         why = f"{_setting(tuned)}: the best on these tasks, as every later form gets its own"
         self.steps.append(Step(EMPIRICAL, self.current.text, tuned.program.text, why, figures))
-        self.current = tuned.program
+        self._move(tuned.program, self.kept)
         self._again()
 
     def _evolve(self) -> None:
         """Take the shortest rule that evolution finds and that is not worse on other seeds."""
         count, margin = self.programs, self.rule.margin
-        way = evolve(self.lab, self.reference, margin, count, self.workers, self.say)
+        kept = self.kept
+
+        def allowed(program: Program) -> bool:
+            return kept.settled(program) is not None
+
+        way = evolve(self.lab, self.reference, margin, count, self.workers, allowed)
         self.say(f"evolution found {len(way.found)} shorter rules that look as good")
         if self._compare(way):
             self._again()
 
     def _again(self) -> None:
-        """Run the exact passes on what a change has left."""
+        """Run the exact passes on what a change has left, unless they lose what is protected."""
         exact = simplify_exact(self.current)
+        kept = self.kept.renamed(self.current, exact.program, exact.links)
+        if kept is None:
+            self.say("the exact steps would merge what is protected, so they are left out here")
+            return
         self.steps += exact.derivation.steps
-        self.current = exact.program
+        self.stops += exact.stops
+        self.current, self.kept = exact.program, kept
+
+    def _move(self, program: Program, kept: Kept) -> None:
+        """Go on from another form, whose free constants re-tuning may have changed."""
+        found = kept.settled(program)
+        if found is None:
+            raise SimplifyError(
+                "a step lost what is to be kept, which no step may; please report the rule with "
+                f"the names {', '.join(self.keep)}"
+            )
+        self.current, self.kept = program, found
 
     def _remove(self) -> None:
         """Leave statements out until none can be."""
@@ -128,9 +152,12 @@ class Work:
 
     def _compare(self, way: Way, tuned: bool = True) -> bool:
         """Decide about all candidates at once and make the changes that do no harm."""
-        candidates = protected(way.candidates(), self.keep, self.current)
+        candidates = protected(way, way.candidates(), self.kept)
         candidates = [one for one in candidates if not self._is_settled(one)]
-        if not candidates or self.comparisons >= MOST_COMPARISONS:
+        if not candidates:
+            return False
+        if self.comparisons >= MOST_COMPARISONS:
+            self.ended = f"{self.comparisons} comparisons were made, and more are not"
             return False
         count = f"{len(candidates)} ways to {'round' if isinstance(way, Roundings) else 'shorten'}"
         forms = self._tuned([one.program for one in candidates], tuned, count)
@@ -164,21 +191,29 @@ class Work:
         """Make as many of the harmless changes together as are harmless together."""
         chosen = _one_each(found, way)
         while len(chosen) > 1:
-            program = way.together([one for one, _, _ in chosen])
-            if program is not None:
+            changes = [one for one, _, _ in chosen]
+            program = way.together(changes)
+            kept = follow(way, changes, program, self.kept)
+            if program is not None and kept is not None:
                 what = f"{len(chosen)} changes together"
                 (form,) = self._tuned([program], tuned, what)
                 (verdict,) = self._decided([form.program], what)
                 if self._is_allowed(verdict):
-                    self._accept(chosen, form, verdict)
+                    self._accept(chosen, form, verdict, kept)
                     return True
             chosen = chosen[: len(chosen) // 2]
-        if chosen:
-            self._accept(chosen, chosen[0][1], chosen[0][2])
+        for one, form, verdict in chosen:
+            kept = follow(way, [one], one.program, self.kept)
+            assert kept is not None  # as it was a candidate
+            self._accept(chosen, form, verdict, kept)
         return bool(chosen)
 
     def _accept(
-        self, chosen: Sequence[tuple[Candidate, Tuned, Verdict]], form: Tuned, verdict: Verdict
+        self,
+        chosen: Sequence[tuple[Candidate, Tuned, Verdict]],
+        form: Tuned,
+        verdict: Verdict,
+        kept: Kept,
     ) -> None:
         why = "; ".join(one.change for one, _, _ in chosen)
         figures: dict[str, Any] = {
@@ -192,7 +227,7 @@ class Work:
             Removal(one, self._current_tuned, alone.program, v) for one, alone, v in chosen
         ]
         self.say(f"{why}: {verdict.outcome}, {_interval(verdict)}")
-        self.current = form.program
+        self._move(form.program, kept)
         if verdict.effect.high < 0:  # better: what comes later must not give it back
             self.reference = form.program
 
@@ -202,7 +237,7 @@ class Work:
             self._current_tuned = self.current
             return [Tuned(program, {}, 0, 0.0) for program in programs]
         rules = [self.reference, self.current, *programs]
-        reference, current, *others = tune(self.lab, rules, f"{what}: tuning")
+        reference, current, *others = tune(self.lab, rules, f"{what}: tuning", self.kept.rates)
         self.reference, self._current_tuned = reference.program, current.program
         return others
 
@@ -230,9 +265,14 @@ def _one_each(
     return chosen
 
 
-def _negated(verdict: Verdict) -> Any:
-    value = verdict.effect
-    return type(value)(-value.mean, -value.high, -value.low, value.p_value, value.count)
+def _turned(verdict: Verdict) -> Verdict:
+    """Take a comparison of the form before with the one after as one of after with before."""
+    tasks = {task: _negated(value) for task, value in verdict.tasks.items()}
+    return replace(verdict, effect=_negated(verdict.effect), tasks=tasks, outcome="re-tuned")
+
+
+def _negated(value: Interval) -> Interval:
+    return replace(value, mean=-value.mean, low=-value.high, high=-value.low)
 
 
 def _setting(tuned: Tuned) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy
@@ -12,6 +15,7 @@ import numpy
 from optforge.analysis import live_program
 from optforge.language import Kind, Program, parse, round_constants
 from optforge.runs import RunDirectory
+from optforge.runs.directory import JOURNAL
 from optforge.search.history import History
 from optforge.search.session import Plan, make_executor, make_search
 from optforge.search.settings import Settings
@@ -49,7 +53,7 @@ def evolve(
     margin: float,
     programs: int = PROGRAMS,
     workers: int = 0,
-    say: Callable[[str], None] = lambda text: None,
+    allowed: Callable[[Program], bool] = lambda program: True,
 ) -> Evolved:
     """Evolve a rule with insertion disabled, and give the shortest ones that look as good.
 
@@ -63,7 +67,7 @@ def evolve(
         margin: Log loss by which a rule may be worse.
         programs: Proposals.
         workers: Processes; 0 for this one alone.
-        say: Told how far it is.
+        allowed: Tells whether a rule has all that is protected.
 
     Source: "Symbolic Discovery of Optimization Algorithms", section 3.
     """
@@ -71,8 +75,8 @@ def evolve(
     executor = make_executor(plan, workers)
     try:
         with (
-            tempfile.TemporaryDirectory() as folder,
-            RunDirectory.create(Path(folder) / "evolution", plan.stored()) as directory,
+            _folder(lab) as folder,
+            _directory(folder, plan) as directory,
         ):
             search = make_search(plan, directory, executor)
 
@@ -88,9 +92,31 @@ def evolve(
                 raise StoppedError
             if lab.interrupted:
                 raise TimeIsUpError
-            return Evolved(_shortest(directory, margin, size(reference)))
+            return Evolved(_shortest(directory, margin, size(reference), allowed))
     finally:
         executor.close()
+
+
+@contextmanager
+def _folder(lab: Laboratory) -> Iterator[Path]:
+    """Give the place of the journals: beside the losses, so that an evolution can go on."""
+    if lab.store.path is None:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+    else:
+        folder = lab.store.path.with_suffix(".evolution")
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+
+
+def _directory(folder: Path, plan: Plan) -> RunDirectory:
+    """Open the journal of this very evolution, or begin one; its name is what it depends on."""
+    stored = plan.stored()
+    text = json.dumps(stored, sort_keys=True)
+    path = folder / blake2b(text.encode(), digest_size=8).hexdigest()
+    if (path / JOURNAL).is_file():
+        return RunDirectory.open(path, write=True)
+    return RunDirectory.create(path, stored)
 
 
 def _plan(lab: Laboratory, reference: Program, margin: float) -> Plan:
@@ -119,7 +145,9 @@ def _plan(lab: Laboratory, reference: Program, margin: float) -> Plan:
     return Plan(settings, draft.tasks, (), draft.baselines, losses)
 
 
-def _shortest(directory: RunDirectory, margin: float, own: int) -> tuple[Candidate, ...]:
+def _shortest(
+    directory: RunDirectory, margin: float, own: int, allowed: Callable[[Program], bool]
+) -> tuple[Candidate, ...]:
     """Give the shortest of those that look as good, for each length the best."""
     journal = directory.journal
     good = {
@@ -134,7 +162,7 @@ def _shortest(directory: RunDirectory, margin: float, own: int) -> tuple[Candida
             continue
         lean = live_program(parse(proposal.program))
         entry = (verdict.fitness, lean.text)
-        if size(lean) < own:
+        if size(lean) < own and allowed(lean):
             best[size(lean)] = min(best.get(size(lean), entry), entry)
     chosen = [parse(best[length][1]) for length in sorted(best)][:_FINALISTS]
     return tuple(

@@ -26,11 +26,14 @@ class Simplified:
         program: The simple form, with the field's names.
         derivation: Why it may stand for the rule as given.
         links: For each state, which multiple of which state of the rule as given it is.
+        stops: Limits that ended the search for a simpler form before it was done, in words; on
+            another machine, or with higher limits, another form may be found.
     """
 
     program: Program
     derivation: Derivation
     links: tuple[Link, ...]
+    stops: tuple[str, ...] = ()
 
 
 def exact_passes(bounds: Bounds | None = None) -> tuple[Pass, ...]:
@@ -75,10 +78,7 @@ def run_passes(
     steps: list[Step] = []
     links = tuple(Link(number) for number in range(len(program.states)))
     current = program
-    while len(steps) < MOST_STEPS:
-        change = _first_change(current, passes)
-        if change is None:
-            break
+    while (change := _first_change(current, passes)) is not None and len(steps) < MOST_STEPS:
         step = _checked(change, current)
         say(
             f"{len(current.statements)} statements -> {len(change.program.statements)}: {step.kind}"
@@ -94,7 +94,18 @@ def run_passes(
         steps.append(_checked(renamed, current))
     derivation = Derivation(program.text, tuple(steps))
     derivation.check()
-    return Simplified(parse(derivation.end), derivation, links)
+    stops = _stops(passes, change is not None)
+    return Simplified(parse(derivation.end), derivation, links, stops)
+
+
+def _stops(passes: Sequence[Pass], more: bool) -> tuple[str, ...]:
+    """Say which limits were met that may have hidden a simpler form."""
+    found = []
+    if any(isinstance(one, Algebraic | Recurrences) and one.timed_out for one in passes):
+        found.append("equality saturation met its limit of wall clock time")
+    if more:
+        found.append(f"{MOST_STEPS} steps were taken, and more are not")
+    return tuple(found)
 
 
 def _first_change(program: Program, passes: Sequence[Pass]) -> Change | None:

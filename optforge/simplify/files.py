@@ -7,7 +7,7 @@ import textwrap
 from typing import Any
 
 from optforge.runs import RunDirectory
-from optforge.simplify.effects import SPLIT, Effect
+from optforge.simplify.effects import SPLIT
 from optforge.simplify.picture import draw_update
 from optforge.simplify.result import SimpleRule
 from optforge.statistics import Interval
@@ -56,9 +56,16 @@ def page(found: SimpleRule) -> str:
         lines.append(f"{number}. *{step.kind}*, {before} -> {after} statements: {step.why}")
         if "effect" in step.figures:
             lines.append(f"   {figures_sentence(step.figures)}")
+    if found.simplified.stops:
+        lines += ["", stops_sentence(found)]
     lines += ["", "The rule as given:", "", "```python"]
     lines += [found.simplified.derivation.start.rstrip(), "```"]
     return "\n".join(lines) + "\n"
+
+
+def stops_sentence(found: SimpleRule) -> str:
+    """Say which limits may have hidden a simpler form."""
+    return f"Not taken to the end: {'; '.join(found.simplified.stops)}. A simpler form may exist."
 
 
 def _card(found: SimpleRule) -> list[str]:
@@ -149,8 +156,3 @@ def _three(effect: dict[str, float | None]) -> str:
 def interval_text(value: Interval | None) -> str:
     """Write an interval in a cell."""
     return f"{value.mean:+.3f} [{value.low:+.3f}, {value.high:+.3f}]" if value else "-"
-
-
-def is_removed(row: Effect) -> bool:
-    """Tell rows of changes that were made from those of statements that stay."""
-    return not row.status.startswith("kept")

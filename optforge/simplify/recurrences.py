@@ -66,6 +66,7 @@ class Recurrences:
 
     def __init__(self, bounds: Bounds | None = None) -> None:
         self.bounds = bounds
+        self.timed_out = False  # whether the wall clock has ended a saturation
 
     def apply(self, program: Program) -> Change | None:
         """Merge states, or keep one at another scale, where that makes the rule simpler."""
@@ -74,7 +75,9 @@ class Recurrences:
             return None
         price = graph_cost(graph)
         for candidate in self._candidates(program, graph):
-            found = simplest(candidate.graph, bounds=self.bounds).graph
+            simple = simplest(candidate.graph, bounds=self.bounds)
+            self.timed_out |= "time" in simple.stopped
+            found = simple.graph
             if graph_cost(found) >= price:
                 continue
             form = to_program(found)

@@ -49,6 +49,7 @@ class SimpleRule:
             "hyperparameters": dict(known.hyperparameters),
             "start": self.simplified.derivation.start,
             "steps": self.simplified.derivation.to_json(),
+            "stopped_by": list(self.simplified.stops),
             "card": self.card.to_json(),
             "training": self.trained.to_json() if self.trained else None,
         }

@@ -72,7 +72,6 @@ class Roundings:
                 f"{h.name} = {h.value!r}",
                 f"{h.name} = {h.value!r} -> {value!r}",
                 f"{h.name} {value!r}",
-                frozenset((h.name,)),
                 values=((h.name, value),),
             )
             for h in self.chosen

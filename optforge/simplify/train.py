@@ -10,12 +10,12 @@ from typing import Any
 
 from optforge.errors import SimplifyError
 from optforge.language import Program, parse
-from optforge.simplify.candidates import protectable
 from optforge.simplify.decision import Rule
 from optforge.simplify.derivation import Derivation, Link
-from optforge.simplify.effects import REPEATS, Effects, measure_effects
+from optforge.simplify.effects import REPEATS, Effect, Effects, longer_constants, measure_effects
 from optforge.simplify.empirical import Work
 from optforge.simplify.exact import Say, Simplified, simplify_exact
+from optforge.simplify.keeping import protectable
 from optforge.simplify.laboratory import Laboratory
 
 _TRIALS = 0.7  # share of the time; the rest is for figures on fresh seeds
@@ -75,6 +75,8 @@ class Trained:
         comparisons: That were made.
         ended: Why they ended.
         seed: Of all training seeds.
+        roundings: What was found of each way in which a constant that is left could have fewer
+            digits; ``kept: not decided`` where the trials ended before.
     """
 
     effects: Effects
@@ -84,6 +86,7 @@ class Trained:
     comparisons: int
     ended: str
     seed: int
+    roundings: tuple[Effect, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Give plain values."""
@@ -98,6 +101,10 @@ class Trained:
             "comparisons": self.comparisons,
             "ended": self.ended,
             "seed": self.seed,
+            "roundings": [
+                {key: row[key] for key in ("change", "status", "deciding_effect")}
+                for row in (one.to_json() for one in self.roundings)
+            ],
         }
 
 
@@ -137,8 +144,10 @@ def simplify_by_training(
     found = parse(derivation.end)
     links = tuple(Link(None) for _ in found.states)
     tasks = tuple(task.name for task in lab.tasks)
-    trained = Trained(effects, tasks, options, rule, work.comparisons, work.ended, lab.seed)
-    return Simplified(found, derivation, links), trained
+    ended, roundings = work.ended, longer_constants(work)
+    trained = Trained(effects, tasks, options, rule, work.comparisons, ended, lab.seed, roundings)
+    stops = tuple(dict.fromkeys(work.stops))
+    return Simplified(found, derivation, links, stops), trained
 
 
 def _check_names(program: Program, keep: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy
@@ -20,6 +20,7 @@ _FINE = tuple(10 ** (k / 4) for k in (-1, 0, 1))
 _FINER = tuple(10 ** (k / 8) for k in range(-4, 5))  # as many as of rate and decay together
 _EXTENSIONS = 8  # half decades that the first stage may go on in one direction
 _PURPOSE = "tune"
+LR, DECAY = "lr", "weight_decay"  # a second decay begins with the name too
 
 Setting = tuple[tuple[str, float], ...]
 
@@ -46,17 +47,18 @@ class _Search:
     """One rule and what its settings gave."""
 
     lifted: Lifted
+    fixed: frozenset[str] = frozenset()
     losses: dict[Setting, float] = field(default_factory=dict)
     trials: int = 0
 
     @property
     def given(self) -> Setting:
         values = self.lifted.values
-        return tuple((name, values[name]) for name in ("lr", *self.decays))
+        return tuple((name, values[name]) for name in (LR, *self.decays))
 
     @property
     def decays(self) -> list[str]:
-        return [name for name in self.lifted.values if name.startswith("weight_decay")]
+        return [name for name in self.lifted.values if name.startswith(DECAY)]
 
     @property
     def best(self) -> Setting:
@@ -67,9 +69,10 @@ class _Search:
 
     def at(self, around: Setting, rate: float, decay: float, digits: int = 1) -> Setting:
         """Give a setting with other values, in few digits; what does not change stays."""
-        factors = {"lr": rate}
+        rate = 1.0 if LR in self.fixed else rate
+        decay = 1.0 if DECAY in self.fixed else decay
         return tuple(
-            (name, _few(value, factors.get(name, decay), digits)) for name, value in around
+            (name, _few(value, rate if name == LR else decay, digits)) for name, value in around
         )
 
 
@@ -80,7 +83,9 @@ def _few(value: float, factor: float, digits: int) -> float:
     return number if number != 1.0 else 1.1  # 1 would be folded away, and tuned no more
 
 
-def tune(lab: Laboratory, programs: Sequence[Program], what: str) -> list[Tuned]:
+def tune(
+    lab: Laboratory, programs: Sequence[Program], what: str, keep: Iterable[str] = ()
+) -> list[Tuned]:
     """Give every rule its best learning rate and decay, each by the same procedure.
 
     First the learning rate by factors of about 3, further where the best is at the end; then
@@ -95,8 +100,11 @@ def tune(lab: Laboratory, programs: Sequence[Program], what: str) -> list[Tuned]
         lab: Where rules are trained, on seeds that decide nothing else.
         programs: The rules, the reference first.
         what: Is being done, for the display.
+        keep: Names of hyper-parameters that stay as they are, in all rules: ``lr``, or any decay
+            for all decays.
     """
-    searches = [_Search(lift(program)) for program in programs]
+    fixed = frozenset(DECAY if name.startswith(DECAY) else name for name in keep)
+    searches = [_Search(lift(program), fixed) for program in programs]
     _coarse(lab, searches, what)
     centres = [search.best for search in searches]
     losses = [search.losses[centre] for search, centre in zip(searches, centres, strict=True)]
@@ -114,13 +122,16 @@ def tune(lab: Laboratory, programs: Sequence[Program], what: str) -> list[Tuned]
 
 
 def _coarse(lab: Laboratory, searches: Sequence[_Search], what: str) -> None:
-    wanted = [[s.at(s.given, rate, 1.0) for rate in _COARSE] for s in searches]
+    wanted = [list(dict.fromkeys(s.at(s.given, rate, 1.0) for rate in _COARSE)) for s in searches]
     _try(lab, searches, wanted, SEEDS[0], what)
     low, high = [_COARSE[0]] * len(searches), [_COARSE[-1]] * len(searches)
     for _ in range(_EXTENSIONS):
         wanted = []
         for number, search in enumerate(searches):
             rates = []
+            if LR in search.fixed:
+                wanted.append([])
+                continue
             if search.best == search.at(search.given, low[number], 1.0):
                 low[number] /= 10**0.5
                 rates.append(low[number])
@@ -134,7 +145,7 @@ def _coarse(lab: Laboratory, searches: Sequence[_Search], what: str) -> None:
 
 
 def _around(search: _Search, centre: Setting) -> list[Setting]:
-    if search.decays:
+    if search.decays and DECAY not in search.fixed:
         pairs = [(rate, decay) for rate in _FINE for decay in (0.3, 1.0, 3.0)]
         settings = [search.at(centre, rate, decay) for rate, decay in pairs]
     else:

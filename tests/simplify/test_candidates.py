@@ -8,7 +8,10 @@ import pytest
 
 from optforge.analysis import fingerprint, liveness, state_kinds
 from optforge.language import load_rule, parse, rule_names
-from optforge.simplify.candidates import Removals, protected, size
+from optforge.simplify import simplify_exact
+from optforge.simplify.candidates import Candidate, Removals, size
+from optforge.simplify.evolve import Evolved
+from optforge.simplify.keeping import follow, protected, resolve
 from optforge.simplify.rounding import Roundings, digits, fewest, shorter
 from tests.strategies import random_program
 
@@ -82,16 +85,101 @@ def test_several_changes_together_and_contradictions() -> None:
     ],
 )
 def test_a_protected_name_is_in_no_candidate(name: str, lost: str) -> None:
-    lion = load_rule("lion")
-    found = Removals(lion).candidates()
+    way = Removals(load_rule("lion"))
+    found = way.candidates()
     assert any(lost in one.change for one in found)
-    assert not any(lost in one.change for one in protected(found, [name], lion))
+    kept = resolve([name], load_rule("lion"))
+    assert not any(lost in one.change for one in protected(way, found, kept))
 
 
 def test_a_protected_state_stays_alive() -> None:
     lion = load_rule("lion")
-    for one in protected(Removals(lion).candidates(), ["momentum"], lion):
+    way = Removals(lion)
+    for one in protected(way, way.candidates(), resolve(["momentum"], lion)):
         assert liveness(one.program).states == 1, one.change
+
+
+TWICE_READ = parse("""
+def train(w, g, m, lr):
+    first = g + m
+    second = tanh(m)
+    m = interp(g, m, 0.9)
+    update = first + second
+    update = update * lr
+    update = update * 0.1
+    return update, m
+""")
+
+
+def test_two_removals_that_each_leave_a_state_alive_may_not_kill_it_together() -> None:
+    way, kept = Removals(TWICE_READ), resolve(["m"], TWICE_READ)
+    allowed = {one.change: one for one in protected(way, way.candidates(), kept)}
+    both = [allowed["g + m -> g"], allowed["first + second -> first"]]
+    together = way.together(both)
+    assert together is not None and not together.states, "each alone leaves the state alive"
+    assert follow(way, both, together, kept) is None
+    assert follow(way, both, together, resolve([], TWICE_READ)) is not None
+
+
+def test_what_evolution_proposes_must_have_the_protected_variable() -> None:
+    lion = load_rule("lion")
+    bare = parse(
+        "def train(w, g, momentum, lr):\n    u = sign(momentum)\n    u = u * lr\n"
+        "    momentum = interp(g, momentum, 0.98)\n    return u, momentum\n"
+    )
+    decayed = parse(lion.text.replace("sign(update)", "tanh(update)"))
+    way = Evolved(tuple(Candidate(p, "", "", str(n)) for n, p in enumerate((bare, decayed))))
+    kept = resolve(["weight_decay"], lion)
+    assert [one.program for one in protected(way, way.candidates(), kept)] == [decayed]
+    other = parse(lion.text.replace("weight * 0.1", "weight * 0.2"))
+    assert kept.settled(other) is None, "a protected hyper-parameter has its value"
+
+
+def test_a_protected_variable_is_followed_when_its_name_goes_to_another() -> None:
+    """Without the first average the second one would be called ``average``."""
+    rule = parse("""
+def train(weight, gradient, momentum, lr):
+    average = interp(gradient, momentum, 0.5)
+    update = sign(average)
+    average_2 = interp(gradient, momentum, 0.9)
+    update = update + average_2
+    momentum = interp(gradient, momentum, 0.99)
+    update = update * lr
+    update = update * 0.1
+    return update, momentum
+""")
+    kept = resolve(["average_2"], rule)
+    way = Removals(rule)
+    (first,) = [
+        one
+        for one in protected(way, way.candidates(), kept)
+        if one.change == "interp(gradient, momentum, 0.5) -> gradient"
+    ]
+    after = follow(way, [first], first.program, kept)
+    assert after is not None and "average_2" not in first.program.text
+    way = Removals(first.program)
+    candidates = way.candidates()
+    changes = [one.change for one in candidates]
+    left = [one.change for one in protected(way, candidates, after)]
+    touching = [
+        change for change in changes if change.startswith("interp(gradient, momentum, 0.9)")
+    ]
+    assert touching and not set(touching) & set(left)
+    assert any(change.startswith("interp(gradient, momentum, 0.99)") for change in left)
+
+
+def test_a_protected_state_is_followed_through_exact_steps_that_rename_it() -> None:
+    rule = parse("""
+def train(weight, gradient, momentum, momentum_2, lr):
+    momentum_2 = interp(gradient, momentum_2, 0.9)
+    update = sign(momentum_2)
+    update = update * lr
+    return update, momentum, momentum_2
+""")
+    exact = simplify_exact(rule)
+    assert exact.program.states == ("momentum",)
+    kept = resolve(["momentum_2"], rule).renamed(rule, exact.program, exact.links)
+    assert kept is not None and kept.states == {"momentum"}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from optforge.analysis.hyperparameters import lift
 from optforge.errors import SimplifyError
 from optforge.execution import Completed, Failed, InlineExecutor
 from optforge.fitness import Evaluator, Measure
@@ -20,6 +21,7 @@ from optforge.simplify import (
     StoppedError,
     Store,
     describe,
+    empirical,
     simplify_by_training,
 )
 from optforge.simplify.files import page
@@ -76,6 +78,8 @@ def test_each_step_of_training_has_its_figures(done: SimpleRule) -> None:
         effect = step.figures["effect"]
         assert effect["low"] <= effect["mean"] <= effect["high"]
         assert set(step.figures["tasks"]) == {"Blobs", "Sums"}
+        mean = sum(task["mean"] for task in step.figures["tasks"].values()) / 2
+        assert mean == pytest.approx(effect["mean"]), step.why
         assert step.figures["margin"] == 0.05 and " of 3" in step.figures["looks"]
     done.simplified.derivation.check()
     assert parse(done.simplified.derivation.start) == parse(RULE)
@@ -100,6 +104,25 @@ def test_a_protected_statement_stays(done: SimpleRule) -> None:
     assert "tanh(" in found.program.text
     (row,) = [r for r in found.trained.effects.rows if r.change.startswith("tanh(")]  # type: ignore[union-attr]
     assert row.status == "kept: protected" and row.mean is not None
+
+
+def test_kept_rates_are_left_out_of_tuning() -> None:
+    lab, far = laboratory(), parse(load_rule("lion").text.replace("0.0001", "0.0000001"))
+    (free,) = tune(lab, [far], "test")
+    assert free.values["lr"] > 1e-5, "or the test shows nothing"
+    (fixed,) = tune(lab, [far], "test", keep=("lr",))
+    assert fixed.values["lr"] == 1e-7 and fixed.trials <= 4
+    (decayed,) = tune(lab, [far], "test", keep=("weight_decay",))
+    assert decayed.values["weight_decay"] == 0.1 and decayed.values["lr"] > 1e-5
+
+
+def test_a_kept_learning_rate_is_never_moved() -> None:
+    found, _ = simplified(keep=("lr",), looks=(3, 6), repeats=2)
+    steps = [step for step in found.simplified.derivation.steps if step.kind == EMPIRICAL]
+    assert steps
+    for step in steps:
+        values = [lift(parse(text)).values["lr"] for text in (step.before, step.after)]
+        assert values[0] == values[1], step.why
 
 
 def test_an_unknown_name_to_keep_is_named_with_what_there_is() -> None:
@@ -133,6 +156,14 @@ def test_a_stopped_derivation_goes_on_from_the_file(tmp_path: Path, done: Simple
     third, last = simplified(lab=laboratory(path))
     assert third.to_json() == done.to_json() and last.trained == 0
     assert before > 0 and second.trained > 0
+
+
+def test_the_limit_of_comparisons_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(empirical, "MOST_COMPARISONS", 2)
+    found, _ = simplified()
+    assert found.trained is not None
+    assert "comparisons were made, and more are not" in found.trained.ended
+    assert found.trained.ended in page(found)
 
 
 @pytest.mark.slow
