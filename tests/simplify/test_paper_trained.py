@@ -1,4 +1,4 @@
-"""The paper's programs with training on the default tasks: a quarter of an hour each."""
+"""The paper's programs with training on the default tasks: up to an hour each."""
 
 from __future__ import annotations
 
@@ -10,23 +10,30 @@ from optforge.simplify.rounding import digits
 from optforge.simplifying import simplify
 
 FAMILY = ("Lion", "Signum")
+RATES = ("lr ", "weight_decay")  # re-tuned in few digits, and rounded once more at the end
+
+
+def constants(text: str) -> list[float]:
+    return [a for s in parse(text).statements for a in s.arguments if isinstance(a, float)]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", ["program_8", "program_4"])
 def test_the_papers_rule_is_found_in_the_sign_momentum_family(name: str) -> None:
     found = simplify(name)
     text = found.program.text
     assert "clip(" not in text and "arcsin(" not in text
     assert found.recognised.name is not None and found.recognised.family in FAMILY
-    constants = [a for s in found.program.statements for a in s.arguments if isinstance(a, float)]
-    assert all(digits(value) <= 3 for value in constants), text
-
+    assert found.trained is not None
+    if found.trained.ended == "nothing is left to remove":
+        tried = [one for one in found.trained.roundings if not one.statement.startswith(RATES)]
+        assert all(one.status in ("kept: worse", "kept: unresolved") for one in tried), tried
     steps = [step for step in found.simplified.derivation.steps if step.kind == EMPIRICAL]
+    assert sum(map(digits, constants(text))) < sum(map(digits, constants(steps[0].after)))
     gone = {word: _when(word, [step.after for step in steps]) for word in ("arcsin(", "clip(")}
     assert gone["arcsin("] <= gone["clip("], "without clip, arcsin is NaN"
 
-    assert found.trained is not None
     rows = found.trained.effects.rows
     assert {row.status.split(":")[0] for row in rows} >= {"removed", "kept"}
     for row in rows:
