@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +27,7 @@ from optforge.simplify.train import Options, simplify_by_training
 from optforge.simplify.winner import LOSSES
 from optforge.tasks import PROXY_TASKS, TASKS, Task, check_task, load_task
 from optforge.tasks.data.cache import directory as cache_directory
+from optforge.training import has_compiler
 
 
 class Display(Protocol):
@@ -54,7 +56,7 @@ def simplify(
     exact: bool = False,
     tasks: Sequence[str | Task] | None = None,
     options: Options | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     workers: int | None = None,
     display: Display | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -67,7 +69,7 @@ def simplify(
         exact: Use no training: equal over the real numbers, or up to a guard.
         tasks: Where it is trained; those of the run, or the three shipped proxies, by default.
         options: How training decides: margin, protected names, time.
-        seed: Of all training seeds.
+        seed: Of all training seeds; that of the run, or 0, by default.
         workers: Processes; one a core by default, 0 for none but this one.
         display: Shows the progress.
         stop: Asked now and then whether to stop early.
@@ -90,7 +92,8 @@ def simplify(
         found = describe(simplify_exact(program, say=display.say))
     else:
         chosen = _tasks(tasks, run)
-        found = _trained(program, run, chosen, options or Options(), seed, workers, display, stop)
+        place = _Place.of(program, run, seed)
+        found = _trained(program, place, chosen, options or Options(), workers, display, stop)
     if run is not None:
         with RunDirectory.open(run) as directory:
             write_files(found, directory)
@@ -99,10 +102,9 @@ def simplify(
 
 def _trained(
     program: Program,
-    run: Path | None,
+    place: _Place,
     tasks: Sequence[Task],
     options: Options,
-    seed: int,
     workers: int | None,
     display: Display,
     stop: Callable[[], bool],
@@ -114,17 +116,43 @@ def _trained(
     for task in tasks:
         if type(task) is not TASKS.get(task.name):
             check_task(task)
-    store = Store(_store_path(program, run), compiled=False)
-    with _executor(tasks, count) as executor:
+    store = Store(place.losses, place.compiled)
+    with _executor(tasks, count, place.compiled) as executor:
         lab = Laboratory(
-            tasks, executor, store, seed, display.progress, stop, window=max(2, 2 * count)
+            tasks, executor, store, place.seed, display.progress, stop, window=max(2, 2 * count)
         )
         return describe(*simplify_by_training(program, lab, options, count, display.say))
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where losses are kept, and what they depend on besides rule and task.
+
+    A run's own seed and way of training are taken, so that what its search has already measured
+    of its winner is not measured again.
+    """
+
+    losses: Path
+    seed: int
+    compiled: bool
+
+    @classmethod
+    def of(cls, program: Program, run: Path | None, seed: int | None) -> _Place:
+        if run is None:
+            digest = blake2b(program.text.encode(), digest_size=8).hexdigest()
+            losses = cache_directory() / "simplify" / f"{digest}.losses"
+            return cls(losses, seed or 0, False)
+        with Journal.open(run / JOURNAL, write=False) as journal:
+            settings = journal.settings["search"]
+        compiled = bool(settings.get("compiled", False)) and has_compiler()
+        return cls(run / LOSSES, settings["seed"] if seed is None else seed, compiled)
+
+
 @contextmanager
-def _executor(tasks: Sequence[Task], workers: int) -> Iterator[Executor]:
-    factory = functools.partial(Evaluator, tasks=tuple(tasks), stages=(), seeds={}, baseline={})
+def _executor(tasks: Sequence[Task], workers: int, compiled: bool) -> Iterator[Executor]:
+    factory = functools.partial(
+        Evaluator, tasks=tuple(tasks), stages=(), seeds={}, baseline={}, compile=compiled
+    )
     executor = WorkerPool(factory, workers, JOB_SECONDS) if workers else InlineExecutor(factory)
     try:
         yield executor
@@ -163,11 +191,3 @@ def _tasks(given: Sequence[str | Task] | None, run: Path | None) -> list[Task]:
             f"tasks are {', '.join(task.name for task in chosen)}; no name may occur twice"
         )
     return chosen
-
-
-def _store_path(program: Program, run: Path | None) -> Path:
-    """Give the file of measurements: in the run, or in the cache under the rule."""
-    if run is not None:
-        return run / LOSSES
-    digest = blake2b(program.text.encode(), digest_size=8).hexdigest()
-    return cache_directory() / "simplify" / f"{digest}.losses"

@@ -88,8 +88,13 @@ def simplify(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(help="Of all training seeds.", rich_help_panel=_TRAINING)
-    ] = 0,
+        int | None,
+        typer.Option(
+            help="Of all training seeds. [dim]Default: that of the run, or 0.[/]",
+            show_default=False,
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
     as_json: Json = False,
     output: Annotated[
         Path | None,

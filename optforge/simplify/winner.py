@@ -18,20 +18,21 @@ from optforge.simplify.store import Store
 from optforge.simplify.train import Options, simplify_by_training
 
 LOSSES = "simplify.losses"
-SHARE, MOST_SECONDS = 0.25, 90.0  # of the search's own time
-_LEAST_SECONDS = 20.0  # with less, nothing could be decided
+SHARE = 0.1  # of the search's own time
+LEAST_SECONDS = 180.0  # with less, training decides nothing
 _LOOKS, _REPEATS = (6, 12, 24, 48), 12
 _WHAT = "Simplifying the winner"
 
 
 def seconds_for(searched: float) -> float:
-    """Give the time for simplifying after a search of so many seconds.
+    """Give the time for training to simplify, after a search of so many seconds.
 
     Example:
-        >>> seconds_for(120.0), seconds_for(3600.0)
-        (30.0, 90.0)
+        >>> seconds_for(360.0), seconds_for(3600.0)
+        (0.0, 360.0)
     """
-    return min(SHARE * searched, MOST_SECONDS)
+    seconds = SHARE * searched
+    return seconds if seconds >= LEAST_SECONDS else 0.0
 
 
 def simplify_winner(
@@ -68,7 +69,7 @@ def simplify_winner(
     def progress(what: str, done: int, total: int) -> None:
         watch(_WHAT, min(int(time.monotonic() - begin), int(seconds)), max(1, int(seconds)))
 
-    if seconds < _LEAST_SECONDS:
+    if seconds < LEAST_SECONDS:
         found = describe(simplify_exact(program, say=say))
     else:
         store = Store(directory.path / LOSSES, made.settings.compiled)
@@ -92,7 +93,7 @@ def try_simplify(
     """Simplify the best rule of a run; what goes wrong costs the simple rule, not the run."""
     again = f"'optforge simplify {directory.path}' does it"
     try:
-        return simplify_winner(made, directory, executor, program, seconds, watch=watch, stop=stop)
+        return simplify_winner(made, directory, executor, program, seconds, watch, say, stop)
     except StoppedError:
         say(f"The winner was not simplified, as you stopped; {again}")
     except OptforgeError as error:

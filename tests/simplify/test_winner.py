@@ -45,9 +45,8 @@ def test_a_search_leaves_both_rules_and_simplify_goes_on_from_there(tmp_path: Pa
 def test_with_time_the_winner_is_trained_and_the_time_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(winner, "_LEAST_SECONDS", 0.5)
-    monkeypatch.setattr(winner, "SHARE", 1e9)
-    monkeypatch.setattr(winner, "MOST_SECONDS", 3.0)
+    monkeypatch.setattr(winner, "LEAST_SECONDS", 0.5)
+    monkeypatch.setattr(optforge.api, "seconds_for", lambda searched: 3.0)
     shown: list[tuple[str, int, int]] = []
 
     class Watcher(optforge.api.Silent):
