@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from optforge.errors import SearchError, TaskError
 from optforge.fitness.baseline import TRIALS
@@ -26,6 +25,7 @@ from optforge.search.session import (
 )
 from optforge.search.settings import Settings
 from optforge.search.table import Table
+from optforge.search.watcher import Silent, Watcher
 from optforge.simplify import SimpleRule, seconds_for, try_simplify
 from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, TASKS, Task, check_task, load_task
 from optforge.training import has_compiler
@@ -37,42 +37,6 @@ CONSTANTS_A_MINUTE = 40
 _CONSTANTS_SHARE = 0.1
 _PROGRAMS_A_MINUTE = 10_000
 _COMPILE_FROM = 2.0  # minutes; a shorter search does not earn back what compiling costs
-
-
-class Watcher(Protocol):
-    """What a display implements; every method may be called many times."""
-
-    def say(self, text: str) -> None:
-        """Take one sentence on what is going on."""
-        ...
-
-    def begin(self, plan: Plan, directory: RunDirectory, budget: Budget, workers: int) -> None:
-        """Take what the search is made of, before it starts."""
-        ...
-
-    def show(self, history: History) -> None:
-        """Take the state of the search, after every batch and now and then between."""
-        ...
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        """Take the progress of the measurements at the end."""
-        ...
-
-
-class Silent:
-    """A watcher that shows nothing."""
-
-    def say(self, text: str) -> None:
-        """Show nothing."""
-
-    def begin(self, plan: Plan, directory: RunDirectory, budget: Budget, workers: int) -> None:
-        """Show nothing."""
-
-    def show(self, history: History) -> None:
-        """Show nothing."""
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        """Show nothing."""
 
 
 @dataclass(frozen=True)
