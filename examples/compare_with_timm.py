@@ -34,10 +34,10 @@ if __name__ == "__main__":
         [TinyResNet()],
         ["adamw", "lion", "timm:lamb"],
         trials=8,
-        seeds=5,
+        seeds=10,
         out="runs/timm",
         resume=True,
     )
     print(result.markdown)
     for pair in result.pairs:
-        print(f"{pair.recipe} is {pair.verdict}" if pair.verdict != "no difference" else pair)
+        print(f"{pair.recipe} against {pair.baseline}: {pair.verdict}")

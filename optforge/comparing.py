@@ -28,6 +28,7 @@ from optforge.compare import (
     variants,
 )
 from optforge.compare.comparison import write_json
+from optforge.compare.progress import Progress
 from optforge.compare.run import LIMIT
 from optforge.errors import CompareError
 from optforge.report.comparison import to_markdown, write_report
@@ -134,6 +135,8 @@ def conduct(
     definition: Mapping[str, Any] | None = None,
     figures: bool = True,
     limit: float = LIMIT,
+    progress: Progress | None = None,
+    before_first: Callable[[], None] | None = None,
 ) -> ComparisonResult:
     """Run a comparison and write its report after every task.
 
@@ -147,11 +150,11 @@ def conduct(
         definition: What to store, so that ``--resume`` needs nothing but the directory.
         figures: Whether to draw.
         limit: Seconds that one run may take in a worker.
+        progress: Of the plan, where it is a part of a larger one.
+        before_first: Called before the first run that is not there yet.
     """
     path = Path(out) if out is not None else None
-    count = (os.cpu_count() or 1) if workers is None else workers
-    if count < 0:
-        raise CompareError(f"workers is {workers}; give 1 or more, or 0 for this process alone")
+    count = worker_count(workers)
     if path is not None:
         prepare(path, resume, definition)
     with CellTable(path / CELLS if path is not None else None) as table:
@@ -160,9 +163,22 @@ def conduct(
             if path is not None:
                 write_report(comparison, found, table.sessions, path, draw)
 
-        found, stopped = run_comparison(comparison, table, count, watch, stop, write, limit)
+        found, stopped = run_comparison(
+            comparison, table, count, watch, stop, write, limit, progress, before_first
+        )
         write(found, figures)
         return ComparisonResult(comparison, found, tuple(table.sessions), path, stopped)
+
+
+def worker_count(workers: int | None) -> int:
+    """How many processes train: one a core where nothing is said.
+
+    Raises:
+        CompareError: If it is below 0.
+    """
+    if workers is not None and workers < 0:
+        raise CompareError(f"workers is {workers}; give 1 or more, or 0 for this process alone")
+    return (os.cpu_count() or 1) if workers is None else workers
 
 
 def stored_definition(path: Path) -> dict[str, Any]:

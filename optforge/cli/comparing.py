@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,11 @@ from rich.text import Text
 from optforge.cli.console import is_live, screen
 from optforge.cli.stopping import Stopping
 from optforge.compare import Comparison
+from optforge.compare.comparison import expected, measure
 from optforge.compare.cost import UNIT, Line
 from optforge.compare.progress import Progress as State
-from optforge.comparing import ComparisonResult, conduct, prepare
+from optforge.compare.progress import Whole
+from optforge.comparing import ComparisonResult, conduct, prepare, worker_count
 from optforge.report.comparison import to_json
 from optforge.report.comparison_tables import TextTable, all_tables, plan_table
 from optforge.report.words import duration
@@ -46,16 +47,18 @@ def conduct_all(
     places = {name: where / name if name else where for name in asked}
     for name, (_, definition) in asked.items():  # all, so that resuming needs the directory alone
         prepare(places[name], resume, definition)
+    plan = SuitePlan([comparison for comparison, _ in asked.values()], worker_count(workers))
     with Stopping() as stopping:
-        for name, (comparison, _) in asked.items():
+        for place, (name, (comparison, _)) in enumerate(asked.items()):
             path = places[name]
             display = _Live(console) if is_live() and not as_json else _Plain(as_json)
             stopping.armed = True
+            watch = plan.watched(place, display)
             with display:
                 display.say(f"{comparison.title or 'The comparison'} is in {path}")
                 result = conduct(
-                    comparison, path, True, workers, display, stopping,
-                    figures=figures, limit=limit,
+                    comparison, path, True, workers, watch, stopping, figures=figures,
+                    limit=limit, progress=plan.whole.parts[place], before_first=watch.measure,
                 )  # fmt: skip
             if as_json:
                 reports[name or "comparison"] = to_json(
@@ -70,10 +73,54 @@ def conduct_all(
         typer.echo(json.dumps(reports if len(reports) > 1 else next(iter(reports.values()))))
 
 
+class SuitePlan:
+    """How far all comparisons of a suite are, as one plan with one time that is left."""
+
+    def __init__(self, comparisons: Sequence[Comparison], workers: int) -> None:
+        self.comparisons = comparisons
+        self.whole = Whole([expected(comparison, workers) for comparison in comparisons])
+        self._measured = False
+
+    def watched(self, place: int, display: _Live | _Plain) -> _PartOfSuite:
+        """The display of one comparison, which shows them all."""
+        self.whole.current = place
+        return _PartOfSuite(self, display)
+
+    def measure(self, display: _Live | _Plain) -> None:
+        """Time one optimizer on every task that is still to come, once."""
+        if self._measured:
+            return
+        self._measured = True
+        parts = list(zip(self.comparisons, self.whole.parts, strict=True))[self.whole.current :]
+        for number, (comparison, part) in enumerate(parts, 1):
+            display.say(f"Measuring what a run costs ({number} of {len(parts)})")
+            measure(comparison, part)
+
+
+class _PartOfSuite:
+    """What one comparison says goes on; what it shows becomes the state of all."""
+
+    def __init__(self, plan: SuitePlan, display: _Live | _Plain) -> None:
+        self._plan, self._display = plan, display
+
+    def say(self, text: str) -> None:
+        """Show a sentence."""
+        self._display.say(text)
+
+    def show(self, progress: State) -> None:
+        """Show the whole plan; the part that moved belongs to it."""
+        del progress
+        self._display.show(self._plan.whole)
+
+    def measure(self) -> None:
+        """Time the runs to come."""
+        self._plan.measure(self._display)
+
+
 def show_plan(asked: Mapping[str, Comparison], workers: int | None) -> None:
     """Print what would run, and what it costs."""
     console = screen()
-    count = max(1, (os.cpu_count() or 1) if workers is None else workers)
+    count = max(1, worker_count(workers))
     total = 0.0
     for name, comparison in asked.items():
         lines = comparison.plan()
@@ -154,7 +201,7 @@ class _Live:
         self._bar.update(self._task, description=text)
         self._bar.refresh()
 
-    def show(self, progress: State) -> None:
+    def show(self, progress: State | Whole) -> None:
         """Move the bar, if the last frame is old enough."""
         now = time.monotonic()
         if now < self._drawn + _FRAME and progress.done < progress.total:
@@ -188,7 +235,7 @@ class _Plain:
         if not self._quiet:
             typer.echo(text)
 
-    def show(self, progress: State) -> None:
+    def show(self, progress: State | Whole) -> None:
         """Print a line if it is time for one."""
         now = time.monotonic()
         if self._quiet or now < self._printed + _EVERY:

@@ -11,6 +11,14 @@ from __future__ import annotations
 from optforge.compare.algoperf import Scores, score_found
 from optforge.compare.analyse import Pair, Summary, compare_pairs, summaries
 from optforge.compare.cell import Cell, Outcome
+from optforge.compare.collected import (
+    ExtraPair,
+    MapPair,
+    Optimum,
+    extra_pairs,
+    map_pairs,
+    optima,
+)
 from optforge.compare.comparison import Comparison, run_comparison
 from optforge.compare.presets import load_recipe, recipe_names
 from optforge.compare.recipe import Recipe
@@ -26,7 +34,10 @@ __all__ = [
     "Cell",
     "CellTable",
     "Comparison",
+    "ExtraPair",
     "Found",
+    "MapPair",
+    "Optimum",
     "Outcome",
     "Pair",
     "Recipe",
@@ -36,8 +47,11 @@ __all__ = [
     "Variant",
     "Watch",
     "compare_pairs",
+    "extra_pairs",
     "comparison_from",
     "load_recipe",
+    "map_pairs",
+    "optima",
     "read_suite",
     "recipe_from",
     "recipe_names",

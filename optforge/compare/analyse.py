@@ -17,6 +17,7 @@ from optforge.statistics import Interval, holm, paired_interval
 
 _WIDTH = math.log(1.01)  # a learning rate counts as good within one percent of the best loss
 PRIMARY = "test_loss"
+LEAST_SEEDS = 10  # fresh seeds from which on a difference is called one
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Pair:
         test_loss: Log ratio of test losses; below 0 the optimizer is better.
         validation_loss: Log ratio of validation losses.
         test_metric: Difference of test metrics.
-        steps: Log ratio of the steps to the target, over pairs in which both arrive.
+        steps: Log ratio of the steps to the target; None unless all runs of both arrive, since
+            those that do are a selection.
         arrived: How many of its runs reach the target, and of the baseline's.
         adjusted: The p-value of the test loss after Holm's correction over all pairs of a report.
     """
@@ -47,9 +49,14 @@ class Pair:
 
     @property
     def verdict(self) -> str:
-        """In a word, after correction: ``better``, ``worse`` or ``no difference``."""
+        """In a word, after correction: ``better``, ``worse`` or ``undecided``.
+
+        With fewer than ten seeds nothing is claimed: ``too few seeds``.
+        """
+        if self.test_loss.count < LEAST_SEEDS:
+            return "too few seeds"
         if not self.adjusted <= 0.05:
-            return "no difference"
+            return "undecided"
         return "better" if self.test_loss.mean < 0 else "worse"
 
 
@@ -111,7 +118,7 @@ def compare_pairs(found: Found) -> list[Pair]:
         for name in result.tuned
         if name != found.baseline
         and found.baseline in result.tuned
-        and _ended(result, name, found.baseline)
+        and ended(result, name, found.baseline)
     ]
     if not pairs:
         return []
@@ -125,7 +132,7 @@ def pair(result: TaskResult, name: str, baseline: str) -> Pair:
     A run that diverged makes the difference of its pair infinite, and nothing is claimed then;
     the count of such runs stands in the summary. A pair of which a run has no result is left out.
     """
-    both_ended = _ended(result, name, baseline)
+    both_ended = ended(result, name, baseline)
 
     def interval(value: Callable[[Outcome], float]) -> Interval:
         return paired_interval([_minus(value(a), value(b)) for a, b in both_ended])
@@ -139,13 +146,13 @@ def pair(result: TaskResult, name: str, baseline: str) -> Pair:
         test_loss=interval(lambda o: log_loss(o.test_loss) if not o.diverged else math.inf),
         validation_loss=interval(lambda o: log_loss(o.loss) if not o.diverged else math.inf),
         test_metric=interval(lambda o: o.test_metric if not o.diverged else math.inf),
-        steps=paired_interval(both) if both else None,
+        steps=paired_interval(both) if len(both) == len(both_ended) else None,
         arrived=tuple(sum(math.isfinite(s[i]) for s in steps) for i in (0, 1)),  # type: ignore[arg-type]
     )
 
 
-def _ended(result: TaskResult, name: str, baseline: str) -> list[tuple[Outcome, Outcome]]:
-    """The pairs of final runs of which both have a result."""
+def ended(result: TaskResult, name: str, baseline: str) -> list[tuple[Outcome, Outcome]]:
+    """The pairs of final runs of two optimizers of which both have a result."""
     one, other = result.tuned[name].finals, result.tuned[baseline].finals
     if not (one and other):
         return []

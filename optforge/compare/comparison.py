@@ -102,6 +102,8 @@ def run_comparison(
     stop: Callable[[], bool] = lambda: False,
     each: Callable[[Found], None] = lambda found: None,
     limit: float = LIMIT,
+    progress: Progress | None = None,
+    before_first: Callable[[], None] | None = None,
 ) -> tuple[Found, bool]:
     """Run what the table has not, task by task.
 
@@ -113,6 +115,9 @@ def run_comparison(
         stop: Asked between cells.
         each: Given what is found after every task, to write it down.
         limit: Seconds after which a worker's run is ended and counted as one without a result.
+        progress: Of this plan, as :func:`expected` gives it; made here by default.
+        before_first: Called before the first run that the table has not; by default the costs of
+            this plan are measured then.
 
     Returns:
         What was found, and whether it was stopped before the end.
@@ -121,16 +126,17 @@ def run_comparison(
     checked_limit(limit)
     check(comparison, watch)
     table.describe(surroundings(workers))
-    progress = _expected(comparison, workers)
+    progress = progress or expected(comparison, workers)
     done: list[TaskResult] = []
     stopped = False
 
     def time_them() -> None:
         watch.say("Measuring what a run costs")
-        _measure(comparison, progress)
+        measure(comparison, progress)
 
+    first = before_first or time_them
     bench = comparison.bench
-    with Runner(bench, table, workers, watch, stop, progress, time_them, limit) as runner:
+    with Runner(bench, table, workers, watch, stop, progress, first, limit) as runner:
         for variant in comparison.variants:
             try:
                 done.append(_one(comparison, variant, runner))
@@ -169,14 +175,14 @@ def _found(comparison: Comparison, done: Sequence[TaskResult]) -> Found:
     return Found(tuple(done), comparison.against, comparison.settings.objective)
 
 
-def _expected(comparison: Comparison, workers: int) -> Progress:
-    """The cells that are to come, at most."""
+def expected(comparison: Comparison, workers: int) -> Progress:
+    """The cells that are to come, at most; what one costs is not known yet."""
     cells = sum(sum(counts(comparison.settings, r)) for r in comparison.tuned_recipes)
     shares = {variant.label: Share(cells, 1.0) for variant in comparison.variants}
     return Progress(shares, max(1, workers))
 
 
-def _measure(comparison: Comparison, progress: Progress) -> None:
+def measure(comparison: Comparison, progress: Progress) -> None:
     """Time one optimizer on every task, since the model decides most of the cost."""
     lines = estimate(comparison.variants, comparison.tuned_recipes[:1], comparison.settings)
     for task, (_, each) in expected_cells(lines).items():

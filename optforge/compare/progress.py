@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -67,7 +67,10 @@ class Progress:
     @property
     def seconds_left(self) -> float:
         """Expected time to the end."""
-        pace = self._pace()
+        return self.left(_pace(self.shares.values()))
+
+    def left(self, pace: float) -> float:
+        """Expected time to the end, where tasks without a run go at that pace."""
         work = sum(share.left(pace) for share in self.shares.values())
         return work / max(1, self.workers)
 
@@ -93,8 +96,56 @@ class Progress:
         if task in self.shares:
             self.shares[task].cells -= cells
 
-    def _pace(self) -> float:
-        """How much longer cells took than was estimated, over all tasks so far."""
-        known = [share for share in self.shares.values() if share.computed]
-        expected = sum(share.computed * share.estimate for share in known)
-        return sum(share.seconds for share in known) / expected if expected else 1.0
+
+@dataclass
+class Whole:
+    """Several plans, one after another, as one; looks like the state of a plan.
+
+    Args:
+        parts: Of the comparisons, in their order.
+        current: Place of the one that runs.
+
+    Example:
+        >>> whole = Whole([Progress({"a": Share(4, 2.0)}, 2), Progress({"a": Share(2, 1.0)}, 2)])
+        >>> whole.total, whole.seconds_left
+        (6, 5.0)
+        >>> whole.parts[0].finished("a", 4.0)  # twice as long as was thought
+        >>> whole.done, whole.seconds_left
+        (1, 8.0)
+    """
+
+    parts: Sequence[Progress]
+    current: int = 0
+
+    @property
+    def done(self) -> int:
+        """Cells answered."""
+        return sum(part.done for part in self.parts)
+
+    @property
+    def total(self) -> int:
+        """Cells expected."""
+        return sum(part.total for part in self.parts)
+
+    @property
+    def seconds_left(self) -> float:
+        """Expected time to the end; plans that have not begun go at the pace of the others."""
+        pace = _pace([share for part in self.parts for share in part.shares.values()])
+        return sum(part.left(pace) for part in self.parts)
+
+    @property
+    def task(self) -> str:
+        """What is trained."""
+        return self.parts[self.current].task
+
+    @property
+    def purpose(self) -> str:
+        """What is going on."""
+        return self.parts[self.current].purpose
+
+
+def _pace(shares: Iterable[Share]) -> float:
+    """How much longer cells took than was estimated, over all tasks so far."""
+    known = [share for share in shares if share.computed]
+    expected = sum(share.computed * share.estimate for share in known)
+    return sum(share.seconds for share in known) / expected if expected else 1.0

@@ -9,8 +9,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from optforge.compare import Comparison, Found, compare_pairs, score_found, summaries
+from optforge.compare import (
+    Comparison,
+    Found,
+    Outcome,
+    compare_pairs,
+    extra_pairs,
+    map_pairs,
+    optima,
+    score_found,
+    summaries,
+)
 from optforge.compare.recipe import ranges_of
+from optforge.compare.result import Trial
 from optforge.errors import CompareError
 from optforge.report.comparison_figures import draw_figures
 from optforge.report.comparison_tables import all_tables
@@ -64,6 +75,7 @@ def to_markdown(
         parts += [f"{table.title}.", table.markdown()]
     parts += [f"![{name}]({name})" for name in figures]
     parts.append("Ranges: " + "; ".join(_ranges(comparison)) + ".")
+    parts.append(f"Fresh seeds: {_seeds(found)}.")
     parts.append("Made with: " + "; ".join(_session(one) for one in _distinct(sessions)) + ".")
     return "\n\n".join(parts) + "\n"
 
@@ -82,19 +94,50 @@ def to_json(
         "tasks": {
             result.variant.label: {
                 "axes": dict(result.variant.axes),
+                "steps": result.variant.task.steps,
+                "batch_size": result.variant.task.batch_size,
                 "hash": result.variant.task.hash,
                 "target": result.target,
                 "target_derived": result.derived,
                 "seeds": list(result.seeds),
+                "runs": {name: _runs(of.finals) for name, of in result.tuned.items()},
+                "map": {name: _points(of.heat_map) for name, of in result.tuned.items()},
+                "curve": {name: _points(of.sensitivity) for name, of in result.tuned.items()},
             }
             for result in found.tasks
         },
         "optimizers": [asdict(one) for one in summaries(found)],
         "pairs": [{**asdict(pair), "verdict": pair.verdict} for pair in compare_pairs(found)],
+        "measured": [asdict(one) for one in extra_pairs(found)],
+        "maps": [asdict(one) for one in map_pairs(found)],
+        "optima": [asdict(one) for one in optima(found)],
         "time_to_target": {unit: asdict(s) for unit, s in scores.items() if s is not None},
         "sessions": [dict(one) for one in _distinct(sessions)],
     }
     return _plain(content)
+
+
+def _runs(finals: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """The final runs in the order of the seeds."""
+    names = ("loss", "metric", "test_loss", "test_metric", "diverged", "failed", "steps", "extras")
+    return [{name: getattr(one, name) for name in names} for one in finals]
+
+
+def _points(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """The points of a map or a curve, with the validation loss of each seed."""
+    return [
+        {"setting": dict(trial.setting), "loss": [_loss(o) for o in trial.outcomes]}
+        for trial in trials
+    ]
+
+
+def _loss(outcome: Outcome) -> float:
+    return math.nan if outcome.diverged or outcome.failed else outcome.loss
+
+
+def _seeds(found: Found) -> str:
+    told = {result.variant.task.name: result.seeds for result in found.tasks}
+    return "; ".join(f"{name}: {', '.join(map(str, seeds))}" for name, seeds in told.items())
 
 
 def _ranges(comparison: Comparison) -> list[str]:

@@ -6,7 +6,18 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from optforge.compare import Found, Pair, Scores, Summary, compare_pairs, score_found, summaries
+from optforge.compare import (
+    Found,
+    Pair,
+    Scores,
+    Summary,
+    compare_pairs,
+    extra_pairs,
+    map_pairs,
+    optima,
+    score_found,
+    summaries,
+)
 from optforge.compare.analyse import every_run
 from optforge.compare.cost import Line
 from optforge.report.words import (
@@ -19,6 +30,7 @@ from optforge.report.words import (
     size,
     value,
 )
+from optforge.statistics import Interval
 
 
 @dataclass(frozen=True)
@@ -69,9 +81,9 @@ def all_tables(found: Found) -> Iterator[TextTable]:
     missing = without_result(told)
     if missing is not None:
         yield missing
-    extras = extra_measurements(found)
-    if extras is not None:
-        yield extras
+    for made in (best_of_axis(found), maps(found), extra_measurements(found)):
+        if made is not None:
+            yield made
     for unit in ("seconds", "steps"):
         scores = score_found(found, unit)
         if scores is not None:
@@ -203,22 +215,66 @@ def without_result(told: Sequence[Summary]) -> TextTable | None:
 
 
 def extra_measurements(found: Found) -> TextTable | None:
-    """Means of what was measured besides, over the final runs; None if nothing was."""
-    rows, names = [], []
-    for result in found.tasks:
-        for tuned in result.tuned.values():
-            names += [name for o in tuned.finals for name in o.extras if name not in names]
-    for result in found.tasks:
-        for tuned in result.tuned.values():
-            cells = []
-            for name in names:
-                values = [o.extras[name] for o in tuned.finals if name in o.extras]
-                cells.append(f"{sum(values) / len(values):.4g}" if values else "-")
-            rows.append((result.variant.label, tuned.recipe, *cells))
-    if not names:
+    """What was measured besides, against the baseline seed by seed; None if nothing was."""
+    rows = tuple(
+        (one.task, one.name.replace("_", " "), one.recipe, f"{one.mean:.4g}",
+         "" if one.ratio is None else percent(one.ratio),
+         "" if one.ratio is None else p_value(one.ratio.p_value))
+        for one in sorted(extra_pairs(found), key=lambda one: (one.task, one.name))
+    )  # fmt: skip
+    if not rows:
         return None
-    heads = tuple(name.replace("_", " ") for name in names)
-    return TextTable("Further measurements", ("<task", "<optimizer", *heads), tuple(rows))
+    return TextTable(
+        f"Further measurements of the final runs: geometric means, and changes against "
+        f"{found.baseline}, seed by seed, with 95 % intervals; p is not corrected. A rise is the "
+        "training loss under noise on the weights over that without",
+        ("<task", "<measured", "<optimizer", "mean", "change", "p"),
+        rows,
+    )
+
+
+def maps(found: Found) -> TextTable | None:
+    """How much of each map is good; None without maps."""
+    pairs = map_pairs(found)
+    if not pairs:
+        return None
+    rows = tuple(
+        (one.task, one.recipe, str(one.points), str(one.share.count), _share(one.share),
+         "" if one.difference is None else points(one.difference),
+         "" if one.difference is None else p_value(one.difference.p_value))
+        for one in pairs
+    )  # fmt: skip
+    return TextTable(
+        f"Maps of learning rate and decay: share of points whose validation loss is at most "
+        f"{100 * pairs[0].width:g} % above the optimizer's own best point of the same seed, and "
+        f"the difference to {found.baseline}, seed by seed, with 95 % intervals; p is not "
+        "corrected",
+        ("<task", "<optimizer", "points", "seeds", "good, %", "difference, points", "p"),
+        rows,
+    )
+
+
+def best_of_axis(found: Found) -> TextTable | None:
+    """Where on an axis each optimizer is best; None without one."""
+    told = optima(found)
+    if not told:
+        return None
+    rows = tuple(
+        (one.recipe, f"{one.best:g}", f"{one.low:g} to {one.high:g}",
+         ", ".join(f"{x:g}: {100 * share:.0f} %" for x, share in one.shares.items() if share))
+        for one in told
+    )  # fmt: skip
+    return TextTable(
+        f"Best {told[0].axis.replace('_', ' ')} of each optimizer by test loss, each point tuned "
+        f"by itself; 95 % interval and shares by a bootstrap over {told[0].seeds} seeds",
+        ("<optimizer", "best", "interval", "<best of a resample"),
+        rows,
+    )
+
+
+def _share(interval: Interval) -> str:
+    low, high = max(0.0, interval.low), min(1.0, interval.high)
+    return f"{100 * interval.mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def studies(scores: Scores) -> TextTable:

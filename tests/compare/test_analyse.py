@@ -78,7 +78,7 @@ def test_a_run_that_diverged_is_counted_and_nothing_is_claimed() -> None:
     broken = (*finals([0.1] * 9), Outcome(diverged=True))
     of = found({"a": finals([1.0] * 10), "b": broken})
     (pair,) = compare_pairs(of)
-    assert pair.adjusted == 1.0 and pair.verdict == "no difference"
+    assert pair.adjusted == 1.0 and pair.verdict == "undecided"
     assert [s.diverged_runs for s in summaries(of)] == [0, 1]
 
 
@@ -101,13 +101,13 @@ def curve(*losses: float) -> tuple[tuple[float, ...], ...]:
 
 def test_steps_to_target_are_paired_and_misses_counted() -> None:
     slow, fast = curve(0.9, 0.8, 0.4, 0.3), curve(0.9, 0.4, 0.3, 0.2)
-    runs = {
-        "a": finals([1.0] * 3, curve=slow),
-        "b": (*finals([1.0] * 2, curve=fast), *finals([1.0], curve=curve(0.9, 0.9))),
-    }
+    runs = {"a": finals([1.0] * 3, curve=slow), "b": finals([1.0] * 3, curve=fast)}
     (pair,) = compare_pairs(found(runs, 0.5))
-    assert pair.arrived == (2, 3)
+    assert pair.arrived == (3, 3)
     assert pair.steps is not None and math.exp(pair.steps.mean) == pytest.approx(20 / 30)
+    runs["b"] = (*runs["b"][:2], *finals([1.0], curve=curve(0.9, 0.9)))
+    (pair,) = compare_pairs(found(runs, 0.5))
+    assert pair.arrived == (2, 3) and pair.steps is None  # those that arrive are a selection
     assert arrival(runs["a"][0], 0.05) == math.inf and arrival(runs["a"][0], None) == math.inf
 
 

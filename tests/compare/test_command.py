@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from optforge.cli import comparing
 from optforge.cli.app import app
 from optforge.compare.suite import read_suite
 from optforge.errors import CompareError
 from tests.compare.test_resume import TIMES
+from tests.helpers.comparisons import few
 
 SUITE = Path(__file__).with_name("smoke.toml")
 COLUMNS = {"COLUMNS": "160"}
@@ -98,6 +100,32 @@ def test_a_plan_counts_and_trains_nothing(tmp_path: Path) -> None:
     # 4 trials and 2 beyond an edge, 2 finalists once more; 3 finals; 3 optimizers, 3 sizes.
     assert f"{(4 + 2 + 2 + 3) * 9} runs" in printed
     assert not out.exists()
+
+
+def test_a_suite_has_one_bar_over_all_its_comparisons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int, float]] = []
+    said: list[str] = []
+
+    class Noting(comparing._Plain):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+        def show(self, progress: Any) -> None:
+            seen.append((progress.done, progress.total, progress.seconds_left))
+
+    monkeypatch.setattr(comparing, "_Plain", Noting)
+    asked = {name: (few("adamw", extensions=0, seeds=n), {}) for name, n in (("a", 3), ("b", 5))}
+    conducted = (asked, tmp_path, False, 0, False, False, 60.0)
+    comparing.conduct_all(*conducted)
+    runs = [6 + 2 * 1 + 3, 6 + 2 * 1 + 5]  # trials, finalists once more, fresh seeds
+    assert {total for _, total, _ in seen} == {sum(runs)}
+    done = [count for count, _, _ in seen]
+    assert done == sorted(done) and (done[0], done[-1]) == (0, sum(runs))
+    assert seen[-1][2] == 0.0 and all(left > 0 for count, _, left in seen if count < sum(runs))
+    measured = [text for text in said if text.startswith("Measuring")]
+    assert measured == [f"Measuring what a run costs ({n} of 2)" for n in (1, 2)]
 
 
 def test_options_make_a_comparison_and_json_is_json(tmp_path: Path) -> None:

@@ -1,0 +1,152 @@
+"""The scripts beside the suite of image experiments, at sizes that say nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from optforge import compare
+from tests.helpers.tiny import Blobs
+
+BENCHMARKS = str(Path(__file__).resolve().parents[2] / "benchmarks")
+SCRIPTS = ("collect_images", "finetune_images", "image_memory", "compare_overhead")
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    threads = torch.get_num_threads()
+    yield import_module
+    torch.set_num_threads(threads)
+    for name in [n for n in sys.modules if n in SCRIPTS or n.split(".")[0] == "measures"]:
+        del sys.modules[name]
+
+
+def test_fine_tuning_goes_on_where_it_was_and_gives_all_the_same_trials(
+    script: Callable[[str], ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("timm")
+    out, weights = tmp_path / "out", tmp_path / "weights"
+    asked = ["--quick", "--out", str(out), "--weights", str(weights), "--workers", "0",
+             "--optimizers", "adamw,lion"]  # fmt: skip
+    main = script("finetune_images").main
+    main([*asked, "--plan"])
+    assert "Pre-trainings that seeds" in capsys.readouterr().out and not out.exists()
+    main(asked)
+    told = json.loads((out / "report.json").read_text())
+    assert list(told["tasks"]) == ["pre-trained", "from scratch"]
+    assert len({one["trials"] for one in told["optimizers"]}) == 1
+    runs = [of["runs"]["adamw"][0]["test_loss"] for of in told["tasks"].values()]
+    assert runs[0] != runs[1]  # the weights do matter
+    # For each optimizer one seed of tuning, one of choosing and two of measuring.
+    files = sorted(weights.iterdir())
+    assert len(files) == 2 * 4
+
+    cells = (out / "cells.jsonl").read_bytes()
+    for file in files:
+        file.unlink()
+    main(asked)  # nothing is missing, so nothing is pre-trained either
+    assert (out / "cells.jsonl").read_bytes() == cells and not list(weights.iterdir())
+
+    lines = cells.splitlines(keepends=True)
+    (out / "cells.jsonl").write_bytes(b"".join(lines[:-9]))
+    main(asked)
+    again = json.loads((out / "report.json").read_text())
+    assert again["tasks"] == told["tasks"]
+
+
+def test_the_page_of_all_experiments_has_what_the_reports_have(
+    script: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    compare(
+        [Blobs()], ["adamw", "lion"], out=tmp_path / "batch", workers=0, trials=2, seeds=3,
+        finalists=1, again=0, extensions=0, axes={"batch_size": [8, 16, 32]}, heat_map=(2, 2),
+        extras=("flatness",),
+    )  # fmt: skip
+    script("collect_images").main(["--folder", str(tmp_path)])
+    text = (tmp_path / "README.md").read_text()
+    report = json.loads((tmp_path / "batch" / "report.json").read_text())
+    for one in report["optima"]:
+        assert f"| {one['recipe']} | {one['best']:g} | {one['low']:g} to" in text
+    assert "points within 10 % of its best" in text and "rise under absolute noise" in text
+    assert text.count("| Blobs[batch_size=8] | lion |") == 1
+    assert "Not run yet: scratch, scratch_mnist, augmented, finetune, scaling, map" in text
+
+
+def test_lion_on_the_middle_model_is_held_against_adamw_on_the_large_one(
+    script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collect = script("collect_images")
+    monkeypatch.setattr(collect, "flops", {collect.MIDDLE: 10, collect.LARGE: 40}.__getitem__)
+    generator = np.random.default_rng(2)
+    mine, other = np.exp(generator.normal([[0.0], [0.1]], 0.1, size=(2, 10)))
+
+    def runs(losses: np.ndarray) -> list[dict[str, object]]:
+        return [{"test_loss": x, "failed": "", "diverged": False} for x in losses]
+
+    report = {"tasks": {
+        f"{collect.MIDDLE}[steps=200]": {"steps": 200, "runs": {"lion": runs(mine)}},
+        f"{collect.LARGE}[steps=100]": {"steps": 100, "runs": {"adamw": runs(other)}},
+    }}  # fmt: skip
+    row = list(collect.reach(report))[-2]
+    expected = stats.ttest_ind(np.log(mine), np.log(other), equal_var=False).confidence_interval()
+    ends = [f"{100 * (math.exp(x) - 1):+.1f}" for x in expected]
+    assert f"[{ends[0]}, {ends[1]}]" in row and row.endswith("| 50 % |")
+    lost = [*runs(mine), {"test_loss": None, "failed": "", "diverged": True}]
+    assert math.isnan(collect.welch(collect.log_losses(lost), [0.0, 1.0])["mean"])
+
+
+def test_flops_of_a_step_are_those_of_its_matrix_products(
+    script: Callable[[str], ModuleType],
+) -> None:
+    """64 examples through 64-64-10; the first layer needs no gradient of its inputs."""
+    first, second = 64 * 64, 64 * 10
+    expected = 2 * 64 * (2 * (first + second) + second)
+    assert script("collect_images").flops("digits_mlp") == expected
+
+
+def test_memory_of_a_model_is_counted_from_its_shapes(
+    script: Callable[[str], ModuleType],
+) -> None:
+    pytest.importorskip("timm")
+    memory = script("image_memory")
+    options = memory.read_options(["--quick"])
+    (row,) = memory.computed(options)
+    count = row["parameters"]
+    assert row["model"] == "vit_s16" and 21e6 < count < 24e6
+    tensors = len(list(memory.build_model(memory.preset("vit_s16"), 1000, 224, device="meta")
+                       .parameters()))  # fmt: skip
+    # Weights and gradients; two moments and a counter for each tensor; one moment.
+    assert row["bytes"]["AdamW"] == (8 + 8) * count + 4 * tensors
+    assert row["bytes"]["Lion"] == (8 + 4) * count
+    assert row["bytes"]["Lion bfloat16"] == (8 + 2) * count
+    assert 8 * count < row["bytes"]["Adafactor bfloat16"] < row["bytes"]["Adafactor"]
+
+
+@pytest.mark.slow
+def test_memory_and_speed_at_tiny_sizes(
+    script: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    pytest.importorskip("timm")
+    file = tmp_path / "memory.json"
+    script("image_memory").main(["--quick", "--json", str(file)])
+    told = json.loads(file.read_text())
+    assert told["quick"] and len(told["steps"]["rows"]) == 8 and told["tried"]
+
+
+def test_the_bare_loop_and_the_harness_train_and_test_the_same(
+    script: Callable[[str], ModuleType],
+) -> None:
+    task = Blobs()
+    row = script("compare_overhead").measure(task, 2, 2)  # it fails where losses differ
+    assert row["seconds_a_run"] > 0 and row["ratio"] > 0
