@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -31,7 +32,8 @@ def convert_state_dict(
     everything else keeps what `lion` was built with. The `reference_lr` of independent decay is
     their `max_lr` or `initial_lr`, where a scheduler left one, else their `lr`. From
     AdamW only the first moment is taken: its rates would be ten times too high, so build `lion`
-    from `lion_from_adamw`.
+    from `lion_from_adamw`. Elements of the momentum that are not finite, as other Lions keep them
+    after one NaN gradient, become 0, with a warning.
 
     Args:
         state_dict: Saved by one of `SOURCES`. Keys of its state may be numbers or names.
@@ -65,13 +67,25 @@ def convert_state_dict(
         {**mine, **_settings(chosen, mine, theirs), **picked(theirs, _NAMES)}
         for mine, theirs in zip(lion.state_dict()["param_groups"], groups, strict=True)
     ]
-    return {
-        "state": {
-            key: _entry(chosen.momentum(unwrapped(state[key])), key, parameter, group)
-            for key, parameter, group in _members(translated, state, lion)
-        },
-        "param_groups": translated,
-    }
+    entries, poisoned = {}, 0
+    for key, parameter, group in _members(translated, state, lion):
+        momentum, count = _without_poison(chosen.momentum(unwrapped(state[key])))
+        entries[key] = _entry(momentum, key, parameter, group)
+        poisoned += count
+    if poisoned:
+        warnings.warn(
+            f"{poisoned} elements of the saved momentum were infinite or NaN, which would freeze "
+            "their weights or move them on for ever; they begin again at 0",
+            stacklevel=2,
+        )
+    return {"state": entries, "param_groups": translated}
+
+
+def _without_poison(momentum: Tensor) -> tuple[Tensor, int]:
+    """Put 0 for elements that are not finite, and count them; on each rank its own."""
+    finite = momentum.isfinite()
+    count = int((~local(finite)).sum())
+    return (torch.where(finite, momentum, 0.0) if count else momentum), count
 
 
 def google_state_dict(lion: torch.optim.Optimizer) -> StateDict:

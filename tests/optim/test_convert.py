@@ -372,3 +372,19 @@ def test_the_states_given_are_not_changed() -> None:
 def test_every_source_has_a_test() -> None:
     tested = {source for source, _ in LIONS.values()} | set(ADAMS)
     assert tested == set(SOURCES)
+
+
+def test_a_poisoned_momentum_begins_again_at_zero_and_is_told() -> None:
+    """One NaN gradient freezes a weight of google's Lion for ever; ours shall not inherit it."""
+    weight = torch.nn.Parameter(torch.ones(5))
+    momentum = torch.tensor([0.5, float("nan"), float("inf"), -float("inf"), -0.5])
+    group = {"params": [0], "lr": 0.25, "betas": (0.9, 0.99), "weight_decay": 0.0}
+    saved = {"state": {0: {"exp_avg": momentum}}, "param_groups": [group]}
+    lion = Lion([weight], lr=0.25)
+    with pytest.warns(UserWarning, match="3 elements of the saved momentum"):
+        lion.load_state_dict(convert_state_dict(saved, lion))
+    assert lion.state[weight]["momentum"].tolist() == [0.5, 0.0, 0.0, 0.0, -0.5]
+    assert momentum.isnan().any()  # what was given is not changed
+    weight.grad = torch.ones(5)
+    lion.step()
+    assert weight.tolist() == [0.75, 0.75, 0.75, 0.75, 1.25]
