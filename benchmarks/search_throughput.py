@@ -26,9 +26,10 @@ search      `evaluated_per_second` (new fingerprints), `judged_per_second` (prog
             verdict, known ones included), `full_verdicts_per_second`, `cache_share`,
             `overhead_share` (1 - seconds of training in verdicts / (workers x elapsed); re-scoring
             counts as overhead) and `worker_mb` (largest resident memory of a worker) of real
-            searches from AdamW with default mutations and three seeds for survivors, without a
-            constants phase: `mlp_only` (mnist_mlp alone) and `default_suite`. Counted from the
-            commit of the first batch, when all workers are ready, to that of the last. Work on
+            searches from AdamW with default mutations, without a constants phase: `mlp_only`
+            (mnist_mlp alone, three seeds for survivors), `mlp_only_paper` (with the paper's form
+            of each mutation, which makes more known programs) and `default_suite`. Counted from
+            the commit of the first batch, when all workers are ready, to that of the last. Work on
             its way at the end is not counted: with few batches the rates are too low and the
             overhead too high, so raise `--seconds` there.
 memory      `search_mb`: resident memory of the searching process after 100,000, 200,000 and

@@ -20,7 +20,16 @@ from .machine import resident_mb
 _LOOK_AT_MEMORY = 2.0  # seconds
 
 CONFIGURATIONS: Mapping[str, Mapping[str, Any]] = {
-    "mlp_only": {"tasks": ["mnist_mlp"], "held_out": []},
+    # Three seeds for survivors, none to confirm.
+    "mlp_only": {"tasks": ["mnist_mlp"], "held_out": [], "confirm": 0},
+    # The same with each mutation as the paper has it.
+    "mlp_only_paper": {
+        "tasks": ["mnist_mlp"],
+        "held_out": [],
+        "confirm": 0,
+        "in_place": 0.0,
+        "rescale": 0.0,
+    },
     "default_suite": {},
 }
 
