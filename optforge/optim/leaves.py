@@ -7,7 +7,7 @@ Small contiguous parameters stay as they are: their views would cost more than t
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.nn import Parameter
 
-from optforge.optim.low_bit import block_size
+from optforge.errors import OptimizerError
+from optforge.optim.low_bit import block_size, scale_shape
 from optforge.optim.options import Number
 from optforge.optim.rounding import moved
 from optforge.optim.update import Values
@@ -145,13 +146,18 @@ def make_leaf(parameter: Tensor, gradient: Tensor, state: dict[str, Any], key: N
 
     Returns:
         The leaf; call `write_back` when its step is done.
+
+    Raises:
+        OptimizerError: If gradient or state do not fit the parameter, which may have been resized.
     """
     momentum = state["momentum"]
-    if len(state) == 1 and is_simple(parameter, gradient, momentum):
-        if parameter.numel() <= SMALL:
+    traced = torch.compiler.is_compiling()  # which cannot ask for the layout of every kind
+    if len(state) == 1 and not traced and is_simple(parameter, gradient, momentum):
+        if parameter.numel() <= SMALL and parameter.shape == momentum.shape == gradient.shape:
             return Leaf(Values(parameter, momentum), gradient, key)
         values = Values(parameter.detach().view(-1), momentum.view(-1))
         return Leaf(values, gradient.view(-1), key)
+    check_fits(parameter, gradient, state)
     weight = real(local(parameter.detach()))
     scale = state.get("momentum_scale")
     # Blocks of 8-bit momentum count elements in the usual order, whatever the layout.
@@ -177,16 +183,59 @@ def make_leaf(parameter: Tensor, gradient: Tensor, state: dict[str, Any], key: N
     return Leaf(values, _flat(whole, order), key, block, copies=copies)
 
 
+def check_fits(parameter: Tensor, gradient: Tensor, state: Mapping[str, Any]) -> None:
+    """Refuse what does not fit a parameter: native code would read past its end.
+
+    Raises:
+        OptimizerError: Names shapes or devices, and what to do.
+    """
+    shape, device = tuple(parameter.shape), parameter.device
+    wanted = {"momentum": shape, "compensation": shape}
+    if "momentum_scale" in state:
+        wanted["momentum_scale"] = scale_shape(shape)
+    named = [(f"its state {name!r}", state[name], wanted[name]) for name in wanted if name in state]
+    for name, tensor, right in (("its gradient", gradient, shape), *named):
+        if tuple(tensor.shape) != right:
+            raise OptimizerError(
+                f"{name} has shape {tuple(tensor.shape)}, but a parameter now has shape {shape}; "
+                "after resizing one, clear its gradient and delete optimizer.state[parameter]"
+            )
+        if tensor.device != device:
+            raise OptimizerError(
+                f"{name} is on {tensor.device}, but a parameter is on {device}; move the model "
+                "first and then load the optimizer's state dict, which moves states along"
+            )
+        if tensor.is_complex() != parameter.is_complex():
+            raise OptimizerError(
+                f"{name} is of {tensor.dtype}, but a parameter is of {parameter.dtype}; convert "
+                "parameters before the optimizer is built"
+            )
+
+
 def is_simple(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
     """Tell whether flat views are all it takes; asked first, as small parameters are many."""
+    device = parameter.device
+    return (
+        is_flat(parameter, gradient, momentum)
+        and parameter.is_floating_point()
+        and momentum.is_floating_point()
+        and gradient.device == device
+        and momentum.device == device
+    )
+
+
+def is_flat(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
+    """Tell whether three tensors, on one device, hold the same elements in the same order."""
+    count = parameter.numel()
     return (
         parameter.__class__ in PLAIN
         and gradient.__class__ is Tensor
         and momentum.__class__ is Tensor
+        and gradient.numel() == count
+        and momentum.numel() == count
         and parameter.is_contiguous()
         and gradient.is_contiguous()
         and momentum.is_contiguous()
-        and parameter.is_floating_point()  # and so are the others
         and not parameter.is_neg()
         and not gradient.is_neg()
     )

@@ -109,13 +109,15 @@ class ProgramOptimizer(Optimizer):
         share_scalars(self)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state dict; tensors keep the dtypes that they were saved with.
+        """Load a state dict; states are kept in the dtype that the rule computes in.
 
         Raises:
-            OptimizerError: If it was saved by another rule; values of hyper-parameters may differ.
+            OptimizerError: If it was saved by another rule, or for parameters of other shapes;
+                values of hyper-parameters may differ.
         """
         check_state_dict(state_dict, structure_of(self.graph.lifted), self.graph.lifted)
-        load_states(self, super().load_state_dict, state_dict)
+        kinds = dict(zip(self.graph.lifted.program.states, self.graph.kinds, strict=True))
+        load_states(self, super().load_state_dict, state_dict, kinds)
         share_scalars(self)
 
     @torch.no_grad()

@@ -11,9 +11,10 @@ from torch.distributed.tensor import DTensor
 
 from optforge.errors import OptimizerError
 from optforge.language import Kind
-from optforge.optim.program_fused import fuses, native_kernel
+from optforge.optim.compiler import compiles
+from optforge.optim.program_fused import fuses, native_kernel, try_kernels
 from optforge.optim.program_graph import Graph
-from optforge.optim.program_values import Bucket, Leaf, Numbers, Way
+from optforge.optim.program_values import Bucket, Leaf, Numbers, Way, dtype_of
 
 if TYPE_CHECKING:
     from optforge.optim.program import ProgramOptimizer
@@ -47,11 +48,6 @@ def check_gradient(gradient: Tensor) -> None:
             f"a gradient has the layout {gradient.layout}; a rule needs dense ones: "
             "build the embedding with sparse=False"
         )
-
-
-def dtype_of(parameter: Tensor) -> torch.dtype:
-    """Give the dtype in which a parameter is computed and its states are kept."""
-    return torch.float64 if parameter.dtype == torch.float64 else torch.float32
 
 
 def numbers_of(
@@ -117,8 +113,12 @@ def buckets_of(optimizer: ProgramOptimizer, number: int, active: list[Tensor]) -
         assert gradient is not None
         check_gradient(gradient)
         leaf = Leaf(parameter, gradient, {i: state[name] for i, name in states.items()})
+        leaf.check_shapes(graph.kinds)
         native = fused and _is_native(leaf, graph, group["maximize"])
-        way, leaves = ("native", [leaf]) if native else _way(leaf, fused, foreach, graph.by_array)
+        compiled = native or (fused and _is_compiled(leaf, graph, group["maximize"]))
+        way, leaves = (
+            ("native", [leaf]) if native else _way(leaf, compiled, foreach, graph.by_array)
+        )
         key = (way, parameter.dtype, gradient.dtype, parameter.device)
         sorts.setdefault(key, []).extend(leaves)
     return [
@@ -134,8 +134,17 @@ def _is_native(leaf: Leaf, graph: Graph, maximize: bool) -> bool:
     possible = graph.stages == 1 and not graph.by_array and _on_cpu(leaf)
     if not possible or isinstance(weight, DTensor) or not leaf.is_plain:
         return False
-    found = native_kernel(graph, dtype_of(weight), maximize, weight.dtype, gradient.dtype)
-    return found is not None
+    form = graph, dtype_of(weight), maximize, weight.dtype, gradient.dtype
+    return compiles(native_kernel, *form) and native_kernel(*form) is not None
+
+
+def _is_compiled(leaf: Leaf, graph: Graph, maximize: bool) -> bool:
+    """Tell whether the kernels that take one parameter, or a pack, compile on this machine."""
+    weight, dtype = leaf.weight, dtype_of(leaf.weight)
+    if isinstance(weight, DTensor):
+        return False
+    form = graph, dtype, maximize, weight.dtype, leaf.gradient.dtype, weight.device
+    return compiles(try_kernels, *form)
 
 
 def _way(leaf: Leaf, fused: bool, foreach: bool, by_array: bool) -> tuple[Way, list[Leaf]]:
@@ -159,7 +168,7 @@ def _filled(way: Way, leaves: list[Leaf]) -> Way:
 
 
 def _on_cpu(leaf: Leaf) -> bool:
-    return leaf.weight.device.type == "cpu"
+    return leaf.weight.is_cpu
 
 
 def _chunks(leaves: list[Leaf], way: Way) -> Iterator[list[Leaf]]:

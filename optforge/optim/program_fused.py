@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
+from torch.autograd.graph import increment_version
 
 from optforge.language import Kind
 from optforge.optim.native import SAMPLE, Column, Sweep, sweep_of
@@ -79,6 +80,8 @@ def run_native(graph: Graph, bucket: Bucket, numbers: Numbers) -> None:
         addresses += [state.data_ptr() for state in leaf.states.values()]
         addresses.append(end)
     sweep(array("q", addresses), array("q", [leaf.weight.numel() for leaf in bucket.leaves]))
+    # Autograd cannot see what native code writes: it must refuse graphs that keep old weights.
+    increment_version([t for x in bucket.leaves for t in (x.weight, *x.states.values())])
 
 
 @lru_cache(256)
@@ -140,6 +143,40 @@ def _unpack(bucket: Bucket, packed: Leaf) -> None:
     for number, flat in packed.states.items():
         states = bucket.states(number)
         FOREACH._foreach_copy_(states, list(_unflatten_dense_tensors(flat, states)))
+
+
+@lru_cache(256)
+def try_kernels(
+    graph: Graph,
+    dtype: torch.dtype,
+    maximize: bool,
+    weight: torch.dtype,
+    gradient: torch.dtype,
+    device: torch.device,
+) -> None:
+    """Compile all stages of a rule by a run on made-up parameters, before any real one is changed.
+
+    Args:
+        graph: The rule.
+        dtype: Of states and of the computation.
+        maximize: Whether to climb.
+        weight: Dtype of the weights.
+        gradient: Dtype of the gradients.
+        device: Where.
+    """
+    for stage in range(graph.stages):
+        kernel, wanted = compiled_kernel(graph, stage, dtype, maximize)
+        kinds = [kind for kind in graph.kinds if kind != Kind.SCALAR]
+        shapes = [() if kind == Kind.ARRAY else (TRIAL,) for kind in kinds]
+        states = [torch.ones(shape, dtype=dtype, device=device) for shape in shapes]
+        weights, gradients = (
+            torch.ones(TRIAL, dtype=one, device=device) for one in (weight, gradient)
+        )
+        scalars = torch.ones(len(wanted), dtype=dtype, device=device)
+        kernel(weights, gradients, *states, scalars)
+
+
+TRIAL = 70_001  # elements: the compiler uses all threads, and takes the number for no other
 
 
 @lru_cache(256)

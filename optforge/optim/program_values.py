@@ -9,11 +9,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from optforge.errors import OptimizerError
 from optforge.language import Kind
 from optforge.optim.program_graph import Graph, Node
 from optforge.optim.program_primitives import PRIMITIVES, fitting
 
 Way = Literal["loop", "foreach", "packed", "fused", "native"]
+
+
+def dtype_of(parameter: Tensor) -> torch.dtype:
+    """Give the dtype in which a parameter is computed and its states are kept."""
+    return torch.float64 if parameter.dtype == torch.float64 else torch.float32
 
 
 @dataclass
@@ -32,9 +38,35 @@ class Leaf:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the addresses of the tensors are all that native code must know."""
+        """Whether the addresses of the tensors are all that native code must know.
+
+        They are in the memory of the CPU, and states have the dtype of the computation.
+        """
+        dtype = dtype_of(self.weight)
         tensors = (self.weight, self.gradient, *self.states.values())
-        return all(t.is_contiguous() and not t.is_neg() for t in tensors)
+        return all(t.is_contiguous() and not t.is_neg() and t.is_cpu for t in tensors) and all(
+            state.dtype is dtype for state in self.states.values()
+        )
+
+    def check_shapes(self, kinds: Sequence[int]) -> None:
+        """Refuse what has another shape than the weight: it would be broadcast, or read wrongly.
+
+        Args:
+            kinds: Of all states of the rule, by number.
+
+        Raises:
+            OptimizerError: Says what was resized, and what to do.
+        """
+        shape = self.weight.shape
+        trees = [state for number, state in self.states.items() if kinds[number] == Kind.TREE]
+        if self.gradient.shape == shape and all(state.shape == shape for state in trees):
+            return
+        shapes = ", ".join(str(tuple(state.shape)) for state in trees)
+        raise OptimizerError(
+            f"a gradient of shape {tuple(self.gradient.shape)} and state of shape {shapes}, but "
+            f"the parameter now has shape {tuple(shape)}; after resizing a parameter clear its "
+            "gradient and delete optimizer.state[parameter]"
+        )
 
     def flat(self) -> Leaf | None:
         """View all as vectors in the order of the weight's memory; None if it has gaps."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -114,12 +114,12 @@ def load_with_own_dtypes(
     def remember(_: Optimizer, state_dict: dict[str, Any]) -> None:
         seen.append(state_dict)  # as the user's own hooks have left it
         _check_ours(state_dict["state"])
+        for number, parameter in pairs_of(optimizer, state_dict):
+            check_entry(state_dict["state"].get(number, {}), number, parameter)
 
     def restore(optimizer: Optimizer) -> None:
         saved = seen[-1]
-        numbers = chain.from_iterable(group["params"] for group in saved["param_groups"])
-        parameters = chain.from_iterable(group["params"] for group in optimizer.param_groups)
-        for number, parameter in zip(numbers, parameters, strict=True):
+        for number, parameter in pairs_of(optimizer, saved):
             for name, value in saved["state"].get(number, {}).items():
                 if isinstance(value, Tensor):
                     optimizer.state[parameter][name] = _placed(value, name, parameter)
@@ -146,6 +146,57 @@ def _check_ours(states: Mapping[Any, Mapping[str, Any]]) -> None:
                 "'momentum'; to load the state of another optimizer, use "
                 "lion.load_state_dict(convert_state_dict(state_dict, lion))"
             )
+
+
+def pairs_of(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> Iterator[tuple[Any, Tensor]]:
+    """Give the key of each saved parameter with the parameter in the same place.
+
+    Where numbers of parameters differ, the base class has the word.
+    """
+    numbers = chain.from_iterable(group["params"] for group in state_dict["param_groups"])
+    parameters = chain.from_iterable(group["params"] for group in optimizer.param_groups)
+    yield from zip(numbers, parameters, strict=False)
+
+
+def check_entry(entry: Mapping[str, Any], number: Any, parameter: Tensor) -> None:
+    """Refuse a saved state whose tensors cannot be those of a parameter.
+
+    Native code trusts what is stored, so this must not.
+
+    Args:
+        entry: The saved state of one parameter; empty before its first step.
+        number: Its key, for the message.
+        parameter: Whose state it is to become.
+
+    Raises:
+        OptimizerError: Names the tensor, what it is and what it must be.
+    """
+    shape = tuple(parameter.shape)
+    coded = "momentum_scale" in entry
+    floating = "a floating dtype" if not parameter.is_complex() else "a complex dtype"
+    wanted = {
+        "momentum": (shape, "torch.int8" if coded else floating),
+        "momentum_scale": (scale_shape(shape), "torch.bfloat16"),
+        "compensation": (shape, "torch.int16"),
+    }
+    for name, (size, kind) in wanted.items():
+        if name not in entry:
+            continue
+        value = entry[name]
+        if not isinstance(value, Tensor) or tuple(value.shape) != size or not _is(value, kind):
+            got = f"{tuple(value.shape)}, {value.dtype}" if isinstance(value, Tensor) else value
+            raise OptimizerError(
+                f"the saved {name!r} of parameter {number!r} has shape and dtype {got}, but Lion's "
+                f"parameter there has shape {shape}, for which they must be {size} and {kind}; "
+                "build Lion over the same parameters in the same order, and let nothing cast its "
+                "state dict"
+            )
+
+
+def _is(tensor: Tensor, kind: str) -> bool:
+    if kind == "a complex dtype":
+        return tensor.is_complex()
+    return tensor.is_floating_point() if kind == "a floating dtype" else str(tensor.dtype) == kind
 
 
 def _complete(states: Mapping[Any, Any], parameter: Tensor, group: Mapping[str, Any]) -> None:

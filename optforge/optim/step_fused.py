@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from optforge.optim.compiler import compiles
 from optforge.optim.forms import Form, form_of, has_compiler
 from optforge.optim.leaves import Leaf, by_kind
 from optforge.optim.options import Rule
 from optforge.optim.step_foreach import foreach_step
 from optforge.optim.step_native import native_step, sweep_for
-from optforge.optim.step_packs import packed_step
+from optforge.optim.step_packs import compiled, packed_step
 from optforge.optim.update import Numbers
 
 FEW = 128  # smaller parameters are left to foreach by kernels that take packs
@@ -33,15 +34,20 @@ def fused_step(leaves: Sequence[Leaf], numbers: Numbers, rule: Rule) -> None:
         return
     for members in by_kind(leaves):
         form = form_of(members[0], numbers, rule)
-        sweep = sweep_for(form) if form.device.type == "cpu" else None
+        on_cpu = form.device.type == "cpu"
+        if on_cpu and not compiles(sweep_for, form):
+            foreach_step(members, numbers, rule)
+            continue
+        sweep = sweep_for(form) if on_cpu else None
         fitting, rest = [], []
         for leaf in members:
             (fitting if _fits(leaf, form, sweep is not None) else rest).append(leaf)
         foreach_step(rest, numbers, rule)
         if sweep is not None:
             native_step(fitting, numbers, form, sweep)
-        else:
-            packed_step(fitting, numbers, form)
+        elif fitting:
+            works = compiles(compiled, form)
+            packed_step(fitting, numbers, form) if works else foreach_step(fitting, numbers, rule)
 
 
 def _fits(leaf: Leaf, form: Form, native: bool) -> bool:

@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
+from optforge.optim.compiler import compiles
 from optforge.optim.forms import (
     Form,
     columns_of,
@@ -22,7 +24,7 @@ from optforge.optim.forms import (
     stacked,
     vector_of,
 )
-from optforge.optim.leaves import Leaf, is_simple
+from optforge.optim.leaves import Leaf, is_flat
 from optforge.optim.native import SAMPLE, Column, Sweep, sweep_of
 from optforge.optim.options import Number, Rule
 from optforge.optim.rounding import random_key
@@ -58,6 +60,8 @@ def native_step(members: Sequence[Leaf], numbers: Numbers, form: Form, sweep: Sw
         addresses += ends
         units.append(leaf.gradient.numel() // block)
     sweep(array("q", addresses), array("q", units))
+    # Autograd cannot see what native code writes: it must refuse graphs that keep old weights.
+    increment_version([value for leaf in members for value in leaf.values if value is not None])
 
 
 def plain_step(
@@ -87,8 +91,10 @@ def plain_step(
     leaf = Leaf(Values(first, momentum), gradient)
     form = form_of(leaf, numbers, rule)
     rows = _plain_rows(parameters, states, form)
-    sweep = None if rows is None else sweep_for(form)
-    if rows is None or sweep is None:
+    if rows is None or not compiles(sweep_for, form):
+        return False
+    sweep = sweep_for(form)
+    if sweep is None:
         return False
     shared = [vector_of(numbers, form), *_scalers(numbers, form)]
     ends = tuple(tensor.data_ptr() for tensor in shared)
@@ -98,6 +104,7 @@ def plain_step(
         rows = [(*row, first_key + 4 * number) for number, row in enumerate(rows)]
     addresses = array("q", [address for row in rows for address in (*row, *ends)])
     sweep(addresses, array("q", [parameter.numel() for parameter in parameters]))
+    increment_version([*parameters, *(states[p]["momentum"] for p in parameters)])
     return True
 
 
@@ -106,7 +113,8 @@ def _plain_rows(
 ) -> list[tuple[int, ...]] | None:
     """Give the addresses of weight, gradient and momentum of each parameter; None if one differs.
 
-    Plain is: of the form's dtypes, nothing but this in the state, and flat views are all it takes.
+    Plain is: on the CPU, of the form's dtypes, nothing but this in the state, of equal size, and
+    flat views are all it takes.
     """
     weight, other, kept = form.weight, form.gradient, form.momentum
     wanted = 2 if form.keyed else 1
@@ -120,7 +128,10 @@ def _plain_rows(
             and parameter.dtype is weight
             and gradient.dtype is other
             and momentum.dtype is kept
-            and is_simple(parameter, gradient, momentum)
+            and parameter.is_cpu  # whatever the first one is
+            and gradient.is_cpu
+            and momentum.is_cpu
+            and is_flat(parameter, gradient, momentum)
         ):
             return None
         rows.append((parameter.data_ptr(), gradient.data_ptr(), momentum.data_ptr()))
