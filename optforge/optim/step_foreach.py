@@ -64,6 +64,7 @@ def has_short_form(leaf: Leaf, numbers: Numbers, rule: Rule) -> bool:
         (dtypes == {torch.float32} or dtypes == {torch.float64})
         and leaf.values.compensation is None
         and leaf.cautious_scale is None
+        and rule.nonfinite != "propagate"  # its momenta may be infinite, which `lerp` makes NaN
         and not rule.cautious_decay
         and not rule.capturable
         and numbers.grad_scale is None
