@@ -207,7 +207,7 @@ class Lion(Optimizer):
             founds.append(scaler)
         for group, members in zip(self.param_groups, live, strict=True):
             if group["nonfinite"] in ("skip_step", "raise") and members:
-                found = found_nonfinite([p for _, p in members], group["capturable"])
+                found = found_nonfinite([p for _, p in members], stays_on_device(group))
                 if found is None:
                     continue
                 # An overflow of the scaler's factor is ordinary: the step is skipped, whatever
@@ -224,7 +224,7 @@ class Lion(Optimizer):
         return torch.stack([(found != 0).to(device).reshape(()) for found in founds]).any()
 
     def _capturable(self) -> bool:
-        return any(group["capturable"] for group in self.param_groups)
+        return any(stays_on_device(group) for group in self.param_groups)
 
     def _raise_nonfinite(
         self, group: Mapping[str, Any], members: Sequence[tuple[int, Tensor]]
@@ -254,7 +254,7 @@ class Lion(Optimizer):
         for _, parameter in members:
             if not self.state.get(parameter):
                 self.state[parameter] = initial_state(parameter, group)
-        if not group["capturable"]:
+        if not stays_on_device(group):
             self._resolution(group, [p for _, p in members])
         if group["differentiable"]:
             differentiable_step([p for _, p in members], self.state, numbers, rule)
@@ -285,19 +285,24 @@ class Lion(Optimizer):
         if counted is None:
             return 0
         counted += 1
-        step = counted if group["capturable"] else int(counted)
+        step = counted if stays_on_device(group) else int(counted)
         return random_key(group["seed"], step, number)
 
     def _numbers(self, group: Mapping[str, Any], found: Tensor | None) -> Numbers:
         """Give the numbers of a step: floats, or tensors where the host must not ask."""
         lr, (beta1, beta2) = group["lr"], group["betas"]
-        if not (group["capturable"] or group["differentiable"]):
+        if not (stays_on_device(group) or group["differentiable"]):
             lr, beta1, beta2 = float(lr), float(beta1), float(beta2)
         decay = lr * group["weight_decay"]
         if group["decay_mode"] == "independent":
             decay = decay / group["reference_lr"]
         grad_scale: Tensor | None = getattr(self, "grad_scale", None)
         return Numbers(lr, decay, beta1 / (1 - beta1), beta2, 1 - beta2, grad_scale, found)
+
+
+def stays_on_device(group: Mapping[str, Any]) -> bool:
+    """Tell whether the host must not ask for values: for CUDA graphs or inside `torch.compile`."""
+    return group["capturable"] or torch.compiler.is_compiling()
 
 
 def rule_of(group: Mapping[str, Any]) -> Rule:

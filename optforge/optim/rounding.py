@@ -54,10 +54,16 @@ def random_key(seed: int, step: Number, number: int) -> Number:
         >>> random_key(0, 1, 0) == random_key(0, torch.tensor(1.0), 0) != random_key(0, 2, 0)
         tensor(True)
     """
-    base = mix(mix(seed) + number)
+    base = _base(seed, number)
     if isinstance(step, Tensor):
-        return _scatter(step.to(torch.int32) * _GOLDEN + signed(base))
+        return _scatter(step.to(torch.int32) * _GOLDEN + base)
     return signed(_scatter_int(int(step) * _GOLDEN + base))
+
+
+@torch.compiler.assume_constant_result
+def _base(seed: int, number: int) -> int:
+    """Give what the keys of a parameter share; too large a number for `torch.compile` to trace."""
+    return signed(mix(mix(seed) + number))
 
 
 def _scatter(bits: Tensor) -> Tensor:
