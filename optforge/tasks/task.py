@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import inspect
 import json
-import textwrap
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from optforge.errors import TaskError
+from optforge.tasks.source import code_text, layout_text, source_text
 
 
 @dataclass(frozen=True)
@@ -270,20 +269,14 @@ def _plain_attributes(task: Task) -> dict[str, Any]:
 
 
 def _sources(task: Task, model: nn.Module) -> list[str]:
-    """Source of the task's and the model's classes; torch's own are left to torch."""
+    """Source of the task's and the model's classes; torch's own are left to torch.
+
+    Where a class has none, its code stands for it, and the model's layout for what that builds.
+    """
     of_task = [cls for cls in type(task).__mro__ if issubclass(cls, Task) and cls is not Task]
     of_model = {type(part) for part in model.modules()}
     ours = [cls for cls in of_model if not cls.__module__.startswith("torch.")]
-    return [_source(cls) for cls in of_task] + sorted(_source(cls) for cls in ours)
-
-
-def _source(cls: type) -> str:
-    """The class as normal text, so that comments, layout and documentation change no hash."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-    except (OSError, TypeError, SyntaxError):  # typed into a session, or built at run time
-        return cls.__qualname__
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
+    known = {cls: source_text(cls) for cls in (*of_task, *ours)}
+    found = [known[cls] or code_text(cls) for cls in of_task]
+    found += sorted(known[cls] or code_text(cls) for cls in ours)
+    return found if all(known.values()) else [*found, layout_text(model)]
