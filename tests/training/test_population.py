@@ -156,14 +156,3 @@ def test_torch_rows_equal_numpy_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = losses(stack, programs, [0, 1])
     monkeypatch.setattr(stack, "device", "cpu:0")  # the same device by another name
     torch.testing.assert_close(losses(stack, programs, [0, 1]), arrays, rtol=1e-10, atol=0)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("default")  # the compiler's own warnings are not ours
-def test_compiled_kernels_equal_uncompiled_ones() -> None:
-    programs = rates(*(0.002 * (1 + i) for i in range(5)))
-    fast, plain = Stack(Blobs(), compile=True), Stack(Blobs())
-    for seeds in ([0], [0, 1, 2]):
-        torch.testing.assert_close(
-            losses(fast, programs, seeds), losses(plain, programs, seeds), rtol=1e-4, atol=0
-        )

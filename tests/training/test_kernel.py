@@ -1,0 +1,91 @@
+"""The graph that is compiled computes what the kernel does, with tiny matrix products rewritten."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from optforge.language import load_rule, parse
+from optforge.tasks import Task
+from optforge.training import Stack, kernel, train_population
+from optforge.training.kernel import gradient_kernel, measure_kernel
+from tests.helpers.tiny import Blobs, ShortMLP, ShortTransformer, ShortViT
+
+ROWS = 6
+BMM = torch.ops.aten.bmm.default
+
+
+def rows_of(stack: Stack) -> tuple[Tensor, Tensor, Tensor]:
+    """Other weights and another batch in each row."""
+    weights = stack.initial(list(range(ROWS)))
+    batches = [stack.batch(seed, 1) for seed in range(ROWS)]
+    inputs, targets = (torch.stack(part) for part in zip(*batches, strict=True))
+    return weights, inputs, targets
+
+
+def products(graph: GraphModule) -> int:
+    return sum(node.target is BMM for node in graph.graph.nodes)
+
+
+def check(traced: GraphModule, plain: object, example: tuple[Tensor, ...], fewer: bool) -> None:
+    """Compare the rewritten graph, the graph, and the kernel that it was traced from."""
+    before = products(traced)
+    with torch.no_grad():
+        graph = traced(*example)
+        kernel._without_tiny_products(traced)
+        rewritten = traced(*example)
+    expected = plain(*example)  # type: ignore[operator]
+    for part, other, third in zip(rewritten, graph, expected, strict=True):
+        torch.testing.assert_close(part, third, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(other, third, rtol=1e-10, atol=1e-12)
+    assert (products(traced) < before) == fewer, (before, products(traced))
+
+
+@pytest.mark.parametrize(
+    ("task", "fewer"),
+    [(ShortMLP(), False), (ShortViT(), True), (ShortTransformer(), False)],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_the_rewritten_graph_computes_the_same(task: Task, fewer: bool) -> None:
+    stack = Stack(task, torch.float64)
+    example = rows_of(stack)
+    by_row = gradient_kernel(stack._loss, stack.views, shared=False)
+    check(make_fx(by_row)(*example), by_row, example, fewer)
+    stack.model.eval()
+    inputs, targets = (part[:16] for part in stack.split("validation"))
+    measured = measure_kernel(stack._measure, stack.views)
+    example = (example[0], inputs, targets)
+    check(make_fx(measured)(*example), measured, example, fewer)
+
+
+@pytest.mark.parametrize("tiny", [1, 10**9])
+def test_every_batch_of_products_may_be_rewritten(
+    tiny: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those of the Transformer, were they small enough; and none where none is."""
+    monkeypatch.setattr(kernel, "_TINY_PRODUCT", tiny)
+    monkeypatch.setattr(kernel, "_MANY", 1)
+    stack = Stack(ShortTransformer(), torch.float64)
+    example = rows_of(stack)
+    by_row = gradient_kernel(stack._loss, stack.views, shared=False)
+    traced = make_fx(by_row)(*example)
+    check(traced, by_row, example, fewer=tiny > 1)
+    assert (products(traced) == 0) == (tiny > 1)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # the compiler's own warnings are not ours
+@pytest.mark.parametrize(
+    "task", [Blobs(), ShortViT(), ShortTransformer()], ids=lambda task: task.name
+)
+def test_compiled_kernels_equal_uncompiled_ones(task: Task) -> None:
+    text = load_rule("adamw").text
+    rates = [0.002 * (1 + i) for i in range(5)]
+    programs = [parse(text.replace("0.001\n", f"{rate!r}\n")) for rate in rates]
+    fast, plain = Stack(task, compile=True), Stack(task)
+    for seeds in ([0], [0, 1, 2]):
+        compiled, alone = (train_population(s, programs, seeds).losses for s in (fast, plain))
+        torch.testing.assert_close(compiled, alone, rtol=1e-4, atol=0)
