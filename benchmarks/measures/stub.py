@@ -2,6 +2,7 @@
 
 About two thirds of the new programs are rejected, at any stage. The fitness of the others is
 noise and a part that children inherit: the names of the functions that a program computes with.
+No child is rescaled: there is no `Yardstick`, which needs a recorded training.
 """
 
 from __future__ import annotations
@@ -63,13 +64,13 @@ def pseudo_outcome(program: Program, stages: tuple[Stage, ...]) -> Outcome:
     fitness = 0.2 * math.tanh(inherited) + 0.1 * noise
     first = program.text == _START.text
     rejected = luck < _REJECTED and not first
-    stage = int(place * len(stages)) if rejected else len(stages)
-    count = stages[stage].first + 1 if rejected else stages[-1].last + 1
+    stage = stages[int(place * len(stages))]
+    count = stage.first + 1 if rejected else stages[-1].last + 1
     return Outcome(
         numeric_fingerprint=digits[:16],
         fitness=math.inf if rejected else fitness,
-        stage=stage,
-        stage_name=stages[stage].name if rejected else JUDGED,
+        stage=count if rejected else count + 1,
+        stage_name=stage.name if rejected else JUDGED,
         loss=fitness,
         audit_fitness=None,
         state_bytes=4.0 * len(lean.states),
