@@ -1,5 +1,8 @@
 """Equality saturation: the simplest equal form of a rule's step."""
 
+from optforge.algebra.explain import Instance as Instance
+from optforge.algebra.explain import instances as instances
+from optforge.algebra.explain import needed_rows as needed_rows
 from optforge.algebra.extract import graph_cost as graph_cost
 from optforge.algebra.graph import Graph as Graph
 from optforge.algebra.graph import Node as Node

@@ -91,6 +91,11 @@ def extract(found: Saturated, kinds: tuple[int, ...]) -> Graph:
     return min(graphs, key=lambda graph: (graph_cost(graph), structure(graph)))
 
 
+def cheapest(classes: Sequence[Sequence[Choice]]) -> dict[int, Choice]:
+    """Choose the cheapest way for every class by itself."""
+    return {here: best.choice for here, best in _choose(classes, {}).items()}
+
+
 def _orders(outputs: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     distinct = tuple(dict.fromkeys(outputs))
     for number, order in enumerate(permutations(distinct)):

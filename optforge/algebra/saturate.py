@@ -13,8 +13,9 @@ from egglog import bindings
 
 from optforge.algebra.facts import nonnegative_states
 from optforge.algebra.graph import CONSTANT, Graph
+from optforge.algebra.patterns import LITERALS, read_term
 from optforge.algebra.rules import RULES
-from optforge.algebra.translate import FOLD, KNOW, graph_text, ruleset, table_text
+from optforge.algebra.translate import FOLD, KNOW, graph_text, probe, ruleset, table_text
 
 EXACT = tuple(number for number, row in enumerate(RULES) if row.guard is None)
 ALL = tuple(range(len(RULES)))
@@ -106,14 +107,36 @@ def saturate(
         >>> len(found.outputs), len(found.classes) > 5
         (2, True)
     """
-    bounds = bounds or Bounds()
     signs = nonnegative_states(graph) if known_signs else (False,) * len(graph.kinds)
+    return _saturated(graph, signs, rows, bounds or Bounds())[0]
+
+
+def matches(
+    graph: Graph, rows: Sequence[int], row: int, bounds: Bounds | None = None
+) -> tuple[tuple[tuple[Choice, ...], ...], list[dict[str, int]]]:
+    """Find where a row with a guard would apply, once other rows have done what they can.
+
+    Returns:
+        Classes of equal values, and for each place what class each variable of the row is.
+    """
+    signs = nonnegative_states(graph)
+    found, places = _saturated(graph, signs, rows, bounds or Bounds(), row)
+    return found.classes, places
+
+
+def _saturated(
+    graph: Graph,
+    signs: tuple[bool, ...],
+    rows: Sequence[int],
+    bounds: Bounds,
+    probed: int | None = None,
+) -> tuple[Saturated, list[dict[str, int]]]:
     engine = _engine()
     _run(engine, "(push 1)")
     try:
         _run(engine, graph_text(graph, signs))
         _run(engine, _combined(rows))
-        return _rounds(engine, bounds)
+        return _rounds(engine, bounds, probed)
     finally:
         _run(engine, "(pop 1)")
 
@@ -135,7 +158,9 @@ _STEPS = tuple(
 )
 
 
-def _rounds(engine: Any, bounds: Bounds) -> Saturated:
+def _rounds(
+    engine: Any, bounds: Bounds, probed: int | None
+) -> tuple[Saturated, list[dict[str, int]]]:
     end = time.monotonic() + bounds.seconds
     fired: set[int] = set()
     size, stopped, levels = 0, "iterations", 0
@@ -154,8 +179,11 @@ def _rounds(engine: Any, bounds: Bounds) -> Saturated:
             if size == before or time.monotonic() > end:
                 stopped = "saturated" if size == before else "time"
                 break
-        classes, outputs = _read(engine)
-        return Saturated(classes, outputs, tuple(sorted(fired)), levels, size, stopped)
+        if probed is not None:
+            _run(engine, f"(run {probe(probed)} 1)")
+        classes, outputs, noted = _read(engine)
+        found = Saturated(classes, outputs, tuple(sorted(fired)), levels, size, stopped)
+        return found, [] if probed is None else _places(probed, noted)
     finally:
         if levels:
             _run(engine, f"(pop {levels})")
@@ -179,12 +207,20 @@ def _fired(matches: dict[str, int]) -> set[int]:
     return {int(name.removeprefix("row").partition(".")[0]) for name in names}
 
 
-def _read(engine: Any) -> tuple[tuple[tuple[Choice, ...], ...], tuple[int, ...]]:
-    """Read all classes of values out of egglog."""
+def _places(row: int, noted: list[tuple[int, ...]]) -> list[dict[str, int]]:
+    names = [v for v in read_term(RULES[row].before).variables if v not in LITERALS]
+    return [dict(zip(names, classes, strict=False)) for classes in noted]
+
+
+def _read(
+    engine: Any,
+) -> tuple[tuple[tuple[Choice, ...], ...], tuple[int, ...], list[tuple[int, ...]]]:
+    """Read all classes of values out of egglog, the outputs, and what a probe noted."""
     stored = json.loads(engine.serialize([]).to_json())["nodes"]
     number_of: dict[str, int] = {}
     choices: list[list[Choice]] = []
     roots: dict[int, str] = {}
+    noted: list[tuple[int, ...]] = []
 
     def number(name: str) -> int:
         if name not in number_of:
@@ -196,6 +232,8 @@ def _read(engine: Any) -> tuple[tuple[tuple[Choice, ...], ...], tuple[int, ...]]
         operation, children = node["op"], [stored[child] for child in node["children"]]
         if operation == "Root":
             roots[int(children[0]["op"])] = children[1]["eclass"]
+        elif operation == "Match":
+            noted.append(tuple(number(child["eclass"]) for child in children))
         elif operation == "Constant":
             value = float(children[0]["op"])
             choices[number(node["eclass"])].append(Choice(CONSTANT, (), value))
@@ -206,4 +244,4 @@ def _read(engine: Any) -> tuple[tuple[tuple[Choice, ...], ...], tuple[int, ...]]
             here = number(node["eclass"])
             choices[here].append(Choice(operation.removeprefix("f_"), arguments))
     outputs = tuple(number(roots[place]) for place in sorted(roots))
-    return tuple(map(tuple, choices)), outputs
+    return tuple(map(tuple, choices)), outputs, sorted(noted)

@@ -14,7 +14,7 @@ from optforge.algebra.facts import (
     POSITIVE_IF_ALL,
 )
 from optforge.algebra.graph import CONSTANT, LR, Graph, state_leaf
-from optforge.algebra.patterns import INPUTS, LITERALS, Term, gates, read_term
+from optforge.algebra.patterns import INPUTS, LITERALS, VALUES, Term, gates, read_term
 from optforge.algebra.rules import RULES, Rewrite
 from optforge.language import FUNCTIONS, Kind
 
@@ -40,6 +40,7 @@ def preamble() -> str:
         "(constructor Input (String) Value)",
         "(sort Output)",
         "(constructor Root (i64 Value) Output)",
+        f"(constructor Match ({' '.join(['Value'] * len(VALUES))}) Output)",
         "(function kind (Value) i64 :merge (min old new))",
         "(function number (Value) f64 :merge old)",
         "(relation nonnegative (Value))",
@@ -146,11 +147,8 @@ def _signs(function: str) -> list[str]:
 @lru_cache(None)
 def rule_text(rule: Rewrite, name: str) -> str:
     """Translate one row to a ruleset; one rule for each choice of kinds that is sound."""
-    before, after = read_term(rule.before), read_term(rule.after)
-    facts: list[str] = []
-    pattern = _pattern(before, facts)
-    facts.append(f"(= whole {pattern})")
-    conditions = [*reversed(facts), *(_condition(text) for text in rule.when)]
+    after = read_term(rule.after)
+    pattern, conditions = _matched(rule)
     computed: list[str] = []
     actions = [f"(union whole {_built(after, computed)})"]
     if rule.collapses:  # what says nothing new is deleted, or 0 = x * 0 = y * (x * 0) = ... grows
@@ -160,6 +158,26 @@ def rule_text(rule: Rewrite, name: str) -> str:
     for number, kinds in enumerate(gates(rule)):
         gate = [f"(= {kind} (kind {variable}))" for variable, kind in kinds.items()]
         lines.append(_rule([*conditions, *gate], actions, name, f"{name}.{number}"))
+    return "\n".join(lines)
+
+
+def _matched(rule: Rewrite) -> tuple[str, list[str]]:
+    """Write what a row asks for: its pattern, and all conditions but those of kinds."""
+    facts: list[str] = []
+    pattern = _pattern(read_term(rule.before), facts)
+    facts.append(f"(= whole {pattern})")
+    return pattern, [*reversed(facts), *(_condition(text) for text in rule.when)]
+
+
+def probe_text(rule: Rewrite, name: str) -> str:
+    """Translate a row to a ruleset that changes nothing and notes where the row would apply."""
+    _, conditions = _matched(rule)
+    variables = [v for v in read_term(rule.before).variables if v not in LITERALS]
+    note = f"(Match {' '.join((variables * len(VALUES))[: len(VALUES)])})"
+    lines = [f"(ruleset {name})"]
+    for number, kinds in enumerate(gates(rule)):
+        gate = [f"(= {kind} (kind {variable}))" for variable, kind in kinds.items()]
+        lines.append(_rule([*conditions, *gate], [note], name, f"{name}.{number}"))
     return "\n".join(lines)
 
 
@@ -227,11 +245,19 @@ def ruleset(number: int) -> str:
     return f"row{number}"
 
 
+def probe(number: int) -> str:
+    """Name the ruleset that notes where a row would apply."""
+    return f"probe{number}"
+
+
 @lru_cache(1)
 def table_text() -> str:
     """Translate all that does not depend on the program."""
     rows = [rule_text(row, ruleset(number)) for number, row in enumerate(RULES)]
-    return "\n".join([preamble(), *rows])
+    probes = [
+        probe_text(row, probe(number)) for number, row in enumerate(RULES) if row.guard is not None
+    ]
+    return "\n".join([preamble(), *rows, *probes])
 
 
 def graph_text(graph: Graph, nonnegative_states: tuple[bool, ...]) -> str:

@@ -9,16 +9,20 @@ from optforge.algebra import (
     EXACT,
     RULES,
     Bounds,
+    Simplest,
     form_key,
+    instances,
+    needed_rows,
     simplest,
     tidy,
     to_graph,
     to_program,
 )
+from optforge.algebra.graph import GRADIENT, LR, WEIGHT, state_leaf
 from optforge.analysis import state_kinds
 from optforge.language import Program
 from optforge.simplify import derivation
-from optforge.simplify.derivation import Change, Link, Step
+from optforge.simplify.derivation import GUARDED, Change, Link, Step
 from optforge.simplify.names import living_states, with_names
 
 
@@ -56,25 +60,29 @@ class Algebraic:
         after = with_names(plain_form, program, names)
         if state_kinds(after) != tuple(graph.kinds[number] for number in left):
             return None  # a state that no longer sees the tree would broadcast differently
-        kind = derivation.GUARDED if self.guards else derivation.EXACT
+        rows = needed_rows(graph, found, self.bounds)
+        kind = GUARDED if any(RULES[number].guard for number in rows) else derivation.EXACT
         figures = {"rounds": found.rounds, "stopped by": list(found.stopped)}
-        step = Step(kind, program.text, after.text, self._why(found.rows), figures)
+        why = self._why(found, rows, program)
+        step = Step(kind, program.text, after.text, why, figures)
         return Change(after, step, tuple(Link(before[number]) for number in left))
 
-    def _why(self, matched: Sequence[int]) -> str:
-        """Name the rows that matched, without the regrouping that every formula allows."""
-        rows = [RULES[number] for number in matched if not RULES[number].grows]
-        if self.guards:
-            rows = [row for row in rows if row.guard]
-            names = [
-                f"{row.before} -> {row.after} (differs by at most {row.guard})" for row in rows
-            ]
-        else:
-            names = [row.name for row in rows if _is_telling(row.before)]
-        text = "; ".join(names)
-        if self.guards and not text:
-            return "what the guarded rows opened"
-        return f"equal by {text}" if text else "equal by regrouping sums and products"
+    def _why(self, found: Simplest, rows: Sequence[int], program: Program) -> str:
+        """Name the rows that the form needs, without the regrouping that every formula allows."""
+        names = {WEIGHT: program.weight, GRADIENT: program.gradient, LR: program.lr}
+        living = living_states(program)
+        names |= {state_leaf(n): program.states[place] for n, place in enumerate(living)}
+        parts = []
+        for number in rows:
+            row = RULES[number]
+            if row.guard is not None:
+                used = instances(found, rows, number, names, self.bounds)
+                where = "; or ".join(one.text for one in used)
+                where = f" with {where}" if where else ""
+                parts.append(f"{row.before} -> {row.after} (differs by at most {row.guard}{where})")
+            elif not row.grows and _is_telling(row.before):
+                parts.append(row.name)
+        return f"equal by {'; '.join(parts)}" if parts else "equal by regrouping sums and products"
 
 
 def _is_telling(before: str) -> bool:

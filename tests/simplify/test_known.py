@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy
 import pytest
 import torch
 
+from optforge.algebra import EXACT, RULES, graph_cost, needed_rows, simplest, to_graph
+from optforge.algebra.simplest import advance
 from optforge.analysis import live_program, state_kinds
 from optforge.language import Interpreter, Layout, Program, load_rule, parse, rule_names
 from optforge.simplify import Simplified, recognise, simplify_exact
+from optforge.simplify.algebraic import Algebraic
 
 LAYOUT = Layout((4, 3))
 
@@ -21,14 +25,14 @@ def simple(name: str) -> Simplified:
     return simplify_exact(load_rule(name))
 
 
-def trajectory(program: Program, steps: int = 20) -> numpy.ndarray:
+def trajectory(program: Program, steps: int = 20, scale: float = 1.0) -> numpy.ndarray:
     """Updates of the project's own interpreter, in float64, on gradients that are given."""
     generator = torch.Generator().manual_seed(5)
     rule = Interpreter(program, state_kinds(program), LAYOUT, torch.float64)
     weights = torch.randn(1, 7, generator=generator, dtype=torch.float64)
     states, updates = rule.initial_states(1), []
     for step in range(steps):
-        gradients = torch.randn(1, 7, generator=generator, dtype=torch.float64)
+        gradients = scale * torch.randn(1, 7, generator=generator, dtype=torch.float64)
         scalars = rule.scalars(1.0 - step / (2 * steps))
         update, states = rule.step(weights, gradients, states, scalars)
         weights = weights - 0.1 * update
@@ -109,10 +113,21 @@ def test_known_rules_are_named(name: str) -> None:
 
 
 def test_program_6_is_like_adagrad_and_program_5_keeps_its_decay() -> None:
-    assert recognise(simple("program_6").program).like == "AdaGrad-like"
+    found = simple("program_6").program
+    assert recognise(found).like == "AdaGrad-like"
+    assert "minimum(" in found.text and "sinh(" in found.text
     found = simple("program_5").program
     assert recognise(found).name is None
-    assert "dot(gradient, weight)" in found.text
+    assert "dot(gradient, weight)" in found.text and "sin(" in found.text
+
+
+def test_the_bound_of_program_6_acts_as_the_paper_has_it() -> None:
+    """With gradients so large that the second moment passes pi, where ``minimum`` holds it."""
+    original, found = load_rule("program_6"), simple("program_6").program
+    one, other = trajectory(original, scale=30.0), trajectory(found, scale=30.0)
+    numpy.testing.assert_allclose(other, one, rtol=1e-9, atol=1e-12)
+    free = parse(original.text.replace("    v = minimum(v, v70)\n", ""))
+    assert numpy.abs(trajectory(free, scale=30.0) - one).max() > 1e-3 * numpy.abs(one).max()
 
 
 @pytest.mark.parametrize("name", ["program_3", "program_5", "program_6", "program_7"])
@@ -145,3 +160,32 @@ def test_each_step_begins_where_the_one_before_ended_and_parses() -> None:
     (guard,) = [s for s in found.derivation.steps if s.kind == "exact up to a guard"]
     assert "1e-8 / abs(x)" in guard.why
     assert live_program(found.program) == found.program
+
+
+@pytest.mark.parametrize("name", ["program_8", "nadam", "momentum_sgd"])
+def test_every_reason_is_needed_and_suffices(name: str) -> None:
+    graph = to_graph(load_rule(name))
+    found = simplest(graph, EXACT)
+    rows = needed_rows(graph, found)
+    telling = [row for row in rows if not RULES[row].grows]
+    assert len(telling) < len([row for row in found.rows if not RULES[row].grows])
+    form = graph_cost(found.graph)
+    for form_before, form_after in pairwise(found.forms):
+        reached, _ = advance(graph, form_before, rows)
+        assert graph_cost(reached) <= graph_cost(form_after)
+    assert all(graph_cost(simplest(graph, sorted({*rows} - {row})).graph) > form for row in telling)
+
+
+def test_the_reasons_of_program_8_are_the_papers() -> None:
+    steps = simple("program_8").derivation.steps
+    text = " ".join(step.why for step in steps)
+    assert "cube" not in text and "negative" not in text
+    assert "-> abs(x)" in text and "interp(x, y, a * b)" in text
+    (guard,) = [step for step in steps if step.kind == "exact up to a guard"]
+    assert "with x = interp(arcsin(clip(g, lr)), v, 0.9)" in guard.why
+
+
+def test_a_step_that_needs_no_guard_is_exact_though_guards_were_allowed() -> None:
+    program = parse("def train(w, g, lr):\n    a = sqrt(square(g))\n    u = a * lr\n    return u\n")
+    change = Algebraic(guards=True).apply(program)
+    assert change is not None and change.step.kind == "exact" and "up to" not in change.step.why
