@@ -60,7 +60,7 @@ from optforge.training.pretrain import pretrain
 
 OPTIMIZERS = ("adamw", "lion", "sgd", "adafactor")
 SETTINGS = Settings(trials=12, seeds=10, finalists=2, again=1)
-QUICK = Settings(trials=2, seeds=2, finalists=1, again=1, extensions=1, extra=1)
+QUICK = Settings(trials=1, seeds=2, finalists=1, again=1, extensions=1, extra=1)
 WEIGHTS = Path("runs/pretrained")
 
 
@@ -115,7 +115,10 @@ def main(arguments: list[str] | None = None) -> None:
         plan(comparison, after, options.workers)
         return
     pretraining = options.out / "pretraining"
-    found = conduct(comparison, pretraining, resume=True, workers=options.workers).found
+    drawn = not options.quick
+    found = conduct(
+        comparison, pretraining, resume=True, workers=options.workers, figures=drawn
+    ).found
     chosen = {name: of.best for name, of in found.tasks[0].tuned.items() if of.best is not None}
     recipes = tuple(recipe for recipe in recipes if recipe.name in chosen)
     started = Started({after.label: after}, by_name(recipes), "cpu", before, chosen,
@@ -126,7 +129,7 @@ def main(arguments: list[str] | None = None) -> None:
             fine_tune(bench, after, recipes, settings, table, options.workers)
             for bench in (started, Bench({after.label: after}, by_name(recipes)))
         ]
-        report(results, recipes, settings, table, options.out)
+        report(results, recipes, settings, table, options.out, drawn)
 
 
 def by_name(recipes: Iterable[Recipe]) -> dict[str, Recipe]:
@@ -172,14 +175,14 @@ def plan(comparison: Comparison, after: Variant, workers: int) -> None:
 
 def report(
     results: list[TaskResult], recipes: tuple[Recipe, ...], settings: Settings, table: CellTable,
-    out: Path,
+    out: Path, drawn: bool,
 ) -> None:  # fmt: skip
     comparison = Comparison(
         tuple(result.variant for result in results), recipes, settings,
         title="Pre-training on glyphs, fine-tuning on letters at a higher resolution",
         claim="table 3: pre-trained and fine-tuned, Lion is ahead of AdamW by 0.5 to 0.8 points",
     )  # fmt: skip
-    write_report(comparison, Found(tuple(results), recipes[0].name), table.sessions, out)
+    write_report(comparison, Found(tuple(results), recipes[0].name), table.sessions, out, drawn)
 
 
 def read_options(arguments: list[str] | None) -> argparse.Namespace:
