@@ -131,7 +131,7 @@ class History:
     def incumbent(self, phase: str) -> Candidate | None:
         """Give the best program of a phase: by its re-scored value where there is one."""
         ours = self.leading(phase)
-        scored = [c for c in ours if c.fingerprint in self.rescored]
+        scored = [c for c in ours if math.isfinite(self.rescored.get(c.fingerprint, math.inf))]
         if scored:
             return min(scored, key=lambda c: self.rescored[c.fingerprint])
         return ours[0] if ours else None
@@ -158,7 +158,8 @@ class History:
     def _rescore(self, value: str, fresh: float) -> None:
         """Pool the fitness of a program with its value on fresh seeds, each seed counting alike.
 
-        The best of many is always a lucky one; so it keeps its place only if it is also good.
+        The best of many is always a lucky one; so it keeps its place only if it is also good. One
+        that fails on fresh seeds is not among the best any more.
         """
         self.rescored[value] = fresh
         old, settings = self.known[value], self.settings
@@ -167,10 +168,8 @@ class History:
         new = rank(pooled, 0, pooled, old.rank[3], int(old.rank[4]))
         self.known[value] = replace(old, rank=new)
         self.population.rerank(value, new)
-        self.best = sorted(
-            (replace(c, fitness=pooled) if c.fingerprint == value else c for c in self.best),
-            key=lambda c: c.fitness,
-        )
+        best = [replace(c, fitness=pooled) if c.fingerprint == value else c for c in self.best]
+        self.best = sorted((c for c in best if math.isfinite(c.fitness)), key=lambda c: c.fitness)
         ours = self.leading(self.phase)
         self.phase_best = ours[0].fitness if ours else self.phase_best
 

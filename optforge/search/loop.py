@@ -103,12 +103,24 @@ class Search:
                 self._launch(number)
         raise AssertionError("unreachable")
 
-    def drain(self) -> None:
-        """Wait for what is in flight and drop it, so that the executor is free for others."""
+    def drain(self, seconds: float) -> bool:
+        """Wait for what is in flight and drop it, so that the executor is free for others.
+
+        Args:
+            seconds: The longest to wait; a batch takes some, and one that hangs would take all of
+                the time limit of a job.
+
+        Returns:
+            Whether the executor is free; if not, only closing it ends what still runs.
+        """
+        end = time.monotonic() + seconds
         while self.recovery.outstanding:
-            outcome = self.executor.next()
+            outcome = self.executor.next(timeout=max(0.0, min(1.0, end - time.monotonic())))
             if outcome is not None:
                 self.recovery.drop(outcome)
+            elif time.monotonic() >= end:
+                return False
+        return True
 
     def _launch(self, number: int) -> None:
         """Draw a batch and hand it to the executor."""

@@ -58,8 +58,12 @@ def measure(
             results[task][rows, columns] = finished[2]
             done += 1
         watch(done, len(places))
-    with numpy.errstate(divide="ignore"):
-        return {task: numpy.log(losses) for task, losses in results.items()}
+    return {task: _logs(losses) for task, losses in results.items()}
+
+
+def _logs(losses: numpy.ndarray) -> numpy.ndarray:
+    """Logs of losses; what is not above 0 is no loss, and as bad as one that diverged."""
+    return numpy.log(numpy.where(losses > 0, losses, numpy.inf))
 
 
 def _chunks(count: int, size: int) -> list[slice]:

@@ -1,15 +1,15 @@
-"""What happens when a worker dies or hangs: the batch is done again, a culprit is found."""
+"""What happens when a worker dies or hangs: the job is done again, a culprit is found."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optforge.errors import SearchError
 from optforge.execution import Completed, Executor, Failed
-from optforge.fitness import Judge, Outcome
+from optforge.fitness import Judge, Measure, Outcome
 from optforge.runs import Event, Journal
 
 KILLER = "killed its worker"
@@ -18,11 +18,11 @@ _NOTHING = -1  # the part of a job in which all programs are known to be culprit
 
 @dataclass
 class _Work:
-    """One job of a batch; after two failures its programs are judged one by one."""
+    """One job of a batch; after two failures its programs are done one by one."""
 
     batch: int
     place: int
-    job: Any
+    job: Judge | Measure
     failures: int = 0
     parts: dict[int, Any] = field(default_factory=dict)
     strikes: dict[int, int] = field(default_factory=dict)
@@ -31,8 +31,9 @@ class _Work:
 class Recovery:
     """Submits jobs, resubmits those whose worker died, and isolates programs that kill workers.
 
-    Every death and time-out is an event in the journal, recorded at once, so that a resumed run
-    treats the batch as the interrupted one did.
+    A program that ends its worker twice by itself gets the worst verdict, or infinite losses where
+    it is measured. Every death and time-out is an event in the journal, recorded at once, so that
+    a resumed run treats the batch as the interrupted one did.
 
     Args:
         journal: Takes the events.
@@ -45,7 +46,7 @@ class Recovery:
         self._work: dict[int, tuple[_Work, int | None]] = {}
         self._failures, self._culprits = self._recorded()
 
-    def submit(self, batch: int, place: int, job: Any) -> None:
+    def submit(self, batch: int, place: int, job: Judge | Measure) -> None:
         """Hand over a job of a batch."""
         known = self._failures.get((batch, place), {})
         strikes = {part: count for part, count in known.items() if part is not None}
@@ -82,8 +83,7 @@ class Recovery:
         del self._work[outcome.key]
 
     def _start(self, work: _Work) -> None:
-        single = work.failures >= 2 and isinstance(work.job, Judge)
-        if not single:
+        if work.failures < 2:
             self._submit(work, None, work.job)
             return
         for part in range(len(work.job.programs)):
@@ -92,9 +92,9 @@ class Recovery:
             else:  # found out before the run was interrupted
                 self._condemn(work, part)
         if len(work.parts) == len(work.job.programs):
-            self._submit(work, _NOTHING, Judge((), work.job.hurdles, ()))
+            self._submit(work, _NOTHING, Judge((), (), ()))
 
-    def _submit(self, work: _Work, part: int | None, job: Any) -> None:
+    def _submit(self, work: _Work, part: int | None, job: Judge | Measure) -> None:
         self._work[self._next] = (work, part)
         self.executor.submit(self._next, job)
         self._next += 1
@@ -107,11 +107,6 @@ class Recovery:
         self.journal.record(Event(work.batch, kind, detail))
         if part is None:
             work.failures += 1
-            if work.failures > 2 and not isinstance(work.job, Judge):
-                raise SearchError(
-                    f"re-scoring in batch {work.batch} ended its worker three times "
-                    f"({outcome.detail}); resume the run, or raise the time limit"
-                )
             self._start(work)
             return None
         work.strikes[part] = work.strikes.get(part, 0) + 1
@@ -122,9 +117,11 @@ class Recovery:
         return self._assembled(work)
 
     def _condemn(self, work: _Work, part: int) -> None:
-        if (work.batch, part) not in self._culprits:
-            self.journal.record(Event(work.batch, "killer", {"program": part}))
-        work.parts[part] = _killer()
+        if (work.batch, work.place, part) not in self._culprits:
+            detail = {"place": work.place, "program": part}
+            self.journal.record(Event(work.batch, "killer", detail))
+        job = work.job
+        work.parts[part] = [math.inf] * len(job.seeds) if isinstance(job, Measure) else _killer()
 
     def _assembled(self, work: _Work) -> tuple[int, int, Any] | None:
         count = len(work.job.programs)
@@ -134,15 +131,15 @@ class Recovery:
 
     def _recorded(
         self,
-    ) -> tuple[dict[tuple[int, int], Counter[int | None]], set[tuple[int, int]]]:
+    ) -> tuple[dict[tuple[int, int], Counter[int | None]], set[tuple[int, int, int]]]:
         """Count what happened to an interrupted run in batches that it did not commit.
 
         Returns:
             For each batch and place the failures of the whole job (None) and of single programs;
-            the culprits by batch and program.
+            the culprits by batch, place and program.
         """
         failures: dict[tuple[int, int], Counter[int | None]] = defaultdict(Counter)
-        culprits: set[tuple[int, int]] = set()
+        culprits: set[tuple[int, int, int]] = set()
         committed = self.journal.batches
         for event in self.journal.events():
             if event.batch < committed:
@@ -150,12 +147,14 @@ class Recovery:
             if event.kind in ("timeout", "worker_death"):
                 failures[event.batch, event.detail["place"]][event.detail["program"]] += 1
             elif event.kind == "killer":
-                culprits.add((event.batch, event.detail["program"]))
+                culprits.add((event.batch, event.detail["place"], event.detail["program"]))
         return failures, culprits
 
 
-def _only(job: Judge, part: int) -> Judge:
-    return Judge((job.programs[part],), job.hurdles, (job.audits[part],), job.given)
+def _only(job: Judge | Measure, part: int) -> Judge | Measure:
+    if isinstance(job, Measure):
+        return replace(job, programs=(job.programs[part],))
+    return replace(job, programs=(job.programs[part],), audits=(job.audits[part],))
 
 
 def _killer() -> Outcome:

@@ -42,7 +42,7 @@ def rescore_events(flight: Any, baseline: Mapping[str, Sequence[float]]) -> list
     for place, measure in enumerate(flight.rescore, 1):
         (losses,) = flight.measured[place]
         ratios = [
-            (math.log(loss) if loss > 0 else -math.inf) - reference
+            (math.log(loss) if loss > 0 else math.inf) - reference  # no loss is 0, nor is NaN
             for loss, reference in zip(losses, baseline[measure.task], strict=True)
         ]
         means.append(sum(ratios) / len(ratios))

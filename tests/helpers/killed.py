@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from optforge.execution import Executor, Failed, InlineExecutor
-from optforge.fitness import Judge
+from optforge.fitness import Judge, Measure
 from optforge.language import Program
 from optforge.runs import journal
 from optforge.search import Settings
@@ -33,15 +33,23 @@ def deadly(program: Program) -> bool:
 class Mortal(InlineExecutor):
     """Jobs with a deadly program die or hang, as in a worker."""
 
+    deadly_jobs: tuple[type, ...] = (Judge, Measure)
+
     def next(self, timeout: float | None = None) -> Any:
         key = next(iter(self._jobs), None)
         job = self._jobs.get(key) if key is not None else None
-        if isinstance(job, Judge) and any(map(deadly, job.programs)):
+        if isinstance(job, self.deadly_jobs) and any(map(deadly, job.programs)):
             del self._jobs[key]  # type: ignore[arg-type]
             names = {s.function for p in job.programs for s in p.statements}
             hangs = any(DEADLY.get(name) == "timeout" for name in names)
             return Failed(key or 0, "timeout" if hangs else "died", "pretended")
         return super().next(timeout)
+
+
+class MortalMeasurements(Mortal):
+    """What is deadly when it is measured is none when it is judged, as seeds differ."""
+
+    deadly_jobs = (Measure,)
 
 
 def go(path: str, settings: Settings, programs: int, mortal: bool) -> None:

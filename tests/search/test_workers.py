@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from optforge.runs import Journal
+from optforge.runs import Journal, RunDirectory
+from optforge.search import Budget, make_executor, make_search
 from optforge.search.recovery import KILLER
+from optforge.search.session import JOB_SECONDS
 from tests.helpers.searches import rows, small, tiny_plan, train_search
 from tests.helpers.tiny import Deadly, Hanging
 
@@ -89,3 +92,31 @@ def test_programs_that_end_or_hang_their_worker(task: type[Deadly], tmp_path: Pa
     assert rows(path / "journal.sqlite") == history
     with Journal.open(path / "journal.sqlite", write=False) as journal:
         assert all(v.stage == -1 for v in journal.verdicts() if v.stage_name == KILLER)
+
+
+@pytest.mark.filterwarnings("ignore:task .* cannot be batched")
+def test_a_job_that_hangs_does_not_hold_the_end_of_a_search(tmp_path: Path) -> None:
+    """The limit of a job is ten minutes; the search has a second, and what follows waits no longer
+    than it is told."""
+    plan = tiny_plan(WILD, [Hanging()])
+    executor = make_executor(plan, workers=1)
+    try:
+        with RunDirectory.create(tmp_path / "run", plan.stored()) as directory:
+            search = make_search(plan, directory, executor)
+            history = search.run(Budget(1 / 60, None))
+            assert 1 <= history.tally.proposals < 9, "the batch after the first one hangs"
+            start = time.monotonic()
+            assert not search.drain(0.5)
+            assert time.monotonic() - start < JOB_SECONDS / 10
+    finally:
+        executor.close()
+
+
+def test_what_ends_in_time_frees_the_executor(tmp_path: Path) -> None:
+    plan = tiny_plan(SETTINGS)
+    executor = make_executor(plan, workers=0)
+    with RunDirectory.create(tmp_path / "run", plan.stored()) as directory:
+        search = make_search(plan, directory, executor)
+        search.run(Budget(None, 20))
+        assert search.recovery.outstanding and search.drain(60.0)
+        assert not search.recovery.outstanding
