@@ -65,6 +65,7 @@ def tune_jointly() -> None:
     content = read()
     content[JOINT] = {
         "tasks": list(PROXY_TASKS),
+        "hashes": {stack.task.name: stack.task.hash for stack in stacks},
         "parameters": dict(best.parameters),
         "loss": best.loss,
         "trials": best.trials,
@@ -85,6 +86,7 @@ def take_control(run: Path) -> None:
         f"--seed {search['seed']}",
         "programs": programs,
         "tasks": search["tasks"],
+        "hashes": dict(zip(search["tasks"], search["hashes"], strict=True)),
         "program": program_of(run).text,
     }
     write(content)

@@ -14,8 +14,9 @@ from optforge.report import draw_history
 from optforge.runs import HISTORY, Journal, RunDirectory, check_free
 from optforge.search.finish import Finish, finish
 from optforge.search.history import History
-from optforge.search.propose import check_start, has_constants
+from optforge.search.propose import check_start, has_constants, idle_states
 from optforge.search.session import (
+    DRAIN_SECONDS,
     Budget,
     Plan,
     make_executor,
@@ -119,7 +120,8 @@ def search(
         seed: Of everything random.
         population: P of the paper.
         tournament: T of the paper.
-        states: Trees of state that a rule may keep; as many as the warm start has by default.
+        states: Trees of state that a rule may keep; as many as the warm start has by default. No
+            mutation adds one, so that more than that changes nothing.
         max_statements: Length at which programs grow no more.
         strategy: ``evolution``, or the controls ``constants`` and ``random``.
         mutations: Weights of insert, delete and modify.
@@ -129,7 +131,9 @@ def search(
             updates are as long as their parent's. The paper sets none, which is 0.
         repeats: Seeds of each task before a program is compared with the best.
         confirm: More seeds of each task for those that would be among the best.
-        restart: Where a search that makes no progress restarts: ``best``, ``initial``, ``none``.
+        restart: Where a search that makes no progress restarts: ``best``, the best so far;
+            ``initial``, the program that the phase began with, which after the constants is the
+            best of them; ``none``.
         restart_after: Programs without progress after which it does.
         constants_programs: Programs of a first phase that tunes the warm start's constants; a
             tenth of the programs, or 40 for each minute, by default; 0 for none.
@@ -182,6 +186,8 @@ def search(
         compiled=_compiled(compile, minutes, programs),
     )
     check_start(rule, settings)
+    if (note := idle_states(rule, settings)) is not None:
+        watcher.say(note)
     if run is not None:
         check_free(run)
     watcher.say(f"Reading the data of {', '.join(task.name for task in (*chosen, *others))}")
@@ -269,7 +275,9 @@ def _run(
             history = search.run(ended, watcher.show)
             done = simple = None
             if not budget.asked:
-                search.drain()
+                if not search.drain(DRAIN_SECONDS):  # a job hangs, and its worker with it
+                    executor.close()
+                    executor = make_executor(made, count)
                 try:
                     done = finish(made, history, directory, executor, measured)
                 except _StoppedError:

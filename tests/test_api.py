@@ -15,7 +15,7 @@ from optforge.api import resume, search
 from optforge.errors import OptforgeError, ProgramError, RunError, SearchError, TaskError
 from optforge.fitness import evaluator, seeds
 from optforge.language import Program, parse
-from optforge.search import select, table
+from optforge.search import Search, make_executor, select, table
 from optforge.search.finish import FOUND, ONE_SETTING
 from optforge.tasks import Task
 from tests.helpers.tiny import Blobs, Noise, Sums
@@ -105,6 +105,33 @@ def test_stopping_and_resuming_is_the_same_search(tmp_path: Path) -> None:
     assert second.best == whole.best
     with second.journal as a, whole.journal as b:
         assert list(a.proposals()) == list(b.proposals())
+
+
+def test_states_that_are_of_no_use_are_named(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    class Listening(optforge.api.Silent):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    few = SMALL | {"programs": 1, "simplify": False, "watcher": Listening()}
+    search(tasks=[Blobs()], start="lion", states=3, run=tmp_path / "run", **few)
+    assert said[0].startswith("--states 3 is more than the 1 that the warm start has")
+
+
+def test_a_worker_that_hangs_at_the_end_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+
+    def recorded(*given: Any) -> Any:
+        made.append(make_executor(*given))
+        return made[-1]
+
+    monkeypatch.setattr(optforge.api, "make_executor", recorded)
+    monkeypatch.setattr(Search, "drain", lambda search, seconds: False)
+    result = search(tasks=[Blobs()], run=tmp_path / "run", simplify=False, **SMALL)
+    assert len(made) == 2 and result.finish is not None
 
 
 @pytest.mark.parametrize("strategy", ["evolution", "constants", "random"])

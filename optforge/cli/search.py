@@ -70,7 +70,7 @@ def search(
         _option(
             _WHAT,
             "--states",
-            "Trees of state that a rule may keep, 0 to 4.",
+            "Trees of state that a rule may keep, 0 to 4; no mutation adds one.",
             "as many as the warm start",
         ),
     ] = None,
@@ -140,7 +140,8 @@ def search(
         _option(
             _EVOLUTION,
             "--restart",
-            "Where a search without progress restarts: best, initial or none.",
+            "Where a search without progress restarts: best (the best so far), initial (what its "
+            "phase began with: after the constants the best of them) or none.",
         ),
     ] = None,
     restart_after: Annotated[

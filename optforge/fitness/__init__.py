@@ -2,6 +2,7 @@
 
 from optforge.fitness.baseline import Baseline as Baseline
 from optforge.fitness.baseline import known_settings as known_settings
+from optforge.fitness.baseline import other_version as other_version
 from optforge.fitness.baseline import samplers as samplers
 from optforge.fitness.baseline import shipped as shipped
 from optforge.fitness.baseline import stored as stored

@@ -208,6 +208,18 @@ def stored() -> dict[str, Any]:
     return json.loads(file.read_text()) if file.is_file() else {"tasks": {}}
 
 
+def other_version(setting: Mapping[str, Any], tasks: Sequence[Task]) -> str:
+    """Say on which tasks a committed setting was found in another version; empty if on none.
+
+    Args:
+        setting: The entry of the file, with the ``hashes`` of its tasks.
+        tasks: Those that it is used on.
+    """
+    hashes = setting.get("hashes", {})
+    others = [task.name for task in tasks if hashes.get(task.name) != task.hash]
+    return f"found on another version of the data of {', '.join(others)}" if others else ""
+
+
 def known_settings(tasks: Sequence[Task]) -> tuple[Program, ...]:
     """Give what is known to be good on all of some shipped tasks together.
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from optforge.analysis import fingerprint
 from optforge.execution import Executor
-from optforge.fitness import stored
-from optforge.language import Program, parse
+from optforge.fitness import other_version, stored
+from optforge.language import Program, load_rule, parse, round_constants
 from optforge.runs import RunDirectory
 from optforge.search.fit import TRIALS
 from optforge.search.history import History
@@ -116,19 +117,21 @@ def _contenders(
         f"{name}: {b.note}" for of in made.baselines.values() for name, b in of.items() if b.note
     ]
     fits = min([TRIALS, *(b.trials for of in made.baselines.values() for b in of.values())])
-    constants = _constants(made, history, winner)
-    if constants is not None:
-        rows.insert(1, _fitted(CONSTANTS, *constants, tasks, fits))
-        rows.append(_one_setting(CONSTANTS, *constants, tasks))
+    control = _control(made, history, winner)
+    if control is not None:
+        rows.insert(1, _fitted(control.name, control.program, control.searched, tasks, fits))
+        rows.append(_one_setting(control.name, control.program, control.searched, tasks))
+        notes += [f"{control.name}: {control.note}"] if control.note else []
     if made.settings.strategy != "constants":
         searched = f"search of {history.tally.proposals} programs"
         program = parse(winner.text)
-        rows.insert(2 + (constants is not None), _fitted(FOUND, program, searched, tasks, fits))
+        rows.insert(2 + (control is not None), _fitted(FOUND, program, searched, tasks, fits))
         rows.append(_one_setting(FOUND, program, searched, tasks))
+    fitted = [row.name for row in rows if row.trials_to_fit]
     notes.append(
-        f"{CONSTANTS} and {FOUND} are tuned for each proxy task by {fits} trials of learning rate, "
-        "decay and averages, on validation data; AdamW and Lion alike by the trials that the table "
-        "gives. The rows with one setting for all tasks are as their searches left them."
+        f"For {' and '.join(fitted)} learning rate, decay and averages are tuned for each proxy "
+        f"task by {fits} trials, on validation data; AdamW and Lion alike by the trials that the "
+        "table gives. The rows with one setting for all tasks are as their searches left them."
     )
     if made.held_out:
         notes.append(
@@ -149,19 +152,40 @@ def _one_setting(name: str, program: Program, searched: str, tasks: Sequence[str
     return Contender(name + ONE_SETTING, dict.fromkeys(tasks, program), searched, True)
 
 
-def _constants(made: Plan, history: History, winner: Finalist) -> tuple[Program, str] | None:
-    """Give the control: AdamW with constants from a search with the same budget."""
+@dataclass(frozen=True)
+class _Control:
+    """A rule of which only constants were searched: what a discovery has to beat."""
+
+    name: str
+    program: Program
+    searched: str
+    note: str = ""
+
+
+def _control(made: Plan, history: History, winner: Finalist) -> _Control | None:
+    """Give AdamW with constants from a search of the same budget, or the warm start with its own.
+
+    Its name says whose constants they are, where it is not the warm start's.
+    """
+    searched = f"search of {history.tally.proposals} programs"
     if made.settings.strategy == "constants":
-        return parse(winner.text), f"search of {history.tally.proposals} programs"
-    control = stored().get("constants")
+        return _Control(CONSTANTS, parse(winner.text), searched)
+    found = stored().get("constants")
     shipped = all(type(task) is TASKS.get(task.name) for task in made.tasks)
-    if control is not None and shipped and tuple(control["tasks"]) == made.settings.tasks:
-        return parse(control["program"]), f"search of {control['programs']} programs"
+    if found is not None and shipped and tuple(found["tasks"]) == made.settings.tasks:
+        adamw = fingerprint(round_constants(load_rule("adamw")))
+        own = fingerprint(parse(made.settings.start)) == adamw
+        return _Control(
+            CONSTANTS if own else f"AdamW, {CONSTANTS}",
+            parse(found["program"]),
+            f"search of {found['programs']} programs",
+            other_version(found, made.tasks),
+        )
     incumbent = history.incumbent("constants")
     if incumbent is None:
         return None
     programs = min(history.tally.proposals, made.settings.constants_programs or 10**12)
-    return parse(incumbent.text), f"search of {programs} programs"
+    return _Control(CONSTANTS, parse(incumbent.text), f"search of {programs} programs")
 
 
 def write_files(done: Finish, directory: RunDirectory) -> None:
@@ -238,8 +262,8 @@ def told(counts: Mapping[str, Any]) -> list[str]:
     return [
         f"{counts['programs']:,} programs, {counts['new']:,} of them new "
         f"({100 * known:.0f} % known already), {counts['judged']:,} judged in full",
-        f"rejected: {rejected or 'none'}; of {counts['audited']} that ran to the end all the same, "
-        f"{counts['wrongly_rejected']} would have been among the best",
+        f"rejected: {rejected or 'none'}; of {counts['audited']} that were trained on all the "
+        f"same, {counts['wrongly_rejected']} would have been among the best",
         f"fingerprints: {counts['same_fingerprint_other_numbers']} equal with other numbers, "
         f"{counts['same_numbers_other_fingerprint']:,} different with equal numbers",
     ]

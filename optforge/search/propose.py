@@ -258,3 +258,14 @@ def check_start(program: Program, settings: Settings) -> None:
             f"the warm start has {len(program.statements)} statements and --max-statements "
             f"allows {settings.max_statements}; raise it"
         )
+
+
+def idle_states(program: Program, settings: Settings) -> str | None:
+    """Say that a limit on states above the warm start's changes nothing; None if it is not so."""
+    states = len(program.states)  # scalars among them may become trees
+    if settings.max_states <= states:
+        return None
+    return (
+        f"--states {settings.max_states} is more than the {states} that the warm start has, and no "
+        "mutation adds a state; to search with more, start from a rule with more"
+    )

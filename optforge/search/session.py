@@ -22,9 +22,11 @@ from optforge.fitness import (
     Evaluator,
     Stage,
     known_settings,
+    other_version,
     plan,
     seeds,
     shipped,
+    stored,
     tune,
 )
 from optforge.language import Program, load_rule, parse, round_constants
@@ -38,6 +40,7 @@ from optforge.training import Stack, train_population
 
 OPTIMIZERS = ("adamw", "lion")
 JOB_SECONDS = 600.0  # a batch takes seconds; a worker that needs longer hangs
+DRAIN_SECONDS = 60.0  # what is still in flight at the end of a search may take so long
 Say = Callable[[str], None]
 
 
@@ -131,6 +134,7 @@ def make_plan(
         trials: Settings to try for tasks that have no shipped baseline.
     """
     baselines = {task.name: _baselines(task, say, trials) for task in (*tasks, *held_out)}
+    _say_other_version(tasks, say)
     settings = replace(settings, suggestions=_suggestions(settings, tasks, baselines))
     draft = Plan(settings, tuple(tasks), tuple(held_out), baselines, {})
     losses = {}
@@ -255,6 +259,15 @@ def _baselines(task: Task, say: Say, trials: int) -> dict[str, Baseline]:
             say(f"The baseline of {task.name} was {baseline.note}")
         found[name] = baseline
     return found
+
+
+def _say_other_version(tasks: Sequence[Task], say: Say) -> None:
+    """Tell where AdamW's one setting for all tasks is not quite of these very tasks."""
+    joint = stored().get("joint")
+    if joint and joint["tasks"] == [task.name for task in tasks]:
+        note = other_version(joint, tasks)
+        if note:
+            say(f"The setting of AdamW for all tasks together, a start, was {note}")
 
 
 def _suggestions(

@@ -28,7 +28,7 @@ class Settings:
             ``random`` (no selection).
         constants_programs: Programs of a first phase in which only constants mutate.
         max_statements: Length at which no more statements are inserted.
-        max_states: Trees of state that a rule may keep.
+        max_states: Trees of state that a rule may keep; no mutation adds one to the warm start's.
         insert: Weight of this mutation.
         delete: Weight of this mutation.
         modify: Weight of this mutation.
@@ -38,13 +38,14 @@ class Settings:
             updates are as long as their parent's; 0 in the paper.
         batch: New fingerprints in a batch.
         lag: Batch n is drawn from the population as it stood after batch n - lag.
-        restart: Where a restart begins: ``best``, ``initial`` or ``none``.
+        restart: Where a restart begins: ``best``, ``initial`` (what the phase began with, not the
+            warm start if constants were searched before) or ``none``.
         restart_after: Programs without a better one after which a search restarts.
         rescore_every: Batches between two looks at whether the best is to be re-scored.
         rescore_repeats: Fresh seeds of each task for that.
         slack: Added to the last hurdle, in log loss; earlier ones get more.
         hurdle: Quantile of the phase's best programs that a candidate must reach.
-        audit: Share of rejected programs that run to the end all the same.
+        audit: Share of rejected programs that are trained on all the same.
         compiled: Whether training kernels are compiled.
         suggestions: Texts of programs that are proposed first, as children of the warm start:
             the baselines, so that no search ends behind what was known.

@@ -13,6 +13,12 @@ ADAMW, CONSTANTS, LION, FOUND = "tuned AdamW", "constants only", "tuned Lion", "
 ONE_SETTING = ", one setting"  # for all tasks, as the search has it
 
 
+def control_name(table: Table) -> str | None:
+    """Name the row of which only constants were searched; it may name another rule first."""
+    names = [row.name for row in table.rows]
+    return next((name for name in names if name.endswith(CONSTANTS)), None)
+
+
 def verdict(table: Table) -> str:
     """Say in plain words what the table shows.
 
@@ -26,8 +32,9 @@ def verdict(table: Table) -> str:
         return f"Constants alone, searched and tuned for each task, give {tuned}.{_one(table)}"
     row = table.row(FOUND)
     against = {ADAMW: row.proxies}
-    if CONSTANTS in names:
-        against[CONSTANTS] = table.difference(FOUND, CONSTANTS)
+    control = control_name(table)
+    if control is not None:
+        against[control] = table.difference(FOUND, control)
     won = [name for name, d in against.items() if d.high < 0]
     lost = [name for name, d in against.items() if d.high >= 0]
     figures = {

@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from optforge import api
 from optforge.cli.app import app
 from optforge.cli.conduct import Session
 from optforge.cli.plain import PlainWatcher
 from optforge.cli.stopping import Stopping
 from optforge.language import parse
 from optforge.runs import RunDirectory
+from optforge.search import Settings
 from optforge.search.session import Budget
 
 TASKS = """
@@ -43,7 +45,7 @@ class Other(Blobs):
 """
 SMALL = (
     "search --tasks tasks.py:Blobs --held-out tasks.py:Other --population 50 --workers 1 "
-    "--no-compile --trials 8 --run first"
+    "--no-compile --trials 8 --in-place 0.25 --rescale 0 --run first"
 )
 
 
@@ -134,8 +136,14 @@ def test_the_files_of_a_run_are_sane(folder: Path, finished: str) -> None:
     assert found["verdict"] in (path / "table.md").read_text()
     assert (path / "history.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((path / "settings.json").read_text())["search"]["population"] == 50
+    stored = json.loads((path / "settings.json").read_text())["search"]
+    assert (stored["in_place"], stored["rescale"]) == (0.25, 0.0)
     for name in ("best.py", "table.md", "table.json", "history.png", "journal.sqlite"):
         assert f"first/{name}" in finished
+    row = next(r for r in found["table"]["rows"] if r["name"] == "discovered")
+    for task in ("Blobs", "Other"):  # the rules that the claim is of
+        assert f"first/best_{task}.py" in finished
+        assert parse((path / f"best_{task}.py").read_text()) == parse(row["programs"][task])
 
 
 def test_the_run_is_listed_and_its_rule_can_be_shown(folder: Path, finished: str) -> None:
@@ -201,3 +209,10 @@ def test_an_unarmed_signal_ends_at_once() -> None:
     with Stopping(), pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
         signal.pause()
+
+
+def test_the_help_names_the_defaults_that_hold() -> None:
+    told = " ".join(CliRunner().invoke(app, ["search", "--help"]).stdout.replace("│", " ").split())
+    assert f"Default: {api.CONSTANTS_A_MINUTE} a minute, or a tenth of --programs" in told
+    assert "--in-place" in told and f"Default: {Settings.in_place}." in told
+    assert "--rescale" in told and f"Default: {Settings.rescale}." in told

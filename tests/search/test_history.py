@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from optforge.errors import RunError, SearchError
+from optforge.fitness.baseline import adamw
 from optforge.language import load_rule, parse, round_constants
 from optforge.runs import Event, Proposal, Verdict
 from optforge.search import History, Settings, read_plan
-from optforge.search.propose import check_start, is_audited
+from optforge.search.propose import check_start, idle_states, is_audited
+from tests.helpers.searches import ADAMW as BASELINE
 from tests.helpers.searches import small, tiny_plan
 from tests.helpers.tiny import Blobs, Sums
 
@@ -122,6 +124,16 @@ def test_a_warm_start_that_does_not_fit_is_refused(
     check_start(load_rule(rule), small(max_states=2, max_statements=21))
 
 
+def test_more_states_than_the_warm_start_has_are_of_no_use() -> None:
+    corrected = BASELINE | {"bias_correction": 1}
+    for program, states in (
+        (load_rule("lion"), 1), (load_rule("adamw"), 2), (adamw(corrected), 3),
+    ):  # fmt: skip
+        assert idle_states(program, small(max_states=states)) is None
+        said = idle_states(program, small(max_states=states + 1))
+        assert said is not None and f"{states + 1} is more than the {states}" in said
+
+
 def test_a_search_over_constants_needs_one() -> None:
     bare = parse("def train(w, g, lr):\n    u = g * lr\n    return u")
     with pytest.raises(SearchError, match="no constant"):
@@ -155,9 +167,9 @@ def test_settings_survive_the_journal() -> None:
     settings = small(start=round_constants(load_rule("program_8")).text, seed=2**40)
     stored = settings.stored() | {"tasks": list(settings.tasks), "hashes": list(settings.hashes)}
     assert Settings.read(stored) == settings
-    del stored["lag"]
-    with pytest.raises(RunError, match="lack 'lag'"):
-        Settings.read(stored)
+    for name in ("lag", "in_place"):  # journals of former versions lack the latter
+        with pytest.raises(RunError, match=f"lack '{name}'.*another version.*resume it with"):
+            Settings.read({key: value for key, value in stored.items() if key != name})
 
 
 def test_a_plan_is_read_back_and_refuses_another_task() -> None:
