@@ -91,7 +91,11 @@ def run(row: str, path: dict[str, Any]) -> None:
         weight = torch.zeros(ROWS, 2 * COLUMNS)[:, ::2].copy_(values)
     weight.requires_grad_(not path.get("differentiable"))
     decay = 0.05 if settings.get("decay_mode") == "independent" else 0.3
-    optimizer = Lion([weight], rate, weight_decay=decay, **settings, **path)
+    other = torch.ones(5, dtype=torch.bfloat16, requires_grad=not path.get("differentiable"))
+    groups: list[Any] = [{"params": [weight, other] if row.startswith("mixed") else [weight]}]
+    if row.startswith("empty"):
+        groups = [{"params": []}, *groups, {"params": []}]
+    optimizer = Lion(groups, rate, weight_decay=decay, **settings, **path)
     scaled = row.startswith("GradScaler")
     gradients = []
     for step in range(3):
@@ -100,7 +104,12 @@ def run(row: str, path: dict[str, Any]) -> None:
         if scaled:
             weight.grad = weight.grad * 8
             optimizer.grad_scale, optimizer.found_inf = torch.tensor(8.0), torch.tensor(0.0)  # type: ignore[attr-defined]
-        optimizer.step()
+        other.grad = torch.ones_like(other)
+        loss = torch.tensor(7.0)
+        closure = {"closure": lambda loss=loss: loss} if row.startswith("empty") else {}
+        assert optimizer.step(**closure) is closure.get("closure", lambda: None)()
+    if row.startswith("mixed"):
+        assert bool((other < 1).all()) and other.dtype == torch.bfloat16
     got = real(weight.detach().contiguous()).double().reshape(-1)
     initial = real(values.contiguous()).double().reshape(-1).tolist()
     wanted = oracle(list(initial), gradients, size, decay, settings)
@@ -145,8 +154,10 @@ def test_a_row_of_the_table(row: str, path: dict[str, Any], verdict: str) -> Non
 
 @pytest.mark.parametrize(("settings", "message"), table("What is refused"))
 def test_what_is_refused(settings: str, message: str) -> None:
+    weights, _, rest = settings.rpartition("weights, `")
+    dtype = torch.complex64 if weights == "complex " else torch.float32
     with pytest.raises(OptimizerError, match=re.escape(message)):
-        Lion([torch.nn.Parameter(torch.zeros(2))], **settings_of(settings))
+        Lion([torch.nn.Parameter(torch.zeros(2, dtype=dtype))], **settings_of(rest))
 
 
 def test_the_page_has_every_refusal_of_the_code() -> None:
