@@ -227,12 +227,16 @@ def is_simple(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
 def is_flat(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
     """Tell whether three tensors, on one device, hold the same elements in the same order."""
     count = parameter.numel()
+    same = gradient.numel() == count and momentum.numel() == count
+    return same and is_dense(parameter, gradient, momentum)
+
+
+def is_dense(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
+    """Tell whether three ordinary tensors have their elements in the usual order, without gaps."""
     return (
         parameter.__class__ in PLAIN
         and gradient.__class__ is Tensor
         and momentum.__class__ is Tensor
-        and gradient.numel() == count
-        and momentum.numel() == count
         and parameter.is_contiguous()
         and gradient.is_contiguous()
         and momentum.is_contiguous()

@@ -19,13 +19,15 @@ from optforge.optim.rounding import random_key
 from optforge.optim.shards import found_nonfinite
 from optforge.optim.state import initial_state, load_with_own_dtypes, uses_stochastic_rounding
 from optforge.optim.step_differentiable import differentiable_step
-from optforge.optim.step_foreach import foreach_step
+from optforge.optim.step_foreach import foreach_step, plain_foreach
 from optforge.optim.step_fused import fused_step
 from optforge.optim.step_loop import loop_step
 from optforge.optim.step_native import plain_step
 from optforge.optim.update import Numbers
 
 Path = Callable[[Sequence[Leaf], Numbers, Rule], None]
+# How the paths step parameters that need no leaves.
+PLAIN_STEPS = {fused_step: plain_step, foreach_step: plain_foreach}
 
 
 class Lion(Optimizer):
@@ -263,8 +265,8 @@ class Lion(Optimizer):
         keys = [self._key(p, group, numbers_before + number) for number, p in members]
         path = path_of(group)
         with torch.no_grad():
-            plain = path is fused_step and not group["cautious"]
-            if plain and plain_step(parameters, self.state, keys, numbers, rule):
+            plain = None if group["cautious"] else PLAIN_STEPS.get(path)
+            if plain and plain(parameters, self.state, keys, numbers, rule):
                 return
             leaves = [
                 make_leaf(p, p.grad, self.state[p], key)  # type: ignore[arg-type]

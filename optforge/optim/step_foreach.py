@@ -12,20 +12,21 @@ the same size run the maths of `lion_update`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from optforge.optim.leaves import Leaf, by_kind
-from optforge.optim.options import Rule
+from optforge.optim.leaves import Leaf, by_kind, is_dense
+from optforge.optim.options import Number, Rule
 from optforge.optim.step_loop import update_leaf
-from optforge.optim.update import Numbers
+from optforge.optim.update import Numbers, Values
 
 CACHE_ELEMENTS = 1 << 16  # for each thread; four float32 arrays of it are 1 MiB
 WITHOUT_LIMIT = 1 << 62
+Row = tuple[Tensor, Tensor, Tensor]  # weight, gradient, momentum
 LISTS: Any = torch  # its list operations are public by custom, not by type
 
 
@@ -50,6 +51,86 @@ def foreach_step(leaves: Sequence[Leaf], numbers: Numbers, rule: Rule) -> None:
             step_batch(batch, numbers, rule, short)
 
 
+def plain_foreach(
+    parameters: Sequence[Tensor],
+    states: Mapping[Any, dict[str, Any]],
+    keys: Sequence[Number],
+    numbers: Numbers,
+    rule: Rule,
+) -> bool:
+    """Step parameters on the CPU that need no leaves, as almost all are: lists of them will do.
+
+    Args:
+        parameters: With gradients, all of one group.
+        states: Their states.
+        keys: Not needed; the rounding of 16-bit weights takes leaves.
+        numbers: Learning rate and the like.
+        rule: What is fixed.
+
+    Returns:
+        Whether it was done; if not, nothing was.
+    """
+    del keys
+    dtype = parameters[0].dtype
+    if dtype not in (torch.float32, torch.float64) or not are_short(numbers, rule):
+        return False
+    rows = _plain_rows(parameters, states, dtype)
+    if rows is None:
+        return False
+    size = batch_size(torch.device("cpu"), True)
+    batch: list[Row] = []
+    free = size
+    for row in rows:
+        count = row[0].numel()
+        if count >= size:
+            weight, gradient, momentum = (tensor.detach().view(-1) for tensor in row)
+            step_by_slices(Leaf(Values(weight, momentum), gradient), numbers, rule, size)
+            continue
+        if count > free and batch:
+            _step_rows(batch, numbers, rule)
+            batch, free = [], size
+        batch.append(row)
+        free -= count
+    if batch:
+        _step_rows(batch, numbers, rule)
+    return True
+
+
+def _plain_rows(
+    parameters: Sequence[Tensor], states: Mapping[Any, dict[str, Any]], dtype: torch.dtype
+) -> list[Row] | None:
+    """Give weight, gradient and momentum of each parameter; None if one is not plain."""
+    rows: list[Row] = []
+    for parameter in parameters:
+        state, gradient = states[parameter], parameter.grad
+        momentum = state["momentum"]
+        assert gradient is not None
+        if not (
+            len(state) == 1
+            and parameter.dtype is dtype
+            and gradient.dtype is dtype
+            and momentum.dtype is dtype
+            and parameter.is_cpu
+            and gradient.is_cpu
+            and momentum.is_cpu
+            and parameter.shape == gradient.shape == momentum.shape  # lists would broadcast
+            and is_dense(parameter, gradient, momentum)
+        ):
+            return None
+        rows.append((parameter, gradient, momentum))
+    return rows
+
+
+def _step_rows(batch: Sequence[Row], numbers: Numbers, rule: Rule) -> None:
+    """Step one batch of plain parameters, as `step_batch` does."""
+    weights, gradients, momenta = zip(*batch, strict=True)
+    if surely_finite(list(gradients)):
+        _short_form(weights, gradients, momenta, numbers, rule)
+        return
+    for weight, gradient, momentum in batch:
+        update_leaf(Leaf(Values(weight, momentum), gradient), numbers, rule)
+
+
 def batch_size(device: torch.device, short: bool) -> int:
     """Give the number of elements of a batch on a device."""
     if device.type == "cpu":
@@ -64,7 +145,14 @@ def has_short_form(leaf: Leaf, numbers: Numbers, rule: Rule) -> bool:
         (dtypes == {torch.float32} or dtypes == {torch.float64})
         and leaf.values.compensation is None
         and leaf.cautious_scale is None
-        and rule.nonfinite != "propagate"  # its momenta may be infinite, which `lerp` makes NaN
+        and are_short(numbers, rule)
+    )
+
+
+def are_short(numbers: Numbers, rule: Rule) -> bool:
+    """Tell whether the short form does all that the numbers and the options of a step ask for."""
+    return (
+        rule.nonfinite != "propagate"  # its momenta may be infinite, which `lerp` makes NaN
         and not rule.cautious_decay
         and not rule.capturable
         and numbers.grad_scale is None
@@ -92,7 +180,13 @@ def batches(leaves: Sequence[Leaf], size: int) -> Iterator[list[Leaf]]:
 def step_batch(batch: Sequence[Leaf], numbers: Numbers, rule: Rule, short: bool) -> None:
     """Step one batch, by the short form if it may and the gradients are finite and not huge."""
     if short and surely_finite([leaf.gradient for leaf in batch]):
-        _short_form(batch, numbers, rule)
+        _short_form(
+            [leaf.values.weight for leaf in batch],
+            [leaf.gradient for leaf in batch],
+            [leaf.values.momentum for leaf in batch],
+            numbers,
+            rule,
+        )
         return
     rule = _without_masks(batch, numbers, rule)
     for leaf in batch:
@@ -134,11 +228,14 @@ def surely_finite(gradients: list[Tensor]) -> bool:
     return math.isfinite(float(total))
 
 
-def _short_form(batch: Sequence[Leaf], numbers: Numbers, rule: Rule) -> None:
+def _short_form(
+    weights: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    momenta: Sequence[Tensor],
+    numbers: Numbers,
+    rule: Rule,
+) -> None:
     """Run the step in five list operations; `g - m` cannot overflow, as g is not huge."""
-    weights = [leaf.values.weight for leaf in batch]
-    momenta = [leaf.values.momentum for leaf in batch]
-    gradients: Sequence[Tensor] = [leaf.gradient for leaf in batch]
     if rule.maximize:
         gradients = LISTS._foreach_neg(gradients)
     updates = LISTS._foreach_add(gradients, momenta, alpha=numbers.ratio)
