@@ -80,6 +80,17 @@ def test_a_compiled_rule_follows_the_interpreter(name: str) -> None:
     assert not verdict.errors and not verdict.by_step
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", rule_names())
+def test_every_compiled_rule_follows_the_interpreter_for_100_steps(name: str) -> None:
+    """In float64, by the kernels that users run: called straight, on packs, and on large arrays."""
+    scenario = Scenario(shapes=((3, 2), (4,), (), (0,), (40_000,)), steps=100)
+    optimizer = ProgramOptimizer(parameters_of(scenario), name, fused=True)
+    verdict = compare(optimizer.rule, TorchSubject(optimizer, optimizer.rule), scenario)
+    assert not verdict.errors, "\n".join(verdict.errors[:5])
+    assert not verdict.by_step and verdict.compared == 100 * scenario.layout.elements
+
+
 @pytest.mark.parametrize("name", sorted(VECTOR_FLOAT32))
 def test_vector_forms_are_exact_to_a_few_units(name: str) -> None:
     """Against float64: small, ordinary, near overflow, and what is not finite."""

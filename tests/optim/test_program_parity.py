@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from optforge.language import Program, load_rule, parse, rule_names
-from optforge.optim import program_fused
+from optforge.optim import program_buckets, program_fused
 from optforge.optim.program import ProgramOptimizer
 from tests.helpers.loops import LOOPS
 from tests.helpers.parity import (
@@ -60,6 +60,7 @@ class Reloaded(TorchSubject):
 def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the very graphs that are handed to the compiler, without compiling each of hundreds."""
     monkeypatch.setattr(program_fused, "compiled_kernel", program_fused.build_kernel)
+    monkeypatch.setattr(program_buckets, "native_kernel", lambda *_: None)
 
 
 def assert_right(verdict: Verdict) -> None:
