@@ -48,7 +48,7 @@ def contestants(path: str) -> dict[str, Make]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns on machines without an accelerator
-            from bitsandbytes.optim import Lion8bit
+            from bitsandbytes.optim.lion import Lion8bit
     except ImportError:
         print("bitsandbytes is not installed: pip install bitsandbytes", file=sys.stderr)
     else:

@@ -27,7 +27,10 @@ from optforge.optim.update import Numbers
 
 Path = Callable[[Sequence[Leaf], Numbers, Rule], None]
 # How the paths step parameters that need no leaves.
-PLAIN_STEPS = {fused_step: plain_step, foreach_step: plain_foreach}
+PLAIN_STEPS: Mapping[Path, Callable[..., bool]] = {
+    fused_step: plain_step,
+    foreach_step: plain_foreach,
+}
 
 
 class Lion(Optimizer):
