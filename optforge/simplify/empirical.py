@@ -21,6 +21,7 @@ from optforge.simplify.tuning import Tuned, tune
 from optforge.statistics import Interval
 
 MOST_COMPARISONS = 60
+SETTLED = 5.0  # margins: what was worse by more gets no other try after other changes
 Way = Removals | Roundings | Evolved
 
 
@@ -172,11 +173,15 @@ class Work:
         return self._make(found, way, tuned)
 
     def _is_settled(self, one: Candidate) -> bool:
-        """Tell whether a change was worse than the margin before; failures get another try."""
+        """Tell whether a change was so much worse that other changes will not have mended it.
+
+        A little worse may be due to a statement that has left since: without ``clip`` an
+        ``arcsin`` after it is worse, without ``arcsin`` it makes no difference.
+        """
         known = self.judged.get(one.key)
         if known is None or known.failures:
             return False
-        return known.outcome == NEEDED and known.effect.low > self.rule.margin
+        return known.outcome == NEEDED and known.effect.low > SETTLED * self.rule.margin
 
     def _is_allowed(self, verdict: Verdict) -> bool:
         unresolved = self.drop_unresolved and verdict.outcome == UNRESOLVED
