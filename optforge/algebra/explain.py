@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from optforge.algebra.extract import cheapest, structure
+from optforge.algebra.extract import cheapest
 from optforge.algebra.graph import CONSTANT, Graph
 from optforge.algebra.rules import RULES
-from optforge.algebra.saturate import Bounds, Choice, matches
-from optforge.algebra.simplest import Simplest, advance
+from optforge.algebra.saturate import Bounds, Choice, matches, proves
+from optforge.algebra.simplest import Simplest
 
 _LONGEST = 120  # letters of an expression that a reader may still take in
 _INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}
@@ -33,41 +34,41 @@ class Instance:
         return ", ".join(f"{name} = {value}" for name, value in self.values)
 
 
-def needed_rows(graph: Graph, found: Simplest, bounds: Bounds | None = None) -> tuple[int, ...]:
-    """Leave out rows as long as the same form is reached.
+def needed_rows(found: Simplest, bounds: Bounds | None = None) -> tuple[int, ...]:
+    """Find rows that prove a form equal to the one that it came from, none of them in vain.
 
     Rows that only regroup (:attr:`Rewrite.grows`) say nothing, and leave or stay together; of
     the others each one that is left is needed.
 
     Args:
-        graph: Where the rewriting began.
-        found: What it reached.
-        bounds: As they were.
+        found: The form, with the forms that it came from.
+        bounds: Of every proof.
 
     Returns:
         Numbers of the rows, in order.
 
     Example:
         >>> from optforge.algebra.graph import to_graph
+        >>> from optforge.algebra.simplest import simplest
         >>> from optforge.language import parse
         >>> text = "def train(w, g, lr):\\n    u = sqrt(square(g * lr))\\n    return u\\n"
-        >>> graph = to_graph(parse(text))
-        >>> [RULES[n].name for n in needed_rows(graph, simplest(graph)) if not RULES[n].grows]
+        >>> found = simplest(to_graph(parse(text)))
+        >>> [RULES[number].name for number in needed_rows(found)]
         ['sqrt(square(x)) -> abs(x)']
     """
     needed: set[int] = set()
-    for form, reached in zip(found.forms, found.forms[1:], strict=False):
-        needed |= set(_of_round(graph, form, structure(reached), found.rows, bounds))
+    for form, reached in pairwise(found.forms):
+        needed |= set(_of_round(form, reached, found.rows, bounds))
     return tuple(sorted(needed))
 
 
 def _of_round(
-    graph: Graph, form: Graph, wanted: str, rows: Sequence[int], bounds: Bounds | None
+    form: Graph, reached: Graph, rows: Sequence[int], bounds: Bounds | None
 ) -> Sequence[int]:
-    """Find the rows that one saturation needs to reach a form."""
+    """Find the rows that one saturation needs."""
 
     def suffices(some: Sequence[int]) -> bool:
-        return structure(advance(graph, form, sorted(some), bounds)[0]) == wanted
+        return proves(form, reached, sorted(some), bounds)
 
     regrouping = [number for number in rows if RULES[number].grows]
     telling = [number for number in rows if not RULES[number].grows]
@@ -75,7 +76,7 @@ def _of_round(
     if suffices(telling):
         regrouping = []
     elif not suffices([*regrouping, *telling]):
-        return rows  # rows that did not match can still have used up a bound
+        return rows  # two forms at once may pass a bound that one did not
     return [*regrouping, *_needed(regrouping, telling, suffices, False)]
 
 

@@ -124,6 +124,60 @@ def matches(
     return found.classes, places
 
 
+def proves(
+    one: Graph, other: Graph, rows: Sequence[int] = EXACT, bounds: Bounds | None = None
+) -> bool:
+    """Tell whether rows suffice to prove, within bounds, that two forms of a step are equal.
+
+    Args:
+        one: One form.
+        other: Another one with the same states.
+        rows: Numbers of the rows that may be used, in either form.
+        bounds: How far to go; it ends as soon as the forms have met.
+
+    Example:
+        >>> from optforge.algebra.graph import to_graph
+        >>> from optforge.language import parse
+        >>> texts = ("u = sqrt(square(g))", "u = abs(g)")
+        >>> one, other = (parse(f"def train(w, g, lr):\\n    {t}\\n    return u\\n") for t in texts)
+        >>> proves(to_graph(one), to_graph(other)), proves(to_graph(one), to_graph(other), ())
+        (True, False)
+    """
+    both = Graph(one.kinds)
+    first, second = one.copy_into(both, {}), other.copy_into(both, {})
+    ends = [(first[a], second[b]) for a, b in zip(one.outputs, other.outputs, strict=True)]
+    both.outputs = tuple(place for pair in ends for place in pair)
+    claim = f"(check {' '.join(f'(= $n{a} $n{b})' for a, b in ends)})"
+    engine, bounds = _engine(), bounds or Bounds()
+    _run(engine, "(push 1)")
+    try:
+        _run(engine, graph_text(both, nonnegative_states(one)))
+        _run(engine, _combined(rows))
+        return _meets(engine, claim, bounds)
+    finally:
+        _run(engine, "(pop 1)")
+
+
+def _meets(engine: Any, claim: str, bounds: Bounds) -> bool:
+    end, size = time.monotonic() + bounds.seconds, -1
+    for _ in range(bounds.iterations):
+        if _holds(engine, claim):
+            return True
+        grown, _ = _round(engine, bounds.rows)
+        if grown > bounds.rows or grown == size or time.monotonic() > end:
+            break
+        size = grown
+    return _holds(engine, claim)
+
+
+def _holds(engine: Any, claim: str) -> bool:
+    try:
+        _run(engine, claim)
+    except bindings.EggSmolError:
+        return False
+    return True
+
+
 def _saturated(
     graph: Graph,
     signs: tuple[bool, ...],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from optforge.algebra.extract import extract, graph_cost, structure
 from optforge.algebra.graph import CONSTANT, Graph
-from optforge.algebra.saturate import EXACT, Bounds, Saturated, saturate
+from optforge.algebra.saturate import EXACT, Bounds, saturate
 from optforge.algebra.tidy import tidy
 
 
@@ -50,29 +50,15 @@ def simplest(graph: Graph, rows: Sequence[int] = EXACT, bounds: Bounds | None = 
     forms: list[Graph] = []
     while True:
         forms.append(best)
-        next_one, found = advance(graph, best, rows, bounds)
+        found = saturate(best, rows, bounds)
         matched |= set(found.fired)
         stopped[found.stopped] = None
+        known = _constants(graph) | _constants(best)
+        next_one = _settled(extract(found, graph.kinds), known)
         if form_key(next_one) >= form_key(best):
             rows_used = tuple(sorted(matched))
             return Simplest(best, rows_used, len(forms), tuple(stopped), tuple(forms))
         best = next_one
-
-
-def advance(
-    start: Graph, form: Graph, rows: Sequence[int], bounds: Bounds | None = None
-) -> tuple[Graph, Saturated]:
-    """Saturate a form once and extract, keeping constants that its author wrote.
-
-    Args:
-        start: The graph as its author wrote it.
-        form: What was made of it so far.
-        rows: Numbers of the rows that may be used.
-        bounds: How far saturation goes.
-    """
-    found = saturate(form, rows, bounds)
-    known = _constants(start) | _constants(form)
-    return _settled(extract(found, start.kinds), known), found
 
 
 def _settled(graph: Graph, known: set[float]) -> Graph:

@@ -60,7 +60,7 @@ class Algebraic:
         after = with_names(plain_form, program, names)
         if state_kinds(after) != tuple(graph.kinds[number] for number in left):
             return None  # a state that no longer sees the tree would broadcast differently
-        rows = needed_rows(graph, found, self.bounds)
+        rows = needed_rows(found, self.bounds)
         kind = GUARDED if any(RULES[number].guard for number in rows) else derivation.EXACT
         figures = {"rounds": found.rounds, "stopped by": list(found.stopped)}
         why = self._why(found, rows, program)

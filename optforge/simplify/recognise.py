@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import permutations
 
 from optforge.algebra import Graph, tidy, to_graph
+from optforge.analysis.hyperparameters import lift
 from optforge.language import Program, parse
 from optforge.simplify.names import SECOND, state_roles
 from optforge.simplify.skeleton import preprocessed, skeleton, skeletons
 
 # Stand-ins for the constants of a template, recognised by their value.
 _NAMES = {"lr": 0.0123, "beta": 0.9071, "beta1": 0.8317, "beta2": 0.9713, "weight_decay": 0.0457}
-_NAMES |= {"epsilon": 3.1e-9, "beta_ahead": 0.7531}
+_NAMES |= {"epsilon": 3.1e-9, "beta_ahead": 0.7531, "epsilon_outside": 4.7e-7}
 _NEAR = 1e-9
 
 
@@ -31,9 +33,20 @@ def _family(name: str, states: str, lines: str, outputs: str = "") -> _Family:
     return _Family(name, states, parts, outputs or states)
 
 
+def _with_epsilon(families: tuple[_Family, ...]) -> tuple[_Family, ...]:
+    """Add the forms that have an epsilon of their own beside the root, and not the guard alone."""
+    found = list(families)
+    for one in families:
+        lines = tuple(_ROOT.sub(r"/ (\1 + {epsilon_outside})", line) for line in one.lines)
+        if lines != one.lines:
+            found.append(replace(one, lines=lines))
+    return tuple(found)
+
+
+_ROOT = re.compile(r"/ (sqrt\([^)]*\))")
 # Each in its simplest form, the direction in u; special cases before general ones.
 _M, _V = "m = interp(g, m, {beta1})", "v = interp(square(g), v, {beta2})"
-_FAMILIES = (
+_PLAIN = (
     _family("SGD", "", "u = g"),
     _family("signSGD", "", "u = sign(g)"),
     _family("momentum SGD", "m", "m = interp(g, m, {beta}); u = m"),
@@ -65,6 +78,7 @@ _FAMILIES = (
         "b = reciprocal(1.0 - {beta2} ** t); u = (m * a) / sqrt(v * b)",
     ),
 )
+_FAMILIES = _with_epsilon(_PLAIN)
 _DECAYED = {
     **{"Adam without bias correction": "AdamW without bias correction"},
     **{"Adam with bias correction": "AdamW with bias correction"},
@@ -78,7 +92,8 @@ class Recognised:
     Args:
         name: Of the rule with its hyper-parameters; None if it is none of the known ones.
         family: Name of the known rule, or of the nearest one.
-        hyperparameters: Values by the field's names.
+        hyperparameters: Values by the field's names; of a rule that is none of the known ones
+            those of its constants by their roles.
         like: What it resembles where it is none of the known ones, as ``AdaGrad-like``.
         distance: Statements in which it and the nearest known rule differ; 0 for a known one.
     """
@@ -119,9 +134,10 @@ def recognise(program: Program) -> Recognised:
         found = _match(candidate)
         if found is not None:
             family, values = found
-            return Recognised(_described(family, values, prepared), family, values)
+            named = _described(family, values, prepared)
+            return Recognised(named, family, _renamed(values))
     family, distance = _nearest(graph)
-    return Recognised(None, family, {}, _resembles(graph), distance)
+    return Recognised(None, family, lift(program).values, _resembles(graph), distance)
 
 
 def _match(graph: Graph) -> tuple[str, dict[str, float]] | None:
@@ -181,10 +197,18 @@ def _described(family: str, values: Mapping[str, float], prepared: str | None) -
     named = (("weight_decay", "weight decay"), ("lr", "learning rate"))
     if "Ada" in family or "RMS" in family:
         own = f" + {values['epsilon']:.6g} in the second moment" if "epsilon" in values else ""
-        parts.append(f"epsilon 1e-8{own}")  # the guard of the division
+        beside = f"{values['epsilon_outside']:.6g} + " if "epsilon_outside" in values else ""
+        parts.append(f"epsilon {beside}1e-8{own}")  # the guard of the division is 1e-8
     parts += [f"{text} {values[name]:.6g}" for name, text in named if name in values]
-    text = f"{family} with {', '.join(parts)}"
+    alias = " (Signum without an average)" if family == "signSGD" else ""
+    text = f"{family}{alias} with {', '.join(parts)}"
     return text + (f", of {prepared} in place of the gradient" if prepared else "")
+
+
+def _renamed(values: Mapping[str, float]) -> dict[str, float]:
+    """Call the epsilon beside the root what all do, unless another one has the name."""
+    own = "epsilon_outside" if "epsilon" in values else "epsilon"
+    return {own if name == "epsilon_outside" else name: v for name, v in values.items()}
 
 
 def _forms_of(graph: Graph, order: tuple[int, ...] | None = None) -> set[str]:
@@ -201,15 +225,21 @@ def _forms_of(graph: Graph, order: tuple[int, ...] | None = None) -> set[str]:
     return {texts[i] for i in texts if graph.nodes[i].is_statement}
 
 
-def _nearest(graph: Graph) -> tuple[str, int]:
-    best = ("", 10**9)
-    orders = list(permutations(range(len(graph.kinds))))
+@lru_cache(1)
+def _known_forms() -> tuple[tuple[str, set[str]], ...]:
+    found = []
     for family, decayed in ((f, d) for f in _FAMILIES for d in (False, True)):
-        known = _forms_of(tidy(to_graph(template_program(family, decayed)), _NAMES.values()))
+        graph = tidy(to_graph(template_program(family, decayed)), _NAMES.values())
         name = _DECAYED.get(family.name, family.name) if decayed else family.name
-        distance = min(len(known ^ _forms_of(graph, order)) for order in orders)
-        best = min(best, (name, distance), key=lambda pair: pair[1])
-    return best
+        found.append((name, _forms_of(graph)))
+    return tuple(found)
+
+
+def _nearest(graph: Graph) -> tuple[str, int]:
+    orders = list(permutations(range(len(graph.kinds))))
+    own = [_forms_of(graph, order) for order in orders]
+    ranked = ((name, min(len(known ^ forms) for forms in own)) for name, known in _known_forms())
+    return min(ranked, key=lambda pair: pair[1])
 
 
 def _resembles(graph: Graph) -> str | None:
