@@ -182,7 +182,7 @@ def welch(one: list[float], other: list[float]) -> dict[str, float]:
     """Difference of two means with Welch's interval; not a number where it cannot be known."""
     if len(one) < 2 or len(other) < 2:
         return dict.fromkeys(("mean", "low", "high", "p"), math.nan)
-    test = stats.ttest_ind(one, other, equal_var=False)
+    test: Any = stats.ttest_ind(one, other, equal_var=False)
     ends = test.confidence_interval()
     mean = float(np.mean(one) - np.mean(other))
     return {"mean": mean, "low": float(ends.low), "high": float(ends.high), "p": float(test.pvalue)}

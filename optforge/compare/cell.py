@@ -84,7 +84,8 @@ class Outcome:
         step_ms: Milliseconds a step, validations not counted.
         seconds: Of the whole cell.
         optimizer_bytes: Size of the optimizer's states.
-        peak_mb: Growth of memory while it trained, of runs on test data; NaN where it is unknown.
+        peak_mb: Growth of memory while it trained, of the first runs on test data in a process;
+            NaN where it was not measured or is not known.
         extras: Further measurements by name.
         failed: Empty, or why there is no result: its process died or was ended at the limit.
             Such an outcome is never in a table.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -43,6 +44,11 @@ class Variant:
     def period(self) -> int:
         """Steps from one validation of a run with a curve to the next."""
         return self.task.evaluation_period or max(1, self.task.steps // _CHECKS)
+
+    @cached_property
+    def looks_at_memory(self) -> Counter[str]:
+        """How many runs of each recipe had their memory measured in this process."""
+        return Counter()
 
     @cached_property
     def random(self) -> bool:

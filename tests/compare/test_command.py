@@ -56,7 +56,17 @@ def test_the_report_says_what_it_was_made_with(suite: tuple[Path, str]) -> None:
     assert names == ["adamw", "rule.txt", "named"]
     assert all(one["optimizer_bytes"] > 0 and one["step_ms"] > 0 for one in told["optimizers"])
     assert set(told["time_to_target"]) == {"seconds", "steps"}
+    assert [len(of) for of in task["map"].values()] == [4, 4, 4]
+    point = task["map"]["adamw"][0]
+    assert set(point["setting"]) >= {"lr", "weight_decay"} and len(point["loss"]) == 1
+    assert [one["recipe"] for one in told["maps"]] == names
+    rises = [one for one in told["measured"] if one["name"] == "rise_under_relative_noise_0.1"]
+    assert [one["ratio"] is None for one in rises] == [True, False, False]
+    assert {pair["verdict"] for pair in told["pairs"]} == {"too few seeds"}
+    batch = json.loads((suite[0] / "batch" / "report.json").read_text())
+    assert [one["axis"] for one in batch["optima"]] == ["batch_size"] * 3
     text = (suite[0] / "everything" / "report.md").read_text()
+    assert f"Fresh seeds: digits_mlp: {task['seeds'][0]}, " in text
     assert "loss under relative noise" in text and "| adamw |" in text and "![curves.png]" in text
 
 
