@@ -88,6 +88,11 @@ def simplify(
     """
     display = display or _Silent()
     program, run = _read(rule)
+    if exact and not (tasks is None and options is None and seed is None):
+        raise SimplifyError(
+            "exact simplifying uses no training, so that tasks, options and seed would do "
+            "nothing; leave them out, or exact"
+        )
     if exact:
         found = describe(simplify_exact(program, say=display.say))
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -17,15 +16,17 @@ from optforge.cli.trials import TrialsDisplay
 from optforge.errors import SimplifyError
 from optforge.simplify import Options, SimpleRule, StoppedError, draw_update
 from optforge.simplify.evolve import PROGRAMS
-from optforge.simplify.files import page, rule_text
+from optforge.simplify.files import json_text, page, rule_text
 from optforge.simplifying import simplify as run
 from optforge.tasks import PROXY_TASKS
 
 STOPPED = 130
+_OF_TRAINING = ("tasks", "margin", "keep", "drop_unresolved", "by", "programs", "minutes", "seed")
 _TRAINING, _OUTPUT, _MACHINE = "With training", "Output", "Machine"
 
 
 def simplify(
+    context: typer.Context,
     rule: Annotated[
         str, typer.Argument(help="A file, a shipped rule's name, or the directory of a run.")
     ],
@@ -128,6 +129,7 @@ def simplify(
         raise typer.BadParameter(f"--by is {by!r}; give 'statements' or 'evolution'")
     if programs < 1:
         raise typer.BadParameter(f"--programs is {programs}; give 1 or more")
+    _check_given(context, exact, by)
     options = Options(
         margin, tuple(keep or ()), drop_unresolved, programs if by == "evolution" else 0, minutes
     )
@@ -139,7 +141,7 @@ def simplify(
                 rule,
                 exact=exact,
                 tasks=names,
-                options=options,
+                options=None if exact else options,
                 seed=seed,
                 workers=workers,
                 display=display,
@@ -156,9 +158,26 @@ def simplify(
     if picture is not None:
         _draw(picture, found)
     if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=2))
+        typer.echo(json_text(found))
     else:
         print_rule(found, screen())
+
+
+def _check_given(context: typer.Context, exact: bool, by: str) -> None:
+    """Refuse options that would be ignored."""
+    sources = {name: context.get_parameter_source(name) for name in _OF_TRAINING}
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name, source in sources.items()
+        if source is not None and source.name == "COMMANDLINE"
+    ]
+    if exact and given:
+        raise typer.BadParameter(
+            f"--exact uses no training, so that {', '.join(given)} would do nothing; leave out "
+            "--exact or the others"
+        )
+    if by != "evolution" and "--programs" in given:
+        raise typer.BadParameter("--programs is for --by evolution; give both or neither")
 
 
 def _write(path: Path, found: SimpleRule) -> None:

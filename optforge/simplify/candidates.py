@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from optforge.algebra.graph import (
     CONSTANT,
@@ -103,7 +103,7 @@ class Removals:
                     continue
                 known.add(fingerprint(program))
                 found.append(self._candidate(index, by, words, program))
-        return found
+        return _told_apart(found)
 
     def together(self, chosen: Sequence[Candidate]) -> Program | None:
         """Make several changes at once; None if they contradict each other."""
@@ -182,6 +182,16 @@ class Removals:
         program = with_names(plain, self.program, names)
         state_kinds(program)
         return program
+
+
+def _told_apart(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Number equal keys: two statements may have one target and one function."""
+    counts: dict[str, int] = {}
+    found = []
+    for one in candidates:
+        counts[one.key] = number = counts.get(one.key, 0) + 1
+        found.append(one if number == 1 else replace(one, key=f"{one.key}, {number}"))
+    return found
 
 
 def _right(statement: Statement) -> str:

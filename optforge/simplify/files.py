@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 from optforge.runs import RunDirectory
@@ -32,10 +34,23 @@ def rule_text(found: SimpleRule) -> str:
 def write_files(found: SimpleRule, directory: RunDirectory, picture: bool = True) -> None:
     """Write rule, JSON, page and (a second's work) the picture into the directory of a run."""
     directory.write_text(SIMPLE, rule_text(found))
-    directory.write_text(SIMPLE_JSON, json.dumps(found.to_json(), indent=2) + "\n")
+    directory.write_text(SIMPLE_JSON, json_text(found) + "\n")
     directory.write_text(SIMPLE_PAGE, page(found))
     if picture:
         draw_update(found.program, directory.path / PICTURE)
+
+
+def json_text(found: SimpleRule) -> str:
+    """Write everything as JSON; numbers that are not finite, which JSON has not, become null."""
+    return json.dumps(_finite(found.to_json()), indent=2, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def page(found: SimpleRule) -> str:

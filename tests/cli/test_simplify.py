@@ -101,3 +101,17 @@ def test_what_cannot_be_is_one_sentence(tmp_path: Path, more: tuple[str, ...], s
 def test_a_directory_without_a_rule_is_one_sentence(tmp_path: Path) -> None:
     result = RUNNER.invoke(app, ["simplify", str(tmp_path), "--exact"])
     assert result.exit_code == 1 and "one of a run that finished" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (["--exact", "--keep", "sign", "--minutes", "3"], "--keep, --minutes would do nothing"),
+        (["--exact", "--margin", "0.02"], "--margin would do nothing"),
+        (["--programs", "50"], "--by evolution"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(more: list[str], named: str) -> None:
+    result = RUNNER.invoke(app, ["simplify", "signum", *more])
+    assert result.exit_code == 2
+    assert named in " ".join(result.output.replace("│", " ").split())

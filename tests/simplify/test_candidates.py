@@ -22,6 +22,7 @@ def test_candidates_are_shorter_valid_rules_that_read_gradient_and_schedule(name
     found = Removals(rule).candidates()
     assert found
     assert len({fingerprint(one.program) for one in found}) == len(found)
+    assert len({one.key for one in found}) == len(found), "verdicts are remembered by key"
     for one in found:
         state_kinds(one.program)
         assert size(one.program) < size(rule)

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy
 import pytest
 import torch
 
+from optforge.algebra import Bounds
 from optforge.analysis import state_kinds
 from optforge.errors import ProgramError, SimplifyError
 from optforge.language import Interpreter, Program, load_rule, parse, rule_names
-from optforge.simplify import EXACT, Change, Derivation, Link, Step, run_passes, simplify_exact
+from optforge.simplify import (
+    EXACT,
+    Change,
+    Derivation,
+    Link,
+    Step,
+    describe,
+    run_passes,
+    simplify_exact,
+)
 from optforge.simplify.evaluate import LAYOUT, Evaluator
+from optforge.simplify.files import json_text, page
 from optforge.simplify.recurrences import Recurrences
 from optforge.simplify.verify import MULTIPLE, compare
 
@@ -141,3 +155,20 @@ def test_states_that_only_look_alike_are_kept() -> None:
         "    return u, m, v\n"
     )
     assert Recurrences().apply(program) is None
+
+
+def test_a_stop_by_the_clock_is_reported_everywhere() -> None:
+    program = load_rule("program_8")
+    found = describe(simplify_exact(program, Bounds(seconds=0.0)))
+    assert any("wall clock" in stop for stop in found.simplified.stops)
+    assert found.to_json()["stopped_by"] == list(found.simplified.stops)
+    assert "wall clock" in page(found)
+    assert describe(simplify_exact(load_rule("signum"))).to_json()["stopped_by"] == []
+
+
+def test_a_number_that_json_lacks_becomes_null() -> None:
+    found = describe(simplify_exact(load_rule("signum")))
+    steps = (Step("exact", "", "", "", {"worst": float("inf")}),)
+    simplified = replace(found.simplified, derivation=Derivation("", steps))
+    text = json_text(replace(found, simplified=simplified))
+    assert json.loads(text)["steps"][0]["figures"] == {"worst": None}

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 import optforge
+from optforge import simplifying
 from optforge.errors import SimplifyError
-from optforge.language import parse
+from optforge.fitness import seeds
+from optforge.language import load_rule, parse
+from optforge.runs import RunDirectory
 from optforge.search import select, table
-from optforge.simplify import Options, winner
+from optforge.simplify import Options, Store, simplify_exact, winner
 from tests.helpers.tiny import Blobs
 
 SMALL = {
@@ -56,8 +59,28 @@ def test_with_time_the_winner_is_trained_and_the_time_holds(
     run = tmp_path / "run"
     result = optforge.search(tasks=[Blobs()], run=run, watcher=Watcher(), **SMALL)  # type: ignore[arg-type]
     assert result.simple is not None and result.simple.trained is not None
-    assert any(what == "Simplifying the winner" and total == 3 for what, _, total in shown)
     assert "## Derivation" in (run / "simplify.md").read_text()
+    # What was measured then is known when the run is simplified again, with nothing else given.
+    place = simplifying._Place.of(result.best, run, None)
+    store = Store(place.losses, place.compiled)
+    lean, task = simplify_exact(result.best).program, Blobs()
+    (seed,) = seeds(place.seed, task.name, "simplify tune", 1)
+    assert store.get(store.key(lean, task, seed, "validation")) is not None
+    assert any(what == "Simplifying the winner" and total == 3 for what, _, total in shown)
+
+
+def test_a_compiled_run_is_simplified_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"search": {"seed": 7, "compiled": True, "tasks": ["digits_mlp"]}}
+    with RunDirectory.create(tmp_path / "run", settings):
+        pass
+    rule = load_rule("lion")
+    for there in (True, False):
+        monkeypatch.setattr(simplifying, "has_compiler", lambda there=there: there)
+        place = simplifying._Place.of(rule, tmp_path / "run", None)
+        assert (place.seed, place.compiled) == (7, there)
+    assert simplifying._Place.of(rule, tmp_path / "run", 3).seed == 3
 
 
 def test_a_failed_check_costs_the_simple_rule_alone(
