@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from optforge.errors import NonFiniteError, OptimizerError
@@ -281,6 +283,9 @@ class Lion(Optimizer):
             for leaf in leaves:
                 if leaf.copies:
                     leaf.write_back()
+            # Of distributed parameters the step has seen only the part that lives here.
+            if distributed := [p for p in parameters if isinstance(p, DTensor)]:
+                increment_version(distributed)
 
     def _key(self, parameter: Tensor, group: Mapping[str, Any], number: int) -> Number:
         """Count a step of a parameter and give its random key, where rounding needs one."""

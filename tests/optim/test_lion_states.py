@@ -145,6 +145,26 @@ def test_8_bits_gathered_from_shards_go_on_in_one_process() -> None:
     stepped(lion)
 
 
+@pytest.mark.parametrize("settings", [{}, {"momentum_dtype": "8bit"}], ids=str)
+def test_shards_are_looked_at_on_load_and_their_steps_are_seen(
+    mesh: DeviceMesh, settings: dict[str, Any]
+) -> None:
+    """Autograd must learn of a step also where it has changed only the part that lives here."""
+    weight = Parameter(distribute_tensor(draw(130, 64), mesh, [Shard(0)]))
+    lion = Lion([weight], foreach=False, **settings)
+    loss = weight.square().sum()
+    loss.backward(retain_graph=True)
+    lion.step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+    other = Lion([Parameter(distribute_tensor(draw(64, 64), mesh, [Shard(0)]))], **settings)
+    with pytest.raises(OptimizerError, match=r"'momentum' of parameter 0 .*\(130, 64\)"):
+        other.load_state_dict(lion.state_dict())
+    again = Lion([weight], foreach=False, **settings)
+    again.load_state_dict(lion.state_dict())
+    again.step()
+
+
 def test_8_bits_of_one_process_go_on_in_shards(mesh: DeviceMesh) -> None:
     saved = stepped(Lion([Parameter(draw(*shape)) for shape in SHAPES], momentum_dtype="8bit"))
     sharded = [Parameter(distribute_tensor(draw(*s), mesh, [Shard(0)])) for s in SHAPES]
