@@ -78,23 +78,35 @@ PRIMITIVES: Mapping[str, Callable[..., Any]] = MappingProxyType(
 )
 
 
-def _half_exponentials(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Give e^|x| / 2, which does not overflow before sinh and cosh do, and e^-|x| / 2."""
-    root = torch.exp(0.5 * torch.abs(x))
-    return 0.5 * root * root, 0.5 / (root * root)
+def _parts(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Cut |x| to n log 2 + r with |r| < 0.35, for both functions below.
+
+    Returns:
+        sinh(r) and cosh(r) by their series, and 2^(n-2) and 2^-(n+2), put together from bits: the
+        halves of what is wanted do not overflow before the results do.
+    """
+    size = torch.clamp(torch.abs(x), max=89.5)  # infinite from there on
+    n = torch.round(size * 1.4426950408889634)
+    r = (size - n * 0.693359375) - n * -2.1219444005469057e-4  # the first product is exact
+    square = r * r
+    odd = r + r * square * (1 / 6 + square * (1 / 120 + square * (1 / 5040)))
+    even = 1 + square * (0.5 + square * (1 / 24 + square * (1 / 720)))
+    exponent = n.to(torch.int32)
+    large = ((exponent + 125) << 23).view(torch.float32)
+    small = (torch.clamp(125 - exponent, min=0) << 23).view(torch.float32)
+    return odd, even, large, small
 
 
 def _sinh(x: Tensor) -> Tensor:
-    grown, shrunk = _half_exponentials(x)
-    square = x * x
-    series = 1 / 6 + square * (1 / 120 + square * (1 / 5040 + square / 362880))
-    near_zero = x + x * square * series  # where the difference would lose digits
-    return torch.where(torch.abs(x) < 1, near_zero, torch.copysign(grown - shrunk, x))
+    odd, even, large, small = _parts(x)  # near zero n is 0, so that no digits are lost
+    half = even * (large - small) + odd * (large + small)
+    return torch.copysign(half + half, x)
 
 
 def _cosh(x: Tensor) -> Tensor:
-    grown, shrunk = _half_exponentials(x)
-    return grown + shrunk
+    odd, even, large, small = _parts(x)
+    half = even * (large + small) + odd * (large - small)
+    return half + half
 
 
 # For compiled kernels in float32, to a few units in the last place: the compiler has no vector form
