@@ -2,7 +2,7 @@
 
 Written without the product's own comparison: rounding is imitated by changing the text of the
 program (a factor of one unit in the last place after every statement), what is finite on the way
-is seen by handing out every value as one more state.
+is seen by handing out every value in turn as the update.
 """
 
 from __future__ import annotations
@@ -70,6 +70,38 @@ class Form:
         return [numpy.array(update), *(numpy.array(state) for state in following)]
 
 
+class Seen:
+    """A program of which every value is seen: each in turn takes the place of the update."""
+
+    def __init__(self, program: Program) -> None:
+        self.main = Form(program)
+        now = {name: name for name in program.parameters}
+        statements: list[Statement] = []
+        for number, s in enumerate(program.statements):
+            arguments = tuple(now[a] if isinstance(a, str) else a for a in s.arguments)
+            now[s.target] = f"value_{number}"
+            statements.append(Statement(now[s.target], s.function, arguments))
+        states = tuple(now[name] for name in program.outputs[1:])
+        zero = Statement("zero", "multiply", (program.weight, 0.0))  # an update is a tree
+        self.parts = [
+            Form(
+                Program(
+                    program.parameters,
+                    (*statements, zero, Statement("seen", "add", (s.target, "zero"))),
+                    ("seen", *states),
+                )
+            )
+            for s in statements
+        ]
+
+    def step(
+        self, weights: ndarray, gradients: ndarray, states: Sequence[ndarray], lr: float
+    ) -> tuple[list[ndarray], list[ndarray]]:
+        """Give update and next states, and all values on the way."""
+        values = self.main.step(weights, gradients, states, lr)
+        return values, [part.step(weights, gradients, states, lr)[0] for part in self.parts]
+
+
 def compare_freely(program: Program, simple: Program, links: Sequence[Link], seed: int) -> Counts:
     """Compare a program with a form that is said to be equal.
 
@@ -81,7 +113,7 @@ def compare_freely(program: Program, simple: Program, links: Sequence[Link], see
     noisy = [Form(_disturbed(program, random.Random(seed + n))) for n in range(_RUNS)]
     weights = source.normal(size=(1, _LAYOUT.elements))
     gradients = source.normal(size=(STEPS, 1, _LAYOUT.elements)) + 0.3
-    seen = Form(_watched(live_program(program)))
+    seen = Seen(live_program(program))
     base, clean = _run(one, weights, gradients), _clean(seen, weights, gradients)
     whole = next((n for n, mask in enumerate(clean) if not mask.all()), STEPS)
     wanted = [k for _, k, _ in _pairs(links)]
@@ -103,12 +135,12 @@ def _run(form: Form, weights: ndarray, gradients: ndarray) -> list[list[ndarray]
     return found
 
 
-def _clean(seen: Form, weights: ndarray, gradients: ndarray) -> list[ndarray]:
+def _clean(seen: Seen, weights: ndarray, gradients: ndarray) -> list[ndarray]:
     """Tell for each step and element whether all on the way to it was finite and moderate."""
-    states, found = seen.zeros(), []
+    states, found = seen.main.zeros(), []
     for step in range(STEPS):
-        values = seen.step(weights, gradients[step], states, _rate(step))
-        found.append(_mask([weights, *states, *values]))
+        values, inner = seen.step(weights, gradients[step], states, _rate(step))
+        found.append(_mask([weights, *states, *values, *inner]))
         states = values[1:]
         weights = _moved(weights, values[0])
     return found
@@ -164,19 +196,19 @@ def _stepwise(
     one: Form,
     other: Form,
     noisy: Sequence[Form],
-    seen: Form,
+    seen: Seen,
     links: Sequence[Link],
     weights: ndarray,
     gradients: ndarray,
 ) -> Counts:
     """Take each step of both from a common state along the rule's own run."""
     counts = Counts(chaotic=1)
-    states, watched = one.zeros(), seen.zeros()
+    states, watched = one.zeros(), seen.main.zeros()
     for step in range(STEPS):
         lr, gradient = _rate(step), gradients[step]
         values = one.step(weights, gradient, states, lr)
-        full = seen.step(weights, gradient, watched, lr)
-        clean = _mask([weights, *watched, *full])
+        full, inner = seen.step(weights, gradient, watched, lr)
+        clean = _mask([weights, *watched, *full, *inner])
         if any(link.source is None for link in links):
             counts.skipped += sum(value.size for value in values)
         else:
@@ -250,18 +282,3 @@ def _disturbed(program: Program, source: random.Random) -> Program:
         statements.append(Statement(s.target, "multiply", (s.target, factor())))
     first = [Statement(name, "multiply", (name, factor())) for name in program.parameters]
     return Program(program.parameters, (*first, *statements), program.outputs)
-
-
-def _watched(program: Program) -> Program:
-    """Hand out the value of every statement as one more state."""
-    now = {name: name for name in program.parameters}
-    statements, values = [], []
-    for number, s in enumerate(program.statements):
-        arguments = tuple(now[a] if isinstance(a, str) else a for a in s.arguments)
-        now[s.target] = f"value_{number}"
-        values.append(now[s.target])
-        statements.append(Statement(now[s.target], s.function, arguments))
-    outputs = (*(now[name] for name in program.outputs), *values)
-    seen = tuple(f"seen_{number}" for number in range(len(values)))
-    parameters = (*program.parameters[:-1], *seen, program.parameters[-1])
-    return Program(parameters, tuple(statements), outputs)
