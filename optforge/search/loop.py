@@ -136,13 +136,22 @@ class Search:
         )
         flight = _Flight(number, drafts, job)
         flight.rescored, flight.rescore = plan_rescore(
-            self.settings, self.history, number, self.rescore_seeds
+            self.settings, self.history, number, self.rescore_seeds, self._rescoring()
         )
         self.flights[number] = flight
         self.generating_seconds += time.perf_counter() - start
         self.recovery.submit(number, 0, job)
         for place, measure in enumerate(flight.rescore, 1):
             self.recovery.submit(number, place, measure)
+
+    def _rescoring(self) -> set[str | None]:
+        """Give the programs that batches not yet committed measure on fresh seeds.
+
+        Of batches that a resumed run replays as well, so that it decides as an unbroken one.
+        """
+        events = (event for _, _, stored in self.stored.values() for event in stored)
+        replayed = {e.detail["fingerprint"] for e in events if e.kind == "rescore"}
+        return replayed | {flight.rescored for flight in self.flights.values()}
 
     def _settle(self, number: int, stop: Stop, watch: Watch) -> bool:
         """Wait for a batch and commit it; False if the search was stopped meanwhile."""

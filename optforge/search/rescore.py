@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from optforge.fitness import Measure
@@ -16,9 +16,20 @@ _LEADERS = 4  # so many must have been measured on fresh seeds before nothing mo
 
 
 def plan_rescore(
-    settings: Settings, history: History, batch: int, seeds: Mapping[str, Sequence[int]]
+    settings: Settings,
+    history: History,
+    batch: int,
+    seeds: Mapping[str, Sequence[int]],
+    on_their_way: Collection[str | None] = (),
 ) -> tuple[str | None, list[Measure]]:
     """Decide whether one of the leaders is measured on fresh seeds together with this batch.
+
+    Args:
+        settings: Of the run.
+        history: Of all committed batches.
+        batch: Number of the batch.
+        seeds: The fresh seeds of each task.
+        on_their_way: Fingerprints that batches in flight measure.
 
     Returns:
         The leader's fingerprint and one job for each task, or nothing.
@@ -26,7 +37,8 @@ def plan_rescore(
     if batch % settings.rescore_every:
         return None, []
     leading = history.leading(history.phase)[:_LEADERS]
-    leader = next((c for c in leading if c.fingerprint not in history.rescored), None)
+    measured = {*history.rescored, *on_their_way}
+    leader = next((c for c in leading if c.fingerprint not in measured), None)
     if leader is None:
         return None, []
     program = parse(leader.text)

@@ -312,3 +312,14 @@ def test_nothing_is_ever_judged(tmp_path: Path) -> None:
     )
     assert not search.history.best and search.history.tally.restarts > 0
     assert search.history.incumbent("structure") is None
+
+
+def test_no_leader_is_measured_twice_while_batches_are_in_flight(tmp_path: Path) -> None:
+    settings = small(lag=5, rescore_every=1, constants_programs=0)
+    for programs in (60, 150):  # interrupted once
+        pretend(tmp_path / "parts", settings, programs)
+    pretend(tmp_path / "whole", settings, 150)
+    with Journal.open(tmp_path / "whole", write=False) as journal:
+        measured = [e.detail["fingerprint"] for e in journal.events("rescore")]
+    assert len(measured) > 3 and len(set(measured)) == len(measured)
+    assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
