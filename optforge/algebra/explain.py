@@ -51,7 +51,7 @@ def needed_rows(found: Simplest, bounds: Bounds | None = None) -> tuple[int, ...
         >>> from optforge.algebra.graph import to_graph
         >>> from optforge.algebra.simplest import simplest
         >>> from optforge.language import parse
-        >>> text = "def train(w, g, lr):\\n    u = sqrt(square(g * lr))\\n    return u\\n"
+        >>> text = "def train(w, g, lr):\\n    u = sqrt(square(g))\\n    return u\\n"
         >>> found = simplest(to_graph(parse(text)))
         >>> [RULES[number].name for number in needed_rows(found)]
         ['sqrt(square(x)) -> abs(x)']
