@@ -6,29 +6,47 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_command as command_of
 
 import optforge
-from optforge.cli.compare import compare
 from optforge.cli.console import fail, screen
-from optforge.cli.export import export
-from optforge.cli.rules import rules
-from optforge.cli.runs import runs
-from optforge.cli.search import search
-from optforge.cli.show import show
-from optforge.cli.simplify import simplify
-from optforge.cli.tasks import tasks
-from optforge.cli.train_image import train_image
 from optforge.errors import OptforgeError
 
 ERROR, DEFECT, STOPPED = 1, 70, 130
+# In the order of the help; each is a function of its name in a module of its name.
+VERBS = (
+    *("search", "show", "simplify", "export", "compare"),
+    *("rules", "tasks", "runs", "train-image"),
+)
 
 
 class Verbs(TyperGroup):
-    """The verbs; every error leaves as one plain sentence and an exit code."""
+    """The verbs; every error leaves as one plain sentence and an exit code.
+
+    A verb is imported when it is asked for, since all together take seconds.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Name the verbs, in the order of the help."""
+        del ctx
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Load a verb, or give None if there is none of that name."""
+        del ctx
+        if cmd_name not in VERBS:
+            return None
+        if cmd_name not in self.commands:
+            name = cmd_name.replace("-", "_")
+            one = typer.Typer(add_completion=False, rich_markup_mode="rich")
+            one.command(cmd_name)(getattr(import_module(f"optforge.cli.{name}"), name))
+            self.commands[cmd_name] = command_of(one)
+        return self.commands[cmd_name]
 
     def main(
         self,
@@ -112,7 +130,3 @@ def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Take what stands before the verb."""
-
-
-for verb in (search, show, simplify, export, compare, rules, tasks, runs, train_image):
-    app.command()(verb)
