@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from optforge.errors import OptforgeError
 
@@ -127,8 +127,8 @@ def mean_interval_over_tasks(
     error, freedom = _welch_satterthwaite(rows)
     if error == 0:  # all differences of a task are equal
         return Interval(mean, mean, mean, 0.0 if mean else 1.0, count)
-    half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * error
-    p_value = 2 * float(stats.t.sf(abs(mean) / error, freedom))
+    half = float(special.stdtrit(freedom, (1 + confidence) / 2)) * error
+    p_value = 2 * float(special.stdtr(freedom, -abs(mean) / error))
     return Interval(mean, mean - half, mean + half, p_value, count)
 
 
