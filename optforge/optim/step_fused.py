@@ -43,6 +43,8 @@ def fused_step(leaves: Sequence[Leaf], numbers: Numbers, rule: Rule) -> None:
         for leaf in members:
             (fitting if _fits(leaf, form, sweep is not None) else rest).append(leaf)
         foreach_step(rest, numbers, rule)
+        if not fitting:
+            continue
         if sweep is not None:
             native_step(fitting, numbers, form, sweep)
         elif fitting:

@@ -238,7 +238,7 @@ def _one_step(
         with numpy.errstate(all="ignore"):
             changes = [numpy.abs(other - value)[sound].max() for other in changed]
         response = numpy.fmax.reduce([_ULP * numpy.abs(value)[sound].max(), *changes])
-        gap = numpy.abs(mine - value * scale)[sound].max()
+        gap = numpy.abs(mine[sound] - value[sound] * scale).max()
         _allow(counts, float(gap), float(response) * abs(scale))
 
 

@@ -239,12 +239,20 @@ class TorchSubject:
     def put(self, weights: Array, states: States) -> None:
         parts = self._parts(weights)
         values = dict(zip(self.names, zip(self.kinds, states, strict=True), strict=True))
-        scalars = {n: torch.tensor(s[0]) for n, (k, s) in values.items() if k == 0}
+        group_of = {
+            p: number for number, g in enumerate(self.optimizer.param_groups) for p in g["params"]
+        }
+        scalars = [  # each group has its own, that all of its parameters share
+            {n: torch.tensor(s[0]) for n, (k, s) in values.items() if k == 0}
+            for _ in self.optimizer.param_groups
+        ]
         for i, (parameter, part) in enumerate(zip(self.parameters, parts, strict=True)):
             parameter.data.copy_(part)
             for name, (kind, state) in values.items():
                 whole = self._parts(state)[i].clone() if kind == 2 else None
-                one = torch.tensor(state[i]) if kind == 1 else scalars.get(name)
+                one = (
+                    torch.tensor(state[i]) if kind == 1 else scalars[group_of[parameter]].get(name)
+                )
                 self.optimizer.state[parameter][name] = one if whole is None else whole
 
     def _parts(self, row: Array) -> list[torch.Tensor]:
