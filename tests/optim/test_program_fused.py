@@ -88,7 +88,10 @@ def test_every_compiled_rule_follows_the_interpreter_for_100_steps(name: str) ->
     optimizer = ProgramOptimizer(parameters_of(scenario), name, fused=True)
     verdict = compare(optimizer.rule, TorchSubject(optimizer, optimizer.rule), scenario)
     assert not verdict.errors, "\n".join(verdict.errors[:5])
-    assert not verdict.by_step and verdict.compared == 100 * scenario.layout.elements
+    # program_5 answers a disturbance by chaos, so that each of its steps is compared by itself.
+    assert verdict.by_step == (name == "program_5")
+    assert verdict.by_step or verdict.compared == 100 * scenario.layout.elements
+    assert verdict.compared > 10 * verdict.undetermined
 
 
 @pytest.mark.parametrize("name", sorted(VECTOR_FLOAT32))
