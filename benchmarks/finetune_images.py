@@ -191,7 +191,7 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     add("--size", default="tiny", help="of the ViT: tiny, small or base (tiny)")
     add("--out", type=Path, default=Path("results/images/finetune"), help="directory of the result")
     add("--optimizers", default=",".join(OPTIMIZERS), help="the first is the baseline")
-    add("--pretraining-steps", type=int, default=200, help="of each pre-training (200)")
+    add("--pretraining-steps", type=int, default=400, help="of each pre-training (400)")
     add("--weights", type=Path, default=WEIGHTS, help="folder of what is pre-trained")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes; 0: none but this")
     add("--plan", action="store_true", help="print what would run and its cost")
