@@ -59,7 +59,7 @@ from optforge.tasks.images.finetune import SCRATCH
 from optforge.training.pretrain import pretrain
 
 OPTIMIZERS = ("adamw", "lion", "sgd", "adafactor")
-SETTINGS = Settings(trials=12, seeds=10, finalists=2, again=1)
+SETTINGS = Settings(trials=16, extensions=2, seeds=10, finalists=2, again=1)
 QUICK = Settings(trials=1, seeds=2, finalists=1, again=1, extensions=1, extra=1)
 WEIGHTS = Path("runs/pretrained")
 
@@ -191,7 +191,7 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     add("--size", default="tiny", help="of the ViT: tiny, small or base (tiny)")
     add("--out", type=Path, default=Path("results/images/finetune"), help="directory of the result")
     add("--optimizers", default=",".join(OPTIMIZERS), help="the first is the baseline")
-    add("--pretraining-steps", type=int, default=400, help="of each pre-training (400)")
+    add("--pretraining-steps", type=int, default=300, help="of each pre-training (300)")
     add("--weights", type=Path, default=WEIGHTS, help="folder of what is pre-trained")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes; 0: none but this")
     add("--plan", action="store_true", help="print what would run and its cost")
