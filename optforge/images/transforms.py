@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from optforge.images.packages import package
+from optforge.images.randaugment import rand_augment
 
 Transform = Callable[[Any], Tensor]
 
@@ -26,7 +27,7 @@ def training_transform(size: int, randaugment: tuple[int, int] | None) -> Transf
     Returns:
         From a Pillow picture to float32 [3, size, size].
 
-    Source: the `inception crop` and RandAugment of Vision Transformers' published training code.
+    Source: the `inception crop` of Vision Transformers' published training code.
     """
     transforms: Any = package("torchvision.transforms.v2")
     steps = [
@@ -34,11 +35,7 @@ def training_transform(size: int, randaugment: tuple[int, int] | None) -> Transf
         transforms.RandomHorizontalFlip(),
     ]
     if randaugment is not None:
-        operations, magnitude = randaugment
-        timm: Any = package("timm.data.auto_augment")
-        # The longest shift at magnitude 10 is 100 pixels of 224.
-        options = {"translate_const": round(size * 100 / 224), "img_mean": (128, 128, 128)}
-        steps.append(timm.rand_augment_transform(f"rand-m{magnitude}-n{operations}", options))
+        steps.append(rand_augment(*randaugment, size))
     return _Coloured(transforms.Compose([*steps, *_to_tensor(transforms)]))
 
 
