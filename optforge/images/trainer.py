@@ -111,8 +111,8 @@ class Trainer:
 
     def evaluate(self) -> Score:
         """Measure the model, or the mean of its weights where one is kept."""
-        self.among.share_buffers(self.model)
         measured = self.model if self.average is None else self.average.module
+        self.among.share_buffers(measured)
         return evaluate(
             measured, self.validation_set, self.among, workers=self.workers, autocast=self._autocast
         )

@@ -153,35 +153,28 @@ def same(first: Any, second: Any) -> None:
         assert first == second
 
 
-def test_two_processes_agree_with_one_that_accumulates(place: str, tmp_path: Path) -> None:
-    """Dropout, Mixup and augmentation included: chance belongs to the micro-batch."""
-    options = [
-        *("--data", place, "--steps", "3", "--batch-size", "8", "--image-size", "32"),
-        *(
-            "--reduced",
-            "--workers",
-            "0",
-            "--device",
-            "cpu",
-            "--lr",
-            "1e-3",
-            "--evaluate-every",
-            "3",
-        ),
-    ]
+def in_two_processes(name: str, place: str, out: Path, *options: str) -> list[dict[str, Any]]:
+    """Train three steps by the command line, and give the log."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     launch += ["--master-port", str(29_500 + os.getpid() % 2000)]
-    verb = ["-m", "optforge", "train-image", "vit_s16_augmented", *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    verb = f"-m optforge train-image {name} --steps 3 --batch-size 8 --image-size 32 --reduced"
+    machine = "--workers 0 --device cpu --lr 1e-3 --evaluate-every 3"
+    command = [*launch, *verb.split(), *machine.split(), "--data", place, "--out", str(out)]
     done = subprocess.run(
-        [*launch, *verb, "--out", str(tmp_path / "two")],
+        [*command, *options],
         capture_output=True,
         text=True,
-        env=environment,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         timeout=200,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("top-1") == 2  # one process speaks
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def test_two_processes_agree_with_one_that_accumulates(place: str, tmp_path: Path) -> None:
+    """Dropout, Mixup and augmentation included: chance belongs to the micro-batch."""
+    logged = in_two_processes("vit_s16_augmented", place, tmp_path / "two")
     changes = Changes(steps=3, **TINY)
     machine = Machine(accumulation=2, evaluate_every=3, **CPU)
     one = train_images("vit_s16_augmented", place, tmp_path / "one", "lion", changes, machine)
@@ -191,10 +184,17 @@ def test_two_processes_agree_with_one_that_accumulates(place: str, tmp_path: Pat
     ]
     for key, value in saved[0].items():
         torch.testing.assert_close(value, saved[1][key], rtol=1e-6, atol=1e-7)
-    logged = [
-        json.loads(line) for line in (tmp_path / "two" / "log.jsonl").read_text().splitlines()
-    ]
     assert logged[-1]["validation"]["loss"] == pytest.approx(one.score.loss, rel=1e-5)
+
+
+def test_processes_measure_the_mean_that_the_checkpoint_holds(
+    place: str, data: ImageData, tmp_path: Path
+) -> None:
+    """Batch norm's statistics differ between processes, those of the mean of weights too."""
+    logged = in_two_processes("resnet50", place, tmp_path, "--ema", "0.5")
+    made = trainer(data, "resnet50", "lion", steps=3, ema=0.5)
+    made.load(checkpoints.read(tmp_path / checkpoints.CHECKPOINT))
+    assert logged[-1]["validation"]["loss"] == pytest.approx(made.evaluate().loss, rel=1e-5)
 
 
 def test_reading_processes_change_nothing(data: ImageData) -> None:
