@@ -94,7 +94,10 @@ def compare(
     ] = None,
     objective: Annotated[
         str | None,
-        typer.Option(help="Choose by validation loss or metric [loss].", rich_help_panel=_HOW),
+        typer.Option(
+            help="Choose by validation loss, or metric (higher is better) [loss].",
+            rich_help_panel=_HOW,
+        ),
     ] = None,
     extensions: Annotated[
         int | None,

@@ -29,7 +29,8 @@ class Settings:
         tune_seeds: Seeds of each trial.
         tune: What is tuned: ``lr``, ``weight_decay``, ``betas``, and ``warmup`` on request.
         sampler: ``sobol`` or ``grid``.
-        objective: What settings are chosen by, on validation data: ``loss`` or ``metric``.
+        objective: What settings are chosen by, on validation data: ``loss``, or
+            ``metric``, of which higher is better.
         extensions: How often ranges may grow because a best trial lies in their outer tenth.
         extra: Further trials of every optimizer when one range grows; None: a quarter.
         sensitivity: Learning rates on a curve about the best setting, 0 for none.

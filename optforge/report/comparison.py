@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from optforge.compare import (
-    Comparison,
-    Found,
-    Outcome,
-    compare_pairs,
-    extra_pairs,
-    map_pairs,
-    optima,
-    score_found,
-    summaries,
-)
+from optforge.compare import Comparison, Found
 from optforge.compare.recipe import ranges_of
-from optforge.compare.result import Trial
 from optforge.errors import CompareError
-from optforge.report.comparison_figures import draw_figures
+from optforge.report.comparison_figures import TRIALS, draw_figures
+from optforge.report.comparison_json import distinct, to_json
+from optforge.report.comparison_ranges import range_text
 from optforge.report.comparison_tables import all_tables
 
 REPORT_JSON, REPORT_MARKDOWN = "report.json", "report.md"
+_GIVEN = (
+    "Intervals and p are over seeds, given the chosen settings; the luck of the tuning itself is "
+    "not in them{}. With other trials another setting would have been chosen, and the change "
+    "might be another."
+)
+_TRIALS_FIGURE = f" ({TRIALS} shows how the best found depends on the number of trials)"
 
 
 def write_report(
@@ -47,11 +42,27 @@ def write_report(
     """
     told = to_json(comparison, found, sessions)
     _write(path / REPORT_JSON, (json.dumps(told, indent=1) + "\n").encode())
-    drawn = dict(draw_figures(found)) if figures else {}
-    for name, content in drawn.items():
-        _write(path / name, content)
-    text = to_markdown(comparison, found, sessions, list(drawn))
+    text = to_markdown(comparison, found, sessions)  # before any figure, which might fail
     _write(path / REPORT_MARKDOWN, text.encode())
+    if figures:
+        drawn, failed = _draw(found, path)
+        text = to_markdown(comparison, found, sessions, drawn, failed)
+        _write(path / REPORT_MARKDOWN, text.encode())
+
+
+def _draw(found: Found, path: Path) -> tuple[list[str], list[str]]:
+    """Draw all figures; give the names of those that are there, and why others are not."""
+    drawn, failed = [], []
+    for name, draw in draw_figures(found):
+        try:
+            content = draw()
+        except Exception as error:  # days of training are not lost to a line on paper
+            (path / name).unlink(missing_ok=True)  # one of an earlier state would be untrue
+            failed.append(f"{name} was not drawn ({type(error).__name__}: {error})")
+            continue
+        _write(path / name, content)
+        drawn.append(name)
+    return drawn, failed
 
 
 def to_markdown(
@@ -59,8 +70,17 @@ def to_markdown(
     found: Found,
     sessions: Sequence[Mapping[str, Any]],
     figures: Sequence[str] = (),
+    failed: Sequence[str] = (),
 ) -> str:
-    """The report as one page."""
+    """The report as one page.
+
+    Args:
+        comparison: What was compared.
+        found: What came out.
+        sessions: Machines and versions.
+        figures: Names of files beside it.
+        failed: Sentences about figures that are not there.
+    """
     settings = comparison.settings
     parts = [f"# {comparison.title or 'Comparison of optimizers'}"]
     if comparison.claim:
@@ -71,68 +91,15 @@ def to_markdown(
         f"{settings.finalists} trained again on {settings.again} seeds; {settings.seeds} fresh "
         "seeds for the figures, the same initial weights and batches for all; test data once."
     )
+    parts.append(_GIVEN.format(_TRIALS_FIGURE if TRIALS in figures else ""))
     for table in all_tables(found):
         parts += [f"{table.title}.", table.markdown()]
     parts += [f"![{name}]({name})" for name in figures]
-    parts.append("Ranges: " + "; ".join(_ranges(comparison)) + ".")
+    parts += [f"{sentence}." for sentence in failed]
+    parts.append("Ranges at the start: " + "; ".join(_ranges(comparison)) + ".")
     parts.append(f"Fresh seeds: {_seeds(found)}.")
-    parts.append("Made with: " + "; ".join(_session(one) for one in _distinct(sessions)) + ".")
+    parts.append("Made with: " + "; ".join(_session(one) for one in distinct(sessions)) + ".")
     return "\n\n".join(parts) + "\n"
-
-
-def to_json(
-    comparison: Comparison, found: Found, sessions: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    """Everything as plain values; what is not finite is null."""
-    scores = {unit: score_found(found, unit) for unit in ("seconds", "steps")}
-    content = {
-        "title": comparison.title,
-        "claim": comparison.claim,
-        "baseline": found.baseline,
-        "settings": comparison.settings.stored(),
-        "ranges": {recipe.name: ranges_of(recipe) for recipe in comparison.tuned_recipes},
-        "tasks": {
-            result.variant.label: {
-                "axes": dict(result.variant.axes),
-                "steps": result.variant.task.steps,
-                "batch_size": result.variant.task.batch_size,
-                "hash": result.variant.task.hash,
-                "target": result.target,
-                "target_derived": result.derived,
-                "seeds": list(result.seeds),
-                "runs": {name: _runs(of.finals) for name, of in result.tuned.items()},
-                "map": {name: _points(of.heat_map) for name, of in result.tuned.items()},
-                "curve": {name: _points(of.sensitivity) for name, of in result.tuned.items()},
-            }
-            for result in found.tasks
-        },
-        "optimizers": [asdict(one) for one in summaries(found)],
-        "pairs": [{**asdict(pair), "verdict": pair.verdict} for pair in compare_pairs(found)],
-        "measured": [asdict(one) for one in extra_pairs(found)],
-        "maps": [asdict(one) for one in map_pairs(found)],
-        "optima": [asdict(one) for one in optima(found)],
-        "time_to_target": {unit: asdict(s) for unit, s in scores.items() if s is not None},
-        "sessions": [dict(one) for one in _distinct(sessions)],
-    }
-    return _plain(content)
-
-
-def _runs(finals: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """The final runs in the order of the seeds."""
-    names = ("loss", "metric", "test_loss", "test_metric", "diverged", "failed", "steps", "extras")
-    return [{name: getattr(one, name) for name in names} for one in finals]
-
-
-def _points(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """The points of a map or a curve, with the validation loss of each seed."""
-    return [
-        {"setting": dict(trial.setting), "loss": [_loss(o) for o in trial.outcomes]}
-        for trial in trials
-    ]
-
-
-def _loss(outcome: Outcome) -> float:
-    return math.nan if outcome.diverged or outcome.failed else outcome.loss
 
 
 def _seeds(found: Found) -> str:
@@ -143,32 +110,13 @@ def _seeds(found: Found) -> str:
 def _ranges(comparison: Comparison) -> list[str]:
     return [
         f"{recipe.name}: "
-        + ", ".join(f"{name} {low:.3g} to {high:.3g}" for name, (low, high) in ranges.items())
+        + ", ".join(f"{name} {range_text(ends)}" for name, ends in ranges_of(recipe).items())
         for recipe in comparison.tuned_recipes
-        for ranges in (ranges_of(recipe),)
     ]
 
 
 def _session(session: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in session.items() if value != "")
-
-
-def _distinct(sessions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    found: list[Mapping[str, Any]] = []
-    for session in sessions:
-        if session not in found:
-            found.append(session)
-    return found
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return value
 
 
 def _write(path: Path, content: bytes) -> None:

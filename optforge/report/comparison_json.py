@@ -1,0 +1,101 @@
+"""The report of a comparison as plain values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from optforge.compare import (
+    Comparison,
+    Found,
+    Outcome,
+    compare_pairs,
+    extra_pairs,
+    map_pairs,
+    score_found,
+    summaries,
+)
+from optforge.compare.recipe import ranges_of
+from optforge.compare.result import Trial
+from optforge.report.comparison_ranges import final_ranges, uneven
+from optforge.report.comparison_sweeps import shown_optima
+
+
+def to_json(
+    comparison: Comparison, found: Found, sessions: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Everything as plain values; what is not finite is null."""
+    scores = {unit: score_found(found, unit) for unit in ("seconds", "steps")}
+    ranges = final_ranges(found)
+    content = {
+        "title": comparison.title,
+        "claim": comparison.claim,
+        "baseline": found.baseline,
+        "settings": comparison.settings.stored(),
+        "ranges": {recipe.name: ranges_of(recipe) for recipe in comparison.tuned_recipes},
+        "tasks": {
+            result.variant.label: {
+                "axes": dict(result.variant.axes),
+                "steps": result.variant.task.steps,
+                "batch_size": result.variant.task.batch_size,
+                "hash": result.variant.task.hash,
+                "target": result.target,
+                "target_derived": result.derived,
+                "seeds": list(result.seeds),
+                "runs": {name: _runs(of.finals) for name, of in result.tuned.items()},
+                "map": {name: _points(of.heat_map) for name, of in result.tuned.items()},
+                "curve": {name: _points(of.sensitivity) for name, of in result.tuned.items()},
+            }
+            for result in found.tasks
+        },
+        "optimizers": [
+            {**asdict(one), "ranges": ranges[one.task, one.recipe]} for one in summaries(found)
+        ],
+        "uneven_ranges": [asdict(one) for one in uneven(found)],
+        "pairs": [{**asdict(pair), "verdict": pair.verdict} for pair in compare_pairs(found)],
+        "measured": [asdict(one) for one in extra_pairs(found)],
+        "maps": [asdict(one) for one in map_pairs(found)],
+        "optima": [asdict(one) for one in shown_optima(found)],
+        "time_to_target": {unit: asdict(s) for unit, s in scores.items() if s is not None},
+        "sessions": [dict(one) for one in distinct(sessions)],
+    }
+    return _plain(content)
+
+
+def _runs(finals: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """The final runs in the order of the seeds."""
+    names = ("loss", "metric", "test_loss", "test_metric", "diverged", "failed", "steps", "extras")
+    return [{name: getattr(one, name) for name in names} for one in finals]
+
+
+def _points(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """The points of a map or a curve, with the validation loss of each seed."""
+    return [
+        {"setting": dict(trial.setting), "loss": [_loss(o) for o in trial.outcomes]}
+        for trial in trials
+    ]
+
+
+def _loss(outcome: Outcome) -> float:
+    return math.nan if outcome.diverged or outcome.failed else outcome.loss
+
+
+def distinct(sessions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Sessions, each once."""
+    found: list[Mapping[str, Any]] = []
+    for session in sessions:
+        if session not in found:
+            found.append(session)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value

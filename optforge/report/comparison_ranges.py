@@ -1,0 +1,75 @@
+"""Ranges as they grew, and where they grew for some optimizers only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from optforge.compare import Found
+from optforge.report.text_table import TextTable
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Uneven:
+    """A range that grew for some optimizers on a task, and not for others that have it too.
+
+    Args:
+        task: Label.
+        range: Name of the dimension.
+        grew_for: Names.
+        not_for: Names.
+    """
+
+    task: str
+    range: str
+    grew_for: tuple[str, ...]
+    not_for: tuple[str, ...]
+
+
+def final_ranges(found: Found) -> dict[tuple[str, str], dict[str, Range]]:
+    """By task and optimizer the ranges as they were at the end."""
+    return {
+        (result.variant.label, name): {d.name: (d.low, d.high) for d in of.space.dimensions}
+        for result in found.tasks
+        for name, of in result.tuned.items()
+    }
+
+
+def range_text(ends: Range) -> str:
+    """A range in words.
+
+    Example:
+        >>> range_text((3e-4, 0.1))
+        '0.0003 to 0.1'
+    """
+    return f"{ends[0]:.3g} to {ends[1]:.3g}"
+
+
+def uneven(found: Found) -> Iterator[Uneven]:
+    """Every range that grew for some and not for others, on each task."""
+    for result in found.tasks:
+        names = dict.fromkeys(n for of in result.tuned.values() for n in of.space.names)
+        for name in names:
+            have = [(one, of) for one, of in result.tuned.items() if name in of.space.names]
+            grew = tuple(one for one, of in have if name in of.grown)
+            others = tuple(one for one, of in have if name not in of.grown)
+            if grew and others:
+                yield Uneven(result.variant.label, name, grew, others)
+
+
+def uneven_ranges(found: Found) -> TextTable | None:
+    """The table of such ranges; None if there are none."""
+    rows = tuple(
+        (one.task, one.range, ", ".join(one.grew_for), ", ".join(one.not_for))
+        for one in uneven(found)
+    )
+    if not rows:
+        return None
+    return TextTable(
+        "Ranges that grew for some optimizers and not for others: a hint that a range is "
+        "misplaced, and that a change on that task says something of the tuning too",
+        ("<task", "<range", "<grew for", "<not for"),
+        rows,
+    )

@@ -1,0 +1,113 @@
+"""The tables of what is measured besides: flatness, maps, the best of an axis, studies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from optforge.compare import Found, Scores, extra_pairs, map_pairs, optima
+from optforge.compare.collected import Optimum
+from optforge.report.text_table import TextTable
+from optforge.report.words import duration, p_value, percent, points, value
+from optforge.statistics import Interval
+
+LONGER = ("steps", "samples")  # more of it is better by construction: the end is no optimum
+
+
+def extra_measurements(found: Found) -> TextTable | None:
+    """What was measured besides, against the baseline seed by seed; None if nothing was."""
+    rows = tuple(
+        (one.task, one.name.replace("_", " "), one.recipe, f"{one.mean:.4g}",
+         "" if one.ratio is None else percent(one.ratio),
+         "" if one.ratio is None else p_value(one.ratio.p_value))
+        for one in sorted(extra_pairs(found), key=lambda one: (one.task, one.name))
+    )  # fmt: skip
+    if not rows:
+        return None
+    return TextTable(
+        f"Further measurements of the final runs: geometric means, and changes against "
+        f"{found.baseline}, seed by seed, with 95 % intervals; p is not corrected. A rise is the "
+        "training loss under noise on the weights over that without",
+        ("<task", "<measured", "<optimizer", "mean", "change", "p"),
+        rows,
+    )
+
+
+def maps(found: Found) -> TextTable | None:
+    """How much of each map is good; None without maps."""
+    pairs = map_pairs(found)
+    if not pairs:
+        return None
+    rows = tuple(
+        (one.task, one.recipe, str(one.points), str(one.share.count), _share(one.share),
+         "" if one.difference is None else points(one.difference),
+         "" if one.difference is None else p_value(one.difference.p_value))
+        for one in pairs
+    )  # fmt: skip
+    return TextTable(
+        f"Maps of learning rate and decay: share of points whose validation loss is at most "
+        f"{100 * pairs[0].width:g} % above the optimizer's own best point of the same seed, and "
+        f"the difference to {found.baseline}, seed by seed, with 95 % intervals; p is not "
+        "corrected",
+        ("<task", "<optimizer", "points", "seeds", "good, %", "difference, points", "p"),
+        rows,
+    )
+
+
+def best_of_axis(found: Found) -> TextTable | None:
+    """Where on an axis each optimizer is best; None without one."""
+    told = shown_optima(found)
+    if not told:
+        return None
+    rows = tuple(
+        (getattr(one, "task", ""), one.recipe, best_text(one.best, one.shares),
+         f"{one.low:g} to {one.high:g}",
+         ", ".join(f"{x:g}: {100 * share:.0f} %" for x, share in one.shares.items() if share))
+        for one in told
+    )  # fmt: skip
+    return TextTable(
+        f"Best {told[0].axis.replace('_', ' ')} of each optimizer by test loss, each point tuned "
+        f"by itself; 95 % interval and shares by a bootstrap over {told[0].seeds} seeds. At an end "
+        "of the axis the best may lie beyond it",
+        ("<task", "<optimizer", "best", "interval", "<best of a resample"),
+        rows,
+    )
+
+
+def shown_optima(found: Found) -> list[Optimum]:
+    """Where optimizers are best, on axes that have a best: longer is better by construction."""
+    return [one for one in optima(found) if one.axis not in LONGER]
+
+
+def best_text(best: float, points: Iterable[float]) -> str:
+    """The best point of an axis; at an end it is only known to lie there or beyond.
+
+    Example:
+        >>> best_text(32, [16, 32, 64]), best_text(16, [16, 32, 64])
+        ('32', '<= 16 (end of the axis)')
+    """
+    known = list(points)
+    if min(known) < best < max(known):
+        return f"{best:g}"
+    return f"{'<=' if best == min(known) else '>='} {best:g} (end of the axis)"
+
+
+def _share(interval: Interval) -> str:
+    low, high = max(0.0, interval.low), min(1.0, interval.high)
+    return f"{100 * interval.mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def studies(scores: Scores) -> TextTable:
+    """The second ruleset."""
+    tasks = sorted({task for of in scores.times.values() for task in of})
+    shown = duration if scores.unit == "seconds" else value
+    rows = [
+        (name, f"{scores.scores[name]:.3f}", *(shown(of.get(task, math.inf)) for task in tasks))
+        for name, of in sorted(scores.times.items(), key=lambda item: -scores.scores[item[0]])
+    ]
+    return TextTable(
+        f"Time to target in {scores.unit}, median over studies of the best of five trials; "
+        "score: area under the performance profile up to 4 times the fastest",
+        ("<optimizer", "score", *tasks),
+        tuple(rows),
+    )
