@@ -24,7 +24,7 @@ from optforge.compare.trial_step import check_recipe
 from optforge.compare.variant import Variant
 from optforge.errors import CompareError
 from optforge.fitness.seeds import seeds
-from optforge.tasks import check_task
+from optforge.tasks import check_task, initial_model
 
 
 @dataclass(frozen=True)
@@ -147,19 +147,26 @@ def run_comparison(
     return _found(comparison, done), stopped
 
 
-def check(comparison: Comparison, watch: Watch) -> None:
-    """Look at every task and every optimizer before anything runs.
+def check(comparison: Comparison, watch: Watch | None = None) -> None:
+    """Look at every task, and let every optimizer make a step on it, before anything runs.
+
+    Points of an axis at which parameters have the same shapes are tried once.
+
+    Args:
+        comparison: What is to be compared.
+        watch: A display.
 
     Raises:
         OptforgeError: If a task is not sound, or an optimizer cannot make a step on it.
     """
-    seen: set[str] = set()
+    seen: set[tuple[str, tuple[Any, ...]]] = set()
     for variant in comparison.variants:
-        watch.say(f"Reading the data of {variant.label}")
+        (watch or Silent()).say(f"Reading the data of {variant.label}")
         check_task(variant.task)
-        if variant.task.name not in seen:  # the points of an axis have the same model mostly
-            seen.add(variant.task.name)
-            (seed,) = seeds(comparison.settings.seed, variant.task.name, "compare tune", 1)
+        (seed,) = seeds(comparison.settings.seed, variant.task.name, "compare tune", 1)
+        shapes = tuple(tuple(p.shape) for p in initial_model(variant.task, seed).parameters())
+        if (variant.task.name, shapes) not in seen:
+            seen.add((variant.task.name, shapes))
             for recipe in comparison.tuned_recipes:
                 check_recipe(variant, recipe, seed, comparison.device)
 

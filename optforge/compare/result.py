@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from optforge.compare.cell import Outcome
 from optforge.compare.space import Setting, Space
 from optforge.compare.variant import Variant
+from optforge.errors import CompareError
 
 _SMALLEST = 1e-12  # a loss of exactly 0 has no logarithm
 
@@ -21,6 +22,21 @@ def log_loss(loss: float) -> float:
         (0.0, inf)
     """
     return math.log(max(loss, _SMALLEST)) if math.isfinite(loss) else math.inf
+
+
+def not_positive(task: str, what: str, loss: float) -> CompareError:
+    """The error for a loss that has no logarithm.
+
+    Args:
+        task: Its name or label.
+        what: Which loss of it.
+        loss: At or below 0.
+    """
+    return CompareError(
+        f"{what} of {task} is {loss:.6g}; losses are compared by their log ratios, which need "
+        "losses above 0: let loss() return a positive one, such as this one plus a constant that "
+        "it cannot fall below"
+    )
 
 
 def score(outcomes: Sequence[Outcome], objective: str) -> float:

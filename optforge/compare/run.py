@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 from optforge.compare.cell import Cell, Outcome
 from optforge.compare.progress import Progress
 from optforge.compare.recipe import Recipe
+from optforge.compare.result import not_positive
 from optforge.compare.table import CellTable
 from optforge.compare.train import run_cell
 from optforge.compare.variant import Variant
@@ -79,8 +81,9 @@ class Runner:
         before_first: Called once, before the first cell that the table has not.
         limit: Seconds that one cell may take in a worker; without workers there is no limit.
 
-    A cell whose process dies twice, or is ended at the limit, is not in the table: it decides
-    nothing for good, and whoever goes on tries it again.
+    A cell whose process dies twice, is ended at the limit, or fails after its first step with
+    finite numbers, is not in the table: it decides nothing for good, and whoever goes on tries it
+    again.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class Runner:
         self.progress = progress or Progress({}, workers)
         self._executor: InlineExecutor | WorkerPool | None = None
         self._next = 0
+        self._said: set[tuple[str, str, str]] = set()
 
     def __enter__(self) -> Runner:
         return self
@@ -121,13 +125,15 @@ class Runner:
 
         Raises:
             StoppedError: If a stop was asked for.
-            CompareError: If a cell cannot be computed because of its settings or its task.
+            CompareError: If a cell cannot be computed because of its settings or its task, or a
+                loss is negative.
         """
         keys = [self.bench.key(cell) for cell in cells]
         known = self.table.keys() | self.failed.keys()
         missing = {k: c for k, c in zip(keys, cells, strict=True) if k not in known}
         for cell, key in zip(cells, keys, strict=True):
             if key not in missing:
+                _check_losses(cell, self.failed.get(key) or self.table[key])
                 self.progress.found(cell.task)
         self.progress.purpose = purpose
         self.watch.show(self.progress)
@@ -166,17 +172,31 @@ class Runner:
         executor.submit(self._next, cell)
 
     def _finish(self, key: str, cell: Cell, outcome: Completed | Failed, purpose: str) -> None:
-        if isinstance(outcome, Completed):
-            made: Outcome = outcome.result
-            self.table.add(key, cell, made, purpose)
-        elif outcome.reason == "error":
+        if isinstance(outcome, Failed) and outcome.reason == "error":
             raise _refused(cell, outcome.detail)
-        else:
+        if isinstance(outcome, Failed):
             made = Outcome(failed=outcome.detail)
-            self.failed[key] = made
             self.watch.say(_unfinished(cell, outcome))
+        else:
+            made = outcome.result
+            self._say_failure(cell, made)
+        _check_losses(cell, made)
+        if made.failed:
+            self.failed[key] = made
+        else:
+            self.table.add(key, cell, made, purpose)
         self.progress.finished(cell.task, made.seconds)
         self.watch.show(self.progress)
+
+    def _say_failure(self, cell: Cell, made: Outcome) -> None:
+        """Say why a run failed after its first step; of an optimizer on a task each kind once."""
+        kind = (cell.task, cell.recipe, made.failed.partition(":")[0])
+        if made.failed and kind not in self._said:
+            self._said.add(kind)
+            self.watch.say(
+                f"A run of {cell.recipe} on {cell.task} is left out: after {made.steps} steps "
+                f"{made.failed}; more of the kind are not told; --resume tries them again"
+            )
 
     def _started(self) -> InlineExecutor | WorkerPool:
         if self._executor is None:
@@ -202,6 +222,13 @@ def checked_limit(limit: float) -> float:
     if not limit > 0:
         raise CompareError(f"the limit of a run is {limit} s; give seconds above 0")
     return limit
+
+
+def _check_losses(cell: Cell, outcome: Outcome) -> None:
+    """Refuse negative losses; one of exactly 0 is a perfect fit in float32, and has a floor."""
+    for what, loss in (("validation", outcome.loss), ("test", outcome.test_loss)):
+        if math.isfinite(loss) and loss < 0:
+            raise not_positive(cell.task, f"the {what} loss of {cell.recipe} after training", loss)
 
 
 def _unfinished(cell: Cell, outcome: Failed) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from optforge.compare.cell import Cell, Outcome
+from optforge.compare.chance import seeded
 from optforge.compare.measure import EXTRAS, PeakMemory, optimizer_bytes
 from optforge.compare.recipe import Recipe
 from optforge.compare.schedules import SCHEDULES
@@ -23,14 +24,16 @@ from optforge.training.stack import random_numbers
 _LOOKS = 20  # how often a run is asked whether it is still finite
 _LOOKS_AT_MEMORY = 2  # runs of a recipe on a task in each process; the second one is warm
 _TAIL = 10  # the training loss at the end is the mean over one of so many parts
-_LOST = 2.0  # a training loss that ends above so many times the first one has diverged
+_LOST = 1.0  # a training loss that ends above the first one by so many times its size has diverged
 
 
 def run_cell(variant: Variant, recipe: Recipe, cell: Cell, device: str = "cpu") -> Outcome:
     """Train one model and measure it; test data is touched after the last step or never.
 
     With the same settings, without warm-up in the setting, this is
-    :func:`optforge.training.train_single`, bit for bit.
+    :func:`optforge.training.train_single`, bit for bit. What the optimizer draws at random is
+    seeded by the cell. An error after the first step ends the run and not the comparison: it has
+    diverged if its numbers were no longer finite, and has no result otherwise.
 
     Args:
         variant: The task.
@@ -46,13 +49,25 @@ def run_cell(variant: Variant, recipe: Recipe, cell: Cell, device: str = "cpu") 
         True
     """
     began = time.perf_counter()
-    run = _Run.begin(variant, recipe, cell, torch.device(device))
-    memory = PeakMemory(run.device) if cell.test and _may_look(variant, recipe) else None
+    with seeded(cell.seed, device):
+        run = _Run.begin(variant, recipe, cell, torch.device(device))
+        try:
+            outcome = _trained(run)
+        except Exception as error:
+            if not run.steps:  # then the setting or the task is to blame, not how the run went
+                raise
+            outcome = run.ended_by(error)
+    return replace(outcome, seconds=round(time.perf_counter() - began, 4))
+
+
+def _trained(run: _Run) -> Outcome:
+    """Train and measure."""
+    looks = run.cell.test and _may_look(run.variant, run.recipe)
+    memory = PeakMemory(run.device) if looks else None
     run.train()
     peak = round(memory.megabytes(), 2) if memory is not None else math.nan
     size = optimizer_bytes(run.optimizer)
-    outcome = replace(run.outcome(), optimizer_bytes=size, peak_mb=peak)
-    return replace(outcome, seconds=round(time.perf_counter() - began, 4))
+    return replace(run.outcome(), optimizer_bytes=size, peak_mb=peak)
 
 
 def _may_look(variant: Variant, recipe: Recipe) -> bool:
@@ -77,6 +92,7 @@ class _Run:
     optimizer: Optimizer
     random: bool
     losses: list[Tensor] = field(default_factory=list)  # the first one and the last tenth
+    last: Tensor | None = None
     steps: int = 0
     curve: list[tuple[float, ...]] = field(default_factory=list)
     seconds: float = 0.0
@@ -95,14 +111,14 @@ class _Run:
         looking = cell.curve or cell.until is not None
         piece = self.variant.period if looking else max(1, task.steps // _LOOKS)
         advance = self._stepper()
-        step, loss = -1, torch.zeros(())
+        loss = torch.zeros(())
         for first in range(0, task.steps, piece):
             began = time.perf_counter()
             for step in range(first, min(first + piece, task.steps)):
                 loss = advance(step)
+                self.steps = step + 1
             last = loss.item()  # waits for the device, so before the clock is read
             self.seconds += time.perf_counter() - began
-            self.steps = step + 1
             if not math.isfinite(last):
                 self.broken = True
                 return
@@ -123,7 +139,8 @@ class _Run:
         task, seed, clip = self.variant.task, self.cell.seed, self.recipe.clip
         model, optimizer, losses, random = self.model, self.optimizer, self.losses, self.random
         schedule = SCHEDULES[self.recipe.schedule]
-        warmup = dict(self.cell.setting).get("warmup", task.warmup)
+        values = {**dict(self.recipe.fixed), **dict(self.cell.setting)}
+        warmup = values.get("warmup", task.warmup)
         groups = optimizer.param_groups
         peaks = [group["lr"] for group in groups]
         order, train = batch_order(task, seed), task.splits.train
@@ -144,6 +161,7 @@ class _Run:
                     loss = task.loss(model(inputs), targets)
             else:
                 loss = task.loss(model(inputs), targets)
+            self.last = loss
             optimizer.zero_grad()
             loss.backward()
             if clip is not None:
@@ -159,7 +177,7 @@ class _Run:
         """Measure the trained model."""
         first, *rest = torch.stack(self.losses).tolist()
         train_loss = sum(rest) / len(rest) if rest else math.nan
-        lost = bool(rest) and not train_loss <= _LOST * first
+        lost = bool(rest) and _lost(train_loss, first)
         made = Outcome(
             train_loss=train_loss,
             steps=self.steps,
@@ -171,6 +189,23 @@ class _Run:
             return made
         made = self._measured(made)
         return replace(made, diverged=made.diverged or not math.isfinite(made.loss))
+
+    def ended_by(self, error: Exception) -> Outcome:
+        """What is known of a run that an error ended after its first step."""
+        if not self._ran_away():
+            return Outcome(steps=self.steps, failed=f"{type(error).__name__}: {_in_line(error)}")
+        spent = round(1000 * self.seconds / self.steps, 5)
+        curve = tuple(self.curve)
+        return Outcome(steps=self.steps, curve=curve, step_ms=spent, diverged=True)
+
+    def _ran_away(self) -> bool:
+        """Whether the last loss, a weight or a gradient tells that the run has diverged."""
+        weights = list(self.model.parameters())
+        gradients = [p.grad for p in weights if p.grad is not None]
+        last = [] if self.last is None else [self.last]
+        if not all(bool(torch.isfinite(value).all()) for value in (*last, *weights, *gradients)):
+            return True
+        return any(_lost(loss.item(), self.losses[0].item()) for loss in last)
 
     def _measured(self, made: Outcome) -> Outcome:
         task, cell = self.variant.task, self.cell
@@ -187,6 +222,14 @@ class _Run:
         for name in cell.extras:
             extras |= EXTRAS[name](task, self.model, cell.seed)
         return replace(made, extras=extras)
+
+
+def _lost(loss: float, first: float) -> bool:
+    return not loss <= first + _LOST * abs(first)
+
+
+def _in_line(error: Exception) -> str:
+    return " ".join(f"{error}".split()) or "without a word"
 
 
 def switch(optimizer: Optimizer, mode: str) -> None:

@@ -7,7 +7,9 @@ import inspect
 from torch import nn
 from torch.optim import Optimizer
 
+from optforge.compare.chance import seeded
 from optforge.compare.recipe import Recipe
+from optforge.compare.result import not_positive
 from optforge.compare.train import switch
 from optforge.compare.variant import Variant
 from optforge.errors import CompareError
@@ -25,18 +27,32 @@ def check_recipe(variant: Variant, recipe: Recipe, seed: int, device: str = "cpu
         device: Where to train.
 
     Raises:
-        CompareError: If the optimizer needs a closure or second derivatives, or its step fails.
+        CompareError: If the optimizer cannot be made, needs a closure or second derivatives, its
+            step fails, or the loss is not above 0.
     """
-    model = initial_model(variant.task, seed).to(device)
-    optimizer = recipe.make(model, recipe.space.grid(1)[0])
+    with seeded(seed, device):
+        model = initial_model(variant.task, seed).to(device)
+        loss = _try(variant, recipe, model, device)
+    if loss <= 0:
+        raise not_positive(variant.task.name, "the training loss of the first batch", loss)
+
+
+def _try(variant: Variant, recipe: Recipe, model: nn.Module, device: str) -> float:
+    """Make the optimizer and one step; give the loss before it."""
+    try:
+        optimizer = recipe.make(model, recipe.space.grid(1)[0])
+    except Exception as error:
+        reason = f"it cannot be made: {_said(error)}"
+        raise CompareError(_refusal(recipe, variant, reason)) from error
     if _needs_closure(optimizer):
         raise CompareError(_refusal(recipe, variant, "its step needs a closure"))
-    switch(optimizer, "train")
     try:
-        _step(variant, model, optimizer, device)
+        switch(optimizer, "train")
+        loss = _step(variant, model, optimizer, device)
         switch(optimizer, "eval")
     except Exception as error:
         raise CompareError(_refusal(recipe, variant, _reason(error))) from error
+    return loss
 
 
 def _needs_closure(optimizer: Optimizer) -> bool:
@@ -44,7 +60,7 @@ def _needs_closure(optimizer: Optimizer) -> bool:
     return closure is not None and closure.default is inspect.Parameter.empty
 
 
-def _step(variant: Variant, model: nn.Module, optimizer: Optimizer, device: str) -> None:
+def _step(variant: Variant, model: nn.Module, optimizer: Optimizer, device: str) -> float:
     task, train = variant.task, variant.task.splits.train
     inputs, targets = (x[: task.batch_size].to(device) for x in (train.inputs, train.targets))
     with random_numbers(0, 0, variant.random):
@@ -52,6 +68,14 @@ def _step(variant: Variant, model: nn.Module, optimizer: Optimizer, device: str)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
+    return loss.item()
+
+
+def _said(error: Exception) -> str:
+    said = " ".join(f"{error}".split())
+    if isinstance(error, CompareError):
+        return said
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _reason(error: Exception) -> str:
