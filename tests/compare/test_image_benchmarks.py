@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,7 @@ from scipy import stats
 
 from optforge.compare import Comparison, Settings, load_recipe, variants
 from optforge.comparing import conduct
+from optforge.report.comparison_sweeps import best_text
 from tests.helpers.tiny import Blobs
 
 BENCHMARKS = str(Path(__file__).resolve().parents[2] / "benchmarks")
@@ -83,10 +85,52 @@ def test_the_page_of_all_experiments_has_what_the_reports_have(
     text = (tmp_path / "README.md").read_text()
     report = json.loads((tmp_path / "batch" / "report.json").read_text())
     for one in report["optima"]:
-        assert f"| {one['recipe']} | {one['best']:g} | {one['low']:g} to" in text
-    assert "points within 10 % of its best" in text and "rise under absolute noise" in text
-    assert text.count("| Blobs[batch_size=8] | lion |") == 1
-    assert "Not run yet: scratch, scratch_mnist, augmented, finetune, scaling, map" in text
+        best = best_text(one["best"], [8, 16, 32])
+        assert f"| {one['recipe']} | {best} | {one['low']:g} to" in text
+    assert "points within 10 % of its best" in text and "Not finished: 3 of 7 tasks" in text
+    assert text.count("| Blobs[batch_size=8] | lion |") == 2  # once for the losses, once flatness
+    noisy = next(m for m in report["measured"] if m["name"] == "loss_under_absolute_noise_0.02")
+    assert f"| {noisy['task']} | {noisy['recipe']} | {noisy['mean']:.4g} |" in text
+
+
+def test_no_experiment_of_the_suite_is_left_out_of_the_page(
+    script: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    collect = script("collect_images")
+    collect.main(["--folder", str(tmp_path)])
+    with collect.SUITE.open("rb") as file:
+        names = [one["name"] for one in tomllib.load(file)["experiment"]]
+    assert (
+        f"Not run yet: {', '.join([*names, 'finetune'])}." in (tmp_path / "README.md").read_text()
+    )
+
+
+def test_what_is_not_known_leaves_the_page_a_blank(
+    script: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    """One seed has no interval, a map that diverged no share, a pair that diverged no change."""
+    comparison = Comparison(
+        variants([Blobs()], {}, {}),
+        (load_recipe("adamw"), load_recipe("lion")),
+        Settings(trials=1, seeds=1, finalists=1, again=0, extensions=0, heat_map=(2, 2),
+                 sweep_seeds=1, extras=("flatness",)),
+        title="One seed",
+    )  # fmt: skip
+    conduct(comparison, tmp_path / "map", workers=0, figures=False)
+    file = tmp_path / "map" / "report.json"
+    report = json.loads(file.read_text())
+    for one in report["maps"]:
+        one["share"]["mean"] = None
+    file.write_text(json.dumps(report))
+    script("collect_images").main(["--folder", str(tmp_path)])
+    text = (tmp_path / "README.md").read_text()
+    assert "| Blobs | lion |" in text and "| Blobs, lion | - |  |" in text and "None" not in text
+
+
+def test_p_values_of_the_reach_are_corrected(script: Callable[[str], ModuleType]) -> None:
+    collect = script("collect_images")
+    rows = [{"p": p} for p in (0.01, math.nan, 0.03)]
+    assert collect.corrected(rows) == pytest.approx([0.03, math.nan, 0.06], nan_ok=True)
 
 
 def test_lion_on_the_middle_model_is_held_against_adamw_on_the_large_one(
