@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from optforge.compare.analyse import arrival, arrival_seconds
+from optforge.compare.cell import Outcome
 from optforge.compare.result import Found
 
 LARGEST_RATIO = 4.0
@@ -31,15 +32,24 @@ class Scores:
 
 
 def score_found(found: Found, unit: str = "seconds") -> Scores | None:
-    """Score a comparison that has studies; None if it has none."""
+    """Score a comparison that has studies; None if it has none.
+
+    Trials without a result are left out, and a task on which an optimizer has nothing else is
+    left out for all: a miss is what trained to its end and did not arrive.
+    """
     measure = arrival_seconds if unit == "seconds" else arrival
     times: dict[str, dict[str, float]] = {}
     for result in found.tasks:
-        for name, tuned in result.tuned.items():
-            if tuned.studies:
-                rows = [[measure(o, result.target) for o in row] for row in tuned.studies]
-                times.setdefault(name, {})[result.variant.label] = time_to_target(rows)
+        rows = {name: _known(of.studies) for name, of in result.tuned.items() if of.studies}
+        for name, studies in rows.items() if all(rows.values()) else ():
+            taken = [[measure(o, result.target) for o in study] for study in studies]
+            times.setdefault(name, {})[result.variant.label] = time_to_target(taken)
     return score_times(times, unit) if times else None
+
+
+def _known(studies: Sequence[Sequence[Outcome]]) -> list[list[Outcome]]:
+    kept = [[outcome for outcome in study if not outcome.failed] for study in studies]
+    return [study for study in kept if study]
 
 
 def time_to_target(studies: Sequence[Sequence[float]]) -> float:

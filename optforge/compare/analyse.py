@@ -67,7 +67,7 @@ class Summary:
     Args:
         task: Label.
         recipe: Name.
-        best: The chosen setting; None if all trials diverged.
+        best: The chosen setting; None if every trial diverged or has no result.
         effective_decay: Learning rate times weight decay of that setting; NaN without decay.
         test_loss: Mean over the final runs, with its interval.
         test_metric: Alike.
@@ -145,7 +145,7 @@ def pair(result: TaskResult, name: str, baseline: str) -> Pair:
         baseline=baseline,
         test_loss=interval(lambda o: log_loss(o.test_loss) if not o.diverged else math.inf),
         validation_loss=interval(lambda o: log_loss(o.loss) if not o.diverged else math.inf),
-        test_metric=interval(lambda o: o.test_metric if not o.diverged else math.inf),
+        test_metric=interval(lambda o: o.test_metric if not o.diverged else -math.inf),
         steps=paired_interval(both) if len(both) == len(both_ended) else None,
         arrived=tuple(sum(math.isfinite(s[i]) for s in steps) for i in (0, 1)),  # type: ignore[arg-type]
     )
@@ -245,7 +245,7 @@ def best_so_far(trials: Sequence[Trial], objective: str = "loss") -> list[float]
 
     Returns:
         For each k; a trial that diverged counts as the worst finite score, which is the kindest
-        finite value it can have.
+        finite value it can have. Trials without a result are left out.
 
     Source: Dodge et al., Show Your Work, 2019; Choi et al., On Empirical Comparisons of
         Optimizers for Deep Learning, 2019.
@@ -255,7 +255,8 @@ def best_so_far(trials: Sequence[Trial], objective: str = "loss") -> list[float]
         >>> [round(value, 3) for value in best_so_far(trials)]
         [2.0, 1.333, 1.0]
     """
-    scores = np.array([score(trial.outcomes, objective) for trial in trials])
+    known = [trial.outcomes for trial in trials if not any(o.failed for o in trial.outcomes)]
+    scores = np.array([score(outcomes, objective) for outcomes in known])
     finite = scores[np.isfinite(scores)]
     if not finite.size:
         return []

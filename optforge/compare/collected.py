@@ -48,8 +48,9 @@ class MapPair:
         recipe: Name.
         width: How far above the optimizer's own best point of the seed a loss may lie, as a share.
         points: Of the map.
-        share: Of the points that are good, over the seeds of the map.
-        difference: To the share of the baseline, paired; None for the baseline itself.
+        share: Of the points that are good, over the seeds that have a result at every point.
+        difference: To the share of the baseline, paired; None for the baseline itself, and where
+            the maps differ in size, as without weight decay, or share no seed.
     """
 
     task: str
@@ -65,15 +66,19 @@ class Optimum:
     """The value of an axis at which an optimizer is best, and how sure that is.
 
     Args:
+        task: Name, without the axis.
         recipe: Name.
         axis: Name.
         best: Value with the lowest geometric mean of test losses.
         low: Lower end of the 95 % interval, by a bootstrap over seeds.
         high: Upper end.
         shares: By value how often it is the best of a resample.
-        seeds: Fresh seeds, the same at every point.
+        seeds: Fresh seeds with a result at every point.
+        at_end: Whether the best value is the lowest or the highest tried, so that a better one
+            may lie beyond.
     """
 
+    task: str
     recipe: str
     axis: str
     best: float
@@ -81,6 +86,7 @@ class Optimum:
     high: float
     shares: dict[float, float]
     seeds: int
+    at_end: bool
 
 
 def extra_pairs(found: Found) -> list[ExtraPair]:
@@ -104,24 +110,30 @@ def extra_names(result: TaskResult) -> list[str]:
 
 def map_pairs(found: Found, width: float = WIDTH) -> list[MapPair]:
     """How wide the good region of each optimizer's map is, against that of the baseline."""
-    made = []
-    for result in found.tasks:
-        shares = {
-            name: good_shares(tuned.heat_map, width)
-            for name, tuned in result.tuned.items()
-            if tuned.heat_map
-        }
-        base = shares.get(found.baseline)
-        for name, own in shares.items():
-            difference = None if name == found.baseline or base is None else own - base
-            made.append(
-                MapPair(
-                    result.variant.label, name, width, len(result.tuned[name].heat_map),
-                    paired_interval(own),
-                    None if difference is None else paired_interval(difference),
-                )
-            )  # fmt: skip
-    return made
+    return [
+        _map_pair(result, tuned, result.tuned.get(found.baseline), width)
+        for result in found.tasks
+        for tuned in result.tuned.values()
+        if _known(tuned.heat_map).any()
+    ]
+
+
+def _map_pair(result: TaskResult, tuned: Tuned, base: Tuned | None, width: float) -> MapPair:
+    points, known = tuned.heat_map, _known(tuned.heat_map)
+    own = good_shares(points, width)
+    difference = None
+    if base is not None and base is not tuned and len(base.heat_map) == len(points):
+        both = known & _known(base.heat_map)
+        if both.any():
+            difference = paired_interval((own - good_shares(base.heat_map, width))[both])
+    share = paired_interval(own[known])
+    return MapPair(result.variant.label, tuned.recipe, width, len(points), share, difference)
+
+
+def _known(points: Sequence[Trial]) -> NDArray[np.bool_]:
+    """Which seeds of a map have a result at every point."""
+    by_seed = zip(*(trial.outcomes for trial in points), strict=True)
+    return np.array([not any(o.failed for o in seed) for seed in by_seed], dtype=bool)
 
 
 def good_shares(points: Sequence[Trial], width: float = WIDTH) -> NDArray[np.float64]:
@@ -132,7 +144,7 @@ def good_shares(points: Sequence[Trial], width: float = WIDTH) -> NDArray[np.flo
         width: How far above the lowest loss, as a share of it.
 
     Returns:
-        Shares [seeds]; NaN for a seed on which every point diverged.
+        Shares [seeds]; NaN for a seed on which every point diverged or has no result.
 
     Example:
         >>> losses = [(1.0, 2.0), (1.05, 9.0), (3.0, 2.1)]
@@ -151,10 +163,12 @@ def optima(found: Found) -> list[Optimum]:
 
     The means are taken over log test losses. Seeds are resampled with replacement, the same ones
     at every point since runs of one seed share weights and data order, and the interval is that
-    of the percentiles. A point at which a run diverged is never the best.
+    of the percentiles. A point at which a run diverged is never the best; a seed without a result
+    at one point is left out at all.
 
     Returns:
-        One for each task and optimizer; empty without an axis of three points or more.
+        One for each task and optimizer; empty without an axis of three points or more. An axis of
+        ``steps`` has none, since longer runs are better by themselves.
 
     Source: Efron, Bootstrap Methods: Another Look at the Jackknife, 1979.
     """
@@ -162,7 +176,7 @@ def optima(found: Found) -> list[Optimum]:
     for results, axis in _axes(found):
         points = [float(result.variant.axes[axis]) for result in results]
         for name in results[0].tuned:
-            optimum = _optimum([result.tuned[name] for result in results], points, axis)
+            optimum = _optimum(results, name, points, axis)
             made += [] if optimum is None else [optimum]
     return made
 
@@ -195,7 +209,7 @@ def _validation(outcome: Outcome) -> float:
 
 
 def _test(outcome: Outcome) -> float:
-    return math.inf if outcome.diverged or outcome.failed else log_loss(outcome.test_loss)
+    return math.inf if outcome.diverged else log_loss(outcome.test_loss)
 
 
 def _axes(found: Found) -> list[tuple[list[TaskResult], str]]:
@@ -203,7 +217,7 @@ def _axes(found: Found) -> list[tuple[list[TaskResult], str]]:
     by_task: dict[str, list[TaskResult]] = {}
     for result in found.tasks:
         axes = result.variant.axes
-        if len(axes) == 1 and isinstance(next(iter(axes.values())), int | float):
+        if len(axes) == 1 and "steps" not in axes and _is_number(next(iter(axes.values()))):
             by_task.setdefault(result.variant.task.name, []).append(result)
     kept = []
     for results in by_task.values():
@@ -214,21 +228,36 @@ def _axes(found: Found) -> list[tuple[list[TaskResult], str]]:
     return kept
 
 
-def _optimum(tuned: Sequence[Tuned], points: Sequence[float], axis: str) -> Optimum | None:
-    runs = [[_test(o) for o in of.finals] for of in tuned]
-    counts = {len(row) for row in runs}
-    if counts == {0} or len(counts) > 1:
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _optimum(
+    results: Sequence[TaskResult], name: str, points: Sequence[float], axis: str
+) -> Optimum | None:
+    runs = [result.tuned[name].finals for result in results]
+    if len({len(row) for row in runs}) > 1:
         return None
-    table = np.array(runs)  # [points, seeds]
+    by_seed = [row for row in zip(*runs, strict=True) if not any(o.failed for o in row)]
+    table = np.array([[_test(o) for o in row] for row in by_seed]).reshape(-1, len(points)).T
     values, seeds = np.array(points), table.shape[1]
     whole = np.isfinite(table).all(axis=1)
-    if not whole.any():
+    if not seeds or not whole.any():
         return None
     table[~whole] = math.inf
     drawn = np.random.default_rng(0).integers(0, seeds, (_RESAMPLES, seeds))
     places = table[:, drawn].mean(axis=2).argmin(axis=0)
-    found = np.sort(values[places])
-    low, high = found[int(0.025 * _RESAMPLES)], found[int(0.975 * _RESAMPLES)]
-    shares = {point: float(np.mean(values[places] == point)) for point in points}
+    ordered = np.sort(values[places])
+    low, high = ordered[int(0.025 * _RESAMPLES)], ordered[int(0.975 * _RESAMPLES)]
     best = float(values[table.mean(axis=1).argmin()])
-    return Optimum(tuned[0].recipe, axis, best, float(low), float(high), shares, seeds)
+    return Optimum(
+        task=results[0].variant.task.name,
+        recipe=name,
+        axis=axis,
+        best=best,
+        low=float(low),
+        high=float(high),
+        shares={point: float(np.mean(values[places] == point)) for point in points},
+        seeds=seeds,
+        at_end=best in (min(points), max(points)),
+    )

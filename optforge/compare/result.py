@@ -42,7 +42,7 @@ def not_positive(task: str, what: str, loss: float) -> CompareError:
 def score(outcomes: Sequence[Outcome], objective: str) -> float:
     """What settings are chosen by, the lower the better: mean log loss, or minus the metric.
 
-    A run that diverged makes the score infinite.
+    A run that diverged or has no result makes the score infinite.
     """
     if not outcomes or any(o.diverged or o.failed for o in outcomes):
         return math.inf
@@ -77,9 +77,9 @@ class Tuned:
         space: As it was at the end.
         trials: All settings tried, in the order of the plan.
         finalists: Those of them that were trained on further seeds, with all their outcomes.
-        best: The chosen setting; None if every trial diverged.
+        best: The chosen setting; None if every trial diverged or has no result.
         grown: Dimensions whose range grew.
-        edges: Dimensions in whose outer tenth the best trial still lies.
+        edges: Dimensions in whose outer tenth the chosen setting lies.
         finals: Runs of the chosen setting on fresh seeds.
         sensitivity: Learning rates about the best setting, with their runs.
         heat_map: Learning rates and decays about the best setting, with their runs.
@@ -128,7 +128,7 @@ class TaskResult:
         tuned: By name of the recipe.
         seeds: Of the final runs.
         target: The validation loss to reach, given by the task or derived; None if there is none.
-        derived: Whether it was derived.
+        derived: Whether it was derived from the baseline's curves.
     """
 
     variant: Variant

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pickle
 import random
 from dataclasses import replace
 from typing import Any
@@ -157,7 +158,7 @@ def test_what_an_optimizer_draws_is_seeded_and_leaves_no_trace() -> None:
         return [
             torch.get_rng_state().tolist(),
             random.getstate(),
-            np.random.get_state()[1].tolist(),
+            pickle.dumps(np.random.get_state()),
         ]
 
     before = state()
