@@ -10,12 +10,11 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
+from optforge.compare.attributes import BUDGET, SAMPLES, check_attributes
 from optforge.errors import CompareError
 from optforge.tasks import Task
 from optforge.training.stack import draws_random_numbers
 
-SAMPLES = "samples"  # no attribute of a task: steps times batch size, held fixed over batch sizes
-_OF_THE_BUDGET = {"steps", "batch_size", "warmup", "target", "evaluation_period", SAMPLES}
 _CACHED = ("splits", "hash")
 _CHECKS = 20  # validations of a run whose task names no period
 
@@ -67,22 +66,18 @@ def vary(task: Task, attributes: Mapping[str, Any], shown: Sequence[str] | None 
         shown: Which of them the label names; all but ``samples`` by default.
 
     Raises:
-        CompareError: If the task has no such attribute.
+        CompareError: If the task has no such attribute, or the value is none for it.
     """
-    own_data = bool(attributes.keys() - _OF_THE_BUDGET)
+    check_attributes(task, attributes)
+    own_data = bool(attributes.keys() - BUDGET)
     if not own_data:
         _ = task.splits  # built once, shared by all
     changed = copy.copy(task)
     for name, value in attributes.items():
-        if name != SAMPLES and not hasattr(task, name):
-            raise CompareError(
-                f"task {task.name!r} has no attribute {name!r} to sweep over; "
-                f"it has {', '.join(_plain(task))}, and {SAMPLES} stands for steps x batch_size"
-            )
         if name != SAMPLES:
             setattr(changed, name, tuple(value) if isinstance(value, list) else value)
     if SAMPLES in attributes:
-        changed.steps = max(1, round(int(attributes[SAMPLES]) / changed.batch_size))
+        changed.steps = max(1, round(attributes[SAMPLES] / changed.batch_size))
     for name in _CACHED if own_data else _CACHED[1:]:
         vars(changed).pop(name, None)
     shown = [name for name in attributes if name != SAMPLES] if shown is None else shown
@@ -102,8 +97,14 @@ def variants(
         fixed: Attributes that are the same everywhere; labels do not name them.
 
     Raises:
-        CompareError: If two variants would have the same label.
+        CompareError: If two variants would have the same label, or an axis has no values.
     """
+    for name, values in axes.items():
+        if not isinstance(values, list | tuple) or not values:
+            raise CompareError(
+                f"the axis {name!r} is {values!r}; give a list of values, "
+                "as in batch_size = [16, 64]"
+            )
     made = []
     for task in tasks:
         for point in product(*axes.values()):
@@ -114,12 +115,6 @@ def variants(
     if twice := {label for label in labels if labels.count(label) > 1}:
         raise CompareError(f"two tasks are called {sorted(twice)[0]!r}; give them other names")
     return tuple(made)
-
-
-def _plain(task: Task) -> list[str]:
-    kinds = (bool, int, float, str, tuple)
-    names = (name for name in dir(type(task)) if not name.startswith("_"))
-    return [name for name in names if isinstance(getattr(type(task), name, None), kinds)]
 
 
 def _said(value: Any) -> str:

@@ -1,0 +1,100 @@
+"""Which attributes of a task may be changed from outside, and to what."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from optforge.errors import CompareError
+from optforge.tasks import Task
+
+SAMPLES = "samples"  # no attribute of a task: steps times batch size, held fixed over batch sizes
+_KINDS = (bool, int, float, str, tuple, list)
+_NEVER = {"name", "hash"}  # a name decides seeds, and a hash follows from the content
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_BUDGET: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "steps": (_whole, "a whole number of at least 1"),
+    "batch_size": (_whole, "a whole number of at least 1"),
+    SAMPLES: (_whole, "a whole number of at least 1; it is steps x batch_size"),
+    "evaluation_period": (lambda x: x is None or _whole(x), "a whole number of at least 1"),
+    "warmup": (lambda x: _number(x) and 0 <= x <= 1, "a share of the steps from 0 to 1"),
+    "target": (lambda x: x is None or _number(x), "a validation loss, a finite number"),
+}
+BUDGET = frozenset(_BUDGET)  # neither data nor model depend on these
+
+
+def check_attributes(task: Task, values: Mapping[str, Any]) -> None:
+    """Refuse what a task has not, what is no plain value, and budgets that nothing can train with.
+
+    Args:
+        task: As it is before the change.
+        values: By name.
+
+    Raises:
+        CompareError: With what was received and what is allowed.
+
+    Example:
+        >>> from optforge.tasks import load_task
+        >>> check_attributes(load_task("digits_mlp"), {"steps": 0})
+        Traceback (most recent call last):
+            ...
+        optforge.errors.CompareError: steps of task 'digits_mlp' is 0; it must be a whole number ...
+    """
+    for name, value in values.items():
+        if name in _BUDGET:
+            allowed, told = _BUDGET[name]
+            if not allowed(value):
+                raise CompareError(f"{name} of task {task.name!r} is {value!r}; it must be {told}")
+        else:
+            _check_own(task, name, value)
+
+
+def _check_own(task: Task, name: str, value: Any) -> None:
+    # Looked up without calling properties: `splits` builds the data.
+    own = inspect.getattr_static(task, name, inspect.Parameter.empty)
+    if name in _NEVER or name.startswith("_") or not (own is None or isinstance(own, _KINDS)):
+        raise CompareError(
+            f"task {task.name!r} has no plain attribute {name!r} to change; it has "
+            f"{', '.join(_plain(task))}, and {SAMPLES} stands for steps x batch_size"
+        )
+    if not _alike(own, value):
+        raise CompareError(
+            f"{name} of task {task.name!r} is {own!r} and was to be {value!r}; "
+            f"give {_told(own)} as well"
+        )
+
+
+def _plain(task: Task) -> list[str]:
+    kinds = {name: inspect.getattr_static(task, name) for name in {*dir(type(task)), *vars(task)}}
+    own = {name for name, value in kinds.items() if isinstance(value, _KINDS)}
+    names = (own | BUDGET) - {SAMPLES} - _NEVER
+    return sorted(name for name in names if not name.startswith("_"))
+
+
+def _alike(own: Any, value: Any) -> bool:
+    if own is None:
+        return value is None or isinstance(value, _KINDS)
+    if isinstance(own, bool) or isinstance(value, bool):
+        return isinstance(own, bool) and isinstance(value, bool)
+    if isinstance(own, int | float):
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, str if isinstance(own, str) else tuple | list)
+
+
+def _told(own: Any) -> str:
+    if isinstance(own, bool):
+        return "true or false"
+    if isinstance(own, int | float):
+        return "a finite number"
+    return "a text" if isinstance(own, str) else "several values"
