@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from optforge.errors import TaskError
+from optforge.tasks.own import PLAIN, own_content
 from optforge.tasks.source import code_text, layout_text, source_text
 
 
@@ -139,7 +140,8 @@ class Task(ABC):
 
         Returns:
             The public attributes that are plain values, the name and shape of every parameter,
-            and the source text of the task and of its model's classes, without documentation.
+            and the source text of the task and of its model's classes, without documentation;
+            of a task of one's own also the functions and constants of its module that it uses.
         """
         model = _fresh_model(self, 0)  # without `prepare`, which may need a file
         shapes = {name: list(value.shape) for name, value in model.named_parameters()}
@@ -256,14 +258,13 @@ def _check(task: Task, data: object) -> None:
 
 
 def _plain_attributes(task: Task) -> dict[str, Any]:
-    plain = (bool, int, float, str, tuple)
     apart = {"hash", "target", "evaluation_period"}
     found = {
         name: getattr(task, name)
         for name in {*dir(type(task)), *vars(task)} - apart
         if not name.startswith("_")
         # Looked up without calling properties: `splits` and `hash` would recurse.
-        and isinstance(inspect.getattr_static(task, name), plain)
+        and isinstance(inspect.getattr_static(task, name), PLAIN)
     }
     return {name: list(v) if isinstance(v, tuple) else v for name, v in sorted(found.items())}
 
@@ -272,6 +273,7 @@ def _sources(task: Task, model: nn.Module) -> list[str]:
     """Source of the task's and the model's classes; torch's own are left to torch.
 
     Where a class has none, its code stands for it, and the model's layout for what that builds.
+    A task that is not shipped is also known by what its classes use and by its model's layout.
     """
     of_task = [cls for cls in type(task).__mro__ if issubclass(cls, Task) and cls is not Task]
     of_model = {type(part) for part in model.modules()}
@@ -279,4 +281,5 @@ def _sources(task: Task, model: nn.Module) -> list[str]:
     known = {cls: source_text(cls) for cls in (*of_task, *ours)}
     found = [known[cls] or code_text(cls) for cls in of_task]
     found += sorted(known[cls] or code_text(cls) for cls in ours)
+    found += own_content(task, model)
     return found if all(known.values()) else [*found, layout_text(model)]

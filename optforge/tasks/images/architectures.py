@@ -102,6 +102,8 @@ def _contiguous(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
 
 
 Family = Callable[[int, dict[str, Any], dict[str, Any]], nn.Module]
+# A task's hash has the name, the shapes and the classes of a model, not the code of this module:
+# who changes what a family builds raises the version that is in every key (compare/cell.py).
 ARCHITECTURES: dict[str, tuple[Family, dict[str, Any]]] = {
     "resnet": (_resnet, {"layers": (1, 1, 1, 1), "channels": (16, 24, 32, 48), "stem_width": 8}),
     "mixer_small": (_mixer, {"embed_dim": 32, "num_blocks": 3}),
