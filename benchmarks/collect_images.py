@@ -22,7 +22,7 @@ import numpy as np
 from scipy import stats
 
 from optforge.compare.suite import suite_tables
-from optforge.report.comparison_sweeps import LONGER, best_text
+from optforge.report.comparison_sweeps import best_text
 from optforge.report.words import p_value
 from optforge.statistics import holm
 from optforge.tasks import initial_model, load_task
@@ -118,8 +118,8 @@ def uneven(report: dict[str, Any]) -> Iterator[str]:
 
 
 def best_of_axis(report: dict[str, Any]) -> Iterator[str]:
-    """The best point of an axis along which longer is not better by construction."""
-    rows = [one for one in report["optima"] if one["axis"] not in LONGER]
+    """The best point of an axis."""
+    rows = [one for one in report["optima"] if "task" in one]  # earlier reports named none
     if not rows:
         return
     axis = rows[0]["axis"].replace("_", " ")
@@ -127,8 +127,7 @@ def best_of_axis(report: dict[str, Any]) -> Iterator[str]:
     yield "|---|---|--:|--:|"
     for one in rows:
         best = best_text(one["best"], map(float, one["shares"]))
-        task = one.get("task", "")
-        yield f"| {task} | {one['recipe']} | {best} | {one['low']:g} to {one['high']:g} |"
+        yield f"| {one['task']} | {one['recipe']} | {best} | {one['low']:g} to {one['high']:g} |"
     yield ""
 
 

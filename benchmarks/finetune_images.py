@@ -8,9 +8,10 @@ fine-tuning then starts from a pre-training of its own with that setting; the se
 fine-tuning are tuned together, so that all get the same trials, and measured on fresh seeds with
 test data once (in OUT). The control is the same fine-tuning from random weights.
 
-A run is at most one pre-training and one fine-tuning, and is kept when it ends: calling the script
-again goes on. Weights are kept in runs/pretrained under the hash of what they come from, and made
-again, bit for bit, where they are missing.
+A run is at most one pre-training and one fine-tuning, and is kept when it ends: after Ctrl-C, or
+`kill -9`, calling the script again goes on. Weights are kept in runs/pretrained under the hash of
+what they come from, and made again, bit for bit, where they are missing. `--quick` shows that it
+works, in a folder of its own unless --out is given.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ from rich.console import Console
 from torch import nn
 from torch.optim import Optimizer
 
+from optforge.cli.comparing import STOPPED
+from optforge.cli.stopping import Stopping
 from optforge.compare import (
     CELLS,
     Cell,
@@ -46,7 +50,7 @@ from optforge.compare import (
 from optforge.compare.cost import estimate
 from optforge.compare.protocol import compare_on
 from optforge.compare.result import TaskResult
-from optforge.compare.run import Bench, Runner
+from optforge.compare.run import Bench, Runner, StoppedError
 from optforge.compare.space import Setting
 from optforge.compare.surroundings import surroundings
 from optforge.compare.train import run_cell
@@ -61,7 +65,7 @@ from optforge.training.pretrain import pretrain
 OPTIMIZERS = ("adamw", "lion", "sgd", "adafactor")
 SETTINGS = Settings(trials=16, extensions=2, seeds=10, finalists=2, again=1)
 QUICK = Settings(trials=1, seeds=2, finalists=1, again=1, extensions=1, extra=1)
-WEIGHTS = Path("runs/pretrained")
+WEIGHTS, RESULTS = Path("runs/pretrained"), Path("results/images/finetune")
 
 
 @dataclass(frozen=True)
@@ -85,13 +89,15 @@ class Started(Bench):
     def answer(self, cell: Cell) -> Outcome:
         """Pre-train if that was not done, then fine-tune; in a worker."""
         assert self.before is not None
+        base = self.variants[cell.task].task
         told = json.dumps([self._chain(cell), cell.seed])
         file = self.weights / f"{hashlib.sha256(told.encode()).hexdigest()[:20]}.pt"
         recipe = self.recipes[cell.recipe]
         if not file.exists():
             make = functools.partial(_optimizer, recipe, self.settings[cell.recipe])
             pretrain(self.before.task, make, cell.seed, file)
-        task = vary(self.variants[cell.task].task, {"checkpoint": str(file)}, [])
+        task = vary(base, {"checkpoint": str(file)}, [])
+        vars(task.task)["splits"] = base.splits  # weights change no data: built once a process
         return run_cell(task, recipe, cell, self.device)
 
     def _chain(self, cell: Cell) -> tuple[Any, ...]:
@@ -107,6 +113,17 @@ def _optimizer(recipe: Recipe, setting: Setting, parameters: Iterable[nn.Paramet
 def main(arguments: list[str] | None = None) -> None:
     options = read_options(arguments)
     torch.set_num_threads(1)
+    with Stopping() as stopping:
+        stopping.armed = True
+        try:
+            work(options, stopping)
+        except (StoppedError, KeyboardInterrupt):
+            print("Stopped; what is finished is kept: call it again with the same options")
+            raise SystemExit(STOPPED) from None
+
+
+def work(options: argparse.Namespace, stop: Callable[[], bool]) -> None:
+    """Pre-train, fine-tune and report."""
     before, after = tasks(options)
     recipes = tuple(load_recipe(name) for name in options.optimizers.split(","))
     settings = QUICK if options.quick else SETTINGS
@@ -114,22 +131,36 @@ def main(arguments: list[str] | None = None) -> None:
     if options.plan:
         plan(comparison, after, options.workers)
         return
+    choose_folders(options)
     pretraining = options.out / "pretraining"
     drawn = not options.quick
-    found = conduct(
-        comparison, pretraining, resume=True, workers=options.workers, figures=drawn
-    ).found
-    chosen = {name: of.best for name, of in found.tasks[0].tuned.items() if of.best is not None}
+    first = conduct(
+        comparison, pretraining, resume=True, workers=options.workers, stop=stop, figures=drawn
+    )
+    if first.stopped:
+        raise StoppedError
+    chosen = {
+        name: of.best for name, of in first.found.tasks[0].tuned.items() if of.best is not None
+    }
     recipes = tuple(recipe for recipe in recipes if recipe.name in chosen)
     started = Started({after.label: after}, by_name(recipes), "cpu", before, chosen,
                       options.weights)  # fmt: skip
     with CellTable(options.out / CELLS) as table:
         table.describe(surroundings(options.workers))
         results = [
-            fine_tune(bench, after, recipes, settings, table, options.workers)
+            fine_tune(bench, after, recipes, settings, table, options.workers, stop)
             for bench in (started, Bench({after.label: after}, by_name(recipes)))
         ]
         report(results, recipes, settings, table, options.out, drawn)
+
+
+def choose_folders(options: argparse.Namespace) -> None:
+    """Where results and weights go; figures that mean nothing stay away from committed ones."""
+    if options.out is None:
+        options.out = Path(tempfile.mkdtemp(prefix="finetune-")) if options.quick else RESULTS
+        print(f"results are in {options.out}")
+    if options.weights is None:
+        options.weights = options.out / "weights" if options.quick else WEIGHTS
 
 
 def by_name(recipes: Iterable[Recipe]) -> dict[str, Recipe]:
@@ -147,10 +178,10 @@ def tasks(options: argparse.Namespace) -> tuple[Variant, Variant]:
 
 def fine_tune(
     bench: Bench, after: Variant, recipes: tuple[Recipe, ...], settings: Settings,
-    table: CellTable, workers: int,
+    table: CellTable, workers: int, stop: Callable[[], bool],
 ) -> TaskResult:  # fmt: skip
     """Tune all together and measure, as always."""
-    with Runner(bench, table, workers) as runner:
+    with Runner(bench, table, workers, stop=stop) as runner:
         result = compare_on(after, recipes, settings, runner, recipes[0].name)
     kind = "pre-trained" if isinstance(bench, Started) else "from scratch"
     print(f"fine-tuning, {kind}: {sum(len(t.trials) for t in result.tuned.values())} trials")
@@ -189,10 +220,10 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     add = parser.add_argument
     add("--size", default="tiny", help="of the ViT: tiny, small or base (tiny)")
-    add("--out", type=Path, default=Path("results/images/finetune"), help="directory of the result")
+    add("--out", type=Path, help=f"directory of the result ({RESULTS}; quick: a temporary one)")
     add("--optimizers", default=",".join(OPTIMIZERS), help="the first is the baseline")
     add("--pretraining-steps", type=int, default=300, help="of each pre-training (300)")
-    add("--weights", type=Path, default=WEIGHTS, help="folder of what is pre-trained")
+    add("--weights", type=Path, help=f"folder of what is pre-trained ({WEIGHTS}; quick: in --out)")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes; 0: none but this")
     add("--plan", action="store_true", help="print what would run and its cost")
     add("--quick", action="store_true", help="tiny sizes: only to see that it works")

@@ -14,13 +14,13 @@ from optforge.compare import (
     compare_pairs,
     extra_pairs,
     map_pairs,
+    optima,
     score_found,
     summaries,
 )
 from optforge.compare.recipe import ranges_of
 from optforge.compare.result import Trial
 from optforge.report.comparison_ranges import final_ranges, uneven
-from optforge.report.comparison_sweeps import shown_optima
 
 
 def to_json(
@@ -57,7 +57,7 @@ def to_json(
         "pairs": [{**asdict(pair), "verdict": pair.verdict} for pair in compare_pairs(found)],
         "measured": [asdict(one) for one in extra_pairs(found)],
         "maps": [asdict(one) for one in map_pairs(found)],
-        "optima": [asdict(one) for one in shown_optima(found)],
+        "optima": [asdict(one) for one in optima(found)],
         "time_to_target": {unit: asdict(s) for unit, s in scores.items() if s is not None},
         "sessions": [dict(one) for one in distinct(sessions)],
     }

@@ -6,12 +6,9 @@ import math
 from collections.abc import Iterable
 
 from optforge.compare import Found, Scores, extra_pairs, map_pairs, optima
-from optforge.compare.collected import Optimum
 from optforge.report.text_table import TextTable
 from optforge.report.words import duration, p_value, percent, points, value
 from optforge.statistics import Interval
-
-LONGER = ("steps", "samples")  # more of it is better by construction: the end is no optimum
 
 
 def extra_measurements(found: Found) -> TextTable | None:
@@ -56,27 +53,23 @@ def maps(found: Found) -> TextTable | None:
 
 def best_of_axis(found: Found) -> TextTable | None:
     """Where on an axis each optimizer is best; None without one."""
-    told = shown_optima(found)
+    told = optima(found)
     if not told:
         return None
     rows = tuple(
-        (getattr(one, "task", ""), one.recipe, best_text(one.best, one.shares),
+        (one.task, one.recipe, best_text(one.best, one.shares),
          f"{one.low:g} to {one.high:g}",
          ", ".join(f"{x:g}: {100 * share:.0f} %" for x, share in one.shares.items() if share))
         for one in told
     )  # fmt: skip
+    seeds = " or ".join(map(str, sorted({one.seeds for one in told})))
     return TextTable(
         f"Best {told[0].axis.replace('_', ' ')} of each optimizer by test loss, each point tuned "
-        f"by itself; 95 % interval and shares by a bootstrap over {told[0].seeds} seeds. At an end "
-        "of the axis the best may lie beyond it",
+        f"by itself; 95 % interval and shares by a bootstrap over {seeds} seeds. At an end of "
+        "the axis the best may lie beyond it",
         ("<task", "<optimizer", "best", "interval", "<best of a resample"),
         rows,
     )
-
-
-def shown_optima(found: Found) -> list[Optimum]:
-    """Where optimizers are best, on axes that have a best: longer is better by construction."""
-    return [one for one in optima(found) if one.axis not in LONGER]
 
 
 def best_text(best: float, points: Iterable[float]) -> str:

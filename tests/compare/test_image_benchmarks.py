@@ -19,6 +19,7 @@ from scipy import stats
 from optforge.compare import Comparison, Settings, load_recipe, variants
 from optforge.comparing import conduct
 from optforge.report.comparison_sweeps import best_text
+from optforge.tasks.images.finetune import FineTuneTask
 from tests.helpers.tiny import Blobs
 
 BENCHMARKS = str(Path(__file__).resolve().parents[2] / "benchmarks")
@@ -36,16 +37,24 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleTy
 
 
 def test_fine_tuning_goes_on_where_it_was_and_gives_all_the_same_trials(
-    script: Callable[[str], ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    script: Callable[[str], ModuleType],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("timm")
+    built: list[FineTuneTask] = []
+    build = FineTuneTask.data
+    monkeypatch.setattr(FineTuneTask, "data", lambda task: (built.append(task), build(task))[1])
     out, weights = tmp_path / "out", tmp_path / "weights"
     asked = ["--quick", "--out", str(out), "--weights", str(weights), "--workers", "0",
              "--optimizers", "adamw,lion"]  # fmt: skip
     main = script("finetune_images").main
     main([*asked, "--plan"])
     assert "Pre-trainings that seeds" in capsys.readouterr().out and not out.exists()
+    built.clear()
     main(asked)
+    assert len(built) == 1  # not once for every cell
     told = json.loads((out / "report.json").read_text())
     assert list(told["tasks"]) == ["pre-trained", "from scratch"]
     trials = [(one["task"], one["trials"]) for one in told["optimizers"]]
@@ -67,6 +76,34 @@ def test_fine_tuning_goes_on_where_it_was_and_gives_all_the_same_trials(
     main(asked)
     again = json.loads((out / "report.json").read_text())
     assert again["tasks"] == told["tasks"]
+
+
+def test_quick_figures_stay_away_from_the_committed_ones(
+    script: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finetune = script("finetune_images")
+    monkeypatch.setattr(finetune.tempfile, "tempdir", str(tmp_path))
+    quick, whole = finetune.read_options(["--quick"]), finetune.read_options([])
+    for options in (quick, whole):
+        finetune.choose_folders(options)
+    assert quick.out.parent == tmp_path and quick.weights.parent == quick.out
+    assert (whole.out, whole.weights) == (finetune.RESULTS, finetune.WEIGHTS)
+
+
+def test_fine_tuning_that_is_stopped_says_so_without_a_traceback(
+    script: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    finetune = script("finetune_images")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(finetune, "work", interrupted)
+    with pytest.raises(SystemExit) as left:
+        finetune.main([])
+    assert left.value.code == 130 and "Stopped; what is finished is kept" in capsys.readouterr().out
 
 
 def test_the_page_of_all_experiments_has_what_the_reports_have(
