@@ -42,7 +42,7 @@ class Row:
                 fused=True,
                 **options,
             )
-        return make_optimizer(self.optimizer, model, SETTINGS, self.momentum)
+        return make_optimizer(self.optimizer, model, SETTINGS, self.momentum, fused=False)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -14,20 +14,28 @@ from optforge.images.presets import OptimizerSettings
 from optforge.optim import Lion
 
 OPTIMIZERS = ("adamw", "lion", "adafactor", "sgd")
+_LARGE = 5_000_000
 MOMENTA = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def make_optimizer(
-    name: str, model: nn.Module, settings: OptimizerSettings, momentum_dtype: str = "bfloat16"
+    name: str,
+    model: nn.Module,
+    settings: OptimizerSettings,
+    momentum_dtype: str = "bfloat16",
+    fused: bool | None = None,
 ) -> Optimizer:
     """Make an optimizer whose weight decay spares biases, norms, positions and class tokens.
 
     Args:
-        name: ``adamw`` (torch), ``lion`` (ours), ``adafactor`` (timm's ``adafactorbv``, the one
-            of Zhai et al.), ``sgd`` (torch, with Nesterov's momentum).
+        name: ``adamw`` (torch, with the paper's epsilon of 1e-6), ``lion`` (ours), ``adafactor``
+            (timm's ``adafactorbv``, the one of Zhai et al.), ``sgd`` (torch, with Nesterov's
+            momentum).
         model: What it trains.
         settings: Rate, decay and betas.
         momentum_dtype: Of Lion's and Adafactor's momentum; the paper keeps it in bfloat16.
+        fused: Whether Lion steps in one kernel; None: a large model on a CPU whose momentum is
+            bfloat16, where it takes a seventh of the time and compiling it a few seconds.
 
     Returns:
         The optimizer.
@@ -45,9 +53,10 @@ def make_optimizer(
     groups = _groups(model, settings.weight_decay)
     if name == "lion":
         dtype = MOMENTA[momentum_dtype]
-        return Lion(groups, settings.lr, settings.betas, momentum_dtype=dtype)
+        fused = _pays(model) and dtype is torch.bfloat16 if fused is None else fused
+        return Lion(groups, settings.lr, settings.betas, momentum_dtype=dtype, fused=fused)
     if name == "adamw":
-        return torch.optim.AdamW(groups, settings.lr, settings.betas)
+        return torch.optim.AdamW(groups, settings.lr, settings.betas, eps=1e-6)
     if name == "sgd":
         momentum = settings.betas[0]
         return torch.optim.SGD(groups, settings.lr, momentum=momentum, nesterov=momentum > 0)
@@ -73,6 +82,13 @@ def check_optimizer(name: str, momentum_dtype: str = "bfloat16") -> None:
         raise TrainingError(
             f"momentum dtype {momentum_dtype!r}; allowed are {' and '.join(MOMENTA)}"
         )
+
+
+def _pays(model: nn.Module) -> bool:
+    """Tell whether a step is dear enough to compile it."""
+    parameters = list(model.parameters())
+    on_cpu = all(p.device.type == "cpu" for p in parameters)
+    return on_cpu and sum(p.numel() for p in parameters) >= _LARGE
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ class OptimizerSettings:
 
     Args:
         lr: Peak learning rate.
-        weight_decay: Decoupled; the schedule multiplies it with the rate.
+        weight_decay: Decoupled, times the rate of the step; for SGD L2, added to the gradient.
         betas: Of AdamW and Lion; momentum and the cap of the second moment's for Adafactor;
             momentum and nothing for SGD.
     """
