@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from optforge.cli.console import is_live, screen
 from optforge.cli.options import PlainDebug
 from optforge.errors import TrainingError
+from optforge.images.choices import PRECISIONS, Changes, Machine
 from optforge.images.evaluate import Score
-from optforge.images.plan import PRECISIONS, Changes, Plan
+from optforge.images.plan import Plan
 from optforge.images.presets import PRESETS, OptimizerSettings
-from optforge.images.run import Machine, Watch, train_images
+from optforge.images.run import Watch, train_images
 from optforge.images.trainer import Step
 
 _CHANGES, _MACHINE = "In place of the preset's", "Machine"
@@ -50,11 +52,13 @@ def train_image(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     init: Annotated[
         str | None,
-        typer.Option(help="A checkpoint to fine-tune, mostly with a larger --image-size."),
+        typer.Option(
+            help="A checkpoint to fine-tune, mostly with a larger --image-size.", show_default=False
+        ),
     ] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the presets and end.")] = False,
     lr: Annotated[float | None, _change("Peak learning rate.")] = None,
-    weight_decay: Annotated[float | None, _change("Decoupled weight decay.")] = None,
+    weight_decay: Annotated[float | None, _change("Decoupled weight decay; L2 for sgd.")] = None,
     betas: Annotated[tuple[float, float] | None, _change("Both betas.")] = None,
     epochs: Annotated[float | None, _change("Passes over the data.")] = None,
     steps: Annotated[int | None, _change("Steps, in place of epochs.")] = None,
@@ -83,6 +87,9 @@ def train_image(
     checkpoint_every: Annotated[
         int | None, _machine("Steps; with every evaluation by default.", show_default=False)
     ] = None,
+    checkpoint_minutes: Annotated[
+        float, _machine("And so long after the last one at the latest.")
+    ] = 30.0,
     stop_after: Annotated[
         int | None, _machine("End with a checkpoint after so many steps.", show_default=False)
     ] = None,
@@ -125,6 +132,7 @@ def train_image(
         device=device,
         evaluate_every=evaluate_every,
         checkpoint_every=checkpoint_every,
+        checkpoint_minutes=checkpoint_minutes,
         stop_after=stop_after,
     )
     first = os.environ.get("RANK", "0") == "0"
@@ -143,7 +151,7 @@ def train_image(
     if first:
         screen().print(
             f"{done.steps:,} of {done.plan.steps:,} steps, validation: {_said(done.score)}; "
-            f"checkpoint and log in {done.folder}"
+            f"checkpoint and log in {escape(str(done.folder))}"
         )
 
 

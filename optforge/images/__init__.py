@@ -8,12 +8,13 @@ Example:
 
 from __future__ import annotations
 
+from optforge.images.choices import Changes, Machine
 from optforge.images.data import ImageData, open_data
 from optforge.images.models import build_model
 from optforge.images.optimizers import OPTIMIZERS, make_optimizer
-from optforge.images.plan import Changes, Plan, make_plan
+from optforge.images.plan import Plan, make_plan
 from optforge.images.presets import PRESETS, ImagePreset, OptimizerSettings, preset
-from optforge.images.run import Machine, Trained, Watch, train_images
+from optforge.images.run import Trained, Watch, train_images
 from optforge.images.trainer import Trainer
 
 __all__ = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from optforge.images.plan import Plan
 
 CHECKPOINT = "checkpoint.pt"
 _VERSION = 1
+_DIGESTS = {
+    "data": "saw other pictures: their names, sizes or classes differ",
+    "initial": "did not begin from what is given now to begin from (--init)",
+}
 
 
 def save(folder: Path, plan: Plan, step: int, state: dict[str, Any]) -> Path:
@@ -54,14 +59,31 @@ def load(folder: Path, plan: Plan) -> dict[str, Any]:
     """
     content = read(folder / CHECKPOINT)
     old, new = content["plan"], dataclasses.asdict(plan)
-    different = [key for key in new if _plain(old.get(key)) != _plain(new[key])]
+    # Checkpoints of earlier versions know nothing of some keys.
+    different = [key for key in new if key in old and _plain(old[key]) != _plain(new[key])]
     if different:
         key = different[0]
+        said = f"has {key} = {old[key]!r}, asked for is {new[key]!r}"
         raise TrainingError(
-            f"the training in {folder} has {key} = {old.get(key)!r}, asked for is {new[key]!r}; "
+            f"the training in {folder} {_DIGESTS.get(key, said)}; "
             "resume with the same settings, or choose another folder"
         )
     return content
+
+
+def digest(path: Path) -> str:
+    """A short hash of a checkpoint's content.
+
+    Raises:
+        TrainingError: If it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise TrainingError(
+            f"the checkpoint {path} cannot be read: {error.strerror or error}"
+        ) from error
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from optforge.errors import TrainingError
+from optforge.images.digests import digest_of_files, digest_of_splits
 from optforge.images.order import Item, content_seed
 from optforge.images.packages import package
 from optforge.images.transforms import Transform, seeded
@@ -43,11 +44,13 @@ class ImageData:
         train: To train on.
         validation: To evaluate on.
         classes: Their names, in the order of the numbers.
+        digest: A hash by which other pictures are told; see `digests.py`.
     """
 
     train: Pictures
     validation: Pictures
     classes: tuple[str, ...]
+    digest: str = ""
 
 
 def open_data(place: str) -> ImageData:
@@ -65,7 +68,7 @@ def open_data(place: str) -> ImageData:
         TrainingError: If nothing is found there, or the two parts have different classes.
     """
     if place.startswith("hub:"):
-        return _from_datasets(place.removeprefix("hub:"), {})
+        return _from_datasets(place.removeprefix("hub:"))
     folder = Path(place)
     if not folder.is_dir():
         raise TrainingError(
@@ -73,7 +76,7 @@ def open_data(place: str) -> ImageData:
             "of the Hugging Face hub"
         )
     if any(folder.rglob("*.parquet")):
-        return _from_datasets(str(folder), {})
+        return _from_datasets(str(folder))
     return _from_folders(folder)
 
 
@@ -114,7 +117,9 @@ def _from_folders(folder: Path) -> ImageData:
         )
     try:
         train, held = (folders.ImageFolder(part) for part in (folder / "train", validation))
-    except (FileNotFoundError, OSError) as error:
+        files = [path for part in (train, held) for path, _ in part.samples]
+        digest = digest_of_files(folder, files)
+    except OSError as error:
         raise TrainingError(f"pictures in {folder} cannot be read: {error}") from error
     if train.classes != held.classes:
         different = sorted(set(train.classes) ^ set(held.classes))
@@ -122,13 +127,13 @@ def _from_folders(folder: Path) -> ImageData:
             f"train and {validation.name} of {folder} have different classes: "
             f"{', '.join(different[:5])}; both need a folder for every class"
         )
-    return ImageData(Pictures(train), Pictures(held), tuple(train.classes))
+    return ImageData(Pictures(train), Pictures(held), tuple(train.classes), digest)
 
 
-def _from_datasets(name: str, options: dict[str, Any]) -> ImageData:
+def _from_datasets(name: str) -> ImageData:
     datasets: Any = package("datasets")
     try:
-        found = datasets.load_dataset(name, **options)
+        found = datasets.load_dataset(name)
     except Exception as error:  # the package has many ways to fail
         raise TrainingError(
             f"the data set {name} cannot be loaded ({type(error).__name__}: {error})"
@@ -140,10 +145,10 @@ def _from_datasets(name: str, options: dict[str, Any]) -> ImageData:
             f"it needs train and one of {', '.join(_VALIDATION)}"
         )
     columns = _columns(name, found["train"].features, datasets)
-    classes = found["train"].features[columns[1]].names
-    return ImageData(
-        Pictures(found["train"], columns), Pictures(found[held], columns), tuple(classes)
-    )
+    classes = tuple(found["train"].features[columns[1]].names)
+    train, validation = (Pictures(found[part], columns) for part in ("train", held))
+    digest = digest_of_splits((found["train"], found[held]), classes)
+    return ImageData(train, validation, classes, digest)
 
 
 def _columns(name: str, features: Any, datasets: Any) -> tuple[str, str]:

@@ -52,7 +52,7 @@ def build_model(
         22.05
     """
     timm: Any = package("timm")
-    size = image_size or preset.image_size
+    size = preset.image_size if image_size is None else image_size
     family = preset.model.split("_")[0].rstrip("0123456789")
     if size < 1 or size % _grain(preset.model, family):
         raise TrainingError(

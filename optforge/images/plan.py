@@ -6,45 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 
 from optforge.errors import TrainingError
+from optforge.images.choices import Changes, check_precision
 from optforge.images.optimizers import check_optimizer
 from optforge.images.presets import ImagePreset, OptimizerSettings, preset
-
-PRECISIONS = ("float32", "bfloat16", "float16")
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What of a preset is replaced; None leaves the preset's.
-
-    Args:
-        lr: Peak learning rate.
-        weight_decay: Decoupled.
-        betas: Of the optimizer.
-        epochs: Passes over the data.
-        steps: Optimizer steps, in place of epochs.
-        batch_size: Images a step, all processes together.
-        warmup_steps: Steps in which the rate rises.
-        image_size: Pixels along one edge.
-        momentum_dtype: Of Lion's and Adafactor's momentum.
-        label_smoothing: Share of the label spread over all classes.
-        ema: Decay of a running mean of the weights, which is then what is evaluated.
-        reduced: A tiny model of the same kind, to try the pipeline.
-        seed: Of initialisation, order, augmentation and dropout.
-    """
-
-    lr: float | None = None
-    weight_decay: float | None = None
-    betas: tuple[float, float] | None = None
-    epochs: float | None = None
-    steps: int | None = None
-    batch_size: int | None = None
-    warmup_steps: int | None = None
-    image_size: int | None = None
-    momentum_dtype: str = "bfloat16"
-    label_smoothing: float = 0.0
-    ema: float | None = None
-    reduced: bool = False
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +26,8 @@ class Plan:
         image_size: Pixels along one edge.
         classes: Number of classes.
         examples: Training images.
+        data: Digest of the pictures; see ``ImageData``.
+        initial: Digest of the checkpoint that is fine-tuned; None: random weights.
         momentum_dtype: See ``Changes``; the same holds for the rest.
     """
 
@@ -75,6 +41,8 @@ class Plan:
     image_size: int
     classes: int
     examples: int
+    data: str
+    initial: str | None
     momentum_dtype: str
     label_smoothing: float
     ema: float | None
@@ -102,6 +70,8 @@ def make_plan(
     classes: int,
     pieces: int = 1,
     precision: str = "float32",
+    data: str = "",
+    initial: str | None = None,
 ) -> Plan:
     """Put preset, changes and data together, and refuse what does not fit.
 
@@ -115,6 +85,8 @@ def make_plan(
         classes: Number of classes.
         pieces: Micro-batches a step, a divisor of the batch.
         precision: ``float32``, or ``bfloat16`` or ``float16`` for automatic mixed precision.
+        data: Digest of the pictures.
+        initial: Digest of the checkpoint that is fine-tuned.
 
     Raises:
         TrainingError: Naming what is wrong or missing.
@@ -125,12 +97,15 @@ def make_plan(
         (93835, 10000, 0.001)
     """
     source = preset(name)
-    batch = changes.batch_size or source.batch_size
-    _check(batch, pieces, precision, changes)
+    batch = source.batch_size if changes.batch_size is None else changes.batch_size
+    check_precision(precision)
+    if pieces < 1 or batch % pieces:
+        raise TrainingError(
+            f"a batch of {batch} images cannot be cut into {pieces} equal parts (processes times "
+            "accumulation); change the batch size or the accumulation"
+        )
     steps = _steps(source, changes, examples, batch)
-    warmup = changes.warmup_steps
-    if warmup is None:
-        warmup = min(source.warmup_steps, max(1, steps // 5))
+    size = changes.image_size
     return Plan(
         preset=name,
         optimizer=optimizer,
@@ -138,10 +113,12 @@ def make_plan(
         steps=steps,
         batch_size=batch,
         pieces=pieces,
-        warmup_steps=min(warmup, steps),
-        image_size=changes.image_size or source.image_size,
+        warmup_steps=_warmup_steps(source, changes, steps),
+        image_size=source.image_size if size is None else size,
         classes=classes,
         examples=examples,
+        data=data,
+        initial=initial,
         momentum_dtype=changes.momentum_dtype,
         label_smoothing=changes.label_smoothing,
         ema=changes.ema,
@@ -151,35 +128,26 @@ def make_plan(
     )
 
 
-def _check(batch: int, pieces: int, precision: str, changes: Changes) -> None:
-    if precision not in PRECISIONS:
-        raise TrainingError(f"precision {precision!r}; allowed are {', '.join(PRECISIONS)}")
-    if batch < 1 or batch % pieces:
-        raise TrainingError(
-            f"a batch of {batch} images cannot be cut into {pieces} equal parts (processes times "
-            "accumulation); change the batch size or the accumulation"
-        )
-    for key, low, high in (("label_smoothing", 0.0, 1.0), ("ema", 0.0, 1.0)):
-        value = getattr(changes, key)
-        if value is not None and not low <= value < high:
-            raise TrainingError(f"{key} is {value}; allowed is from {low:g} to below {high:g}")
-    for key in ("lr", "epochs", "steps", "image_size"):
-        value = getattr(changes, key)
-        if value is not None and value <= 0:
-            raise TrainingError(f"{key} is {value}; it must be above 0")
-
-
 def _steps(source: ImagePreset, changes: Changes, examples: int, batch: int) -> int:
-    if changes.steps is not None and changes.epochs is not None:
-        raise TrainingError("both steps and epochs are given; give one")
     if changes.steps is not None:
         return changes.steps
-    epochs = changes.epochs or source.epochs
+    epochs = source.epochs if changes.epochs is None else changes.epochs
     if epochs is None:
         raise TrainingError(
             f"the paper gives no budget for {source.name} ({source.data}); give epochs or steps"
         )
     return max(1, round(epochs * examples / batch))
+
+
+def _warmup_steps(source: ImagePreset, changes: Changes, steps: int) -> int:
+    given = changes.warmup_steps
+    if given is None:
+        return min(source.warmup_steps, max(1, steps // 5))
+    if given > steps:
+        raise TrainingError(
+            f"warmup_steps is {given} in a run of {steps} steps; allowed are at most as many"
+        )
+    return given
 
 
 def _settings(source: ImagePreset, optimizer: str, changes: Changes) -> OptimizerSettings:

@@ -68,13 +68,8 @@ def processes(device: str | None = None) -> Iterator[Processes]:
         0 1 cpu
     """
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if kind.startswith("cuda") and not torch.cuda.is_available():
-        raise TrainingError(f"device {kind!r} was asked for and there is no GPU; use cpu")
-    try:
-        place = torch.device(kind)
-    except RuntimeError:
-        raise TrainingError(f"there is no device {kind!r}; use cpu or cuda") from None
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    place = _device(found if device is None else device)
     if place.type == "cuda" and world > 1:
         place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(place)
@@ -86,3 +81,18 @@ def processes(device: str | None = None) -> Iterator[Processes]:
         yield Processes(rank, world, place)
     finally:
         distributed.destroy_process_group()
+
+
+def _device(kind: str) -> torch.device:
+    try:
+        place = torch.device(kind)
+    except RuntimeError:
+        raise TrainingError(f"there is no device {kind!r}; use cpu or cuda") from None
+    if place.type not in ("cpu", "cuda"):
+        raise TrainingError(f"device {kind!r} cannot train here; use cpu or cuda")
+    count = torch.cuda.device_count()
+    if place.type == "cuda" and not count:
+        raise TrainingError(f"device {kind!r} was asked for and there is no GPU; use cpu")
+    if place.type == "cuda" and (place.index or 0) >= count:
+        raise TrainingError(f"device {kind!r} was asked for; there are cuda:0 to cuda:{count - 1}")
+    return place

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,38 +12,13 @@ import torch
 
 from optforge.errors import TrainingError
 from optforge.images import checkpoint
+from optforge.images.choices import Changes, Machine
 from optforge.images.data import ImageData, open_data
 from optforge.images.evaluate import Score
-from optforge.images.plan import Changes, Plan, make_plan
+from optforge.images.log import Log
+from optforge.images.plan import Plan, make_plan
 from optforge.images.processes import Processes, processes
 from optforge.images.trainer import Step, Trainer
-
-LOG = "log.jsonl"
-
-
-@dataclass(frozen=True)
-class Machine:
-    """How a training runs; none of it changes what is computed, rounding aside.
-
-    Args:
-        accumulation: Micro-batches that a process computes one after another.
-        precision: ``float32``, ``bfloat16`` or ``float16``.
-        compile: Whether to compile the model.
-        workers: Processes that read pictures.
-        device: ``cpu`` or ``cuda``; None takes what is there.
-        evaluate_every: Steps between evaluations; None: ten times in the run.
-        checkpoint_every: Steps between checkpoints; None: with every evaluation.
-        stop_after: End after so many steps more, with a checkpoint; for limits of queues.
-    """
-
-    accumulation: int = 1
-    precision: str = "float32"
-    compile: bool = False
-    workers: int = 0
-    device: str | None = None
-    evaluate_every: int | None = None
-    checkpoint_every: int | None = None
-    stop_after: int | None = None
 
 
 class Watch:
@@ -98,7 +72,7 @@ def train_images(
         optimizer: ``adamw``, ``lion``, ``adafactor`` or ``sgd``.
         changes: To the preset.
         machine: How it runs.
-        initial: A checkpoint to fine-tune, of the same architecture.
+        initial: A checkpoint to fine-tune, of the same architecture; give it when resuming too.
         resume: Go on from the folder's checkpoint; without one, begin.
         watch: A display.
 
@@ -120,6 +94,8 @@ def train_images(
             classes=len(found.classes),
             pieces=pieces,
             precision=machine.precision,
+            data=found.digest,
+            initial=None if initial is None else checkpoint.digest(Path(initial)),
         )
         trainer = _trainer(plan, found, among, machine, path, initial, resume)
         return _Run(trainer, machine, path, watch).go()
@@ -158,29 +134,40 @@ class _Run:
 
     def __init__(self, trainer: Trainer, machine: Machine, folder: Path, watch: Watch) -> None:
         self.trainer, self.folder, self.watch = trainer, folder, watch
-        self.plan, self.first = trainer.plan, trainer.among.first
-        self.evaluate_every = machine.evaluate_every or max(1, self.plan.steps // 10)
-        self.checkpoint_every = machine.checkpoint_every or self.evaluate_every
+        self.plan, self.first, self.log = trainer.plan, trainer.among.first, Log(folder)
+        tenth = max(1, self.plan.steps // 10)
+        self.evaluate_every = tenth if machine.evaluate_every is None else machine.evaluate_every
+        steps = machine.checkpoint_every
+        self.checkpoint_every = self.evaluate_every if steps is None else steps
+        self.checkpoint_seconds = 60 * machine.checkpoint_minutes
         more = machine.stop_after
         self.last = self.plan.steps if more is None else min(self.plan.steps, trainer.steps + more)
-        self.since = time.perf_counter()
+        self.since = self.saved = time.perf_counter()
 
     def go(self) -> Trained:
-        score: Score | None = None
         if self.first:
-            parameters = sum(p.numel() for p in self.trainer.model.parameters())
-            self.watch.begin(self.plan, parameters, self.trainer.steps)
-            self._log(plan=dataclasses.asdict(self.plan), first=self.trainer.steps)
+            self._begin()
+        score: Score | None = None
         for step in self.trainer.run(self.last):
             end = step.number == self.last
             if self.first:
                 self._tell(step)
             if end or step.number % self.evaluate_every == 0:
                 score = self._evaluate(step.number)
-            if end or step.number % self.checkpoint_every == 0:
+                self._log(number=step.number, validation=dataclasses.asdict(score))
+            if end or step.number % self.checkpoint_every == 0 or self._waited():
                 self._save(step.number)
+        self.trainer.among.wait()
+        # Of a training that had ended before, the log has this score already.
         score = score or self._evaluate(self.trainer.steps)
         return Trained(self.plan, self.trainer.steps, score, self.folder)
+
+    def _begin(self) -> None:
+        done = self.trainer.steps
+        parameters = sum(p.numel() for p in self.trainer.model.parameters())
+        self.watch.begin(self.plan, parameters, done)
+        self.log.forget_after(done)
+        self._log(plan=dataclasses.asdict(self.plan), first=done, torch=torch.__version__)
 
     def _tell(self, step: Step) -> None:
         now = time.perf_counter()
@@ -192,21 +179,19 @@ class _Run:
     def _evaluate(self, number: int) -> Score:
         score = self.trainer.evaluate()
         if self.first:
-            self._log(number=number, validation=dataclasses.asdict(score))
             self.watch.score(number, score)
         self.since = time.perf_counter()
         return score
 
+    def _waited(self) -> bool:
+        return time.perf_counter() - self.saved >= self.checkpoint_seconds
+
     def _save(self, number: int) -> None:
+        """Save in the first process; the others, whose clocks differ, need not know of it."""
         if self.first:
             checkpoint.save(self.folder, self.plan, number, self.trainer.state())
-        self.trainer.among.wait()
+        self.saved = time.perf_counter()
 
     def _log(self, **content: Any) -> None:
-        with (self.folder / LOG).open("a", encoding="utf-8") as file:
-            file.write(
-                json.dumps(
-                    {**content, "torch": torch.__version__} if "plan" in content else content
-                )
-                + "\n"
-            )
+        if self.first:
+            self.log.add(**content)

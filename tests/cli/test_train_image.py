@@ -12,6 +12,7 @@ from optforge.cli.app import app
 from optforge.images import PRESETS
 from tests.helpers.pictures import folders
 
+GIVEN = ["vit_b16", "--data", "PLACE", "--out", "OUT"]
 TINY = [
     "--steps",
     "2",
@@ -50,6 +51,12 @@ def test_it_trains_logs_stops_and_resumes(place: str, tmp_path: Path) -> None:
     assert log[0]["plan"]["settings"]["weight_decay"] == 1.0
 
 
+def test_brackets_in_a_folder_are_no_markup(place: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run[bold]1"
+    done = call("vit_s16", "--data", place, "--out", str(folder), *TINY)
+    assert done.exit_code == 0 and "run[bold]1" in done.stdout.replace("\n", "")
+
+
 def test_the_list_names_every_preset() -> None:
     shown = call("--list").stdout
     assert [name for name in PRESETS if name not in shown] == []
@@ -63,6 +70,13 @@ def test_the_list_names_every_preset() -> None:
         (["vit_b16", "--data", "OUT", "--out", "OUT"], "is not a folder"),
         (["vit_b16", "--data", "PLACE", "--out", "OUT", "--optimizer", "sgd"], "gives no settings"),
         (["vit_b16", "--data", "PLACE", "--out", "OUT", "--device", "quantum"], "no device"),
+        ([*GIVEN, "--accumulation", "0"], "accumulation is 0; allowed are whole numbers from 1"),
+        ([*GIVEN, "--batch-size", "0"], "batch_size is 0; allowed are whole numbers from 1"),
+        ([*GIVEN, "--warmup-steps", "-5"], "warmup_steps is -5; allowed are whole numbers from 0"),
+        ([*GIVEN, "--betas", "1.5", "0.9"], "the first beta is 1.5"),
+        ([*GIVEN, "--epochs", "nan"], "epochs is nan"),
+        ([*GIVEN, "--stop-after", "0"], "stop_after is 0; allowed are whole numbers from 1"),
+        ([*GIVEN, "--device", "meta"], "device 'meta' cannot train here"),
     ],
 )
 def test_mistakes_are_one_sentence(words: list[str], said: str, place: str, tmp_path: Path) -> None:

@@ -79,5 +79,5 @@ def test_every_operation_is_applied_always() -> None:
     picture = Image.fromarray(values.astype(numpy.uint8))
     with seeded(2):
         made = rand_augment(2, 15, 32)
-        same = [numpy.array_equal(numpy.asarray(made(picture)), picture) for _ in range(100)]
+        same = [made(picture).tobytes() == picture.tobytes() for _ in range(100)]
     assert sum(same) <= 2  # inverted twice, or shifted out and back

@@ -257,39 +257,10 @@ def test_a_failed_save_leaves_the_old_checkpoint(
     assert (tmp_path / checkpoints.CHECKPOINT).read_bytes() == kept
 
 
-def test_other_trainings_and_damage_are_refused(place: str, tmp_path: Path) -> None:
-    def run(resume: bool = False, **changes: Any) -> None:
-        settings = Changes(**{"steps": 1, **TINY, **changes})
-        train_images("vit_s16", place, tmp_path, "lion", settings, Machine(**CPU), resume=resume)
-
-    run()
-    with pytest.raises(TrainingError, match="holds a training already"):
-        run()
-    with pytest.raises(TrainingError, match="has steps = 1, asked for is 2"):
-        run(resume=True, steps=2)
-    (tmp_path / checkpoints.CHECKPOINT).write_bytes(b"damaged")
-    with pytest.raises(TrainingError, match="cannot be read"):
-        run(resume=True)
-
-
 def test_a_diverging_loss_ends_with_a_sentence(data: ImageData) -> None:
     made = trainer(data, "vit_b16_jft", lr=1e30, warmup_steps=1)
     with pytest.raises(TrainingError, match="training loss is .* smaller learning rate"):
         list(made.run(4))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ({"steps": 5, "epochs": 1}, "both steps and epochs"),
-        ({"batch_size": 9}, "a batch of 9 images cannot be cut into 2"),
-        ({"lr": -1.0}, "lr is -1.0; it must be above 0"),
-        ({"ema": 1.0}, "ema is 1.0; allowed is from 0 to below 1"),
-    ],
-)
-def test_plans_that_do_not_fit_are_refused(arguments: dict[str, Any], said: str) -> None:
-    with pytest.raises(TrainingError, match=said):
-        make_plan("vit_b16", "lion", Changes(**arguments), examples=18, classes=3, pieces=2)
 
 
 def test_plans_of_the_paper() -> None:
