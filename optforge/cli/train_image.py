@@ -88,7 +88,7 @@ def train_image(
         int | None, _machine("Steps; with every evaluation by default.", show_default=False)
     ] = None,
     checkpoint_minutes: Annotated[
-        float, _machine("And so long after the last one at the latest.")
+        float, _machine("Minutes after the one before, at the latest.")
     ] = 30.0,
     stop_after: Annotated[
         int | None, _machine("End with a checkpoint after so many steps.", show_default=False)
