@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from optforge.compare.cost import Line, counts, estimate, expected_cells
+from optforge.compare.device import checked_device
 from optforge.compare.progress import Progress, Share
 from optforge.compare.protocol import compare_on
 from optforge.compare.recipe import Recipe
@@ -17,7 +18,7 @@ from optforge.compare.result import Found, TaskResult
 from optforge.compare.run import LIMIT, Bench, Runner, Silent, StoppedError, Watch, checked_limit
 from optforge.compare.settings import Settings
 from optforge.compare.studies import study
-from optforge.compare.surroundings import surroundings
+from optforge.compare.surroundings import other_versions, surroundings
 from optforge.compare.sweep import sweep
 from optforge.compare.table import CellTable
 from optforge.compare.trial_step import check_recipe
@@ -41,7 +42,8 @@ class Comparison:
         device: Where to train.
 
     Raises:
-        CompareError: If there is nothing to compare, or a name occurs twice.
+        CompareError: If there is nothing to compare, a name occurs twice, or the device is not
+            there.
     """
 
     variants: tuple[Variant, ...]
@@ -62,6 +64,7 @@ class Comparison:
             )
         if self.baseline and self.baseline not in names:
             raise CompareError(f"the baseline {self.baseline!r} is not among {', '.join(names)}")
+        checked_device(self.device)
 
     @property
     def against(self) -> str:
@@ -91,7 +94,7 @@ class Comparison:
 
     def plan(self) -> list[Line]:
         """Count the runs and measure what they cost; takes about a second for each line."""
-        return estimate(self.variants, self.tuned_recipes, self.settings)
+        return estimate(self.variants, self.tuned_recipes, self.settings, self.device)
 
 
 def run_comparison(
@@ -125,7 +128,10 @@ def run_comparison(
     watch = watch or Silent()
     checked_limit(limit)
     check(comparison, watch)
-    table.describe(surroundings(workers))
+    now = surroundings(workers, device=comparison.device)
+    if table and (mixed := other_versions(table.sessions, now)):
+        watch.say(mixed)
+    table.describe(now)
     progress = progress or expected(comparison, workers)
     done: list[TaskResult] = []
     stopped = False
@@ -191,7 +197,8 @@ def expected(comparison: Comparison, workers: int) -> Progress:
 
 def measure(comparison: Comparison, progress: Progress) -> None:
     """Time one optimizer on every task, since the model decides most of the cost."""
-    lines = estimate(comparison.variants, comparison.tuned_recipes[:1], comparison.settings)
+    first, settings = comparison.tuned_recipes[:1], comparison.settings
+    lines = estimate(comparison.variants, first, settings, comparison.device)
     for task, (_, each) in expected_cells(lines).items():
         progress.shares[task].estimate = each
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +10,11 @@ from dataclasses import dataclass
 import torch
 
 from optforge.compare.cell import Cell
+from optforge.compare.device import wait_for
 from optforge.compare.protocol import draw
 from optforge.compare.recipe import Recipe
-from optforge.compare.run import Bench
 from optforge.compare.settings import TRIALS_A_STUDY, Settings
+from optforge.compare.sweep import sweep_points
 from optforge.compare.train import run_cell
 from optforge.compare.variant import Variant, vary
 from optforge.tasks import initial_model
@@ -57,21 +59,26 @@ class Line:
 
 def counts(settings: Settings, recipe: Recipe) -> tuple[int, int, int]:
     """How many runs one optimizer has on one task: tuning, finals, sweeps; the most it can be."""
-    tuning = settings.trials + settings.extensions * settings.extra_trials
-    tuning = tuning * settings.tune_seeds + settings.finalists * settings.again
-    points = settings.sensitivity + settings.heat_map[0] * settings.heat_map[1]
+    trials = settings.trials + settings.extensions * settings.extra_trials
+    tuning = trials * settings.tune_seeds + min(settings.finalists, trials) * settings.again
+    points = sum(sweep_points(settings, recipe.space.names))
     sweeps = points * settings.sweep_seeds + settings.studies * TRIALS_A_STUDY
     return tuning, settings.seeds, sweeps
 
 
 def estimate(
-    variants: Sequence[Variant], recipes: Sequence[Recipe], settings: Settings
+    variants: Sequence[Variant],
+    recipes: Sequence[Recipe],
+    settings: Settings,
+    device: str = "cpu",
 ) -> list[Line]:
     """Measure a few steps of every optimizer on every task; takes about a second each."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker
     try:
-        return [_line(variant, recipe, settings) for variant in variants for recipe in recipes]
+        return [
+            _line(variant, recipe, settings, device) for variant in variants for recipe in recipes
+        ]
     finally:
         torch.set_num_threads(threads)
 
@@ -85,29 +92,34 @@ def expected_cells(lines: Sequence[Line]) -> Mapping[str, tuple[int, float]]:
     return {task: (cells, total / max(1, cells)) for task, (cells, total) in found.items()}
 
 
-def _line(variant: Variant, recipe: Recipe, settings: Settings) -> Line:
-    step, look, rest = _measure(variant, recipe, settings)
+def _line(variant: Variant, recipe: Recipe, settings: Settings, device: str) -> Line:
+    step, look, rest = _measure(variant, recipe, settings, device)
     looks = -(-variant.task.steps // variant.period)
     seconds = variant.task.steps * step + look + rest
     return Line(variant.label, recipe.name, *counts(settings, recipe), seconds, (looks + 1) * look)
 
 
-def _measure(variant: Variant, recipe: Recipe, settings: Settings) -> tuple[float, float, float]:
-    """Seconds of a step, of a validation, and of everything else about a run.
-
-    Processor time of this thread: what else the machine does at the moment is not in it.
-    """
+def _measure(
+    variant: Variant, recipe: Recipe, settings: Settings, device: str
+) -> tuple[float, float, float]:
+    """Seconds of a step, of a validation, and of everything else about a run."""
     few = min(_STEPS, variant.task.steps)
     short = vary(variant.task, {"steps": few})
     cell = Cell(short.label, recipe.name, draw(recipe.space, settings)[0], 0)
-    bench = Bench({short.label: short}, {recipe.name: recipe})
-    bench.answer(cell)  # the first run pays for what is loaded once
-    began = time.process_time()
-    outcome = run_cell(short, recipe, cell)
-    busy = time.process_time() - began
+    run_cell(short, recipe, cell, device)  # the first run pays for what is loaded once
+    began = _clock(device)
+    outcome = run_cell(short, recipe, cell, device)
+    busy = _clock(device) - began
     step = outcome.step_ms / 1000 * busy / outcome.seconds
-    model = initial_model(variant.task, 0)
-    began = time.process_time()
+    step = step if math.isfinite(step) else busy / few  # a run that failed tells no more
+    model = initial_model(variant.task, 0).to(device)
+    began = _clock(device)
     evaluate_model(variant.task, model, "validation", variant.random)
-    look = time.process_time() - began
+    look = _clock(device) - began
     return step, look, max(0.0, busy - few * step - look)
+
+
+def _clock(device: str) -> float:
+    """Processor time of this process, whatever else the machine does; on a GPU the time."""
+    wait_for(device)
+    return time.process_time() if device.startswith("cpu") else time.perf_counter()

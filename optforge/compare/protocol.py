@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -48,7 +49,8 @@ def compare_on(
     target = variant.task.target
     if target is None and baseline in tuned:
         target = derived_target(tuned[baseline].finals)
-    return TaskResult(variant, tuned, chosen, target, variant.task.target is None)
+    derived = variant.task.target is None and target is not None
+    return TaskResult(variant, tuned, chosen, target, derived)
 
 
 def derived_target(finals: Sequence[Outcome]) -> float | None:
@@ -58,16 +60,17 @@ def derived_target(finals: Sequence[Outcome]) -> float | None:
         finals: Runs of the baseline, with curves.
 
     Returns:
-        The loss; None if there are no curves or no run came that far.
+        The loss; None if there are no curves, or as long as a run has no result, since what it
+        gives when it is tried again would move the target under runs that were stopped at it.
     """
+    if any(outcome.failed for outcome in finals):
+        return None
     losses = []
     for outcome in finals:
         if outcome.curve and not outcome.diverged:
             reached = [p[1] for p in outcome.curve if p[0] >= _TARGET_AT * outcome.steps]
             losses.append(reached[0])
-    if not losses:
-        return None
-    return sorted(losses)[len(losses) // 2]
+    return statistics.median(losses) if losses else None
 
 
 def _tune(
@@ -203,6 +206,9 @@ def _choose(
     shortlist = {name: _shortlist(of, settings) for name, of in tuned.items()}
     again = _seeds(settings, variant, "choose", settings.again)
     drawn = {name: [trial.setting for trial in trials] for name, trials in shortlist.items()}
+    most = min(settings.finalists, settings.trials + settings.extensions * settings.extra_trials)
+    fewer = most * len(tuned) - sum(map(len, drawn.values()))
+    runner.progress.skip(variant.label, fewer * settings.again)
     found = train_all(variant, drawn, again, runner, "choosing") if again else {}
     chosen = {}
     for name, of in tuned.items():
@@ -237,6 +243,7 @@ def _measure(
     """Train the chosen settings on fresh seeds, with curves, and with test data at the end."""
     template = Cell(variant.label, "", (), 0, curve=True, test=True, extras=settings.extras)
     drawn = {name: [of.best] for name, of in tuned.items() if of.best is not None}
+    runner.progress.skip(variant.label, (len(tuned) - len(drawn)) * settings.seeds)
     found = train_all(variant, drawn, chosen, runner, "measuring", template)
     return {
         name: replace(of, finals=found[name][0]) if name in found else of

@@ -12,8 +12,6 @@ from optforge.compare.run import Runner
 from optforge.compare.settings import TRIALS_A_STUDY, Settings
 from optforge.fitness.seeds import seeds
 
-_OFFSET = 1000  # seeds of the Sobol sequences of studies; those of tuning are small numbers
-
 
 def study(
     result: TaskResult, recipes: Sequence[Recipe], settings: Settings, runner: Runner
@@ -23,7 +21,11 @@ def study(
     Each study draws its five settings from the recipe's own space, which knows no task, and its
     trials have seeds of their own, the same for every recipe.
     """
-    if not settings.studies or result.target is None:
+    if result.target is None:
+        count = len(recipes) * settings.studies * TRIALS_A_STUDY
+        runner.progress.skip(result.variant.label, count)
+        return result
+    if not settings.studies:
         return result
     cells = [
         cell
@@ -42,7 +44,8 @@ def study(
 
 
 def _cells(result: TaskResult, recipe: Recipe, settings: Settings, number: int) -> list[Cell]:
-    drawn = recipe.space.quasi_random(TRIALS_A_STUDY, _OFFSET + settings.seed + number)
+    (scramble,) = seeds(settings.seed, "any task", f"compare settings of study {number}", 1)
+    drawn = recipe.space.quasi_random(TRIALS_A_STUDY, scramble)
     name, label = result.variant.task.name, result.variant.label
     chosen = seeds(settings.seed, name, f"compare study {number}", TRIALS_A_STUDY)
     return [

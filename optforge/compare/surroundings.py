@@ -5,21 +5,26 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from optforge.compare.device import device_name
+
+_DECIDING = ("torch", "optforge")
 _PACKAGES = ("numpy", "optuna", "timm", "pytorch_optimizer")
 
 
-def surroundings(workers: int, threads: int = 1) -> dict[str, Any]:
+def surroundings(workers: int, threads: int = 1, device: str = "cpu") -> dict[str, Any]:
     """Describe this machine and its software.
 
     Args:
         workers: Processes that train at the same time.
         threads: Of each.
+        device: Where they train.
 
     Example:
         >>> sorted(surroundings(2))[:3]
@@ -33,10 +38,40 @@ def surroundings(workers: int, threads: int = 1) -> dict[str, Any]:
         "threads": threads,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "device": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu",
+        "device": device_name(device),
         "optforge": _version("optforge"),
         **{name: version for name in _PACKAGES if (version := _version(name))},
     }
+
+
+def other_versions(sessions: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> str:
+    """A warning if earlier cells of a table are of other versions that decide figures.
+
+    Keys of cells do not name them all, so that pairs may be of two versions.
+
+    Args:
+        sessions: Of the table.
+        now: Of this session.
+
+    Returns:
+        A sentence; empty if there is nothing to say.
+
+    Example:
+        >>> other_versions([{"torch": "2.7"}], {"torch": "2.8"})[:45]
+        'Some cells are of torch 2.7, and this is 2.8:'
+    """
+    told = []
+    for name in _DECIDING:
+        known = dict.fromkeys(one[name] for one in sessions if one.get(name))
+        others = [version for version in known if version != now.get(name)]
+        if others:
+            told.append(f"{name} {', '.join(others)}, and this is {now.get(name)}")
+    if not told:
+        return ""
+    return (
+        f"Some cells are of {'; of '.join(told)}: runs that are compared may be of both. Choose "
+        "another --out to compute all anew"
+    )
 
 
 def _version(package: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +21,10 @@ _MAP_SPAN = {"lr": 4.0, "weight_decay": 10.0}
 def sweep(result: TaskResult, settings: Settings, runner: Runner) -> TaskResult:
     """Add the learning-rate curve and the map that the settings ask for."""
     tuned = dict(result.tuned)
+    missing = sum(
+        sum(sweep_points(settings, of.space.names)) for of in tuned.values() if of.best is None
+    )
+    runner.progress.skip(result.variant.label, missing * settings.sweep_seeds)
     if settings.sensitivity:
         points = {name: _curve(of, settings.sensitivity) for name, of in tuned.items()}
         found = _train(result, points, settings, runner, "learning-rate curve")
@@ -30,6 +34,23 @@ def sweep(result: TaskResult, settings: Settings, runner: Runner) -> TaskResult:
         found = _train(result, points, settings, runner, "heat map")
         tuned = {name: replace(of, heat_map=found[name]) for name, of in tuned.items()}
     return replace(result, tuned=tuned)
+
+
+def sweep_points(settings: Settings, names: Sequence[str]) -> tuple[int, int]:
+    """How many points the curve and the map of an optimizer have.
+
+    Args:
+        settings: What is asked for.
+        names: Of the dimensions that are tuned; without a rate there is neither curve nor map.
+
+    Example:
+        >>> sweep_points(Settings(sensitivity=7, heat_map=(5, 4)), ("lr",))
+        (7, 5)
+    """
+    if "lr" not in names:
+        return 0, 0
+    rates, decays = settings.heat_map
+    return settings.sensitivity, rates * (decays if "weight_decay" in names else min(1, decays))
 
 
 def _train(

@@ -2,8 +2,8 @@
 
 One JSON object a line. Lines with a ``key`` are cells; lines with ``session`` say where and with
 which versions the cells after them were computed. A line is written as a whole and forced to the
-disk; a line that a killed process left half-written is cut off by the next writer. Two tables can
-be joined by joining their lines.
+disk; a line that a killed process left half-written is cut off by the next writer, a last one that
+lacks nothing but its end is kept. Two tables can be joined by joining their lines.
 """
 
 from __future__ import annotations
@@ -124,17 +124,17 @@ class CellTable:
                 raise CompareError(
                     f"another process is writing to {path}; wait for it, or choose another --out"
                 ) from None
-        whole = self._read(path) if path.exists() else 0
+        content = path.read_bytes() if path.exists() else b""
+        whole = _whole(content)
+        self._read(path, content[:whole])
         if write:
             with path.open("ab") as file:
                 file.truncate(whole)
+                file.write(b"" if content[:whole].endswith(b"\n") or not whole else b"\n")
             self._file = path.open("a", encoding="utf-8")
 
-    def _read(self, path: Path) -> int:
-        """Read all whole lines; give the length of what they take."""
-        content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        for number, line in enumerate(content[:whole].splitlines(), 1):
+    def _read(self, path: Path, content: bytes) -> None:
+        for number, line in enumerate(content.splitlines(), 1):
             try:
                 self._take(json.loads(line))
             except (ValueError, TypeError, KeyError) as error:
@@ -142,9 +142,10 @@ class CellTable:
                     f"line {number} of {path} is not a row of a comparison ({error}); "
                     "mend or delete that line, its run is then repeated"
                 ) from error
-        return whole
 
-    def _take(self, row: Mapping[str, Any]) -> None:
+    def _take(self, row: Any) -> None:
+        if not isinstance(row, dict):
+            raise TypeError(f"it is {json.dumps(row)[:40]}, not an object")
         if "session" in row:
             self.sessions.append(dict(row["session"]))
         elif not row.get("failed"):  # what has no result is computed again
@@ -160,3 +161,15 @@ class CellTable:
         except OSError as error:
             where = self.path or Path(CELLS)
             raise CompareError(f"a cell was not written: {explain_os(where, error)}") from error
+
+
+def _whole(content: bytes) -> int:
+    """The length of all whole lines; a last one without an end counts if it is an object.
+
+    Nothing that was cut off is one, for the closing brace comes last.
+    """
+    ended = content.rfind(b"\n") + 1
+    try:
+        return len(content) if isinstance(json.loads(content[ended:]), dict) else ended
+    except ValueError:
+        return ended

@@ -55,7 +55,7 @@ def test_what_was_added_is_read_back(tmp_path: Path) -> None:
         assert table.sessions == [{"torch": "1"}]
 
 
-@pytest.mark.parametrize("cut", range(1, 40, 3))
+@pytest.mark.parametrize("cut", range(2, 40, 3))
 def test_a_half_written_line_is_cut_off_and_its_cell_repeated(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "cells.jsonl"
     filled(path)

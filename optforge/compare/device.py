@@ -1,0 +1,65 @@
+"""Where cells are trained: the device asked for, if this machine has it."""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+
+from optforge.errors import CompareError
+
+
+def checked_device(device: str) -> str:
+    """The device, if one can train on it here.
+
+    Args:
+        device: As torch writes it: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    Raises:
+        CompareError: If torch knows no such device or the machine has none.
+
+    Example:
+        >>> checked_device("cpu")
+        'cpu'
+    """
+    try:
+        place = torch.device(device) if isinstance(device, str) else None
+    except RuntimeError:
+        place = None
+    if place is None or place.type == "meta":
+        raise CompareError(f"there is no device {device!r}; use cpu, cuda or cuda:1, or mps")
+    if place.type != "cpu" and not _is_there(place):
+        here = torch.cuda.device_count()
+        raise CompareError(
+            f"device {device!r} was asked for and this machine does not have it "
+            f"(GPUs that torch sees here: {here}); use cpu"
+        )
+    return device
+
+
+def device_name(device: str) -> str:
+    """What a report calls the device: the model of a GPU, else its kind.
+
+    Example:
+        >>> device_name("cpu")
+        'cpu'
+    """
+    place = torch.device(device)
+    if place.type == "cuda":
+        return torch.cuda.get_device_name(place)
+    return place.type if place.type == "cpu" else f"{place.type} of {platform.machine()}"
+
+
+def wait_for(device: str) -> None:
+    """Wait until a GPU has done what it was given, before a clock is read."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _is_there(place: torch.device) -> bool:
+    if place.type == "cuda":
+        return (place.index or 0) < torch.cuda.device_count()
+    try:
+        return torch.ones(1, device=place).item() == 1
+    except Exception:  # each kind of device has errors of its own
+        return False
