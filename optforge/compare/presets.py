@@ -1,9 +1,9 @@
 """Recipes by name. The ranges are as wide for each; a best trial at an edge widens them.
 
-Learning rates span 2.5 decades and weight decays 3. Lion's rate starts three times below AdamW's and
-its decay three times above, the near end of what table 12 of the paper has (3 to 10): the farther one
-left the best rates of short runs at the top of the range or beyond. Betas are tuned for all, so that
-no baseline is a straw man.
+Learning rates span 2.5 decades and weight decays 3. Lion's rate starts three times below AdamW's
+and its decay three times above, the near end of what table 12 of the paper has (3 to 10): the
+farther one left the best rates of short runs at the top of the range or beyond. Betas are tuned for
+all, so that no baseline is a straw man.
 """
 
 from __future__ import annotations
@@ -69,7 +69,11 @@ def load_recipe(
     if space is not None:
         made = replace(made, space=Space(dimensions_from(space)))
     if "fixed" in changes:
-        changes["fixed"] = (*made.fixed, *dict(changes["fixed"]).items())
+        if not isinstance(changes["fixed"], Mapping):
+            raise CompareError(
+                f"fixed of {name} is {changes['fixed']!r}; write it as {{ eps = 1e-6 }}"
+            )
+        changes["fixed"] = (*made.fixed, *changes["fixed"].items())
     return _checked(replace(made, **changes))
 
 
@@ -77,9 +81,8 @@ def _checked(recipe: Recipe) -> Recipe:
     for name in recipe.space.names:
         own = name.removeprefix("one_minus_")
         if own != "warmup" and not recipe.source.tunable(own):
-            raise CompareError(
-                f"{recipe.name} cannot tune {own!r}; it has {', '.join(recipe.source.accepts)}"
-            )
+            there = ", ".join(sorted(recipe.source.accepts))
+            raise CompareError(f"{recipe.name} cannot tune {own!r}; it has {there}")
     if not recipe.space.dimensions:
         raise CompareError(f"{recipe.name} has nothing to tune, not even a learning rate")
     return recipe

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
+from optforge.compare.identity import content_hash
 from optforge.compare.schedules import SCHEDULES
 from optforge.compare.sources import Source
 from optforge.compare.space import Dimension, Setting, Space
@@ -57,12 +59,23 @@ class Recipe:
             raise CompareError(
                 f"decay {self.decay!r} of {self.name}; weight decay acts on {' or '.join(DECAYED)}"
             )
+        if self.clip is not None and not _is_norm(self.clip):
+            raise CompareError(
+                f"clip {self.clip!r} of {self.name}; give the largest norm of the gradients, "
+                "a number above 0, or leave it out"
+            )
+        if fixed := sorted({name for name, _ in self.fixed} & set(_OF_THE_RUN)):
+            raise CompareError(
+                f"{self.name} fixes {fixed[0]!r}, which is the task's, the same for all; set it "
+                f"there, as in --fix {fixed[0]}=0.1, or tune it in the optimizer's space"
+            )
 
     @property
     def identity(self) -> str:
         """Sixteen digits over everything that decides a run, except the setting; not the name."""
         content = [self.source.identity, self.fixed, self.schedule, self.decay, self.clip]
-        return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
+        text = json.dumps(content, default=content_hash)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def make(self, model: nn.Module, setting: Setting) -> Optimizer:
         """Make the optimizer for a model.
@@ -76,8 +89,12 @@ class Recipe:
         return self.source.make(self._groups(model), values)
 
     def tuning(self, names: Sequence[str]) -> Recipe:
-        """The recipe with only some dimensions tuned, and the warm-up where it is named."""
-        space = self.space.only(names)
+        """The recipe with only some dimensions tuned, and the warm-up where it is named.
+
+        Where nothing else is asked for than by default, all are: a space of one's own may have
+        more than the default names.
+        """
+        space = self.space if set(names) == set(TUNED) else self.space.only(names)
         if "warmup" in names and "warmup" not in space.names:
             warmup = Dimension("warmup", 0.01, 0.3, log=True, floor=0.001, ceiling=0.5)
             space = Space((*space.dimensions, warmup))
@@ -91,6 +108,40 @@ class Recipe:
         others = [p for p in parameters if p.dim() < 2]
         groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
         return [group for group in groups if group["params"]]
+
+
+def tuned_recipes(recipes: Sequence[Recipe], names: Sequence[str]) -> tuple[Recipe, ...]:
+    """Recipes with only some dimensions tuned.
+
+    Args:
+        recipes: As they were made.
+        names: ``lr``, ``weight_decay``, ``betas``, ``warmup``, or dimensions of their spaces.
+
+    Raises:
+        CompareError: If nobody has a dimension of that name, or somebody is left without any.
+
+    Example:
+        >>> from optforge.compare import load_recipe
+        >>> tuned_recipes([load_recipe("sgd")], ["lr", "betas"])[0].space.names
+        ('lr', 'one_minus_beta1')
+    """
+    known = {name for recipe in recipes for d in recipe.space.dimensions for name in d.called}
+    for name in names:
+        if name not in {*known, *TUNED, *_OF_THE_RUN}:
+            there = ", ".join(sorted({*known, *TUNED, *_OF_THE_RUN}))
+            raise CompareError(f"no optimizer has {name!r} to tune; there are {there}")
+    made = tuple(recipe.tuning(names) for recipe in recipes)
+    for recipe in made:
+        if not recipe.space.dimensions:
+            raise CompareError(
+                f"nothing of {recipe.name} is tuned by {', '.join(names)}; tune lr at least"
+            )
+    return made
+
+
+def _is_norm(value: Any) -> bool:
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return plain and 0 < value < math.inf
 
 
 def default_space(source: Source) -> Space:
@@ -115,6 +166,3 @@ def default_space(source: Source) -> Space:
 def ranges_of(recipe: Recipe) -> Mapping[str, tuple[float, float]]:
     """The ranges of a recipe as a report prints them."""
     return {d.name: (d.low, d.high) for d in recipe.space.dimensions}
-
-
-Maker = Callable[[], Recipe]

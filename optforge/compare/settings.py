@@ -13,8 +13,9 @@ from optforge.errors import CompareError
 SAMPLERS = ("sobol", "grid")
 OBJECTIVES = ("loss", "metric")
 TRIALS_A_STUDY = 5
+_LARGEST_SEED = 2**31  # samplers add small numbers to it and take no more than 32 bits
 _LEAST = {"trials": 1, "seeds": 1, "finalists": 1, "again": 0, "tune_seeds": 1, "extensions": 0,
-          "extra": 0, "sensitivity": 0, "sweep_seeds": 1, "studies": 0}  # fmt: skip
+          "extra": 0, "sensitivity": 0, "sweep_seeds": 1, "studies": 0, "seed": 0}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Settings:
         finalists: So many of the best trials are trained again before one is chosen.
         again: On so many further seeds; 0 chooses by the trials alone.
         tune_seeds: Seeds of each trial.
-        tune: What is tuned: ``lr``, ``weight_decay``, ``betas``, and ``warmup`` on request.
+        tune: What is tuned: ``lr``, ``weight_decay``, ``betas``, and ``warmup`` on request, or
+            dimensions of a space of one's own. By default all that a space has.
         sampler: ``sobol`` or ``grid``.
         objective: What settings are chosen by, on validation data: ``loss``, or
             ``metric``, of which higher is better.
@@ -68,15 +70,20 @@ class Settings:
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < least):
+            if (value is not None or name != "extra") and not _is_count(value, least):
                 raise CompareError(f"{name} is {value!r}; it must be a number of at least {least}")
+        if self.seed > _LARGEST_SEED:
+            raise CompareError(f"seed is {self.seed}; it must be at most {_LARGEST_SEED}")
+        for name in ("tune", "extras"):
+            _check_names(name, getattr(self, name))
         for name, allowed in (("sampler", SAMPLERS), ("objective", OBJECTIVES)):
             if getattr(self, name) not in allowed:
                 raise CompareError(f"{name} is {getattr(self, name)!r}; choose {_or(allowed)}")
         if unknown := set(self.extras) - EXTRAS.keys():
             raise CompareError(f"no measurement {sorted(unknown)[0]!r}; there is {_or(EXTRAS)}")
-        if len(self.heat_map) != 2 or min(self.heat_map) < 0:
-            raise CompareError(f"heat_map is {self.heat_map}; give two counts, as in 5,5")
+        counts = isinstance(self.heat_map, list | tuple) and len(self.heat_map) == 2
+        if not counts or not all(_is_count(count, 0) for count in self.heat_map):
+            raise CompareError(f"heat_map is {self.heat_map!r}; give two counts, as in 5,5")
 
     @property
     def extra_trials(self) -> int:
@@ -92,8 +99,10 @@ class Settings:
         """Read what :meth:`stored` gave, or what a suite says.
 
         Raises:
-            CompareError: For an unknown name.
+            CompareError: For an unknown name or a value that is not allowed.
         """
+        if not isinstance(values, Mapping):
+            raise CompareError(f"settings is {values!r}; write a table, as in {{ trials = 16 }}")
         known = {field.name for field in fields(cls)}
         if unknown := sorted(values.keys() - known):
             raise CompareError(
@@ -105,6 +114,16 @@ class Settings:
             for name, value in values.items()
         }
         return cls(**changed)
+
+
+def _is_count(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _check_names(name: str, value: Any) -> None:
+    """A single text would be read letter by letter."""
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+        raise CompareError(f"{name} is {value!r}; give a list of names, as in ['lr']")
 
 
 def _plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import torch
 from torch.optim import Optimizer
 
 from optforge.analysis import lift
-from optforge.compare.identity import identity_of, library_version
+from optforge.compare.identity import content_hash, identity_of, library_version
 from optforge.errors import CompareError, ProgramError
 from optforge.language import Program, load_rule, parse, rule_names
 from optforge.optim import ProgramOptimizer
@@ -27,7 +28,9 @@ from optforge.optim import ProgramOptimizer
 Build = Callable[..., Optimizer]
 # Settings in one vocabulary, and what libraries call them where there is no `betas`.
 _ALIASES = {"beta1": ("momentum",), "beta2": ("beta2_cap",)}
-_LIBRARIES = {"torch": "torch", "timm": "timm", "pytorch_optimizer": "pytorch_optimizer"}
+_BETA = re.compile(r"beta[1-9]")
+_PAIR = {"beta1": 0.9, "beta2": 0.999}  # where `betas` has no default that could be read
+_LIBRARIES = ("torch", "timm", "pytorch_optimizer")
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Source:
         """Whether a hyper-parameter such as ``lr`` or ``beta2`` can be set."""
         if name in self.accepts:
             return True
-        if name in ("beta1", "beta2") and "betas" in self.accepts:
+        if "betas" in self.accepts and name in self._betas():
             return True
         return any(alias in self.accepts for alias in _ALIASES.get(name, ()))
 
@@ -72,7 +75,7 @@ class Source:
 
         Args:
             parameters: Parameters or groups.
-            settings: Values by name; ``beta1`` and ``beta2`` are put where the optimizer has them.
+            settings: Values by name; ``beta1`` and further ones go where the optimizer has them.
 
         Raises:
             CompareError: If it refuses the settings.
@@ -85,16 +88,21 @@ class Source:
 
     def _keywords(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        betas = [self.defaults.get("beta1", 0.9), self.defaults.get("beta2", 0.999)]
+        betas = self._betas()
         for name, value in settings.items():
             if name in self.accepts:
                 found[name] = value
-            elif name in ("beta1", "beta2") and "betas" in self.accepts:
-                betas[int(name[-1]) - 1] = value
-                found["betas"] = tuple(betas)
+            elif name in betas and "betas" in self.accepts:
+                betas[name] = value
+                found["betas"] = tuple(betas.values())
             else:
                 found[self._alias(name)] = value
         return found
+
+    def _betas(self) -> dict[str, Any]:
+        """As many as the optimizer has by default, in their order; some have three."""
+        own = {n: b for n, b in self.defaults.items() if _BETA.fullmatch(n)}
+        return {n: b for n, b in own.items() if n not in self.accepts} or dict(_PAIR)
 
     def _alias(self, name: str) -> str:
         for alias in _ALIASES.get(name, ()):
@@ -160,7 +168,7 @@ def class_source(cls: Callable[..., Optimizer], identity: str | None = None) -> 
     defaults = {p.name: float(p.default) for p in plain if _is_number(p.default)}
     for p in plain:
         if p.name == "betas" and isinstance(p.default, tuple):
-            defaults |= {f"beta{n}": float(b) for n, b in enumerate(p.default, 1)}
+            defaults |= {f"beta{n}": b for n, b in enumerate(p.default, 1)}
     return Source(named, cls, frozenset(p.name for p in plain), defaults)
 
 
@@ -173,7 +181,7 @@ def _from_library(library: str, name: str) -> Source:
     finder = {"torch": _torch, "timm": _timm, "pytorch_optimizer": _pytorch_optimizer}[library]
     found = finder(module, name)
     if found is None:
-        raise CompareError(f"{_LIBRARIES[library]} has no optimizer {name!r}")
+        raise CompareError(f"{library} has no optimizer {name!r}")
     return found
 
 
@@ -242,8 +250,8 @@ def _from_file(name: str) -> Source:
             f"{name}: name one of its optimizer classes, as in file.py:Class; "
             f"it has {', '.join(found) or 'none'}{why}"
         )
-    digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
-    return class_source(chosen, f"file {digest}:{chosen.__name__}")
+    # The class with all that it uses of one's own, also from other files; not where it lies.
+    return class_source(chosen, f"file {chosen.__name__} {content_hash(chosen)}")
 
 
 def _classes(module: ModuleType) -> dict[str, type[Optimizer]]:
@@ -262,14 +270,18 @@ def _module(path: Path) -> ModuleType:
         content = path.read_bytes()
     except OSError as error:
         raise CompareError(f"the optimizer file {path} cannot be read: {error.strerror}") from None
-    name = f"optforge_optimizer_{hashlib.sha256(content).hexdigest()[:12]}"
+    where = path.resolve()
+    digest = hashlib.sha256(bytes(where) + b"\0" + content).hexdigest()[:12]
+    name = f"optforge_optimizer_{digest}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    spec = importlib.util.spec_from_file_location(name, where)
     if spec is None or spec.loader is None:
         raise CompareError(f"{path} is not a Python file; give a rule or file.py:Class")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    if str(where.parent) not in sys.path:  # for what it imports from beside it, as a task's file
+        sys.path.append(str(where.parent))
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ Setting: TypeAlias = tuple[tuple[str, float], ...]
 
 OUTER = 0.1  # a best trial in this share of a range, at either end, means: look further
 _COMPLEMENT = "one_minus_"
+_MEMORY = re.compile(r"beta[1-9]?|momentum")
+_LONGEST = 1 - 1e-5  # an average over 100,000 steps; with 1 it would never take anything up
 _DIGITS = 6  # that drawn values keep, so that a setting can be read and copied
 
 
@@ -77,15 +80,22 @@ class Dimension:
         return min(max(value, self.floor), self.ceiling)
 
     @property
+    def called(self) -> set[str]:
+        """What stands for this dimension where it is said what is tuned."""
+        own = self.name.removeprefix(_COMPLEMENT)
+        return {self.name, own, "betas"} if _MEMORY.fullmatch(own) else {self.name, own}
+
+    @property
     def distribution(self) -> BaseDistribution:
         """The range as Optuna knows it."""
         return FloatDistribution(self.low, self.high, log=self.log)
 
     def grid(self, count: int) -> tuple[float, ...]:
-        """Values evenly spaced over the range, both ends among them; of one, the middle."""
-        if count == 1:
-            return (self.value(0.5),)
-        return tuple(self.value(n / (count - 1)) for n in range(count))
+        """The middles of so many equal parts of the range: of two, a quarter and three quarters.
+
+        With the ends among them, few values would lie at edges alone and never inside.
+        """
+        return tuple(self.value((n + 0.5) / count) for n in range(count))
 
     def _scaled(self, value: float) -> float:
         return math.log(max(value, 1e-300)) if self.log else value
@@ -112,11 +122,12 @@ class Space:
         return tuple(dimension.name for dimension in self.dimensions)
 
     def only(self, names: Iterable[str]) -> Space:
-        """The dimensions with these names; ``betas`` stands for all that remember."""
+        """The dimensions with these names, ``beta1`` also as ``one_minus_beta1``.
+
+        ``betas`` stands for all that remember, be it called ``momentum``.
+        """
         wanted = set(names)
-        if "betas" in wanted:
-            wanted |= {name for name in self.names if name.startswith(_COMPLEMENT)}
-        return Space(tuple(d for d in self.dimensions if d.name in wanted))
+        return Space(tuple(d for d in self.dimensions if d.called & wanted))
 
     def quasi_random(self, count: int, seed: int) -> tuple[Setting, ...]:
         """The first settings of a scrambled Sobol sequence; of more, these are the first.
@@ -253,10 +264,19 @@ def dimensions_from(ranges: Mapping[str, Sequence[float]]) -> tuple[Dimension, .
         >>> dimensions_from({"lr": [1e-4, 1e-2]})[0].high
         0.01
     """
+    if not isinstance(ranges, Mapping):
+        raise CompareError(f"a space is {ranges!r}; write it as {{ lr = [1e-4, 1e-1] }}")
     made = []
     for name, ends in ranges.items():
-        if not isinstance(ends, Sequence) or len(ends) != 2:
+        pair = isinstance(ends, list | tuple) and len(ends) == 2
+        if not pair or any(isinstance(x, bool) or not isinstance(x, int | float) for x in ends):
             raise CompareError(f"the range of {name} is {ends!r}; give two numbers: [low, high]")
-        ceiling = 1.0 if name.startswith(_COMPLEMENT) or name == "warmup" else math.inf
-        made.append(Dimension(name, float(ends[0]), float(ends[1]), ceiling=ceiling))
+        made.append(Dimension(name, float(ends[0]), float(ends[1]), ceiling=_ceiling(name)))
     return tuple(made)
+
+
+def _ceiling(name: str) -> float:
+    """What a range never grows past, since beyond it the hyper-parameter means nothing."""
+    if _MEMORY.fullmatch(name):
+        return _LONGEST
+    return 1.0 if name.startswith(_COMPLEMENT) or name == "warmup" else math.inf

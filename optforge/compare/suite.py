@@ -36,9 +36,13 @@ from optforge.compare.variant import variants
 from optforge.errors import CompareError
 from optforge.tasks import load_task
 
-_KEYS = {"name", "title", "claim", "tasks", "optimizers", "baseline", "settings", "axes", "fixed",
-         "recipes", "device"}  # fmt: skip
-_RECIPE_KEYS = {"optimizer", "space", "schedule", "decay", "clip", "fixed"}
+# Keys, and what their values are; None: checked where it is used.
+_KEYS = {"name": str, "title": str, "claim": str, "baseline": str, "device": str, "tasks": None,
+         "optimizers": None, "settings": dict, "axes": dict, "fixed": dict,
+         "recipes": dict}  # fmt: skip
+_RECIPE_KEYS = {"optimizer": str, "space": dict, "schedule": str, "decay": str, "clip": None,
+                "fixed": dict}  # fmt: skip
+_WORDS = {str: "a text", dict: "a table"}
 
 
 def read_suite(path: str | Path) -> dict[str, Comparison]:
@@ -66,10 +70,19 @@ def suite_tables(path: str | Path) -> dict[str, dict[str, Any]]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CompareError(f"the suite {path} is not TOML: {error}") from error
     tables = content.pop("experiment", [{}])
-    found = {}
+    if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
+        raise CompareError(f"{path}: write [[experiment]], in two brackets, above each comparison")
+    for table in (content, *tables):
+        _check_kinds(table, _KEYS, f"{path}: ")
+    _check_recipes(content, tables, path)
+    found: dict[str, dict[str, Any]] = {}
     for number, table in enumerate(tables, 1):
         merged = _resolved(_merged(content, table), path.parent)
         name = merged.pop("name", path.stem if tables == [{}] else str(number))
+        if name in found:
+            raise CompareError(
+                f"{path}: two experiments are called {name!r}; give them other names"
+            )
         found[name] = merged
     return found
 
@@ -82,13 +95,17 @@ def comparison_from(table: Mapping[str, Any]) -> Comparison:
         >>> made.against
         'adamw'
     """
-    if unknown := sorted(table.keys() - _KEYS):
+    if unknown := sorted(table.keys() - _KEYS.keys()):
         raise CompareError(
             f"unknown key {unknown[0]!r} in a suite; there are {', '.join(sorted(_KEYS))}"
         )
+    _check_kinds(table, _KEYS)
+    for name, values in table.get("axes", {}).items():
+        if not isinstance(values, list) or not values:
+            raise CompareError(f"axes.{name} is {values!r}; give a list of values")
     tasks = [load_task(name) for name in _list(table, "tasks")]
     own = table.get("recipes", {})
-    recipes = [recipe_from(name, own.get(name, {})) for name in _list(table, "optimizers")]
+    recipes = [recipe_from(name, _own(own, name)) for name in _list(table, "optimizers")]
     return Comparison(
         variants(tasks, table.get("axes", {}), table.get("fixed", {})),
         tuple(recipes),
@@ -107,11 +124,14 @@ def recipe_from(given: str, table: Mapping[str, Any]) -> Recipe:
         >>> recipe_from("twin=adamw", {"clip": 1.0}).clip
         1.0
     """
-    if unknown := sorted(table.keys() - _RECIPE_KEYS):
+    if not isinstance(table, Mapping):
+        raise CompareError(f"recipes.{given} is {table!r}; write a table, as in {{ clip = 1.0 }}")
+    if unknown := sorted(table.keys() - _RECIPE_KEYS.keys()):
         raise CompareError(
             f"unknown key {unknown[0]!r} of the optimizer {given!r}; "
             f"there are {', '.join(sorted(_RECIPE_KEYS))}"
         )
+    _check_kinds(table, _RECIPE_KEYS, f"recipes.{given}.")
     name, _, optimizer = given.rpartition("=") if "=" in given else ("", "", given)
     optimizer = str(table.get("optimizer", optimizer))
     shown = name or (given if table.get("optimizer") else "")
@@ -137,20 +157,71 @@ def _list(table: Mapping[str, Any], key: str) -> Sequence[str]:
     return found
 
 
+def _own(recipes: Mapping[str, Any], given: str) -> Any:
+    """What a suite says of an optimizer, by the name that is written or the one that is shown."""
+    return next((recipes[name] for name in _called(given) if name in recipes), {})
+
+
+def _called(given: str) -> tuple[str, ...]:
+    """The optimizer as it is written, and as tables show it: its own name, or that of its file."""
+    name, equals, _ = given.rpartition("=")
+    return (given, name) if equals else (given, Path(given).name)
+
+
+def _check_recipes(
+    shared: Mapping[str, Any], tables: Sequence[Mapping[str, Any]], path: Path
+) -> None:
+    """Refuse what is of no optimizer: mostly its name is misspelt, and it would change nothing."""
+    every: set[str] = set()
+    for table in tables:
+        given = {**shared, **table}.get("optimizers")
+        if not isinstance(given, list):  # they come from the command line
+            return
+        named = {name for one in given for name in _called(str(one))}
+        _check_used(table.get("recipes", {}), named, path)
+        every |= named
+    _check_used(shared.get("recipes", {}), every, path)
+
+
+def _check_used(recipes: Mapping[str, Any], named: set[str], path: Path) -> None:
+    for name in recipes:
+        if name not in named:
+            raise CompareError(
+                f"{path}: [recipes.{name}] is of no optimizer; there are {', '.join(sorted(named))}"
+            )
+
+
+def _check_kinds(
+    table: Mapping[str, Any], kinds: Mapping[str, type | None], where: str = ""
+) -> None:
+    for name, value in table.items():
+        kind = kinds.get(name)
+        if kind is not None and not isinstance(value, kind):
+            raise CompareError(f"{where}{name} is {value!r}; it must be {_WORDS[kind]}")
+
+
 def _resolved(table: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Names of files that lie beside the suite, as paths."""
+    """A comparison with the names of files that lie beside the suite as paths."""
+    made = dict(table)
     for key in ("tasks", "optimizers"):
         if isinstance(table.get(key), list):
-            table[key] = [_beside(str(name), folder) for name in table[key]]
-    for recipe in table.get("recipes", {}).values():
-        if "optimizer" in recipe:
-            recipe["optimizer"] = _beside(str(recipe["optimizer"]), folder)
-    return table
+            made[key] = [_beside(str(name), folder) for name in table[key]]
+    if "recipes" in table:
+        own = table["recipes"]
+        made["recipes"] = {_beside(name, folder): _placed(own[name], folder) for name in own}
+    return made
+
+
+def _placed(recipe: Any, folder: Path) -> Any:
+    if not isinstance(recipe, Mapping) or "optimizer" not in recipe:
+        return recipe
+    return {**recipe, "optimizer": _beside(str(recipe["optimizer"]), folder)}
 
 
 def _beside(name: str, folder: Path) -> str:
-    """A file that lies beside the suite is meant, if there is one."""
-    file = name.partition(":")[0]
-    return (
-        str(folder / name) if file.endswith((".py", ".txt")) and (folder / file).is_file() else name
-    )
+    """A file that lies beside the suite is meant, if there is one; also behind ``name=``."""
+    shown, equals, place = name.rpartition("=")
+    file = place.partition(":")[0]
+    if file.endswith((".py", ".txt")) and (folder / file).is_file():
+        return f"{shown}{equals}{folder / place}"
+    return name
