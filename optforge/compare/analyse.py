@@ -147,7 +147,10 @@ def pair(result: TaskResult, name: str, baseline: str) -> Pair:
         validation_loss=interval(lambda o: log_loss(o.loss) if not o.diverged else math.inf),
         test_metric=interval(lambda o: o.test_metric if not o.diverged else -math.inf),
         steps=paired_interval(both) if len(both) == len(both_ended) else None,
-        arrived=tuple(sum(math.isfinite(s[i]) for s in steps) for i in (0, 1)),  # type: ignore[arg-type]
+        arrived=(
+            sum(math.isfinite(own) for own, _ in steps),
+            sum(math.isfinite(other) for _, other in steps),
+        ),
     )
 
 
@@ -266,19 +269,6 @@ def best_so_far(trials: Sequence[Trial], objective: str = "loss") -> list[float]
         float(sum(ordered[i] * math.comb(n - i - 1, k - 1) for i in range(n)) / math.comb(n, k))
         for k in range(1, n + 1)
     ]
-
-
-def told(interval: Interval | None) -> dict[str, Any] | None:
-    """An interval as plain values for JSON."""
-    if interval is None:
-        return None
-    return {
-        "mean": interval.mean,
-        "low": interval.low,
-        "high": interval.high,
-        "p_value": interval.p_value,
-        "count": interval.count,
-    }
 
 
 def _mean(outcomes: Sequence[Outcome], value: Callable[[Outcome], float]) -> Interval | None:

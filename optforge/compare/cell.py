@@ -87,8 +87,8 @@ class Outcome:
         peak_mb: Growth of memory while it trained, of the first runs on test data in a process;
             NaN where it was not measured or is not known.
         extras: Further measurements by name.
-        failed: Empty, or why there is no result: its process died or was ended at the limit.
-            Such an outcome is never in a table.
+        failed: Empty, or why there is no result: its process died, was ended at the limit, or
+            something raised after the first step. Such an outcome is never in a table.
     """
 
     loss: float = math.nan

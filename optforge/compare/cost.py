@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from optforge.compare.cell import Cell
 from optforge.compare.device import wait_for
 from optforge.compare.protocol import draw
 from optforge.compare.recipe import Recipe
+from optforge.compare.run import refused
 from optforge.compare.settings import TRIALS_A_STUDY, Settings
 from optforge.compare.sweep import sweep_points
 from optforge.compare.train import run_cell
@@ -105,8 +107,11 @@ def _measure(
     """Seconds of a step, of a validation, and of everything else about a run."""
     few = min(_STEPS, variant.task.steps)
     short = vary(variant.task, {"steps": few})
-    cell = Cell(short.label, recipe.name, draw(recipe.space, settings)[0], 0)
-    run_cell(short, recipe, cell, device)  # the first run pays for what is loaded once
+    cell = Cell(variant.label, recipe.name, draw(recipe.space, settings)[0], 0)
+    try:
+        run_cell(short, recipe, cell, device)  # the first run pays for what is loaded once
+    except Exception as error:
+        raise refused(cell, traceback.format_exc()) from error
     began = _clock(device)
     outcome = run_cell(short, recipe, cell, device)
     busy = _clock(device) - began

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from optforge.compare.cell import Outcome
 from optforge.compare.space import Setting, Space
@@ -151,4 +151,3 @@ class Found:
     tasks: tuple[TaskResult, ...]
     baseline: str
     objective: str = "loss"
-    notes: tuple[str, ...] = field(default_factory=tuple)

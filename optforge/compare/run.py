@@ -173,7 +173,7 @@ class Runner:
 
     def _finish(self, key: str, cell: Cell, outcome: Completed | Failed, purpose: str) -> None:
         if isinstance(outcome, Failed) and outcome.reason == "error":
-            raise _refused(cell, outcome.detail)
+            raise refused(cell, outcome.detail)
         if isinstance(outcome, Failed):
             made = Outcome(failed=outcome.detail)
             self.watch.say(_unfinished(cell, outcome))
@@ -238,7 +238,13 @@ def _unfinished(cell: Cell, outcome: Failed) -> str:
     return f"{what}; --resume tries it again"
 
 
-def _refused(cell: Cell, detail: str) -> CompareError:
+def refused(cell: Cell, detail: str) -> CompareError:
+    """The error for a cell whose first step fails.
+
+    Args:
+        cell: What was to be trained.
+        detail: The traceback; its last line is told, the whole is a note.
+    """
     last = detail.strip().splitlines()[-1]
     settings = ", ".join(f"{name}={value:g}" for name, value in cell.setting)
     error = CompareError(

@@ -139,8 +139,7 @@ class _Run:
         task, seed, clip = self.variant.task, self.cell.seed, self.recipe.clip
         model, optimizer, losses, random = self.model, self.optimizer, self.losses, self.random
         schedule = SCHEDULES[self.recipe.schedule]
-        values = {**dict(self.recipe.fixed), **dict(self.cell.setting)}
-        warmup = values.get("warmup", task.warmup)
+        warmup = dict(self.cell.setting).get("warmup", task.warmup)
         groups = optimizer.param_groups
         peaks = [group["lr"] for group in groups]
         order, train = batch_order(task, seed), task.splits.train

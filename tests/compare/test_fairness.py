@@ -98,7 +98,7 @@ class Told(Runner):
 
 
 def test_the_edge_that_is_told_is_that_of_the_chosen_setting() -> None:
-    asked = few("adamw", trials=5, finalists=3, sampler="grid", tune=("lr",), extensions=0)
+    asked = few("adamw", trials=6, finalists=3, sampler="grid", tune=("lr",), extensions=0)
     runner = Told(asked.bench, CellTable(None))
     result = compare_on(asked.variants[0], asked.tuned_recipes, asked.settings, runner, "adamw")
     of = result.tuned["adamw"]

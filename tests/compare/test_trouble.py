@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import pickle
 import random
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -121,15 +120,6 @@ def test_a_run_that_raises_with_finite_numbers_has_no_result_and_a_reason() -> N
     assert not found.diverged
 
 
-def test_a_fixed_warmup_is_that_of_the_run() -> None:
-    task = Blobs()
-    fixed = load_recipe("o", torch.optim.SGD, space={"lr": [0.01, 0.1]}, fixed={"warmup": 0.9})
-    asked = replace(cell(task), setting=(("lr", 0.05), ("warmup", 0.9)))
-    tuned = run_cell(vary(task, {}), recipe(torch.optim.SGD), asked)
-    assert run_cell(vary(task, {}), fixed, cell(task)).loss == tuned.loss
-    assert run_cell(vary(task, {}), recipe(torch.optim.SGD), cell(task)).loss != tuned.loss
-
-
 def test_an_error_in_the_first_step_is_raised() -> None:
     with pytest.raises(ValueError, match="no first step"):
         run(Refusing)
@@ -207,6 +197,12 @@ def test_a_negative_training_loss_that_falls_has_not_diverged() -> None:
     task = BelowZero()
     found = run_cell(vary(task, {}), recipe(torch.optim.SGD), cell(task))
     assert found.train_loss < -3.9 and not found.diverged
+
+
+def test_a_setting_that_is_refused_is_told_when_costs_are_measured() -> None:
+    asked = few(load_recipe("o", Refusing, space={"lr": [0.01, 0.1]}))
+    with pytest.raises(CompareError, match=r"o \(lr=.*cannot be trained on Blobs: .*no first step"):
+        asked.plan()
 
 
 class Raising(torch.optim.SGD):
