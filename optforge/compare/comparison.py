@@ -13,7 +13,7 @@ from optforge.compare.cost import Line, counts, estimate, expected_cells
 from optforge.compare.device import checked_device
 from optforge.compare.progress import Progress, Share
 from optforge.compare.protocol import compare_on
-from optforge.compare.recipe import Recipe
+from optforge.compare.recipe import Recipe, tuned_recipes
 from optforge.compare.result import Found, TaskResult
 from optforge.compare.run import LIMIT, Bench, Runner, Silent, StoppedError, Watch, checked_limit
 from optforge.compare.settings import Settings
@@ -74,14 +74,7 @@ class Comparison:
     @cached_property
     def tuned_recipes(self) -> tuple[Recipe, ...]:
         """The recipes with the dimensions that are tuned."""
-        made = tuple(recipe.tuning(self.settings.tune) for recipe in self.recipes)
-        for recipe in made:
-            if not recipe.space.dimensions:
-                raise CompareError(
-                    f"nothing of {recipe.name} is tuned by {', '.join(self.settings.tune)}; "
-                    "tune lr at least"
-                )
-        return made
+        return tuned_recipes(self.recipes, self.settings.tune)
 
     @property
     def bench(self) -> Bench:

@@ -104,3 +104,9 @@ def test_what_cannot_be_is_told_in_a_sentence(tmp_path: Path, text: str, says: s
 def test_what_the_command_line_gives_is_looked_at_too() -> None:
     with pytest.raises(CompareError, match="device is 3; it must be a text"):
         comparison_from({"tasks": ["digits_mlp"], "optimizers": ["adamw"], "device": 3})
+
+
+def test_a_misspelt_name_to_tune_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    path = suite(tmp_path, HEAD + 'settings = { tune = ["lr", "weight_dcay"] }')
+    with pytest.raises(CompareError, match="no optimizer has 'weight_dcay' to tune"):
+        _ = read_suite(path)["suite"].bench
