@@ -56,7 +56,7 @@ from optforge.compare.surroundings import surroundings
 from optforge.compare.train import run_cell
 from optforge.comparing import conduct
 from optforge.report.comparison import write_report
-from optforge.report.comparison_tables import plan_table
+from optforge.report.plan_table import plan_table
 from optforge.report.words import duration
 from optforge.tasks import load_task
 from optforge.tasks.images.finetune import SCRATCH

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,14 +26,14 @@ from optforge.compare import (
     summaries,
     variants,
 )
-from optforge.compare.comparison import write_json
+from optforge.compare.definition import DEFINITION, store_definition, stored_definition
+from optforge.compare.finished import Finished, finished
 from optforge.compare.progress import Progress
 from optforge.compare.run import LIMIT
 from optforge.errors import CompareError
 from optforge.report.comparison import to_markdown, write_report
 from optforge.tasks import Task, load_task
 
-DEFINITION = "comparison.json"
 _HOW = "optforge compare --resume --out"
 
 
@@ -81,6 +80,9 @@ def compare(
     baseline: str = "",
     axes: Mapping[str, Sequence[Any]] | None = None,
     fixed: Mapping[str, Any] | None = None,
+    title: str = "",
+    claim: str = "",
+    device: str = "cpu",
     workers: int | None = None,
     watch: Watch | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -97,12 +99,16 @@ def compare(
         baseline: Name of what the others are held against; the first by default.
         axes: Attributes of the tasks to sweep over, with their values.
         fixed: Attributes of the tasks that are set everywhere; ``samples`` is steps x batch size.
+        title: For the report.
+        claim: What is put to the test, in words.
+        device: Where to train, for example ``cuda``.
         workers: Single-threaded processes; one a core by default, 0 for none but this one.
         watch: A display.
         stop: Asked now and then whether to end early.
         limit: Seconds after which a worker's run is ended; it then counts as one without a
             result, and is tried again by whoever resumes.
-        settings: Of :class:`optforge.compare.Settings`, such as ``trials`` and ``seeds``.
+        settings: Of :class:`optforge.compare.Settings`, such as ``trials`` and ``seeds``;
+            ``objective="metric"`` chooses by the task's metric, of which higher is better.
 
     Raises:
         OptforgeError: In one sentence, with what to do.
@@ -121,8 +127,11 @@ def compare(
         _recipes(optimizers),
         Settings.read(settings),
         baseline,
+        title,
+        claim,
+        device,
     )
-    return conduct(comparison, out, resume, workers, watch, stop, limit=limit)
+    return conduct(comparison, out, resume, workers, watch, stop=stop, limit=limit)
 
 
 def conduct(
@@ -131,6 +140,7 @@ def conduct(
     resume: bool = False,
     workers: int | None = None,
     watch: Watch | None = None,
+    *,
     stop: Callable[[], bool] = lambda: False,
     definition: Mapping[str, Any] | None = None,
     figures: bool = True,
@@ -159,14 +169,15 @@ def conduct(
         prepare(path, resume, definition)
     with CellTable(path / CELLS if path is not None else None) as table:
 
-        def write(found: Found, draw: bool = False) -> None:
+        def write(found: Found, *, draw: bool = False) -> None:
             if path is not None:
                 write_report(comparison, found, table.sessions, path, draw)
 
         found, stopped = run_comparison(
-            comparison, table, count, watch, stop, write, limit, progress, before_first
-        )
-        write(found, figures)
+            comparison, table, count, watch=watch, stop=stop, each=write, limit=limit,
+            progress=progress, before_first=before_first,
+        )  # fmt: skip
+        write(found, draw=figures)
         return ComparisonResult(comparison, found, tuple(table.sessions), path, stopped)
 
 
@@ -181,21 +192,6 @@ def worker_count(workers: int | None) -> int:
     return (os.cpu_count() or 1) if workers is None else workers
 
 
-def stored_definition(path: Path) -> dict[str, Any]:
-    """What a directory was made with, to go on with it.
-
-    Raises:
-        CompareError: If it holds no comparison that was started from the command line.
-    """
-    try:
-        return json.loads((path / DEFINITION).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CompareError(
-            f"{path} holds no readable {DEFINITION} ({error}); say what to compare: "
-            "--task, --optimizers and the settings as before, with --resume"
-        ) from error
-
-
 def stored_names(path: Path) -> list[str]:
     """The names of the comparisons in a directory: an empty one if it is a single one itself."""
     inside = sorted(file.parent.name for file in path.glob(f"*/{DEFINITION}"))
@@ -208,17 +204,25 @@ def stored_comparison(path: Path) -> tuple[Comparison, dict[str, Any]]:
     return comparison_from(definition), definition
 
 
+def finished_runs(comparison: Comparison, path: Path) -> Finished:
+    """What of a comparison is finished in a directory; nothing if there is none."""
+    if not (path / CELLS).exists():
+        return Finished()
+    with CellTable(path / CELLS, write=False) as table:
+        return finished(comparison, table)
+
+
 def prepare(path: Path, resume: bool, definition: Mapping[str, Any] | None = None) -> None:
     """Make the directory of a comparison, and write down what is compared.
 
     Raises:
         CompareError: If it is taken and is not gone on with, or cannot be made.
     """
-    there = (path / CELLS).exists()
-    if there and not resume:
+    if _taken(path) and not resume:
+        known = (path / DEFINITION).exists()
+        how = f"{_HOW} {path}" if known else "optforge.compare(..., resume=True)"
         raise CompareError(
-            f"{path} holds a comparison already; go on with it: {_HOW} {path}, "
-            "or choose another directory"
+            f"{path} holds a comparison already; go on with it: {how}, or choose another directory"
         )
     if path.exists() and not path.is_dir():
         raise CompareError(f"{path} is a file; a comparison needs a directory")
@@ -227,7 +231,13 @@ def prepare(path: Path, resume: bool, definition: Mapping[str, Any] | None = Non
     except OSError as error:
         raise CompareError(f"{path} cannot be made: {error.strerror}") from error
     if definition is not None:
-        write_json(path / DEFINITION, definition)
+        store_definition(path, definition)
+
+
+def _taken(path: Path) -> bool:
+    """Whether there is something to lose: an attempt that failed at once leaves an empty table."""
+    file = path / CELLS
+    return file.exists() and file.stat().st_size > 0
 
 
 def _recipes(optimizers: Sequence[str | Recipe] | Mapping[str, Any]) -> tuple[Recipe, ...]:

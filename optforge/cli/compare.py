@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -72,7 +71,8 @@ def compare(
         typer.Option(
             metavar="NAME=A",
             rich_help_panel=_WHAT,
-            help="Set an attribute of the task; samples=N holds steps x batch size.",
+            help="Set an attribute of the task; samples=N holds steps x batch size, "
+            "hidden=[8,8] gives several numbers.",
         ),
     ] = None,
     trials: Annotated[
@@ -176,10 +176,13 @@ def compare(
     )  # fmt: skip
     asked = _comparisons(table, suite, _names(only), out, resume)
     if plan:
-        show_plan({name: made for name, (made, _) in asked.items()}, workers)
+        show_plan({name: made for name, (made, _) in asked.items()}, workers, out)
         return
     where = out or new_run_path("runs/comparisons")
-    conduct_all(asked, where, resume, workers, as_json, not no_figures, checked_limit(limit))
+    conduct_all(
+        asked, where, resume=resume, workers=workers, as_json=as_json, figures=not no_figures,
+        limit=checked_limit(limit),
+    )  # fmt: skip
 
 
 Asked = dict[str, tuple[Comparison, Mapping[str, Any]]]
@@ -189,6 +192,10 @@ def _comparisons(
     table: dict[str, Any], suite: Path | None, only: list[str], out: Path | None, resume: bool
 ) -> Asked:
     """What is asked for: by options, by a suite that options change, or by a directory."""
+    if resume and out is None:
+        raise CompareError("--resume needs the directory to go on with: --out DIR")
+    if only and suite is None:
+        raise CompareError(f"--only {','.join(only)} chooses from a suite; give --suite FILE too")
     if suite is not None:
         tables = suite_tables(suite)
         if unknown := [name for name in only if name not in tables]:
@@ -200,6 +207,12 @@ def _comparisons(
         return {"": (comparison_from(table), table)}
     if resume and out is not None and not table:
         return {name: stored_comparison(out / name) for name in stored_names(out)}
+    if resume and "tasks" not in table and "optimizers" not in table:
+        raise CompareError(
+            f"the comparison in {out} is as it was stored, and {_said(table)} would change it; "
+            "leave that out, or give --task, --optimizers and all settings anew, with --resume: "
+            "runs that both have are not repeated"
+        )
     missing = "--optimizers" if "tasks" in table else "--task"
     raise CompareError(
         f"say what to compare: {missing} is missing; for example optforge compare "
@@ -237,20 +250,41 @@ def _counts(text: str | None) -> list[int]:
     return counts
 
 
+def _said(table: Mapping[str, Any]) -> str:
+    """The options that were given, by name."""
+    names = [*table.get("settings", {}), *(name for name in table if name != "settings")]
+    shown = {"axes": "axis", "fixed": "fix"}
+    return ", ".join(f"--{shown.get(name, name).replace('_', '-')}" for name in names)
+
+
 def _assignments(texts: Sequence[str] | None, many: bool = False) -> dict[str, Any]:
     found = {}
     for text in texts or ():
         name, equals, value = text.partition("=")
         if not equals or not name.strip() or not value.strip():
             raise CompareError(f"{text!r} sets nothing; write name=value, as in batch_size=64")
-        values = [_value(x) for x in value.split(",")]
-        found[name.strip()] = values if many else values[0]
+        whole = _toml(value)
+        if many:
+            found[name.strip()] = whole if isinstance(whole, list) else _values(value)
+        elif whole is None and "," in value:
+            raise CompareError(
+                f"--fix {text} gives several values, and one can be set; sweep over them with "
+                f"--axis {text}, or write {name}=[{value}] for an attribute that has several"
+            )
+        else:
+            found[name.strip()] = value.strip() if whole is None else whole
     return found
 
 
-def _value(text: str) -> Any:
-    """A number, true or false as TOML writes them; any other text as it is."""
+def _values(text: str) -> list[Any]:
+    """Several values between commas; a text that is nothing else stands for itself."""
+    made = [(part.strip(), _toml(part)) for part in text.split(",")]
+    return [part if value is None else value for part, value in made]
+
+
+def _toml(text: str) -> Any:
+    """What TOML makes of a text: a number, true or false, a list; None if it is no value."""
     try:
         return tomllib.loads(f"x = {text.strip()}")["x"]
     except tomllib.TOMLDecodeError:
-        return json.loads(json.dumps(text.strip()))
+        return None

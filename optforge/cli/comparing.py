@@ -18,13 +18,23 @@ from rich.text import Text
 from optforge.cli.console import is_live, screen
 from optforge.cli.stopping import Stopping
 from optforge.compare import Comparison
-from optforge.compare.comparison import expected, measure
+from optforge.compare.comparison import check, expected, measure
 from optforge.compare.cost import UNIT, Line
+from optforge.compare.finished import Finished
 from optforge.compare.progress import Progress as State
 from optforge.compare.progress import Whole
-from optforge.comparing import ComparisonResult, conduct, prepare, worker_count
+from optforge.compare.run import LIMIT, Silent
+from optforge.comparing import (
+    ComparisonResult,
+    conduct,
+    finished_runs,
+    prepare,
+    worker_count,
+)
 from optforge.report.comparison import to_json
-from optforge.report.comparison_tables import TextTable, all_tables, plan_table
+from optforge.report.comparison_tables import all_tables
+from optforge.report.plan_table import plan_table, seconds_left
+from optforge.report.text_table import TextTable
 from optforge.report.words import duration
 
 STOPPED = 130
@@ -35,13 +45,24 @@ _EVERY = 10.0  # seconds between two plain lines
 def conduct_all(
     asked: Mapping[str, tuple[Comparison, Mapping[str, Any]]],
     where: Path,
+    *,
     resume: bool,
     workers: int | None,
     as_json: bool,
     figures: bool,
     limit: float,
 ) -> None:
-    """Run comparisons one after another, each in its directory; print what was found."""
+    """Run comparisons one after another, each in its directory; print what was found.
+
+    Args:
+        asked: Comparisons with what to store of them, by name.
+        where: A directory; of several each has a folder of its name there.
+        resume: Go on from what is there.
+        workers: Processes; one a core by default.
+        as_json: Print the reports as JSON and nothing else on the standard output.
+        figures: Whether to draw.
+        limit: Seconds that one run may take in a worker.
+    """
     console = screen()
     reports: dict[str, Any] = {}
     places = {name: where / name if name else where for name in asked}
@@ -57,7 +78,7 @@ def conduct_all(
             with display:
                 display.say(f"{comparison.title or 'The comparison'} is in {path}")
                 result = conduct(
-                    comparison, path, True, workers, watch, stopping, figures=figures,
+                    comparison, path, True, workers, watch, stop=stopping, figures=figures,
                     limit=limit, progress=plan.whole.parts[place], before_first=watch.measure,
                 )  # fmt: skip
             if as_json:
@@ -67,7 +88,8 @@ def conduct_all(
             elif result.found.tasks:
                 print_result(result, console)
             if result.stopped:
-                _say_stopped(where)
+                options = _options(workers, limit, figures, as_json)
+                _say_stopped(where, options, as_json)
                 raise typer.Exit(STOPPED)
     if as_json:
         typer.echo(json.dumps(reports if len(reports) > 1 else next(iter(reports.values()))))
@@ -117,18 +139,27 @@ class _PartOfSuite:
         self._plan.measure(self._display)
 
 
-def show_plan(asked: Mapping[str, Comparison], workers: int | None) -> None:
-    """Print what would run, and what it costs."""
+def show_plan(
+    asked: Mapping[str, Comparison], workers: int | None, out: Path | None = None
+) -> None:
+    """Print what would run, and what it costs; runs that are finished in ``out`` do not count.
+
+    Raises:
+        OptforgeError: As the comparison itself would, if a task or an optimizer cannot be used.
+    """
     console = screen()
     count = max(1, worker_count(workers))
     total = 0.0
     for name, comparison in asked.items():
+        check(comparison, Silent())
+        done = finished_runs(comparison, out / name) if out is not None else Finished()
         lines = comparison.plan()
         if name or comparison.title:
             console.print(Text(": ".join(x for x in (name, comparison.title) if x), "bold"))
-        _print(console, plan_table(lines, count))
-        _warn(console, lines)
-        total += sum(line.total for line in lines) / count
+        left = [done.left(line.task, line.recipe, line.cells) for line in lines]
+        _print(console, plan_table(lines, count, left))
+        _warn(console, [line for line, runs in zip(lines, left, strict=True) if runs])
+        total += sum(map(seconds_left, lines, left)) / count
     if len(asked) > 1:
         console.print(f"All {len(asked)} comparisons: {duration(total)}")
 
@@ -172,10 +203,20 @@ def _print(console: Console, table: TextTable) -> None:
     console.print(shown)
 
 
-def _say_stopped(where: Path) -> None:
-    words = ["optforge", "compare", "--resume", "--out", str(where)]
+def _say_stopped(where: Path, options: Sequence[str], as_json: bool) -> None:
+    """Say how to go on, beside what is read as JSON and not in it."""
+    words = ["optforge", "compare", "--resume", "--out", str(where), *options]
     text = f"Stopped; nothing is lost. Go on with: {shlex.join(words)}"
-    screen().print(text, markup=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False) if as_json else screen()
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def _options(workers: int | None, limit: float, figures: bool, as_json: bool) -> list[str]:
+    """The options of the machine, which no directory keeps; those by default are not named."""
+    words = [] if workers is None else ["--workers", str(workers)]
+    words += [] if limit == LIMIT else ["--limit", f"{limit:g}"]
+    words += [] if figures else ["--no-figures"]
+    return [*words, "--json"] if as_json else words
 
 
 class _Live:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 from optforge.compare import Found, Pair, Summary, compare_pairs, score_found, summaries
 from optforge.compare.analyse import every_run
-from optforge.compare.cost import Line
 from optforge.report.comparison_ranges import final_ranges, range_text, uneven_ranges
 from optforge.report.comparison_sweeps import best_of_axis, extra_measurements, maps, studies
 from optforge.report.text_table import TextTable
@@ -165,28 +164,4 @@ def without_result(told: Sequence[Summary]) -> TextTable | None:
         "not diverge as far as is known, count in no figure, and are tried again by --resume",
         ("<task", "<optimizer", "trials", "final runs"),
         rows,
-    )
-
-
-def plan_table(lines: Sequence[Line], workers: int) -> TextTable:
-    """What would run, and what it costs."""
-    rows = [
-        (
-            line.task,
-            line.recipe,
-            str(line.tuning),
-            str(line.finals),
-            str(line.sweeps),
-            duration(line.seconds + line.validations),
-            duration(line.total / workers),
-        )
-        for line in lines
-    ]
-    total = sum(line.total for line in lines) / workers
-    cells = sum(line.cells for line in lines)
-    rows.append(("all", "", "", "", f"{cells} runs", "", duration(total)))
-    return TextTable(
-        f"The plan, at most, on {workers} worker{'s' if workers > 1 else ''}",
-        ("<task", "<optimizer", "tuning", "final", "other", "longest run", "time"),
-        tuple(rows),
     )

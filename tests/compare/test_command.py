@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from optforge.cli import comparing
 from optforge.cli.app import app
+from optforge.cli.compare import _assignments
 from optforge.compare.suite import read_suite
+from optforge.comparing import prepare
 from optforge.errors import CompareError
 from tests.compare.test_resume import TIMES
 from tests.helpers.comparisons import few
@@ -127,8 +129,9 @@ def test_a_suite_has_one_bar_over_all_its_comparisons(
 
     monkeypatch.setattr(comparing, "_Plain", Noting)
     asked = {name: (few("adamw", extensions=0, seeds=n), {}) for name, n in (("a", 3), ("b", 5))}
-    conducted = (asked, tmp_path, False, 0, False, False, 60.0)
-    comparing.conduct_all(*conducted)
+    comparing.conduct_all(
+        asked, tmp_path, resume=False, workers=0, as_json=False, figures=False, limit=60.0
+    )
     runs = [6 + 2 * 1 + 3, 6 + 2 * 1 + 5]  # trials, finalists once more, fresh seeds
     assert {total for _, total, _ in seen} == {sum(runs)}
     done = [count for count, _, _ in seen]
@@ -162,7 +165,10 @@ def test_options_change_a_suite() -> None:
         (["--task", "digits_mlp"], "--optimizers is missing"),
         (["--optimizers", "adamw"], "--task is missing"),
         (["--task", "digits_mlp", "-o", "adamw,adamw"], "two optimizers are called 'adamw'"),
-        (["--task", "digits_mlp", "-o", "adamw", "--axis", "wide=1,2"], "no attribute 'wide'"),
+        (
+            ["--task", "digits_mlp", "-o", "adamw", "--axis", "wide=1,2"],
+            "no plain attribute 'wide'",
+        ),
         (["--task", "digits_mlp", "-o", "adamw", "--axis", "wide"], "sets nothing"),
         (["--task", "digits_mlp", "-o", "adamw", "--trials", "0"], "trials is 0"),
         (["--task", "digits_mlp", "-o", "adamw", "--tune", "beta"], "nothing of adamw is tuned"),
@@ -173,6 +179,12 @@ def test_options_change_a_suite() -> None:
         (["--suite", "missing.toml"], "missing.toml cannot be read"),
         (["--suite", str(SUITE), "--only", "x"], "has no 'x'"),
         (["--resume", "--out", "nowhere"], "holds no readable comparison.json"),
+        (["--resume", "--out", "x", "--trials", "3"], "is as it was stored, and --trials would"),
+        (["--resume", "--out", "x", "--fix", "steps=3"], "is as it was stored, and --fix would"),
+        (["--resume", "--task", "digits_mlp", "-o", "adamw"], "--resume needs the directory"),
+        (["--task", "digits_mlp", "-o", "adamw", "--only", "x"], "give --suite FILE too"),
+        (["--task", "digits_mlp", "-o", "adamw", "--fix", "steps=10,20"], "--axis steps=10,20"),
+        (["--task", "digits_mlp", "-o", "adamw,torch:LBFGS", "--plan"], "needs a closure"),
     ],
 )
 def test_mistakes_are_told_in_one_sentence(
@@ -181,6 +193,105 @@ def test_mistakes_are_told_in_one_sentence(
     monkeypatch.chdir(tmp_path)
     printed = " ".join(call(*arguments, code=1).split())
     assert says in printed and "Traceback" not in printed
+
+
+OWN_TASK = """
+from tests.helpers.tiny import Blobs
+
+
+class Mine(Blobs):
+    steps = 5
+"""
+OWN_RULE = Path(__file__).with_name("rule.txt")
+
+
+def own(folder: Path, *more: str) -> list[str]:
+    (folder / "mine.py").write_text(OWN_TASK)
+    (folder / "rule.txt").write_text(OWN_RULE.read_text())
+    return ["--task", "mine.py:Mine", "-o", "adamw,r=rule.txt", "--trials", "1", "--seeds", "1",
+            "--extensions", "0", "--workers", "0", "--no-figures", "--out", "out",
+            *more]  # fmt: skip
+
+
+def test_resuming_finds_files_from_any_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    call(*own(tmp_path))
+    before = (tmp_path / "out" / "cells.jsonl").read_bytes()
+    stored = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert stored["tasks"] == ["../mine.py:Mine"]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for _ in range(2):
+        printed = call("--resume", "--out", str(tmp_path / "out"), "--no-figures", "--workers", "0")
+        assert "Mine" in printed and (tmp_path / "out" / "cells.jsonl").read_bytes() == before
+
+
+def test_an_attempt_that_failed_at_once_does_not_take_its_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    call(*own(tmp_path, "-o", "torch:LBFGS"), code=1)
+    (tmp_path / "out" / "cells.jsonl").touch()
+    call(*own(tmp_path))
+    printed = " ".join(call(*own(tmp_path), code=1).split())
+    assert "go on with it: optforge compare --resume --out out" in printed
+
+
+def test_a_directory_made_from_python_says_how_to_go_on_from_python(tmp_path: Path) -> None:
+    (tmp_path / "cells.jsonl").write_text("{}\n")
+    with pytest.raises(CompareError, match=r"go on with it: optforge.compare\(..., resume=True\)"):
+        prepare(tmp_path, False)
+    printed = call("--resume", "--out", str(tmp_path), code=1)
+    assert "optforge.compare(..., resume=True)" in " ".join(printed.split())
+
+
+def test_a_plan_takes_off_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = own(tmp_path, "--seeds", "3")
+    count = 2 * (1 + 2 + 3)  # a trial, the finalist on two more seeds, three fresh ones
+    assert f"all {count} runs" in " ".join(call(*asked, "--plan").split())
+    call(*asked)
+    printed = call("--resume", "--out", "out", "--plan")
+    assert f"0 of {count} runs" in printed
+    rows = (tmp_path / "out" / "cells.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "out" / "cells.jsonl").write_bytes(b"".join(rows[:-2]))
+    assert f"2 of {count} runs" in call("--resume", "--out", "out", "--plan")
+
+
+def test_a_stop_names_the_options_that_no_directory_keeps(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Stopped(comparing.Stopping):
+        def __call__(self) -> bool:
+            return True
+
+    monkeypatch.setattr(comparing, "Stopping", Stopped)
+    out = tmp_path / "out"
+    asked = ["compare", "--task", "digits_mlp", "-o", "adamw", "--workers", "0", "--limit", "900",
+             "--no-figures", "--out", str(out)]  # fmt: skip
+    told = f"optforge compare --resume --out {out} --workers 0 --limit 900 --no-figures"
+    printed = CliRunner().invoke(app, asked, env=COLUMNS)
+    assert printed.exit_code == 130 and told in printed.stdout
+    as_json = CliRunner().invoke(app, [*asked, "--json", "--resume"], env=COLUMNS)
+    assert as_json.stdout == "" and f"{told} --json" in as_json.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "many", "value"),
+    [
+        ("steps=10", False, 10),
+        ("hidden=[8, 8]", False, [8, 8]),
+        ("kind=abc", False, "abc"),
+        ("wide=1,2", True, [1, 2]),
+        ("kind=a,b", True, ["a", "b"]),
+        ("hidden=[[8,8],[16]]", True, [[8, 8], [16]]),
+        ("share=0.5,true", True, [0.5, True]),
+    ],
+)
+def test_values_are_those_of_toml(text: str, many: bool, value: Any) -> None:
+    assert list(_assignments([text], many).values()) == [value]
 
 
 @pytest.mark.parametrize(
