@@ -2,12 +2,14 @@
 
     python benchmarks/compare_overhead.py [--json FILE|-] [--repeats 15]
 
-Runs the same trainings twice in turn: as a bare loop written out here (model, batches, schedule,
-forward, backward, optimizer, one look at validation and one at test data), and as the cells of
-final runs go through the runner, with keys, table on the disk, measurements of time and memory, and
-progress. One process, one thread. Ratios are medians over repeats of processor time, with
-quartiles; both train to the same losses. What a comparison does once, and not in every run, is not
-in it: a task's hash, the trial step, a worker's imports; nor are the validations of curves.
+Runs the same trainings three times in turn: as a bare loop written out here (model, batches,
+schedule, forward, backward, optimizer, one look at validation and one at test data); as cells that
+go through the runner, with keys, table on the disk, test data, measurements of time and memory, and
+progress, but without a curve; and as the cells of final runs, which have one: about twenty
+validations on the way where the task names no period, which the bare loop has not. One process, one
+thread. Ratios are medians over repeats of processor time, with quartiles; all train to the same
+losses. What a comparison does once, and not in every run, is not in it: a task's hash, the trial
+step, a worker's imports.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from measures.machine import load, machine
@@ -43,7 +46,11 @@ def main(arguments: list[str] | None = None) -> None:
     about = machine(1)
     rows = {name: measure(load_task(name), runs, options.repeats) for name, runs in TASKS.items()}
     for name, row in rows.items():
-        console.print(f"{name}: {row['ratio']:.3f} of the bare loop, quartiles {row['quartiles']}")
+        for kind in ("without_curve", "with_curve"):
+            told = row[kind]
+            ends = " to ".join(f"{x:.3f}" for x in told["quartiles"])
+            shown = kind.replace("_", " a ")
+            console.print(f"{name}, {shown}: {told['ratio']:.3f} of the bare loop, {ends}")
     about["load_after"] = load()
     text = json.dumps({"machine": about, "tasks": rows}, indent=1) + "\n"
     if options.json == "-":
@@ -52,28 +59,36 @@ def main(arguments: list[str] | None = None) -> None:
         Path(options.json).write_text(text, encoding="utf-8")
 
 
-def measure(task: Task, runs: int, repeats: int) -> dict[str, object]:
+def measure(task: Task, runs: int, repeats: int) -> dict[str, Any]:
     variant = vary(task, {})
     bench = Bench({variant.label: variant}, {"adamw": load_recipe("adamw")})
     bare(task, 0)
-    harness(bench, range(1))
-    plain, cells = [], []
+    harness(bench, range(1), curve=True)
+    taken: dict[str, list[float]] = {"bare": [], "without_curve": [], "with_curve": []}
     for repeat in range(repeats):
         seeds = range(100 * repeat, 100 * repeat + runs)
-        before = time.process_time()  # of this one thread; a neighbour's load does not count
-        losses = [bare(task, seed) for seed in seeds]
-        middle = time.process_time()
-        found = harness(bench, seeds)
-        plain.append(middle - before)
-        cells.append(time.process_time() - middle)
-        assert losses == found, "the two did not train the same"
-    ratios = [ours / theirs for ours, theirs in zip(cells, plain, strict=True)]
-    quartiles = statistics.quantiles(ratios, n=4)
-    return {
-        "ratio": statistics.median(ratios),
-        "quartiles": [quartiles[0], quartiles[2]],
-        "seconds_a_run": statistics.median(plain) / runs,
-    }
+        ways = {
+            "bare": lambda s=seeds: [bare(task, seed) for seed in s],
+            "without_curve": lambda s=seeds: harness(bench, s),
+            "with_curve": lambda s=seeds: harness(bench, s, curve=True),
+        }
+        losses = []
+        for name, way in ways.items():
+            before = time.process_time()  # of this one thread; a neighbour's load does not count
+            losses.append(way())
+            taken[name].append(time.process_time() - before)
+        if any(other != losses[0] for other in losses):
+            raise RuntimeError(f"bare loop and cells of {variant.label} did not train the same")
+    plain = taken.pop("bare")
+    told = {name: ratios(times, plain) for name, times in taken.items()}
+    return {**told, "seconds_a_run": statistics.median(plain) / runs}
+
+
+def ratios(ours: list[float], theirs: list[float]) -> dict[str, Any]:
+    """Median and quartiles of the ratios within a repeat."""
+    each = [one / other for one, other in zip(ours, theirs, strict=True)]
+    quartiles = statistics.quantiles(each, n=4)
+    return {"ratio": statistics.median(each), "quartiles": [quartiles[0], quartiles[2]]}
 
 
 def bare(task: Task, seed: int) -> tuple[float, float]:
@@ -101,11 +116,11 @@ def look(task: Task, model: nn.Module, part: Split) -> float:
     return task.loss(output, part.targets).item()
 
 
-def harness(bench: Bench, seeds: range) -> list[tuple[float, float]]:
+def harness(bench: Bench, seeds: range, curve: bool = False) -> list[tuple[float, float]]:
     """The same as cells, with a table on the disk."""
     ((label, variant),) = bench.variants.items()
     variant.looks_at_memory.clear()  # memory is looked at as often as in a process that begins
-    cells = [Cell(label, "adamw", SETTING, seed, test=True) for seed in seeds]
+    cells = [Cell(label, "adamw", SETTING, seed, curve=curve, test=True) for seed in seeds]
     with (
         tempfile.TemporaryDirectory() as folder,
         CellTable(Path(folder) / "cells.jsonl") as table,

@@ -9,8 +9,9 @@ Three parts; run it on an idle machine, it takes under ten minutes:
    are one over the sum of both; the ratio to AdamW is the median of the ratios within a repeat,
    its range that of the repeats. Optimizer bytes are those of the states that they hold.
 2. The largest Vision Transformer that fits a budget of memory, tried: ViT-B/16 with ever more
-   blocks trains two steps on one image, in a process that may allocate so many megabytes; the
-   number of blocks is found by bisection.
+   blocks trains two steps on one image, in a process whose data segment may grow
+   by so many megabytes. The peak that is shown is the growth of resident memory, in which pages of
+   libraries are as well, so it may lie a little above. The number of blocks is found by bisection.
 3. The largest of the paper's models that fits a given memory, computed: weights, gradients, states,
    and what the forward pass keeps of 8 images (counted on the meta device, float32, nothing
    recomputed). Temporary memory of the steps is not in it; part 2 has it.

@@ -18,6 +18,7 @@ from optforge.compare import CELLS, CellTable, Comparison
 from optforge.comparing import conduct
 from optforge.errors import CompareError
 from tests.helpers.comparisons import few
+from tests.helpers.tiny import Blobs
 
 TIMES = {"step_ms", "seconds", "peak_mb", "time_to_target", "sessions"}
 SCRIPT = """
@@ -105,3 +106,17 @@ def test_a_stop_leaves_what_is_finished(tmp_path: Path) -> None:
 def test_a_directory_that_is_taken_is_not_overwritten(whole: Path) -> None:
     with pytest.raises(CompareError, match="go on with it"):
         compare(["digits_mlp"], ["adamw"], out=whole)
+
+
+def test_the_python_interface_takes_title_claim_and_device() -> None:
+    few_runs: dict[str, Any] = {
+        "trials": 1,
+        "seeds": 1,
+        "finalists": 1,
+        "again": 0,
+        "extensions": 0,
+    }
+    asked = {"title": "A title", "claim": "a claim", "device": "cpu", "workers": 0, **few_runs}
+    result = compare([Blobs()], ["adamw"], **asked)
+    assert result.comparison.device == "cpu"
+    assert result.markdown.startswith("# A title\n\nPut to the test: a claim\n")
