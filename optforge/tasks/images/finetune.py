@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import glob
+import glob as patterns
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -15,6 +17,15 @@ from optforge.errors import TaskError
 from optforge.tasks.images.task import ImageTask
 
 SCRATCH = "scratch"
+
+
+def _files(pattern: str) -> list[str]:
+    """The files of a pattern in which ``*`` alone is special: folders may be called ``run[1]``."""
+    return patterns.glob(re.sub(r"[\[?]", r"[\g<0>]", pattern))
+
+
+# The text of the class below is in the hash of finished runs; what it calls keeps its name.
+glob = SimpleNamespace(glob=_files)
 
 
 class FineTuneTask(ImageTask):
