@@ -18,6 +18,7 @@ from optforge.compare import (
     score_found,
     summaries,
 )
+from optforge.compare.luck import luck
 from optforge.compare.recipe import ranges_of
 from optforge.compare.result import Trial
 from optforge.report.comparison_ranges import final_ranges, uneven
@@ -54,6 +55,7 @@ def to_json(
             {**asdict(one), "ranges": ranges[one.task, one.recipe]} for one in summaries(found)
         ],
         "uneven_ranges": [asdict(one) for one in uneven(found)],
+        "luck": [asdict(one) for one in luck(found)],
         "pairs": [{**asdict(pair), "verdict": pair.verdict} for pair in compare_pairs(found)],
         "measured": [asdict(one) for one in extra_pairs(found)],
         "maps": [asdict(one) for one in map_pairs(found)],

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from optforge.compare import Found, Pair, Summary, compare_pairs, score_found, summaries
 from optforge.compare.analyse import every_run
+from optforge.report.comparison_luck import luck_table
 from optforge.report.comparison_ranges import final_ranges, range_text, uneven_ranges
 from optforge.report.comparison_sweeps import best_of_axis, extra_measurements, maps, studies
 from optforge.report.text_table import TextTable
@@ -21,6 +22,9 @@ def all_tables(found: Found) -> Iterator[TextTable]:
     uneven = uneven_ranges(found)
     if uneven is not None:
         yield uneven
+    lucky = luck_table(found)
+    if lucky is not None:
+        yield lucky
     yield costs(found, told)
     missing = without_result(told)
     if missing is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,13 @@ from optforge.report import comparison_style
 from optforge.report.comparison import write_report
 from optforge.report.comparison_figures import draw_figures
 from optforge.report.comparison_style import looks
-from optforge.report.comparison_tables import all_tables, best_of_axis, uneven_ranges, verdicts
+from optforge.report.comparison_tables import (
+    all_tables,
+    best_of_axis,
+    luck_table,
+    uneven_ranges,
+    verdicts,
+)
 from tests.helpers.tiny import Blobs
 
 SPACE = load_recipe("adamw").space
@@ -49,7 +55,7 @@ def tuned(
     return Tuned(name, space, tried, tried, best, tuple(grown), (), tuple(finals), tried, points)
 
 
-def along(rows: Sequence[dict[str, Sequence[Outcome]]], axis: str = "batch_size") -> Found:
+def along(rows: Sequence[Mapping[str, Sequence[Outcome]]], axis: str = "batch_size") -> Found:
     results = (
         TaskResult(
             vary(Blobs(), {axis: 8 * 2**place}),
@@ -152,6 +158,23 @@ def test_ranges_that_grew_for_all_or_none_or_the_only_one_that_has_them_are_not_
         assert uneven_ranges(found) is None
     results = {"a": tuned("a", GOOD, ["weight_decay"]), "b": tuned("b", GOOD, (), only)}
     assert uneven_ranges(Found((TaskResult(vary(Blobs(), {}), results),), "a")) is None
+
+
+def test_the_luck_of_the_tuning_is_told_beside_the_differences() -> None:
+    results = {
+        "adamw": tuned("adamw", GOOD, trials=[run(x) for x in (0.5, 0.6, 0.7, 0.8)]),
+        "b": tuned("b", GOOD, trials=[run(x) for x in (0.25, 0.9, 1.0, 1.1)]),
+    }
+    found = Found((TaskResult(vary(Blobs(), {}), results),), "adamw")
+    table = luck_table(found)
+    assert table is not None and table in list(all_tables(found))
+    # Half of the halves of b have 0.25, the best of the others is 0.9 or 1.0.
+    assert table.rows[0][:2] == ("Blobs", "b") and table.rows[0][3] == "50 %"
+    told = report.to_json(comparison(found, "adamw", "b"), found, [])
+    assert [one["ahead"] for one in told["luck"]] == [pytest.approx(0.5)]
+    assert luck_table(replace(found, tasks=())) is None
+    by_metric = luck_table(replace(found, objective="metric"))
+    assert by_metric is not None and "points" in by_metric.columns[2]
 
 
 def test_two_dozen_optimizers_look_different_in_lines_and_in_dots() -> None:

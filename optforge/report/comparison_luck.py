@@ -1,0 +1,37 @@
+"""How much of a difference is luck of the tuning, as a table."""
+
+from __future__ import annotations
+
+import math
+
+from optforge.compare import Found
+from optforge.compare.luck import Halves, luck
+from optforge.report.text_table import TextTable
+from optforge.report.words import percent, points
+from optforge.statistics import Interval
+
+
+def luck_table(found: Found) -> TextTable | None:
+    """Differences between optimizers tuned by random halves of their trials; None without any."""
+    told = luck(found)
+    if not told:
+        return None
+    loss = found.objective == "loss"
+    rows = tuple(
+        (one.task, one.recipe, _change(one, loss), f"{100 * one.ahead:.0f} %") for one in told
+    )
+    return TextTable(
+        f"Luck of the tuning: optimizer and {found.baseline} each chosen by a random half of their "
+        f"trials, over all halves; difference of the best validation {found.objective} on the "
+        "tuning seeds, median and central 95 %, and how often the optimizer is ahead. Where this "
+        "range holds both signs, other trials might have turned the verdict",
+        ("<task", "<optimizer", "change of loss" if loss else "metric, points", "ahead"),
+        rows,
+    )
+
+
+def _change(one: Halves, loss: bool) -> str:
+    if loss:
+        return percent(Interval(one.middle, one.low, one.high, math.nan, 0))
+    # Scores are minus the metric: the lower the better.
+    return points(Interval(-one.middle, -one.high, -one.low, math.nan, 0))
