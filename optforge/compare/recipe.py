@@ -125,10 +125,11 @@ def tuned_recipes(recipes: Sequence[Recipe], names: Sequence[str]) -> tuple[Reci
         >>> tuned_recipes([load_recipe("sgd")], ["lr", "betas"])[0].space.names
         ('lr', 'one_minus_beta1')
     """
-    known = {name for recipe in recipes for d in recipe.space.dimensions for name in d.called}
+    dimensions = [dimension for recipe in recipes for dimension in recipe.space.dimensions]
+    known = {*TUNED, *_OF_THE_RUN}.union(*(d.called for d in dimensions))
     for name in names:
-        if name not in {*known, *TUNED, *_OF_THE_RUN}:
-            there = ", ".join(sorted({*known, *TUNED, *_OF_THE_RUN}))
+        if name not in known:
+            there = ", ".join(sorted(n for n in known if not n.startswith("one_minus_")))
             raise CompareError(f"no optimizer has {name!r} to tune; there are {there}")
     made = tuple(recipe.tuning(names) for recipe in recipes)
     for recipe in made:
