@@ -171,7 +171,7 @@ def test_options_change_a_suite() -> None:
         ),
         (["--task", "digits_mlp", "-o", "adamw", "--axis", "wide"], "sets nothing"),
         (["--task", "digits_mlp", "-o", "adamw", "--trials", "0"], "trials is 0"),
-        (["--task", "digits_mlp", "-o", "adamw", "--tune", "beta"], "nothing of adamw is tuned"),
+        (["--task", "digits_mlp", "-o", "adamw", "--tune", "beta"], "has 'beta' to tune"),
         (["--task", "digits_mlp", "-o", "adamw", "--baseline", "x"], "'x' is not among"),
         (["--task", "digits_mlp", "-o", "adamw", "--heat-map", "3"], "give two counts"),
         (["--task", "digits_mlp", "-o", "nothing"], "no optimizer 'nothing'"),
