@@ -252,7 +252,8 @@ def _counts(text: str | None) -> list[int]:
 
 def _said(table: Mapping[str, Any]) -> str:
     """The options that were given, by name."""
-    names = [*table.get("settings", {}), *(name for name in table if name != "settings")]
+    names: list[str] = list(table.get("settings", ()))
+    names += [name for name in table if name != "settings"]
     shown = {"axes": "axis", "fixed": "fix"}
     return ", ".join(f"--{shown.get(name, name).replace('_', '-')}" for name in names)
 
