@@ -19,7 +19,7 @@ _LEAST = 4  # trials; half of fewer is no search
 
 @dataclass(frozen=True)
 class Halves:
-    """One optimizer against the baseline, each tuned by a random half of its trials.
+    """One optimizer against the baseline, each tuned by a random half of its first trials.
 
     Args:
         task: Label.
@@ -77,7 +77,7 @@ def differences(
 
     Returns:
         Median, 2.5th and 97.5th percentile, and the share below 0; None with fewer than four
-        trials. A half that diverged everywhere is infinitely bad; both of them are a draw.
+        trials. Those about a best trial, after a range grew, are left out. A half that diverged everywhere is infinitely bad; both of them are a draw.
 
     Example:
         >>> from optforge.compare.cell import Outcome
@@ -100,7 +100,8 @@ def differences(
 
 def _best_of_half(trials: Sequence[Trial], objective: str) -> tuple[np.ndarray, np.ndarray] | None:
     """Scores in ascending order, and the chance of each to be the best of a random half."""
-    known = [trial.outcomes for trial in trials if not any(o.failed for o in trial.outcomes)]
+    drawn = [trial for trial in trials if trial.round == 0]  # later ones refine what these found
+    known = [trial.outcomes for trial in drawn if not any(o.failed for o in trial.outcomes)]
     n, k = len(known), len(known) // 2
     if n < _LEAST:
         return None

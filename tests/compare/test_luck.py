@@ -57,3 +57,9 @@ def test_a_clear_difference_is_ahead_in_all_halves_and_luck_is_not() -> None:
     even = differences(tried(near[0]), tried(near[1]))
     assert clear is not None and clear[3] == pytest.approx(1) and clear[2] < 0
     assert even is not None and 0.05 < even[3] < 0.95 and even[1] < 0 < even[2]
+
+
+def test_trials_that_refine_the_best_are_no_draws() -> None:
+    later = [Trial((), (Outcome(loss=1e-3),), round=1)]
+    even = differences([*tried([1.0] * 4), *later], tried([1.0] * 4))
+    assert even == (0.0, 0.0, 0.0, 0.5)
