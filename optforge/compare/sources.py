@@ -5,17 +5,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib
-import importlib.util
 import inspect
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import cloudpickle
 import torch
 from torch.optim import Optimizer
 
@@ -24,6 +21,7 @@ from optforge.compare.identity import content_hash, identity_of, library_version
 from optforge.errors import CompareError, ProgramError
 from optforge.language import Program, load_rule, parse, rule_names
 from optforge.optim import ProgramOptimizer
+from optforge.tasks.files import run_file
 
 Build = Callable[..., Optimizer]
 # Settings in one vocabulary, and what libraries call them where there is no `betas`.
@@ -241,7 +239,7 @@ def _from_file(name: str) -> Source:
             reason = error
     else:
         reason = None
-    module = _module(Path(file))
+    module = run_file(Path(file), "optimizer", CompareError)
     found = _classes(module)
     chosen = found.get(cls) if cls else next(iter(found.values()), None)
     if chosen is None or (not cls and len(found) > 1):
@@ -262,35 +260,6 @@ def _classes(module: ModuleType) -> dict[str, type[Optimizer]]:
         and issubclass(value, Optimizer)
         and value.__module__ == module.__name__
     }
-
-
-def _module(path: Path) -> ModuleType:
-    """Run a file once for each content; what it defines travels to workers by value."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CompareError(f"the optimizer file {path} cannot be read: {error.strerror}") from None
-    where = path.resolve()
-    digest = hashlib.sha256(bytes(where) + b"\0" + content).hexdigest()[:12]
-    name = f"optforge_optimizer_{digest}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, where)
-    if spec is None or spec.loader is None:
-        raise CompareError(f"{path} is not a Python file; give a rule or file.py:Class")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    if str(where.parent) not in sys.path:  # for what it imports from beside it, as a task's file
-        sys.path.append(str(where.parent))
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise CompareError(
-            f"{path} is neither a rule nor a Python file that runs: {type(error).__name__}: {error}"
-        ) from error
-    cloudpickle.register_pickle_by_value(module)
-    return module
 
 
 def _is_number(value: Any) -> bool:

@@ -11,7 +11,7 @@ from types import ModuleType
 import cloudpickle
 import torch
 
-from optforge.errors import TaskError
+from optforge.errors import OptforgeError, TaskError
 from optforge.tasks.task import Task, initial_model
 
 
@@ -40,7 +40,7 @@ def task_from_file(place: str) -> Task:
     file, _, name = place.rpartition(":")
     if not file:
         file, name = name, ""
-    module = _module(Path(file))
+    module = run_file(Path(file), "task", TaskError)
     found = getattr(module, name, None) if name else None
     if not (isinstance(found, type) and issubclass(found, Task)):
         raise TaskError(_no_class(file, name, found, module))
@@ -82,20 +82,29 @@ def check_task(task: Task) -> None:
         )
 
 
-def _module(path: Path) -> ModuleType:
-    """Run a file once for each content, and let what it defines travel to workers by value."""
+def run_file(path: Path, kind: str, wrong: type[OptforgeError]) -> ModuleType:
+    """Run a file once for each content, and let what it defines travel to workers by value.
+
+    Args:
+        path: A Python file.
+        kind: What it describes, for the name of the module and for errors.
+        wrong: What to raise.
+
+    Raises:
+        OptforgeError: If it cannot be read or fails.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise TaskError(f"the task file {path} cannot be read: {error.strerror}") from None
+        raise wrong(f"the {kind} file {path} cannot be read: {error.strerror}") from None
     where = path.resolve()
     digest = hashlib.sha256(bytes(where) + b"\0" + content).hexdigest()[:12]
-    name = f"optforge_task_{digest}"
+    name = f"optforge_{kind}_{digest}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, where)
     if spec is None or spec.loader is None:
-        raise TaskError(f"{path} is not a Python file; a task is given as file.py:Class")
+        raise wrong(f"{path} is not a Python file; give file.py:Class")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     if str(where.parent) not in sys.path:  # for what it imports from beside it; workers get it too
@@ -104,7 +113,7 @@ def _module(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise TaskError(f"the task file {path} cannot be run: {_said(error)}") from error
+        raise wrong(f"the {kind} file {path} cannot be run: {_said(error)}") from error
     cloudpickle.register_pickle_by_value(module)
     return module
 

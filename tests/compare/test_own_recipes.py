@@ -20,10 +20,10 @@ from optforge.errors import CompareError
 
 OPTIMIZER = """
 import torch
-import beside
-from beside import FACTOR
+import base_of_mine
+from base_of_mine import FACTOR
 
-class Mine(beside.Base):
+class Mine(base_of_mine.Base):
     def __init__(self, params, lr=0.1):
         super().__init__(params, lr=lr * FACTOR)
 """
@@ -46,9 +46,9 @@ def identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., s
     def of(optimizer: str = OPTIMIZER, beside: str = BESIDE, folder: str = "a") -> str:
         (tmp_path / folder).mkdir(exist_ok=True)
         (tmp_path / folder / "mine.py").write_text(optimizer)
-        (tmp_path / folder / "beside.py").write_text(beside)
+        (tmp_path / folder / "base_of_mine.py").write_text(beside)
         kept = [name for name in sys.modules if name.startswith("optforge_optimizer_")]
-        for name in ("beside", *kept):
+        for name in ("base_of_mine", *kept):
             sys.modules.pop(name, None)
         return load_recipe(f"{tmp_path / folder / 'mine.py'}:Mine").identity
 
@@ -196,3 +196,15 @@ def test_settings_of_the_wrong_kind_are_told_in_a_sentence(values: dict, says: s
         Settings.read(values)
     with pytest.raises(CompareError, match="settings is 5; write a table"):
         Settings.read(5)  # type: ignore[arg-type]
+
+
+def test_files_that_cannot_be_run_are_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import torch\nclass Mine(torch.optim.SGD:\n")
+    (tmp_path / "note.md").write_text("torch")
+    for name, says in (
+        ("broken.py:Mine", "the optimizer file .*broken.py cannot be run: SyntaxError"),
+        ("note.md:Mine", "note.md"),
+        ("missing.py:Mine", "the optimizer file .*missing.py cannot be read"),
+    ):
+        with pytest.raises(CompareError, match=says):
+            load_recipe(f"{tmp_path}/{name}")

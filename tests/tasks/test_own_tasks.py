@@ -29,7 +29,7 @@ import threading
 import torch
 from torch import nn
 from optforge.tasks import Data, Split, Task
-import near
+import near_mine
 
 LOCK = threading.Lock()
 CACHE = {}
@@ -80,10 +80,10 @@ class Mine(Task):
 
     @logged
     def loss(self, output, targets):
-        return near.scaled(my_loss(self, output, targets))
+        return near_mine.scaled(my_loss(self, output, targets))
 
     def metric(self, output, targets):
-        from later import measure
+        from later_mine import measure
         return measure(output, targets) + CRITERION(output, targets) * self.weights[0]
 '''
 LATER = "def measure(output, targets):\n    return -(output - targets).abs().mean()\n"
@@ -99,10 +99,10 @@ def hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hash:
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def of(mine: str = MINE, near: str = NEAR, later: str = LATER) -> str:
-        for name, text in (("mine", mine), ("near", near), ("later", later)):
+        for name, text in (("mine", mine), ("near_mine", near), ("later_mine", later)):
             (tmp_path / f"{name}.py").write_text(text)
         kept = [name for name in sys.modules if name.startswith("optforge_task_")]
-        for name in ("near", "later", *kept):
+        for name in ("near_mine", "later_mine", *kept):
             sys.modules.pop(name, None)
         return load_task(f"{tmp_path / 'mine.py'}:Mine").hash
 
