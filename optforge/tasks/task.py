@@ -125,7 +125,11 @@ class Task(ABC):
         return functional.cross_entropy(output.flatten(0, -2), targets.flatten())
 
     def metric(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Share of right answers, shaped as in ``loss``; override it for another measure."""
+        """Share of right answers, shaped as in ``loss``; override it for another measure.
+
+        Higher is better: a comparison with ``objective="metric"`` chooses the highest, and tables
+        print it times 100. Give an error its negative.
+        """
         return (output.argmax(-1) == targets).to(output.dtype).mean()
 
     @cached_property
