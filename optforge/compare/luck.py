@@ -100,7 +100,8 @@ def differences(
 
 def _best_of_half(trials: Sequence[Trial], objective: str) -> tuple[np.ndarray, np.ndarray] | None:
     """Scores in ascending order, and the chance of each to be the best of a random half."""
-    drawn = [trial for trial in trials if trial.round == 0]  # later ones refine what these found
+    # Later rounds refine what the first one found; they are no draws.
+    drawn = [trial for trial in trials if trial.round == 0]
     known = [trial.outcomes for trial in drawn if not any(o.failed for o in trial.outcomes)]
     n, k = len(known), len(known) // 2
     if n < _LEAST:

@@ -21,10 +21,10 @@ def luck_table(found: Found) -> TextTable | None:
         (one.task, one.recipe, _change(one, loss), f"{100 * one.ahead:.0f} %") for one in told
     )
     return TextTable(
-        f"Luck of the tuning: optimizer and {found.baseline} each chosen by a random half of their "
-        f"first trials, over all halves; difference of the best validation {found.objective} on the "
-        "tuning seeds, median and central 95 %, and how often the optimizer is ahead. Where this "
-        "range holds both signs, other trials might have turned the verdict",
+        f"Luck of the tuning: optimizer and {found.baseline} each chosen by a random half of "
+        f"their first trials, over all halves; difference of the best validation "
+        f"{found.objective} on the tuning seeds, median and central 95 %, and how often the "
+        "optimizer is ahead. Where this range holds both signs, other trials might have turned the verdict",
         ("<task", "<optimizer", "change of loss" if loss else "metric, points", "ahead"),
         rows,
     )
