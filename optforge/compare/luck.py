@@ -77,7 +77,8 @@ def differences(
 
     Returns:
         Median, 2.5th and 97.5th percentile, and the share below 0; None with fewer than four
-        trials. Those about a best trial, after a range grew, are left out. A half that diverged everywhere is infinitely bad; both of them are a draw.
+        trials. Those about a best trial, after a range grew, are left out. A half that diverged
+        everywhere is infinitely bad; two of them are a draw.
 
     Example:
         >>> from optforge.compare.cell import Outcome

@@ -24,7 +24,8 @@ def luck_table(found: Found) -> TextTable | None:
         f"Luck of the tuning: optimizer and {found.baseline} each chosen by a random half of "
         f"their first trials, over all halves; difference of the best validation "
         f"{found.objective} on the tuning seeds, median and central 95 %, and how often the "
-        "optimizer is ahead. Where this range holds both signs, other trials might have turned the verdict",
+        "optimizer is ahead. Where this range holds both signs, other trials "
+        "might have turned the verdict",
         ("<task", "<optimizer", "change of loss" if loss else "metric, points", "ahead"),
         rows,
     )
