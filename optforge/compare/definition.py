@@ -36,7 +36,8 @@ def stored_definition(path: Path) -> dict[str, Any]:
     """What a directory was made with, to go on with it.
 
     Raises:
-        CompareError: If it holds no comparison that was started from the command line.
+        CompareError: If it holds no comparison that was started from the command line, or a file
+            that it names is gone.
     """
     try:
         stored = json.loads((path / DEFINITION).read_text(encoding="utf-8"))
@@ -49,7 +50,15 @@ def stored_definition(path: Path) -> dict[str, Any]:
 
     def seen_from_here(file: str) -> str:
         there = os.path.normpath(path / file)
-        return there if Path(there).is_file() else file
+        if Path(there).is_file():
+            return there
+        if Path(file).is_file():
+            return file
+        raise CompareError(
+            f"{path} was made with the file {file}, as seen from that directory, and there is none "
+            f"at {there}; if the directory was moved or copied, bring the file to that place, or "
+            "say --task, --optimizers and the settings as before, with --resume"
+        )
 
     return _renamed(stored, seen_from_here)
 

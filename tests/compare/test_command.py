@@ -76,16 +76,28 @@ def test_resuming_a_suite_without_workers_gives_the_same_figures(
     suite: tuple[Path, str], tmp_path: Path
 ) -> None:
     """A table cut in half is completed by this process; two workers computed the whole."""
+    out = tmp_path / suite[0].name  # as deep as the first, from which the rule's file is seen
     for name in ("batch", "everything"):
-        again = tmp_path / name
-        again.mkdir()
+        again = out / name
+        again.mkdir(parents=True)
         content = (suite[0] / name / "cells.jsonl").read_bytes()
         (again / "cells.jsonl").write_bytes(content[: len(content) // 2])
         shutil.copy(suite[0] / name / "comparison.json", again)
-    call("--resume", "--out", str(tmp_path), "--workers", "0", "--no-figures")
+    call("--resume", "--out", str(out), "--workers", "0", "--no-figures")
     for name in ("batch", "everything"):
-        assert figures(tmp_path / name) == figures(suite[0] / name)
-        assert not (tmp_path / name / "curves.png").exists()
+        assert figures(out / name) == figures(suite[0] / name)
+        assert not (out / name / "curves.png").exists()
+
+
+def test_a_directory_that_moved_without_its_files_says_so(
+    suite: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = tmp_path / "far" / "away" / "everything"
+    alone.mkdir(parents=True)
+    shutil.copy(suite[0] / "everything" / "comparison.json", alone)
+    monkeypatch.chdir(alone)  # or as many steps up as there are may end at the root, and find it
+    printed = " ".join(call("--resume", "--out", str(alone), code=1).split())
+    assert "was made with the file" in printed and "bring the file to that place" in printed
 
 
 def test_a_directory_that_is_taken_is_refused_before_anything_runs(
