@@ -222,7 +222,7 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     add("--size", default="tiny", help="of the ViT: tiny, small or base (tiny)")
     add("--out", type=Path, help=f"directory of the result ({RESULTS}; quick: a temporary one)")
     add("--optimizers", default=",".join(OPTIMIZERS), help="the first is the baseline")
-    add("--pretraining-steps", type=int, default=300, help="of each pre-training (300)")
+    add("--pretraining-steps", type=int, default=200, help="of each pre-training (200)")
     add("--weights", type=Path, help=f"folder of what is pre-trained ({WEIGHTS}; quick: in --out)")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes; 0: none but this")
     add("--plan", action="store_true", help="print what would run and its cost")
