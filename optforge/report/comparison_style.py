@@ -75,8 +75,12 @@ def one_legend(figure: Figure, axes: np.ndarray) -> None:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     if found:
+        entry = 0.6 + 0.055 * max(map(len, found))  # inches: a piece of line and 7 point letters
+        columns = max(1, min(6, int(figure.get_figwidth() / entry)))
+        further = math.ceil(len(found) / columns) - 1  # rows, which panels shall not pay for
+        figure.set_figheight(figure.get_figheight() + 0.16 * further)
         figure.legend(
-            list(found.values()), list(found), loc="outside lower center", ncols=6, fontsize=7
+            list(found.values()), list(found), loc="outside lower center", ncols=columns, fontsize=7
         )
 
 

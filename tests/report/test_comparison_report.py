@@ -16,7 +16,7 @@ from optforge.report import comparison as report
 from optforge.report import comparison_style
 from optforge.report.comparison import write_report
 from optforge.report.comparison_figures import draw_figures
-from optforge.report.comparison_style import looks
+from optforge.report.comparison_style import looks, new_figure, one_legend
 from optforge.report.comparison_tables import (
     all_tables,
     best_of_axis,
@@ -205,3 +205,14 @@ def test_an_optimum_at_the_end_of_its_axis_is_marked() -> None:
         assert table is not None and table.rows[0][2] == f"{end} (end of the axis)"
     middle = best_of_axis(along([rows[0], rows[2], rows[1]]))
     assert middle is not None and middle.rows[0][2] == "16"
+
+
+@pytest.mark.parametrize("names", [["adamw", "lion"], [f"a_long_name_{n}" for n in range(12)]])
+def test_a_legend_lies_within_its_figure(names: list[str]) -> None:
+    figure, axes = new_figure(1, 1)
+    for name in names:
+        axes[0, 0].plot([1, 2], [1, 2], label=name)
+    one_legend(figure, axes)
+    figure.canvas.draw()
+    box, (width, height) = figure.legends[0].get_window_extent(), figure.canvas.get_width_height()
+    assert 0 <= box.x0 < box.x1 <= width and 0 <= box.y0 < box.y1 <= height
