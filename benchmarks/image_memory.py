@@ -6,8 +6,8 @@ Three parts; run it on an idle machine, it takes under ten minutes:
 
 1. ViT-B/16 at 224 pixels, float32, full size. Forward and backward pass are timed once in every
    repeat, then all optimizers take a step on the same gradients, one after another. Steps a second
-   are one over the sum of both; the ratio to AdamW is the median of the ratios within a repeat,
-   its range that of the repeats. Optimizer bytes are those of the states that they hold.
+   are one over the sum of both; the ratio to AdamW is the geometric mean of the ratios within a
+   repeat, with a Student-t 95 % interval. Optimizer bytes are those of the states that they hold.
 2. The largest Vision Transformer that fits a budget of memory, tried: ViT-B/16 with ever more
    blocks trains two steps on one image, in a process whose data segment may grow
    by so many megabytes. The peak that is shown is the growth of resident memory, in which pages of
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -40,6 +41,7 @@ from torch.nn import functional
 
 from optforge.compare.measure import optimizer_bytes
 from optforge.images import build_model, preset
+from optforge.statistics import paired_interval
 
 GIGABYTES = (8, 16, 24, 40, 80)
 MODELS = ("vit_s16", "vit_b16_jft", "vit_l16_jft", "vit_h14_jft", *(f"vit_{n}_g14_jft" for n in
@@ -182,20 +184,27 @@ def steps_table(found: dict[str, Any]) -> Table:
         table.add_column(column, justify="right")
     for batch in passes:
         table.add_column(f"steps/s, batch {batch}", justify="right")
-        table.add_column("to AdamW [range]", justify="right")
+        table.add_column("to AdamW [95 %]", justify="right")
     for name, row in rows.items():
         cells = [name, f"{row['bytes'] / 1e6:.1f}", f"{row['bytes'] / found['parameters']:.2f}"]
         cells.append(_ranged(row["step_ms"], "{:.0f}"))
         for times in passes.values():
             mine, base = (whole(times, rows[key]["step_ms"]) for key in (name, "AdamW"))
             cells.append(f"{1 / statistics.median(mine):.3f}")
-            cells.append(_ranged([b / m for m, b in zip(mine, base, strict=True)], "{:.3f}"))
+            cells.append(_ratio(mine, base))
         table.add_row(*cells)
     return table
 
 
 def whole(passes: list[float], milliseconds: list[float]) -> list[float]:
     return [a + b / 1000 for a, b in zip(passes, milliseconds, strict=True)]
+
+
+def _ratio(mine: list[float], base: list[float]) -> str:
+    """Steps a second over those of the baseline, paired within repeats, Student-t 95 %."""
+    told = paired_interval([math.log(b / m) for m, b in zip(mine, base, strict=True)])
+    middle, low, high = (math.exp(value) for value in (told.mean, told.low, told.high))
+    return f"{middle:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _ranged(values: list[float], form: str) -> str:
