@@ -98,7 +98,8 @@ def _draw_fitness(axes: Axes, course: Course) -> None:
     total = len(course.cached)
     thin = course.judged[:: 1 + len(course.judged) // _DOTS]
     axes.scatter(*_columns(thin), s=3, color="0.75", label="judged", zorder=1, rasterized=True)
-    ends = [start for _, start, *_ in course.phases[1:]] + [total]
+    starts = [start for _, start, *_ in course.phases]
+    ends = [*starts[1:], total][: len(starts)]  # none where a search ended before its first batch
     for (phase, start, numbers, best), end in zip(course.phases, ends, strict=True):
         color = _COLORS.get(phase, "0.3")
         axes.axvspan(start, max(end, start + 1), color=color, alpha=0.08, lw=0)
