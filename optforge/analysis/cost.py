@@ -10,6 +10,9 @@ from optforge.analysis.walk import Environment, walk
 from optforge.language import FUNCTIONS, Kind, Program, Statement
 
 
+_REDUCING = ("per_array", "whole", "lines", "matrix", "product")
+
+
 @dataclass(frozen=True)
 class Cost:
     """Cost of the live program, counted for each parameter element of a large model.
@@ -48,14 +51,14 @@ def cost(program: Program, bytes_per_element: int = 4) -> Cost:
 
     def apply(number: int, statement: Statement, values: list[int]) -> int:
         row = FUNCTIONS[statement.function]
-        if values and max(values) == Kind.TREE:
+        if values and max(values) >= Kind.TREE:
             totals["operations"] += row.cost
-            totals["reductions"] += row.form in ("per_array", "whole") or row.name == "clip"
+            totals["reductions"] += row.form in _REDUCING or row.name == "clip"
         return row.result(tuple(values))
 
     values = (Kind.TREE, Kind.TREE, *kinds, Kind.SCALAR)
     walk(lean.statements, Environment(lean.parameters, values, constant), apply)
-    trees = sum(kind == Kind.TREE for kind in kinds)
+    trees = sum(kind >= Kind.TREE for kind in kinds)
     return Cost(
         float(bytes_per_element * trees),
         float(bytes_per_element * (3 + 2 * trees)),

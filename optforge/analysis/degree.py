@@ -14,11 +14,12 @@ _MIXED = float("inf")  # no degree
 _ZERO = None  # a state that is still zero, which is homogeneous of every degree
 _Degree = float | None
 
-_SAME = {"abs", "negative", "norm", "global_norm"}
+_SAME = {"abs", "negative", "norm", "global_norm", "mean", "rms", "transpose"}
+_SAME |= {f"{line}_{what}" for line in ("row", "column") for what in ("mean", "norm", "rms")}
 _POWERS = {"square": 2.0, "sqrt": 0.5, "cube": 3.0, "cbrt": 1 / 3, "reciprocal": -1.0}
-_PRODUCTS = {"multiply", "dot"}
-_ALIKE = {"add", "subtract", "maximum", "minimum"}
-_SCALELESS = {"sign", "cosine_sim"}
+_PRODUCTS = {"multiply", "dot", "matmul"}
+_ALIKE = {"add", "subtract", "maximum", "minimum", "where_matrix"}
+_SCALELESS = {"sign", "cosine_sim", "orthogonalize"}
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ def _result(statement: Statement, values: list[_Degree]) -> _Degree:
         return _MIXED if _MIXED in values else 0.0
     if name in _ALIKE:
         return _join(values[0], values[1])
+    if name == "where":  # the condition is a sign
+        return _MIXED if values[0] == _MIXED else _join(values[1], values[2])
     if name == "interp":
         return _join(values[0], values[1]) if values[2] in (0.0, _ZERO) else _fixed(values)
     if name == "clip":  # both sides of the comparison must scale alike

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from optforge.analysis.walk import Environment, walk
 from optforge.errors import ProgramError
-from optforge.language import FUNCTIONS, Kind, Program, Statement
+from optforge.language import FUNCTIONS, Function, Kind, Program, Statement
+from optforge.language.functions import mixes
 
 _ELEMENTWISE = {name: row.arity for name, row in FUNCTIONS.items() if row.form == "elementwise"}
 _SCALAR, _TREE = int(Kind.SCALAR), int(Kind.TREE)
@@ -17,7 +20,9 @@ def constant(value: float) -> int:
 
 def _apply(number: int, statement: Statement, kinds: list[int]) -> int:
     if _ELEMENTWISE.get(statement.function) == len(kinds):  # nearly all, so it is the short way
-        return max(kinds)
+        largest = max(kinds)
+        if largest <= _TREE or mixes(tuple(kinds)):
+            return largest
     row = FUNCTIONS[statement.function]
     if len(kinds) != row.arity:
         raise ProgramError(
@@ -26,13 +31,53 @@ def _apply(number: int, statement: Statement, kinds: list[int]) -> int:
         )
     if not row.allows(tuple(kinds)):
         raise ProgramError(
-            f"statement {number + 1}, '{statement.text}': the last argument of "
-            f"{statement.function} is one value per {_PER[kinds[-1]]}; a scalar is allowed"
+            f"statement {number + 1}, '{statement.text}': {_why_not(row, tuple(kinds))}"
         )
     return row.result(tuple(kinds))
 
 
-_PER = ("program", "array", "element (a tree)")
+def _why_not(row: Function, kinds: tuple[int, ...]) -> str:
+    """Say why a function does not accept arguments of these kinds."""
+    shapes = " and ".join(_PER[kind] for kind in kinds)
+    if row.form == "transpose":
+        return f"transpose got one value per {shapes}; it takes a tree"
+    if row.form == "product":
+        return (
+            f"matmul got one value per {shapes}; it takes two trees, and the columns of the "
+            "first must be the rows of the second"
+        )
+    if not mixes(kinds):
+        return (
+            f"{row.name} got one value per {shapes}; these have different shapes and cannot be "
+            "combined element by element; see transpose and matmul"
+        )
+    return (
+        f"the last argument of {row.name} is one value per {_PER[kinds[-1]]}; a scalar is allowed"
+    )
+
+
+_PER = (
+    "program",
+    "array",
+    "element (a tree)",
+    "element of transposed matrices",
+    "element of matrices of rows by rows",
+    "element of matrices of columns by columns",
+)
+
+
+def joined(kind: int, other: int) -> int:
+    """Give the kind that holds values of both kinds.
+
+    Raises:
+        ProgramError: If both have shapes, and not the same.
+    """
+    if not mixes((kind, other)):
+        raise ProgramError(
+            f"a state would be one value per {_PER[kind]} and one per {_PER[other]} in turn; "
+            "it must keep its shape"
+        )
+    return max(kind, other)
 
 
 def state_kinds(program: Program) -> tuple[int, ...]:
@@ -53,15 +98,16 @@ def state_kinds(program: Program) -> tuple[int, ...]:
     """
     kinds = (_SCALAR,) * len(program.states)
     while True:
-        environment = _kinds_after(program, kinds)
+        environment = _kinds_after(program, kinds, _lenient)
         try:
             update, *rest = [environment[name] for name in program.outputs]
         except KeyError as error:
             raise ProgramError(f"{error.args[0]!r} is returned but never defined") from None
-        grown = tuple(map(max, kinds, rest))
+        grown = tuple(map(joined, kinds, rest))
         if grown == kinds:
             break
         kinds = grown
+    _kinds_after(program, kinds, _apply)
     if update != _TREE:
         raise ProgramError(
             f"the update '{program.outputs[0]}' is one value per {_PER[update]}; "
@@ -70,10 +116,21 @@ def state_kinds(program: Program) -> tuple[int, ...]:
     return kinds
 
 
-def _kinds_after(program: Program, kinds: tuple[int, ...]) -> Environment[int]:
+def _lenient(number: int, statement: Statement, kinds: list[int]) -> int:
+    """As :func:`_apply`; a product with a state of which nothing is known yet is as unknown."""
+    row = FUNCTIONS.get(statement.function)
+    shaped = row is not None and row.form in ("product", "transpose")
+    if shaped and len(kinds) == row.arity and min(kinds) < _TREE:  # type: ignore[union-attr]
+        return _SCALAR
+    return _apply(number, statement, kinds)
+
+
+def _kinds_after(
+    program: Program, kinds: tuple[int, ...], apply: Callable[[int, Statement, list[int]], int]
+) -> Environment[int]:
     values = (_TREE, _TREE, *kinds, _SCALAR)
     try:
-        return walk(program.statements, Environment(program.parameters, values, constant), _apply)
+        return walk(program.statements, Environment(program.parameters, values, constant), apply)
     except KeyError:
         raise _unknown(program) from None
 

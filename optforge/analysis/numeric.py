@@ -10,10 +10,18 @@ import numpy
 import torch
 
 from optforge.analysis.kinds import state_kinds
-from optforge.language import Interpreter, Layout, Program
+from optforge.language import FUNCTIONS, Interpreter, Layout, Program
 
 PROBE = Layout((5, 3, 1))
+# As many elements, for programs with functions that tell matrices, rows and columns apart.
+_PROBE_WITH_MATRIX = Layout((6, 3), shapes=((2, 3), (3, 1)), matrices=(True, False))
+_SHAPED = ("lines", "matrix", "by_role", "transpose", "product")
 STEPS = 4
+
+
+def _layout(program: Program) -> Layout:
+    forms = {FUNCTIONS[statement.function].form for statement in program.statements}
+    return PROBE if forms.isdisjoint(_SHAPED) else _PROBE_WITH_MATRIX
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ def probe_updates(lean: Program, scales: Scales = Scales()) -> numpy.ndarray:
     """
     weights, gradients = _inputs(scales)
     with numpy.errstate(all="ignore"):
-        rule = Interpreter(lean, state_kinds(lean), PROBE, torch.float64, arrays=True)
+        rule = Interpreter(lean, state_kinds(lean), _layout(lean), torch.float64, arrays=True)
         scalars = rule.schedule([1.0, 0.75, 0.5, 0.25])
         states, updates = rule.initial_states(1), []
         for step in range(STEPS):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -21,6 +21,9 @@ import numpy
 import torch
 from torch import Tensor
 
+from optforge.errors import ProgramError
+from optforge.language.orthogonal import orthogonalized
+
 Apply = Callable[..., Any]
 Engine = Callable[[Any], Apply]
 
@@ -30,6 +33,9 @@ EPSILON = 1e-8  # the guard of division, and the value of get_eps()
 class Kind(IntEnum):
     """What a variable holds; a mixture of kinds broadcasts to the largest.
 
+    From ``TREE`` on a value has a shape. Two values of different shapes never mix; only
+    ``matmul`` and ``transpose`` lead from one shape to another.
+
     Example:
         >>> max(Kind.SCALAR, Kind.TREE).name
         'TREE'
@@ -37,7 +43,18 @@ class Kind(IntEnum):
 
     SCALAR = 0  # one number
     ARRAY = 1  # one number for each parameter array
-    TREE = 2  # one number for each element of each parameter array
+    TREE = 2  # one number for each element of each parameter array: [rows, columns] of a matrix
+    TRANSPOSED = 3  # [columns, rows] of each matrix; other arrays as they are
+    ROW_SQUARE = 4  # [rows, rows] of each matrix, as g g^T; other arrays as they are
+    COLUMN_SQUARE = 5  # [columns, columns] of each matrix, as g^T g; other arrays as they are
+
+
+# The two sides of a matrix of each kind, and the kind that a product of two sides has.
+SIDES: Mapping[int, str] = MappingProxyType(
+    {Kind.TREE: "rc", Kind.TRANSPOSED: "cr", Kind.ROW_SQUARE: "rr", Kind.COLUMN_SQUARE: "cc"}
+)
+_KIND_OF_SIDES = {sides: kind for kind, sides in SIDES.items()}
+_REFUSED = -1
 
 
 @dataclass(frozen=True)
@@ -49,13 +66,21 @@ class Function:
         arity: Number of arguments.
         form: How kinds combine: ``elementwise`` (largest kind of the arguments), ``per_array``
             (a tree becomes one scalar per array), ``whole`` (anything becomes a scalar),
-            ``controlled`` (as elementwise, the last argument must be a scalar), ``constant``.
+            ``controlled`` (as elementwise, the last argument must be a scalar), ``constant``,
+            ``clock`` (a scalar that the number of the step decides), ``lines`` (a number for
+            each row or column of a tree, broadcast back), ``matrix`` (a matrix becomes another
+            of its shape), ``by_role`` (as elementwise, but hidden matrices get the first
+            argument and other arrays the second), ``transpose`` and ``product``.
         meaning: The guarded formula, as text.
         build: Gives the computation in one engine, ``torch`` or ``numpy``; both name most
-            functions alike, and NumPy's cost half as much a call on small rows of the CPU.
+            functions alike, and NumPy's cost half as much a call on small rows of the CPU. For
+            forms that look at whole arrays it is what becomes of a single number.
         cost: Floating-point operations per element, transcendental functions counted as 10.
         infix: The operator that prints it, if any.
         commutative: Whether the arguments may be exchanged.
+        on_array: For forms that look at arrays: the computation on one array, or on several of
+            one shape, given as ``[..., rows, columns]``.
+        belongs_to: The set of functions that it is chosen with.
     """
 
     name: str
@@ -66,6 +91,8 @@ class Function:
     cost: int = 1
     infix: str | None = None
     commutative: bool = False
+    on_array: Engine | None = None
+    belongs_to: str = "paper"
 
     @cached_property
     def apply(self) -> Apply:
@@ -79,15 +106,39 @@ class Function:
 
     def allows(self, kinds: tuple[int, ...]) -> bool:
         """Tell whether arguments of these kinds are accepted."""
-        return self.form != "controlled" or kinds[-1] == Kind.SCALAR
+        return self._kind(kinds) != _REFUSED
 
     def result(self, kinds: tuple[int, ...]) -> int:
         """Give the kind of the result for accepted argument kinds."""
-        if self.form == "elementwise" or self.form == "controlled":
+        return self._kind(kinds)
+
+    def _kind(self, kinds: tuple[int, ...]) -> int:
+        if self.form == "product":
+            sides = [SIDES.get(kind, "") for kind in kinds]
+            inner = all(sides) and sides[0][1] == sides[1][0]
+            return int(_KIND_OF_SIDES[sides[0][0] + sides[1][1]]) if inner else _REFUSED
+        if self.form == "transpose":
+            sides = SIDES.get(kinds[0], "")
+            return int(_KIND_OF_SIDES[sides[::-1]]) if sides else _REFUSED
+        if not mixes(kinds) or (self.form == "controlled" and kinds[-1] != Kind.SCALAR):
+            return _REFUSED
+        if self.form in ("elementwise", "controlled", "lines", "matrix"):
             return max(kinds)
+        if self.form == "by_role":
+            return max(Kind.ARRAY, *kinds)
         if self.form == "per_array":
             return min(kinds[0], Kind.ARRAY)
         return Kind.SCALAR
+
+
+def mixes(kinds: tuple[int, ...]) -> bool:
+    """Tell whether values of these kinds broadcast: those with a shape must have the same.
+
+    Example:
+        >>> mixes((Kind.SCALAR, Kind.TREE)), mixes((Kind.TREE, Kind.TRANSPOSED))
+        (True, False)
+    """
+    return len({kind for kind in kinds if kind >= Kind.TREE}) < 2
 
 
 def _sign(xp: Any) -> Apply:
@@ -191,6 +242,37 @@ def _clip(xp: Any) -> Apply:
     return apply
 
 
+def _magnitude(xp: Any) -> Apply:
+    return xp.abs
+
+
+def _itself(xp: Any) -> Apply:
+    return lambda x: x
+
+
+def _where(xp: Any) -> Apply:
+    def apply(condition: Any, x: Any, y: Any) -> Any:
+        if isinstance(condition, float):
+            condition = xp.full_like(y if isinstance(x, float) else x, condition)
+        if isinstance(x, float) and isinstance(y, float):  # they would get a dtype of their own
+            x = xp.full_like(condition, x)
+        return xp.where(condition >= 0, x, y)
+
+    return apply
+
+
+def _mean_of(*axes: int) -> Engine:
+    return lambda xp: lambda x: xp.mean(x, axis=axes, keepdims=True)
+
+
+def _norm_of(*axes: int) -> Engine:
+    return lambda xp: lambda x: xp.sqrt(xp.sum(x * x, axis=axes, keepdims=True))
+
+
+def _rms_of(*axes: int) -> Engine:
+    return lambda xp: lambda x: xp.sqrt(xp.mean(x * x, axis=axes, keepdims=True))
+
+
 def _unary(name: str, meaning: str, build: Engine | None = None, cost: int = 10) -> Function:
     plain = build or (lambda xp: getattr(xp, name))
     return Function(name, 1, "elementwise", meaning, plain, cost)
@@ -204,6 +286,19 @@ def _infix(
 
 def _constant(name: str, meaning: str, value: float) -> Function:
     return Function(name, 0, "constant", meaning, lambda xp: lambda: value, 0)
+
+
+def _no_clock(xp: Any) -> Apply:
+    raise NotImplementedError("what runs a rule knows the number of the step")
+
+
+_BOTH, _ACROSS, _DOWN = (-2, -1), (-1,), (-2,)  # of an array, of each row, of each column
+_SIDE = 128  # of a matrix, where a cost an element depends on it
+
+
+def _lines(name: str, meaning: str, on_array: Engine, number: Engine, form: str) -> Function:
+    belongs_to = "masks" if form == "per_array" else "rows"
+    return Function(name, 1, form, meaning, number, 2, None, False, on_array, belongs_to)
 
 
 _ROWS = (
@@ -256,7 +351,15 @@ _ROWS = (
         _extreme("minimum", "max"),
         commutative=True,
     ),
-    Function("norm", 1, "per_array", "Euclidean norm of each array", lambda xp: xp.abs, 2),
+    Function(
+        "norm",
+        1,
+        "per_array",
+        "Euclidean norm of each array",
+        _magnitude,
+        2,
+        on_array=_norm_of(*_BOTH),
+    ),
     Function("global_norm", 1, "whole", "Euclidean norm of the whole tree", _global_norm, 2),
     Function("dot", 2, "whole", "inner product of whole trees", _dot, 2, commutative=True),
     Function(
@@ -280,8 +383,89 @@ _ROWS = (
     _constant("get_pi", "3.14159...", math.pi),
     _constant("get_e", "2.71828...", math.e),
     _constant("get_eps", "1e-8", EPSILON),
+    Function("where", 3, "elementwise", "x if c >= 0, else y", _where, 1, belongs_to="masks"),
+    _lines("mean", "mean of each array", _mean_of(*_BOTH), _itself, "per_array"),
+    _lines("rms", "root mean square of each array", _rms_of(*_BOTH), _magnitude, "per_array"),
+    _lines("row_mean", "mean of each row", _mean_of(*_ACROSS), _itself, "lines"),
+    _lines("row_norm", "norm of each row", _norm_of(*_ACROSS), _magnitude, "lines"),
+    _lines("row_rms", "root mean square of each row", _rms_of(*_ACROSS), _magnitude, "lines"),
+    _lines("column_mean", "mean of each column", _mean_of(*_DOWN), _itself, "lines"),
+    _lines("column_norm", "norm of each column", _norm_of(*_DOWN), _magnitude, "lines"),
+    _lines("column_rms", "root mean square of each column", _rms_of(*_DOWN), _magnitude, "lines"),
+    Function(
+        "orthogonalize",
+        1,
+        "matrix",
+        "the nearest matrix with orthogonal rows or columns, scaled to a root mean square of "
+        "about 1; of arrays that are no hidden matrices the sign of each element",
+        _sign,
+        30 * _SIDE,
+        on_array=lambda xp: orthogonalized,
+        belongs_to="matrices",
+    ),
+    Function(
+        "where_matrix",
+        2,
+        "by_role",
+        "x on hidden matrices, y on all other arrays",
+        lambda xp: lambda x, y: y,
+        belongs_to="matrices",
+    ),
+    Function(
+        "transpose",
+        1,
+        "transpose",
+        "the transposed matrix; arrays that are no hidden matrices as they are",
+        _itself,
+        on_array=lambda xp: lambda x: x.mT if xp is torch else xp.swapaxes(x, -1, -2),
+        belongs_to="matrices",
+    ),
+    Function(
+        "matmul",
+        2,
+        "product",
+        "the matrix product; of arrays that are no hidden matrices, element by element",
+        lambda xp: operator.mul,
+        2 * _SIDE,
+        on_array=lambda xp: xp.matmul,
+        belongs_to="matrices",
+    ),
+    Function("get_step", 0, "clock", "number of the step, from 1", _no_clock, 0, belongs_to="time"),
+    Function(
+        "get_progress",
+        0,
+        "clock",
+        "share of the steps that are done after this one, up to 1",
+        _no_clock,
+        0,
+        belongs_to="time",
+    ),
 )
 
 FUNCTIONS: Mapping[str, Function] = MappingProxyType({row.name: row for row in _ROWS})
 ALIASES: Mapping[str, str] = MappingProxyType({"min": "minimum", "max": "maximum"})
-FUNCTION_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType({"paper": tuple(FUNCTIONS)})
+FUNCTION_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        name: tuple(row.name for row in _ROWS if row.belongs_to == name)
+        for name in dict.fromkeys(row.belongs_to for row in _ROWS)
+    }
+)
+
+
+def functions_of(sets: Iterable[str]) -> tuple[str, ...]:
+    """List the functions of some sets, in the order of the table.
+
+    Raises:
+        ProgramError: If there is no such set.
+
+    Example:
+        >>> functions_of(["masks", "time"])
+        ('where', 'mean', 'rms', 'get_step', 'get_progress')
+    """
+    chosen = tuple(sets)
+    for name in chosen:
+        if name not in FUNCTION_SETS:
+            raise ProgramError(
+                f"no set of functions {name!r}; there are {', '.join(FUNCTION_SETS)}"
+            )
+    return tuple(row.name for row in _ROWS if row.belongs_to in chosen)

@@ -8,19 +8,42 @@ CPU run on NumPy arrays, whose calls cost half of torch's; both engines read the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, NamedTuple
 
 import numpy
 import torch
 from torch import Tensor
 
 from optforge.errors import ProgramError
-from optforge.language.functions import FUNCTIONS, Kind
+from optforge.language.functions import FUNCTIONS, Function, Kind, mixes
 from optforge.language.layout import Layout
 from optforge.language.program import Program, Statement
 
 Value = Any  # an array of the engine, or the Python float of a constant
+Apply = Callable[..., Value]
+
+
+class Product(NamedTuple):
+    """A computation on matrices that several programs can do in one call.
+
+    Args:
+        key: Equal for the same computation on values of the same kinds.
+        apply: The computation; the first dimension of its arguments counts independent rows.
+    """
+
+    key: tuple[str, ...]
+    apply: Apply
+
+
+class _Instruction(NamedTuple):
+    apply: Apply
+    target: int
+    arguments: tuple[int, ...]
+    product: Product | None = None
+
+
+Steps = Generator[tuple[Product, list[Any]], Any, tuple[Any, list[Any]]]
 
 
 class Interpreter:
@@ -60,9 +83,15 @@ class Interpreter:
         self.program, self.kinds, self.layout, self.dtype = program, tuple(kinds), layout, dtype
         self.arrays = arrays
         self._slots: list[Value] = []
-        self._static: list[tuple[Callable[..., Value], int, tuple[int, ...]]] = []
-        self._dynamic: list[tuple[Callable[..., Value], int, tuple[int, ...]]] = []
+        self._static: list[_Instruction] = []
+        self._dynamic: list[_Instruction] = []
+        self._clocks: dict[str, int] = {}
         self._compile()
+
+    @property
+    def has_products(self) -> bool:
+        """Whether it computes with matrices, which :meth:`steps` leaves to its caller."""
+        return any(instruction.product for instruction in self._dynamic)
 
     def initial_states(self, rows: int) -> list[Any]:
         """Give zeros for each state: ``[rows, 1]``, ``[rows, arrays]`` or ``[rows, elements]``."""
@@ -73,16 +102,34 @@ class Interpreter:
         ]
         return [z.numpy() for z in zeros] if self.arrays else zeros
 
-    def scalars(self, lr: float) -> list[float]:
-        """Compute all that depends on nothing but the schedule value, for one step."""
-        return self.schedule([lr])[0]
+    def scalars(self, lr: float, step: int = 0, total: int = 1) -> list[float]:
+        """Compute all that depends on nothing but the schedule value, for one step.
 
-    def schedule(self, lrs: Sequence[float]) -> list[list[float]]:
-        """Compute all that depends on nothing but the schedule value, for all steps at once."""
+        Args:
+            lr: Value of the schedule.
+            step: Number of the step, from 0.
+            total: Steps of the whole run.
+        """
+        return self.schedule([lr], step, total)[0]
+
+    def schedule(
+        self, lrs: Sequence[float], first: int = 0, total: int | None = None
+    ) -> list[list[float]]:
+        """Compute all that depends on nothing but the schedule value, for all steps at once.
+
+        Args:
+            lrs: Value of the schedule in each step.
+            first: Number of the first of these steps, from 0.
+            total: Steps of the whole run; without, it ends with these.
+        """
         slots = list(self._slots)
         steps = len(lrs)
         slots[self._lr] = self._column(torch.tensor(lrs, dtype=self.dtype))  # rows are steps
-        for apply, target, arguments in self._static:
+        done = torch.arange(first + 1, first + steps + 1, dtype=torch.float64)
+        shares = {"get_step": done, "get_progress": done / (total or first + steps)}
+        for name, slot in self._clocks.items():
+            slots[slot] = self._column(shares[name].to(self.dtype))
+        for apply, target, arguments, _ in self._static:
             values = [slots[a] for a in arguments]
             if values and all(isinstance(value, float) for value in values):
                 values = [self._column(torch.full((steps,), v, dtype=self.dtype)) for v in values]
@@ -109,14 +156,37 @@ class Interpreter:
         Returns:
             The update ``[rows, elements]``, to be subtracted from the weights, and next states.
         """
+        slots = self._filled(weights, gradients, states, scalars)
+        for apply, target, arguments, _ in self._dynamic:
+            slots[target] = apply(*[slots[a] for a in arguments])
+        return self._results(slots, weights.shape[0])
+
+    def steps(
+        self, weights: Any, gradients: Any, states: Sequence[Any], scalars: list[float]
+    ) -> Steps:
+        """Compute one update as :meth:`step` does, but hand out what is done with matrices.
+
+        Yields:
+            A product with its arguments, for which its value must be sent back: so the products
+            of many programs can be computed in one call.
+        """
+        slots = self._filled(weights, gradients, states, scalars)
+        for apply, target, arguments, product in self._dynamic:
+            values = [slots[a] for a in arguments]
+            slots[target] = apply(*values) if product is None else (yield product, values)
+        return self._results(slots, weights.shape[0])
+
+    def _filled(
+        self, weights: Any, gradients: Any, states: Sequence[Any], scalars: list[float]
+    ) -> list[Value]:
         slots = self._slots.copy()
         slots[0], slots[1] = weights, gradients
         slots[2 : 2 + len(states)] = states
         for index, scalar in zip(self._static_slots, scalars, strict=True):
             slots[index] = scalar
-        for apply, target, arguments in self._dynamic:
-            slots[target] = apply(*[slots[a] for a in arguments])
-        rows = weights.shape[0]
+        return slots
+
+    def _results(self, slots: list[Value], rows: int) -> tuple[Any, list[Any]]:
         update, *rest = [slots[i] for i in self._outputs]
         for number, width in enumerate(self._widths):
             if isinstance(rest[number], float) or rest[number].shape != (rows, width):
@@ -145,10 +215,10 @@ class Interpreter:
         if self._kind[outputs[0]] != Kind.TREE:
             raise ProgramError("the update must be a tree, like the weights")
         self._outputs = [outputs[0]] + [
-            self._spread(slot) if kind == Kind.TREE else slot
+            self._spread(slot, kind) if kind >= Kind.TREE else slot
             for slot, kind in zip(outputs[1:], self.kinds, strict=True)
         ]
-        read = {a for _, _, arguments in self._dynamic for a in arguments} | set(self._outputs)
+        read = {a for row in self._dynamic for a in row.arguments} | set(self._outputs)
         self._static_slots = [
             slot
             for slot, static in enumerate(self._is_static)
@@ -160,23 +230,57 @@ class Interpreter:
             slot_of[a] if isinstance(a, str) else self._constant(a) for a in statement.arguments
         ]
         function = FUNCTIONS[statement.function]
+        if function.form == "clock":
+            return self._clock(statement.function)
         kinds = tuple(self._kind[a] for a in arguments)
         if not function.allows(kinds):
-            raise ProgramError(f"'{statement.text}': the last argument must be a scalar")
+            raise ProgramError(_refusal(statement, function, kinds))
         kind = function.result(kinds)
-        apply = function.apply_numpy if self.arrays else function.apply
-        if function.form == "per_array" and kinds[0] == Kind.TREE:
-            apply = self.layout.norms_numpy if self.arrays else self.layout.norms
-        elif kinds and max(kinds) == Kind.TREE:
-            arguments = [self._spread(a) for a in arguments]
-        static = all(self._is_static[a] for a in arguments)
-        return self._emit(apply, kind, tuple(arguments), static)
+        if max(kinds, default=0) >= Kind.TREE:
+            arguments = [self._spread(a, max(kinds)) for a in arguments]
+        apply, product = self._computation(function, kinds, kind)
+        static = all(self._is_static[a] for a in arguments) and kind == Kind.SCALAR
+        return self._emit(apply, kind, tuple(arguments), static, product)
 
-    def _spread(self, slot: int) -> int:
+    def _computation(
+        self, function: Function, kinds: tuple[int, ...], kind: int
+    ) -> tuple[Apply, Product | None]:
+        """Choose the computation; what looks at whole arrays needs to know where they lie."""
+        layout, largest = self.layout, max(kinds, default=0)
+        plain = function.apply_numpy if self.arrays else function.apply
+        if function.form == "by_role":
+            return layout.chosen_by_role(kind, self.dtype, self.arrays), None
+        if largest < Kind.TREE or function.on_array is None:
+            return plain, None
+        if function.name == "norm" and largest == Kind.TREE:
+            return (layout.norms_numpy if self.arrays else layout.norms), None
+        if function.form in ("matrix", "product"):
+            product = Product((function.name, *map(str, kinds)), self._product(function, kinds))
+            return product.apply, product
+        if function.form == "transpose":
+            return layout.transposed(kinds[0]), None
+        on_array = function.on_array(numpy if self.arrays else torch)
+        wide = layout.reduced if function.form == "per_array" else layout.mapped
+        return wide(on_array, largest), None
+
+    def _product(self, function: Function, kinds: tuple[int, ...]) -> Apply:
+        if function.form == "matrix":
+            return self.layout.orthogonalized(kinds[0])
+        return self.layout.product(kinds[0], kinds[1], function.result(kinds))
+
+    def _clock(self, name: str) -> int:
+        """Give the slot of a value that the number of the step decides."""
+        if name not in self._clocks:
+            self._slots.append(None)
+            self._kind.append(Kind.SCALAR)
+            self._is_static.append(True)
+            self._clocks[name] = len(self._slots) - 1
+        return self._clocks[name]
+
+    def _spread(self, slot: int, kind: int) -> int:
         if self._kind[slot] != Kind.ARRAY:
             return slot
-        spread = self.layout.spread_numpy if self.arrays else self.layout.spread
-        return self._emit(spread, Kind.TREE, (slot,), False)
+        return self._emit(self.layout.spread_to(kind, self.arrays), kind, (slot,), False)
 
     def _constant(self, value: float) -> int:
         if abs(value) > torch.finfo(self.dtype).max:  # torch would raise an overflow error
@@ -187,11 +291,24 @@ class Interpreter:
         return len(self._slots) - 1
 
     def _emit(
-        self, apply: Callable[..., Value], kind: int, arguments: tuple[int, ...], static: bool
+        self,
+        apply: Apply,
+        kind: int,
+        arguments: tuple[int, ...],
+        static: bool,
+        product: Product | None = None,
     ) -> int:
         target = len(self._slots)
         self._slots.append(None)
         self._kind.append(kind)
         self._is_static.append(static)
-        (self._static if static else self._dynamic).append((apply, target, arguments))
+        row = _Instruction(apply, target, arguments, product)
+        (self._static if static else self._dynamic).append(row)
         return target
+
+
+def _refusal(statement: Statement, function: Function, kinds: tuple[int, ...]) -> str:
+    if function.form in ("product", "transpose") or not mixes(kinds):
+        shapes = ", ".join(Kind(kind).name.lower().replace("_", " ") for kind in kinds)
+        return f"'{statement.text}': shapes that do not fit together ({shapes})"
+    return f"'{statement.text}': the last argument must be a scalar"

@@ -17,7 +17,7 @@ from optforge.tasks.registry import (
     load_task,
     task_names,
 )
-from optforge.tasks.schedule import schedule
+from optforge.tasks.schedule import Schedule, schedule
 from optforge.tasks.task import Data, Split, Task, augmented, batch_order, initial_model
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "PROXY_TASKS",
     "TASKS",
     "Data",
+    "Schedule",
     "Split",
     "Task",
     "augmented",

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from optforge.language import mark_matrix
+
 
 class MLP(nn.Module):
     """Fully connected layers with ReLU between them.
@@ -252,7 +254,7 @@ def linear(inputs: int, outputs: int, gain: float = 1.0, bias: bool = False) -> 
 
 
 def normal(*shape: int, scale: float) -> nn.Parameter:
-    """A parameter drawn from N(0, scale^2).
+    """A parameter drawn from N(0, scale^2), looked up or added, so no hidden matrix.
 
     Args:
         shape: Its shape.
@@ -261,4 +263,4 @@ def normal(*shape: int, scale: float) -> nn.Parameter:
     Returns:
         The parameter.
     """
-    return nn.Parameter(torch.randn(*shape) * scale)
+    return mark_matrix(nn.Parameter(torch.randn(*shape) * scale))

@@ -3,8 +3,55 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from optforge.errors import TaskError
+
+
+@dataclass(frozen=True)
+class Schedule:
+    r"""The shape of a schedule: warm-up, power and final value of the decay.
+
+    With :math:`d` the half cosine that :func:`schedule` decays along, the value is
+    :math:`f + (1 - f) d^p` after the warm-up; the peak is always 1.
+
+    Args:
+        warmup: Share of the steps spent warming up, 0 to 1.
+        power: p, positive; below 1 the rate stays high for longer.
+        final: f, from 0 to 1.
+
+    Raises:
+        TaskError: If a value is not allowed.
+
+    Example:
+        >>> shape = Schedule(warmup=0.2, power=0.5, final=0.1)
+        >>> [round(value, 3) for value in shape.values(10)][:3]
+        [0.5, 1.0, 0.986]
+    """
+
+    warmup: float = 0.1
+    power: float = 1.0
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("warmup", "final"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise TaskError(
+                    f"{name} of a schedule is {getattr(self, name)}; allowed is a share from 0 to 1"
+                )
+        if not 0 < self.power < math.inf:
+            raise TaskError(f"power of a schedule is {self.power}; allowed is a number above 0")
+
+    def value(self, step: int, steps: int) -> float:
+        """Return the value of one step, counted from 0, of a run of so many steps."""
+        value = schedule(step, steps, self.warmup)
+        if step + 1 < max(1, round(self.warmup * steps)):
+            return value
+        return self.final + (1 - self.final) * value**self.power
+
+    def values(self, steps: int) -> list[float]:
+        """Return the values of all steps of a run."""
+        return [self.value(step, steps) for step in range(steps)]
 
 
 def schedule(step: int, steps: int, warmup: float = 0.1) -> float:

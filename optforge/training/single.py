@@ -11,7 +11,7 @@ from torch.func import functional_call
 from torch.optim import Optimizer
 
 from optforge.analysis import state_kinds
-from optforge.language import Interpreter, Layout, Program, layout_of
+from optforge.language import Interpreter, Layout, Program
 from optforge.tasks import Task, augmented, batch_order, initial_model, schedule
 from optforge.training.stack import Stack, draws_random_numbers, random_numbers
 
@@ -34,7 +34,7 @@ def train_alone(
     task = stack.task
     model = initial_model(task, seed).to(device=stack.device, dtype=stack.dtype)
     parameters = list(model.parameters())
-    rule = _Rule(program, layout_of([p.shape for p in parameters], stack.device), stack.dtype)
+    rule = _Rule(program, stack.layout, stack.dtype)
     lrs = [schedule(step, task.steps, task.warmup) for step in range(task.steps)]
     scalars = rule.interpreter.schedule(lrs)
     total, since = 0.0, 0

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from optforge.language import Layout, layout_of
+from optforge.language import Layout, hidden_matrices, layout_of
 from optforge.tasks import Task, augmented, batch_order, initial_model
 from optforge.training.kernel import Kernel, compiled, gradient_kernel, measure_kernel
 
@@ -48,7 +48,7 @@ class Stack:
         self.model = initial_model(task, 0).to(device=device, dtype=dtype)
         self.names = [name for name, _ in self.model.named_parameters()]
         self.shapes = [tuple(p.shape) for p in self.model.parameters()]
-        self.layout: Layout = layout_of(self.shapes, device)
+        self.layout: Layout = layout_of(self.shapes, device, hidden_matrices(self.model))
         self._compile = compile
         self._orders: dict[int, Tensor] = {}
         self._initial: dict[int, Tensor] = {}
