@@ -9,7 +9,6 @@ from optforge.analysis.liveness import live_program
 from optforge.analysis.walk import Environment, walk
 from optforge.language import FUNCTIONS, Kind, Program, Statement
 
-
 _REDUCING = ("per_array", "whole", "lines", "matrix", "product")
 
 

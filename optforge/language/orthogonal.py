@@ -56,7 +56,7 @@ def _step_by_step(x: Tensor) -> Tensor:
 
 
 def _by_gram_matrix(x: Tensor) -> Tensor:
-    """Every step is a polynomial in the Gram matrix, so that only the last product is a wide one."""
+    """Compute polynomials of the Gram matrix, so that only the last product is a wide one."""
     a, b, c = COEFFICIENTS
     gram = x @ x.mT
     unit = torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device)

@@ -71,7 +71,8 @@ class Yardstick:
         with numpy.errstate(all="ignore"):
             dtype = torch.from_numpy(kept.weights[0]).dtype
             rule = Interpreter(lean, state_kinds(lean), kept.layout, dtype, arrays=True)
-            scalars, states, total = rule.schedule(list(kept.lrs)), rule.initial_states(1), 0.0
+            scalars = rule.schedule(list(kept.lrs), kept.first, kept.total)
+            states, total = rule.initial_states(1), 0.0
             for step, (weights, gradient) in enumerate(
                 zip(kept.weights, kept.gradients, strict=True)
             ):

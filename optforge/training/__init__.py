@@ -14,3 +14,6 @@ from optforge.training.single import Result as Result
 from optforge.training.single import evaluate_model as evaluate_model
 from optforge.training.single import train_single as train_single
 from optforge.training.stack import Stack as Stack
+from optforge.training.trainee import Candidate as Candidate
+from optforge.training.trainee import Trainee as Trainee
+from optforge.training.trainee import trainee as trainee

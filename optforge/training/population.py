@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from optforge.analysis import state_kinds
-from optforge.language import Interpreter, Program
-from optforge.tasks import schedule
+from optforge.language import Interpreter
+from optforge.training.products import run_together
 from optforge.training.single import train_alone
 from optforge.training.stack import Stack
+from optforge.training.trainee import Candidate, Trainee, trainee
 
 Judge = Callable[[int, list[int], Tensor], Sequence[bool]]
 
@@ -40,18 +41,19 @@ class Trained:
 
 def train_population(
     stack: Stack,
-    programs: Sequence[Program],
+    candidates: Sequence[Candidate],
     seeds: Sequence[int],
     *,
     checkpoints: Sequence[int] = (),
     judge: Judge | None = None,
     split: str = "validation",
 ) -> Trained:
-    """Train every program on every seed, all at once.
+    """Train every candidate on every seed, all at once.
 
     Args:
         stack: The task.
-        programs: Candidates; statements that are dead cost time, so drop them before.
+        candidates: Programs, which train under the task's own schedule, or trainees; statements
+            that are dead cost time, so drop them before.
         seeds: Initialisation and data order, common to all candidates.
         checkpoints: Steps after which ``judge`` is asked, rising.
         judge: Gets the number of the checkpoint, the numbers of the candidates still in the
@@ -70,9 +72,10 @@ def train_population(
         >>> trained.losses.shape, bool((trained.losses < 2.0).all())
         (torch.Size([2, 1]), True)
     """
+    trainees = [trainee(candidate) for candidate in candidates]
     if not stack.batched:
-        return _one_at_a_time(stack, programs, list(seeds), checkpoints, judge, split)
-    run = _Run(stack, programs, list(seeds), len(checkpoints))
+        return _one_at_a_time(stack, trainees, list(seeds), checkpoints, judge, split)
+    run = _Run(stack, trainees, list(seeds), len(checkpoints))
     marks = {step: number for number, step in enumerate(checkpoints)}
     for step in range(stack.task.steps):
         run.step(step)
@@ -91,22 +94,28 @@ class _Run:
     """
 
     def __init__(
-        self, stack: Stack, programs: Sequence[Program], seeds: list[int], checkpoints: int
+        self, stack: Stack, trainees: Sequence[Trainee], seeds: list[int], checkpoints: int
     ) -> None:
-        self.stack, self.seeds, self.count = stack, seeds, len(programs)
+        self.stack, self.seeds, self.count = stack, seeds, len(trainees)
         task, rows = stack.task, len(seeds)
-        lrs = [schedule(step, task.steps, task.warmup) for step in range(task.steps)]
         self.arrays = stack.device == "cpu"
+        programs = [one.program for one in trainees]
         self.rules = [
             Interpreter(program, state_kinds(program), stack.layout, stack.dtype, self.arrays)
             for program in programs
         ]
+        lrs = [one.values(task) for one in trainees]
         with numpy.errstate(all="ignore"):
-            self.scalars = [rule.schedule(lrs) for rule in self.rules]
+            self.scalars = [rule.schedule(v) for rule, v in zip(self.rules, lrs, strict=True)]
         self.states = [rule.initial_states(rows) for rule in self.rules]
         self.left = list(range(self.count))
         self.steps = [task.steps] * self.count
         self.curve = torch.full((checkpoints, self.count, rows), torch.nan, dtype=torch.float64)
+        self.averages = {
+            number: (one.average, _copy(self._block(stack.initial(seeds), 0)))
+            for number, one in enumerate(trainees)
+            if one.average
+        }
         self._place(stack.initial(seeds).repeat(self.count, 1))
 
     def _place(self, weights: Tensor) -> None:
@@ -141,18 +150,29 @@ class _Run:
             self.total[rows] += losses.to("cpu")
         self.since += 1
         with torch.no_grad(), numpy.errstate(all="ignore"):
-            for place, number in enumerate(self.left):
-                weights = self.rows[place]
-                gradient = self.gradient_rows[place]
-                update, states = self.rules[number].step(
-                    weights, gradient, self.states[number], self.scalars[number][step]
-                )
+            for place, (update, states) in enumerate(self._updates(step)):
+                number, weights = self.left[place], self.rows[place]
                 # Weights and gradient are overwritten in place; a state that is one of them stays.
+                inputs = (weights, self.gradient_rows[place])
                 self.states[number] = [
-                    _copy(state) if state is weights or state is gradient else state
+                    _copy(state) if any(state is one for one in inputs) else state
                     for state in states
                 ]
                 weights -= update
+                if number in self.averages:
+                    memory, average = self.averages[number]
+                    average += (1 - memory) * (weights - average)
+
+    def _updates(self, step: int) -> list[tuple[Any, list[Any]]]:
+        """Compute the updates of all candidates that are left, and their next states."""
+        rules = [self.rules[number] for number in self.left]
+        inputs = [
+            (weights, gradient, self.states[number], self.scalars[number][step])
+            for number, weights, gradient in zip(
+                self.left, self.rows, self.gradient_rows, strict=True
+            )
+        ]
+        return run_together(rules, inputs)
 
     def checkpoint(self, number: int, step: int, judge: Judge | None) -> None:
         used = len(self.left) * len(self.seeds)
@@ -181,6 +201,9 @@ class _Run:
         losses = torch.full(shape, torch.inf, dtype=torch.float64)
         metrics = torch.full(shape, torch.nan, dtype=torch.float64)
         if self.left:
+            for place, number in enumerate(self.left):
+                if number in self.averages:
+                    self.rows[place][...] = self.averages[number][1]
             weights = self.weights[: len(self.left) * shape[1]]
             for result, values in zip(
                 (losses, metrics), self.stack.evaluate(weights, split), strict=True
@@ -199,20 +222,20 @@ def _finite(losses: Tensor) -> Tensor:
 
 def _one_at_a_time(
     stack: Stack,
-    programs: Sequence[Program],
+    trainees: Sequence[Trainee],
     seeds: list[int],
     checkpoints: Sequence[int],
     judge: Judge | None,
     split: str,
 ) -> Trained:
     """Train each candidate by itself, for models that cannot be batched."""
-    losses = torch.full((len(programs), len(seeds)), torch.inf, dtype=torch.float64)
+    losses = torch.full((len(trainees), len(seeds)), torch.inf, dtype=torch.float64)
     metrics = torch.full_like(losses, torch.nan)
     curve = torch.full((len(checkpoints), *losses.shape), torch.nan, dtype=torch.float64)
     steps = []
-    for number, program in enumerate(programs):
+    for number, one in enumerate(trainees):
         # Seeds advance side by side, so that the judge sees all of them at a checkpoint.
-        runs = [train_alone(stack, program, seed, checkpoints, split) for seed in seeds]
+        runs = [train_alone(stack, one, seed, checkpoints, split) for seed in seeds]
         done = 0
         for mark, step in enumerate(checkpoints):
             curve[mark, number] = torch.tensor([next(run).loss for run in runs], dtype=curve.dtype)

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from optforge.analysis import state_kinds
-from optforge.language import Interpreter, Layout, Program
-from optforge.tasks import schedule
+from optforge.language import Interpreter, Layout
 from optforge.training.stack import Stack
+from optforge.training.trainee import Candidate, trainee
 
 
 @dataclass(frozen=True)
@@ -22,20 +22,24 @@ class Recording:
         weights: Of each step ``[1, elements]``, NumPy arrays.
         gradients: Of each step, alike.
         lrs: Schedule value of each step.
+        first: Number of the first of these steps in its run, from 0.
+        total: Steps of the whole run.
     """
 
     layout: Layout
     weights: tuple[Any, ...]
     gradients: tuple[Any, ...]
     lrs: tuple[float, ...]
+    first: int = 0
+    total: int | None = None
 
 
-def record(stack: Stack, program: Program, seed: int, first: int, count: int) -> Recording:
+def record(stack: Stack, candidate: Candidate, seed: int, first: int, count: int) -> Recording:
     """Train one model by a rule and keep what the rule was given in steps first to first + count.
 
     Args:
         stack: A task that can be batched, uncompiled.
-        program: The rule.
+        candidate: The rule, with its schedule if it has one of its own.
         seed: Initialisation and data order.
         first: The first step that is kept, from 0.
         count: How many are kept; the run ends with the last.
@@ -48,9 +52,10 @@ def record(stack: Stack, program: Program, seed: int, first: int, count: int) ->
         (2, True)
     """
     task = stack.task
-    lrs = [schedule(step, task.steps, task.warmup) for step in range(first + count)]
-    rule = Interpreter(program, state_kinds(program), stack.layout, stack.dtype)
-    scalars, states = rule.schedule(lrs), rule.initial_states(1)
+    one = trainee(candidate)
+    lrs = one.values(task)[: first + count]
+    rule = Interpreter(one.program, state_kinds(one.program), stack.layout, stack.dtype)
+    scalars, states = rule.schedule(lrs, total=task.steps), rule.initial_states(1)
     weights = stack.initial([seed])
     kept = []
     for step in range(first + count):
@@ -60,4 +65,4 @@ def record(stack: Stack, program: Program, seed: int, first: int, count: int) ->
             update, states = rule.step(weights, gradient, states, scalars[step])
             weights = weights - update
     before, slopes = zip(*kept[first:], strict=True)
-    return Recording(stack.layout, before, slopes, tuple(lrs[first:]))
+    return Recording(stack.layout, before, slopes, tuple(lrs[first:]), first, task.steps)

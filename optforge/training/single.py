@@ -14,6 +14,7 @@ from optforge.analysis import state_kinds
 from optforge.language import Interpreter, Layout, Program
 from optforge.tasks import Task, augmented, batch_order, initial_model, schedule
 from optforge.training.stack import Stack, draws_random_numbers, random_numbers
+from optforge.training.trainee import Trainee
 
 
 @dataclass(frozen=True)
@@ -25,18 +26,18 @@ class Result:
 
 
 def train_alone(
-    stack: Stack, program: Program, seed: int, checkpoints: Sequence[int], split: str
+    stack: Stack, candidate: Trainee, seed: int, checkpoints: Sequence[int], split: str
 ) -> Iterator[Result]:
-    """Train one model by a program, yielding at each checkpoint and at the end.
+    """Train one model by a rule, yielding at each checkpoint and at the end.
 
     The model keeps its own buffers, so that batch normalisation works.
     """
     task = stack.task
     model = initial_model(task, seed).to(device=stack.device, dtype=stack.dtype)
     parameters = list(model.parameters())
-    rule = _Rule(program, stack.layout, stack.dtype)
-    lrs = [schedule(step, task.steps, task.warmup) for step in range(task.steps)]
-    scalars = rule.interpreter.schedule(lrs)
+    rule = _Rule(candidate.program, stack.layout, stack.dtype)
+    scalars = rule.interpreter.schedule(candidate.values(task))
+    averages = [p.detach().clone() for p in parameters] if candidate.average else []
     total, since = 0.0, 0
     for step in range(task.steps):
         inputs, targets = stack.batch(seed, step)
@@ -44,10 +45,14 @@ def train_alone(
             loss = task.loss(model(inputs), targets)
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         rule.step(parameters, gradients, scalars[step])
+        for average, parameter in zip(averages, parameters, strict=False):
+            average.lerp_(parameter.detach(), 1 - candidate.average)
         total, since = total + loss.item(), since + 1
         if step + 1 in checkpoints:
             yield Result(total / since)
             total, since = 0.0, 0
+    for average, parameter in zip(averages, parameters, strict=False):
+        parameter.data.copy_(average)
     yield evaluate_model(task, model, split, stack.random)
 
 

@@ -1,0 +1,53 @@
+"""What is trained: a program, with what belongs to the training and not to the rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from optforge.errors import TaskError
+from optforge.language import Program
+from optforge.tasks import Schedule, Task
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """A program with its schedule and the weights that are read out at the end.
+
+    Args:
+        program: The rule.
+        schedule: Of its learning rate; None for the task's own.
+        average: The weights that count at the end are an exponential average of those of all
+            steps with this memory, from 0 to below 1; with 0 they are the last ones.
+
+    Raises:
+        TaskError: If the memory is not allowed.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> Trainee(load_rule("lion"), Schedule(power=0.5)).average
+        0.0
+    """
+
+    program: Program
+    schedule: Schedule | None = None
+    average: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.average < 1:
+            raise TaskError(
+                f"the average of weights has a memory of {self.average}; allowed is 0 to below 1"
+            )
+
+    def values(self, task: Task) -> list[float]:
+        """Return the schedule's value in each step of a task."""
+        shape = Schedule(task.warmup) if self.schedule is None else self.schedule
+        return shape.values(task.steps)
+
+
+Candidate: TypeAlias = Program | Trainee
+
+
+def trainee(candidate: Candidate) -> Trainee:
+    """Return a candidate with what belongs to its training."""
+    return Trainee(candidate) if isinstance(candidate, Program) else candidate
