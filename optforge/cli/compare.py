@@ -86,7 +86,8 @@ def compare(
         typer.Option(
             metavar="NAME,...",
             rich_help_panel=_HOW,
-            help="What is tuned [lr,weight_decay,betas]; warmup on request.",
+            help="What is tuned [lr,weight_decay,betas]; add schedule for the shape of the "
+            "schedule, or warmup, decay_power, final_lr.",
         ),
     ] = None,
     sampler: Annotated[

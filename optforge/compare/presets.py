@@ -13,9 +13,10 @@ from dataclasses import replace
 from importlib import resources
 from typing import Any
 
+from optforge.compare.ranges import SHAPE, dimensions_from
 from optforge.compare.recipe import Recipe, default_space
 from optforge.compare.sources import Source, class_source, find_source, rule_source
-from optforge.compare.space import Dimension, Space, dimensions_from
+from optforge.compare.space import Dimension, Space
 from optforge.errors import CompareError
 from optforge.language import parse
 from optforge.optim import Lion
@@ -67,7 +68,8 @@ def load_recipe(
         source = find_source(given)
         made = Recipe(_short(name), source, default_space(source))
     if space is not None:
-        made = replace(made, space=Space(dimensions_from(space)))
+        shape = [dimension for dimension in SHAPE if made.is_of_the_run(dimension)]
+        made = replace(made, space=Space(dimensions_from(space, shape)))
     if "fixed" in changes:
         if not isinstance(changes["fixed"], Mapping):
             raise CompareError(
@@ -80,7 +82,7 @@ def load_recipe(
 def _checked(recipe: Recipe) -> Recipe:
     for name in recipe.space.names:
         own = name.removeprefix("one_minus_")
-        if own != "warmup" and not recipe.source.tunable(own):
+        if not recipe.is_of_the_run(own) and not recipe.source.tunable(own):
             there = ", ".join(sorted(recipe.source.accepts))
             raise CompareError(f"{recipe.name} cannot tune {own!r}; it has {there}")
     if not recipe.space.dimensions:

@@ -13,14 +13,16 @@ from torch import nn
 from torch.optim import Optimizer
 
 from optforge.compare.identity import content_hash
+from optforge.compare.ranges import SHAPE
 from optforge.compare.schedules import SCHEDULES
 from optforge.compare.sources import Source
 from optforge.compare.space import Dimension, Setting, Space
 from optforge.errors import CompareError
+from optforge.language import hidden_matrices
+from optforge.tasks.schedule import Schedule
 
 TUNED: tuple[str, ...] = ("lr", "weight_decay", "betas")
 DECAYED = ("all", "matrices")
-_OF_THE_RUN = ("warmup",)  # settings that are not the optimizer's
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,15 @@ class Recipe:
                 f"clip {self.clip!r} of {self.name}; give the largest norm of the gradients, "
                 "a number above 0, or leave it out"
             )
-        if fixed := sorted({name for name, _ in self.fixed} & set(_OF_THE_RUN)):
-            raise CompareError(
-                f"{self.name} fixes {fixed[0]!r}, which is the task's, the same for all; set it "
-                f"there, as in --fix {fixed[0]}=0.1, or tune it in the optimizer's space"
-            )
+        for name, _ in self.fixed:
+            if self.is_of_the_run(name):
+                raise CompareError(_fixes(self.name, name))
+        for name in self.space.names:
+            if self.is_of_the_run(name) and not self._has_effect(name):
+                raise CompareError(
+                    f"{self.name} tunes {name!r}, which changes nothing under a constant "
+                    "schedule; leave it out, or choose cosine or linear"
+                )
 
     @property
     def identity(self) -> str:
@@ -77,37 +83,85 @@ class Recipe:
         text = json.dumps(content, default=content_hash)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def make(self, model: nn.Module, setting: Setting) -> Optimizer:
+    def is_of_the_run(self, name: str) -> bool:
+        """Return whether a setting shapes the schedule, and is none of the optimizer's."""
+        return name == "warmup" or (name in SHAPE and not self.source.tunable(name))
+
+    def make(self, model: nn.Module, setting: Setting, steps: int | None = None) -> Optimizer:
         """Make the optimizer for a model.
 
         Args:
             model: Its parameters are taken in their order.
-            setting: Values by name; ``warmup`` is the run's and left out.
+            setting: Values by name; those that shape the schedule are left out.
+            steps: Of the whole run, for rules that ask how far it has come.
         """
         values = {**dict(self.fixed), **dict(setting)}
-        values = {name: value for name, value in values.items() if name not in _OF_THE_RUN}
+        values = {name: value for name, value in values.items() if not self.is_of_the_run(name)}
+        if self.source.asks_progress and steps is not None:
+            values.setdefault("total_steps", steps)
         return self.source.make(self._groups(model), values)
 
+    def shape(self, setting: Setting, warmup: float) -> Schedule:
+        """Return the shape of the schedule under a setting.
+
+        Args:
+            setting: Values by name.
+            warmup: The task's, where the setting has none.
+
+        Example:
+            >>> from optforge.compare import load_recipe
+            >>> load_recipe("adamw").shape((("final_lr", 0.1),), 0.2)
+            Schedule(warmup=0.2, power=1.0, final=0.1)
+        """
+        own = {name: value for name, value in setting if self.is_of_the_run(name)}
+        power, final = own.get("decay_power", 1.0), own.get("final_lr", 0.0)
+        return Schedule(own.get("warmup", warmup), power, final)
+
     def tuning(self, names: Sequence[str]) -> Recipe:
-        """The recipe with only some dimensions tuned, and the warm-up where it is named.
+        """The recipe with only some dimensions tuned, and the schedule's where they are named.
+
+        ``schedule`` stands for ``warmup``, ``decay_power`` and ``final_lr``. Where the schedule is
+        constant there is nothing but its warm-up.
 
         Where nothing else is asked for than by default, all are: a space of one's own may have
         more than the default names.
         """
-        space = self.space if set(names) == set(TUNED) else self.space.only(names)
-        if "warmup" in names and "warmup" not in space.names:
-            warmup = Dimension("warmup", 0.01, 0.3, log=True, floor=0.001, ceiling=0.5)
-            space = Space((*space.dimensions, warmup))
-        return replace(self, space=space)
+        shape = [
+            name
+            for name in SHAPE
+            if {name, "schedule"} & set(names)
+            and self.is_of_the_run(name)
+            and self._has_effect(name)
+        ]
+        whole = set(names) == set(TUNED)
+        space = self.space if whole else self.space.only((*names, *shape))
+        more = [SHAPE[name] for name in shape if name not in space.names]
+        return replace(self, space=Space((*space.dimensions, *more)))
+
+    def _has_effect(self, name: str) -> bool:
+        """Return whether a dimension of the schedule changes anything."""
+        return name == "warmup" or self.schedule != "constant"
 
     def _groups(self, model: nn.Module) -> list[Any]:
-        parameters = [p for p in model.parameters() if p.requires_grad]
-        if self.decay == "all" or not self.source.tunable("weight_decay"):
-            return parameters
-        matrices = [p for p in parameters if p.dim() >= 2]
-        others = [p for p in parameters if p.dim() < 2]
-        groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
-        return [group for group in groups if group["params"]]
+        """Return the parameters, in groups where weight decay or the rule tells them apart."""
+        matrices = self.source.tells_matrices
+        by_decay = self.decay == "matrices" and self.source.tunable("weight_decay")
+        pairs = [
+            (p, hidden)
+            for p, hidden in zip(model.parameters(), hidden_matrices(model), strict=True)
+            if p.requires_grad
+        ]
+        if not by_decay and not matrices:
+            return [p for p, _ in pairs]
+        roles: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for p, hidden in pairs:
+            roles.setdefault((by_decay and p.dim() < 2, matrices and not hidden), []).append(p)
+        return [
+            {"params": roles[undecayed, other]}
+            | ({"weight_decay": 0.0} if undecayed else {})
+            | ({"matrices": not other} if matrices else {})
+            for undecayed, other in sorted(roles)
+        ]
 
 
 def tuned_recipes(recipes: Sequence[Recipe], names: Sequence[str]) -> tuple[Recipe, ...]:
@@ -115,7 +169,8 @@ def tuned_recipes(recipes: Sequence[Recipe], names: Sequence[str]) -> tuple[Reci
 
     Args:
         recipes: As they were made.
-        names: ``lr``, ``weight_decay``, ``betas``, ``warmup``, or dimensions of their spaces.
+        names: ``lr``, ``weight_decay``, ``betas``, ``schedule`` or one of its dimensions, or
+            dimensions of the recipes' spaces.
 
     Raises:
         CompareError: If nobody has a dimension of that name, or somebody is left without any.
@@ -126,7 +181,7 @@ def tuned_recipes(recipes: Sequence[Recipe], names: Sequence[str]) -> tuple[Reci
         ('lr', 'one_minus_beta1')
     """
     dimensions = [dimension for recipe in recipes for dimension in recipe.space.dimensions]
-    known = {*TUNED, *_OF_THE_RUN}.union(*(d.called for d in dimensions))
+    known = {*TUNED, "schedule", *SHAPE}.union(*(d.called for d in dimensions))
     for name in names:
         if name not in known:
             there = ", ".join(sorted(n for n in known if not n.startswith("one_minus_")))
@@ -138,6 +193,15 @@ def tuned_recipes(recipes: Sequence[Recipe], names: Sequence[str]) -> tuple[Reci
                 f"nothing of {recipe.name} is tuned by {', '.join(names)}; tune lr at least"
             )
     return made
+
+
+def _fixes(recipe: str, name: str) -> str:
+    if name == "warmup":
+        return (
+            f"{recipe} fixes 'warmup', which is the task's, the same for all; set it "
+            "there, as in --fix warmup=0.1, or tune it in the optimizer's space"
+        )
+    return f"{recipe} fixes {name!r}, which is the schedule's; tune it in the optimizer's space"
 
 
 def _is_norm(value: Any) -> bool:

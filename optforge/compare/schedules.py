@@ -1,4 +1,4 @@
-"""Schedules of the learning rate, as shares of its peak."""
+"""Schedules of the learning rate, as shares of its peak; `optforge.tasks.Schedule` shapes them."""
 
 from __future__ import annotations
 

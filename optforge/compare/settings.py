@@ -28,8 +28,9 @@ class Settings:
         finalists: So many of the best trials are trained again before one is chosen.
         again: On so many further seeds; 0 chooses by the trials alone.
         tune_seeds: Seeds of each trial.
-        tune: What is tuned: ``lr``, ``weight_decay``, ``betas``, and ``warmup`` on request, or
-            dimensions of a space of one's own. By default all that a space has.
+        tune: What is tuned: ``lr``, ``weight_decay``, ``betas``; on request ``schedule``, which
+            stands for ``warmup``, ``decay_power`` and ``final_lr``; or dimensions of a space of
+            one's own. By default all that a space has.
         sampler: ``sobol`` or ``grid``.
         objective: What settings are chosen by, on validation data: ``loss``, or
             ``metric``, of which higher is better.

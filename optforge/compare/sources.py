@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from optforge.analysis import lift
 from optforge.compare.identity import content_hash, identity_of, library_version
 from optforge.errors import CompareError, ProgramError
-from optforge.language import Program, load_rule, parse, rule_names
+from optforge.language import FUNCTIONS, Program, load_rule, parse, rule_names
 from optforge.optim import ProgramOptimizer
 from optforge.tasks.files import run_file
 
@@ -41,6 +41,9 @@ class Source:
         build: Takes parameters and keywords.
         accepts: Names of its keywords.
         defaults: Their values, where these are numbers.
+        tells_matrices: Whether it is a rule that treats hidden matrices differently from the
+            rest; its parameter groups then say which they are.
+        asks_progress: Whether it is a rule that needs the number of steps of the whole run.
 
     Example:
         >>> source = find_source("torch:SGD")
@@ -52,6 +55,8 @@ class Source:
     build: Build
     accepts: frozenset[str]
     defaults: Mapping[str, float]
+    tells_matrices: bool = False
+    asks_progress: bool = False
 
     def tunable(self, name: str) -> bool:
         """Whether a hyper-parameter such as ``lr`` or ``beta2`` can be set."""
@@ -153,7 +158,17 @@ def rule_source(program: Program) -> Source:
     lifted = lift(program)
     digest = hashlib.sha256(program.text.encode()).hexdigest()[:16]
     build = functools.partial(_program_optimizer, program.text)
-    return Source(f"rule {digest}", build, frozenset(lifted.values), dict(lifted.values))
+    used = {statement.function for statement in program.statements}
+    asks_progress = "get_progress" in used
+    accepts = {*lifted.values, *(("total_steps",) if asks_progress else ())}
+    return Source(
+        f"rule {digest}",
+        build,
+        frozenset(accepts),
+        dict(lifted.values),
+        tells_matrices=any(FUNCTIONS[name].belongs_to == "matrices" for name in used),
+        asks_progress=asks_progress,
+    )
 
 
 def class_source(cls: Callable[..., Optimizer], identity: str | None = None) -> Source:

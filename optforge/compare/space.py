@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -19,9 +19,8 @@ Setting: TypeAlias = tuple[tuple[str, float], ...]
 """Names and values of hyper-parameters, in the order of the names; hashable."""
 
 OUTER = 0.1  # a best trial in this share of a range, at either end, means: look further
-_COMPLEMENT = "one_minus_"
-_MEMORY = re.compile(r"beta[1-9]?|momentum")
-_LONGEST = 1 - 1e-5  # an average over 100,000 steps; with 1 it would never take anything up
+COMPLEMENT = "one_minus_"
+MEMORY = re.compile(r"beta[1-9]?|momentum")
 _DIGITS = 6  # that drawn values keep, so that a setting can be read and copied
 
 
@@ -38,7 +37,9 @@ class Dimension:
         high: Upper end.
         log: Whether the scale is logarithmic.
         floor: The range never grows below this.
-        ceiling: Nor above this.
+        ceiling: Nor above this. A linear range grows only where this is finite.
+        levels: If not 0, only so many evenly spaced values are drawn, both ends among them: for
+            a range whose end, such as 0, is a value by itself.
 
     Raises:
         CompareError: If the range is empty, or not positive where it is logarithmic.
@@ -54,6 +55,7 @@ class Dimension:
     log: bool = True
     floor: float = 0.0
     ceiling: float = math.inf
+    levels: int = 0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
@@ -82,20 +84,36 @@ class Dimension:
     @property
     def called(self) -> set[str]:
         """What stands for this dimension where it is said what is tuned."""
-        own = self.name.removeprefix(_COMPLEMENT)
-        return {self.name, own, "betas"} if _MEMORY.fullmatch(own) else {self.name, own}
+        own = self.name.removeprefix(COMPLEMENT)
+        return {self.name, own, "betas"} if MEMORY.fullmatch(own) else {self.name, own}
+
+    @property
+    def grows(self) -> bool:
+        """Whether the range may grow: a logarithmic one, or one with an upper bound."""
+        return self.log or math.isfinite(self.ceiling)
 
     @property
     def distribution(self) -> BaseDistribution:
-        """The range as Optuna knows it."""
+        """The range as Optuna knows it; with levels, the ends are drawn as often as the others."""
+        if self.levels:
+            return FloatDistribution(-0.5, self.levels - 0.5)
         return FloatDistribution(self.low, self.high, log=self.log)
+
+    def drawn(self, number: float) -> float:
+        """Return the value for a number drawn from the distribution."""
+        if not self.levels:
+            return number
+        level = min(max(round(number), 0), self.levels - 1)
+        return self.value(level / (self.levels - 1))
 
     def grid(self, count: int) -> tuple[float, ...]:
         """The middles of so many equal parts of the range: of two, a quarter and three quarters.
 
-        With the ends among them, few values would lie at edges alone and never inside.
+        With the ends among them, few values would lie at edges alone and never inside. Of levels
+        the lowest is the first value: of two, the lower end and the middle.
         """
-        return tuple(self.value((n + 0.5) / count) for n in range(count))
+        offset = 0.0 if self.levels else 0.5
+        return tuple(self.value((n + offset) / count) for n in range(count))
 
     def _scaled(self, value: float) -> float:
         return math.log(max(value, 1e-300)) if self.log else value
@@ -144,7 +162,11 @@ class Space:
         study, sampler = _quiet_study(seed)
         # The sampler looks at the space and its own counter alone, never at a trial.
         drawn = [sampler.sample_relative(study, None, distributions) for _ in range(count)]  # type: ignore[arg-type]
-        return tuple(setting_of(values) for values in drawn)
+        made = {d.name: d for d in self.dimensions}
+        return tuple(
+            setting_of({name: made[name].drawn(number) for name, number in numbers.items()})
+            for numbers in drawn
+        )
 
     def grid(self, count: int) -> tuple[Setting, ...]:
         """A full grid of at most so many settings, as even as it gets, the first ones finest."""
@@ -161,7 +183,7 @@ class Space:
         return tuple(setting_of(dict(zip(self.names, row, strict=True))) for row in rows)
 
     def edges(self, setting: Setting) -> dict[str, int]:
-        """Where a setting lies in the outer tenth of a logarithmic range that can still grow.
+        """Where a setting lies in the outer tenth of a range that can still grow.
 
         Returns:
             For each such dimension -1 for the lower end or 1 for the upper one.
@@ -169,7 +191,7 @@ class Space:
         found = {}
         for dimension in self.dimensions:
             position = dimension.position(drawn_value(dimension.name, setting))
-            if not dimension.log:
+            if not dimension.grows:
                 continue
             if position < OUTER and dimension.low > dimension.floor:
                 found[dimension.name] = -1
@@ -207,8 +229,8 @@ def setting_of(values: Mapping[str, float]) -> Setting:
     found = {}
     for name, value in values.items():
         rounded = _rounded(float(value))
-        if name.startswith(_COMPLEMENT):
-            found[name.removeprefix(_COMPLEMENT)] = round(1 - rounded, 12)
+        if name.startswith(COMPLEMENT):
+            found[name.removeprefix(COMPLEMENT)] = round(1 - rounded, 12)
         else:
             found[name] = rounded
     return tuple(sorted(found.items()))
@@ -222,8 +244,8 @@ def drawn_value(name: str, setting: Setting) -> float:
         0.1
     """
     values = dict(setting)
-    if name.startswith(_COMPLEMENT):
-        return 1 - values[name.removeprefix(_COMPLEMENT)]
+    if name.startswith(COMPLEMENT):
+        return 1 - values[name.removeprefix(COMPLEMENT)]
     return values[name]
 
 
@@ -255,28 +277,3 @@ def _quiet_study(seed: int) -> tuple[optuna.Study, optuna.samplers.QMCSampler]:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = optuna.samplers.QMCSampler(scramble=True, seed=seed)
     return optuna.create_study(sampler=sampler), sampler
-
-
-def dimensions_from(ranges: Mapping[str, Sequence[float]]) -> tuple[Dimension, ...]:
-    """Logarithmic dimensions from a table of ranges, as suites write them.
-
-    Example:
-        >>> dimensions_from({"lr": [1e-4, 1e-2]})[0].high
-        0.01
-    """
-    if not isinstance(ranges, Mapping):
-        raise CompareError(f"a space is {ranges!r}; write it as {{ lr = [1e-4, 1e-1] }}")
-    made = []
-    for name, ends in ranges.items():
-        pair = isinstance(ends, list | tuple) and len(ends) == 2
-        if not pair or any(isinstance(x, bool) or not isinstance(x, int | float) for x in ends):
-            raise CompareError(f"the range of {name} is {ends!r}; give two numbers: [low, high]")
-        made.append(Dimension(name, float(ends[0]), float(ends[1]), ceiling=_ceiling(name)))
-    return tuple(made)
-
-
-def _ceiling(name: str) -> float:
-    """What a range never grows past, since beyond it the hyper-parameter means nothing."""
-    if _MEMORY.fullmatch(name):
-        return _LONGEST
-    return 1.0 if name.startswith(_COMPLEMENT) or name == "warmup" else math.inf

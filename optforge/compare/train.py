@@ -30,7 +30,7 @@ _LOST = 1.0  # a training loss that ends above the first one by so many times it
 def run_cell(variant: Variant, recipe: Recipe, cell: Cell, device: str = "cpu") -> Outcome:
     """Train one model and measure it; test data is touched after the last step or never.
 
-    With the same settings, without warm-up in the setting, this is
+    With the same settings, without a schedule in the setting, this is
     :func:`optforge.training.train_single`, bit for bit. What the optimizer draws at random is
     seeded by the cell. An error after the first step ends the run and not the comparison: it has
     diverged if its numbers were no longer finite, and has no result otherwise.
@@ -101,7 +101,7 @@ class _Run:
     @classmethod
     def begin(cls, variant: Variant, recipe: Recipe, cell: Cell, device: torch.device) -> _Run:
         model = initial_model(variant.task, cell.seed).to(device)
-        optimizer = recipe.make(model, cell.setting)
+        optimizer = recipe.make(model, cell.setting, variant.task.steps)
         return cls(variant, recipe, cell, device, model, optimizer, variant.random)
 
     def train(self) -> None:
@@ -138,8 +138,8 @@ class _Run:
         """Give the function that makes one step; everything that can be is looked up once."""
         task, seed, clip = self.variant.task, self.cell.seed, self.recipe.clip
         model, optimizer, losses, random = self.model, self.optimizer, self.losses, self.random
-        schedule = SCHEDULES[self.recipe.schedule]
-        warmup = dict(self.cell.setting).get("warmup", task.warmup)
+        decay = SCHEDULES[self.recipe.schedule]
+        shape = self.recipe.shape(self.cell.setting, task.warmup)
         groups = optimizer.param_groups
         peaks = [group["lr"] for group in groups]
         order, train = batch_order(task, seed), task.splits.train
@@ -148,7 +148,7 @@ class _Run:
         tail = task.steps - max(1, task.steps // _TAIL)
 
         def advance(step: int) -> Tensor:
-            share = schedule(step, task.steps, warmup)
+            share = shape.value(step, task.steps, decay)
             for group, peak in zip(groups, peaks, strict=True):
                 group["lr"] = peak * share
             rows = order[step]

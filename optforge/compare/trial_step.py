@@ -40,7 +40,7 @@ def check_recipe(variant: Variant, recipe: Recipe, seed: int, device: str = "cpu
 def _try(variant: Variant, recipe: Recipe, model: nn.Module, device: str) -> float:
     """Make the optimizer and one step; give the loss before it."""
     try:
-        optimizer = recipe.make(model, recipe.space.grid(1)[0])
+        optimizer = recipe.make(model, recipe.space.grid(1)[0], variant.task.steps)
     except Exception as error:
         reason = f"it cannot be made: {_said(error)}"
         raise CompareError(_refusal(recipe, variant, reason)) from error

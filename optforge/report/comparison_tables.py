@@ -108,10 +108,12 @@ def choices(found: Found, told: Sequence[Summary]) -> TextTable:
                 value(one.good_rates),
             )
         )
+    shaped = any(name == "final_lr" for one in told for name, _ in one.best or ())
+    final = ". final_lr: share of the peak rate at the end" if shaped else ""
     return TextTable(
         "Chosen settings. Diverged: trials + final runs. Grown: ranges extended because the best "
         "trial lay at their edge, as they are now; still at the edge: after that. Good rates: "
-        "highest over lowest learning rate within 1 % of the best loss",
+        "highest over lowest learning rate within 1 % of the best loss" + final,
         ("<task", "<optimizer", "<setting", "lr x decay", "trials", "diverged", "<grown",
          "<still at the edge", "good rates"),
         tuple(rows),

@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from optforge.compare import load_recipe
+from optforge.compare.ranges import dimensions_from
 from optforge.compare.recipe import TUNED, Recipe, tuned_recipes
 from optforge.compare.settings import Settings
-from optforge.compare.space import Dimension, Space, dimensions_from, setting_of
+from optforge.compare.space import Dimension, Space, setting_of
 from optforge.errors import CompareError
 
 OPTIMIZER = """

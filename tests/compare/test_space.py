@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optforge.compare.space import Dimension, Space, dimensions_from, drawn_value, setting_of
+from optforge.compare.ranges import dimensions_from
+from optforge.compare.space import Dimension, Space, drawn_value, setting_of
 from optforge.errors import CompareError
 
 LR = Dimension("lr", 1e-4, 1e-1)
