@@ -4,6 +4,10 @@ Learning rates span 2.5 decades and weight decays 3. Lion's rate starts three ti
 and its decay three times above, the near end of what table 12 of the paper has (3 to 10): the
 farther one left the best rates of short runs at the top of the range or beyond. Betas are tuned for
 all, so that no baseline is a straw man.
+
+Where the elements of an update have a root mean square of about 1, as those of a sign or of an
+orthogonalized matrix, the rate has Lion's range; about 0.2, as AdamW's and Muon's have, AdamW's.
+LAMB's rate is a share of the norm of each array.
 """
 
 from __future__ import annotations
@@ -11,20 +15,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
-from typing import Any
+from typing import Any, TypeAlias
 
 from optforge.compare.ranges import SHAPE, dimensions_from
 from optforge.compare.recipe import Recipe, default_space
 from optforge.compare.sources import Source, class_source, find_source, rule_source
 from optforge.compare.space import Dimension, Space
 from optforge.errors import CompareError
-from optforge.language import parse
+from optforge.language import load_rule, parse, rule_names
 from optforge.optim import Lion
+
+_Ranges: TypeAlias = Mapping[str, tuple[float, float]]
 
 _ADAM = {"lr": (3e-4, 1e-1), "weight_decay": (1e-3, 1.0)}
 _SIGN = {"lr": (1e-4, 3e-2), "weight_decay": (3e-3, 3.0)}
 _PLAIN = {"lr": (3e-3, 1.0), "weight_decay": (1e-4, 1e-1)}
+_RATIO = {"lr": (1e-3, 3e-1), "weight_decay": (1e-3, 1.0)}
 _MEMORY = {"beta1": (0.02, 0.5), "beta2": (0.001, 0.3)}
+_SLOWER = (0.0003, 0.1)  # of a third average that remembers ten times longer
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -95,17 +103,20 @@ def _short(name: str) -> str:
     return name.rsplit("/", 1)[-1]
 
 
-def _space(ranges: Mapping[str, tuple[float, float]], betas: Sequence[str]) -> Space:
+def _space(ranges: _Ranges, betas: Sequence[str]) -> Space:
+    return _space_of(ranges, {beta: _MEMORY[beta] for beta in betas})
+
+
+def _space_of(ranges: _Ranges, memories: _Ranges) -> Space:
     dimensions = [Dimension(name, low, high) for name, (low, high) in ranges.items()]
-    for beta in betas:
-        low, high = _MEMORY[beta]
+    for beta, (low, high) in memories.items():
         dimensions.append(Dimension(f"one_minus_{beta}", low, high, floor=1e-5, ceiling=1.0))
     return Space(tuple(dimensions))
 
 
 def _library(
     place: str,
-    ranges: Mapping[str, tuple[float, float]],
+    ranges: _Ranges,
     betas: Sequence[str] = ("beta1", "beta2"),
     **fixed: Any,
 ) -> Callable[[str], Recipe]:
@@ -122,7 +133,7 @@ def _lion(name: str) -> Recipe:
 
 def _rule(
     file: str,
-    ranges: Mapping[str, tuple[float, float]],
+    ranges: _Ranges,
     betas: Sequence[str] = ("beta1",),
     **fixed: Any,
 ) -> Callable[[str], Recipe]:
@@ -132,11 +143,47 @@ def _rule(
     return make
 
 
+def _language_rule(rule: str, ranges: _Ranges) -> Callable[[str], Recipe]:
+    """Return the preset of a rule that ships with the language; it tunes all its betas."""
+
+    def make(name: str) -> Recipe:
+        source = rule_source(load_rule(rule))
+        own = {key: value for key, value in ranges.items() if source.tunable(key)}
+        betas = {n: _memory(value) for n, value in source.defaults.items() if n.startswith("beta")}
+        return Recipe(name, source, _space_of(own, betas))
+
+    return make
+
+
+def _memory(beta: float) -> tuple[float, float]:
+    """Return the range of 1 - beta: AdamW's for an average that remembers about as long.
+
+    Example:
+        >>> _memory(0.9), _memory(0.99), _memory(0.9999)
+        ((0.02, 0.5), (0.001, 0.3), (0.0003, 0.1))
+    """
+    if 1 - beta > 0.03:
+        return _MEMORY["beta1"]
+    return _MEMORY["beta2"] if 1 - beta > 5e-4 else _SLOWER
+
+
 def _shipped(file: str) -> Source:
     place = resources.files("optforge.compare") / "rules" / f"{file}.txt"
     return rule_source(parse(place.read_text(encoding="utf-8")))
 
 
+_OF_THE_LANGUAGE: Mapping[str, _Ranges] = {
+    "muon": _ADAM,
+    "nadamw": _ADAM,
+    "adan": _ADAM,
+    "ademamix": _ADAM,
+    "mars": _ADAM,
+    "cautious_adamw": _ADAM,
+    "cautious_lion": _SIGN,
+    "lamb": _RATIO,
+    "ortho_adam": _SIGN,
+    "ortho_lion": _SIGN,
+}
 _PRESETS: Mapping[str, Callable[[str], Recipe]] = {
     "adamw": _library("torch:AdamW", _ADAM, fused=True),
     "lion": _lion,
@@ -150,4 +197,9 @@ _PRESETS: Mapping[str, Callable[[str], Recipe]] = {
     "addsign": _rule("addsign", _PLAIN),
     "ablation_0.9": _rule("momentum_sign", _SIGN, (), beta1=0.9),
     "ablation_0.99": _rule("momentum_sign", _SIGN, (), beta1=0.99),
+    **{
+        name: _language_rule(name, ranges)
+        for name, ranges in _OF_THE_LANGUAGE.items()
+        if name in rule_names()
+    },
 }
