@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from optforge.analysis import live_program, state_kinds
 from optforge.language import Interpreter, Layout, Program, Statement
+from optforge.language.layout import layout_of
 
 Array = NDArray[np.float64]
 States = list[Array]  # of the live program, in order: [1], [arrays] or [elements]
@@ -32,8 +33,8 @@ EPS = float(np.finfo(np.float64).eps)
 class Subject(Protocol):
     """What is compared: something that holds weights and states and makes steps."""
 
-    def put(self, weights: Array, states: States) -> None:
-        """Begin anew from here; weights are one row, array after array."""
+    def put(self, weights: Array, states: States, step: int = 0) -> None:
+        """Go on from here, after so many steps; weights are one row, array after array."""
         ...
 
     def step(self, gradient: Array, schedule: float) -> None:
@@ -53,10 +54,12 @@ class Scenario:
     steps: int = 100
     seed: int = 0
     scale: float = 1.0
+    matrices: tuple[bool, ...] | None = None  # hidden matrices, if not all that have two sides
 
     @property
     def layout(self) -> Layout:
-        return Layout(tuple(int(np.prod(shape)) for shape in self.shapes))
+        """With their rows and columns; what has two sides is a hidden matrix."""
+        return layout_of(self.shapes, matrices=self.matrices)
 
     @property
     def schedule(self) -> list[float]:
@@ -92,10 +95,12 @@ class Verdict:
 
 
 class Reference:
-    """The interpreter in float64, exact or with rounding moved."""
+    """The interpreter in float64, exact or with rounding moved; `total` steps are a whole run."""
 
-    def __init__(self, program: Program, layout: Layout, perturb: int | None = None) -> None:
-        lean = live_program(program)
+    def __init__(
+        self, program: Program, layout: Layout, perturb: int | None = None, total: int = 1
+    ) -> None:
+        lean, self.total = live_program(program), total
         self.kinds = state_kinds(lean)
         self.source = None if perturb is None else np.random.default_rng(perturb)
         program = lean if perturb is None else perturbed(lean, random.Random(perturb))
@@ -105,11 +110,12 @@ class Reference:
         return [state.numpy()[0] for state in self.rule.initial_states(1)]
 
     def step(
-        self, weights: Array, states: States, gradient: Array, schedule: float
+        self, weights: Array, states: States, gradient: Array, schedule: float, step: int = 0
     ) -> tuple[Array, States]:
         w, g = (torch.from_numpy(self.moved(x))[None] for x in (weights, gradient))
         inputs = [torch.from_numpy(self.moved(s))[None] for s in states]
-        update, following = self.rule.step(w, g, inputs, self.rule.scalars(schedule))
+        scalars = self.rule.scalars(schedule, step, self.total)
+        update, following = self.rule.step(w, g, inputs, scalars)
         return (w - update).numpy()[0].copy(), [s.numpy()[0].copy() for s in following]
 
     def moved(self, values: Array) -> Array:
@@ -137,8 +143,9 @@ def perturbed(lean: Program, source: random.Random) -> Program:
 def compare(program: Program, subject: Subject, scenario: Scenario) -> Verdict:
     """Compare a subject with the interpreter: a whole path, or step by step where that must be."""
     weights, gradients = scenario.draw()
-    exact = Reference(program, scenario.layout)
-    others = [Reference(program, scenario.layout, p) for p in range(PERTURBATIONS)]
+    layout, total = scenario.layout, scenario.steps
+    exact = Reference(program, layout, total=total)
+    others = [Reference(program, layout, p, total) for p in range(PERTURBATIONS)]
     path = _path(exact, weights, gradients, scenario.schedule)
     with np.errstate(all="ignore"):
         moved = [_path(other, weights, gradients, scenario.schedule) for other in others]
@@ -158,8 +165,8 @@ def compare(program: Program, subject: Subject, scenario: Scenario) -> Verdict:
 
 def _path(rule: Reference, weights: Array, gradients: Array, lrs: Sequence[float]) -> Array:
     states, path = rule.zeros(), []
-    for gradient, lr in zip(gradients, lrs, strict=True):
-        weights, states = rule.step(weights, states, gradient, lr)
+    for number, (gradient, lr) in enumerate(zip(gradients, lrs, strict=True)):
+        weights, states = rule.step(weights, states, gradient, lr, number)
         path.append(weights)
     return np.stack(path)
 
@@ -171,11 +178,11 @@ def _by_step(
     weights, gradients = scenario.draw()
     states = exact.zeros()
     for number, (gradient, lr) in enumerate(zip(gradients, scenario.schedule, strict=True)):
-        subject.put(weights, states)
+        subject.put(weights, states, number)
         subject.step(gradient, lr)
         got = _row(*subject.get())
-        moved = [_row(*other.step(weights, states, gradient, lr)) for other in others]
-        weights, states = exact.step(weights, states, gradient, lr)
+        moved = [_row(*other.step(weights, states, gradient, lr, number)) for other in others]
+        weights, states = exact.step(weights, states, gradient, lr, number)
         _judge_step(verdict, got, _row(weights, states), moved, f"step {number}")
         if not np.isfinite(weights).all():  # all later steps would compare NaN with NaN
             weights, states = scenario.draw()[0], exact.zeros()
@@ -236,7 +243,9 @@ class TorchSubject:
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.peaks = [float(group["lr"]) for group in optimizer.param_groups]
 
-    def put(self, weights: Array, states: States) -> None:
+    def put(self, weights: Array, states: States, step: int = 0) -> None:
+        for group in self.optimizer.param_groups:
+            group |= {"step": step} if "step" in group else {}
         parts = self._parts(weights)
         values = dict(zip(self.names, zip(self.kinds, states, strict=True), strict=True))
         group_of = {

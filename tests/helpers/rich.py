@@ -12,20 +12,21 @@ from optforge.language import Kind, Program, Statement, round_constant
 from tests import strategies
 
 
-def rich_program(source: random.Random) -> Program:
+def rich_program(source: random.Random, functions: tuple[str, ...] = strategies.ALL) -> Program:
     """Build a valid program; most hold norms, inner products, states of all kinds."""
 
     def constant() -> float:
         return round_constant(source.gauss(0, 1)) if source.random() < 0.7 else source.choice(SOME)
 
-    builder = strategies._Builder(source.choice, constant, source.choice(range(5)))
+    builder = strategies._Builder(source.choice, constant, source.choice(range(5)), functions)
     statements = [Statement("size", "norm", ("weight",))]  # so that one value per array is there
-    builder.bounds["size"] = (int(Kind.ARRAY), int(Kind.ARRAY))
+    builder.bounds["size"] = strategies.Bounds(*[int(Kind.ARRAY)] * 3)
     statements += [builder.statement() for _ in range(source.randrange(6, 20))]
-    if not any(high == Kind.SCALAR for _, high in builder.bounds.values()):
+    if not any(bounds.high == Kind.SCALAR for bounds in builder.bounds.values()):
         statements.append(Statement("pi", "get_pi", ()))
-        builder.bounds["pi"] = (0, 0)
-    program = Program(builder.parameters, tuple(statements), builder.outputs())
+        builder.bounds["pi"] = strategies.SCALAR
+    outputs = builder.outputs(statements)
+    program = Program(builder.parameters, tuple(statements), outputs)
     program = _returning_what_it_can(program, source)
     names = sorted(variable_kinds(program)[-1])
     for part in (names[::3], names[1::3], names[2::3]):
@@ -36,6 +37,7 @@ def rich_program(source: random.Random) -> Program:
     return _better(program, _scaled(program, source))
 
 
+WANTED = (*[Kind.TREE] * 6, *[Kind.ARRAY] * 4, *[Kind.SCALAR] * 2, *list(Kind)[3:])
 SOME = (0.9, 0.1, 1.0, -1.0, 0.0, 0.5, 2.0, 3.0)
 
 
@@ -51,8 +53,8 @@ def _returning_what_it_can(program: Program, source: random.Random) -> Program:
     names = sorted(kinds)
     of = {kind: [name for name in names if kinds[name] == kind] for kind in Kind}
     for _ in range(12):
-        wanted = [source.choice((2, 2, 2, 1, 1, 0)) for _ in program.states]
-        states = [source.choice(of[Kind(kind)] or of[Kind.TREE]) for kind in wanted]
+        wanted = [source.choice(WANTED) for _ in program.states]
+        states = [source.choice(of[kind] or of[Kind.TREE]) for kind in wanted]
         outputs = (source.choice(of[Kind.TREE]), *states)
         try:
             other = Program(program.parameters, program.statements, outputs)
@@ -66,10 +68,15 @@ def _returning_what_it_can(program: Program, source: random.Random) -> Program:
 
 
 def _folded(program: Program, name: str, source: random.Random) -> Program:
-    """Add the arc tangent of a variable to the update, so that it becomes live."""
+    """Add the arc tangent of a variable to the update, so that it becomes live.
+
+    Of what has another shape than the update, that of the norm of each array.
+    """
     update = program.outputs[0]
+    other_shape = variable_kinds(program)[-1][name] > Kind.TREE
     more = (
-        Statement("folded", "arctan", (name,)),
+        *([Statement("folded", "norm", (name,))] if other_shape else []),
+        Statement("folded", "arctan", ("folded" if other_shape else name,)),
         Statement("total", "interp", (update, "folded", round_constant(source.random()))),
     )
     outputs = ("total", *program.outputs[1:])
@@ -77,7 +84,8 @@ def _folded(program: Program, name: str, source: random.Random) -> Program:
 
 
 def _scaled(program: Program, source: random.Random) -> Program:
-    rate = source.choice((program.lr, 1.0))
+    fits = variable_kinds(program)[-1][program.lr] <= Kind.TREE  # its name may be taken again
+    rate = source.choice((program.lr if fits else 1.0, 1.0))
     more = (
         Statement("peak", "multiply", (rate, 0.02)),
         Statement("scaled", "multiply", (program.outputs[0], "peak")),
