@@ -100,7 +100,7 @@ def _role(
         sources = _sources(values[1 - i])
         if name == "multiply" and len(sources) == 1 and isinstance(next(iter(sources)), int):
             return Role("momentum", sources)
-        tree = isinstance(other, str) and kinds[other] == Kind.TREE
+        tree = isinstance(other, str) and kinds[other] >= Kind.TREE
         if name in ("add", "maximum") and tree and 0 < constant <= LARGEST_EPS:
             return Role("eps")
     return Role("constant")

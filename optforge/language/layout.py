@@ -176,7 +176,13 @@ class Layout:
         if arrays:
             wanted = torch.zeros(0, dtype=dtype).numpy().dtype
             return lambda x, y: numpy.where(mask, x, y).astype(wanted, copy=False)
-        return lambda x, y: torch.where(there, x, y).to(dtype)
+
+        def apply(x: Any, y: Any) -> Tensor:
+            if isinstance(x, float):  # two floats would be rounded to torch's default dtype
+                x = torch.full((), x, dtype=dtype, device=self.device)
+            return torch.where(there, x, y)
+
+        return apply
 
     def transposed(self, kind: int) -> Callable[[Any], Any]:
         """Give the function that transposes hidden matrices: ``[..., width]`` to ``[..., width]``.

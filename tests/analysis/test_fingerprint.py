@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,17 @@ from hypothesis import strategies as st
 
 from optforge.analysis import (
     fingerprint,
+    lift,
     live_program,
     liveness,
     numeric_fingerprint,
     probe_updates,
+    state_kinds,
 )
 from optforge.language import FUNCTIONS, Program, Statement, load_rule, parse, rule_names
+from tests.helpers import paper_fingerprints
 from tests.helpers.edits import SAME, mutated, run, same_updates
-from tests.strategies import programs, random_program, seeds
+from tests.strategies import PAPER, programs, random_program, seeds
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,6 +52,22 @@ def test_all_edits_one_after_the_other_leave_a_shipped_rule_known(name: str) -> 
         for edit in source.sample(SAME, len(SAME)):
             other = edit(other, source)
         assert fingerprint(other) == fingerprint(rule)
+
+
+@pytest.mark.parametrize("name", sorted(paper_fingerprints.SHIPPED))
+def test_rules_of_the_papers_set_keep_their_fingerprints(name: str) -> None:
+    rule = load_rule(name)
+    numeric = numeric_fingerprint(probe_updates(live_program(rule)))
+    assert (fingerprint(rule), numeric) == paper_fingerprints.SHIPPED[name]
+
+
+def test_random_programs_of_the_papers_set_are_analysed_as_ever() -> None:
+    source, digest = random.Random(10), blake2b(digest_size=8)
+    for _ in range(300):
+        one = random_program(source, PAPER)
+        text = f"{one.text}{fingerprint(one)}{state_kinds(one)}{lift(one).values}"
+        digest.update(text.encode())
+    assert digest.hexdigest() == paper_fingerprints.RANDOM
 
 
 def test_shipped_rules_are_told_apart_except_adamw_and_program_3() -> None:

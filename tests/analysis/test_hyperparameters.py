@@ -18,8 +18,9 @@ from optforge.errors import ProgramError
 from optforge.language import (
     FUNCTIONS,
     Interpreter,
-    Layout,
+    Kind,
     Program,
+    layout_of,
     load_rule,
     parse,
     round_constant,
@@ -50,9 +51,11 @@ SHIPPED = {
     },
     "signum": {"lr": 0.001, "beta1": 0.9, "weight_decay": 0.01},
 }
-LAYOUT = Layout((5, 0, 3, 1))
+LAYOUT = layout_of(((2, 3), (0, 2), (2,), ()))
 SCALING = ("add", "subtract", "multiply", "multiply", "abs", "negative", "square", "sqrt", "cbrt")
 SCALING += ("sign", "maximum", "norm", "global_norm", "cosine_sim", "clip", "interp", "divide")
+SHAPED = ("mean", "rms", "row_mean", "row_norm", "row_rms", "column_mean", "column_norm")
+SHAPED += ("column_rms", "where", "orthogonalize", "where_matrix", "transpose", "matmul", "matmul")
 
 
 def rule(body: str, states: str = "m, v", outputs: str = "u, m, v") -> Program:
@@ -211,24 +214,24 @@ def test_putting_the_values_back_changes_nothing(program: Program) -> None:
     assert len({h.name for h in lifted.hyperparameters}) == len(lifted.hyperparameters)
 
 
-def scaling_program(seed: int) -> Program:
+def scaling_program(seed: int, scaling: tuple[str, ...] = SCALING) -> Program:
     """A random program of which much scales: few other functions, as many statements as allowed."""
     source = random.Random(seed)
 
     def choose(options: Sequence[Any]) -> Any:
         if options == tuple(FUNCTIONS) and source.random() < 0.9:
-            return source.choice(SCALING)
+            return source.choice(scaling)
         return max(options) if options == range(MOST_STATEMENTS + 1) else source.choice(options)
 
     return build_program(choose, lambda: round_constant(source.gauss(0, 1)))
 
 
-@pytest.mark.parametrize("start", range(0, 600, 200))
-def test_degrees_are_what_numbers_say(start: int) -> None:
+@pytest.mark.parametrize("scaling", [SCALING, SCALING + SHAPED + SHAPED], ids=len)
+def test_degrees_are_what_numbers_say(scaling: tuple[str, ...]) -> None:
     """A power of two scales exactly, so that what is said to scale can be seen to."""
     checked: list[float] = []
-    for seed in range(start, start + 200):
-        lifted = lift(scaling_program(seed))
+    for seed in range(600):
+        lifted = lift(scaling_program(seed, scaling))
         for h in lifted.hyperparameters:
             degree = degrees(lifted.program, h.places).update
             base, scaled = (updates(lifted.with_values({h.name: s * h.value})) for s in (1.0, 64.0))
@@ -238,7 +241,51 @@ def test_degrees_are_what_numbers_say(start: int) -> None:
             expected = 64.0**degree * base[kept]
             np.testing.assert_allclose(scaled[kept], expected, rtol=1e-6, err_msg=str(seed))
             checked.append(degree)
-    assert len(checked) > 10 and checked.count(1.0) > 5
+    assert len(checked) > 30 and checked.count(1.0) > 10
+
+
+@pytest.mark.parametrize(
+    ("line", "degree"),
+    [
+        *((f"x = {name}(c)", 1.0) for name in SHAPED[:8]),
+        ("x = transpose(c)", 1.0),
+        ("x = matmul(c, transpose(c))", 2.0),
+        ("x = matmul(w, transpose(c))", 1.0),
+        ("x = orthogonalize(c)", 0.0),
+        ("x = where(c, g, w)", 0.0),
+        ("x = where(g, c, c * w)", 1.0),
+        ("x = where(g, c, w)", None),
+        ("x = where(c, c, w)", None),
+        ("x = where_matrix(c, c * w)", 1.0),
+        ("x = where_matrix(c, w)", None),
+        ("x = c * get_step()", 1.0),
+        ("x = c * get_progress()", 1.0),
+        ("x = get_progress() ** c", None),
+    ],
+)
+def test_degrees_of_the_functions_beyond_the_paper(line: str, degree: float | None) -> None:
+    """Read off the state, and seen in its value: c is a tree that the constant scales."""
+    program = parse(f"def train(w, g, s, lr):\n    c = g * 0.5\n    {line}\n    return w, x\n")
+    assert degrees(program, [(0, 1)]).states == (degree,)
+    if degree is not None:
+        scaled = parse(program.text.replace("g * 0.5", "g * 4.0"))
+        got, base = (first_state(p) for p in (scaled, program))
+        np.testing.assert_allclose(got, 8.0**degree * base, rtol=1e-12)
+
+
+def first_state(program: Program) -> np.ndarray:
+    source = np.random.default_rng(5)
+    w, g = (source.normal(size=(1, LAYOUT.elements)) for _ in range(2))
+    rule = Interpreter(program, state_kinds(program), LAYOUT, torch.float64, arrays=True)
+    _, (state,) = rule.step(w, g, rule.initial_states(1), rule.scalars(0.5))
+    return state
+
+
+def test_a_guard_of_a_product_of_matrices_is_one() -> None:
+    text = "x = transpose(g); x = matmul(g, x); x = x + 1e-6; v = interp(x, v, 0.9); "
+    lifted = lift(rule(text + "u = matmul(v, w); u = u * lr", "v", "u, v"))
+    assert lifted.values == {"lr": 1.0, "eps": 1e-6, "beta1": 0.9}
+    assert state_kinds(lifted.program) == (Kind.ROW_SQUARE,)
 
 
 @given(programs())

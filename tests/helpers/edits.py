@@ -10,9 +10,9 @@ import torch
 
 from optforge.analysis import state_kinds
 from optforge.errors import ProgramError
-from optforge.language import FUNCTIONS, Interpreter, Layout, Program, Statement
+from optforge.language import FUNCTIONS, Interpreter, Program, Statement, layout_of
 
-LAYOUT = Layout((4, 0, 1, 2))
+LAYOUT = layout_of(((2, 3), (0, 2), (), (2,)))
 STEPS = 4
 
 
@@ -77,12 +77,26 @@ def with_dead_code(program: Program, source: random.Random) -> Program:
     program = single_assignment(program)
     statements = list(program.statements)
     for number in range(3):
+        statements = _with_one_more(program, statements, f"dead{number}", source)
+    return replace(program, statements=tuple(statements))
+
+
+def _with_one_more(
+    program: Program, statements: list[Statement], target: str, source: random.Random
+) -> list[Statement]:
+    """Insert a statement at random, one that accepts the kinds of its arguments."""
+    while True:
         place = source.randint(0, len(statements))
         known = [*program.parameters, *(s.target for s in statements[:place])]
         row = FUNCTIONS[source.choice([n for n, f in FUNCTIONS.items() if f.form != "controlled"])]
         arguments = tuple(source.choice([*known, 0.5]) for _ in range(row.arity))
-        statements.insert(place, Statement(f"dead{number}", row.name, arguments))
-    return replace(program, statements=tuple(statements))
+        new = Statement(target, row.name, arguments)
+        longer = [*statements[:place], new, *statements[place:]]
+        try:
+            state_kinds(replace(program, statements=tuple(longer)))
+        except ProgramError:  # a tree and a transposed one, for example
+            continue
+        return longer
 
 
 def with_dead_state(program: Program, source: random.Random) -> Program:

@@ -113,6 +113,7 @@ ORACLES: dict[str, Oracle] = {
         lambda x, y, a: (1 - a) * x + a * y,
         lambda x, y, a: (1 + np.abs(a)) * np.abs(x) + np.abs(a * y),
     ),
+    "where": Oracle(lambda c, x, y: np.where(c >= 0, x, y)),
     "get_pi": Oracle(lambda: np.full((1, 1), np.pi)),
     "get_e": Oracle(lambda: np.full((1, 1), np.e)),
     "get_eps": Oracle(lambda: np.full((1, 1), 1e-8)),

@@ -126,7 +126,8 @@ def test_the_schedule_of_all_steps_is_that_of_each_step(program: Program, lrs: l
     for arrays in (False, True):
         rule = Interpreter(program, state_kinds(program), LAYOUT, torch.float64, arrays)
         with np.errstate(all="ignore"):
-            together, apart = rule.schedule(lrs), [rule.scalars(lr) for lr in lrs]
+            together = rule.schedule(lrs)
+            apart = [rule.scalars(lr, step, len(lrs)) for step, lr in enumerate(lrs)]
         assert len(together) == len(lrs)
         assert np.allclose(together, apart, rtol=1e-12, atol=0, equal_nan=True)
         assert all(type(value) is float for row in together for value in row)
@@ -156,8 +157,8 @@ def test_what_is_computed_once_is_what_is_computed_in_every_step(arrays: bool) -
         handed: list[Any] = list(values) if arrays else [torch.tensor(v) for v in values]
         with np.errstate(all="ignore"):
             states, scalars = static.initial_states(2), dynamic.scalars(7.0)
-            update, mine = static.step(*handed[:2], states, static.scalars(0.3))
-            other, rest = dynamic.step(*handed[:2], [handed[2], *states], scalars)
+            update, mine = static.step(handed[0], handed[1], states, static.scalars(0.3))
+            other, rest = dynamic.step(handed[0], handed[1], [handed[2], *states], scalars)
         assert np.asarray(rest[0]) == pytest.approx(0.3)
         equal += agree([update, *mine], [other, *rest[1:]])
         count += 1
@@ -255,14 +256,15 @@ def test_arrays_are_spread_and_normed_by_their_own_elements() -> None:
 
 def test_layouts() -> None:
     assert LAYOUT.sizes == (12, 1, 5, 0) and LAYOUT.elements == 18
-    assert [LAYOUT.width(kind) for kind in Kind] == [1, 4, 18]
+    assert [LAYOUT.width(kind) for kind in Kind] == [1, 4, 18, 18, 15, 22]
     assert LAYOUT.segments.tolist() == [0] * 12 + [1] + [2] * 5
     tree = np.random.default_rng(0).normal(size=(3, 18))
     norms = LAYOUT.norms(torch.tensor(tree)).numpy()
     assert norms == pytest.approx(LAYOUT.norms_numpy(tree), rel=1e-12) and norms.shape == (3, 4)
     spread = LAYOUT.spread(torch.tensor(norms)).numpy()
     assert (spread == LAYOUT.spread_numpy(norms)).all() and spread.shape == (3, 18)
-    assert Layout((2,)) == layout_of([(2, 1)])
+    assert layout_of([(2, 1)]) == Layout((2,), shapes=((2, 1),), matrices=(False,))
+    assert Layout((2, 3)).shapes_of(Kind.TREE) == ((2, 1), (3, 1))
 
 
 def test_wrong_kinds_are_refused() -> None:
