@@ -11,6 +11,7 @@ from optforge.algebra.graph import CONSTANT, Graph
 from optforge.algebra.rules import RULES
 from optforge.algebra.saturate import Bounds, Choice, matches, proves
 from optforge.algebra.simplest import Simplest
+from optforge.language import FUNCTIONS
 
 _LONGEST = 120  # letters of an expression that a reader may still take in
 _INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}
@@ -149,7 +150,7 @@ class _Texts:
     def _written(self, choice: Choice) -> str:
         if choice.operation == CONSTANT:
             return f"{choice.value:.6g}"
-        if not choice.arguments:
+        if not choice.arguments and choice.operation not in FUNCTIONS:
             return self.names.get(choice.operation, choice.operation)
         inner = [self.of(argument) for argument in choice.arguments]
         if choice.operation in _INFIX:

@@ -14,6 +14,7 @@ from optforge.language import FUNCTIONS
 # How constants of a kind are written as statements.
 REALISED = {"zero_tree": ("multiply",), "one_tree": ("power",), "zero_array": ("multiply", "norm")}
 _STATEMENT, _EDGE, _DIGIT, _OPERATION = 10_000_000, 100_000, 1_000, 10
+_MOST = 99  # of arithmetic that counts, so that it weighs less than a digit
 _ORDERS = 6  # of the outputs that are tried
 
 
@@ -39,7 +40,7 @@ def node_cost(operation: str, arguments: Sequence[str], value: float = 0.0) -> i
     if row is None:
         return 0
     edges = sum(argument in FUNCTIONS for argument in arguments)
-    return _STATEMENT + _EDGE * edges + _OPERATION * row.cost + len(arguments)
+    return _STATEMENT + _EDGE * edges + _OPERATION * min(row.cost, _MOST) + len(arguments)
 
 
 def graph_cost(graph: Graph) -> int:

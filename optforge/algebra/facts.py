@@ -10,29 +10,35 @@ Known = Callable[[int], bool]
 
 ALWAYS_NONNEGATIVE = frozenset(
     ("abs", "square", "sqrt", "exp", "exp2", "exp10", "cosh", "arccos", "arccosh")
-    + ("norm", "global_norm", "get_pi", "get_e", "get_eps")
+    + ("norm", "global_norm", "get_pi", "get_e", "get_eps", "get_step", "get_progress")
+    + ("rms", "row_norm", "row_rms", "column_norm", "column_rms")
 )
 """Never below zero, whatever the arguments."""
 
 NONNEGATIVE_IF_ALL = frozenset(
     ("add", "multiply", "divide", "minimum", "maximum", "power", "reciprocal", "dot")
     + ("cube", "cbrt", "sinh", "tanh", "arctan", "arcsinh", "arcsin", "arctanh", "sign")
-    + ("expm1", "log1p", "clip", "cosine_sim")
+    + ("expm1", "log1p", "clip", "cosine_sim", "where", "where_matrix")
+    + ("mean", "row_mean", "column_mean", "transpose", "matmul")
 )
-"""Never below zero if no argument is."""
+"""Never below zero if no argument is; the condition of ``where`` does not count."""
 
 NONNEGATIVE_IF_ANY = frozenset(("maximum",))
 """Never below zero if one argument is not."""
 
-ALWAYS_POSITIVE = frozenset(("exp", "exp2", "exp10", "cosh", "get_pi", "get_e", "get_eps"))
+ALWAYS_POSITIVE = frozenset(
+    ("exp", "exp2", "exp10", "cosh", "get_pi", "get_e", "get_eps", "get_step", "get_progress")
+)
 """Above zero, whatever the arguments."""
 
 POSITIVE_IF_ALL = frozenset(
     ("add", "multiply", "divide", "minimum", "maximum", "power", "reciprocal")
     + ("cube", "cbrt", "sinh", "tanh", "arctan", "arcsinh", "arcsin", "arctanh", "sign")
     + ("expm1", "log1p", "abs", "square", "sqrt", "norm", "global_norm")
+    + ("where", "where_matrix", "transpose", "matmul", "mean", "row_mean", "column_mean")
+    + ("rms", "row_norm", "row_rms", "column_norm", "column_rms")
 )
-"""Above zero if all arguments are."""
+"""Above zero if all arguments are; the condition of ``where`` does not count."""
 
 
 def nonnegative_states(graph: Graph) -> tuple[bool, ...]:
@@ -74,7 +80,8 @@ def _nonnegative(graph: Graph, states: tuple[bool, ...]) -> list[bool]:
         elif node.operation.startswith("state"):
             found.append(states[int(node.operation.removeprefix("state"))])
         else:
-            found.append(_by_table(node.operation, [found[a] for a in node.arguments]))
+            arguments = node.arguments[node.operation == "where" :]
+            found.append(_by_table(node.operation, [found[a] for a in arguments]))
     return found
 
 

@@ -7,15 +7,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 
-from optforge.algebra.rules import Rewrite
+from optforge.algebra.rewrite import Rewrite
 from optforge.language import ALIASES, FUNCTIONS, Kind
 
 VALUES = frozenset("xyz")  # any value
 SCALARS = frozenset("s")  # any value of kind scalar
+ARRAYS = frozenset("n")  # one number, or one number for each array
 LITERALS = frozenset("ab")  # constants
+ALL_KINDS = tuple(map(int, Kind))
+PLAIN = (int(Kind.SCALAR), int(Kind.ARRAY), int(Kind.TREE))  # all kinds without products
 
 INPUTS = {"weight": Kind.TREE, "zero_tree": Kind.TREE, "one_tree": Kind.TREE}
 INPUTS |= {"zero_array": Kind.ARRAY}
+
+Kinds = dict[str, int]  # of the variables of a row
 
 _INFIX = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide"}
 _INFIX |= {ast.Pow: "power"}
@@ -37,7 +42,7 @@ class Term:
     @property
     def variables(self) -> tuple[str, ...]:
         """Names of the variables, in order of first use."""
-        if self.operation in VALUES | SCALARS | LITERALS:
+        if self.operation in VALUES | SCALARS | ARRAYS | LITERALS:
             return (self.operation,)
         found = [name for argument in self.arguments for name in argument.variables]
         return tuple(dict.fromkeys(found))
@@ -48,6 +53,12 @@ class Term:
         if self.arguments:
             return all(argument.is_literal for argument in self.arguments)
         return self.value is not None or self.operation in LITERALS
+
+    @property
+    def functions(self) -> frozenset[str]:
+        """Return the names of the functions in it."""
+        inner = frozenset().union(*(argument.functions for argument in self.arguments))
+        return inner | {self.operation} if self.operation in FUNCTIONS else inner
 
 
 @lru_cache(None)
@@ -84,17 +95,43 @@ def term_kind(term: Term, kinds: dict[str, int]) -> int | None:
         return int(INPUTS[term.operation]) if term.operation in INPUTS else kinds[term.operation]
     inner = [term_kind(argument, kinds) for argument in term.arguments]
     known = tuple(kind for kind in inner if kind is not None)
-    function = FUNCTIONS[term.operation]
-    accepted = len(known) == len(inner) and function.allows(known)
-    return int(function.result(known)) if accepted else None
+    return _result(term.operation, known) if len(known) == len(inner) else None
 
 
 @lru_cache(None)
-def sound_kinds(rule: Rewrite) -> tuple[dict[str, int], ...] | None:
+def _result(name: str, kinds: tuple[int, ...]) -> int | None:
+    function = FUNCTIONS[name]
+    return int(function.result(kinds)) if function.allows(kinds) else None
+
+
+def sets_of(rule: Rewrite) -> frozenset[str]:
+    """Return the sets of functions that a row names.
+
+    Example:
+        >>> sorted(sets_of(Rewrite("mean(x * n)", "mean(x) * n")))
+        ['masks', 'paper']
+    """
+    used = read_term(rule.before).functions | read_term(rule.after).functions
+    return frozenset(FUNCTIONS[name].belongs_to for name in used)
+
+
+def _choices(name: str, kinds: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the kinds that a variable may have."""
+    if name in SCALARS:
+        return (int(Kind.SCALAR),)
+    return tuple(kind for kind in kinds if name not in ARRAYS or kind <= Kind.ARRAY)
+
+
+@lru_cache(None)
+def sound_kinds(rule: Rewrite, kinds: tuple[int, ...] = ALL_KINDS) -> tuple[Kinds, ...] | None:
     """List the kinds of a row's variables for which both sides have the same kind.
 
     A value of another kind would broadcast differently later on, so that a row applies only
     under these. None: whatever the kinds, as long as ``before`` is well formed.
+
+    Args:
+        rule: A row of the table.
+        kinds: Those that values can have.
 
     Example:
         >>> sound_kinds(Rewrite("x * 0.0", "0.0"))
@@ -102,32 +139,22 @@ def sound_kinds(rule: Rewrite) -> tuple[dict[str, int], ...] | None:
         >>> sound_kinds(Rewrite("x + y", "y + x")) is None
         True
     """
-    before, after = read_term(rule.before), read_term(rule.after)
-    names = [name for name in before.variables if name not in LITERALS]
-    choices = [(int(Kind.SCALAR),) if n in SCALARS else tuple(map(int, Kind)) for n in names]
-    formed, sound = [], []
-    for combination in product(*choices):
-        kinds = dict(zip(names, combination, strict=True))
-        kind = term_kind(before, kinds)
-        if kind is not None:
-            formed.append(kinds)
-            if term_kind(after, kinds) == kind:
-                sound.append(kinds)
-    free = not any(name in SCALARS for name in names)
+    formed, sound = formed_and_sound(rule, kinds)
+    free = not any(name in SCALARS | ARRAYS for name in read_term(rule.before).variables)
     return None if free and sound == formed else tuple(sound)
 
 
-def gates(rule: Rewrite) -> list[dict[str, int]]:
-    """List what must be asked of kinds before a row applies, with no question for nothing.
-
-    Example:
-        >>> gates(Rewrite("interp(x, x, s)", "x"))
-        [{'s': 0}]
-    """
-    sound = sound_kinds(rule)
-    if sound is None:
-        return [{}]
-    names = [name for name in sound[0] if name not in SCALARS]
-    if len(sound) < len(Kind) ** len(names):
-        return [dict(kinds) for kinds in sound]
-    return [{name: kind for name, kind in sound[0].items() if name in SCALARS}]
+@lru_cache(None)
+def formed_and_sound(rule: Rewrite, kinds: tuple[int, ...]) -> tuple[list[Kinds], list[Kinds]]:
+    """List the kinds that ``before`` accepts, and those of them that a row keeps."""
+    before, after = read_term(rule.before), read_term(rule.after)
+    names = [name for name in before.variables if name not in LITERALS]
+    formed, sound = [], []
+    for combination in product(*(_choices(name, kinds) for name in names)):
+        chosen = dict(zip(names, combination, strict=True))
+        kind = term_kind(before, chosen)
+        if kind is not None:
+            formed.append(chosen)
+            if term_kind(after, chosen) == kind:
+                sound.append(chosen)
+    return formed, sound

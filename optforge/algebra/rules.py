@@ -1,53 +1,19 @@
 """The table of rewrites: what may replace what, under which condition, and how exactly.
 
 Both sides are written in the language of programs, with its guarded meanings. ``x y z`` stand for
-any value, ``s`` for a scalar, ``a b`` for constants. ``ratio(a, b)`` divides two constants without
-a guard. ``zero_tree``, ``zero_array`` and ``one_tree`` are constants of a kind, which programs
-write as ``weight * 0.0``, its norm, and ``weight ** 0.0``. Every row is tested numerically over
-random values, kinds and edge cases.
+any value, ``s`` for a scalar, ``n`` for one number or one for each array, ``a b`` for constants.
+``ratio(a, b)`` divides two constants without a guard. ``zero_tree``, ``zero_array`` and
+``one_tree`` are constants of a kind, which programs write as ``weight * 0.0``, its norm, and
+``weight ** 0.0``. Every row is tested numerically over random values, kinds and edge cases.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Rewrite:
-    """One row of the table: ``before`` may become ``after``.
-
-    Args:
-        before: The pattern.
-        after: What replaces it.
-        when: Conditions that all hold: comparisons of constants, ``nonnegative(x)``,
-            ``positive(x)``.
-        guard: For a row that is exact up to a guard: a bound of the absolute difference, in the
-            language. None: equal over the real numbers wherever ``before`` is finite.
-        grows: Whether it only opens ways for other rows; such rows run less often.
-    """
-
-    before: str
-    after: str
-    when: tuple[str, ...] = ()
-    guard: str | None = None
-    grows: bool = False
-
-    @property
-    def collapses(self) -> bool:
-        """Tell whether the result is a part of the pattern, or a constant: nothing is built."""
-        return not self.grows and ("(" not in self.after and " " not in self.after)
-
-    @property
-    def name(self) -> str:
-        """The row as a reader sees it."""
-        conditions = f" if {' and '.join(self.when)}" if self.when else ""
-        bound = f", up to {self.guard}" if self.guard else ""
-        return f"{self.before} -> {self.after}{conditions}{bound}"
-
-
-def _rows(*pairs: tuple[str, ...], grows: bool = False) -> list[Rewrite]:
-    return [Rewrite(pair[0], pair[1], pair[2:], grows=grows) for pair in pairs]
+from optforge.algebra.array_rules import array_rules
+from optforge.algebra.rewrite import Rewrite as Rewrite
+from optforge.algebra.rewrite import rows_of as _rows
 
 
 def _arithmetic() -> list[Rewrite]:
@@ -319,7 +285,7 @@ def table() -> tuple[Rewrite, ...]:
     """
     groups: Iterable[list[Rewrite]] = (
         *(_arithmetic(), _powers(), _interpolation(), _symmetries(), _signs()),
-        *(_exponentials(), _extremes(), _norms(), _guarded()),
+        *(_exponentials(), _extremes(), _norms(), _guarded(), array_rules()),
     )
     return tuple(row for group in groups for row in group)
 

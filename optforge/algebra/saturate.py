@@ -6,16 +6,17 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from egglog import bindings
 
+from optforge.algebra.engine import engine_for, run, sets_used
 from optforge.algebra.facts import nonnegative_states
 from optforge.algebra.graph import CONSTANT, Graph
 from optforge.algebra.patterns import LITERALS, read_term
 from optforge.algebra.rules import RULES
-from optforge.algebra.translate import FOLD, KNOW, graph_text, probe, ruleset, table_text
+from optforge.algebra.table import graph_text, probe, rows_for, ruleset
+from optforge.algebra.translate import FOLD, KNOW
 
 EXACT = tuple(number for number, row in enumerate(RULES) if row.guard is None)
 ALL = tuple(range(len(RULES)))
@@ -65,24 +66,6 @@ class Saturated:
     iterations: int
     rows: int
     stopped: str
-
-
-@lru_cache(1)
-def _engine() -> Any:
-    """One e-graph with the table, declared once; every run pushes and pops its own level."""
-    engine = bindings.EGraph()
-    engine.run_program(*engine.parse_program(table_text()))
-    return engine
-
-
-def _run(engine: Any, text: str) -> list[Any]:
-    return engine.run_program(*_parsed(text))
-
-
-@lru_cache(64)
-def _parsed(text: str) -> list[Any]:
-    """Read commands, which do not depend on the e-graph that they are given to."""
-    return _engine().parse_program(text)
 
 
 def saturate(
@@ -148,14 +131,15 @@ def proves(
     ends = [(first[a], second[b]) for a, b in zip(one.outputs, other.outputs, strict=True)]
     both.outputs = tuple(place for pair in ends for place in pair)
     claim = f"(check {' '.join(f'(= $n{a} $n{b})' for a, b in ends)})"
-    engine, bounds = _engine(), bounds or Bounds()
-    _run(engine, "(push 1)")
+    sets, bounds = sets_used(both), bounds or Bounds()
+    engine = engine_for(sets)
+    run(engine, "(push 1)")
     try:
-        _run(engine, graph_text(both, nonnegative_states(one)))
-        _run(engine, _combined(rows))
+        run(engine, graph_text(both, nonnegative_states(one)))
+        run(engine, _combined(rows, sets))
         return _meets(engine, claim, bounds)
     finally:
-        _run(engine, "(pop 1)")
+        run(engine, "(pop 1)")
 
 
 def _meets(engine: Any, claim: str, bounds: Bounds) -> bool:
@@ -172,7 +156,7 @@ def _meets(engine: Any, claim: str, bounds: Bounds) -> bool:
 
 def _holds(engine: Any, claim: str) -> bool:
     try:
-        _run(engine, claim)
+        run(engine, claim)
     except bindings.EggSmolError:
         return False
     return True
@@ -185,17 +169,20 @@ def _saturated(
     bounds: Bounds,
     probed: int | None = None,
 ) -> tuple[Saturated, list[dict[str, int]]]:
-    engine = _engine()
-    _run(engine, "(push 1)")
+    sets = sets_used(graph)
+    engine = engine_for(sets)
+    run(engine, "(push 1)")
     try:
-        _run(engine, graph_text(graph, signs))
-        _run(engine, _combined(rows))
+        run(engine, graph_text(graph, signs))
+        run(engine, _combined(rows, sets))
         return _rounds(engine, bounds, probed)
     finally:
-        _run(engine, "(pop 1)")
+        run(engine, "(pop 1)")
 
 
-def _combined(rows: Sequence[int]) -> str:
+def _combined(rows: Sequence[int], sets: frozenset[str]) -> str:
+    known = frozenset(rows_for(sets))
+    rows = [number for number in rows if number in known]
     grow = [ruleset(number) for number in rows if RULES[number].grows]
     shrink = [ruleset(number) for number in rows if not RULES[number].grows]
     return (
@@ -220,11 +207,11 @@ def _rounds(
     size, stopped, levels = 0, "iterations", 0
     try:
         for _ in range(bounds.iterations):
-            _run(engine, "(push 1)")
+            run(engine, "(push 1)")
             levels += 1
             grown, matched = _round(engine, bounds.rows)
             if grown > bounds.rows and levels > 1:
-                _run(engine, "(pop 1)")
+                run(engine, "(pop 1)")
                 levels -= 1
                 stopped = "size"
                 break
@@ -234,13 +221,13 @@ def _rounds(
                 stopped = "saturated" if size == before else "time"
                 break
         if probed is not None:
-            _run(engine, f"(run {probe(probed)} 1)")
+            run(engine, f"(run {probe(probed)} 1)")
         classes, outputs, noted = _read(engine)
         found = Saturated(classes, outputs, tuple(sorted(fired)), levels, size, stopped)
         return found, [] if probed is None else _places(probed, noted)
     finally:
         if levels:
-            _run(engine, f"(pop {levels})")
+            run(engine, f"(pop {levels})")
 
 
 def _round(engine: Any, most: int) -> tuple[int, set[int]]:
@@ -248,7 +235,7 @@ def _round(engine: Any, most: int) -> tuple[int, set[int]]:
     fired: set[int] = set()
     size = 0
     for step in _STEPS:
-        report, sizes = _run(engine, step)
+        report, sizes = run(engine, step)
         fired |= _fired(report.report.num_matches_per_rule)
         size = sum(count for _, count in sizes.sizes)
         if size > most:

@@ -81,12 +81,14 @@ def _note(graph: Graph, index: int, digests: dict[int, str]) -> None:
 
 
 def fold(operation: str, values: list[float]) -> float | None:
-    """Compute a function of constants in float64; None if the result is not finite.
+    """Compute a function of constants in float64; None if the result is no finite constant.
 
     Example:
         >>> fold("sqrt", [4.0])
         2.0
     """
+    if FUNCTIONS[operation].form in ("clock", "by_role"):
+        return None
     with numpy.errstate(all="ignore"):
         arrays = [numpy.array([value]) for value in values]
         result = float(numpy.asarray(FUNCTIONS[operation].apply_numpy(*arrays)).reshape(-1)[0])

@@ -1,10 +1,10 @@
-"""The table and a graph in the notation of egglog."""
+"""Functions and rows in the notation of egglog."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
-from functools import lru_cache
+from itertools import product
 
 from optforge.algebra.facts import (
     ALWAYS_NONNEGATIVE,
@@ -13,9 +13,16 @@ from optforge.algebra.facts import (
     NONNEGATIVE_IF_ANY,
     POSITIVE_IF_ALL,
 )
-from optforge.algebra.graph import CONSTANT, LR, Graph, state_leaf
-from optforge.algebra.patterns import INPUTS, LITERALS, VALUES, Term, gates, read_term
-from optforge.algebra.rules import RULES, Rewrite
+from optforge.algebra.gates import gates
+from optforge.algebra.patterns import (
+    ALL_KINDS,
+    INPUTS,
+    LITERALS,
+    VALUES,
+    Term,
+    read_term,
+)
+from optforge.algebra.rewrite import Rewrite
 from optforge.language import FUNCTIONS, Kind
 
 KNOW, FOLD = "know", "fold"  # the rulesets of kinds and signs, and of computed constants
@@ -31,9 +38,9 @@ def operation_name(function: str) -> str:
     return f"f_{function}"
 
 
-@lru_cache(1)
-def preamble() -> str:
+def preamble(functions: Iterable[str]) -> str:
     """Declare functions, kinds, values of constants, what is known of signs, and how it grows."""
+    rows = [FUNCTIONS[name] for name in functions]
     lines = [
         "(sort Value)",
         "(constructor Constant (f64) Value)",
@@ -48,11 +55,11 @@ def preamble() -> str:
         *(f'(set (kind (Input "{name}")) {int(kind)})' for name, kind in INPUTS.items()),
         *(f"(ruleset {name})" for name in (KNOW, FOLD)),
     ]
-    for row in FUNCTIONS.values():
+    for row in rows:
         arguments = " ".join(["Value"] * row.arity)
         lines.append(f"(constructor {operation_name(row.name)} ({arguments}) Value)")
     lines += _constants()
-    for row in FUNCTIONS.values():
+    for row in rows:
         lines += _kinds(row.name) + _folds(row.name) + _signs(row.name)
     return "\n".join(lines)
 
@@ -84,7 +91,9 @@ def _kinds(function: str) -> list[str]:
     row = FUNCTIONS[function]
     call, names = _call(function)
     found = [f"(= k{number} (kind {name}))" for number, name in enumerate(names)]
-    if row.form in ("whole", "constant"):
+    if row.form in ("product", "transpose"):
+        return _shapes(function)
+    if row.form in ("whole", "constant", "clock"):
         kind, found = str(int(Kind.SCALAR)), []
     elif row.form == "per_array":
         kind = f"(min k0 {int(Kind.ARRAY)})"
@@ -92,7 +101,23 @@ def _kinds(function: str) -> list[str]:
         kind = "k0"
         for number in range(1, len(names)):
             kind = f"(max {kind} k{number})"
+    if row.form == "by_role":
+        kind = f"(max {kind} {int(Kind.ARRAY)})"
     return [_rule([f"(= e {call})", *found], [f"(set (kind e) {kind})"], KNOW)]
+
+
+def _shapes(function: str) -> list[str]:
+    """Write the kind of what leads from one shape to another: one rule for each choice."""
+    row = FUNCTIONS[function]
+    call, names = _call(function)
+    rules = []
+    for kinds in product(ALL_KINDS, repeat=row.arity):
+        if row.allows(kinds):
+            found = [f"(= {kind} (kind {name}))" for kind, name in zip(kinds, names, strict=True)]
+            rules.append(
+                _rule([f"(= e {call})", *found], [f"(set (kind e) {row.result(kinds)})"], KNOW)
+            )
+    return rules
 
 
 def _folds(function: str) -> list[str]:
@@ -119,6 +144,7 @@ def _bounded(value: str) -> str:
 def _signs(function: str) -> list[str]:
     call, names = _call(function)
     call, rules = f"(= e {call})", []
+    chosen = names[1:] if function == "where" else names  # its condition is no part of the result
 
     def add(sort: str, conditions: list[str]) -> None:
         rules.append(_rule([call, *conditions], [f"({sort} e)"], KNOW))
@@ -126,7 +152,7 @@ def _signs(function: str) -> list[str]:
     if function in ALWAYS_NONNEGATIVE:
         add("nonnegative", [])
     elif function in NONNEGATIVE_IF_ALL:
-        add("nonnegative", [f"(nonnegative {name})" for name in names])
+        add("nonnegative", [f"(nonnegative {name})" for name in chosen])
     if function in NONNEGATIVE_IF_ANY:
         rules += [
             _rule([call, f"(nonnegative {name})"], ["(nonnegative e)"], KNOW) for name in names
@@ -134,7 +160,7 @@ def _signs(function: str) -> list[str]:
     if function in ALWAYS_POSITIVE:
         add("positive", [])
     elif function in POSITIVE_IF_ALL:
-        add("positive", [f"(positive {name})" for name in names])
+        add("positive", [f"(positive {name})" for name in chosen])
     if function == "interp":
         inside = ["(= n (number e2))", "(>= n 0.0)", "(<= n 1.0)"]
         add("nonnegative", ["(nonnegative e0)", "(nonnegative e1)", *inside])
@@ -144,8 +170,7 @@ def _signs(function: str) -> list[str]:
     return rules
 
 
-@lru_cache(None)
-def rule_text(rule: Rewrite, name: str) -> str:
+def rule_text(rule: Rewrite, name: str, kinds: tuple[int, ...] = ALL_KINDS) -> str:
     """Translate one row to a ruleset; one rule for each choice of kinds that is sound."""
     after = read_term(rule.after)
     pattern, conditions = _matched(rule)
@@ -155,8 +180,7 @@ def rule_text(rule: Rewrite, name: str) -> str:
         actions.append(f"(delete {pattern})")
     conditions += [_bounded(value) for value in computed]
     lines = [f"(ruleset {name})"]
-    for number, kinds in enumerate(gates(rule)):
-        gate = [f"(= {kind} (kind {variable}))" for variable, kind in kinds.items()]
+    for number, gate in enumerate(gates(rule, kinds)):
         lines.append(_rule([*conditions, *gate], actions, name, f"{name}.{number}"))
     return "\n".join(lines)
 
@@ -169,14 +193,13 @@ def _matched(rule: Rewrite) -> tuple[str, list[str]]:
     return pattern, [*reversed(facts), *(_condition(text) for text in rule.when)]
 
 
-def probe_text(rule: Rewrite, name: str) -> str:
+def probe_text(rule: Rewrite, name: str, kinds: tuple[int, ...] = ALL_KINDS) -> str:
     """Translate a row to a ruleset that changes nothing and notes where the row would apply."""
     _, conditions = _matched(rule)
     variables = [v for v in read_term(rule.before).variables if v not in LITERALS]
     note = f"(Match {' '.join((variables * len(VALUES))[: len(VALUES)])})"
     lines = [f"(ruleset {name})"]
-    for number, kinds in enumerate(gates(rule)):
-        gate = [f"(= {kind} (kind {variable}))" for variable, kind in kinds.items()]
+    for number, gate in enumerate(gates(rule, kinds)):
         lines.append(_rule([*conditions, *gate], [note], name, f"{name}.{number}"))
     return "\n".join(lines)
 
@@ -238,48 +261,3 @@ def _condition(text: str) -> str:
 
 def _side(node: ast.expr) -> str:
     return _computed(read_term(ast.unparse(node)))
-
-
-def ruleset(number: int) -> str:
-    """Name the ruleset of a row."""
-    return f"row{number}"
-
-
-def probe(number: int) -> str:
-    """Name the ruleset that notes where a row would apply."""
-    return f"probe{number}"
-
-
-@lru_cache(1)
-def table_text() -> str:
-    """Translate all that does not depend on the program."""
-    rows = [rule_text(row, ruleset(number)) for number, row in enumerate(RULES)]
-    probes = [
-        probe_text(row, probe(number)) for number, row in enumerate(RULES) if row.guard is not None
-    ]
-    return "\n".join([preamble(), *rows, *probes])
-
-
-def graph_text(graph: Graph, nonnegative_states: tuple[bool, ...]) -> str:
-    """Write a graph: one definition a node, kinds and signs of the inputs, the outputs."""
-    lines = []
-    for index, node in enumerate(graph.nodes):
-        if node.operation == CONSTANT:
-            value = f"(Constant {float(node.value)!r})"
-        elif node.is_statement:
-            parts = [operation_name(node.operation), *(f"$n{a}" for a in node.arguments)]
-            value = f"({' '.join(parts)})"
-        else:
-            value = f'(Input "{node.operation}")'
-        lines.append(f"(let $n{index} {value})")
-        if not node.is_statement and node.operation != CONSTANT:
-            lines.append(f"(set (kind $n{index}) {graph.leaf_kind(node.operation)})")
-            if _is_nonnegative(node.operation, nonnegative_states):
-                lines.append(f"(nonnegative $n{index})")
-    lines += [f"(Root {number} $n{index})" for number, index in enumerate(graph.outputs)]
-    return "\n".join(lines)
-
-
-def _is_nonnegative(operation: str, states: tuple[bool, ...]) -> bool:
-    known = {state_leaf(number) for number, holds in enumerate(states) if holds}
-    return operation == LR or operation in known
