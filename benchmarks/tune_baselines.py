@@ -1,15 +1,18 @@
-"""Tune AdamW and Lion on the shipped tasks and write the committed file of baselines.
+"""Tune the baselines on the shipped tasks and write the committed file of baselines.
 
-    python benchmarks/tune_baselines.py [TASK ... | joint]
+    python benchmarks/tune_baselines.py [TASK ... | joint | things]
     optforge search --strategy constants --minutes 6 --population 200 --tournament 6 --run RUN
     python benchmarks/tune_baselines.py control RUN
 
-Each optimizer gets 384 trials a task, every trial three seeds, judged by mean log validation
-loss: a third at random, the rest by Optuna's TPE; the best 16 again on six other seeds. AdamW:
-learning rate, weight decay, both betas, bias correction on or off. Lion: learning rate, weight
-decay, both betas. "joint" is one setting of AdamW for all proxy tasks, with the same trials.
-"control" takes over the winner of a search in which only constants mutate, with a search's own
-budget: what a discovery has to beat to be more than tuned constants.
+AdamW, Lion and Muon get the same number of trials a task, every trial three seeds, judged by mean
+log validation loss: a third at random, the rest by Optuna's TPE; the best twelve again on twelve
+other seeds. Tuned are learning rate, weight decay, all averages, for AdamW also bias correction,
+for Muon the rate of the arrays that are no hidden matrices, and for all the shape of the schedule:
+warm-up, power of the decay, final value. "joint" is one setting of AdamW and one of Muon for all
+proxy tasks, with the same trials. "things" is AdamW with one thing after the other that anybody
+may tune, for `optforge explain`. "control" takes over the winner of a search in which only
+constants mutate, with a search's own budget, tunes it alike, for each task and jointly: what a
+discovery has to beat to be more than tuned constants.
 """
 
 from __future__ import annotations
@@ -17,61 +20,85 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 
-from optforge.fitness.baseline import SPACES, TRIALS, Baseline, tune
+from optforge.fitness import (
+    JOINT,
+    OPTIMIZERS,
+    THINGS,
+    TRIALS,
+    Tuned,
+    in_this_process,
+    thing,
+    trainee_json,
+    tunable,
+    tune_together,
+)
+from optforge.language import parse
 from optforge.runs import Journal
-from optforge.search.session import program_of
+from optforge.search.fit import fittable
 from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, load_task
 from optforge.training import Stack, has_compiler, keep_freed_memory
 
 FILE = Path(__file__).parents[1] / "optforge" / "fitness" / "baselines.json"
-JOINT, CONTROL = "joint", "control"
+Entry = dict[str, Any]
 
 
 def main(names: list[str]) -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
-    if names[:1] == [CONTROL]:
+    if names[:1] == ["control"]:
         take_control(Path(names[1]))
         return
+    jobs = {"joint": tune_jointly, "things": tune_things}
     for name in names:
-        if name == JOINT:
-            tune_jointly()
-            continue
-        stack = Stack(load_task(name), compile=has_compiler())
-        entry: dict[str, object] = {"hash": stack.task.hash}
-        for optimizer in SPACES:
-            start = time.monotonic()
-            best = tune(stack, optimizer, TRIALS)
-            entry[optimizer] = {
-                "parameters": dict(best.parameters),
-                "loss": best.loss,
-                "trials": best.trials,
-            }
-            report(name, best, time.monotonic() - start)
-        content = read()
-        content["tasks"][name] = entry
-        write(content)
+        jobs[name]() if name in jobs else tune_on(name)
+
+
+def stacks_of(names: tuple[str, ...]) -> dict[str, Stack]:
+    return {name: Stack(load_task(name), compile=has_compiler()) for name in names}
+
+
+def tune_on(name: str) -> None:
+    stacks = stacks_of((name,))
+    change(lambda file: file["tasks"].setdefault(name, {}).update(hash=stacks[name].task.hash))
+    for optimizer in OPTIMIZERS:
+        best = tuned(f"{name} {optimizer}", tunable(optimizer), stacks)
+        change(lambda file: file["tasks"][name].update({optimizer: entry(best)}))  # noqa: B023
 
 
 def tune_jointly() -> None:
-    start = time.monotonic()
-    stacks = [Stack(load_task(name), compile=has_compiler()) for name in PROXY_TASKS]
-    best = tune(stacks, "adamw", TRIALS)
-    content = read()
-    content[JOINT] = {
-        "tasks": list(PROXY_TASKS),
-        "hashes": {stack.task.name: stack.task.hash for stack in stacks},
-        "parameters": dict(best.parameters),
-        "loss": best.loss,
-        "trials": best.trials,
-    }
-    write(content)
-    report(JOINT, best, time.monotonic() - start)
+    stacks = stacks_of(PROXY_TASKS)
+    for optimizer in JOINT:
+        best = tuned(f"joint {optimizer}", tunable(optimizer), stacks)
+        content = {**of_tasks(stacks), **entry(best)}
+        change(lambda file: file.setdefault("joint", {}).update({optimizer: content}))  # noqa: B023
+
+
+def tune_things() -> None:
+    for task in PROXY_TASKS:
+        stacks = stacks_of((task,))
+        for name in THINGS:
+            known = (everything(task),) if "all" in name else ()
+            best = tuned(f"{task} AdamW, {name}", thing(name, known), stacks)
+            change(
+                lambda file: (
+                    file.setdefault("things", {})
+                    .setdefault(task, {})  # noqa: B023
+                    .update({name: entry(best)})
+                )  # noqa: B023
+            )
+
+
+def everything(task: str) -> dict[str, float]:
+    """The tuned baseline with what it leaves out at values that change nothing much."""
+    known = read()["tasks"][task]["adamw"]["parameters"]
+    return {**known, "clip": 10.0, "eps": 1e-8, "average": 0.001}
 
 
 def take_control(run: Path) -> None:
@@ -79,33 +106,55 @@ def take_control(run: Path) -> None:
         search, programs = journal.settings["search"], journal.counts()["proposals"]
     if search["strategy"] != "constants" or tuple(search["tasks"]) != PROXY_TASKS:
         sys.exit(f"{run} is no search over constants on {', '.join(PROXY_TASKS)}")
-    content = read()
-    content["constants"] = {
+    program = parse((run / "best.py").read_text(encoding="utf-8"))
+    content: Entry = {
         "command": "optforge search --strategy constants --minutes 6 "
         f"--population {search['population']} --tournament {search['tournament']} "
         f"--seed {search['seed']}",
         "programs": programs,
-        "tasks": search["tasks"],
-        "hashes": dict(zip(search["tasks"], search["hashes"], strict=True)),
-        "program": program_of(run).text,
+        **of_tasks(stacks_of(PROXY_TASKS)),
+        "program": program.text,
+        "trials": TRIALS,
+        "tuned": {},
     }
-    write(content)
-    print(f"the control: the winner of {programs} programs")
+    for name in (*PROXY_TASKS, HELD_OUT_TASK):
+        best = tuned(f"{name} control", fittable(program), stacks_of((name,)))
+        content["tuned"][name] = trainee_json(best.trainee)
+    best = tuned("joint control", fittable(program), stacks_of(PROXY_TASKS))
+    content["joint"] = trainee_json(best.trainee)
+    change(lambda file: file.update(constants=content))
 
 
-def read() -> dict[str, Any]:
+def tuned(what: str, candidate: Any, stacks: dict[str, Stack]) -> Tuned:
+    start = time.monotonic()
+    (best,) = tune_together([(candidate, tuple(stacks))], in_this_process(stacks))
+    setting = ", ".join(f"{key} {value:g}" for key, value in best.parameters.items())
+    seconds = time.monotonic() - start
+    print(f"{what}: {best.loss:.4f} with {setting} ({seconds:.0f} s)", flush=True)
+    return best
+
+
+def entry(best: Tuned) -> Entry:
+    return {"parameters": dict(best.parameters), "loss": best.loss, "trials": best.trials}
+
+
+def of_tasks(stacks: dict[str, Stack]) -> Entry:
+    hashes = {name: stack.task.hash for name, stack in stacks.items()}
+    return {"tasks": list(stacks), "hashes": hashes}
+
+
+def read() -> Entry:
     return json.loads(FILE.read_text()) if FILE.exists() else {"tasks": {}}
 
 
-def write(content: dict[str, Any]) -> None:
-    content["command"] = "python benchmarks/tune_baselines.py"
-    FILE.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def report(name: str, best: Baseline, seconds: float) -> None:
-    setting = ", ".join(f"{key} {value:g}" for key, value in best.parameters.items())
-    print(f"{name} {best.optimizer}: {best.loss:.4f} with {setting} ({seconds:.0f} s)", flush=True)
+def change(edit: Callable[[Entry], object]) -> None:
+    """Change the file; several of these may run side by side."""
+    with FileLock(FILE.with_suffix(".lock")):
+        content = read()
+        edit(content)
+        content["command"] = "python benchmarks/tune_baselines.py"
+        FILE.write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or [*PROXY_TASKS, HELD_OUT_TASK, JOINT])
+    main(sys.argv[1:] or [*PROXY_TASKS, HELD_OUT_TASK, "joint", "things"])

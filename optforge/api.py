@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from optforge.analysis import cost
 from optforge.errors import SearchError, TaskError
-from optforge.fitness.baseline import TRIALS
-from optforge.language import Program, load_rule, parse, round_constants, rule_text
+from optforge.fitness import TRIALS
+from optforge.language import Program, load_rule, round_constants, rule_text
 from optforge.report import draw_history
 from optforge.runs import HISTORY, Journal, RunDirectory, check_free
 from optforge.search.finish import Finish, finish
 from optforge.search.history import History
-from optforge.search.propose import check_start, has_constants, idle_states
+from optforge.search.propose import check_start, has_constants
 from optforge.search.session import (
     DRAIN_SECONDS,
     Budget,
@@ -29,12 +30,14 @@ from optforge.search.table import Table
 from optforge.search.watcher import Silent, Watcher
 from optforge.simplify import SimpleRule, seconds_for, try_simplify
 from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, TASKS, Task, check_task, load_task
-from optforge.training import has_compiler
+from optforge.training import has_compiler, one_thread
 
 # The first phase takes about a fifth of the time: in it nothing is answered from the cache, so a
 # program costs more than later. Its length is a number of programs, whatever the budget's unit,
 # so that the history does not depend on the speed of the machine.
 CONSTANTS_A_MINUTE = 40
+FUNCTIONS = ("paper", "masks", "rows", "matrices")
+_STATE_BYTES = 8.0  # AdamW's
 _CONSTANTS_SHARE = 0.1
 _PROGRAMS_A_MINUTE = 10_000
 _COMPILE_FROM = 2.0  # minutes; a shorter search does not earn back what compiling costs
@@ -60,10 +63,10 @@ class SearchResult:
 
     @property
     def best(self) -> Program:
-        """The discovered rule."""
+        """The discovered rule, tuned to one setting for all tasks."""
         if self.finish is None:
             raise SearchError("the search ended before any program was judged; give it more time")
-        return parse(self.finish.best.text)
+        return self.finish.rule.program
 
     @property
     def table(self) -> Table:
@@ -88,10 +91,11 @@ def search(
     seed: int = 0,
     population: int = 1000,
     tournament: int = 2,
-    states: int | None = None,
+    functions: str | Sequence[str] = FUNCTIONS,
+    max_state_bytes: float | None = None,
     max_statements: int = 32,
     strategy: str = "evolution",
-    mutations: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    mutations: Sequence[float] = (1.0, 1.0, 1.0, 0.25),
     in_place: float = Settings.in_place,
     rescale: float = Settings.rescale,
     repeats: int = 3,
@@ -120,11 +124,14 @@ def search(
         seed: Of everything random.
         population: P of the paper.
         tournament: T of the paper.
-        states: Trees of state that a rule may keep; as many as the warm start has by default. No
-            mutation adds one, so that more than that changes nothing.
+        functions: Sets of functions that programs are made of: ``paper`` is the space of the
+            paper; ``masks``, ``rows``, ``matrices`` and ``time`` hold what it lacks.
+        max_state_bytes: Bytes of state for each parameter that a rule may keep, 4 for each state
+            of the size of the weights; what the warm start has, at least 8, by default.
         max_statements: Length at which programs grow no more.
         strategy: ``evolution``, or the controls ``constants`` and ``random``.
-        mutations: Weights of insert, delete and modify.
+        mutations: Weights of insert, delete, modify and, as a fourth, add a state; the paper has
+            the first three, alike.
         in_place: Share of the insertions that rewrite a variable which is still read. The paper
             draws all evenly, which is 0.
         rescale: Share of the new structural children whose learning rate is set so that their
@@ -160,8 +167,11 @@ def search(
     if minutes is None and programs is None:
         minutes = 8.0
     _check_numbers(minutes, programs, workers, trials)
-    if len(mutations) != 3:
-        raise SearchError(f"mutation weights are {mutations}; give three: insert, delete, modify")
+    if len(mutations) not in (3, 4):
+        raise SearchError(
+            f"mutation weights are {mutations}; give three (insert, delete, modify) or four, the "
+            "last for adding a state"
+        )
     rule = load_rule(start)
     settings = Settings(
         start=round_constants(rule).text,
@@ -175,10 +185,12 @@ def search(
         strategy=strategy,
         constants_programs=_constants(constants_programs, minutes, programs, strategy, rule),
         max_statements=max_statements,
-        max_states=_states(states, rule),
+        max_state_bytes=_state_bytes(max_state_bytes, rule),
+        functions=_sets(functions),
         insert=mutations[0],
         delete=mutations[1],
         modify=mutations[2],
+        add_state=mutations[3] if len(mutations) == 4 else 0.0,
         in_place=in_place,
         rescale=rescale,
         restart=restart,
@@ -186,15 +198,14 @@ def search(
         compiled=_compiled(compile, minutes, programs),
     )
     check_start(rule, settings)
-    if (note := idle_states(rule, settings)) is not None:
-        watcher.say(note)
     if run is not None:
         check_free(run)
     watcher.say(f"Reading the data of {', '.join(task.name for task in (*chosen, *others))}")
     for task in (*chosen, *others):
         _check_own(task)
     settings = replace(settings, hashes=tuple(task.hash for task in chosen))
-    made = make_plan(settings, chosen, others, watcher.say, trials)
+    with one_thread():
+        made = make_plan(settings, chosen, others, watcher.say, trials)
     directory = RunDirectory.create(run, made.stored())
     directory.write_text("start.py", rule_text(start))
     return _run(made, directory, Budget(minutes, programs), workers, watcher, stop, simplify)
@@ -257,7 +268,7 @@ def _run(
     simplify: bool,
 ) -> SearchResult:
     count = (os.cpu_count() or 1) if workers is None else workers
-    with directory:
+    with directory, one_thread():
         watcher.begin(made, directory, budget, count)
         executor = make_executor(made, count)
         try:
@@ -284,7 +295,7 @@ def _run(
                     budget.asked = True
             if done is not None and simplify:
                 rest = (seconds_for(budget.elapsed), watcher.progress, watcher.say, stop)
-                simple = try_simplify(made, directory, executor, done.best.program, *rest)
+                simple = try_simplify(made, directory, executor, done.rule.program, *rest)
         finally:
             executor.close()
         _draw(directory, watcher)
@@ -364,8 +375,13 @@ def _constants(
     return int(CONSTANTS_A_MINUTE * (minutes or 0))
 
 
-def _states(given: int | None, rule: Program) -> int:
-    return given if given is not None else len(rule.states)
+def _state_bytes(given: float | None, rule: Program) -> float:
+    return given if given is not None else max(_STATE_BYTES, cost(rule).state_bytes)
+
+
+def _sets(given: str | Sequence[str]) -> tuple[str, ...]:
+    names = given.split(",") if isinstance(given, str) else list(given)
+    return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 
 def _compiled(given: bool | None, minutes: float | None, programs: int | None) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +17,7 @@ from optforge.fitness import Evaluator
 from optforge.language import Program, load_rule
 from optforge.runs import Journal, RunDirectory
 from optforge.runs.directory import BEST, JOURNAL
-from optforge.search.session import JOB_SECONDS
+from optforge.search.session import JOB_SECONDS, read_schedules
 from optforge.simplify.exact import simplify_exact
 from optforge.simplify.files import write_files
 from optforge.simplify.laboratory import Laboratory
@@ -25,7 +25,7 @@ from optforge.simplify.result import SimpleRule, describe
 from optforge.simplify.store import Store
 from optforge.simplify.train import Options, simplify_by_training
 from optforge.simplify.winner import LOSSES
-from optforge.tasks import PROXY_TASKS, TASKS, Task, check_task, load_task
+from optforge.tasks import PROXY_TASKS, TASKS, Schedule, Task, check_task, load_task
 from optforge.tasks.data.cache import directory as cache_directory
 from optforge.training import has_compiler
 
@@ -122,9 +122,16 @@ def _trained(
         if type(task) is not TASKS.get(task.name):
             check_task(task)
     store = Store(place.losses, place.compiled)
-    with _executor(tasks, count, place.compiled) as executor:
+    with _executor(tasks, count, place) as executor:
         lab = Laboratory(
-            tasks, executor, store, place.seed, display.progress, stop, window=max(2, 2 * count)
+            tasks,
+            executor,
+            store,
+            place.seed,
+            display.progress,
+            stop,
+            window=max(2, 2 * count),
+            schedules=place.schedules,
         )
         return describe(*simplify_by_training(program, lab, options, count, display.say))
 
@@ -140,6 +147,7 @@ class _Place:
     losses: Path
     seed: int
     compiled: bool
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
 
     @classmethod
     def of(cls, program: Program, run: Path | None, seed: int | None) -> _Place:
@@ -148,15 +156,23 @@ class _Place:
             losses = cache_directory() / "simplify" / f"{digest}.losses"
             return cls(losses, seed or 0, False)
         with Journal.open(run / JOURNAL, write=False) as journal:
-            settings = journal.settings["search"]
+            stored = journal.settings
+        settings = stored["search"]
         compiled = bool(settings.get("compiled", False)) and has_compiler()
-        return cls(run / LOSSES, settings["seed"] if seed is None else seed, compiled)
+        seed = settings["seed"] if seed is None else seed
+        return cls(run / LOSSES, seed, compiled, read_schedules(stored))
 
 
 @contextmanager
-def _executor(tasks: Sequence[Task], workers: int, compiled: bool) -> Iterator[Executor]:
+def _executor(tasks: Sequence[Task], workers: int, place: _Place) -> Iterator[Executor]:
     factory = functools.partial(
-        Evaluator, tasks=tuple(tasks), stages=(), seeds={}, baseline={}, compile=compiled
+        Evaluator,
+        tasks=tuple(tasks),
+        stages=(),
+        seeds={},
+        baseline={},
+        compile=place.compiled,
+        schedules=place.schedules,
     )
     executor = WorkerPool(factory, workers, JOB_SECONDS) if workers else InlineExecutor(factory)
     try:

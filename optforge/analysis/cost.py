@@ -16,6 +16,9 @@ _REDUCING = ("per_array", "whole", "lines", "matrix", "product")
 class Cost:
     """Cost of the live program, counted for each parameter element of a large model.
 
+    Nearly all elements of one are in hidden matrices, so that a state which only other arrays
+    read costs nothing.
+
     Args:
         state_bytes: Bytes of state between steps; scalars cost nothing per parameter.
         traffic_bytes: Bytes read and written by one fused step: weight, gradient, states in;
@@ -45,7 +48,7 @@ def cost(program: Program, bytes_per_element: int = 4) -> Cost:
         (8.0, 20.0)
     """
     lean = live_program(program)
-    kinds = state_kinds(lean)
+    kinds, stored = state_kinds(lean), on_matrices(lean).states
     totals = {"operations": 0, "reductions": 0}
 
     def apply(number: int, statement: Statement, values: list[int]) -> int:
@@ -57,7 +60,8 @@ def cost(program: Program, bytes_per_element: int = 4) -> Cost:
 
     values = (Kind.TREE, Kind.TREE, *kinds, Kind.SCALAR)
     walk(lean.statements, Environment(lean.parameters, values, constant), apply)
-    trees = sum(kind >= Kind.TREE for kind in kinds)
+    states = zip(lean.states, kinds, strict=True)
+    trees = sum(kind >= Kind.TREE and name in stored for name, kind in states)
     return Cost(
         float(bytes_per_element * trees),
         float(bytes_per_element * (3 + 2 * trees)),
@@ -65,3 +69,25 @@ def cost(program: Program, bytes_per_element: int = 4) -> Cost:
         totals["reductions"],
         len(lean.statements),
     )
+
+
+def on_matrices(program: Program) -> Program:
+    """Return a program without the states that only arrays which are no hidden matrices read.
+
+    Kinds of its values may differ from those of the program: it is for counting.
+
+    Example:
+        >>> from optforge.language import parse
+        >>> rule = parse("def train(w, g, v, lr):\\n    u = where_matrix(g, v)\\n    return u, g")
+        >>> on_matrices(rule).states
+        ()
+    """
+    if all(statement.function != "where_matrix" for statement in program.statements):
+        return program
+    statements = tuple(
+        Statement(s.target, "multiply", (s.arguments[0], 1.0))
+        if s.function == "where_matrix"
+        else s
+        for s in program.statements
+    )
+    return live_program(Program(program.parameters, statements, program.outputs))

@@ -11,9 +11,10 @@ from rich.text import Text
 
 from optforge.api import SearchResult
 from optforge.cli.derived import print_derivation, print_effects
+from optforge.cli.explained import print_explanation
 from optforge.search.finish import Finish, told
 from optforge.search.table import Table
-from optforge.search.verdict import ADAMW, ONE_SETTING, rules_by_task
+from optforge.search.verdict import ADAMW, ONE_SETTING, rules_by_task, schedule_words
 from optforge.simplify import SimpleRule
 from optforge.simplify.files import PICTURE, SIMPLE, SIMPLE_JSON, SIMPLE_PAGE
 from optforge.statistics import Interval
@@ -46,12 +47,16 @@ def print_result(result: SearchResult, console: Console) -> None:
     console.print()
     console.print(done.verdict, markup=False, style="bold")
     _headline(console, "the discovered rule")
-    console.print(done.best.text.rstrip(), markup=False)
+    console.print(done.rule.program.text.rstrip(), markup=False)
+    console.print(schedule_words(done.rule), markup=False, style="dim")
     if result.simple is not None:
         _headline(console, "the simple rule")
         _print_simple(result.simple, console)
     _headline(console, "the fair table")
     _print_table(done.table, console)
+    if done.explanation is not None:
+        _headline(console, "what would explain the gain")
+        print_explanation(done.explanation, console)
     _headline(console, "Pareto list, scored on fresh validation seeds")
     console.print(_pareto(done))
     _headline(console, "files")

@@ -65,13 +65,24 @@ def search(
             "change) and random (no selection).",
         ),
     ] = None,
-    states: Annotated[
-        int | None,
+    functions: Annotated[
+        str | None,
         _option(
             _WHAT,
-            "--states",
-            "Trees of state that a rule may keep, 0 to 4; no mutation adds one.",
-            "as many as the warm start",
+            "--functions",
+            "Sets of functions that programs are made of: paper (the paper's own space), masks, "
+            "rows, matrices, time.",
+            ",".join(api.FUNCTIONS),
+        ),
+    ] = None,
+    max_state_bytes: Annotated[
+        float | None,
+        _option(
+            _WHAT,
+            "--max-state-bytes",
+            "Bytes of state for each parameter that a rule may keep, 4 for each state of the size "
+            "of the weights, 0 to 16.",
+            "those of the warm start, at least 8",
         ),
     ] = None,
     max_statements: Annotated[
@@ -113,9 +124,9 @@ def search(
         _option(
             _EVOLUTION,
             "--mutations",
-            "Weights of inserting, deleting and modifying a statement.",
-            "1,1,1",
-            metavar="I,D,M",
+            "Weights of inserting, deleting and modifying a statement, and of adding a state.",
+            "1,1,1,0.25; the paper has 1,1,1,0",
+            metavar="I,D,M,S",
         ),
     ] = None,
     in_place: Annotated[
@@ -215,7 +226,8 @@ def search(
     Every proposal is kept in the journal of the run: Ctrl-C loses nothing, and --resume goes on.
     """
     given = {
-        "--from": start, "--held-out": held_out, "--strategy": strategy, "--states": states,
+        "--from": start, "--held-out": held_out, "--strategy": strategy,
+        "--functions": functions, "--max-state-bytes": max_state_bytes,
         "--max-statements": max_statements, "--constants-programs": constants_programs,
         "--population": population, "--tournament": tournament, "--mutations": mutations,
         "--in-place": in_place, "--rescale": rescale,
@@ -264,9 +276,10 @@ def _weights(text: str) -> tuple[float, ...]:
         weights = tuple(float(part) for part in text.split(","))
     except ValueError:
         weights = ()
-    if len(weights) != 3 or not all(math.isfinite(weight) for weight in weights):
+    if len(weights) not in (3, 4) or not all(math.isfinite(weight) for weight in weights):
         raise typer.BadParameter(
-            f"--mutations is {text!r}; give three numbers separated by commas, such as 1,1,1"
+            f"--mutations is {text!r}; give three or four numbers separated by commas, such as "
+            "1,1,1,0.25"
         )
     return weights
 

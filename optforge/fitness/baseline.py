@@ -1,42 +1,36 @@
-"""The tuned baselines: AdamW and Lion, each tuned on each task with the same number of trials."""
+"""The tuned baselines: AdamW, Lion and Muon, each tuned with the same number of trials."""
 
 from __future__ import annotations
 
 import json
-import math
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-import optuna
-import torch
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-)
+import numpy
+from numpy import ndarray
 
+from optforge.fitness.optimizers import BUILDERS, trainee_of, tunable
 from optforge.fitness.seeds import seeds
-from optforge.language import Program, parse, round_constant
-from optforge.tasks import Task
-from optforge.training import Stack, train_population
+from optforge.fitness.tuning import TRIALS, Losses, Watch, tune_together
+from optforge.language import Program, parse
+from optforge.tasks import Schedule, Task
+from optforge.training import Stack, Trainee, train_population
 
-TRIALS = 384
-SEEDS = 3
-FINALISTS = 16
-_BATCH = 16  # trials trained at once
+OPTIMIZERS = ("adamw", "lion", "muon")
+JOINT = ("adamw", "muon")  # tuned with one setting for all tasks as well
+_ROWS = 16  # candidates trained at once
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A tuned rule for one task.
+    """A tuned optimizer for one task, or for several with one setting.
 
     Args:
-        optimizer: ``adamw`` or ``lion``.
-        parameters: The best setting.
+        optimizer: One of ``OPTIMIZERS``.
+        parameters: The best setting, its schedule included.
         loss: Mean log validation loss it was chosen by.
         trials: How many settings were tried.
         note: Empty, or why this is not quite the baseline of this very task.
@@ -53,141 +47,62 @@ class Baseline:
         """The rule with its tuned constants."""
         return BUILDERS[self.optimizer](self.parameters)
 
+    @property
+    def trainee(self) -> Trainee:
+        """The rule with its tuned schedule."""
+        return trainee_of(self.optimizer, self.parameters)
 
-def adamw(parameters: Mapping[str, float]) -> Program:
-    """Build AdamW from lr, weight_decay, beta1, beta2 and bias_correction (0 or 1).
 
-    Example:
-        >>> setting = dict(lr=0.01, weight_decay=0.1, beta1=0.9, beta2=0.99, bias_correction=0)
-        >>> adamw(setting).states
-        ('m', 'v')
+def in_this_process(stacks: Mapping[str, Stack], run: int = 0) -> Losses:
+    """Return what trains candidates on some tasks in this process.
+
+    Args:
+        stacks: For each task its models.
+        run: Decides the seeds.
     """
-    p = {name: repr(float(value)) for name, value in parameters.items()}
-    corrected = bool(parameters["bias_correction"])
-    lines = [
-        "def train(w, g, m, v, count, lr):" if corrected else "def train(w, g, m, v, lr):",
-        "    g2 = square(g)",
-        f"    m = interp(g, m, {p['beta1']})",
-        f"    v = interp(g2, v, {p['beta2']})",
-        "    sqrt_v = sqrt(v)",
-        "    update = m / sqrt_v",
-        f"    wd = w * {p['weight_decay']}",
-        "    update = update + wd",
-        f"    lr = lr * {p['lr']}",
-        "    update = update * lr",
-        "    return update, m, v",
-    ]
-    if corrected:
-        lines[4:6] = [
-            "    count = count + 1.0",
-            f"    scale_m = reciprocal(1.0 - {p['beta1']} ** count)",
-            f"    scale_v = reciprocal(1.0 - {p['beta2']} ** count)",
-            "    sqrt_v = sqrt(v * scale_v)",
-            "    update = (m * scale_m) / sqrt_v",
-        ]
-        lines[-1] += ", count"
-    return parse("\n".join(lines))
 
+    def losses(
+        candidates: Mapping[str, Sequence[Trainee]], purpose: str, count: int
+    ) -> dict[str, ndarray]:
+        found = {}
+        for task, own in candidates.items():
+            chosen = seeds(run, task, purpose, count)
+            parts = [
+                train_population(stacks[task], own[start : start + _ROWS], chosen).losses
+                for start in range(0, len(own), _ROWS)
+            ]
+            found[task] = numpy.concatenate([part.log().numpy() for part in parts])
+        return found
 
-def lion(parameters: Mapping[str, float]) -> Program:
-    """Build Lion from lr, weight_decay, beta1 and beta2.
-
-    Example:
-        >>> lion(dict(lr=0.001, weight_decay=0.1, beta1=0.9, beta2=0.99)).states
-        ('momentum',)
-    """
-    p = {name: repr(float(value)) for name, value in parameters.items()}
-    return parse(
-        "def train(weight, gradient, momentum, lr):\n"
-        f"    update = interp(gradient, momentum, {p['beta1']})\n"
-        "    update = sign(update)\n"
-        f"    momentum = interp(gradient, momentum, {p['beta2']})\n"
-        f"    weight_decay = weight * {p['weight_decay']}\n"
-        "    update = update + weight_decay\n"
-        f"    lr = lr * {p['lr']}\n"
-        "    update = update * lr\n"
-        "    return update, momentum\n"
-    )
-
-
-BUILDERS: Mapping[str, Callable[[Mapping[str, float]], Program]] = {"adamw": adamw, "lion": lion}
-
-# The complements of the betas are drawn, because what matters is how long a moment remembers.
-SPACES: Mapping[str, Mapping[str, BaseDistribution]] = {
-    "adamw": {
-        "lr": FloatDistribution(1e-3, 3e-1, log=True),
-        "weight_decay": FloatDistribution(1e-4, 1.0, log=True),
-        "one_minus_beta1": FloatDistribution(1e-2, 1.0, log=True),
-        "one_minus_beta2": FloatDistribution(1e-3, 1.0, log=True),
-        "bias_correction": CategoricalDistribution([0, 1]),
-    },
-    "lion": {
-        "lr": FloatDistribution(1e-4, 1e-1, log=True),
-        "weight_decay": FloatDistribution(1e-3, 10.0, log=True),
-        "one_minus_beta1": FloatDistribution(1e-2, 1.0, log=True),
-        "one_minus_beta2": FloatDistribution(1e-3, 1.0, log=True),
-    },
-}
+    return losses
 
 
 def tune(
     tasks: Stack | Sequence[Stack],
     optimizer: str,
     trials: int = TRIALS,
-    watch: Callable[[int], None] = lambda done: None,
+    watch: Watch = lambda done, total: None,
 ) -> Baseline:
-    """Tune an optimizer on a task, or find one setting for several tasks.
-
-    A third of the trials is random, two thirds follow models of the results (TPE, without and
-    with interactions); the best sixteen are measured again on six other seeds, and the best of
-    these wins, so that luck with three seeds does not choose.
+    """Tune an optimizer on a task, or find one setting for several tasks, in this process.
 
     Args:
         tasks: The task; of several the mean log loss counts, each task alike.
-        optimizer: ``adamw`` or ``lion``.
+        optimizer: One of ``OPTIMIZERS``.
         trials: Number of settings, each trained on three seeds.
-        watch: Told the number of finished trials.
+        watch: Told the number of finished trials, and of all.
 
     Returns:
-        The setting with the lowest mean log validation loss on the six seeds.
+        The setting with the lowest mean log validation loss on further seeds.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     stacks = (tasks,) if isinstance(tasks, Stack) else tuple(tasks)
-    space = SPACES[optimizer]
-    study = optuna.create_study()
-    stages = samplers()
-    for done in range(0, trials, _BATCH):
-        study.sampler = stages[len(stages) * done // trials]
-        drawn = [study.ask(dict(space)) for _ in range(min(_BATCH, trials - done))]
-        losses = _losses(stacks, optimizer, [trial.params for trial in drawn], "tune", SEEDS)
-        for trial, loss in zip(drawn, losses, strict=True):
-            study.tell(trial, loss)
-        watch(done + len(drawn))
-    ordered = sorted(study.get_trials(), key=lambda trial: trial.values[0])[:FINALISTS]
-    finals = _losses(stacks, optimizer, [t.params for t in ordered], "tune again", 2 * SEEDS)
-    best, loss = min(zip(ordered, finals, strict=True), key=lambda pair: pair[1])
-    return Baseline(optimizer, _setting(best.params), loss, trials)
-
-
-def _losses(
-    stacks: Sequence[Stack],
-    optimizer: str,
-    settings: Sequence[Mapping[str, float]],
-    purpose: str,
-    count: int,
-) -> list[float]:
-    """Mean log validation loss of each setting; a large number where training failed."""
-    programs = [BUILDERS[optimizer](_setting(setting)) for setting in settings]
-    total = torch.zeros(len(programs), dtype=torch.float64)
-    for stack in stacks:
-        chosen = seeds(0, stack.task.name, purpose, count)
-        total += train_population(stack, programs, chosen).losses.log().mean(1)
-    losses = (total / len(stacks)).tolist()
-    return [loss if math.isfinite(loss) else 1e3 for loss in losses]
+    by_name = {stack.task.name: stack for stack in stacks}
+    job = (tunable(optimizer), tuple(by_name))
+    (best,) = tune_together([job], in_this_process(by_name), trials, watch)
+    return Baseline(optimizer, best.parameters, best.loss, trials)
 
 
 def shipped(task: Task, optimizer: str) -> Baseline | None:
-    """Give the committed baseline of a shipped task, or None.
+    """Return the committed baseline of a shipped task, or None.
 
     Data that is drawn on this machine (letters, Python source) differs a little between
     versions of Python and of the drawing library; then the setting tuned on another version is
@@ -198,6 +113,15 @@ def shipped(task: Task, optimizer: str) -> Baseline | None:
         return None
     same = stored()["tasks"][task.name]["hash"] == task.hash
     note = "" if same else f"tuned on another version of the data of {task.name}"
+    return Baseline(optimizer, entry["parameters"], entry["loss"], entry["trials"], note)
+
+
+def shipped_jointly(tasks: Sequence[Task], optimizer: str) -> Baseline | None:
+    """Return the committed setting of an optimizer for all of some tasks together, or None."""
+    entry = stored().get("joint", {}).get(optimizer)
+    if entry is None or entry["tasks"] != [task.name for task in tasks]:
+        return None
+    note = other_version(entry, tasks)
     return Baseline(optimizer, entry["parameters"], entry["loss"], entry["trials"], note)
 
 
@@ -221,36 +145,43 @@ def other_version(setting: Mapping[str, Any], tasks: Sequence[Task]) -> str:
 
 
 def known_settings(tasks: Sequence[Task]) -> tuple[Program, ...]:
-    """Give what is known to be good on all of some shipped tasks together.
+    """Return what is known to be good on all of some shipped tasks together.
 
     That is AdamW tuned on all of them at once, and the winner of a search over its constants.
     """
-    names = [task.name for task in tasks]
-    found = []
-    joint, control = stored().get("joint"), stored().get("constants")
-    if joint and joint["tasks"] == names:
-        found.append(adamw(joint["parameters"]))
-    if control and control["tasks"] == names:
-        found.append(parse(control["program"]))
-    return tuple(found)
+    joint, control = shipped_jointly(tasks, "adamw"), shipped_control(tasks)
+    found = [joint.program] if joint else []
+    return (*found, parse(control["program"])) if control else tuple(found)
 
 
-def samplers() -> list[optuna.samplers.BaseSampler]:
-    """Give the ways to draw settings, each for a third of the trials: random, then TPE."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return [
-            optuna.samplers.RandomSampler(seed=0),
-            optuna.samplers.TPESampler(seed=0, n_startup_trials=0),
-            optuna.samplers.TPESampler(
-                seed=0, n_startup_trials=0, multivariate=True, constant_liar=True
-            ),
-        ]
+def shipped_control(tasks: Sequence[Task]) -> dict[str, Any] | None:
+    """Return the committed winner of a search over AdamW's constants on these tasks, or None."""
+    control = stored().get("constants")
+    if control is None or control["tasks"] != [task.name for task in tasks]:
+        return None
+    return control
 
 
-def _setting(drawn: Mapping[str, float]) -> dict[str, float]:
-    setting = {
-        name.replace("one_minus_", ""): 1 - value if name.startswith("one_minus") else value
-        for name, value in drawn.items()
+def trainee_json(trainee: Trainee) -> dict[str, Any]:
+    """Return a trainee as JSON-serializable values; :func:`trainee_from_json` reads them.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> trainee = Trainee(load_rule("lion"), Schedule(power=0.5))
+        >>> trainee_from_json(trainee_json(trainee)) == trainee
+        True
+    """
+    shape = trainee.schedule
+    return {
+        "program": trainee.program.text,
+        "schedule": None if shape is None else dict(vars(shape)),
+        "average": trainee.average,
     }
-    return {name: round_constant(float(value)) for name, value in setting.items()}
+
+
+def trainee_from_json(values: Mapping[str, Any]) -> Trainee:
+    """Read what :func:`trainee_json` returned."""
+    shape = values["schedule"]
+    return Trainee(
+        parse(values["program"]), None if shape is None else Schedule(**shape), values["average"]
+    )

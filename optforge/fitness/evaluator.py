@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import torch
 from filelock import FileLock, Timeout
@@ -16,9 +17,16 @@ from optforge.fitness.outcome import Outcome
 from optforge.fitness.probe import probe
 from optforge.fitness.stages import JUDGED, PROBE, Stage
 from optforge.language import Program
-from optforge.tasks import Task
+from optforge.tasks import Schedule, Task
 from optforge.tasks.data.cache import directory
-from optforge.training import Stack, keep_freed_memory, train_population
+from optforge.training import (
+    ProgramOrTrainee,
+    Stack,
+    Trainee,
+    keep_freed_memory,
+    train_population,
+    trainee,
+)
 
 
 @dataclass(frozen=True)
@@ -41,9 +49,12 @@ class Judge:
 
 @dataclass(frozen=True)
 class Measure:
-    """A job: train these programs on these seeds and measure them on one split."""
+    """A job: train these programs on these seeds and measure them on one split.
 
-    programs: tuple[Program, ...]
+    Programs without a schedule of their own train under that which the evaluator has for the task.
+    """
+
+    programs: tuple[ProgramOrTrainee, ...]
     task: str
     seeds: tuple[int, ...]
     split: str
@@ -81,6 +92,8 @@ class Evaluator:
         seeds: For each task the training seeds of its repeats.
         baseline: Log validation loss of the tuned baseline for each task and repeat.
         compile: Whether to compile the training kernels.
+        schedules: For each task the schedule that programs train under which have none of their
+            own; by default the task's.
     """
 
     def __init__(
@@ -90,10 +103,12 @@ class Evaluator:
         seeds: Mapping[str, Sequence[int]],
         baseline: Mapping[str, Sequence[float]],
         compile: bool = False,
+        schedules: Mapping[str, Schedule] = MappingProxyType({}),
     ) -> None:
         keep_freed_memory()
         torch.set_num_threads(1)
         self.stages, self.seeds, self.baseline = tuple(stages), seeds, baseline
+        self.schedules = schedules
         self.stacks = {task.name: Stack(task, compile=compile) for task in tasks}
         self._warm(compile)
 
@@ -103,9 +118,15 @@ class Evaluator:
 
     def measure(self, job: Measure) -> list[list[float]]:
         """Train every program on every seed and give its losses."""
-        lean = [live_program(program) for program in job.programs]
+        lean = [self._scheduled(candidate, job.task) for candidate in job.programs]
         trained = train_population(self.stacks[job.task], lean, job.seeds, split=job.split)
         return trained.losses.tolist()
+
+    def _scheduled(self, candidate: ProgramOrTrainee, task: str) -> Trainee:
+        """Drop what is dead, and give a candidate the task's schedule if it has none."""
+        one = trainee(candidate)
+        shape = one.schedule or self.schedules.get(task)
+        return replace(one, program=live_program(one.program), schedule=shape)
 
     def judge(self, job: Judge) -> list[Outcome]:
         """Take programs through the stages; the hopeless leave early."""
@@ -141,7 +162,7 @@ class Evaluator:
 
         trained = train_population(
             self.stacks[stage.task],
-            [candidate.lean for candidate in running],
+            [Trainee(candidate.lean, self.schedules.get(stage.task)) for candidate in running],
             [self.seeds[stage.task][repeat] for repeat in stage.seeds],
             checkpoints=stage.checkpoints,
             judge=judge,

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from optforge.analysis import fingerprint
 from optforge.execution import Executor
-from optforge.fitness import other_version, stored
-from optforge.language import Program, load_rule, parse, round_constants
+from optforge.fitness import trainee_json
 from optforge.runs import RunDirectory
-from optforge.search.fit import TRIALS
+from optforge.search.contend import contenders
+from optforge.search.explain import (
+    Explanation,
+    explain_shipped,
+    explanation_json,
+    explanation_lines,
+)
 from optforge.search.history import History
 from optforge.search.select import Finalist, pareto, select
 from optforge.search.session import Plan
-from optforge.search.table import Contender, Table, build_table, finite, interval_json, table_json
+from optforge.search.table import Table, build_table, finite, interval_json, table_json
 from optforge.search.verdict import (
-    ADAMW,
-    CONSTANTS,
     FOUND,
-    LION,
-    ONE_SETTING,
+    best_rule,
     commented,
     rules_by_task,
+    schedule_words,
     verdict,
 )
 from optforge.statistics import Interval
-from optforge.tasks import TASKS
+from optforge.training import Trainee
 
 Watch = Callable[[str, int, int], None]
 
@@ -42,17 +44,25 @@ class Finish:
         table: The fair table; its first row is the tuned AdamW.
         verdict: In a sentence or two, what was found.
         counts: What the search did: programs, rejections by stage, checks of itself.
+        explanation: How much of the gain single things explain that anybody may tune; None where
+            the settings for that are not shipped, so that `optforge explain` has to tune them.
     """
 
     finalists: tuple[Finalist, ...]
     table: Table
     verdict: str
     counts: Mapping[str, Any] = field(default_factory=dict)
+    explanation: Explanation | None = None
 
     @property
     def best(self) -> Finalist:
-        """The result of the search."""
+        """The winner of the selection, as the search left it."""
         return self.finalists[0]
+
+    @property
+    def rule(self) -> Trainee:
+        """The rule that the run ends with, tuned to one setting for all tasks."""
+        return best_rule(self.table) or Trainee(self.best.program)
 
     @property
     def pareto(self) -> list[Finalist]:
@@ -78,7 +88,7 @@ def finish(
     """
     if not history.best:
         return None
-    adamw = {task: of["adamw"].program for task, of in made.baselines.items()}
+    adamw = {task: of["adamw"].trainee for task, of in made.baselines.items()}
     finalists = select(
         executor,
         directory.journal,
@@ -87,105 +97,38 @@ def finish(
         adamw,
         lambda done, total: watch("Measuring the best on fresh seeds", done, total),
     )
-    contenders, notes = _contenders(made, history, finalists[0])
+    winner = None if made.settings.strategy == "constants" else finalists[0].program
+    rows, notes = contenders(
+        made,
+        history,
+        winner,
+        executor,
+        directory.journal,
+        lambda done, total: watch("Tuning the rows of the table, all alike", done, total),
+    )
     table = build_table(
         executor,
         directory.journal,
-        contenders,
+        rows,
         made.settings.tasks,
         [task.name for task in made.held_out],
         made.settings.seed,
         notes,
         lambda done, total: watch("Measuring the table on test data", done, total),
-        lambda done, total: watch("Tuning what was found for each task", done, total),
     )
-    done = Finish(tuple(finalists), table, verdict(table), history.tally.plain())
+    explanation = None
+    if winner is not None:
+        explanation = explain_shipped(
+            made,
+            table,
+            executor,
+            directory.journal,
+            lambda done, total: watch("Explaining the gain", done, total),
+        )
+    counts = history.tally.plain()
+    done = Finish(tuple(finalists), table, verdict(table), counts, explanation)
     write_files(done, directory)
     return done
-
-
-def _contenders(
-    made: Plan, history: History, winner: Finalist
-) -> tuple[list[Contender], list[str]]:
-    tasks = [task.name for task in (*made.tasks, *made.held_out)]
-    rows = []
-    for name, label in (("adamw", ADAMW), ("lion", LION)):
-        of = {task: made.baselines[task][name] for task in tasks}
-        trials = f"{next(iter(of.values())).trials} a task"
-        rows.append(Contender(label, {task: b.program for task, b in of.items()}, trials))
-    notes = [
-        f"{name}: {b.note}" for of in made.baselines.values() for name, b in of.items() if b.note
-    ]
-    fits = min([TRIALS, *(b.trials for of in made.baselines.values() for b in of.values())])
-    control = _control(made, history, winner)
-    if control is not None:
-        rows.insert(1, _fitted(control.name, control.program, control.searched, tasks, fits))
-        rows.append(_one_setting(control.name, control.program, control.searched, tasks))
-        notes += [f"{control.name}: {control.note}"] if control.note else []
-    if made.settings.strategy != "constants":
-        searched = f"search of {history.tally.proposals} programs"
-        program = parse(winner.text)
-        rows.insert(2 + (control is not None), _fitted(FOUND, program, searched, tasks, fits))
-        rows.append(_one_setting(FOUND, program, searched, tasks))
-    fitted = [row.name for row in rows if row.trials_to_fit]
-    notes.append(
-        f"For {' and '.join(fitted)} learning rate, decay and averages are tuned for each proxy "
-        f"task by {fits} trials, on validation data; AdamW and Lion alike by the trials that the "
-        "table gives. The rows with one setting for all tasks are as their searches left them."
-    )
-    if made.held_out:
-        notes.append(
-            "On held-out tasks AdamW and Lion are tuned as everywhere; the others go there as "
-            "their searches left them, with the best of 13 learning rates."
-        )
-    return rows, notes
-
-
-def _fitted(
-    name: str, program: Program, searched: str, tasks: Sequence[str], fits: int
-) -> Contender:
-    trials = f"{searched}, {fits} a task"
-    return Contender(name, dict.fromkeys(tasks, program), trials, True, fits)
-
-
-def _one_setting(name: str, program: Program, searched: str, tasks: Sequence[str]) -> Contender:
-    return Contender(name + ONE_SETTING, dict.fromkeys(tasks, program), searched, True)
-
-
-@dataclass(frozen=True)
-class _Control:
-    """A rule of which only constants were searched: what a discovery has to beat."""
-
-    name: str
-    program: Program
-    searched: str
-    note: str = ""
-
-
-def _control(made: Plan, history: History, winner: Finalist) -> _Control | None:
-    """Give AdamW with constants from a search of the same budget, or the warm start with its own.
-
-    Its name says whose constants they are, where it is not the warm start's.
-    """
-    searched = f"search of {history.tally.proposals} programs"
-    if made.settings.strategy == "constants":
-        return _Control(CONSTANTS, parse(winner.text), searched)
-    found = stored().get("constants")
-    shipped = all(type(task) is TASKS.get(task.name) for task in made.tasks)
-    if found is not None and shipped and tuple(found["tasks"]) == made.settings.tasks:
-        adamw = fingerprint(round_constants(load_rule("adamw")))
-        own = fingerprint(parse(made.settings.start)) == adamw
-        return _Control(
-            CONSTANTS if own else f"AdamW, {CONSTANTS}",
-            parse(found["program"]),
-            f"search of {found['programs']} programs",
-            other_version(found, made.tasks),
-        )
-    incumbent = history.incumbent("constants")
-    if incumbent is None:
-        return None
-    programs = min(history.tally.proposals, made.settings.constants_programs or 10**12)
-    return _Control(CONSTANTS, parse(incumbent.text), f"search of {programs} programs")
 
 
 def write_files(done: Finish, directory: RunDirectory) -> None:
@@ -201,9 +144,11 @@ def finish_json(done: Finish) -> dict[str, Any]:
     """Give everything as plain values."""
     return {
         "verdict": done.verdict,
+        "rule": trainee_json(done.rule),
         "program": done.best.text,
         "table": table_json(done.table),
         "against": _against(done.table),
+        "explanation": None if done.explanation is None else explanation_json(done.explanation),
         "counts": dict(done.counts),
         "finalists": [_plain(finalist) for finalist in done.finalists],
         "pareto": [_plain(finalist) for finalist in done.pareto],
@@ -213,7 +158,7 @@ def finish_json(done: Finish) -> dict[str, Any]:
 def _against(table: Table) -> dict[str, Any]:
     """The discovered rule against each other row, in the mean over the proxy tasks."""
     names = [row.name for row in table.rows]
-    if FOUND not in names:
+    if not table.has(FOUND):
         return {}
     return {n: interval_json(table.difference(FOUND, n)) for n in names if n != FOUND}
 
@@ -245,7 +190,9 @@ def table_markdown(done: Finish) -> str:
         cells += [f"{row.state_bytes:g}", f"{1e3 * row.step_seconds:.1f}", row.trials]
         lines.append("| " + " | ".join(cells) + " |")
     lines += ["", *(f"- {note}" for note in table.notes), "", "```python"]
-    lines += [done.best.text.rstrip(), "```", "", "Pareto list, scored on fresh validation seeds:"]
+    lines += [done.rule.program.text.rstrip(), "```", "", schedule_words(done.rule), ""]
+    lines += [] if done.explanation is None else [*explanation_lines(done.explanation), ""]
+    lines += ["Pareto list, scored on fresh validation seeds:"]
     lines += ["", "| fitness | state bytes | statements | step, ms / 1M |", "|---|---|---|---|"]
     for f in done.pareto:
         cells = [f"{f.fitness:+.4f}", f"{f.state_bytes:g}", str(f.live_statements)]
@@ -276,4 +223,5 @@ def _cell(value: Interval) -> str:
 def _commented(done: Finish) -> str:
     tuned = ", ".join(rules_by_task(done.table))
     more = f" Here it has one setting for all tasks; tuned for each: {tuned}." if tuned else ""
-    return commented(done.verdict + more, done.best.text)
+    text = done.rule.program.text
+    return commented(f"{done.verdict}{more} {schedule_words(done.rule)}", text)

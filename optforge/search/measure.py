@@ -8,9 +8,9 @@ import numpy
 
 from optforge.execution import Executor
 from optforge.fitness import Measure
-from optforge.language import Program
 from optforge.runs import Journal
 from optforge.search.recovery import Recovery
+from optforge.training import ProgramOrTrainee
 
 _SEEDS_A_JOB = 3
 _PROGRAMS_A_JOB = 16
@@ -19,7 +19,7 @@ _PROGRAMS_A_JOB = 16
 def measure(
     executor: Executor,
     journal: Journal,
-    programs: Mapping[str, Sequence[Program]],
+    programs: Mapping[str, Sequence[ProgramOrTrainee]],
     seeds: Mapping[str, Sequence[int]],
     split: str,
     watch: Callable[[int, int], None] = lambda done, total: None,
@@ -29,7 +29,8 @@ def measure(
     Args:
         executor: With no other job outstanding.
         journal: Takes note of workers that die.
-        programs: For each task the programs to train; their number may differ between tasks.
+        programs: For each task what to train; their number may differ between tasks. Programs
+            without a schedule of their own train under that of the search.
         seeds: For each task its seeds.
         split: ``validation`` or ``test``.
         watch: Told how many jobs are done and how many there are.

@@ -1,4 +1,7 @@
-"""Mutations of programs, as the paper has them: insert, delete or modify one statement."""
+"""Mutations of programs: insert, delete or modify one statement, as the paper has them, and more.
+
+More is a state: an average of a value, or what the value was one step before.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from optforge.analysis import Liveness, examine
+from optforge.analysis import Liveness, cost, examine, live_program
 from optforge.errors import ProgramError, SearchError
-from optforge.language import FUNCTION_SETS, FUNCTIONS, Kind, Program, Statement, round_constant
+from optforge.language import (
+    FUNCTION_SETS,
+    FUNCTIONS,
+    MAX_STATES,
+    Kind,
+    Program,
+    Statement,
+    round_constant,
+)
 
 _ATTEMPTS = 1000
+_AVERAGES = 0.5  # share of new states that are averages, by what is computed and what is kept
+_STATE_BYTES = 4  # of one number, in float32
 _LARGEST = 1e10  # constants are kept below, as in the released search space
 
 
@@ -41,12 +54,13 @@ class Mutator:
         modify: Weight of changing one argument of a random statement.
         constants_only: Change nothing but constants, for the control that tunes a rule.
         max_statements: No statement is inserted into a program of this length.
-        max_states: Children keep at most this many trees of state.
+        add_state: Weight of adding a state.
+        max_state_bytes: Children keep at most so many bytes of state for each parameter.
         new_constant: Share of fresh arguments that are constants from N(0, 1), not variables.
         in_place: Share of insertions that rewrite a variable which is still read, as in
             ``lr = sqrt(lr)``. With targets and arguments drawn evenly from all variables, as in the
             other insertions, one particular such statement comes once in 20,000 programs.
-        functions: Names to insert.
+        functions: Sets of functions to insert; each is drawn as often, whatever its size.
 
     Example:
         >>> from optforge.language import load_rule
@@ -62,10 +76,11 @@ class Mutator:
     modify: float = 1.0
     constants_only: bool = False
     max_statements: int = 32
-    max_states: int = 4
+    add_state: float = 0.0
+    max_state_bytes: float = 16.0
     new_constant: float = 0.25
     in_place: float = 0.5
-    functions: tuple[str, ...] = FUNCTION_SETS["paper"]
+    functions: tuple[str, ...] = ("paper",)
 
     def child(self, parent: Program, random: Random) -> tuple[Program, str]:
         """Draw a valid child; invalid ones are thrown away and the parent is mutated again.
@@ -99,30 +114,42 @@ class Mutator:
                 found, live = examine(drawn[0], kinds)
             except ProgramError:
                 continue
-            if found.count(Kind.TREE) <= self.max_states:
+            if self._fits(drawn[0], found, live):
                 return Child(*drawn, found, live)
         raise SearchError(
             "no valid mutation of the program was found; for a search over constants it needs "
             "at least one constant, otherwise give it more --max-statements"
         )
 
+    def _fits(self, child: Program, kinds: Sequence[int], live: Liveness) -> bool:
+        """Tell whether the states that matter are within the limit."""
+        number = sum(kind >= Kind.TREE and live.states >> n & 1 for n, kind in enumerate(kinds))
+        if _STATE_BYTES * number <= self.max_state_bytes:
+            return True
+        # Hidden matrices may not need all of them.
+        roles = any(statement.function == "where_matrix" for statement in child.statements)
+        return roles and cost(child).state_bytes <= self.max_state_bytes
+
     def _draw(self, parent: Program, random: Random) -> tuple[Program, str] | None:
         if self.constants_only:
             return self._modify(parent, random, constants=True)
         full = len(parent.statements) >= self.max_statements
         weights = (0.0 if full else self.insert, self.delete, self.modify)
-        choice = random.random() * sum(weights)
+        state = 0.0 if full else self.add_state
+        choice = random.random() * (sum(weights) + state)
         if choice < weights[0]:
             return self._insert(parent, random)
         if choice < weights[0] + weights[1]:
             return self._delete(parent, random)
+        if choice >= sum(weights):
+            return self._add_state(parent, random)
         return self._modify(parent, random, constants=False)
 
     def _insert(self, parent: Program, random: Random) -> tuple[Program, str]:
         statements = parent.statements
         place = int(random.random() * (len(statements) + 1))
         known = _defined(parent, place)
-        name = self.functions[int(random.random() * len(self.functions))]
+        name = self._function(random)
         arguments = [self._argument(known, random) for _ in range(FUNCTIONS[name].arity)]
         used = _read_after(parent, place) if random.random() < self.in_place else []
         if used and arguments:
@@ -136,6 +163,47 @@ class Mutator:
         return _with(parent, statements[:place] + (statement,) + statements[place:]), (
             f"insert {place} {name}"
         )
+
+    def _function(self, random: Random) -> str:
+        """Draw a set, then one of its functions, by one random number."""
+        place = random.random() * len(self.functions)
+        names = FUNCTION_SETS[self.functions[int(place)]]
+        return names[int((place % 1) * len(names))]
+
+    def _add_state(self, parent: Program, random: Random) -> tuple[Program, str] | None:
+        """Let a value that is still read be mixed with a new state, and all that reads it follow.
+
+        The next state is the mixture, as for an average, or the value itself, which the mixture
+        of the next step then compares with its own. States that nothing reads make room.
+        """
+        if len(parent.states) == MAX_STATES:
+            parent = live_program(parent)
+        if len(parent.states) == MAX_STATES or not parent.statements:
+            return None
+        place = int(random.random() * (len(parent.statements) + 1))
+        used = _read_after(parent, place)
+        known = _defined(parent, len(parent.statements))
+        target = used[int(random.random() * len(used))]
+        state = _fresh(known)
+        mixed = _fresh([*known, state])
+        name = "interp" if random.random() < _AVERAGES else self._function(random)
+        arguments: list[str | float] = [target, state, _memory(random)]
+        if name != "interp":
+            several = [self._argument(known[:], random) for _ in range(FUNCTIONS[name].arity)]
+            if len(several) < 2:
+                return None
+            arguments = [target, state, *several[2:]]
+        averaged = random.random() < _AVERAGES
+        statement = Statement(mixed, name, tuple(arguments))
+        followed = _renamed(parent, place, target, mixed)
+        outputs = followed.outputs + ((mixed if averaged else target),)
+        parameters = (*parent.parameters[:-1], state, parent.lr)
+        statements = (
+            *followed.statements[:place],
+            statement,
+            *followed.statements[place:],
+        )
+        return Program(parameters, statements, outputs), f"add state {place} {name}"
 
     def _delete(self, parent: Program, random: Random) -> tuple[Program, str] | None:
         statements = parent.statements
@@ -199,6 +267,24 @@ def _read_after(program: Program, place: int) -> list[str]:
             del used[statement.target]
             used.update(dict.fromkeys(a for a in statement.arguments if isinstance(a, str)))
     return list(used)
+
+
+def _memory(random: Random) -> float:
+    """Draw the memory of an average: of one to a few hundred steps, evenly on a log scale."""
+    return round_constant(1 - 10 ** random.uniform(-2.5, -0.2))
+
+
+def _renamed(program: Program, place: int, old: str, new: str) -> Program:
+    """Let everything from a place on read another variable, until the old one is written again."""
+    statements, is_old = list(program.statements), True
+    for number in range(place, len(statements)):
+        statement = statements[number]
+        if is_old and old in statement.arguments:
+            arguments = tuple(new if a == old else a for a in statement.arguments)
+            statements[number] = Statement(statement.target, statement.function, arguments)
+        is_old = is_old and statement.target != old
+    outputs = tuple(new if is_old and name == old else name for name in program.outputs)
+    return Program(program.parameters, tuple(statements), outputs)
 
 
 def _fresh(names: Sequence[str]) -> str:

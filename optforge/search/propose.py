@@ -6,9 +6,9 @@ import hashlib
 from dataclasses import dataclass, replace
 from random import Random
 
-from optforge.analysis import fingerprint, numeric_fingerprint, probe_updates, state_kinds
+from optforge.analysis import cost, fingerprint, numeric_fingerprint, probe_updates
 from optforge.errors import SearchError
-from optforge.language import Kind, Program, parse, round_constants
+from optforge.language import Program, parse, round_constants
 from optforge.runs import Proposal
 from optforge.search.history import History
 from optforge.search.mutation import Mutator
@@ -63,7 +63,9 @@ class Proposer:
             settings.delete,
             settings.modify,
             max_statements=settings.max_statements,
-            max_states=settings.max_states,
+            max_state_bytes=settings.max_state_bytes,
+            add_state=settings.add_state,
+            functions=settings.functions,
             in_place=settings.in_place,
         )
         self.constants = replace(self.mutator, constants_only=True)
@@ -242,11 +244,12 @@ def check_start(program: Program, settings: Settings) -> None:
     Raises:
         SearchError: Naming the limit and the mend.
     """
-    trees = state_kinds(program).count(Kind.TREE)
-    if trees > settings.max_states:
+    state_bytes = cost(program).state_bytes
+    if state_bytes > settings.max_state_bytes:
         raise SearchError(
-            f"the warm start keeps {trees} states and --states allows {settings.max_states}; "
-            f"give --states {trees} or start from a rule with fewer, such as lion"
+            f"the warm start keeps {state_bytes:g} bytes of state for each parameter and "
+            f"--max-state-bytes allows {settings.max_state_bytes:g}; give --max-state-bytes "
+            f"{state_bytes:g} or start from a rule with fewer, such as lion"
         )
     if settings.strategy == "constants" and not has_constants(program):
         raise SearchError(
@@ -258,14 +261,3 @@ def check_start(program: Program, settings: Settings) -> None:
             f"the warm start has {len(program.statements)} statements and --max-statements "
             f"allows {settings.max_statements}; raise it"
         )
-
-
-def idle_states(program: Program, settings: Settings) -> str | None:
-    """Say that a limit on states above the warm start's changes nothing; None if it is not so."""
-    states = len(program.states)  # scalars among them may become trees
-    if settings.max_states <= states:
-        return None
-    return (
-        f"--states {settings.max_states} is more than the {states} that the warm start has, and no "
-        "mutation adds a state; to search with more, start from a rule with more"
-    )

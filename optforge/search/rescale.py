@@ -17,7 +17,7 @@ from optforge.analysis.degree import degrees
 from optforge.language import Interpreter, Program, Statement, round_constant
 from optforge.search.population import Genome
 from optforge.tasks import Task
-from optforge.training import Recording, Stack, record
+from optforge.training import ProgramOrTrainee, Recording, Stack, one_thread, record
 
 _FIRST = 0.3  # share of the run before the steps that are recorded
 _STEPS, _IGNORED = 5, 2  # recorded steps; of these the first only fill the states
@@ -37,17 +37,13 @@ class Yardstick:
         self._sizes: dict[str, float] = {}
 
     @classmethod
-    def of(cls, task: Task, rule: Program, seed: int) -> Yardstick | None:
+    def of(cls, task: Task, rule: ProgramOrTrainee, seed: int) -> Yardstick | None:
         """Record a run of a task by its tuned rule; None if the model cannot be batched."""
         stack = Stack(task)
         if not stack.batched or task.steps < 2 * _STEPS:
             return None
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # the order of sums, and so the last digits, hangs on it
-        try:
+        with one_thread():
             return cls(record(stack, rule, seed, round(_FIRST * (task.steps - _STEPS)), _STEPS))
-        finally:
-            torch.set_num_threads(threads)
 
     def size(self, genome: Genome) -> float:
         """Give the norm of a program's updates; NaN if they are not finite."""

@@ -16,6 +16,7 @@ from optforge.search.history import Candidate, History
 from optforge.search.measure import measure
 from optforge.search.settings import Settings
 from optforge.search.speed import step_seconds
+from optforge.training import Trainee, trainee
 
 ROUNDS = ((32, 6), (8, 24))  # candidates and fresh seeds of each round of the selection
 
@@ -53,7 +54,7 @@ def select(
     journal: Journal,
     history: History,
     settings: Settings,
-    baselines: Mapping[str, Program],
+    baselines: Mapping[str, Trainee],
     watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Finalist]:
     """Measure the best on fresh seeds, in rounds with fewer candidates and more seeds.
@@ -104,12 +105,12 @@ def _ratios(
     executor: Executor,
     journal: Journal,
     programs: list[Program],
-    baselines: Mapping[str, Program],
+    baselines: Mapping[str, Trainee],
     fresh: Mapping[str, Sequence[int]],
     watch: Callable[[int, int], None],
 ) -> numpy.ndarray:
     """Log ratios to the baseline, ``[programs, tasks, seeds]``."""
-    chosen = {task: [*programs, baselines[task]] for task in fresh}
+    chosen = {task: [*map(trainee, programs), baselines[task]] for task in fresh}
     losses = measure(executor, journal, chosen, fresh, "validation", watch)
     return numpy.stack([losses[task][:-1] - losses[task][-1] for task in fresh], 1)
 

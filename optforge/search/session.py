@@ -7,8 +7,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy
@@ -18,27 +17,26 @@ from optforge.analysis import fingerprint
 from optforge.errors import RunError, TaskError
 from optforge.execution import Executor, InlineExecutor, WorkerPool
 from optforge.fitness import (
+    OPTIMIZERS,
     Baseline,
     Evaluator,
     Stage,
     known_settings,
-    other_version,
     plan,
     seeds,
     shipped,
-    stored,
+    shipped_jointly,
     tune,
 )
-from optforge.language import Program, load_rule, parse, round_constants
+from optforge.language import load_rule, parse, round_constants
 from optforge.runs import RunDirectory
 from optforge.search.history import History
 from optforge.search.loop import Search
 from optforge.search.rescale import Yardstick
 from optforge.search.settings import Settings
-from optforge.tasks import Task
-from optforge.training import Stack, train_population
+from optforge.tasks import Schedule, Task
+from optforge.training import Stack, Trainee, train_population
 
-OPTIMIZERS = ("adamw", "lion")
 JOB_SECONDS = 600.0  # a batch takes seconds; a worker that needs longer hangs
 DRAIN_SECONDS = 60.0  # what is still in flight at the end of a search may take so long
 Say = Callable[[str], None]
@@ -52,8 +50,12 @@ class Plan:
         settings: Of the search.
         tasks: The proxy tasks, in order.
         held_out: Tasks that are never scored on.
-        baselines: For each task and optimizer the tuned setting.
+        baselines: For each task and optimizer the tuned setting; AdamW's is always there, those
+            of others that are not shipped are tuned at the end.
         losses: For each task the baseline's log losses on the seeds of ``search`` and ``rescore``.
+        schedules: For each task the schedule of the tuned AdamW, if it has one of its own. All
+            candidates train under it, so that a statement which gives the rate another course
+            gains nothing.
     """
 
     settings: Settings
@@ -61,11 +63,17 @@ class Plan:
     held_out: tuple[Task, ...]
     baselines: Mapping[str, Mapping[str, Baseline]]
     losses: Mapping[str, Mapping[str, Sequence[float]]]
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The order of the judgement."""
         return plan(self.tasks, self.settings.repeats, self.settings.confirm)
+
+    @property
+    def trials(self) -> int:
+        """Settings that everything is tuned with: as many as the tuned AdamW got."""
+        return min(of["adamw"].trials for of in self.baselines.values())
 
     def seeds(self, purpose: str, count: int) -> dict[str, tuple[int, ...]]:
         """Seeds of each proxy task for one purpose."""
@@ -139,7 +147,7 @@ def make_plan(
     draft = Plan(settings, tuple(tasks), tuple(held_out), baselines, {})
     losses = {}
     for task in tasks:
-        rule = baselines[task.name]["adamw"].program
+        rule = baselines[task.name]["adamw"].trainee
         purposes = {"search": settings.seeds, "rescore": settings.rescore_repeats}
         losses[task.name] = {
             purpose: _log_losses(Stack(task), rule, draft.seeds(purpose, count)[task.name])
@@ -150,7 +158,8 @@ def make_plan(
                 f"the tuned AdamW has no finite logarithm of the loss on {task.name!r}, which all "
                 "are measured by; a task's loss must stay above 0, and AdamW must train it"
             )
-    return Plan(settings, draft.tasks, draft.held_out, baselines, losses)
+    shapes = _schedules(baselines)
+    return Plan(settings, draft.tasks, draft.held_out, baselines, losses, shapes)
 
 
 def read_plan(stored: Mapping[str, Any], tasks: Sequence[Task], held_out: Sequence[Task]) -> Plan:
@@ -174,7 +183,22 @@ def read_plan(stored: Mapping[str, Any], tasks: Sequence[Task], held_out: Sequen
         task: {name: Baseline(**b) for name, b in of.items()}
         for task, of in stored["baselines"].items()
     }
-    return Plan(settings, tuple(tasks), tuple(held_out), baselines, stored["losses"])
+    losses, shapes = stored["losses"], _schedules(baselines)
+    return Plan(settings, tuple(tasks), tuple(held_out), baselines, losses, shapes)
+
+
+def _schedules(baselines: Mapping[str, Mapping[str, Baseline]]) -> dict[str, Schedule]:
+    shapes = {task: of["adamw"].trainee.schedule for task, of in baselines.items()}
+    return {task: shape for task, shape in shapes.items() if shape is not None}
+
+
+def read_schedules(stored: Mapping[str, Any]) -> dict[str, Schedule]:
+    """Return the schedules that a stored run trains its candidates under."""
+    baselines = {
+        task: {name: Baseline(**b) for name, b in of.items()}
+        for task, of in stored.get("baselines", {}).items()
+    }
+    return _schedules({task: of for task, of in baselines.items() if "adamw" in of})
 
 
 def make_executor(made: Plan, workers: int, timeout: float = JOB_SECONDS) -> Executor:
@@ -186,6 +210,7 @@ def make_executor(made: Plan, workers: int, timeout: float = JOB_SECONDS) -> Exe
         seeds=made.seeds("search", made.settings.seeds),
         baseline={task: of["search"] for task, of in made.losses.items()},
         compile=made.settings.compiled,
+        schedules=made.schedules,
     )
     if workers == 0:
         return InlineExecutor(factory)
@@ -211,7 +236,7 @@ def _yardstick(made: Plan) -> Yardstick | None:
     if not made.settings.rescale or made.settings.strategy != "evolution":
         return None
     task = made.tasks[0]
-    rule = made.baselines[task.name]["adamw"].program
+    rule = made.baselines[task.name]["adamw"].trainee
     return Yardstick.of(task, rule, seeds(made.settings.seed, task.name, "yardstick", 1)[0])
 
 
@@ -249,25 +274,21 @@ class Budget:
 
 
 def _baselines(task: Task, say: Say, trials: int) -> dict[str, Baseline]:
-    found = {}
-    for name in OPTIMIZERS:
-        baseline = shipped(task, name)
-        if baseline is None:
-            say(f"Tuning {name} on {task.name} ({trials} trials): the baseline to beat")
-            baseline = tune(Stack(task), name, trials)
-        elif baseline.note and name == OPTIMIZERS[0]:
-            say(f"The baseline of {task.name} was {baseline.note}")
-        found[name] = baseline
+    known = {name: shipped(task, name) for name in OPTIMIZERS}
+    found = {name: baseline for name, baseline in known.items() if baseline is not None}
+    if "adamw" not in found:
+        say(f"Tuning adamw on {task.name} ({trials} trials): the baseline to beat")
+        found["adamw"] = tune(Stack(task), "adamw", trials)
+    elif found["adamw"].note:
+        say(f"The baseline of {task.name} was {found['adamw'].note}")
     return found
 
 
 def _say_other_version(tasks: Sequence[Task], say: Say) -> None:
     """Tell where AdamW's one setting for all tasks is not quite of these very tasks."""
-    joint = stored().get("joint")
-    if joint and joint["tasks"] == [task.name for task in tasks]:
-        note = other_version(joint, tasks)
-        if note:
-            say(f"The setting of AdamW for all tasks together, a start, was {note}")
+    joint = shipped_jointly(tasks, "adamw")
+    if joint is not None and joint.note:
+        say(f"The setting of AdamW for all tasks together, a start, was {joint.note}")
 
 
 def _suggestions(
@@ -277,16 +298,11 @@ def _suggestions(
     value = fingerprint(parse(settings.start))
     for name in OPTIMIZERS:
         if value == fingerprint(round_constants(load_rule(name))):
-            programs = [baselines[task.name][name].program for task in tasks]
+            programs = [b[name].program for t in tasks if name in (b := baselines[t.name])]
             programs += known_settings(tasks) if name == "adamw" else ()
             return tuple(p.text for p in programs if len(p.statements) <= settings.max_statements)
     return ()
 
 
-def _log_losses(stack: Stack, rule: Program, chosen: Sequence[int]) -> list[float]:
+def _log_losses(stack: Stack, rule: Trainee, chosen: Sequence[int]) -> list[float]:
     return train_population(stack, [rule], list(chosen)).losses.log()[0].tolist()
-
-
-def program_of(path: Path) -> Program:
-    """Read the best program that a run left behind."""
-    return parse((path / "best.py").read_text(encoding="utf-8"))

@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from optforge.errors import RunError, SearchError
+from optforge.language import FUNCTION_SETS, MAX_STATES, functions_of
 
 STRATEGIES = ("evolution", "constants", "random")
+_MOST_BYTES = 4 * MAX_STATES
 RESTARTS = ("best", "initial", "none")
 
 
@@ -28,10 +30,13 @@ class Settings:
             ``random`` (no selection).
         constants_programs: Programs of a first phase in which only constants mutate.
         max_statements: Length at which no more statements are inserted.
-        max_states: Trees of state that a rule may keep; no mutation adds one to the warm start's.
+        max_state_bytes: Bytes of state for each parameter that a rule may keep.
+        functions: Sets of functions that statements are inserted from; the paper's alone is its
+            own space.
         insert: Weight of this mutation.
         delete: Weight of this mutation.
         modify: Weight of this mutation.
+        add_state: Weight of the mutation that adds a state; 0 in the paper.
         in_place: Share of the insertions that rewrite a variable which is still read; 0 in the
             paper.
         rescale: Share of the new structural children whose learning rate is set so that their
@@ -65,10 +70,12 @@ class Settings:
     strategy: str = "evolution"
     constants_programs: int = 0
     max_statements: int = 32
-    max_states: int = 2
+    max_state_bytes: float = 8.0
+    functions: tuple[str, ...] = ("paper",)
     insert: float = 1.0
     delete: float = 1.0
     modify: float = 1.0
+    add_state: float = 0.0
     in_place: float = 0.5
     rescale: float = 0.75
     batch: int = 64
@@ -93,14 +100,20 @@ class Settings:
         _at_least("constants-programs", self.constants_programs, 0)
         _share("in-place", self.in_place)
         _share("rescale", self.rescale)
-        if not 0 <= self.max_states <= 4:
-            raise SearchError(f"states is {self.max_states}; allowed are 0 to 4")
+        if not 0 <= self.max_state_bytes <= _MOST_BYTES:
+            raise SearchError(
+                f"max-state-bytes is {self.max_state_bytes}; allowed are 0 to {_MOST_BYTES}: "
+                f"4 for each of at most {MAX_STATES} states of the size of the weights"
+            )
+        if not self.functions:
+            raise SearchError(f"no set of functions is given; there are {', '.join(FUNCTION_SETS)}")
+        functions_of(self.functions)
         if self.tournament > self.population:
             raise SearchError(
                 f"the tournament ({self.tournament}) is larger than the population "
                 f"({self.population}); allowed are 1 to the size of the population"
             )
-        weights = (self.insert, self.delete, self.modify)
+        weights = (self.insert, self.delete, self.modify, self.add_state)
         if min(weights) < 0 or self.modify + self.insert <= 0:
             raise SearchError(f"mutation weights are {weights}; none may be negative, not all 0")
 
@@ -128,7 +141,7 @@ class Settings:
                 f"the run's settings lack {error.args[0]!r}; it was made by another version of "
                 "optforge: resume it with that one"
             ) from None
-        for name in ("tasks", "hashes", "suggestions"):
+        for name in ("tasks", "hashes", "suggestions", "functions"):
             values[name] = tuple(values[name])
         return cls(**values)
 

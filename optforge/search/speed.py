@@ -8,13 +8,13 @@ import numpy
 import torch
 
 from optforge.analysis import live_program, state_kinds
-from optforge.language import Interpreter, Layout, Program
+from optforge.language import Interpreter, Program, layout_of
 
-_SIZES = (250_000,) * 4
+_SHAPES = ((500, 500),) * 4
 
 
 def step_seconds(program: Program, repeats: int = 5) -> float:
-    """Time one step of a rule on a million float32 parameters in four arrays, interpreted.
+    """Time one step of a rule on a million float32 parameters in four matrices, interpreted.
 
     Args:
         program: A valid program.
@@ -24,10 +24,10 @@ def step_seconds(program: Program, repeats: int = 5) -> float:
         Seconds; compare only within one run of one machine.
     """
     lean = live_program(program)
-    rule = Interpreter(lean, state_kinds(lean), Layout(_SIZES), arrays=True)
+    rule = Interpreter(lean, state_kinds(lean), layout_of(_SHAPES), arrays=True)
     generator = torch.Generator().manual_seed(0)
     weights, gradients = (
-        torch.randn(1, sum(_SIZES), generator=generator).numpy() for _ in range(2)
+        torch.randn(1, rule.layout.elements, generator=generator).numpy() for _ in range(2)
     )
     times, states = [], rule.initial_states(1)
     with numpy.errstate(all="ignore"):

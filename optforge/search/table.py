@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy
 
 from optforge.analysis import cost
 from optforge.execution import Executor
-from optforge.fitness import seeds
+from optforge.fitness import seeds, trainee_json
 from optforge.language import Program, Statement
 from optforge.runs import Journal
-from optforge.search.fit import fit
 from optforge.search.measure import measure
 from optforge.search.speed import step_seconds
 from optforge.statistics import Interval, mean_interval_over_tasks, paired_interval
+from optforge.training import Trainee
 
 REPEATS = 48
 _SCALES = tuple(2.0 ** (exponent / 2) for exponent in range(-6, 7))
@@ -30,17 +30,15 @@ class Contender:
 
     Args:
         name: As printed.
-        programs: Its rule on each task; the same one everywhere, or tuned for each task.
+        trainees: Its rule and schedule on each task; the same everywhere, or tuned for each.
         trials: What tuning it got, in words.
         rescale: Whether its peak learning rate is fitted to the held-out task first.
-        trials_to_fit: Settings of its constants to try on each proxy task first; 0 for none.
     """
 
     name: str
-    programs: Mapping[str, Program]
+    trainees: Mapping[str, Trainee]
     trials: str
     rescale: bool = False
-    trials_to_fit: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Row:
         step_seconds: One step on a million parameters.
         trials: What tuning it got.
         logs: Log test losses of each task, one for each seed.
-        programs: The rule on each task, as it was measured.
+        trainees: The rule and schedule on each task, as they were measured.
     """
 
     name: str
@@ -65,7 +63,7 @@ class Row:
     step_seconds: float
     trials: str
     logs: Mapping[str, tuple[float, ...]]
-    programs: Mapping[str, str] = field(default_factory=dict)
+    trainees: Mapping[str, Trainee] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,11 +88,19 @@ class Table:
         """Give the row of a contender."""
         return next(row for row in self.rows if row.name == name)
 
+    def has(self, name: str) -> bool:
+        """Tell whether there is a row of this name."""
+        return any(row.name == name for row in self.rows)
+
     def difference(self, name: str, other: str) -> Interval:
         """Paired difference of two contenders in the mean over the proxy tasks."""
         return mean_interval_over_tasks(
             [_minus(self.row(name), self.row(other), task) for task in self.proxies]
         )
+
+    def difference_on(self, task: str, name: str, other: str) -> Interval:
+        """Paired difference of two contenders on one task."""
+        return paired_interval(_minus(self.row(name), self.row(other), task))
 
 
 def build_table(
@@ -106,7 +112,6 @@ def build_table(
     seed: int,
     notes: Sequence[str] = (),
     watch: Callable[[int, int], None] = lambda done, total: None,
-    watch_fit: Callable[[int, int], None] = lambda done, total: None,
 ) -> Table:
     """Train every contender on fresh seeds and measure it on test data.
 
@@ -119,11 +124,9 @@ def build_table(
         seed: Of the run; decides the fresh seeds.
         notes: Handed on to the table.
         watch: Told the progress.
-        watch_fit: Told the progress of fitting constants before.
     """
     tasks = [*proxies, *held_out]
-    fitted = [dict(contender.programs) for contender in contenders]
-    _fit(executor, journal, contenders, fitted, proxies, seed, watch_fit)
+    fitted = [dict(contender.trainees) for contender in contenders]
     for task in held_out:
         _rescale(executor, journal, contenders, fitted, task, seed, watch)
     fresh = {task: seeds(seed, task, "report", REPEATS) for task in tasks}
@@ -153,32 +156,11 @@ def scaled(program: Program, factor: float) -> Program:
     return Program(program.parameters, (*program.statements, last), outputs)
 
 
-def _fit(
-    executor: Executor,
-    journal: Journal,
-    contenders: Sequence[Contender],
-    fitted: list[dict[str, Program]],
-    tasks: Sequence[str],
-    seed: int,
-    watch: Callable[[int, int], None],
-) -> None:
-    """Tune those that were not tuned for each task, as the baselines were."""
-    chosen = [number for number, c in enumerate(contenders) if c.trials_to_fit]
-    if not chosen:
-        return
-    programs = [fitted[number][tasks[0]] for number in chosen]
-    trials = min(contenders[number].trials_to_fit for number in chosen)
-    for number, found in zip(
-        chosen, fit(executor, journal, programs, tasks, seed, trials, watch), strict=True
-    ):
-        fitted[number].update(found)
-
-
 def _rescale(
     executor: Executor,
     journal: Journal,
     contenders: Sequence[Contender],
-    fitted: list[dict[str, Program]],
+    fitted: list[dict[str, Trainee]],
     task: str,
     seed: int,
     watch: Callable[[int, int], None],
@@ -188,16 +170,20 @@ def _rescale(
     if not chosen:
         return
     fresh = {task: seeds(seed, task, "rescale", _SCALE_REPEATS)}
-    programs = [scaled(fitted[n][task], factor) for n in chosen for factor in _SCALES]
+    programs = [_scaled(fitted[n][task], factor) for n in chosen for factor in _SCALES]
     logs = measure(executor, journal, {task: programs}, fresh, "validation", watch)[task]
     means = logs.mean(1).reshape(len(chosen), len(_SCALES))
     for number, best in zip(chosen, means.argmin(1), strict=True):
-        fitted[number][task] = scaled(fitted[number][task], _SCALES[int(best)])
+        fitted[number][task] = _scaled(fitted[number][task], _SCALES[int(best)])
+
+
+def _scaled(trainee: Trainee, factor: float) -> Trainee:
+    return replace(trainee, program=scaled(trainee.program, factor))
 
 
 def _row(
     contender: Contender,
-    rules: Mapping[str, Program],
+    rules: Mapping[str, Trainee],
     number: int,
     logs: Mapping[str, numpy.ndarray],
     proxies: Sequence[str],
@@ -209,11 +195,11 @@ def _row(
         contender.name,
         {task: paired_interval(values) for task, values in differences.items()},
         mean_interval_over_tasks([differences[task] for task in proxies]),
-        max(cost(rules[task]).state_bytes for task in tasks),
-        step_seconds(rules[proxies[0]]),
+        max(cost(rules[task].program).state_bytes for task in tasks),
+        step_seconds(rules[proxies[0]].program),
         contender.trials,
         {task: tuple(logs[task][number].tolist()) for task in tasks},
-        {task: rules[task].text for task in tasks},
+        {task: rules[task] for task in tasks},
     )
 
 
@@ -243,7 +229,7 @@ def table_json(table: Table) -> dict[str, Any]:
             "state_bytes_per_parameter": row.state_bytes,
             "step_milliseconds_per_million_parameters": 1e3 * row.step_seconds,
             "trials": row.trials,
-            "programs": dict(row.programs),
+            "rules": {task: trainee_json(trainee) for task, trainee in row.trainees.items()},
             "log_test_losses": {
                 task: [finite(value) for value in values] for task, values in row.logs.items()
             },

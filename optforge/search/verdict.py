@@ -8,9 +8,13 @@ import textwrap
 
 from optforge.search.table import Table
 from optforge.statistics import Interval
+from optforge.training import Trainee
 
-ADAMW, CONSTANTS, LION, FOUND = "tuned AdamW", "constants only", "tuned Lion", "discovered"
-ONE_SETTING = ", one setting"  # for all tasks, as the search has it
+ADAMW, LION, MUON = "tuned AdamW", "tuned Lion", "tuned Muon"
+NAMES = {"adamw": ADAMW, "lion": LION, "muon": MUON}
+CONSTANTS, FOUND = "constants only", "discovered"
+STRAIGHT = "discovered, schedule straightened"
+ONE_SETTING = ", one setting"  # for all tasks
 
 
 def control_name(table: Table) -> str | None:
@@ -26,19 +30,20 @@ def verdict(table: Table) -> str:
     task, like what it is compared with; what is written as ``best.py`` has one setting for all
     tasks, and is reported beside it.
     """
-    names = [row.name for row in table.rows]
-    if FOUND not in names:
-        tuned = _percent(table.rows[1].proxies)
+    if not table.has(FOUND):
+        tuned = percent(table.rows[1].proxies)
         return f"Constants alone, searched and tuned for each task, give {tuned}.{_one(table)}"
     row = table.row(FOUND)
-    against = {ADAMW: row.proxies}
-    control = control_name(table)
-    if control is not None:
-        against[control] = table.difference(FOUND, control)
+    partners = [ADAMW, control_name(table), MUON]
+    against = {
+        name: table.difference(FOUND, name)
+        for name in partners
+        if name is not None and table.has(name)
+    }
     won = [name for name, d in against.items() if d.high < 0]
     lost = [name for name, d in against.items() if d.high >= 0]
     figures = {
-        id(some): "; ".join(f"{_percent(against[name])} against {name}" for name in some)
+        id(some): "; ".join(f"{percent(against[name])} against {name}" for name in some)
         for some in (won, lost)
     }
     text = ""
@@ -52,7 +57,7 @@ def verdict(table: Table) -> str:
         text += f"{' ' * bool(won)}{told} {' or '.join(lost)} ({figures[id(lost)]})."
     text += _one(table)
     for task in table.held_out:
-        text += f" Held out, {task}: {_percent(row.tasks[task])} against {ADAMW}."
+        text += f" Held out, {task}: {percent(row.tasks[task])} against {ADAMW}."
     return text
 
 
@@ -61,16 +66,29 @@ def _one(table: Table) -> str:
     found = shipped(table)
     if found is None:
         return ""
-    row = next((row for row in table.rows if row.name == found + ONE_SETTING), None)
-    if row is None:
+    name = found + ONE_SETTING
+    if not table.has(name):
         return ""
-    return f" As in best.py, one setting for all tasks: {_percent(row.proxies)} against {ADAMW}."
+    partners = [own + ONE_SETTING for own in (ADAMW, MUON) if table.has(own + ONE_SETTING)]
+    if not partners:
+        return f" As in best.py, one setting for all tasks: {percent(table.row(name).proxies)}."
+    told = "; ".join(
+        f"{percent(table.difference(name, partner))} against {partner}" for partner in partners
+    )
+    return f" As in best.py, with one setting for all tasks: {told}."
 
 
 def shipped(table: Table) -> str | None:
     """Name the row whose rule the run ends with: the discovered one, or the constants."""
-    names = [row.name for row in table.rows]
-    return next((name for name in (FOUND, CONSTANTS) if name in names), None)
+    return next((name for name in (FOUND, CONSTANTS) if table.has(name)), None)
+
+
+def best_rule(table: Table) -> Trainee | None:
+    """Return the rule that a run ends with, and its schedule: one setting for all tasks."""
+    name = shipped(table)
+    if name is None or not table.has(name + ONE_SETTING):
+        return None
+    return table.row(name + ONE_SETTING).trainees[table.proxies[0]]
 
 
 def rules_by_task(table: Table) -> dict[str, str]:
@@ -84,19 +102,26 @@ def rules_by_task(table: Table) -> dict[str, str]:
     if name is None:
         return {}
     row, files = table.row(name), {}
-    for task, text in row.programs.items():
-        how = (
-            f"with the best of several learning rates for {task}, chosen on its validation data"
-            if task in table.held_out
-            else f"tuned for {task}: learning rate, decay and averages, on its validation data "
-            f"({row.trials})"
-        )
+    for task, trainee in row.trainees.items():
         told = (
-            f"The rule of best.py {how}. On fresh seeds and its test data: "
-            f"{_percent(row.tasks[task])} against {ADAMW}."
+            f"The rule of best.py tuned for {task}: learning rate, decay, averages and schedule, "
+            f"on its validation data ({row.trials}). On fresh seeds and its test data: "
+            f"{percent(row.tasks[task])} against {ADAMW}. {schedule_words(trainee)}"
         )
-        files["best_" + re.sub(r"[^\w.-]", "_", task) + ".py"] = commented(told, text)
+        name = "best_" + re.sub(r"[^\w.-]", "_", task) + ".py"
+        files[name] = commented(told, trainee.program.text)
     return files
+
+
+def schedule_words(trainee: Trainee) -> str:
+    """Describe the schedule that a rule was tuned with, for who wants to train with it."""
+    shape = trainee.schedule
+    if shape is None:
+        return "Schedule: that of the task."
+    return (
+        f"Schedule: warm-up over {100 * shape.warmup:.2g} % of the steps, then the half cosine to "
+        f"the power {shape.power:.3g}, ending at {shape.final:.3g} of the peak."
+    )
 
 
 def commented(told: str, text: str) -> str:
@@ -104,7 +129,7 @@ def commented(told: str, text: str) -> str:
     return "".join(f"# {line}\n" for line in textwrap.wrap(told, 96)) + text
 
 
-def _percent(value: Interval) -> str:
+def percent(value: Interval) -> str:
     """A log ratio as a change of the loss in percent, with its interval."""
     mean, low, high = (100 * math.expm1(v) for v in (value.mean, value.low, value.high))
     return f"{mean:+.1f} % loss [{low:+.1f}, {high:+.1f}]"

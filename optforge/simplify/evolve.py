@@ -12,15 +12,14 @@ from pathlib import Path
 
 import numpy
 
-from optforge.analysis import live_program
-from optforge.language import Kind, Program, parse, round_constants
+from optforge.analysis import cost, live_program
+from optforge.language import Program, parse, round_constants
 from optforge.runs import RunDirectory
 from optforge.runs.directory import JOURNAL
 from optforge.search.history import History
 from optforge.search.session import Plan, make_executor, make_search
 from optforge.search.settings import Settings
 from optforge.simplify.candidates import Candidate, size
-from optforge.simplify.evaluate import Evaluator
 from optforge.simplify.laboratory import Laboratory, StoppedError, TimeIsUpError
 
 PROGRAMS = 3000
@@ -129,7 +128,7 @@ def _plan(lab: Laboratory, reference: Program, margin: float) -> Plan:
         population=_POPULATION,
         tournament=_TOURNAMENT,
         repeats=_REPEATS,
-        max_states=sum(kind == Kind.TREE for kind in Evaluator(lean).kinds),
+        max_state_bytes=cost(lean).state_bytes,
         max_statements=max(1, len(lean.statements)),
         insert=0.0,
         rescale=0.0,
@@ -142,7 +141,7 @@ def _plan(lab: Laboratory, reference: Program, margin: float) -> Plan:
         logs = lab.measure_on(lean, draft.seeds(purpose, count), "the start of the evolution")
         for task, values in logs.items():
             losses[task][purpose] = numpy.nan_to_num(values, posinf=0.0).tolist()
-    return Plan(settings, draft.tasks, (), draft.baselines, losses)
+    return Plan(settings, draft.tasks, (), draft.baselines, losses, lab.schedules)
 
 
 def _shortest(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy
 from numpy import ndarray
@@ -15,7 +16,7 @@ from optforge.execution import Completed, Executor, Failed
 from optforge.fitness import Measure, seeds
 from optforge.language import Program
 from optforge.simplify.store import Store
-from optforge.tasks import Task
+from optforge.tasks import Schedule, Task
 
 _PROGRAMS, _SEEDS = 16, 3  # of one job
 FAILED = 5.0  # log loss of training that ended in no finite number: worse than any that did
@@ -52,6 +53,7 @@ class Laboratory:
         watch: Told what is measured, how many jobs are done and how many there are.
         stop: Asked now and then whether to stop.
         window: Jobs that are handed over at once.
+        schedules: For each task the schedule that its executor trains under, if not the task's.
     """
 
     def __init__(
@@ -63,9 +65,11 @@ class Laboratory:
         watch: Watch = lambda what, done, total: None,
         stop: Callable[[], bool] = lambda: False,
         window: int = 4,
+        schedules: Mapping[str, Schedule] = MappingProxyType({}),
     ) -> None:
         self.tasks, self.executor, self.store, self.seed = tuple(tasks), executor, store, seed
         self.watch, self.stop, self.window = watch, stop, window
+        self.schedules = schedules
         self.deadline = float("inf")
         self.trained = 0
         self._next = 0

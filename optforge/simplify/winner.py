@@ -73,7 +73,15 @@ def simplify_winner(
         found = describe(simplify_exact(program, say=say))
     else:
         store = Store(directory.path / LOSSES, made.settings.compiled)
-        lab = Laboratory(made.tasks, executor, store, made.settings.seed, progress, stop)
+        lab = Laboratory(
+            made.tasks,
+            executor,
+            store,
+            made.settings.seed,
+            progress,
+            stop,
+            schedules=made.schedules,
+        )
         options = Options(minutes=seconds / 60, looks=_LOOKS, repeats=_REPEATS)
         found = describe(*simplify_by_training(program, lab, options, say=say))
     write_files(found, directory, picture=found.trained is not None)

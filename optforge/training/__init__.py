@@ -4,6 +4,7 @@ from optforge.training.flatness import Flatness as Flatness
 from optforge.training.flatness import weight_noise_loss as weight_noise_loss
 from optforge.training.kernel import has_compiler as has_compiler
 from optforge.training.memory import keep_freed_memory as keep_freed_memory
+from optforge.training.memory import one_thread as one_thread
 from optforge.training.population import Judge as Judge
 from optforge.training.population import Trained as Trained
 from optforge.training.population import train_population as train_population
@@ -14,6 +15,6 @@ from optforge.training.single import Result as Result
 from optforge.training.single import evaluate_model as evaluate_model
 from optforge.training.single import train_single as train_single
 from optforge.training.stack import Stack as Stack
-from optforge.training.trainee import Candidate as Candidate
+from optforge.training.trainee import ProgramOrTrainee as ProgramOrTrainee
 from optforge.training.trainee import Trainee as Trainee
 from optforge.training.trainee import trainee as trainee

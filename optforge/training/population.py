@@ -15,7 +15,7 @@ from optforge.language import Interpreter
 from optforge.training.products import run_together
 from optforge.training.single import train_alone
 from optforge.training.stack import Stack
-from optforge.training.trainee import Candidate, Trainee, trainee
+from optforge.training.trainee import ProgramOrTrainee, Trainee, trainee
 
 Judge = Callable[[int, list[int], Tensor], Sequence[bool]]
 
@@ -41,7 +41,7 @@ class Trained:
 
 def train_population(
     stack: Stack,
-    candidates: Sequence[Candidate],
+    candidates: Sequence[ProgramOrTrainee],
     seeds: Sequence[int],
     *,
     checkpoints: Sequence[int] = (),

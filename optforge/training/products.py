@@ -86,4 +86,6 @@ def _whole(arguments: Sequence[Any], rows: int) -> list[Any]:
 
 
 def _joined(parts: Sequence[Any]) -> Any:
-    return torch.cat(parts) if isinstance(parts[0], torch.Tensor) else numpy.concatenate(parts)
+    return (
+        torch.cat(list(parts)) if isinstance(parts[0], torch.Tensor) else numpy.concatenate(parts)
+    )

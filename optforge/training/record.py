@@ -10,7 +10,7 @@ import torch
 from optforge.analysis import state_kinds
 from optforge.language import Interpreter, Layout
 from optforge.training.stack import Stack
-from optforge.training.trainee import Candidate, trainee
+from optforge.training.trainee import ProgramOrTrainee, trainee
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ class Recording:
     total: int | None = None
 
 
-def record(stack: Stack, candidate: Candidate, seed: int, first: int, count: int) -> Recording:
+def record(
+    stack: Stack, candidate: ProgramOrTrainee, seed: int, first: int, count: int
+) -> Recording:
     """Train one model by a rule and keep what the rule was given in steps first to first + count.
 
     Args:

@@ -45,9 +45,9 @@ class Trainee:
         return shape.values(task.steps)
 
 
-Candidate: TypeAlias = Program | Trainee
+ProgramOrTrainee: TypeAlias = Program | Trainee
 
 
-def trainee(candidate: Candidate) -> Trainee:
+def trainee(candidate: ProgramOrTrainee) -> Trainee:
     """Return a candidate with what belongs to its training."""
     return Trainee(candidate) if isinstance(candidate, Program) else candidate

@@ -1,0 +1,210 @@
+"""The optimizers that a search is measured against: programs of a setting, and what is tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+from optforge.fitness.tuning import SCHEDULE, Parameters, Space, Tunable, schedule_of
+from optforge.language import Program, parse
+from optforge.training import Trainee
+
+# What AdamW has where nothing is tuned: the defaults of torch, but its own schedule.
+ADAMW_DEFAULTS: Parameters = MappingProxyType(
+    {"weight_decay": 0.01, "beta1": 0.9, "beta2": 0.999, "bias_correction": 1.0}
+)
+
+
+def adamw(parameters: Parameters) -> Program:
+    """Build AdamW from a setting.
+
+    Args:
+        parameters: lr, weight_decay, beta1, beta2 and bias_correction (0 or 1); if they are there
+            also eps, added to the root of the second moment, and clip, the largest global norm
+            of the gradients.
+
+    Example:
+        >>> setting = dict(lr=0.01, weight_decay=0.1, beta1=0.9, beta2=0.99, bias_correction=0)
+        >>> adamw(setting).states
+        ('m', 'v')
+    """
+    p = {name: repr(float(value)) for name, value in parameters.items()}
+    corrected = bool(parameters["bias_correction"])
+    lines = [
+        "def train(w, g, m, v, count, lr):" if corrected else "def train(w, g, m, v, lr):",
+        *([f"    g = clip(g, {p['clip']})"] if "clip" in p else []),
+        "    g2 = square(g)",
+        f"    m = interp(g, m, {p['beta1']})",
+        f"    v = interp(g2, v, {p['beta2']})",
+        *(_corrected(p) if corrected else ["    sqrt_v = sqrt(v)"]),
+        *([f"    sqrt_v = sqrt_v + {p['eps']}"] if "eps" in p else []),
+        f"    update = {'(m * scale_m)' if corrected else 'm'} / sqrt_v",
+        f"    wd = w * {p['weight_decay']}",
+        "    update = update + wd",
+        f"    lr = lr * {p['lr']}",
+        "    update = update * lr",
+        f"    return update, m, v{', count' if corrected else ''}",
+    ]
+    return parse("\n".join(lines))
+
+
+def _corrected(p: Mapping[str, str]) -> list[str]:
+    return [
+        "    count = count + 1.0",
+        f"    scale_m = reciprocal(1.0 - {p['beta1']} ** count)",
+        f"    scale_v = reciprocal(1.0 - {p['beta2']} ** count)",
+        "    sqrt_v = sqrt(v * scale_v)",
+    ]
+
+
+def lion(parameters: Parameters) -> Program:
+    """Build Lion from lr, weight_decay, beta1 and beta2.
+
+    Example:
+        >>> lion(dict(lr=0.001, weight_decay=0.1, beta1=0.9, beta2=0.99)).states
+        ('momentum',)
+    """
+    p = {name: repr(float(value)) for name, value in parameters.items()}
+    return parse(
+        "def train(weight, gradient, momentum, lr):\n"
+        f"    update = interp(gradient, momentum, {p['beta1']})\n"
+        "    update = sign(update)\n"
+        f"    momentum = interp(gradient, momentum, {p['beta2']})\n"
+        f"    weight_decay = weight * {p['weight_decay']}\n"
+        "    update = update + weight_decay\n"
+        f"    lr = lr * {p['lr']}\n"
+        "    update = update * lr\n"
+        "    return update, momentum\n"
+    )
+
+
+def muon(parameters: Parameters) -> Program:
+    """Build Muon: orthogonalised Nesterov momentum on hidden matrices, AdamW on all other arrays.
+
+    Args:
+        parameters: lr and weight_decay of both; beta1 of the momentum; rest_beta1, rest_beta2 of
+            AdamW, and rest_share, its learning rate over that of the matrices, whose updates
+            have a root mean square of about 1.
+
+    Example:
+        >>> setting = dict(lr=0.02, weight_decay=0.1, beta1=0.95)
+        >>> muon(setting | dict(rest_beta1=0.9, rest_beta2=0.99, rest_share=0.3)).states
+        ('m', 'v')
+
+    Source: Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024.
+    """
+    p = {name: repr(float(value)) for name, value in parameters.items()}
+    return parse(
+        "def train(w, g, m, v, lr):\n"
+        f"    momentum = interp(g, m, {p['beta1']})\n"
+        f"    ahead = interp(g, momentum, {p['beta1']})\n"
+        "    turned = orthogonalize(ahead)\n"
+        "    count = get_step()\n"
+        "    g2 = square(g)\n"
+        f"    average = interp(g, m, {p['rest_beta1']})\n"
+        f"    v = interp(g2, v, {p['rest_beta2']})\n"
+        f"    scale_m = reciprocal(1.0 - {p['rest_beta1']} ** count)\n"
+        f"    scale_v = reciprocal(1.0 - {p['rest_beta2']} ** count)\n"
+        "    sqrt_v = sqrt(v * scale_v)\n"
+        "    rest = (average * scale_m) / sqrt_v\n"
+        f"    rest = rest * {p['rest_share']}\n"
+        "    update = where_matrix(turned, rest)\n"
+        "    m = where_matrix(momentum, average)\n"
+        f"    wd = w * {p['weight_decay']}\n"
+        "    update = update + wd\n"
+        f"    lr = lr * {p['lr']}\n"
+        "    update = update * lr\n"
+        "    return update, m, v\n"
+    )
+
+
+BUILDERS: Mapping[str, Callable[[Parameters], Program]] = MappingProxyType(
+    {"adamw": adamw, "lion": lion, "muon": muon}
+)
+
+
+def trainee_of(optimizer: str, parameters: Parameters) -> Trainee:
+    """Build an optimizer with its schedule and what is read out of its weights at the end."""
+    return Trainee(
+        BUILDERS[optimizer](parameters), schedule_of(parameters), parameters.get("average", 0.0)
+    )
+
+
+def _log(low: float, high: float) -> FloatDistribution:
+    return FloatDistribution(low, high, log=True)
+
+
+# The complements of the betas are drawn, because what matters is how long a moment remembers.
+_AVERAGES: Space = {"one_minus_beta1": _log(1e-2, 1.0), "one_minus_beta2": _log(1e-3, 1.0)}
+_RATE: Space = {"lr": _log(1e-3, 3e-1)}
+_DECAY: Space = {"weight_decay": _log(1e-4, 1.0)}
+_CORRECTION: Space = {"bias_correction": CategoricalDistribution([0, 1])}
+SPACES: Mapping[str, Space] = MappingProxyType(
+    {
+        "adamw": {**_RATE, **_DECAY, **_AVERAGES, **_CORRECTION, **SCHEDULE},
+        "lion": {
+            "lr": _log(1e-4, 1e-1),
+            "weight_decay": _log(1e-3, 10.0),
+            **_AVERAGES,
+            **SCHEDULE,
+        },
+        "muon": {
+            **_RATE,
+            **_DECAY,
+            "one_minus_beta1": _log(1e-2, 1.0),
+            "one_minus_rest_beta1": _log(1e-2, 1.0),
+            "one_minus_rest_beta2": _log(1e-3, 1.0),
+            "rest_share": _log(3e-2, 3.0),
+            **SCHEDULE,
+        },
+    }
+)
+
+
+def tunable(optimizer: str) -> Tunable:
+    """Return an optimizer as something to tune."""
+    return Tunable(SPACES[optimizer], lambda setting: trainee_of(optimizer, setting))
+
+
+# What anybody may tune of AdamW, each with the rate: one of these may be all that a find is.
+_CLIP: Mapping[str, BaseDistribution] = {"clip": _log(1e-2, 10.0)}
+_EPS: Space = {"eps": _log(1e-8, 1e-1)}
+_AVERAGE: Space = {"one_minus_average": _log(1e-2, 0.999)}
+THINGS: Mapping[str, Space] = MappingProxyType(
+    {
+        "rate": {},
+        "decay": _DECAY,
+        "averages": _AVERAGES,
+        "bias correction": _CORRECTION,
+        "schedule": SCHEDULE,
+        "clipping": _CLIP,
+        "epsilon": _EPS,
+        "averaged weights": _AVERAGE,
+        "all of these": {
+            **_DECAY,
+            **_AVERAGES,
+            **_CORRECTION,
+            **SCHEDULE,
+            **_CLIP,
+            **_EPS,
+            **_AVERAGE,
+        },
+    }
+)
+
+
+def thing(name: str, known: tuple[Parameters, ...] = ()) -> Tunable:
+    """Return AdamW with the rate and one more thing to tune; the rest has its defaults.
+
+    Args:
+        name: One of ``THINGS``.
+        known: Settings that are tried first.
+    """
+    defaults = {k: v for k, v in ADAMW_DEFAULTS.items()}
+
+    def build(setting: Parameters) -> Trainee:
+        return trainee_of("adamw", {**defaults, **setting})
+
+    return Tunable({**_RATE, **THINGS[name]}, build, known)

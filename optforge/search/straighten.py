@@ -1,0 +1,62 @@
+"""A rule with its schedule straightened: the rate follows the schedule and nothing else does."""
+
+from __future__ import annotations
+
+from optforge.language import Program, Statement
+
+_HALF_WAY = 0.5  # what stands for the share of the run, which shapes a rate as the schedule does
+
+
+def straightened(program: Program) -> Program:
+    r"""Return the rule without what it makes of the schedule.
+
+    Every reading of the schedule's value is replaced by 1, its peak, and the whole update is
+    multiplied by the value once, at the end:
+
+    .. math:: u(w, g, s, \text{lr}) \to \text{lr} \cdot u(w, g, s, 1)
+
+    So a rule whose update is proportional to the schedule stays what it is, and one that takes a
+    root of it, or clips by it, loses that. What is left of its gain is no other schedule.
+
+    Args:
+        program: A valid program.
+
+    Example:
+        >>> from optforge.language import parse
+        >>> rule = parse("def train(w, g, lr):\\n    lr = sqrt(lr)\\n    u = g * lr\\n    return u")
+        >>> print(straightened(rule).text.strip())
+        def train(w, g, lr):
+            flat = sqrt(1.0)
+            u = g * flat
+            straight = u * lr
+            return straight
+    """
+    names = {*program.parameters, *(statement.target for statement in program.statements)}
+    flat, last = _fresh("flat", names), _fresh("straight", names)
+    statements, written = [], False
+    for statement in program.statements:
+        arguments = tuple(_replaced(a, program.lr, flat, written) for a in statement.arguments)
+        target, function = statement.target, statement.function
+        if function == "get_progress":
+            function, arguments = "multiply", (_HALF_WAY, 1.0)
+        if target == program.lr:
+            target, written = flat, True
+        statements.append(Statement(target, function, arguments))
+    outputs = [flat if name == program.lr and written else name for name in program.outputs]
+    statements.append(Statement(last, "multiply", (outputs[0], program.lr)))
+    return Program(program.parameters, tuple(statements), (last, *outputs[1:]))
+
+
+def _replaced(argument: str | float, lr: str, flat: str, written: bool) -> str | float:
+    if argument != lr:
+        return argument
+    return flat if written else 1.0
+
+
+def _fresh(wish: str, names: set[str]) -> str:
+    number = 1
+    name = wish
+    while name in names:
+        number += 1
+        name = f"{wish}{number}"
+    return name
