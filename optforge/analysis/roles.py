@@ -18,10 +18,15 @@ WEIGHT, GRADIENT, LR = "weight", "gradient", "lr"
 
 @dataclass(frozen=True)
 class Term:
-    """One term of a sum: constants that multiply it, and the inputs that the rest reads."""
+    """One term of a sum: constants that multiply it, and the inputs that the rest reads.
+
+    Inputs are WEIGHT, GRADIENT, LR or the number of a state; those of a number that scales a sum
+    as a whole, such as a ratio of norms, are kept apart.
+    """
 
     constants: frozenset[Place] = frozenset()
-    sources: frozenset[str | int] = frozenset()  # WEIGHT, GRADIENT, LR or the number of a state
+    sources: frozenset[str | int] = frozenset()
+    scales: frozenset[str | int] = frozenset()
 
 
 Sum = tuple[Term, ...]
@@ -64,7 +69,7 @@ def roles(program: Program) -> dict[Place, Role]:
         for i, argument in enumerate(statement.arguments):
             if isinstance(argument, float):
                 found[number, i] = _role(program, statement, i, values, kinds[number])
-        return _result(number, statement, values)
+        return _result(number, statement, values, kinds[number])
 
     states = [(Term(sources=frozenset({i})),) for i in range(len(program.states))]
     ends = [(Term(sources=frozenset({name})),) for name in (WEIGHT, GRADIENT, LR)]
@@ -115,14 +120,14 @@ def _mixing(x: frozenset[str | int], y: frozenset[str | int]) -> Role:
 
 
 def _sources(value: Sum) -> frozenset[str | int]:
-    return frozenset().union(*(term.sources for term in value))
+    return frozenset().union(*(term.sources | term.scales for term in value))
 
 
 def _states(sources: Iterable[str | int]) -> frozenset[str | int]:
     return frozenset(source for source in sources if isinstance(source, int))
 
 
-def _result(number: int, statement: Statement, values: list[Sum]) -> Sum:
+def _result(number: int, statement: Statement, values: list[Sum], kinds: dict[str, int]) -> Sum:
     """Sums stay sums, and a product with one term is spread over them; the rest is one term."""
     own = [
         (Term(frozenset({(number, i)})),) if isinstance(a, float) else value
@@ -134,8 +139,11 @@ def _result(number: int, statement: Statement, values: list[Sum]) -> Sum:
     if name == "negative":
         return own[0]
     if name == "multiply":
-        few, many = sorted(own, key=len)
-        return _spread(few, many)
+        (few, factor), (many, _) = sorted(
+            zip(own, statement.arguments, strict=True), key=lambda pair: len(pair[0])
+        )
+        is_number = not isinstance(factor, str) or kinds[factor] < Kind.TREE
+        return _scaled(few, many) if is_number and len(many) > 1 else _spread(few, many)
     if name == "divide":
         return _spread(_opaque(own[1:]), own[0])
     return _opaque(own)
@@ -145,7 +153,19 @@ def _opaque(values: Iterable[Sum]) -> Sum:
     return (Term(sources=frozenset().union(*map(_sources, values))),)
 
 
+def _scaled(factor: Sum, terms: Sum) -> Sum:
+    """Multiply a sum by a number, or by one number for each array."""
+    (one,) = factor if len(factor) == 1 else _opaque([factor])
+    return tuple(
+        Term(one.constants | t.constants, t.sources, one.sources | one.scales | t.scales)
+        for t in terms
+    )
+
+
 def _spread(factor: Sum, terms: Sum) -> Sum:
     """Multiply each term by a factor, which counts as one term."""
     (one,) = factor if len(factor) == 1 else _opaque([factor])
-    return tuple(Term(one.constants | t.constants, one.sources | t.sources) for t in terms)
+    return tuple(
+        Term(one.constants | t.constants, one.sources | t.sources, one.scales | t.scales)
+        for t in terms
+    )

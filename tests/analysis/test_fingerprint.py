@@ -142,7 +142,7 @@ def test_a_live_constant_counts_to_its_sixth_digit(name: str) -> None:
                 sixth = with_constant(program, number, place, value * 1.00001)
                 ninth = with_constant(program, number, place, value * 1.00000001)
                 signed = with_constant(program, number, place, -value)
-                assert fingerprint(sixth) != fingerprint(program)
+                assert value == 0 or fingerprint(sixth) != fingerprint(program)
                 assert fingerprint(signed) != fingerprint(program)
                 assert f"{value * 1.00000001:.6g}" != f"{value:.6g}" or (
                     fingerprint(ninth) == fingerprint(program)

@@ -29,14 +29,29 @@ from optforge.language import (
 from tests.strategies import MOST_STATEMENTS, build_program, programs
 
 ADAM = {"lr": 0.001, "beta1": 0.9, "beta2": 0.999, "weight_decay": 0.01}
+LION = {"lr": 0.0001, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.1}
 # Read off the papers' listings, not off our own output.
 SHIPPED = {
     "adabelief": {**ADAM, "eps": 1e-16},
+    "adafactor": {"lr": 0.001, "constant_1": -0.8, "eps": 1e-30, "weight_decay": 0.01},
     "adamw": ADAM,
     "adamw_bias_correction": ADAM,
-    "lion": {"lr": 0.0001, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.1},
+    "adan": {"lr": 0.001, "beta1": 0.98, "beta2": 0.92, "beta3": 0.99, "weight_decay": 0.02},
+    "ademamix": {**ADAM, "beta3": 0.9999, "constant_1": 5.0},
+    "cautious_adamw": {**ADAM, "constant_1": 0.001},
+    "cautious_lion": {**LION, "constant_1": 0.001},
+    "lamb": {**ADAM, "eps": 1e-6},
+    "lion": LION,
+    "mars": {
+        **{"lr": 0.003, "beta1": 0.95, "constant_1": 0.025, "beta2": 0.99},
+        "weight_decay": 0.01,
+    },
     "momentum_sgd": {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.0001},
+    "muon": {**ADAM, "beta1": 0.95, "beta2": 0.9, "constant_1": 0.2, "beta3": 0.999},
     "nadam": ADAM,
+    "nadamw": ADAM,
+    "ortho_adam": ADAM,
+    "ortho_lion": LION,
     "program_3": ADAM,
     "program_4": {"lr": 0.0002, "beta1": 0.899, "beta2": 1.109, "weight_decay": 0.4602},
     "program_5": {"lr": 0.0216, "one_minus_beta1": 0.16, "one_minus_beta2": 0.001},
