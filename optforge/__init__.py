@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from optforge.comparing import ComparisonResult as ComparisonResult
     from optforge.comparing import compare as compare
     from optforge.errors import OptforgeError as OptforgeError
+    from optforge.explaining import explain as explain
     from optforge.language import Program as Program
     from optforge.language import load_rule as load_rule
     from optforge.language import parse as parse
@@ -39,6 +40,7 @@ _HOMES = {
     "ComparisonResult": "optforge.comparing",
     "compare": "optforge.comparing",
     "OptforgeError": "optforge.errors",
+    "explain": "optforge.explaining",
     "Program": "optforge.language",
     "load_rule": "optforge.language",
     "parse": "optforge.language",

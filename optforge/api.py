@@ -29,7 +29,15 @@ from optforge.search.settings import Settings
 from optforge.search.table import Table
 from optforge.search.watcher import Silent, Watcher
 from optforge.simplify import SimpleRule, seconds_for, try_simplify
-from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, TASKS, Task, check_task, load_task
+from optforge.tasks import (
+    HELD_OUT_TASK,
+    PROXY_TASKS,
+    TASKS,
+    Task,
+    check_task,
+    find_tasks,
+    load_task,
+)
 from optforge.training import has_compiler, one_thread
 
 # The first phase takes about a fifth of the time: in it nothing is answered from the cache, so a
@@ -245,8 +253,8 @@ def resume(
     try:
         stored = directory.journal.settings
         given = {task.name: task for task in tasks}
-        chosen = [_find(name, given) for name in stored["search"]["tasks"]]
-        others = [_find(name, given) for name in stored["held_out"]]
+        chosen = find_tasks(stored["search"]["tasks"], tasks)
+        others = find_tasks(stored["held_out"], tasks)
         _check_known(given, [*stored["search"]["tasks"], *stored["held_out"]])
         watcher.say(f"Reading the data of {', '.join(task.name for task in (*chosen, *others))}")
         for task in given.values():
@@ -339,18 +347,6 @@ def _tasks(given: Sequence[str | Task]) -> list[Task]:
     if isinstance(given, str | Task):  # one is meant, not its letters
         given = [given]
     return [load_task(task) if isinstance(task, str) else task for task in given]
-
-
-def _find(name: str, given: dict[str, Task]) -> Task:
-    if name in given:
-        return given[name]
-    try:
-        return load_task(name)
-    except TaskError as error:
-        raise TaskError(
-            f"the run was made with the task {name!r}, which is not a shipped one; hand it over "
-            "again (tasks=[...] in Python, --tasks file.py:Class on the command line)"
-        ) from error
 
 
 def _check_distinct(tasks: Sequence[Task], held_out: Sequence[Task]) -> None:

@@ -17,7 +17,7 @@ from optforge.language import (
     Statement,
     round_constant,
 )
-from optforge.language.functions import mixes
+from optforge.language.function import mixes
 
 NAMES = ("u", "x1", "x2", "tmp", "exp", "norm2")
 CONSTANTS = (0.9, 0.1, 0.001, 1.0, -1.0, 0.0, -0.0, 2.0, 0.5, -0.5, 3.0, 1e-8, -2.5, 1e5, 0.123457)

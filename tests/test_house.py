@@ -29,7 +29,8 @@ NARROW = {
 BLIND = {
     "execution": ({"tasks", "training", "fitness"}, "it must not know what is evaluated"),
 }
-FACES = {"__init__": FACE, "api": FACE, "comparing": FACE, "simplifying": FACE, "__main__": "cli"}
+FACES = {"__init__": FACE, "api": FACE, "comparing": FACE, "simplifying": FACE,
+         "explaining": FACE, "__main__": "cli"}  # fmt: skip
 
 LONGEST = 400
 WRITTEN_BY_HAND = {".py", ".md", ".toml", ".yaml", ".yml", ".cfg", ".txt", ""}

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from optforge.analysis.walk import Environment, walk
 from optforge.errors import ProgramError
 from optforge.language import FUNCTIONS, Function, Kind, Program, Statement
-from optforge.language.functions import mixes
+from optforge.language.function import mixes
 
 _ELEMENTWISE = {name: row.arity for name, row in FUNCTIONS.items() if row.form == "elementwise"}
+_SHAPING = frozenset(
+    name for name, row in FUNCTIONS.items() if row.form in ("product", "transpose")
+)
 _SCALAR, _TREE = int(Kind.SCALAR), int(Kind.TREE)
 
 
@@ -29,11 +32,12 @@ def _apply(number: int, statement: Statement, kinds: list[int]) -> int:
             f"statement {number + 1}, '{statement.text}': got {len(kinds)} arguments; "
             f"{statement.function} takes {row.arity}"
         )
-    if not row.allows(tuple(kinds)):
+    kind = row.result(tuple(kinds))
+    if kind < _SCALAR:
         raise ProgramError(
             f"statement {number + 1}, '{statement.text}': {_why_not(row, tuple(kinds))}"
         )
-    return row.result(tuple(kinds))
+    return kind
 
 
 def _why_not(row: Function, kinds: tuple[int, ...]) -> str:
@@ -97,8 +101,9 @@ def state_kinds(program: Program) -> tuple[int, ...]:
         ['TREE', 'TREE', 'SCALAR']
     """
     kinds = (_SCALAR,) * len(program.states)
+    shaping = any(statement.function in _SHAPING for statement in program.statements)
     while True:
-        environment = _kinds_after(program, kinds, _lenient)
+        environment = _kinds_after(program, kinds, _lenient if shaping else _apply)
         try:
             update, *rest = [environment[name] for name in program.outputs]
         except KeyError as error:
@@ -107,7 +112,8 @@ def state_kinds(program: Program) -> tuple[int, ...]:
         if grown == kinds:
             break
         kinds = grown
-    _kinds_after(program, kinds, _apply)
+    if shaping:
+        _kinds_after(program, kinds, _apply)
     if update != _TREE:
         raise ProgramError(
             f"the update '{program.outputs[0]}' is one value per {_PER[update]}; "
@@ -118,9 +124,8 @@ def state_kinds(program: Program) -> tuple[int, ...]:
 
 def _lenient(number: int, statement: Statement, kinds: list[int]) -> int:
     """As :func:`_apply`; a product with a state of which nothing is known yet is as unknown."""
-    row = FUNCTIONS.get(statement.function)
-    shaped = row is not None and row.form in ("product", "transpose")
-    if shaped and len(kinds) == row.arity and min(kinds) < _TREE:  # type: ignore[union-attr]
+    name = statement.function
+    if name in _SHAPING and len(kinds) == FUNCTIONS[name].arity and min(kinds) < _TREE:
         return _SCALAR
     return _apply(number, statement, kinds)
 

@@ -1,10 +1,10 @@
 """What an update rule is: functions, programs, their text and their meaning."""
 
+from optforge.language.function import Function as Function
+from optforge.language.function import Kind as Kind
 from optforge.language.functions import ALIASES as ALIASES
 from optforge.language.functions import FUNCTION_SETS as FUNCTION_SETS
 from optforge.language.functions import FUNCTIONS as FUNCTIONS
-from optforge.language.functions import Function as Function
-from optforge.language.functions import Kind as Kind
 from optforge.language.functions import functions_of as functions_of
 from optforge.language.interpreter import Interpreter as Interpreter
 from optforge.language.layout import Layout as Layout

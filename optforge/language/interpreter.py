@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from optforge.errors import ProgramError
-from optforge.language.functions import FUNCTIONS, Function, Kind, mixes
+from optforge.language.function import Function, Kind, mixes
+from optforge.language.functions import FUNCTIONS
 from optforge.language.layout import Layout
 from optforge.language.program import Program, Statement
 

@@ -12,7 +12,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from optforge.language.functions import SIDES, Kind
+from optforge.language.function import SIDES, Kind
 from optforge.language.orthogonal import orthogonalized
 
 Shape = tuple[int, int]

@@ -10,8 +10,9 @@ from typing import Any
 import numpy
 
 from optforge.analysis import cost
+from optforge.errors import RunError
 from optforge.execution import Executor
-from optforge.fitness import seeds, trainee_json
+from optforge.fitness import seeds, trainee_from_json, trainee_json
 from optforge.language import Program, Statement
 from optforge.runs import Journal
 from optforge.search.measure import measure
@@ -244,6 +245,44 @@ def table_json(table: Table) -> dict[str, Any]:
         "rows": rows,
         "notes": list(table.notes),
     }
+
+
+def table_from_json(values: Mapping[str, Any]) -> Table:
+    """Read what :func:`table_json` returned; intervals are computed again from the losses.
+
+    Raises:
+        RunError: If it was written by a version that kept no rules with their schedules.
+    """
+    proxies, held_out = tuple(values["proxies"]), tuple(values["held_out"])
+    logs = [
+        {
+            task: numpy.array([math.inf if v is None else v for v in own], dtype=float)
+            for task, own in row["log_test_losses"].items()
+        }
+        for row in values["rows"]
+    ]
+    if any("rules" not in row for row in values["rows"]):
+        raise RunError(
+            "the table of this run has no schedules; it was made by another version of optforge: "
+            "search again, or explain it with that one"
+        )
+    rows = []
+    for row, own in zip(values["rows"], logs, strict=True):
+        with numpy.errstate(invalid="ignore"):
+            differences = {task: own[task] - logs[0][task] for task in own}
+        rows.append(
+            Row(
+                row["name"],
+                {task: paired_interval(d) for task, d in differences.items()},
+                mean_interval_over_tasks([differences[task] for task in proxies]),
+                row["state_bytes_per_parameter"],
+                row["step_milliseconds_per_million_parameters"] / 1e3,
+                row["trials"],
+                {task: tuple(v.tolist()) for task, v in own.items()},
+                {task: trainee_from_json(t) for task, t in row["rules"].items()},
+            )
+        )
+    return Table(tuple(rows), proxies, held_out, values["repeats"], tuple(values["notes"]))
 
 
 def finite(value: float) -> float | None:

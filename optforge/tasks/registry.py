@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -210,3 +211,34 @@ def load_task(name: str) -> Task:
         f"unknown task {name!r}; there are: {', '.join(task_names())}, and the image tasks that "
         "'optforge tasks --images' lists; a task of your own is given as file.py:Class"
     )
+
+
+def find_tasks(names: Sequence[str], tasks: Sequence[Task] = ()) -> list[Task]:
+    """Return the tasks that a run was made with: those handed over, or shipped ones.
+
+    Args:
+        names: Of the run's tasks.
+        tasks: Tasks of one's own.
+
+    Returns:
+        One for each name, in their order.
+
+    Raises:
+        TaskError: For a name that is neither.
+
+    Example:
+        >>> [task.name for task in find_tasks(["digits_mlp"])]
+        ['digits_mlp']
+    """
+    given = {task.name: task for task in tasks}
+    return [given[name] if name in given else _shipped(name) for name in names]
+
+
+def _shipped(name: str) -> Task:
+    try:
+        return load_task(name)
+    except TaskError as error:
+        raise TaskError(
+            f"the run was made with the task {name!r}, which is not a shipped one; hand it over "
+            "again (tasks=[...] in Python, --tasks file.py:Class on the command line)"
+        ) from error

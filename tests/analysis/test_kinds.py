@@ -20,7 +20,7 @@ from optforge.language import (
     load_rule,
     parse,
 )
-from optforge.language.functions import mixes
+from optforge.language.function import mixes
 from tests.helpers.edits import LAYOUT, run
 from tests.strategies import SHAPING, programs
 
