@@ -22,15 +22,8 @@ def array_rules() -> list[Rewrite]:
         'where(x, y, y) -> y'
     """
     lines = [row for line in _LINES for row in _lines(line)]
-    return [
-        *_masks(),
-        *_reductions(),
-        *lines,
-        *_orthogonal(),
-        *_roles(),
-        *_transposed(),
-        *_products(),
-    ]
+    shapes = [*_roles(), *_transposed(), *_products(), *_zeros()]
+    return [*_masks(), *_reductions(), *lines, *_orthogonal(), *shapes]
 
 
 def _masks() -> list[Rewrite]:
@@ -189,3 +182,16 @@ def _products() -> list[Rewrite]:
             grows=True,
         ),
     ]
+
+
+def _zeros() -> list[Rewrite]:
+    """Return the rows of zeros that are no tree."""
+    by_rows = "matmul(zero_tree, transpose(zero_tree))"
+    by_columns = "matmul(transpose(zero_tree), zero_tree)"
+    rows = rows_of(
+        (f"matmul({by_rows}, x)", "zero_tree"),
+        (f"matmul(x, {by_columns})", "zero_tree"),
+    )
+    for zeros in ("transpose(zero_tree)", by_rows, by_columns):
+        rows += rows_of((f"x * {zeros}", zeros), (f"x + {zeros}", "x"))
+    return rows

@@ -14,6 +14,7 @@ from optforge.algebra.patterns import (
     SCALARS,
     Kinds,
     formed_and_sound,
+    formed_kinds,
     sets_of,
     sound_kinds,
 )
@@ -44,16 +45,16 @@ def gates(rule: Rewrite, kinds: tuple[int, ...] = ALL_KINDS) -> list[list[str]]:
         kinds: Those that values can have.
 
     Example:
-        >>> gates(Rewrite("interp(x, x, s)", "x"))
-        [['(= 0 (kind s))']]
+        >>> gates(Rewrite("x * 0.0", "0.0"))
+        [['(= 0 (kind x))']]
         >>> gates(Rewrite("orthogonalize(x * n)", "orthogonalize(x)"))
-        [['(= kn (kind n))', '(= kx (kind x))', '(<= kn kx)']]
+        [['(= kn (kind n))', '(= kx (kind x))', '(<= kn 1)', '(>= kx kn)']]
     """
     if sound_kinds(rule, kinds) is None:
         return [[]]
     formed, sound = formed_and_sound(rule, kinds)
     if kinds != PLAIN or sets_of(rule) != {"paper"}:
-        unsound = [one for one in formed if one not in sound]
+        unsound = [one for one in formed_kinds(rule.before, kinds) if one not in sound]
         return [_conditions(atoms) for atoms in _covered(sound, unsound)]
     if sound == formed:
         sound = [{name: one[name] for name in one if name in SCALARS | ARRAYS} for one in sound]
@@ -63,6 +64,8 @@ def gates(rule: Rewrite, kinds: tuple[int, ...] = ALL_KINDS) -> list[list[str]]:
 
 def _covered(sound: Sequence[Kinds], unsound: Sequence[Kinds]) -> list[list[_Atom]]:
     """Find conjunctions, as few as are easily found, that all sound kinds meet and no others."""
+    if not sound:
+        return []
     whole = _conjunction(sound, unsound)
     if whole is not None:
         return [whole]

@@ -144,17 +144,25 @@ def sound_kinds(rule: Rewrite, kinds: tuple[int, ...] = ALL_KINDS) -> tuple[Kind
     return None if free and sound == formed else tuple(sound)
 
 
+def formed_kinds(before: str, kinds: tuple[int, ...]) -> list[Kinds]:
+    """List the kinds of a pattern's variables that its functions accept, whatever their names."""
+    term = read_term(before)
+    names = [name for name in term.variables if name not in LITERALS]
+    every = (
+        dict(zip(names, combination, strict=True))
+        for combination in product(kinds, repeat=len(names))
+    )
+    return [chosen for chosen in every if term_kind(term, chosen) is not None]
+
+
 @lru_cache(None)
 def formed_and_sound(rule: Rewrite, kinds: tuple[int, ...]) -> tuple[list[Kinds], list[Kinds]]:
-    """List the kinds that ``before`` accepts, and those of them that a row keeps."""
+    """List the kinds that the variables of a row may have, and those of them that it keeps."""
     before, after = read_term(rule.before), read_term(rule.after)
-    names = [name for name in before.variables if name not in LITERALS]
-    formed, sound = [], []
-    for combination in product(*(_choices(name, kinds) for name in names)):
-        chosen = dict(zip(names, combination, strict=True))
-        kind = term_kind(before, chosen)
-        if kind is not None:
-            formed.append(chosen)
-            if term_kind(after, chosen) == kind:
-                sound.append(chosen)
-    return formed, sound
+    formed = [
+        chosen
+        for chosen in formed_kinds(rule.before, kinds)
+        if all(kind in _choices(name, kinds) for name, kind in chosen.items())
+    ]
+    kept = [c for c in formed if term_kind(after, c) == term_kind(before, c)]
+    return formed, kept

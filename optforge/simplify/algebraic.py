@@ -19,11 +19,10 @@ from optforge.algebra import (
     to_program,
 )
 from optforge.algebra.graph import GRADIENT, LR, WEIGHT, state_leaf
-from optforge.analysis import state_kinds
 from optforge.language import Program
 from optforge.simplify import derivation
 from optforge.simplify.derivation import GUARDED, Change, Link, Step
-from optforge.simplify.names import living_states, with_names
+from optforge.simplify.names import kinds_of, living_states, with_names
 
 
 class Algebraic:
@@ -58,7 +57,7 @@ class Algebraic:
         before = living_states(program)
         names = [program.states[before[number]] for number in left]
         after = with_names(plain_form, program, names)
-        if state_kinds(after) != tuple(graph.kinds[number] for number in left):
+        if kinds_of(after) != tuple(graph.kinds[number] for number in left):
             return None  # a state that no longer sees the tree would broadcast differently
         rows = needed_rows(found, self.bounds)
         kind = GUARDED if any(RULES[number].guard for number in rows) else derivation.EXACT

@@ -13,7 +13,7 @@ from numpy import ndarray
 from optforge.analysis import cost
 from optforge.analysis.walk import Environment, walk
 from optforge.language import Program, Statement
-from optforge.simplify.evaluate import LAYOUT, Evaluator
+from optforge.simplify.evaluate import Evaluator, layout_for
 
 _STEPS = 6  # of learning rates
 _TRIED = 32  # steps of the trials of invariance
@@ -69,11 +69,12 @@ def property_card(program: Program) -> Card:
         ('invariant', '0.0001 + 1e-05 |w|', 4.0)
     """
     costs = cost(program)
-    some = numpy.where(numpy.arange(LAYOUT.elements) % 2 == 0, -1.0, 1.0)
+    elements = layout_for(program).elements
+    some = numpy.where(numpy.arange(elements) % 2 == 0, -1.0, 1.0)
     return Card(
         _scaling(program, weights=False),
         _scaling(program, weights=True),
-        _flip(program, -numpy.ones(LAYOUT.elements)),
+        _flip(program, -numpy.ones(elements)),
         _flip(program, some),
         _bound(program),
         len(program.states),
@@ -90,8 +91,9 @@ def _run(
     rule, source = Evaluator(program), numpy.random.default_rng(11)
     states, updates = rule.zeros(), []
     for step in range(_TRIED):
-        weights, gradients = change(*source.normal(size=(2, LAYOUT.elements)) * 0.2)
-        stepped = rule.step(weights, gradients, states, 1.0 - step / _TRIED)
+        weights, gradients = change(*source.normal(size=(2, rule.layout.elements)) * 0.2)
+        lr, moment = 1.0 - step / _TRIED, (step, _TRIED)
+        stepped = rule.step(weights, gradients, states, lr, moment=moment)
         states = stepped.states
         updates.append(stepped.update)
     return numpy.array(updates)
@@ -132,9 +134,11 @@ def _learning_rates(program: Program) -> tuple[float, float] | None:
     for magnitude in _MAGNITUDES:
         rule = Evaluator(program)
         states = rule.zeros()
-        zeros, gradients = numpy.zeros(LAYOUT.elements), numpy.full(LAYOUT.elements, magnitude)
-        for _ in range(_STEPS):
-            stepped = rule.step(zeros, gradients, states, 1.0)
+        zeros = numpy.zeros(rule.layout.elements)
+        gradients = numpy.full(rule.layout.elements, magnitude)
+        for step in range(_STEPS):
+            moment = (step, _STEPS)
+            stepped = rule.step(zeros, gradients, states, 1.0, moment=moment)
             states = stepped.states
             found.append(float(numpy.max(numpy.abs(stepped.update))) / magnitude)
     finite = [ratio for ratio in found if math.isfinite(ratio)]
@@ -144,6 +148,10 @@ def _learning_rates(program: Program) -> tuple[float, float] | None:
 Bound = tuple[float, float]  # |value| <= first + second |w|
 _ONE = frozenset(("sign", "sin", "cos", "tanh", "cosine_sim"))
 _HALF_PI = frozenset(("arctan", "arcsin"))
+# Of numbers within a bound these are within it; of trees whose bound grows with |w| too, or not.
+_CHOOSING = frozenset(("where", "where_matrix"))
+_AVERAGING = frozenset(("mean", "rms", "transpose"))
+_AVERAGING |= {f"{line}_{name}" for line in ("row", "column") for name in ("mean", "rms")}
 _GROWING = frozenset(("sinh", "arcsinh", "cbrt", "cube", "expm1", "square", "abs", "negative"))
 
 
@@ -173,6 +181,12 @@ def _bounded(statement: Statement, values: list[Bound]) -> Bound:
         return math.pi, 0.0
     if name in ("add", "subtract", "maximum", "minimum"):
         return values[0][0] + values[1][0], values[0][1] + values[1][1]
+    if name in _CHOOSING:
+        return max(v[0] for v in values[-2:]), max(v[1] for v in values[-2:])
+    if name == "get_progress":
+        return 1.0, 0.0
+    if name in _AVERAGING and values[0][1] == 0:
+        return values[0]
     if name == "multiply":
         return _times(*values)
     if name == "interp" and isinstance(statement.arguments[2], float):

@@ -7,9 +7,13 @@ see every live value on the way.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy
+import torch
 from numpy import ndarray
 
 from optforge.analysis import liveness, state_kinds
@@ -17,8 +21,27 @@ from optforge.analysis.walk import Environment, walk
 from optforge.language import FUNCTIONS, Kind, Layout, Program, Statement
 
 LAYOUT = Layout((4, 3, 1))
+# A wide and a tall hidden matrix, a table, a vector and a single number, for rules that see shapes.
+SHAPED = Layout(
+    sizes=(6, 6, 4, 3, 1),
+    shapes=((2, 3), (3, 2), (2, 2), (3, 1), (1, 1)),
+    matrices=(True, True, False, False, False),
+)
+_SHAPING = frozenset(("lines", "matrix", "by_role", "transpose", "product"))
 _ULP = 2.0**-52
 _LARGEST = 1e100
+
+
+def layout_for(*programs: Program) -> Layout:
+    """Return the layout that programs are tried on: with shapes, if one of them sees shapes.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> layout_for(load_rule("lion")).elements, layout_for(load_rule("muon")).elements
+        (8, 20)
+    """
+    forms = {FUNCTIONS[s.function].form for program in programs for s in program.statements}
+    return SHAPED if forms & _SHAPING else LAYOUT
 
 
 @dataclass(frozen=True)
@@ -27,7 +50,7 @@ class Stepped:
 
     Args:
         update: ``[elements]``.
-        states: Next states, ``[1]``, ``[arrays]`` or ``[elements]``.
+        states: Next states, ``[width]`` of their kind.
         clean: For each element, whether every value on the way to it was finite and far from
             overflow, bool ``[elements]``; a value that all elements share counts for each.
     """
@@ -38,27 +61,31 @@ class Stepped:
 
 
 class Evaluator:
-    """A program ready to run in float64 on rows of :data:`LAYOUT`.
+    """A program ready to run in float64 on rows of one layout.
 
     Args:
         program: A valid program.
         guarded: Whether divisions have their guard.
+        layout: Of the rows; by default what :func:`layout_for` returns.
 
     Example:
         >>> from optforge.language import load_rule
         >>> rule = Evaluator(load_rule("signum"))
-        >>> ones = numpy.ones(LAYOUT.elements)
+        >>> ones = numpy.ones(rule.layout.elements)
         >>> float(rule.step(0 * ones, ones, rule.zeros(), 1.0).update[0])
         0.001
     """
 
-    def __init__(self, program: Program, guarded: bool = True) -> None:
+    def __init__(
+        self, program: Program, guarded: bool = True, layout: Layout | None = None
+    ) -> None:
         self.program, self.guarded = program, guarded
+        self.layout = layout or layout_for(program)
         self.kinds, self._live = state_kinds(program), liveness(program)
 
     def zeros(self) -> tuple[ndarray, ...]:
-        """Give the states before the first step."""
-        return tuple(numpy.zeros(LAYOUT.width(kind)) for kind in self.kinds)
+        """Return the states before the first step."""
+        return tuple(numpy.zeros(self.layout.width(kind)) for kind in self.kinds)
 
     def step(
         self,
@@ -67,21 +94,30 @@ class Evaluator:
         states: tuple[ndarray, ...],
         lr: float,
         disturb: numpy.random.Generator | None = None,
+        moment: tuple[int, int] = (0, 1),
     ) -> Stepped:
-        """Compute one step; ``disturb`` moves inputs, constants and values by up to one ulp."""
-        clean = numpy.ones(LAYOUT.elements, dtype=bool)
+        """Compute one step; ``disturb`` moves inputs, constants and values by up to one ulp.
+
+        Args:
+            weights: ``[elements]``.
+            gradients: ``[elements]``.
+            states: As the last step returned them.
+            lr: Value of the schedule.
+            disturb: Decides what is moved.
+            moment: Number of the step, from 0, and of how many.
+        """
+        clean = numpy.ones(self.layout.elements, dtype=bool)
 
         def watched(value: ndarray, kind: int) -> tuple[ndarray, int]:
             if disturb is not None:
                 value = value * (1 + _ULP * disturb.integers(-1, 2, value.shape))
-            sound = numpy.abs(value) < _LARGEST
-            clean[:] &= _spread(sound, kind, int(Kind.TREE))
+            clean[:] &= self._by_element(numpy.abs(value) < _LARGEST, kind)
             return value, kind
 
         def apply(
             number: int, statement: Statement, values: list[tuple[ndarray, int]]
         ) -> tuple[ndarray, int]:
-            value, kind = self._apply(statement.function, values)
+            value, kind = self._apply(statement.function, values, moment)
             return watched(value, kind) if self._live.across >> number & 1 else (value, kind)
 
         kinds = (Kind.TREE, Kind.TREE, *self.kinds, Kind.SCALAR)
@@ -99,7 +135,7 @@ class Evaluator:
             walk(self.program.statements, environment, apply)
             (update, _), *rest = [environment[name] for name in self.program.outputs]
         following = tuple(
-            _spread(value, kind, wanted)
+            _spread(self.layout, value, kind, wanted)
             for (value, kind), wanted in zip(rest, self.kinds, strict=True)
         )
         return Stepped(update, following, clean)
@@ -109,23 +145,58 @@ class Evaluator:
         states = len(self.kinds)
         return not 2 <= place < 2 + states or bool(self._live.states >> (place - 2) & 1)
 
-    def _apply(self, function: str, values: list[tuple[ndarray, int]]) -> tuple[ndarray, int]:
+    def _by_element(self, sound: ndarray, kind: int) -> ndarray:
+        """Say of each element whether what it is made of is sound; a product mixes an array."""
+        if kind <= Kind.TREE:
+            return _spread(self.layout, sound, kind, int(Kind.TREE))
+        ends = numpy.cumsum(self.layout.sizes_of(kind))[:-1]
+        arrays = numpy.array([part.all() for part in numpy.split(sound, ends)])
+        return self.layout.spread_numpy(arrays)
+
+    def _apply(
+        self, function: str, values: list[tuple[ndarray, int]], moment: tuple[int, int]
+    ) -> tuple[ndarray, int]:
         row = FUNCTIONS[function]
+        if row.form == "clock":
+            done = moment[0] + 1.0
+            return numpy.array([done if function == "get_step" else done / moment[1]]), 0
         kinds = tuple(kind for _, kind in values)
-        kind = int(row.result(kinds))
-        if row.form == "per_array" and kinds[0] == Kind.TREE:
-            return LAYOUT.norms_numpy(values[0][0]), kind
-        widest = max(kinds, default=0)
+        kind, widest = int(row.result(kinds)), max(kinds, default=0)
         arrays = [
-            _spread(value, k, widest) if widest == Kind.TREE else value for value, k in values
+            _spread(self.layout, value, k, widest) if widest >= Kind.TREE else value
+            for value, k in values
         ]
         if function == "divide" and not self.guarded:
             return arrays[0] / arrays[1], kind
-        return numpy.atleast_1d(numpy.asarray(row.apply_numpy(*arrays), dtype=float)), kind
+        apply = _computation(self.layout, function, kinds)
+        return numpy.atleast_1d(numpy.asarray(apply(*arrays), dtype=float)), kind
 
 
-def _spread(value: ndarray, kind: int, wanted: int) -> ndarray:
+@lru_cache(None)
+def _computation(layout: Layout, function: str, kinds: tuple[int, ...]) -> Callable[..., Any]:
+    """Return what computes a function of values of some kinds, spread to the widest of them."""
+    row, widest = FUNCTIONS[function], max(kinds, default=0)
+    kind = int(row.result(kinds))
+    if row.form == "by_role":
+        return layout.chosen_by_role(kind, torch.float64, arrays=True)
+    if widest < Kind.TREE or row.on_array is None:
+        return row.apply_numpy
+    if row.form == "matrix":
+        return layout.orthogonalized(kind)
+    if row.form == "product":
+        return layout.product(kinds[0], kinds[1], kind)
+    if row.form == "transpose":
+        return layout.transposed(kinds[0])
+    if function == "norm" and widest == Kind.TREE:
+        return layout.norms_numpy
+    wide = layout.reduced if row.form == "per_array" else layout.mapped
+    return wide(row.on_array(numpy), widest)
+
+
+def _spread(layout: Layout, value: ndarray, kind: int, wanted: int) -> ndarray:
     """Repeat a value of one kind to the width of another; scalars broadcast by themselves."""
-    if kind == Kind.ARRAY and wanted == Kind.TREE:
-        return LAYOUT.spread_numpy(value)
-    return numpy.broadcast_to(value, (LAYOUT.width(wanted),)) if value.shape[-1] == 1 else value
+    if kind == Kind.ARRAY and wanted >= Kind.TREE:
+        return numpy.repeat(value, layout.sizes_of(wanted))
+    if kind != Kind.SCALAR and value.shape[-1] != 1:
+        return value
+    return numpy.broadcast_to(value, (layout.width(wanted),)).copy()

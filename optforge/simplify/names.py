@@ -16,17 +16,22 @@ from optforge.algebra.graph import (
     to_graph,
 )
 from optforge.algebra.tidy import tidy
-from optforge.analysis import liveness
+from optforge.analysis import liveness, state_kinds
+from optforge.errors import ProgramError
 from optforge.language import Program, Statement
 
 MOMENTUM, SECOND, STEPS, OTHER = "momentum", "second_moment", "count", "state"
-_SQUARES = frozenset(("square", "abs"))
+_SQUARES = frozenset(("square", "abs", "matmul"))
 _MIXTURES = frozenset(("interp", "add", "multiply", "minimum", "maximum", "subtract"))
+_MIXTURES |= {"where", "where_matrix"}
 _NOUNS = {
     **{"clip": "clipped", "square": "squared", "sqrt": "root", "sign": "direction"},
     **{"interp": "average", "dot": "overlap", "cosine_sim": "similarity", "divide": "ratio"},
     **{"norm": "length", "global_norm": "length", "add": "total", "subtract": "difference"},
     **{"multiply": "product", "maximum": "larger", "minimum": "smaller", "abs": "magnitude"},
+    **{"where": "masked", "where_matrix": "by_role", "mean": "mean_value", "rms": "size"},
+    **{"orthogonalize": "direction", "transpose": "transposed", "matmul": "matrix_product"},
+    **{"get_step": "step", "get_progress": "progress"},
 }
 
 
@@ -85,6 +90,14 @@ def living_states(program: Program) -> list[int]:
     """
     alive = liveness(program).states
     return [number for number in range(len(program.states)) if alive >> number & 1]
+
+
+def kinds_of(program: Program) -> tuple[int, ...] | None:
+    """Return the kinds of a program's states; None if its shapes do not fit together."""
+    try:
+        return state_kinds(program)
+    except ProgramError:
+        return None
 
 
 def with_names(program: Program, like: Program, states: Sequence[str]) -> Program:

@@ -8,7 +8,7 @@ import numpy
 from numpy import ndarray
 
 from optforge.language import Program
-from optforge.simplify.evaluate import LAYOUT, Evaluator
+from optforge.simplify.evaluate import Evaluator
 
 _POINTS, _REACH = 61, 2.0
 
@@ -22,7 +22,7 @@ def surface(program: Program) -> tuple[ndarray, ndarray]:
         The axis ``[points]``, and the update ``[states, gradients]``; one row without states.
     """
     rule, axis = Evaluator(program), numpy.linspace(-_REACH, _REACH, _POINTS)
-    zeros = numpy.zeros(LAYOUT.elements)
+    zeros = numpy.zeros(rule.layout.elements)
     rows = axis if rule.kinds else axis[:1]
     values = numpy.empty((len(rows), _POINTS))
     for i, state in enumerate(rows):
@@ -32,7 +32,7 @@ def surface(program: Program) -> tuple[ndarray, ndarray]:
                 for number, zero in enumerate(rule.zeros())
             )
             # Only the first element carries a gradient, so that norms are those of one number.
-            gradients = numpy.where(numpy.arange(LAYOUT.elements) == 0, gradient, 0.0)
+            gradients = numpy.where(numpy.arange(rule.layout.elements) == 0, gradient, 0.0)
             values[i, j] = rule.step(zeros, gradients, states, 1.0).update[0]
     return axis, values
 

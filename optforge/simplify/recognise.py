@@ -2,87 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import permutations
 
 from optforge.algebra import Graph, tidy, to_graph
 from optforge.analysis.hyperparameters import lift
-from optforge.language import Program, parse
+from optforge.language import Program
+from optforge.simplify.families import STAND_INS, known_rules
 from optforge.simplify.names import SECOND, state_roles
 from optforge.simplify.skeleton import preprocessed, skeleton, skeletons
 
-# Stand-ins for the constants of a template, recognised by their value.
-_NAMES = {"lr": 0.0123, "beta": 0.9071, "beta1": 0.8317, "beta2": 0.9713, "weight_decay": 0.0457}
-_NAMES |= {"epsilon": 3.1e-9, "beta_ahead": 0.7531, "epsilon_outside": 4.7e-7}
-_NEAR = 1e-9
-
-
-@dataclass(frozen=True)
-class _Family:
-    name: str
-    states: str
-    lines: tuple[str, ...]
-    outputs: str
-
-
-def _family(name: str, states: str, lines: str, outputs: str = "") -> _Family:
-    parts = tuple(line.strip() for line in lines.split(";"))
-    return _Family(name, states, parts, outputs or states)
-
-
-def _with_epsilon(families: tuple[_Family, ...]) -> tuple[_Family, ...]:
-    """Add the forms that have an epsilon of their own beside the root, and not the guard alone."""
-    found = list(families)
-    for one in families:
-        lines = tuple(_ROOT.sub(r"/ (\1 + {epsilon_outside})", line) for line in one.lines)
-        if lines != one.lines:
-            found.append(replace(one, lines=lines))
-    return tuple(found)
-
-
-_ROOT = re.compile(r"/ (sqrt\([^)]*\))")
-# Each in its simplest form, the direction in u; special cases before general ones.
-_M, _V = "m = interp(g, m, {beta1})", "v = interp(square(g), v, {beta2})"
-_PLAIN = (
-    _family("SGD", "", "u = g"),
-    _family("signSGD", "", "u = sign(g)"),
-    _family("momentum SGD", "m", "m = interp(g, m, {beta}); u = m"),
-    _family("Nesterov momentum SGD", "m", "u = interp(g, m, {beta1}); m = interp(g, m, {beta2})"),
-    _family("Signum", "m", "m = interp(g, m, {beta}); u = sign(m)"),
-    _family("Lion", "m", "u = sign(interp(g, m, {beta1})); m = interp(g, m, {beta2})"),
-    _family("AdaGrad", "v", "v = v + square(g); u = g / sqrt(v)"),
-    _family("RMSProp", "v", "v = interp(square(g), v, {beta}); u = g / sqrt(v)"),
-    _family("Adam without bias correction", "m, v", f"{_M}; {_V}; u = m / sqrt(v)"),
-    _family(
-        "NAdam without bias correction",
-        "m, v",
-        f"u = interp(g, m, {{beta_ahead}}); {_M}; {_V}; u = u / sqrt(v)",
-    ),
-    _family(
-        "AdaBelief without bias correction",
-        "m, v",
-        f"{_M}; v = interp(square(g - m), v, {{beta2}}); u = m / sqrt(v)",
-    ),
-    _family(
-        "AdaBelief without bias correction",
-        "m, v",
-        f"{_M}; v = interp(square(g - m), v, {{beta2}}) + {{epsilon}}; u = m / sqrt(v)",
-    ),
-    _family(
-        "Adam with bias correction",
-        "m, v, t",
-        f"t = t + 1.0; {_M}; {_V}; a = reciprocal(1.0 - {{beta1}} ** t); "
-        "b = reciprocal(1.0 - {beta2} ** t); u = (m * a) / sqrt(v * b)",
-    ),
-)
-_FAMILIES = _with_epsilon(_PLAIN)
-_DECAYED = {
-    **{"Adam without bias correction": "AdamW without bias correction"},
-    **{"Adam with bias correction": "AdamW with bias correction"},
-}
+_NEAR = 1e-9  # of numbers that a template has
+_EQUAL = 1e-12  # relative, of one constant in two places
+_GUARDED = ("Ada", "RMS", "AdE", "MARS", "Muon", "Ortho-Ada")
 
 
 @dataclass(frozen=True)
@@ -155,50 +89,47 @@ def _assigned(template: tuple[float, ...], slots: tuple[float, ...]) -> dict[str
     """Give the names their values; None if one would need two, or a fixed number differs."""
     found: dict[str, float] = {}
     for pattern, value in zip(template, slots, strict=True):
-        names = [name for name, stand_in in _NAMES.items() if abs(stand_in - pattern) < _NEAR]
-        if not names:
+        name, sign = _name_of(pattern)
+        if name is None:
             if abs(pattern - value) > _NEAR:
                 return None
-        elif abs(found.setdefault(names[0], value) - value) > 1e-12 * max(abs(value), 1e-9):
+        elif abs(found.setdefault(name, sign * value) - sign * value) > _EQUAL * max(
+            abs(value), 1e-9
+        ):
             return None
     return found
+
+
+def _name_of(pattern: float) -> tuple[str | None, float]:
+    """Return the constant that a number stands for, and its sign there."""
+    for sign in (1.0, -1.0):
+        for name, stand_in in STAND_INS.items():
+            if abs(sign * stand_in - pattern) < _NEAR:
+                return name, sign
+    return None, 1.0
 
 
 @lru_cache(1)
 def _templates() -> tuple[tuple[str, str, tuple[float, ...]], ...]:
     found = []
-    for family, decayed in ((f, d) for f in _FAMILIES for d in (False, True)):
-        graph = to_graph(template_program(family, decayed))
-        form = skeleton(tidy(graph, _NAMES.values()))
-        name = _DECAYED.get(family.name, family.name) if decayed else family.name
+    for name, program in known_rules():
+        form = skeleton(tidy(to_graph(program), STAND_INS.values()))
         found.append((name, form.text, form.slots))
     return tuple(found)
 
 
-def template_program(family: _Family, decayed: bool) -> Program:
-    """Write a known rule with stand-ins for its constants."""
-    values = {name: repr(value) for name, value in _NAMES.items()}
-    states = f"{family.states}, " if family.states else ""
-    end = "(u + w * {weight_decay}) * {lr} * lr" if decayed else "u * {lr} * lr"
-    lines = [line for line in family.lines if line != "u = g"]
-    direction = "g" if len(lines) < len(family.lines) else "u"
-    plain = [line for line in lines if line != "u = m"]
-    direction = "m" if len(plain) < len(lines) else direction
-    end = end.replace("u", direction, 1)
-    returned = f", {family.outputs}" if family.outputs else ""
-    body = [*plain, f"out = {end}", f"return out{returned}"]
-    text = f"def train(w, g, {states}lr):\n" + "".join(f"    {line}\n" for line in body)
-    return parse(text.format(**values))
-
-
 def _described(family: str, values: Mapping[str, float], prepared: str | None) -> str:
-    betas = ("beta", "beta1", "beta2", "beta_ahead")
+    betas = ("beta", "beta1", "beta2", "beta3", "beta_matrix", "beta_ahead")
     parts = [f"{name} = {values[name]:.6g}" for name in betas if name in values]
     named = (("weight_decay", "weight decay"), ("lr", "learning rate"))
-    if "Ada" in family or "RMS" in family:
+    if family in ("Adafactor", "LAMB"):
+        parts.append(f"epsilon {values['epsilon']:.6g}")
+    elif any(name in family for name in _GUARDED):
         own = f" + {values['epsilon']:.6g} in the second moment" if "epsilon" in values else ""
         beside = f"{values['epsilon_outside']:.6g} + " if "epsilon_outside" in values else ""
         parts.append(f"epsilon {beside}1e-8{own}")  # the guard of the division is 1e-8
+    others = ("alpha", "gamma", "scale", "floor", "power")
+    parts += [f"{name} {values[name]:.6g}" for name in others if name in values]
     parts += [f"{text} {values[name]:.6g}" for name, text in named if name in values]
     alias = " (Signum without an average)" if family == "signSGD" else ""
     text = f"{family}{alias} with {', '.join(parts)}"
@@ -228,10 +159,8 @@ def _forms_of(graph: Graph, order: tuple[int, ...] | None = None) -> set[str]:
 @lru_cache(1)
 def _known_forms() -> tuple[tuple[str, set[str]], ...]:
     found = []
-    for family, decayed in ((f, d) for f in _FAMILIES for d in (False, True)):
-        graph = tidy(to_graph(template_program(family, decayed)), _NAMES.values())
-        name = _DECAYED.get(family.name, family.name) if decayed else family.name
-        found.append((name, _forms_of(graph)))
+    for name, program in known_rules():
+        found.append((name, _forms_of(tidy(to_graph(program), STAND_INS.values()))))
     return tuple(found)
 
 
@@ -249,6 +178,8 @@ def _resembles(graph: Graph) -> str | None:
     seconds = [n for n, role in enumerate(roles) if role == SECOND]
     if seconds and "sqrt" in operations and "divide" in operations:
         return _adaptive(graph, seconds[0])
+    if "orthogonalize" in operations:
+        return "Muon-like"
     if "sign" in operations:
         return "sign-momentum-like" if roles else "signSGD-like"
     return "momentum-like" if roles else None

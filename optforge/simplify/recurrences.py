@@ -26,11 +26,11 @@ from optforge.algebra import (
     to_program,
 )
 from optforge.algebra.graph import CONSTANT, WEIGHT, state_leaf
-from optforge.analysis import live_program, state_kinds
+from optforge.analysis import live_program
 from optforge.language import Kind, Program
 from optforge.simplify.derivation import EXACT, Change, Link, Step
-from optforge.simplify.evaluate import LAYOUT, Evaluator
-from optforge.simplify.names import living_states, with_names
+from optforge.simplify.evaluate import Evaluator
+from optforge.simplify.names import kinds_of, living_states, with_names
 
 _STEPS = 6
 _NEAR = 1e-9
@@ -85,7 +85,7 @@ class Recurrences:
             links = tuple(candidate.links[number] for number in left)
             names = [program.states[link.source or 0] for link in links]
             after = with_names(form, program, names)
-            if state_kinds(after) != tuple(found.kinds[number] for number in left):
+            if kinds_of(after) != tuple(found.kinds[number] for number in left):
                 continue
             step = Step(EXACT, program.text, after.text, candidate.why)
             return Change(after, step, links)
@@ -145,11 +145,7 @@ class Recurrences:
         merged, places, links = _without(graph, number, kept)
 
         def zero() -> int:
-            nothing = merged.constant(0.0)
-            if graph.kinds[number] == Kind.SCALAR:
-                return nothing
-            tree = merged.add("multiply", (merged.add(WEIGHT), nothing))
-            return tree if graph.kinds[number] == Kind.TREE else merged.add("norm", (tree,))
+            return _zero_of(merged, graph.kinds[number])
 
         values = _rewritten(graph, merged, number, zero, places)
         if not self._equal(merged, values[graph.outputs[1 + number]], zero()):
@@ -163,6 +159,22 @@ class Recurrences:
         claim = Graph(graph.kinds, graph.nodes, (one, other))
         found = saturate(claim, bounds=self.bounds, known_signs=False)
         return found.outputs[0] == found.outputs[1]
+
+
+def _zero_of(graph: Graph, kind: int) -> int:
+    """Add zeros of a kind to a graph."""
+    nothing = graph.constant(0.0)
+    if kind == Kind.SCALAR:
+        return nothing
+    tree = graph.add("multiply", (graph.add(WEIGHT), nothing))
+    if kind == Kind.TREE:
+        return tree
+    if kind == Kind.ARRAY:
+        return graph.add("norm", (tree,))
+    turned = graph.add("transpose", (tree,))
+    if kind == Kind.TRANSPOSED:
+        return turned
+    return graph.add("matmul", (tree, turned) if kind == Kind.ROW_SQUARE else (turned, tree))
 
 
 def _without(
@@ -249,8 +261,9 @@ def _histories(program: Program) -> list[ndarray]:
     states = rule.zeros()
     found: list[list[ndarray]] = [[] for _ in states]
     for step in range(_STEPS):
-        weights, gradients = source.normal(size=(2, LAYOUT.elements))
-        states = rule.step(weights, gradients, states, 1.0 - step / 10).states
+        weights, gradients = source.normal(size=(2, rule.layout.elements))
+        moment = (step, _STEPS)
+        states = rule.step(weights, gradients, states, 1.0 - step / 10, moment=moment).states
         for history, state in zip(found, states, strict=True):
             history.append(numpy.nan_to_num(state, nan=1.0, posinf=1.0, neginf=-1.0))
     return [numpy.concatenate(history) for history in found]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 from optforge.algebra.graph import CONSTANT, GRADIENT, WEIGHT, Graph, state_leaf
@@ -17,11 +17,20 @@ class Form:
         factor: Constant factor in front.
         text: The rest, with ``#`` for each constant.
         slots: The constants, in the order of their places.
+        parts: Of a product, the text and the constants of each factor.
     """
 
     factor: float
     text: str
     slots: tuple[float, ...] = ()
+    parts: tuple[tuple[str, tuple[float, ...]], ...] = ()
+
+    @property
+    def factors(self) -> tuple[tuple[str, tuple[float, ...]], ...]:
+        """Return the text and the constants of each factor; itself, if it is no product."""
+        if self.text == "1":
+            return ()
+        return self.parts or ((self.text, self.slots),)
 
 
 @dataclass(frozen=True)
@@ -71,10 +80,12 @@ def _forms(graph: Graph, names: dict[str, str]) -> dict[int, Form]:
         elif node.operation in ("multiply", "divide"):
             forms[index] = _product(node.operation, inner)
         elif node.operation == "negative":
-            forms[index] = Form(-inner[0].factor, inner[0].text, inner[0].slots)
+            forms[index] = replace(inner[0], factor=-inner[0].factor)
         elif node.operation in ("add", "subtract"):
             sign = -1.0 if node.operation == "subtract" else 1.0
             forms[index] = _sum(inner[0], inner[1], sign)
+        elif node.operation == "reciprocal" and inner[0].factor != 0:
+            forms[index] = _reciprocal(inner[0])
         else:
             forms[index] = _call(node.operation, inner)
     return forms
@@ -86,14 +97,23 @@ def _product(operation: str, inner: list[Form]) -> Form:
         bottom = f"{{{other.text}}}" if other.factor == 1 else f"{{# {other.text}}}"
         slots = other.slots if other.factor == 1 else (other.factor, *other.slots)
         other = Form(1.0, f"1/{bottom}", slots)
-    parts = sorted((form for form in (one, other) if form.text != "1"), key=lambda f: f.text)
-    text = " * ".join(form.text for form in parts) or "1"
-    return Form(one.factor * other.factor, text, tuple(v for form in parts for v in form.slots))
+    return _multiplied(one.factor * other.factor, [*one.factors, *other.factors])
+
+
+def _reciprocal(form: Form) -> Form:
+    """Write the reciprocal of a product as the product of reciprocals."""
+    return _multiplied(1 / form.factor, [(f"reciprocal({t})", s) for t, s in form.factors])
+
+
+def _multiplied(factor: float, parts: Iterable[tuple[str, tuple[float, ...]]]) -> Form:
+    ordered = tuple(sorted(parts))
+    text = " * ".join(text for text, _ in ordered) or "1"
+    return Form(factor, text, tuple(v for _, slots in ordered for v in slots), ordered)
 
 
 def _sum(one: Form, other: Form, sign: float) -> Form:
     """Write a sum with the factor of its first term in front, terms in order of their form."""
-    other = Form(sign * other.factor, other.text, other.slots)
+    other = replace(other, factor=sign * other.factor)
     parts = sorted((one, other), key=lambda f: (f.text == "1", f.text == WEIGHT, f.text))
     first = parts[0].factor or 1.0
     text = " + ".join(f"# {form.text}" for form in parts)

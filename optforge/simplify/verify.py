@@ -12,7 +12,7 @@ from numpy import ndarray
 from optforge.errors import SimplifyError
 from optforge.language import Program
 from optforge.simplify.derivation import Link
-from optforge.simplify.evaluate import LAYOUT, Evaluator, Stepped
+from optforge.simplify.evaluate import Evaluator, Stepped, layout_for
 
 STEPS = 20
 MULTIPLE = 1_000.0  # of the form's own response to one unit in the last place
@@ -100,38 +100,65 @@ def demand(check: Check, why: str) -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Inputs:
+    """What both forms of a step get."""
+
+    weights: ndarray
+    gradients: ndarray
+    lr: float
+    moment: tuple[int, int]
+
+    def step(
+        self,
+        rule: Evaluator,
+        states: tuple[ndarray, ...],
+        disturb: numpy.random.Generator | None = None,
+    ) -> Stepped:
+        return rule.step(self.weights, self.gradients, states, self.lr, disturb, self.moment)
+
+
 class _Comparison:
     def __init__(
         self, before: Program, after: Program, links: Sequence[Link], guarded: bool
     ) -> None:
-        self.one, self.other = Evaluator(before, guarded), Evaluator(after, guarded)
-        self.real_one, self.real_other = Evaluator(before), Evaluator(after)
+        layout = layout_for(before, after)
+        self.elements = layout.elements
+        self.one = Evaluator(before, guarded, layout)
+        self.other = Evaluator(after, guarded, layout)
+        self.real_one = Evaluator(before, layout=layout)
+        self.real_other = Evaluator(after, layout=layout)
         self.links = tuple(links)
         self.common = all(link.source is not None for link in self.links)
 
     def run(self, scale: float, seed: int) -> Check:
         source = numpy.random.default_rng(seed)
-        weights = source.normal(size=LAYOUT.elements)
+        weights = source.normal(size=self.elements)
         states, own = self.one.zeros(), self.other.zeros()
         values, skipped, worst, difference = 0, 0, 0.0, 0.0
         for step in range(STEPS):
-            gradients = scale * (source.normal(size=LAYOUT.elements) + 0.3)
+            gradients = scale * (source.normal(size=self.elements) + 0.3)
             lr = 1.0 - step / (2 * STEPS)
             mine = self._linked(states) if self.common else own
-            first = self.one.step(weights, gradients, states, lr)
-            second = self.other.step(weights, gradients, mine, lr)
+            inputs = _Inputs(weights, gradients, lr, (step, STEPS))
+            first = inputs.step(self.one, states)
+            second = inputs.step(self.other, mine)
             response = first  # not asked for where all is equal bit for bit
             if not self._are_equal(first, second):
-                response = self._response(weights, gradients, states, lr, first, source)
+                response = self._response(inputs, states, first, source)
             for a, b, r, compared in self._pairs(first, second, response):
                 values += int(compared.sum())
                 skipped += int((~compared).sum())
                 worst = max(worst, _multiple(a[compared], b[compared], r[compared]))
-            difference = max(difference, self._difference(weights, gradients, states, mine, lr))
+            difference = max(difference, self._difference(inputs, states, mine))
             own = second.states
             weights, states = _moved(weights, first), first.states
             if not all(numpy.isfinite(state).all() for state in self._linked(states)):
-                weights, states, own = source.normal(size=8), self.one.zeros(), self.other.zeros()
+                weights, states, own = (
+                    source.normal(size=self.elements),
+                    self.one.zeros(),
+                    self.other.zeros(),
+                )
         return Check(values, skipped, worst, difference)
 
     def _are_equal(self, first: Stepped, second: Stepped) -> bool:
@@ -144,10 +171,8 @@ class _Comparison:
 
     def _response(
         self,
-        weights: ndarray,
-        gradients: ndarray,
+        inputs: _Inputs,
         states: tuple[ndarray, ...],
-        lr: float,
         exact: Stepped,
         source: numpy.random.Generator,
     ) -> Stepped:
@@ -156,7 +181,7 @@ class _Comparison:
         following = [_FLOOR * numpy.abs(state) for state in exact.states]
         with numpy.errstate(all="ignore"):
             for _ in range(_TRIALS):
-                other = self.one.step(weights, gradients, states, lr, source)
+                other = inputs.step(self.one, states, source)
                 update = numpy.fmax(update, numpy.abs(other.update - exact.update))
                 following = [
                     numpy.fmax(known, numpy.abs(b - a))
@@ -177,15 +202,10 @@ class _Comparison:
             yield theirs * link.scale, mine, allowed * abs(link.scale), compared
 
     def _difference(
-        self,
-        weights: ndarray,
-        gradients: ndarray,
-        states: tuple[ndarray, ...],
-        mine: tuple[ndarray, ...],
-        lr: float,
+        self, inputs: _Inputs, states: tuple[ndarray, ...], mine: tuple[ndarray, ...]
     ) -> float:
-        one = self.real_one.step(weights, gradients, states, lr)
-        other = self.real_other.step(weights, gradients, mine, lr)
+        one = inputs.step(self.real_one, states)
+        other = inputs.step(self.real_other, mine)
         compared = _comparable(one.update, one.clean)
         gap = numpy.abs(one.update[compared] - other.update[compared])
         return float(numpy.max(gap, initial=0.0))

@@ -17,7 +17,7 @@ from optforge.language import Interpreter, Layout, Program, load_rule, parse, ru
 from optforge.simplify import Simplified, recognise, simplify_exact
 from optforge.simplify.algebraic import Algebraic
 
-LAYOUT = Layout((4, 3))
+LAYOUT = Layout((6, 3), shapes=((2, 3), (3, 1)), matrices=(True, False))
 
 
 @lru_cache(None)
@@ -29,11 +29,13 @@ def trajectory(program: Program, steps: int = 20, scale: float = 1.0) -> numpy.n
     """Updates of the project's own interpreter, in float64, on gradients that are given."""
     generator = torch.Generator().manual_seed(5)
     rule = Interpreter(program, state_kinds(program), LAYOUT, torch.float64)
-    weights = torch.randn(1, 7, generator=generator, dtype=torch.float64)
+    weights = torch.randn(1, LAYOUT.elements, generator=generator, dtype=torch.float64)
     states, updates = rule.initial_states(1), []
     for step in range(steps):
-        gradients = scale * torch.randn(1, 7, generator=generator, dtype=torch.float64)
-        scalars = rule.scalars(1.0 - step / (2 * steps))
+        gradients = scale * torch.randn(
+            1, LAYOUT.elements, generator=generator, dtype=torch.float64
+        )
+        scalars = rule.scalars(1.0 - step / (2 * steps), step, steps)
         update, states = rule.step(weights, gradients, states, scalars)
         weights = weights - 0.1 * update
         updates.append(update)
@@ -60,9 +62,13 @@ def test_every_statement_of_program_8_is_what_the_paper_derives() -> None:
     program = simple("program_8").program
     source = numpy.random.default_rng(3)
     rule = Interpreter(program, state_kinds(program), LAYOUT, torch.float64)
-    states, weights, v = rule.initial_states(1), source.normal(size=7), numpy.zeros(7)
+    states, weights, v = (
+        rule.initial_states(1),
+        source.normal(size=LAYOUT.elements),
+        numpy.zeros(LAYOUT.elements),
+    )
     for _ in range(20):
-        gradients = source.normal(size=7)
+        gradients = source.normal(size=LAYOUT.elements)
         update, states = rule.step(
             torch.tensor(weights)[None], torch.tensor(gradients)[None], states, rule.scalars(0.7)
         )
@@ -104,6 +110,17 @@ NAMES = {
     "momentum_sgd": "momentum SGD",
     "program_8": "Lion with beta1 = 0.9, beta2 = 0.99822",
     "program_4": "Lion with beta1 = 0.899, beta2 = 0.996991",
+    "nadamw": "NAdamW with bias correction with beta1 = 0.9, beta2 = 0.999",
+    "adan": "Adan with beta1 = 0.98, beta2 = 0.92, beta3 = 0.99",
+    "ademamix": "AdEMAMix with beta1 = 0.9, beta2 = 0.999, beta3 = 0.9999, epsilon 1e-8, alpha 5",
+    "mars": "MARS with beta1 = 0.95, beta2 = 0.99, epsilon 1e-8, gamma 0.475",
+    "cautious_adamw": "Cautious AdamW with beta1 = 0.9, beta2 = 0.999",
+    "cautious_lion": "Cautious Lion with beta1 = 0.9, beta2 = 0.99",
+    "adafactor": "Adafactor with epsilon 1e-30, power -0.8",
+    "lamb": "LAMB with beta1 = 0.9, beta2 = 0.999, epsilon 1e-06",
+    "muon": "Muon with beta1 = 0.9, beta2 = 0.999, beta_matrix = 0.95, beta_ahead = 0.9025",
+    "ortho_adam": "Ortho-AdamW with beta1 = 0.9, beta2 = 0.999",
+    "ortho_lion": "Ortho-Lion with beta1 = 0.9, beta2 = 0.99, weight decay 0.1",
 }
 
 

@@ -60,3 +60,56 @@ def test_a_rule_without_a_name_has_its_constants_by_their_roles() -> None:
     assert found.hyperparameters["lr"] == pytest.approx(0.0216)
     assert found.hyperparameters["beta1"] == pytest.approx(0.84)
     assert found.hyperparameters["beta2"] == pytest.approx(0.999)
+
+
+OTHER_FORMS = {
+    "Ortho-Lion with beta1 = 0.95, beta2 = 0.98": """
+def train(w, g, m, lr):
+    a = m * 19.0
+    u = g + a
+    u = orthogonalize(u)
+    m = interp(m, g, 0.02)
+    u = u * lr
+    u = u * 0.001
+    return u, m
+""",
+    "Ortho-Lion with beta1 = 0.9, beta2 = 0.99": """
+def train(w, g, m, lr):
+    size = rms(g)
+    size = square(size)
+    size = size + 0.5
+    u = interp(g, m, 0.9)
+    u = u / size
+    t = transpose(u)
+    t = orthogonalize(t)
+    u = transpose(t)
+    m = interp(g, m, 0.99)
+    u = u * lr
+    u = u * 0.001
+    return u, m
+""",
+    "Lion with beta1 = 0.9, beta2 = 0.99": """
+def train(w, g, m, lr):
+    u = interp(g, m, 0.9)
+    step = get_step()
+    u = u * step
+    u = sign(u)
+    u = where_matrix(u, u)
+    m = interp(g, m, 0.99)
+    u = u * lr
+    u = u * 0.001
+    return u, m
+""",
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FORMS)
+def test_a_rule_in_another_form_is_the_same_rule(name: str) -> None:
+    found = recognise(simplify_exact(parse(OTHER_FORMS[name])).program)
+    assert (found.name or "").startswith(name)
+
+
+def test_a_rule_with_orthogonal_updates_that_is_not_known_is_like_muon() -> None:
+    text = "def train(w, g, m, lr):\n    m = tanh(g)\n    u = orthogonalize(m)\n"
+    text += "    c = cos(u)\n    u = u * c\n    u = u * lr\n    return u, m\n"
+    assert recognise(parse(text)).like == "Muon-like"

@@ -23,7 +23,7 @@ from optforge.simplify import (
     run_passes,
     simplify_exact,
 )
-from optforge.simplify.evaluate import LAYOUT, Evaluator
+from optforge.simplify.evaluate import Evaluator
 from optforge.simplify.files import json_text, page
 from optforge.simplify.recurrences import Recurrences
 from optforge.simplify.verify import MULTIPLE, compare
@@ -32,16 +32,67 @@ from optforge.simplify.verify import MULTIPLE, compare
 @pytest.mark.parametrize("name", rule_names())
 def test_the_evaluator_computes_what_the_interpreter_does(name: str) -> None:
     program = load_rule(name)
-    rule = Interpreter(program, state_kinds(program), LAYOUT, torch.float64)
     other, source = Evaluator(program), numpy.random.default_rng(1)
+    rule = Interpreter(program, state_kinds(program), other.layout, torch.float64)
     states, own = rule.initial_states(1), other.zeros()
-    for _ in range(5):
-        weights, gradients = source.normal(size=(2, LAYOUT.elements))
+    for step in range(5):
+        weights, gradients = source.normal(size=(2, other.layout.elements))
         inputs = (torch.tensor(weights)[None], torch.tensor(gradients)[None])
-        update, states = rule.step(*inputs, states, rule.scalars(0.5))
-        stepped = other.step(weights, gradients, own, 0.5)
+        update, states = rule.step(*inputs, states, rule.scalars(0.5, step, 5))
+        stepped = other.step(weights, gradients, own, 0.5, moment=(step, 5))
         own = stepped.states
         numpy.testing.assert_allclose(stepped.update, update[0].numpy(), rtol=1e-12)
+
+
+SHAPED = """
+def train(w, g, m, v, x, s, lr):
+    a = transpose(g)
+    m = matmul(g, a)
+    b = matmul(a, g)
+    v = interp(b, v, 0.9)
+    x = add(a, x)
+    c = matmul(m, g)
+    d = matmul(c, v)
+    e = column_norm(d)
+    f = row_mean(g)
+    p = get_progress()
+    q = where(f, e, p)
+    r = rms(v)
+    s = mean(x)
+    s = s + r
+    q = q * s
+    y = transpose(x)
+    y = orthogonalize(y)
+    q = where_matrix(q, y)
+    u = q * lr
+    return u, m, v, x, s
+"""
+
+
+def test_the_evaluator_knows_all_shapes() -> None:
+    program = parse(SHAPED)
+    other, source = Evaluator(program), numpy.random.default_rng(1)
+    assert other.kinds == (4, 5, 3, 1)
+    rule = Interpreter(program, other.kinds, other.layout, torch.float64)
+    states, own = rule.initial_states(1), other.zeros()
+    for step in range(5):
+        weights, gradients = source.normal(size=(2, other.layout.elements))
+        inputs = (torch.tensor(weights)[None], torch.tensor(gradients)[None])
+        update, states = rule.step(*inputs, states, rule.scalars(0.5, step, 5))
+        stepped = other.step(weights, gradients, own, 0.5, moment=(step, 5))
+        own = stepped.states
+        assert stepped.clean.all()
+        numpy.testing.assert_allclose(stepped.update, update[0].numpy(), rtol=1e-10)
+        for one, two in zip(own, states, strict=True):
+            numpy.testing.assert_allclose(one, two[0].numpy(), rtol=1e-10)
+
+
+def test_a_state_of_any_shape_that_stays_zero_is_left_out() -> None:
+    text = "def train(w, g, m, lr):\n    a = transpose(g)\n    b = matmul({})\n    m = b * m\n"
+    text += "    c = matmul({})\n    u = g + c\n    u = u * lr\n    return u, m\n"
+    for first, second in (("g, a", "m, g"), ("a, g", "g, m")):
+        simple = simplify_exact(parse(text.format(first, second))).program
+        assert simple.states == () and len(simple.statements) == 1
 
 
 WRONG = {
