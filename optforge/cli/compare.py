@@ -86,17 +86,17 @@ def compare(
         typer.Option(
             metavar="NAME,...",
             rich_help_panel=_HOW,
-            help="What is tuned [lr,weight_decay,betas]; add schedule for the shape of the "
+            help="What is tuned (lr,weight_decay,betas); add schedule for the shape of the "
             "schedule, or warmup, decay_power, final_lr.",
         ),
     ] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="sobol or grid [sobol].", rich_help_panel=_HOW)
+        str | None, typer.Option(help="sobol or grid (sobol).", rich_help_panel=_HOW)
     ] = None,
     objective: Annotated[
         str | None,
         typer.Option(
-            help="Choose by validation loss, or metric (higher is better) [loss].",
+            help="Choose by validation loss, or metric (higher is better); loss if not said.",
             rich_help_panel=_HOW,
         ),
     ] = None,
@@ -142,7 +142,7 @@ def compare(
     ] = False,
     workers: Annotated[
         int | None,
-        typer.Option(help="Processes [one a core]; 0: none but this.", rich_help_panel=_MACHINE),
+        typer.Option(help="Processes (one a core); 0: none but this.", rich_help_panel=_MACHINE),
     ] = None,
     limit: Annotated[
         float,
@@ -154,7 +154,7 @@ def compare(
         ),
     ] = LIMIT,
     device: Annotated[
-        str | None, typer.Option(help="Where to train [cpu].", rich_help_panel=_MACHINE)
+        str | None, typer.Option(help="Where to train (cpu).", rich_help_panel=_MACHINE)
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as JSON.", rich_help_panel=_MACHINE)
