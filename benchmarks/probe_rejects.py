@@ -63,7 +63,7 @@ def main() -> None:
 
 def draw(parent: Program, count: int, seed: int) -> dict[str, Program]:
     """Draw lean mutants, each fingerprint once and none that computes what the parent does."""
-    random, mutator = Random(seed), Mutator(max_states=2)
+    random, mutator = Random(seed), Mutator(max_state_bytes=8.0)
     known, found = {fingerprint(parent)}, {}
     while len(found) < count:
         program = mutator.draw(parent, random).program

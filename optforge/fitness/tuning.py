@@ -213,7 +213,7 @@ _COMPLEMENT = "one_minus_"
 
 def _setting(drawn: Parameters) -> dict[str, float]:
     setting = {
-        name.replace(_COMPLEMENT, ""): 1 - value if name.startswith(_COMPLEMENT) else value
+        name.removeprefix(_COMPLEMENT): 1 - value if name.startswith(_COMPLEMENT) else value
         for name, value in drawn.items()
     }
     return {name: round_constant(float(value)) for name, value in setting.items()}
@@ -223,7 +223,7 @@ def _drawn(setting: Parameters, space: Space) -> dict[str, float]:
     """Return what must be drawn to get a setting, as near as the space allows."""
     found = {}
     for name, distribution in space.items():
-        own = name.replace(_COMPLEMENT, "")
+        own = name.removeprefix(_COMPLEMENT)
         value = setting[own]
         value = 1 - value if name.startswith(_COMPLEMENT) else value
         if isinstance(distribution, FloatDistribution):

@@ -128,7 +128,7 @@ def test_the_named_command_goes_on_to_the_end(folder: Path, finished: str) -> No
 def test_the_files_of_a_run_are_sane(folder: Path, finished: str) -> None:
     path = folder / "first"
     found = json.loads((path / "table.json").read_text())
-    assert parse((path / "best.py").read_text()) == parse(found["program"])
+    assert parse((path / "best.py").read_text()) == parse(found["rule"]["program"])
     assert found["verdict"] in " ".join(finished.split())
     assert [row["name"] for row in found["table"]["rows"]][0] == "tuned AdamW"
     assert {len(v) for v in found["table"]["rows"][0]["log_test_losses"].values()} == {48}
@@ -143,7 +143,7 @@ def test_the_files_of_a_run_are_sane(folder: Path, finished: str) -> None:
     row = next(r for r in found["table"]["rows"] if r["name"] == "discovered")
     for task in ("Blobs", "Other"):  # the rules that the claim is of
         assert f"first/best_{task}.py" in finished
-        assert parse((path / f"best_{task}.py").read_text()) == parse(row["programs"][task])
+        assert parse((path / f"best_{task}.py").read_text()) == parse(row["rules"][task]["program"])
 
 
 def test_the_run_is_listed_and_its_rule_can_be_shown(folder: Path, finished: str) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from optforge.fitness.baseline import adamw
+from optforge.fitness.optimizers import adamw
 from optforge.tasks import augmented, batch_order, initial_model
 from optforge.training import Stack, train_population, train_single
 from tests.helpers.tiny import Blobs, DoubleBlobs

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from optforge.fitness.baseline import adamw
+from optforge.fitness.optimizers import adamw
 from optforge.tasks import batch_order, initial_model
 from optforge.training import (
     Stack,
