@@ -22,6 +22,8 @@ training    `speedup_vs_single`: seconds a candidate of an ordinary eager PyTorc
             time holds the validation as well, the arithmetic does not. With the ending
             `_uncompiled` the same without `torch.compile`. Compiling is not counted in either;
             it is reported, and short where the compiler finds its cache.
+matrices    `time_with_orthogonalize` and the like: time of a candidate with that function applied
+            to AdamW's update, three seeds, over that of AdamW in the same round.
 search      `evaluated_per_second` (new fingerprints), `judged_per_second` (programs that got a
             verdict, known ones included), `full_verdicts_per_second`, `cache_share`,
             `overhead_share` (1 - seconds of training in verdicts / (workers x elapsed); re-scoring
@@ -47,6 +49,7 @@ from typing import Any
 from measures.cores import Core
 from measures.generating import generating, memory
 from measures.machine import load, machine
+from measures.matrices import matrices
 from measures.report import WANTED, Report
 from measures.searching import CONFIGURATIONS, searching
 from measures.training import TASKS, training
@@ -54,7 +57,7 @@ from rich.console import Console
 
 from optforge.training import has_compiler
 
-SECTIONS = ("generating", "training", "search", "memory")
+SECTIONS = ("generating", "training", "matrices", "search", "memory")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -95,6 +98,12 @@ def run_training(options: argparse.Namespace, report: Report, say: Any) -> None:
     )
 
 
+def run_matrices(options: argparse.Namespace, report: Report, say: Any) -> None:
+    report.add_matrices(
+        matrices(options.workers, options.repeats, options.quick, options.compile, say)
+    )
+
+
 def run_search(options: argparse.Namespace, report: Report, say: Any) -> None:
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in options.configurations}
     for seed in range(options.searches):
@@ -114,6 +123,7 @@ def run_memory(options: argparse.Namespace, report: Report, say: Any) -> None:
 SECTION = {
     "generating": run_generating,
     "training": run_training,
+    "matrices": run_matrices,
     "search": run_search,
     "memory": run_memory,
 }

@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ from optforge.search.fit import fittable
 from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, load_task
 from optforge.training import Stack, has_compiler, keep_freed_memory
 
+EVERYTHING = "all of these"
 FILE = Path(__file__).parents[1] / "optforge" / "fitness" / "baselines.json"
 Entry = dict[str, Any]
 
@@ -66,33 +67,27 @@ def stacks_of(names: tuple[str, ...]) -> dict[str, Stack]:
 
 def tune_on(name: str) -> None:
     stacks = stacks_of((name,))
-    change(lambda file: file["tasks"].setdefault(name, {}).update(hash=stacks[name].task.hash))
     for optimizer in OPTIMIZERS:
         best = tuned(f"{name} {optimizer}", tunable(optimizer), stacks)
-        change(lambda file: file["tasks"][name].update({optimizer: entry(best)}))  # noqa: B023
+        put(("tasks", name), {"hash": stacks[name].task.hash, optimizer: entry(best)})
 
 
 def tune_jointly() -> None:
     stacks = stacks_of(PROXY_TASKS)
     for optimizer in JOINT:
         best = tuned(f"joint {optimizer}", tunable(optimizer), stacks)
-        content = {**of_tasks(stacks), **entry(best)}
-        change(lambda file: file.setdefault("joint", {}).update({optimizer: content}))  # noqa: B023
+        put(("joint",), {optimizer: {**of_tasks(stacks), **entry(best)}})
 
 
 def tune_things() -> None:
+    """What is there already stays, so that an interrupted run can go on; delete it to tune anew."""
     for task in PROXY_TASKS:
         stacks = stacks_of((task,))
         for name in THINGS:
-            known = (everything(task),) if "all" in name else ()
-            best = tuned(f"{task} AdamW, {name}", thing(name, known), stacks)
-            change(
-                lambda file: (
-                    file.setdefault("things", {})
-                    .setdefault(task, {})  # noqa: B023
-                    .update({name: entry(best)})
-                )  # noqa: B023
-            )
+            if name not in read().get("things", {}).get(task, {}):
+                known = (everything(task),) if name == EVERYTHING else ()
+                best = tuned(f"{task} AdamW, {name}", thing(name, known), stacks)
+                put(("things", task), {name: entry(best)})
 
 
 def everything(task: str) -> dict[str, float]:
@@ -122,7 +117,7 @@ def take_control(run: Path) -> None:
         content["tuned"][name] = trainee_json(best.trainee)
     best = tuned("joint control", fittable(program), stacks_of(PROXY_TASKS))
     content["joint"] = trainee_json(best.trainee)
-    change(lambda file: file.update(constants=content))
+    put((), {"constants": content})
 
 
 def tuned(what: str, candidate: Any, stacks: dict[str, Stack]) -> Tuned:
@@ -147,11 +142,14 @@ def read() -> Entry:
     return json.loads(FILE.read_text()) if FILE.exists() else {"tasks": {}}
 
 
-def change(edit: Callable[[Entry], object]) -> None:
-    """Change the file; several of these may run side by side."""
-    with FileLock(FILE.with_suffix(".lock")):
+def put(place: tuple[str, ...], values: Entry) -> None:
+    """Write values to a place of the file; several of these may run side by side."""
+    with FileLock(Path(tempfile.gettempdir()) / "optforge-baselines.lock"):
         content = read()
-        edit(content)
+        inner = content
+        for name in place:
+            inner = inner.setdefault(name, {})
+        inner.update(values)
         content["command"] = "python benchmarks/tune_baselines.py"
         FILE.write_text(json.dumps(content, indent=2) + "\n")
 

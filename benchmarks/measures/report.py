@@ -10,6 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from optforge.tasks import PROXY_TASKS
+
 from .machine import Spread, spread
 from .searching import CONFIGURATIONS
 from .training import TASK_A, TASK_B, Timed
@@ -19,6 +21,7 @@ WANTED = {
     ("speedup_vs_single", TASK_A): ">= 8",
     ("speedup_vs_single", TASK_B): ">= 3",
     ("peak_share", TASK_B): ">= 25 %",
+    **{("time_with_orthogonalize", task): "<= 2" for task in PROXY_TASKS},
     ("evaluated_per_second", "mlp_only"): ">= 250",
     ("judged_per_second", "mlp_only"): ">= 1,000",
     ("overhead_share", "mlp_only"): "< 15 %",
@@ -72,6 +75,11 @@ class Report:
                 self.add("speedup_vs_single" + suffix, task, timed.speedup(times))
                 self.add("peak_share" + suffix, task, timed.share(times))
         self.details["training"] = {task: _training_details(t) for task, t in results.items()}
+
+    def add_matrices(self, results: dict[str, dict[str, Spread]]) -> None:
+        for name, tasks in results.items():
+            for task, ratios in tasks.items():
+                self.add(f"time_with_{name}", task, ratios)
 
     def add_searching(self, results: dict[str, list[dict[str, Any]]]) -> None:
         for name, runs in results.items():

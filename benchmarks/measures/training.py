@@ -137,7 +137,8 @@ def _task(name: str, steps: int | None) -> Task:
 
 
 @functools.cache
-def _stack(name: str, steps: int | None, compile: bool) -> Stack:
+def stack_of(name: str, steps: int | None, compile: bool) -> Stack:
+    """Build a task's stack, once in each process."""
     keep_freed_memory()
     return Stack(_task(name, steps), compile=compile)
 
@@ -146,14 +147,14 @@ def warm(name: str, steps: int | None, compile: bool) -> float:
     """Build data and kernels; seconds."""
     _task(name, steps).splits  # noqa: B018 - reading the data is not compiling
     start = time.perf_counter()
-    _stack(name, steps, compile).warm()
+    stack_of(name, steps, compile).warm()
     return time.perf_counter() - start
 
 
 def train_many(name: str, steps: int | None, candidates: int, compile: bool) -> float:
     """Train copies of AdamW on one seed, none leaving early; mean loss."""
     rule = live_program(load_rule("adamw"))
-    trained = train_population(_stack(name, steps, compile), [rule] * candidates, [_SEED])
+    trained = train_population(stack_of(name, steps, compile), [rule] * candidates, [_SEED])
     return float(trained.losses.mean())
 
 
