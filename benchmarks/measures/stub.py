@@ -27,6 +27,7 @@ from optforge.search.loop import Search
 from optforge.search.session import Plan
 from optforge.search.settings import Settings
 from optforge.tasks import PROXY_TASKS, load_task
+from optforge.training import trainee
 
 _REJECTED = 2 / 3
 
@@ -51,7 +52,10 @@ class StubExecutor:
 
     def answer(self, job: Judge | Measure) -> Any:
         if isinstance(job, Measure):
-            return [[0.5 + _share(p.text + str(s)) for s in job.seeds] for p in job.programs]
+            return [
+                [0.5 + _share(trainee(p).program.text + str(s)) for s in job.seeds]
+                for p in job.programs
+            ]
         return [pseudo_outcome(program, self.stages) for program in job.programs]
 
 
