@@ -26,7 +26,14 @@ from optforge.cli.console import screen
 from optforge.cli.options import Json, PlainDebug
 from optforge.language import Kind, Program, load_rule
 
-_KIND = {Kind.SCALAR: "scalar", Kind.ARRAY: "one scalar per array", Kind.TREE: "tree"}
+_KIND = {
+    Kind.SCALAR: "scalar",
+    Kind.ARRAY: "one scalar per array",
+    Kind.TREE: "tree",
+    Kind.TRANSPOSED: "tree of transposed matrices",
+    Kind.ROW_SQUARE: "tree, rows by rows of each matrix",
+    Kind.COLUMN_SQUARE: "tree, columns by columns of each matrix",
+}
 
 
 @dataclass(frozen=True)
