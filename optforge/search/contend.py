@@ -60,7 +60,7 @@ class _Known:
 def contenders(
     made: Plan,
     history: History,
-    winner: Program | None,
+    winner: Program,
     executor: Executor,
     journal: Journal,
     watch: Watch = lambda done, total: None,
@@ -70,7 +70,7 @@ def contenders(
     Args:
         made: Of the run.
         history: Of the search.
-        winner: What it found; None where constants alone were searched.
+        winner: What it found, the best on fresh seeds.
         executor: Idle.
         journal: Takes note of workers that die.
         watch: Told the progress in settings.
@@ -92,7 +92,7 @@ def contenders(
     return rows, [*notes, *_words(made)]
 
 
-def _known(made: Plan, history: History, winner: Program | None) -> tuple[list[_Known], list[str]]:
+def _known(made: Plan, history: History, winner: Program) -> tuple[list[_Known], list[str]]:
     names = [task.name for task in (*made.tasks, *made.held_out)]
     rows, notes = [], []
     for optimizer in OPTIMIZERS:
@@ -109,7 +109,7 @@ def _known(made: Plan, history: History, winner: Program | None) -> tuple[list[_
     if control is not None:
         rows.insert(1, control)
         notes += [_control_note(made)] if _control_note(made) else []
-    if winner is not None:
+    if made.settings.strategy != "constants":
         searched = f"search of {history.tally.proposals} programs"
         known = _schedules(made)
         found = _Known(FOUND, searched, fittable(winner, known), (*names, _ALL))
@@ -130,10 +130,11 @@ def _schedules(made: Plan) -> list[Parameters]:
     return [dict(zip(names, one, strict=True)) for one in sorted({*settings, plain})]
 
 
-def _control(made: Plan, history: History, winner: Program | None) -> _Known | None:
+def _control(made: Plan, history: History, winner: Program) -> _Known | None:
     """Return AdamW with constants from a search of the same budget, or the warm start with its own.
 
-    Its name says whose constants they are, where it is not the warm start's.
+    Its name says whose constants they are, where it is not the warm start's. A search over
+    constants alone is its own control.
     """
     names = tuple(task.name for task in (*made.tasks, *made.held_out))
     places = (*names, _ALL)
@@ -142,9 +143,7 @@ def _control(made: Plan, history: History, winner: Program | None) -> _Known | N
     best = history.incumbent("constants")
     committed = _committed(made)
     if made.settings.strategy == "constants":
-        if best is None:
-            return None
-        return _Known(CONSTANTS, searched, fittable(parse(best.text), schedules), places)
+        return _Known(CONSTANTS, searched, fittable(winner, schedules), places)
     if committed is not None:
         adamw = fingerprint(round_constants(load_rule("adamw")))
         own = fingerprint(parse(made.settings.start)) == adamw

@@ -97,11 +97,10 @@ def finish(
         adamw,
         lambda done, total: watch("Measuring the best on fresh seeds", done, total),
     )
-    winner = None if made.settings.strategy == "constants" else finalists[0].program
     rows, notes = contenders(
         made,
         history,
-        winner,
+        finalists[0].program,
         executor,
         directory.journal,
         lambda done, total: watch("Tuning the rows of the table, all alike", done, total),
@@ -117,7 +116,7 @@ def finish(
         lambda done, total: watch("Measuring the table on test data", done, total),
     )
     explanation = None
-    if winner is not None:
+    if table.has(FOUND):
         explanation = explain_shipped(
             made,
             table,

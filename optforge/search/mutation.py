@@ -173,8 +173,9 @@ class Mutator:
     def _add_state(self, parent: Program, random: Random) -> tuple[Program, str] | None:
         """Let a value that is still read be mixed with a new state, and all that reads it follow.
 
-        The next state is the mixture, as for an average, or the value itself, which the mixture
-        of the next step then compares with its own. States that nothing reads make room.
+        The next state is the mixture, as for an average, or what the value's variable holds at
+        the end of the step, which the mixture of the next step then compares with its own.
+        States that nothing reads make room.
         """
         if len(parent.states) == MAX_STATES:
             parent = live_program(parent)
@@ -189,7 +190,8 @@ class Mutator:
         name = "interp" if random.random() < _AVERAGES else self._function(random)
         arguments: list[str | float] = [target, state, _memory(random)]
         if name != "interp":
-            several = [self._argument(known[:], random) for _ in range(FUNCTIONS[name].arity)]
+            there = _defined(parent, place)
+            several = [self._argument(there, random) for _ in range(FUNCTIONS[name].arity)]
             if len(several) < 2:
                 return None
             arguments = [target, state, *several[2:]]

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from optforge.errors import RunError, SearchError
-from optforge.language import FUNCTION_SETS, MAX_STATES, functions_of
+from optforge.language import FUNCTION_SETS, MAX_STATES
 
 STRATEGIES = ("evolution", "constants", "random")
 _MOST_BYTES = 4 * MAX_STATES
@@ -107,7 +107,8 @@ class Settings:
             )
         if not self.functions:
             raise SearchError(f"no set of functions is given; there are {', '.join(FUNCTION_SETS)}")
-        functions_of(self.functions)
+        for name in self.functions:
+            _choice("functions", name, tuple(FUNCTION_SETS))
         if self.tournament > self.population:
             raise SearchError(
                 f"the tournament ({self.tournament}) is larger than the population "

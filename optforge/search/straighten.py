@@ -42,7 +42,9 @@ def straightened(program: Program) -> Program:
         if target == program.lr:
             target, written = flat, True
         statements.append(Statement(target, function, arguments))
-    outputs = [flat if name == program.lr and written else name for name in program.outputs]
+    if program.lr in program.outputs and not written:  # a state that keeps the schedule's value
+        statements.append(Statement(flat, "multiply", (1.0, 1.0)))
+    outputs = [flat if name == program.lr else name for name in program.outputs]
     statements.append(Statement(last, "multiply", (outputs[0], program.lr)))
     return Program(program.parameters, tuple(statements), (last, *outputs[1:]))
 

@@ -16,7 +16,7 @@ from optforge.language import Program, rule_text
 from optforge.runs import Journal, RunDirectory
 from optforge.search import Budget, History, Plan, Search, Settings, make_executor, make_search
 from optforge.tasks import Task
-from optforge.training import Stack, train_population
+from optforge.training import Stack, train_population, trainee
 from tests.helpers.tiny import Blobs, Sums
 
 Quality = Callable[[Program], float]
@@ -73,7 +73,8 @@ def evaluation(quality: Quality, numeric: str | None = None) -> Callable[[Any], 
 
     def answer(job: Any) -> Any:
         if isinstance(job, Measure):
-            return [[math.exp(quality(p)) for _ in job.seeds] for p in job.programs]
+            rules = [trainee(candidate).program for candidate in job.programs]
+            return [[math.exp(quality(rule)) for _ in job.seeds] for rule in rules]
         return [outcome(p, a) for p, a in zip(job.programs, job.audits, strict=True)]
 
     return answer

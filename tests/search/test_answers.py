@@ -25,7 +25,7 @@ def train(w, g, lr):
     u = u * lr
     return u
 """
-QUICK: Mapping[str, Any] = {"max_states": 0, "population": 30, "repeats": 1}
+QUICK: Mapping[str, Any] = {"max_state_bytes": 0.0, "population": 30, "repeats": 1}
 
 
 def search(path: Path, start: str, programs: int, **settings: Any) -> History:

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from optforge.errors import RunError, SearchError
-from optforge.fitness.baseline import adamw
+from optforge.fitness import Baseline
+from optforge.fitness.optimizers import adamw
 from optforge.language import load_rule, parse, round_constants
-from optforge.runs import Event, Proposal, Verdict
-from optforge.search import History, Settings, read_plan
-from optforge.search.propose import check_start, idle_states, is_audited
+from optforge.runs import Event, Journal, Proposal, Verdict
+from optforge.search import History, Settings, make_executor, read_plan
+from optforge.search.measure import measure
+from optforge.search.propose import check_start, is_audited
+from optforge.search.session import read_schedules
+from optforge.tasks import Schedule
+from optforge.training import Stack, Trainee, train_population
 from tests.helpers.searches import ADAMW as BASELINE
 from tests.helpers.searches import small, tiny_plan
 from tests.helpers.tiny import Blobs, Sums
 
 TEXT = load_rule("lion").text
+SGD = parse("def train(w, g, lr):\n    u = g * 0.3\n    u = u * lr\n    return u")
 
 
 def verdict(
@@ -112,7 +121,12 @@ def test_the_share_of_audits(share: float) -> None:
 @pytest.mark.parametrize(
     ("rule", "changes", "message"),
     [
-        ("adamw", {"max_states": 1}, "keeps 2 states and --states allows 1"),
+        (
+            "adamw",
+            {"max_state_bytes": 4.0},
+            "keeps 8 bytes.*--max-state-bytes allows 4; give --max-state-bytes 8",
+        ),
+        ("lion", {"max_state_bytes": 0.0}, "keeps 4 bytes.*--max-state-bytes allows 0"),
         ("program_8", {"max_statements": 20}, "has 21 statements and --max-statements allows 20"),
     ],
 )
@@ -121,17 +135,13 @@ def test_a_warm_start_that_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(SearchError, match=message):
         check_start(load_rule(rule), small(**changes))
-    check_start(load_rule(rule), small(max_states=2, max_statements=21))
+    check_start(load_rule(rule), small(max_state_bytes=8.0, max_statements=21))
 
 
-def test_more_states_than_the_warm_start_has_are_of_no_use() -> None:
-    corrected = BASELINE | {"bias_correction": 1}
-    for program, states in (
-        (load_rule("lion"), 1), (load_rule("adamw"), 2), (adamw(corrected), 3),
-    ):  # fmt: skip
-        assert idle_states(program, small(max_states=states)) is None
-        said = idle_states(program, small(max_states=states + 1))
-        assert said is not None and f"{states + 1} is more than the {states}" in said
+def test_states_that_nothing_reads_are_no_reason_to_refuse() -> None:
+    """Program 8 returns a state that it never reads, and a counter is no state of the weights."""
+    check_start(load_rule("program_8"), small(max_state_bytes=4.0))
+    check_start(adamw(BASELINE | {"bias_correction": 1}), small(max_state_bytes=8.0))
 
 
 def test_a_search_over_constants_needs_one() -> None:
@@ -151,7 +161,13 @@ def test_a_search_over_constants_needs_one() -> None:
         ({"repeats": 0}, "repeats is 0"),
         ({"batch": 0}, "batch is 0"),
         ({"lag": 0}, "lag is 0"),
-        ({"max_states": 5}, "allowed are 0 to 4"),
+        ({"max_state_bytes": 16.5}, "max-state-bytes is 16.5; allowed are 0 to 16"),
+        ({"max_state_bytes": -1.0}, "allowed are 0 to 16"),
+        ({"max_state_bytes": math.nan}, "allowed are 0 to 16"),
+        ({"functions": ()}, "no set of functions is given; there are paper, masks"),
+        ({"functions": ("paper", "nonsense")}, "functions is 'nonsense'; allowed are paper, masks"),
+        ({"add_state": -0.5}, "none may be negative"),
+        ({"add_state": 1.0, "insert": 0.0, "modify": 0.0}, "not all 0"),
         ({"in_place": 1.5}, "in-place is 1.5; it is a share, from 0 to 1"),
         ({"rescale": -0.1}, "rescale is -0.1; it is a share"),
         ({"insert": -1.0}, "none may be negative"),
@@ -164,10 +180,19 @@ def test_settings_out_of_range(changes: dict[str, Any], message: str) -> None:
 
 
 def test_settings_survive_the_journal() -> None:
-    settings = small(start=round_constants(load_rule("program_8")).text, seed=2**40)
-    stored = settings.stored() | {"tasks": list(settings.tasks), "hashes": list(settings.hashes)}
+    settings = small(
+        start=round_constants(load_rule("program_8")).text, seed=2**40,
+        functions=("paper", "rows"), add_state=0.25, max_state_bytes=12.0,
+    )  # fmt: skip
+    stored = json.loads(json.dumps(settings.stored()))
     assert Settings.read(stored) == settings
-    for name in ("lag", "in_place"):  # journals of former versions lack the latter
+    for name in (
+        "lag",
+        "in_place",
+        "functions",
+        "max_state_bytes",
+        "add_state",
+    ):  # journals of former versions lack some
         with pytest.raises(RunError, match=f"lack '{name}'.*another version.*resume it with"):
             Settings.read({key: value for key, value in stored.items() if key != name})
 
@@ -181,6 +206,7 @@ def test_a_plan_is_read_back_and_refuses_another_task() -> None:
         plan.slacks(),
     )
     assert again.baselines == plan.baselines and again.losses == plan.losses
+    assert again.schedules == plan.schedules == {}
 
     class Longer(Blobs):
         name, steps = "Blobs", 21
@@ -190,6 +216,35 @@ def test_a_plan_is_read_back_and_refuses_another_task() -> None:
     held = tiny_plan(small(), [Sums()], [Blobs()])
     with pytest.raises(RunError, match="task 'Blobs' is not what it was"):
         read_plan(held.stored(), [Sums()], [Longer()])
+
+
+def test_the_schedules_of_a_plan_are_those_of_the_tuned_adamw_and_are_read_back() -> None:
+    plan = tiny_plan(small(), [Blobs()], [Sums()])
+    tuned = Baseline("adamw", {**BASELINE, "warmup": 0.25, "decay_power": 0.5}, 0.0, 7)
+    lion = {"lr": 0.01, "weight_decay": 0.1, "beta1": 0.9, "beta2": 0.99, "warmup": 0.5}
+    plan = replace(
+        plan,
+        baselines={
+            "Blobs": {"adamw": tuned, "lion": Baseline("lion", lion, 0.0, 9)},
+            "Sums": plan.baselines["Sums"],
+        },
+    )
+    stored = json.loads(json.dumps(plan.stored()))
+    again = read_plan(stored, [Blobs()], [Sums()])
+    assert again.schedules == read_schedules(stored) == {"Blobs": Schedule(0.25, 0.5, 0.0)}
+    assert again.trials == 7, "as many as AdamW got"
+
+
+def test_candidates_train_under_the_schedule_of_the_tuned_adamw(tmp_path: Path) -> None:
+    """In the search, its selection and wherever they have no schedule of their own."""
+    shape = Schedule(0.25, 0.5, 0.1)
+    plan = replace(tiny_plan(small(), [Blobs()]), schedules={"Blobs": shape})
+    some, seed = [SGD, Trainee(SGD, shape), Trainee(SGD, Schedule())], {"Blobs": (3,)}
+    with Journal.create(tmp_path / "journal", {}) as journal:
+        found = measure(make_executor(plan, 0), journal, {"Blobs": some}, seed, "test")["Blobs"]
+    trained = train_population(Stack(Blobs()), some[1:], [3], split="test").losses.log()
+    assert found[1:].tolist() == pytest.approx(trained.numpy(), rel=1e-4)
+    assert found[0] == pytest.approx(found[1], rel=1e-6) and found[0] != pytest.approx(found[2])
 
 
 def test_there_is_a_slack_for_each_position_of_a_trace() -> None:

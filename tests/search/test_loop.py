@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from optforge.analysis import fingerprint, state_kinds
-from optforge.language import Kind, Program, load_rule, parse
+from optforge.analysis import cost, fingerprint
+from optforge.language import Program, load_rule, parse
 from optforge.runs import Event, Journal, Proposal
 from optforge.search import propose
 from optforge.search.history import History
@@ -264,9 +264,9 @@ def test_states_stay_bounded(tmp_path: Path, states: int) -> None:
     start = {0: "def train(w, g, lr):\n    u = g * 0.1\n    u = u * lr\n    return u"}.get(
         states, load_rule({1: "lion", 2: "adamw_bias_correction"}.get(states, "lion")).text
     )
-    pretend(tmp_path / "j", small(start=start, max_states=states), 400)
+    pretend(tmp_path / "j", small(start=start, max_state_bytes=4.0 * states), 400)
     for p in rows(tmp_path / "j")["proposals"]:
-        assert state_kinds(parse(p.program)).count(Kind.TREE) <= states
+        assert cost(parse(p.program)).state_bytes <= 4.0 * states
 
 
 def test_programs_stay_below_the_longest(tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_programs_stay_below_the_longest(tmp_path: Path) -> None:
 def test_when_nearly_all_is_known_a_batch_ends(tmp_path: Path) -> None:
     """One statement with one constant: deleting and inserting is all there is to find."""
     start = "def train(w, g, lr):\n    u = g * 0.1\n    return u"
-    settings = small(start=start, insert=0.0, delete=1.0, modify=1.0, max_states=0)
+    settings = small(start=start, insert=0.0, delete=1.0, modify=1.0, max_state_bytes=0.0)
     pretend(tmp_path / "j", settings, 300)
     sizes = Counter(p.batch for p in rows(tmp_path / "j")["proposals"])
     assert max(sizes.values()) <= 16 * settings.batch

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
 from scipy import stats
 
-from optforge.analysis import state_kinds
+from optforge.analysis import cost, live_program, state_kinds
 from optforge.errors import SearchError
 from optforge.language import (
+    FUNCTION_SETS,
+    MAX_STATES,
     Kind,
     Program,
     Statement,
@@ -25,6 +29,7 @@ from optforge.search import Mutator
 from tests.strategies import programs, seeds
 
 ADAMW = load_rule("adamw")
+SETS = tuple(FUNCTION_SETS)
 WITHOUT_CONSTANTS = parse("def train(w, g, lr):\n    u = g * lr\n    return u")
 
 
@@ -75,10 +80,10 @@ def test_one_thing_changes_and_the_child_is_valid(parent: Program, seed: int) ->
 
 @given(programs(), seeds())
 def test_a_long_walk_keeps_every_limit(parent: Program, seed: int) -> None:
-    trees = state_kinds(parent).count(Kind.TREE)
+    kept = cost(parent).state_bytes
     limit = len(parent.statements) + 1
     mutator, source, made = (
-        Mutator(max_statements=limit, max_states=trees),
+        Mutator(max_statements=limit, max_state_bytes=kept, add_state=0.5, functions=SETS),
         random.Random(seed),
         parent,
     )
@@ -88,7 +93,7 @@ def test_a_long_walk_keeps_every_limit(parent: Program, seed: int) -> None:
         except SearchError:
             assume(False)
         assert len(made.statements) <= limit
-        assert state_kinds(made).count(Kind.TREE) <= trees
+        assert cost(made).state_bytes <= kept and len(state_kinds(made)) <= MAX_STATES
 
 
 @given(programs(), seeds())
@@ -118,19 +123,26 @@ def test_a_program_at_its_longest_grows_no_more() -> None:
     assert words["insert"] == 0 and words["delete"] > 0 and words["modify"] > 0
 
 
-@pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0), (2.0, 1.0, 1.0), (1.0, 0.0, 3.0)])
-def test_weights_are_those_of_the_draw(weights: tuple[float, float, float]) -> None:
+@pytest.mark.parametrize(
+    "weights",
+    [(1.0, 1.0, 1.0, 0.0), (2.0, 1.0, 1.0, 0.0), (1.0, 0.0, 3.0, 0.0), (1.0, 1.0, 1.0, 0.25)],
+)
+def test_weights_are_those_of_the_draw(weights: tuple[float, float, float, float]) -> None:
     """The first draws, before invalid children are thrown away."""
-    source, mutator = random.Random(1), Mutator(*weights, max_statements=99)
+    source = random.Random(1)
+    mutator = Mutator(*weights[:3], add_state=weights[3], max_statements=99)
     words: Counter[str] = Counter()
     while words.total() < 4000:
         drawn = mutator._draw(ADAMW, source)
         # In a modification, drawing the old argument again gives nothing; count it as well.
         words[drawn[1].split()[0] if drawn else "modify"] += 1
-    for word, weight in zip(("insert", "delete", "modify"), weights, strict=True):
+    for word, weight in zip(("insert", "delete", "modify", "add"), weights, strict=True):
         share = weight / sum(weights)
         margin = 4 * math.sqrt(share * (1 - share) / 4000)
-        assert abs(words[word] / 4000 - share) <= margin
+        if not weights[3] or word in ("insert", "delete"):
+            assert abs(words[word] / 4000 - share) <= margin
+        elif word == "add":  # all averages, and of the other half what takes two arguments
+            assert share / 2 - margin <= words[word] / 4000 <= share + margin
 
 
 def test_insertions_in_place_rewrite_what_is_still_read() -> None:
@@ -160,7 +172,7 @@ def test_every_function_place_and_kind_of_argument_turns_up() -> None:
     source = random.Random(2)
     mutator = Mutator(delete=0.0, modify=0.0, in_place=0.0, max_statements=99)
     children = [mutator.child(ADAMW, source) for _ in range(3000)]
-    assert {what.split()[2] for _, what in children} == set(mutator.functions)
+    assert {what.split()[2] for _, what in children} == set(FUNCTION_SETS["paper"])
     assert {int(what.split()[1]) for _, what in children} == set(range(len(ADAMW.statements) + 1))
     inserted = [made.statements[int(what.split()[1])] for made, what in children]
     constants = [a for s in inserted for a in s.arguments if isinstance(a, float)]
@@ -210,11 +222,65 @@ def test_nothing_to_change_is_a_clear_error(parent: Program) -> None:
 
 def test_a_scalar_state_does_not_grow_into_a_tree_beyond_the_limit() -> None:
     parent = load_rule("adamw_bias_correction")
-    assert state_kinds(parent).count(Kind.TREE) == 2
-    source, mutator = random.Random(5), Mutator(max_states=2, max_statements=40)
+    assert cost(parent).state_bytes == 8.0 and len(parent.states) == 3
+    source, mutator = random.Random(5), Mutator(max_state_bytes=8.0, max_statements=40)
     for _ in range(400):
         made, _ = mutator.child(parent, source)
-        assert state_kinds(made).count(Kind.TREE) <= 2
-    free = Mutator(max_states=3, max_statements=40)
-    grown = [state_kinds(free.child(parent, source)[0]).count(Kind.TREE) for _ in range(400)]
-    assert 3 in grown, "without the limit it happens"
+        assert cost(made).state_bytes <= 8.0
+    free = Mutator(max_state_bytes=12.0, max_statements=40)
+    grown = [cost(free.child(parent, source)[0]).state_bytes for _ in range(400)]
+    assert 12.0 in grown, "without the limit it happens"
+
+
+def test_what_is_kept_for_other_arrays_alone_is_within_the_limit() -> None:
+    """Nearly all weights are in hidden matrices; a state that these do not read costs nothing."""
+    parent = load_rule("muon")
+    assert state_kinds(parent).count(Kind.TREE) > 1 and cost(parent).state_bytes == 4.0
+    source, mutator = random.Random(8), Mutator(max_state_bytes=4.0, max_statements=40)
+    made = [mutator.child(parent, source)[0] for _ in range(200)]
+    assert all(cost(child).state_bytes <= 4.0 for child in made)
+    trees = [state_kinds(live_program(child)).count(Kind.TREE) for child in made]
+    assert max(trees) > 1, "most need both states still"
+
+
+@pytest.mark.parametrize("functions", [("masks",), ("matrices", "time"), SETS])
+def test_functions_come_from_the_chosen_sets_each_as_often(functions: tuple[str, ...]) -> None:
+    source = random.Random(9)
+    mutator = Mutator(delete=0.0, modify=0.0, functions=functions, max_statements=99)
+    of = {name: group for group in functions for name in FUNCTION_SETS[group]}
+    drawn = [mutator._draw(ADAMW, source) for _ in range(3000)]
+    names = Counter(what.split()[2] for _, what in filter(None, drawn))
+    assert set(names) == set(of), "all of these, and no other"
+    shares = Counter({group: 0 for group in functions})
+    for name, count in names.items():
+        shares[of[name]] += count
+    assert len(shares) == 1 or stats.chisquare(list(shares.values())).pvalue > 1e-3
+    for group in functions:
+        within = [names[name] for name in FUNCTION_SETS[group]]
+        assert len(within) == 1 or stats.chisquare(within).pvalue > 1e-3
+    for _ in range(100):
+        made, what = mutator.child(ADAMW, source)
+        assert what.split()[2] in of
+        state_kinds(made)
+
+
+@pytest.mark.parametrize(
+    ("start", "changes", "digest"),
+    [
+        ("adamw", {}, "9df84e3fba6b039f"),
+        ("adamw", {"in_place": 0.0, "insert": 3.0}, "fa810c8e7e70c7c6"),
+        ("lion", {}, "bdf90cd997b0afee"),
+        ("program_8", {"in_place": 0.0, "insert": 3.0}, "b78e0c34793e28bf"),
+    ],
+)
+def test_in_the_papers_space_children_are_what_they_were(
+    start: str, changes: dict[str, Any], digest: str
+) -> None:
+    """The digests were made before there were other sets of functions and a mutation for states."""
+    source, made, found = random.Random(start), load_rule(start), hashlib.sha256()
+    mutator = Mutator(**changes)
+    for number in range(400):
+        drawn, what = mutator.child(made, source)
+        found.update(f"{what}\n{drawn.text}".encode())
+        made = load_rule(start) if number % 20 == 19 else drawn
+    assert found.hexdigest()[:16] == digest

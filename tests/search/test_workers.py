@@ -27,7 +27,7 @@ WILD = small(
     slack=10.0,
     batch=4,
     lag=2,
-    max_states=0,
+    max_state_bytes=0.0,
 )
 
 
