@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,18 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optforge.language import Program, load_rule
-from optforge.optim.program_buckets import buckets_of, check_parameter, numbers_of, share_scalars
+from optforge.optim.program_adamw import groups_from_adamw
+from optforge.optim.program_buckets import (
+    buckets_of,
+    check_parameter,
+    numbers_of,
+    share_scalars,
+    state_shapes,
+)
 from optforge.optim.program_graph import Graph, graph_of
 from optforge.optim.program_loading import check_state_dict, load_states, structure_of
 from optforge.optim.program_run import run_step
-from optforge.optim.program_settings import check_group, defaults_of, peak_of
+from optforge.optim.program_settings import check_group, defaults_of, peak_of, reads_clock
 from optforge.optim.program_stall import StallCheck
 
 Closure = Callable[[], Any]
@@ -38,6 +46,17 @@ class ProgramOptimizer(Optimizer):
     the optimizer that have a gradient in this step, in all groups, as the language defines them.
     A scalar is one number for each group, since constants may differ between groups.
 
+    **Hidden matrices.** ``orthogonalize``, ``matmul``, ``transpose`` and ``where_matrix`` tell
+    hidden matrices from other arrays; ``matrices`` of a group says which its parameters are. By
+    default whatever has two sides is one (dimensions after the first flattened), unless
+    `optforge.language.mark_matrix` says otherwise. A parameter does not tell that it belongs to an
+    embedding, so with such a rule take the groups of ``parameter_groups(model)`` of
+    `optforge.language`. States that an array of its kind never reads are not kept for it. Sharded
+    parameters are refused where a rule looks at rows, columns or matrices.
+
+    **The clock.** ``get_step()`` is the number of the steps in which a group had a gradient, kept
+    as ``group["step"]``; ``get_progress()`` is its share of ``total_steps``, 1 past the end.
+
     **Numbers.** Each parameter is computed in its own dtype, 16-bit ones in float32, and states are
     kept in that dtype. Scalars and sums over the tree are float64, on the CPU. The new weight is
     rounded once, to the nearest; if most weights of a 16-bit parameter cannot move, a warning
@@ -45,14 +64,18 @@ class ProgramOptimizer(Optimizer):
 
     Args:
         params: Parameters or groups, as everywhere in `torch.optim`. A group may set its own
-            ``lr``, ``schedule``, ``maximize`` and constants.
+            ``lr``, ``schedule``, ``maximize``, ``matrices``, ``total_steps`` and constants.
         rule: A program, the name of a shipped rule, or the path of a file.
         lr: The rule's learning rate, positive; None leaves the rule's own.
         schedule: Fed to the rule as its ``lr``; change ``group["schedule"]`` to move it by hand.
         foreach: Whether to compute lists of tensors at once (the default) or one after the other.
         fused: Whether to compile the step with ``torch.compile``; without a C++ compiler a
-            warning says so once, and foreach runs.
+            warning says so once, and foreach runs. What looks at rows or matrices is compiled once
+            for each shape; arrays whose memory is not in the order of their dimensions (such as
+            channels_last) run as foreach then.
         maximize: Climb instead.
+        matrices: Whether parameters are hidden matrices, for rules that ask; None: see above.
+        total_steps: Steps of the whole run, for rules that read ``get_progress()``.
         hyperparameters: Other constants of the rule by name, such as ``beta1``, ``weight_decay``
             or ``eps`` (see `optforge.analysis.lift`); ``betas=(0.9, 0.99)`` sets ``beta1, beta2``.
 
@@ -80,21 +103,75 @@ class ProgramOptimizer(Optimizer):
         foreach: bool | None = None,
         fused: bool | None = None,
         maximize: bool = False,
+        matrices: bool | None = None,
+        total_steps: int | None = None,
         **hyperparameters: Any,
     ) -> None:
         self.rule = rule if isinstance(rule, Program) else load_rule(rule)
         self.graph: Graph = graph_of(self.rule)
         flags = {"schedule": schedule, "foreach": foreach, "fused": fused, "maximize": maximize}
+        flags |= {"matrices": matrices, "total_steps": total_steps}
         defaults = defaults_of(self.graph.lifted, lr, hyperparameters) | flags
         super().__init__(params, defaults | {"fingerprint": structure_of(self.graph.lifted)})
         self._stalls = StallCheck()
+
+    @classmethod
+    def from_adamw(
+        cls,
+        optimizer: Optimizer,
+        rule: Program | str | Path,
+        *,
+        ratio: float | None = None,
+        **settings: Any,
+    ) -> ProgramOptimizer:
+        r"""Build an optimizer that starts from the settings of an AdamW, on the same groups.
+
+        A rule's rate follows from how long its updates are. With :math:`\rho` the root mean square
+        of AdamW's updates over that of the rule's, per unit of their rates,
+
+        .. math::
+            \eta = \rho\,\eta_{AdamW}, \quad \lambda = \lambda_{AdamW} / \rho, \quad
+            \eta \lambda = \eta_{AdamW} \lambda_{AdamW} .
+
+        Both are run on the same made-up noise, AdamW with its betas, the rule with its own
+        constants, for arrays of the roles that a group holds: signs and orthogonalised updates get
+        about 0.23 of AdamW's rate, a rule like Adam the same. The schedule stays: peaks and rates
+        that schedulers left in the groups are scaled, also in mid-schedule, so that schedulers
+        which multiply (`LambdaLR`, warm-up, cosine to zero) need no change; what is given in
+        absolute rates (``eta_min``) has to be multiplied by ``group["peak_lr"]`` over AdamW's peak.
+        Clipping stays as it is. Moments are not taken over. The rate is where its tuning starts:
+        try a third of it and three times as much.
+
+        Args:
+            optimizer: `torch.optim.AdamW`, or Adam without L2 decay.
+            rule: As for the class.
+            ratio: Of the rates; None measures it.
+            settings: Further keywords of the class, such as ``fused``, ``total_steps``, ``betas``.
+
+        Raises:
+            OptimizerError: If it is no AdamW, if its decay is L2, or if the length of the rule's
+                updates follows that of the gradients, so that no ratio holds; pass one then.
+
+        Example:
+            >>> weight = torch.nn.Parameter(torch.ones(2))
+            >>> adamw = torch.optim.AdamW([weight], lr=0.001, weight_decay=0.1)
+            >>> group = ProgramOptimizer.from_adamw(adamw, "signum").param_groups[0]
+            >>> group["lr"], round(group["lr"] * group["weight_decay"], 9)
+            (0.00023, 0.0001)
+        """
+        program = rule if isinstance(rule, Program) else load_rule(rule)
+        probe = cls([torch.zeros(1)], program, **settings)
+        return cls(groups_from_adamw(optimizer, probe, ratio), program, **settings)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group; its ``lr`` is the rate of the rule for it, its peak."""
         if isinstance(param_group, dict):
             param_group = dict(param_group)
-            param_group.setdefault("peak_lr", peak_of(param_group.get("lr", self.defaults["lr"])))
-            check_group(self.graph.lifted, {**self.defaults, **param_group})
+            if "peak_lr" not in param_group:
+                param_group["peak_lr"] = peak_of(param_group.get("lr", self.defaults["lr"]))
+            if reads_clock(self.graph):
+                param_group.setdefault("step", 0)
+            check_group(self.graph, {**self.defaults, **param_group})
         super().add_param_group(param_group)
         for parameter in self.param_groups[-1]["params"]:
             check_parameter(parameter)
@@ -106,6 +183,9 @@ class ProgramOptimizer(Optimizer):
         super().__setstate__(state)
         self.graph = graph_of(self.rule)
         self._stalls = StallCheck()
+        for group in self.param_groups:  # saved before these settings were there
+            group.setdefault("matrices", None)
+            group.setdefault("total_steps", None)
         share_scalars(self)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -116,8 +196,7 @@ class ProgramOptimizer(Optimizer):
                 values of hyper-parameters may differ.
         """
         check_state_dict(state_dict, structure_of(self.graph.lifted), self.graph.lifted)
-        kinds = dict(zip(self.graph.lifted.program.states, self.graph.kinds, strict=True))
-        load_states(self, super().load_state_dict, state_dict, kinds)
+        load_states(self, super().load_state_dict, state_dict, partial(state_shapes, self.graph))
         share_scalars(self)
 
     @torch.no_grad()

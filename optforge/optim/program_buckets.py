@@ -10,10 +10,12 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from optforge.errors import OptimizerError
-from optforge.language import Kind
 from optforge.optim.compiler import compiles
+from optforge.optim.program_arrays import state_shape
 from optforge.optim.program_fused import fuses, native_kernel, try_kernels
 from optforge.optim.program_graph import Graph
+from optforge.optim.program_roles import graph_for, role_of
+from optforge.optim.program_settings import reads_clock
 from optforge.optim.program_values import Bucket, Leaf, Numbers, Way, dtype_of
 
 if TYPE_CHECKING:
@@ -50,37 +52,56 @@ def check_gradient(gradient: Tensor) -> None:
         )
 
 
-def numbers_of(
-    optimizer: ProgramOptimizer, group: Mapping[str, Any], active: list[Tensor]
-) -> Numbers:
+def numbers_of(optimizer: ProgramOptimizer, group: dict[str, Any], active: list[Tensor]) -> Numbers:
     """Give the inputs of a step that are one number a group; missing states are made, as zeros."""
-    program = optimizer.graph.lifted.program
+    graph = optimizer.graph
+    program = graph.lifted.program
     scalars = _scalar_states(optimizer, group)
     for parameter in active:
         state = optimizer.state[parameter]
-        if len(state) < len(program.states):
-            for name, kind in zip(program.states, optimizer.graph.kinds, strict=True):
-                state[name] = scalars[name] if name in scalars else _zeros(parameter, kind)
+        for name, shape in state_shapes(graph, parameter, group).items():
+            if name not in state:
+                state[name] = scalars[name] if shape is None else _zeros(parameter, shape)
     peak = group["peak_lr"]
-    values = optimizer.graph.lifted.values
+    values = graph.lifted.values
     constants = {name: float(group[name]) for name in values if name != "lr"}
     return Numbers(
         float(group["schedule"]) * (float(group["lr"]) / peak),
         {"lr": peak, **constants},
-        {number: scalars[n] for number, n in enumerate(program.states) if n in scalars},
+        {number: scalars[program.states[number]] for number in graph.shared},
+        _clock(graph, group),
     )
 
 
-def _zeros(parameter: Tensor, kind: int) -> Tensor:
+def _clock(graph: Graph, group: dict[str, Any]) -> dict[str, float]:
+    """Count a step of a group, where the rule reads the number or the share of the steps."""
+    if not reads_clock(graph):
+        return {}
+    group["step"] = step = group["step"] + 1
+    total = group["total_steps"]
+    return {"get_step": step, "get_progress": min(1.0, step / total) if total else 1.0}
+
+
+def state_shapes(
+    graph: Graph, parameter: Tensor, group: Mapping[str, Any]
+) -> dict[str, tuple[int, ...] | None]:
+    """Return the shape of each state of a parameter by name; None for what its group shares."""
+    own = graph_for(graph, role_of(parameter, group["matrices"]))
+    names = graph.lifted.program.states
+    kept = sorted((*own.shared, *own.stored))
+    shapes = {n: state_shape(own.kinds[n], parameter.shape, own.of_matrices) for n in own.stored}
+    return {names[number]: shapes.get(number) for number in kept}
+
+
+def _zeros(parameter: Tensor, shape: tuple[int, ...]) -> Tensor:
     dtype = dtype_of(parameter)
-    if kind == Kind.TREE:
+    if shape == tuple(parameter.shape) and shape:
         return torch.zeros_like(parameter.detach(), dtype=dtype)
-    return torch.zeros((), dtype=dtype, device=parameter.device)
+    return torch.zeros(shape, dtype=dtype, device=parameter.device)
 
 
 def _scalar_names(graph: Graph) -> list[str]:
-    states = zip(graph.lifted.program.states, graph.kinds, strict=True)
-    return [name for name, kind in states if kind == Kind.SCALAR]
+    return [graph.lifted.program.states[number] for number in graph.shared]
 
 
 def _scalar_states(optimizer: ProgramOptimizer, group: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -103,29 +124,63 @@ def share_scalars(optimizer: ProgramOptimizer) -> None:
 
 def buckets_of(optimizer: ProgramOptimizer, number: int, active: list[Tensor]) -> list[Bucket]:
     """Divide the parameters of a group that have gradients into buckets."""
-    group, graph = optimizer.param_groups[number], optimizer.graph
-    names = enumerate(zip(graph.lifted.program.states, graph.kinds, strict=True))
-    states = {i: name for i, (name, kind) in names if kind != Kind.SCALAR}
+    group, maximize = optimizer.param_groups[number], optimizer.param_groups[number]["maximize"]
     fused, foreach = fuses(group), group["foreach"] is not False
     sorts: dict[tuple[Any, ...], list[Leaf]] = {}
     for parameter in active:
-        gradient, state = parameter.grad, optimizer.state[parameter]
-        assert gradient is not None
-        check_gradient(gradient)
-        leaf = Leaf(parameter, gradient, {i: state[name] for i, name in states.items()})
-        leaf.check_shapes(graph.kinds)
-        native = fused and _is_native(leaf, graph, group["maximize"])
-        compiled = native or (fused and _is_compiled(leaf, graph, group["maximize"]))
-        way, leaves = (
-            ("native", [leaf]) if native else _way(leaf, compiled, foreach, graph.by_array)
-        )
-        key = (way, parameter.dtype, gradient.dtype, parameter.device)
+        graph = graph_for(optimizer.graph, role_of(parameter, group["matrices"]))
+        leaf = _leaf(parameter, graph, optimizer)
+        native = fused and _is_native(leaf, graph, maximize)
+        compiled = native or (fused and _is_compiled(leaf, graph, maximize))
+        way, leaves = ("native", [leaf]) if native else _way(leaf, compiled, foreach, graph)
+        weight = leaf.weight
+        key = (way, graph, weight.dtype, leaf.gradient.dtype, weight.device)
         sorts.setdefault(key, []).extend(leaves)
     return [
-        Bucket(number, dtype_of(chunk[0].weight), chunk, group["maximize"], _filled(way, chunk))
-        for (way, *_), leaves in sorts.items()
+        Bucket(number, dtype_of(chunk[0].weight), chunk, graph, maximize, _filled(way, chunk))
+        for (way, graph, *_), leaves in sorts.items()
         for chunk in _chunks(leaves, way)
     ]
+
+
+def _leaf(parameter: Tensor, graph: Graph, optimizer: ProgramOptimizer) -> Leaf:
+    """Gather what belongs to a parameter, checked.
+
+    Raises:
+        OptimizerError: For shapes that do not fit, and gradients and shards that are refused.
+    """
+    gradient, state = parameter.grad, optimizer.state[parameter]
+    assert gradient is not None
+    check_gradient(gradient)
+    names = graph.lifted.program.states
+    leaf = Leaf(parameter, gradient, {number: state[names[number]] for number in graph.stored})
+    leaf.check_shapes(graph)
+    if graph.by_shape and isinstance(parameter, DTensor):
+        return _whole(leaf)
+    return leaf
+
+
+def _whole(leaf: Leaf) -> Leaf:
+    """View a replicated parameter as the tensor that this rank has of it.
+
+    Raises:
+        OptimizerError: If it is sharded: a shard has other rows, columns and singular values.
+    """
+    weight: Any = leaf.weight
+    if not all(placement.is_replicate() for placement in weight.placements):
+        raise OptimizerError(
+            f"a parameter of shape {tuple(weight.shape)} is sharded ({weight.placements}), but "
+            "this rule looks at whole rows, columns or matrices; keep the parameter replicated "
+            "(DDP, or leave it out of fully_shard), or take a rule without such functions"
+        )
+    gradient: Any = leaf.gradient
+    whole = gradient.full_tensor() if isinstance(gradient, DTensor) else gradient
+    states = {n: _local(state) for n, state in leaf.states.items()}
+    return Leaf(weight.detach().to_local(), whole, states)
+
+
+def _local(tensor: Any) -> Tensor:
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def _is_native(leaf: Leaf, graph: Graph, maximize: bool) -> bool:
@@ -144,13 +199,22 @@ def _is_compiled(leaf: Leaf, graph: Graph, maximize: bool) -> bool:
     if isinstance(weight, DTensor):
         return False
     form = graph, dtype, maximize, weight.dtype, leaf.gradient.dtype, weight.device
-    return compiles(try_kernels, *form)
+    if not graph.by_shape:
+        return compiles(try_kernels, *form)
+    if weight.numel() < 2 or not weight.is_contiguous():
+        return False
+    return compiles(try_kernels, *form, tuple(weight.shape))
 
 
-def _way(leaf: Leaf, fused: bool, foreach: bool, by_array: bool) -> tuple[Way, list[Leaf]]:
+def _way(leaf: Leaf, fused: bool, foreach: bool, graph: Graph) -> tuple[Way, list[Leaf]]:
     """Choose how a parameter is computed, and cut it if it is large and need not be whole."""
     if isinstance(leaf.weight, DTensor):
         return "loop", [leaf]
+    if graph.by_shape and fused:
+        return "fused", [leaf.contiguous()]
+    if graph.by_shape:
+        return ("foreach" if foreach else "loop"), [leaf]
+    by_array = graph.by_array
     count, small = leaf.weight.numel(), SMALL if fused else CHUNK
     if count <= small and not (fused and by_array):
         return ("packed" if fused else "foreach" if foreach else "loop"), [leaf]

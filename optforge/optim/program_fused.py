@@ -1,4 +1,8 @@
-"""The compiled path: one kernel for each stage of a rule, for tensors of any size."""
+"""The compiled path: one kernel for each stage of a rule, for tensors of any size.
+
+What needs the rows and columns of an array has a kernel for each shape: its products are chosen by
+the shape, and no run can then meet a shape that was not tried before.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,7 @@ from torch.autograd.graph import increment_version
 
 from optforge.language import Kind
 from optforge.optim.native import SAMPLE, Column, Sweep, sweep_of
+from optforge.optim.program_arrays import state_shape
 from optforge.optim.program_graph import Graph, Node
 from optforge.optim.program_primitives import FOREACH, PRIMITIVES, VECTOR_FLOAT32, fitting, total
 from optforge.optim.program_values import Bucket, Leaf, Numbers
@@ -48,15 +53,19 @@ def fuses(group: Mapping[str, Any]) -> bool:
     return bool(group["fused"]) and can_compile()
 
 
-def run_fused(graph: Graph, stage: int, bucket: Bucket, numbers: Numbers) -> None:
+def run_fused(stage: int, bucket: Bucket, numbers: Numbers) -> None:
     """Run one stage of a bucket by its compiled kernel; it changes weights and states in place."""
     if stage == 0:
         bucket.values[LEAVES] = [_packed(bucket)] if bucket.way == "packed" else bucket.leaves
     leaves: list[Leaf] = bucket.values[LEAVES]
-    kernel, wanted = compiled_kernel(graph, stage, bucket.dtype, bucket.maximize)
+    graph = bucket.graph
+    kernels, wanted = _kernels(graph, stage, bucket, leaves)
     given = [fitting(numbers.number(node), bucket.dtype) for node in wanted]
     scalars = torch.tensor(given, dtype=bucket.dtype, device=leaves[0].weight.device)
-    parts = [kernel(x.weight, x.gradient, *x.states.values(), scalars) for x in leaves]
+    parts = [
+        kernel(x.weight, x.gradient, *x.states.values(), scalars)
+        for kernel, x in zip(kernels, leaves, strict=True)
+    ]
     for number, node in enumerate(graph.sums(stage)):
         bucket.values[node.index] = torch.stack([part[number] for part in parts]).sum()
     if stage == graph.stages - 1:
@@ -65,8 +74,19 @@ def run_fused(graph: Graph, stage: int, bucket: Bucket, numbers: Numbers) -> Non
         bucket.values.clear()
 
 
-def run_native(graph: Graph, bucket: Bucket, numbers: Numbers) -> None:
+def _kernels(
+    graph: Graph, stage: int, bucket: Bucket, leaves: list[Leaf]
+) -> tuple[list[Kernel], tuple[Node, ...]]:
+    """Give a kernel for each leaf, and the nodes whose numbers all of them read."""
+    shapes = [tuple(x.weight.shape) if graph.by_shape else None for x in leaves]
+    form = graph, stage, bucket.dtype, bucket.maximize
+    made = {shape: compiled_kernel(*form, shape) for shape in dict.fromkeys(shapes)}
+    return [made[shape][0] for shape in shapes], made[shapes[0]][1]
+
+
+def run_native(bucket: Bucket, numbers: Numbers) -> None:
     """Run a rule of one stage on all leaves of a bucket by one call of native code."""
+    graph = bucket.graph
     weight, gradient = bucket.leaves[0].weight, bucket.leaves[0].gradient
     found = native_kernel(graph, bucket.dtype, bucket.maximize, weight.dtype, gradient.dtype)
     assert found is not None
@@ -109,8 +129,7 @@ def native_kernel(
         torch.compile(type(module).forward, fullgraph=True, options={"cpp.threads": 1}), None
     )
     generator = torch.Generator().manual_seed(0)
-    number = sum(kind != Kind.SCALAR for kind in graph.kinds)
-    dtypes = (weight, gradient, *[dtype] * number)
+    dtypes = (weight, gradient, *[dtype] * len(graph.stored))
     samples = [torch.randn(SAMPLE, generator=generator).to(one) for one in dtypes]
     for sample in samples:
         torch._dynamo.mark_dynamic(sample, 0)
@@ -153,6 +172,7 @@ def try_kernels(
     weight: torch.dtype,
     gradient: torch.dtype,
     device: torch.device,
+    shape: tuple[int, ...] | None = None,
 ) -> None:
     """Compile all stages of a rule by a run on made-up parameters, before any real one is changed.
 
@@ -163,14 +183,15 @@ def try_kernels(
         weight: Dtype of the weights.
         gradient: Dtype of the gradients.
         device: Where.
+        shape: Of the parameter, for a kernel that needs it.
     """
     for stage in range(graph.stages):
-        kernel, wanted = compiled_kernel(graph, stage, dtype, maximize)
-        kinds = [kind for kind in graph.kinds if kind != Kind.SCALAR]
-        shapes = [() if kind == Kind.ARRAY else (TRIAL,) for kind in kinds]
-        states = [torch.ones(shape, dtype=dtype, device=device) for shape in shapes]
+        kernel, wanted = compiled_kernel(graph, stage, dtype, maximize, shape)
+        trial = (TRIAL,) if shape is None else shape
+        shapes = [state_shape(graph.kinds[n], trial, graph.of_matrices) for n in graph.stored]
+        states = [torch.ones(one, dtype=dtype, device=device) for one in shapes]
         weights, gradients = (
-            torch.ones(TRIAL, dtype=one, device=device) for one in (weight, gradient)
+            torch.ones(trial, dtype=one, device=device) for one in (weight, gradient)
         )
         scalars = torch.ones(len(wanted), dtype=dtype, device=device)
         kernel(weights, gradients, *states, scalars)
@@ -179,11 +200,22 @@ def try_kernels(
 TRIAL = 70_001  # elements: the compiler uses all threads, and takes the number for no other
 
 
-@lru_cache(256)
+@lru_cache(1024)
 def compiled_kernel(
-    graph: Graph, stage: int, dtype: torch.dtype, maximize: bool
+    graph: Graph,
+    stage: int,
+    dtype: torch.dtype,
+    maximize: bool,
+    shape: tuple[int, ...] | None = None,
 ) -> tuple[Kernel, tuple[Node, ...]]:
     """Compile one stage of a rule; rates and other numbers are inputs, not parts of the kernel.
+
+    Args:
+        graph: The rule.
+        stage: Which.
+        dtype: Of states and of the computation.
+        maximize: Whether to climb.
+        shape: The only one that it is for; None: vectors of any length.
 
     Returns:
         The kernel, from weight, gradient, states and scalars to the sums of the stage; the last
@@ -191,11 +223,15 @@ def compiled_kernel(
     """
     module, wanted = build_kernel(graph, stage, dtype, maximize)
     function: Any = type(module).forward  # bare: to call a module takes longer
-    return partial(torch.compile(function, fullgraph=True, dynamic=True), None), wanted
+    return partial(torch.compile(function, fullgraph=True, dynamic=shape is None), None), wanted
 
 
 def build_kernel(
-    graph: Graph, stage: int, dtype: torch.dtype, maximize: bool
+    graph: Graph,
+    stage: int,
+    dtype: torch.dtype,
+    maximize: bool,
+    shape: tuple[int, ...] | None = None,
 ) -> tuple[torch.fx.GraphModule, tuple[Node, ...]]:
     """As :func:`compiled_kernel`, not yet compiled."""
     return _Builder(graph, stage, dtype, maximize).build()
@@ -208,11 +244,7 @@ class _Builder:
         self.graph, self.stage, self.dtype, self.maximize = graph, stage, dtype, maximize
         self.fx = torch.fx.Graph()
         self.weight, self.gradient = (self.fx.placeholder(n) for n in ("weight", "gradient"))
-        self.states = {
-            number: self.fx.placeholder(f"state_{number}")
-            for number, kind in enumerate(graph.kinds)
-            if kind != Kind.SCALAR
-        }
+        self.states = {number: self.fx.placeholder(f"state_{number}") for number in graph.stored}
         self.scalars = self.fx.placeholder("scalars")
         self.wanted: list[Node] = []
         self.values: dict[int, torch.fx.Node] = {}

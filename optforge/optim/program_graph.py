@@ -1,19 +1,21 @@
 """A program as a graph of a few primitive tensor operations, made from the table of functions.
 
 The functions' guarded meanings stay in the table: each row is built once more, with an engine whose
-values are nodes. What is left are operations element by element, the norm of an array and sums
-over the whole tree; a sum ends a stage, since it needs all parameters.
+values are nodes. What is left are operations element by element, operations on whole arrays and
+sums over the whole tree; a sum ends a stage, since it needs all parameters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
 from optforge.analysis import Lifted, lift, state_kinds
-from optforge.language import FUNCTIONS, Kind, Program, Statement
+from optforge.language import FUNCTIONS, Function, Kind, Program, Statement
+from optforge.optim.program_arrays import SHAPED, SPREADS, WHOLE
 
 Value = Any  # a Node, or the Python float of a constant
 
@@ -24,7 +26,8 @@ class Node:
     Args:
         graph: Where equal operations are found again.
         op: A row of ``program_primitives.PRIMITIVES``, ``sum`` over the tree, or an input:
-            ``weight``, ``gradient``, ``state``, ``schedule``, ``hyperparameter``, ``constant``.
+            ``weight``, ``gradient``, ``state``, ``schedule``, ``hyperparameter``, ``constant``,
+            ``get_step``, ``get_progress``.
         arguments: Nodes and floats; for an input its name or number.
         kind: What it holds: one number a group, one an array, or one an element.
     """
@@ -34,6 +37,13 @@ class Node:
         self.index = len(graph.nodes)
         self.parents = tuple(a for a in arguments if isinstance(a, Node))
         self.level = max((p.level + (p.op == "sum") for p in self.parents), default=0)
+
+    def replaced(self, op: str, arguments: Sequence[Any]) -> Node:
+        """Return a node that takes the place of this one."""
+        other = copy(self)
+        other.op, other.arguments = op, tuple(arguments)
+        other.parents = tuple(a for a in arguments if isinstance(a, Node))
+        return other
 
     def __repr__(self) -> str:
         return f"Node({self.op!r}, {Kind(self.kind).name}, level={self.level})"
@@ -115,6 +125,9 @@ class _Engine:
 
         return elementwise
 
+    def where(self, *arguments: Value) -> Node:
+        return self.select(*arguments)  # the function of the language chooses by a sign
+
     def ones_like(self, x: Node) -> _Ones:
         return _Ones(x)
 
@@ -141,6 +154,9 @@ class Graph:
         nodes: All operations that matter, each after what it reads.
         update: What is subtracted from the weights.
         states: The next states.
+        weight: The weights.
+        stored: Numbers of the states that are kept for each array.
+        of_matrices: Whether it is what hidden matrices compute; see ``program_roles``.
     """
 
     lifted: Lifted
@@ -148,6 +164,9 @@ class Graph:
     nodes: tuple[Node, ...]
     update: Node
     states: tuple[Node, ...]
+    weight: Node
+    stored: tuple[int, ...]
+    of_matrices: bool = False
 
     @cached_property
     def stages(self) -> int:
@@ -156,8 +175,23 @@ class Graph:
 
     @cached_property
     def by_array(self) -> bool:
-        """Whether anything is one number an array, so that arrays must stay whole."""
-        return any(node.kind == Kind.ARRAY for node in self.nodes)
+        """Whether anything needs all of an array, so that arrays must stay whole."""
+        numbers = any(node.kind == Kind.ARRAY for node in self.nodes)
+        return numbers or self.by_shape or any(node.op in WHOLE for node in self.nodes)
+
+    @cached_property
+    def by_shape(self) -> bool:
+        """Whether anything needs the rows or columns of an array, so that it keeps its shape."""
+        return any(node.op in SHAPED for node in self.nodes)
+
+    def reads(self, clock: str) -> bool:
+        """Whether ``get_step`` or ``get_progress`` matters."""
+        return any(node.op == clock for node in self.nodes)
+
+    @cached_property
+    def shared(self) -> tuple[int, ...]:
+        """Numbers of the states that are one number a group."""
+        return tuple(n for n, kind in enumerate(self.kinds) if kind == Kind.SCALAR)
 
     @cached_property
     def inputs(self) -> tuple[Node, ...]:
@@ -229,8 +263,11 @@ def graph_of(program: Program) -> Graph:
     update, *states = [values[name] for name in lean.outputs]
     if lifted.scale is None:
         update = update * engine.note("hyperparameter", ("lr",), Kind.SCALAR)
+    weight = engine.nodes[0]
     outputs = (update, *(_as_kind(engine, s, k) for s, k in zip(states, kinds, strict=True)))
-    return Graph(lifted, kinds, _needed(engine, outputs), outputs[0], outputs[1:])
+    stored = tuple(number for number, kind in enumerate(kinds) if kind != Kind.SCALAR)
+    nodes = tuple(reached(outputs))
+    return Graph(lifted, kinds, nodes, outputs[0], outputs[1:], weight, stored)
 
 
 def _constant(engine: _Engine, name: str | None, value: float) -> Value:
@@ -241,10 +278,21 @@ def _apply(engine: _Engine, statement: Statement, arguments: list[Value]) -> Val
     row = FUNCTIONS[statement.function]
     if arguments and all(isinstance(a, float) for a in arguments):
         arguments = [engine.constant(a) for a in arguments]  # Python would raise on 1.0 / 0.0
-    first = arguments[0] if arguments else None
-    if row.form == "per_array" and isinstance(first, Node) and first.kind == Kind.TREE:
-        return engine.note("norm", (first,), Kind.ARRAY)
+    if row.form == "clock":
+        return engine.note(row.name, (), Kind.SCALAR)
+    kinds = tuple(a.kind if isinstance(a, Node) else int(Kind.SCALAR) for a in arguments)
+    if _needs_arrays(row, kinds):
+        return engine.note(row.name, tuple(arguments), row.result(kinds))
     return row.build(engine)(*arguments)
+
+
+def _needs_arrays(row: Function, kinds: tuple[int, ...]) -> bool:
+    """Tell whether a function is a primitive, since it looks at more than single elements.
+
+    ``where`` is one too: its condition may be one number, and its choices constants.
+    """
+    of_arrays = row.on_array is not None and max(kinds, default=0) >= Kind.TREE
+    return row.form == "by_role" or row.name == "where" or of_arrays
 
 
 def _as_kind(engine: _Engine, value: Value, kind: int) -> Node:
@@ -252,13 +300,16 @@ def _as_kind(engine: _Engine, value: Value, kind: int) -> Node:
         value = engine.constant(value)
     if value.kind == kind:
         return value
-    like = next(n for n in engine.nodes if n.op == "weight" or n.kind == kind)
-    return engine.spread(value, like)
+    return engine.note(SPREADS[kind], (value, engine.nodes[0]), kind)
 
 
-def _needed(engine: _Engine, outputs: tuple[Node, ...]) -> tuple[Node, ...]:
-    needed = set(map(id, outputs))
-    for node in reversed(engine.nodes):
-        if id(node) in needed:
-            needed.update(map(id, node.parents))
-    return tuple(node for node in engine.nodes if id(node) in needed)
+def reached(outputs: Iterable[Node]) -> list[Node]:
+    """Return what nodes are computed from, and they themselves, each after what it reads."""
+    found: dict[int, Node] = {}
+    pending = list(outputs)
+    while pending:
+        node = pending.pop()
+        if node.index not in found:
+            found[node.index] = node
+            pending += node.parents
+    return [found[index] for index in sorted(found)]

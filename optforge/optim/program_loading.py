@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -10,7 +10,6 @@ from torch.optim import Optimizer
 
 from optforge.analysis import Lifted, fingerprint
 from optforge.errors import OptimizerError
-from optforge.language import Kind
 from optforge.optim.program_values import dtype_of
 from optforge.optim.state import pairs_of
 
@@ -39,7 +38,7 @@ def check_state_dict(state_dict: Mapping[str, Any], structure: str, lifted: Lift
     """
     names = set(lifted.program.states)
     for state in state_dict["state"].values():
-        if set(state) != names:
+        if not set(state) <= names or (names and not state):
             raise OptimizerError(
                 f"the state dict has {sorted(state)} for a parameter, this rule keeps "
                 f"{sorted(names)}; load it into an optimizer with the rule that saved it"
@@ -53,21 +52,24 @@ def check_state_dict(state_dict: Mapping[str, Any], structure: str, lifted: Lift
             )
 
 
+Shapes = Callable[[Tensor, Mapping[str, Any]], Mapping[str, tuple[int, ...] | None]]
+
+
 def load_states(
     optimizer: Optimizer,
     load: Callable[[dict[str, Any]], None],
     state_dict: dict[str, Any],
-    kinds: Mapping[str, int],
+    shapes_of: Shapes,
 ) -> None:
     """Load with the base class, which casts states to the weights' dtypes; then undo the cast.
 
-    States of a tree or an array come in the dtype that the rule computes in; scalars as saved.
+    States of an array come in the dtype that the rule computes in; scalars as saved.
 
     Args:
         optimizer: The optimizer; its steps write in place, so it gets copies.
         load: The base class's `load_state_dict`, bound to it.
         state_dict: What is loaded.
-        kinds: What each state of the rule holds, by name.
+        shapes_of: Gives the shape of each state of a parameter in a group, None for scalars.
 
     Raises:
         OptimizerError: If shapes are not those of the parameters; nothing is changed then.
@@ -76,30 +78,51 @@ def load_states(
 
     def remember(_: Optimizer, given: dict[str, Any]) -> None:
         seen.append(given)  # as the user's own hooks have left it
-        for number, parameter in pairs_of(optimizer, given):
-            check_entry(given["state"].get(number, {}), number, parameter, kinds)
+        for number, parameter, group in _members(optimizer, given):
+            entry = given["state"].get(number, {})
+            check_entry(entry, number, parameter, shapes_of(parameter, group))
 
     handle = optimizer.register_load_state_dict_pre_hook(remember)
     try:
         load(state_dict)
     finally:
         handle.remove()
-    for number, parameter in pairs_of(optimizer, seen[-1]):
+    for number, parameter, group in _members(optimizer, seen[-1]):
+        shapes = shapes_of(parameter, group)
         for name, value in seen[-1]["state"].get(number, {}).items():
-            dtype = value.dtype if kinds[name] == Kind.SCALAR else dtype_of(parameter)
+            dtype = value.dtype if shapes[name] is None else dtype_of(parameter)
             optimizer.state[parameter][name] = value.to(parameter.device, dtype, copy=True)
 
 
+def _members(
+    optimizer: Optimizer, state_dict: Mapping[str, Any]
+) -> Iterator[tuple[Any, Tensor, Mapping[str, Any]]]:
+    """Give the key of each saved parameter, the parameter in the same place and its saved group."""
+    groups = [group for group in state_dict["param_groups"] for _ in group["params"]]
+    pairs = pairs_of(optimizer, state_dict)
+    for (number, parameter), group in zip(pairs, groups, strict=False):
+        yield number, parameter, {"matrices": None, **group}
+
+
 def check_entry(
-    entry: Mapping[str, Any], number: Any, parameter: Tensor, kinds: Mapping[str, int]
+    entry: Mapping[str, Any],
+    number: Any,
+    parameter: Tensor,
+    shapes: Mapping[str, tuple[int, ...] | None],
 ) -> None:
     """Refuse a saved state whose tensors cannot be those of a parameter.
 
     Raises:
         OptimizerError: Names the state, what it is and what it must be.
     """
+    if entry and set(entry) != set(shapes):
+        raise OptimizerError(
+            f"the state dict has {sorted(entry)} for parameter {number!r}, this rule keeps "
+            f"{sorted(shapes)} for it; a parameter must be a hidden matrix, or none, in both: set "
+            "the same `matrices` in its group, and the same marks (mark_matrix)"
+        )
     for name, value in entry.items():
-        shape = tuple(parameter.shape) if kinds[name] == Kind.TREE else ()
+        shape = shapes[name] or ()
         fits = isinstance(value, Tensor) and tuple(value.shape) == shape
         if not fits or value.is_complex():
             got = f"{tuple(value.shape)}, {value.dtype}" if isinstance(value, Tensor) else value

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from optforge.optim.program_arrays import SHAPED, WHOLE, orthogonalize_each
+
 Operand = Tensor | float
 FOREACH: Any = torch  # where the functions of lists are; type stubs do not know them
 
@@ -47,12 +49,16 @@ def _spread(x: Operand, like: Tensor) -> Tensor:
     return torch.ones_like(like) * x
 
 
-def _where(condition: Tensor, x: Operand, y: Operand) -> Tensor:
+def _select(condition: Tensor, x: Operand, y: Operand) -> Tensor:
     return torch.where(condition, _tensor(x, y), _tensor(y, x))
 
 
-def _norm(x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x)
+def _where(condition: Operand, x: Operand, y: Operand) -> Tensor:
+    """Choose by the sign of a condition; any of the three may be one number."""
+    operands = (condition, x, y)
+    like = next((o for o in operands if isinstance(o, Tensor)), condition)
+    condition, x, y = (_tensor(operand, like) for operand in operands)
+    return torch.where(condition >= 0, x, y)
 
 
 def total(x: Tensor) -> Tensor:
@@ -69,11 +75,13 @@ _UNARY = {
 PRIMITIVES: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         **{name: getattr(torch, of_torch) for name, of_torch in _UNARY.items()},
-        **{"sign": _sign, "cbrt": _cbrt, "power": _power, "spread": _spread, "norm": _norm},
+        **{"sign": _sign, "cbrt": _cbrt, "power": _power, "spread": _spread, "where": _where},
         **{"maximum": _extreme(torch.maximum), "minimum": _extreme(torch.minimum)},
         **{"add": operator.add, "subtract": operator.sub, "multiply": operator.mul},
         **{"divide": operator.truediv, "equal": operator.eq, "unequal": operator.ne},
-        **{"less": operator.lt, "either": operator.or_, "where": _where},
+        **{"less": operator.lt, "either": operator.or_, "select": _select},
+        **WHOLE,
+        **SHAPED,
     }
 )
 
@@ -136,6 +144,8 @@ def apply_foreach(op: str, arguments: list[Any]) -> list[Tensor]:
         op: A name in ``PRIMITIVES``.
         arguments: Lists, or what is one number.
     """
+    if op == "orthogonalize":
+        return orthogonalize_each(arguments[0])
     if op in _FOREACH_UNARY:
         return list(_FOREACH_UNARY[op](arguments[0]))
     if op in _FOREACH_BINARY:

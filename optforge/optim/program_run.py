@@ -28,11 +28,11 @@ def run_step(graph: Graph, buckets: Sequence[Bucket], numbers: Mapping[int, Numb
         for bucket in buckets:
             own = numbers[bucket.group]
             if bucket.way == "native":
-                run_native(graph, bucket, own)
+                run_native(bucket, own)
             elif bucket.way in ("packed", "fused"):
-                run_fused(graph, stage, bucket, own)
+                run_fused(stage, bucket, own)
             else:
-                _run(graph, stage, bucket, own)
+                _run(bucket.graph, stage, bucket, own)
         for node in graph.sums(stage):
             add_up(node, [bucket.values.pop(node.index) for bucket in buckets], numbers)
     for own in numbers.values():

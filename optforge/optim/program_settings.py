@@ -11,8 +11,20 @@ from torch import Tensor
 
 from optforge.analysis import Lifted
 from optforge.errors import OptimizerError
+from optforge.optim.program_graph import Graph
 
-FLAGS = {"foreach": (True, False, None), "fused": (True, False, None), "maximize": (True, False)}
+_EITHER = (True, False, None)
+FLAGS = {
+    "foreach": _EITHER,
+    "fused": _EITHER,
+    "maximize": (True, False),
+    "matrices": _EITHER,
+}
+
+
+def reads_clock(graph: Graph) -> bool:
+    """Return whether a rule reads the number of the step, or the share that is done."""
+    return graph.reads("get_step") or graph.reads("get_progress")
 
 
 def defaults_of(lifted: Lifted, lr: Any, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,7 +78,7 @@ def peak_of(lr: Any) -> float:
     return float(lr)
 
 
-def check_group(lifted: Lifted, group: Mapping[str, Any]) -> None:
+def check_group(graph: Graph, group: Mapping[str, Any]) -> None:
     """Refuse values of a group that are not allowed, and names that look like misspelt ones.
 
     Other names pass: tools keep notes of their own in groups.
@@ -74,7 +86,9 @@ def check_group(lifted: Lifted, group: Mapping[str, Any]) -> None:
     Raises:
         OptimizerError: Says the name, the value received and what is allowed.
     """
+    lifted = graph.lifted
     names = {*lifted.values, "schedule", "peak_lr"}
+    _check_total(graph, group["total_steps"])
     for name in sorted(names & group.keys()):
         if not _is_number(group[name]) or not math.isfinite(float(group[name])):
             raise OptimizerError(f"{name}={group[name]!r}, but it must be a finite number")
@@ -83,12 +97,25 @@ def check_group(lifted: Lifted, group: Mapping[str, Any]) -> None:
             raise OptimizerError(f"{name}={group[name]!r}, but it must be one of {values}")
     if group["foreach"] and group["fused"]:
         raise OptimizerError("foreach=True, fused=True exclude each other; set one of them")
-    for name in group.keys() - names - FLAGS.keys() - {"params"}:
+    for name in group.keys() - names - FLAGS.keys() - {"params", "step", "total_steps"}:
         if close := difflib.get_close_matches(str(name), names - {"lr"}, 1, 0.85):
             raise OptimizerError(
                 f"unknown setting {name!r} of a group; did you mean {close[0]!r}? "
                 f"{_allowed({n: 0 for n in lifted.values if n != 'lr'})}"
             )
+
+
+def _check_total(graph: Graph, total: Any) -> None:
+    if total is None and graph.reads("get_progress"):
+        raise OptimizerError(
+            "total_steps=None, but this rule reads get_progress(), the share of the steps that "
+            "are done; pass total_steps=N, the number of steps of the whole run"
+        )
+    is_count = isinstance(total, int) and not isinstance(total, bool) and total > 0
+    if total is not None and not is_count:
+        raise OptimizerError(
+            f"total_steps={total!r}, but it must be a whole number above 0, or None"
+        )
 
 
 def _is_number(value: Any) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from optforge.errors import OptimizerError
 from optforge.language import Kind
+from optforge.optim.program_arrays import state_shape
 from optforge.optim.program_graph import Graph, Node
 from optforge.optim.program_primitives import PRIMITIVES, fitting
 
@@ -48,24 +49,27 @@ class Leaf:
             state.dtype is dtype for state in self.states.values()
         )
 
-    def check_shapes(self, kinds: Sequence[int]) -> None:
+    def check_shapes(self, graph: Graph) -> None:
         """Refuse what has another shape than the weight: it would be broadcast, or read wrongly.
 
         Args:
-            kinds: Of all states of the rule, by number.
+            graph: What the rule computes for this array.
 
         Raises:
             OptimizerError: Says what was resized, and what to do.
         """
         shape = self.weight.shape
-        trees = [state for number, state in self.states.items() if kinds[number] == Kind.TREE]
-        if self.gradient.shape == shape and all(state.shape == shape for state in trees):
+        trees = {n: state for n, state in self.states.items() if graph.kinds[n] != Kind.ARRAY}
+        wanted = {n: state_shape(graph.kinds[n], shape, graph.of_matrices) for n in trees}
+        fits = all(tuple(state.shape) == wanted[number] for number, state in trees.items())
+        if self.gradient.shape == shape and fits:
             return
-        shapes = ", ".join(str(tuple(state.shape)) for state in trees)
+        shapes = ", ".join(str(tuple(state.shape)) for state in trees.values())
         raise OptimizerError(
             f"a gradient of shape {tuple(self.gradient.shape)} and state of shape {shapes}, but "
-            f"the parameter now has shape {tuple(shape)}; after resizing a parameter clear its "
-            "gradient and delete optimizer.state[parameter]"
+            f"the parameter now has shape {tuple(shape)}; after resizing a parameter, or changing "
+            "whether it is a hidden matrix, clear its gradient and delete "
+            "optimizer.state[parameter]"
         )
 
     def flat(self) -> Leaf | None:
@@ -82,6 +86,13 @@ class Leaf:
             gradient = torch.empty_like(weight, dtype=gradient.dtype).copy_(gradient)
         states = {i: _flat(state) if state.dim() else state for i, state in self.states.items()}
         return Leaf(_flat(weight), _flat(gradient), states)
+
+    def contiguous(self) -> Leaf:
+        """View all in the order of their dimensions; the weight must be so already."""
+        for state in self.states.values():
+            if not state.is_contiguous():  # loaded from another layout
+                state.data = state.contiguous()
+        return Leaf(self.weight.detach(), self.gradient.detach().contiguous(), self.states)
 
     def cut(self, size: int) -> list[Leaf]:
         """Cut a flat leaf into pieces."""
@@ -104,6 +115,7 @@ class Bucket:
         group: Number of the group.
         dtype: In which updates and states are computed.
         leaves: What is computed.
+        graph: What the rule computes for arrays of their role.
         maximize: Whether to climb.
         way: One tensor after the other, by lists, compiled on copies in one, compiled, or
             compiled and called once for all.
@@ -112,6 +124,7 @@ class Bucket:
     group: int
     dtype: torch.dtype
     leaves: list[Leaf]
+    graph: Graph
     maximize: bool = False
     way: Way = "loop"
     values: dict[int, Any] = field(default_factory=dict)
@@ -149,11 +162,13 @@ class Numbers:
         schedule: The value fed to the rule as ``lr``.
         hyperparameters: By name.
         states: Scalar states, by number.
+        clock: What ``get_step`` and ``get_progress`` are, where the rule reads them.
     """
 
     schedule: float
     hyperparameters: Mapping[str, float]
     states: dict[int, Tensor]
+    clock: Mapping[str, float] = field(default_factory=dict)
     values: dict[int, Tensor] = field(default_factory=dict)
     floats: dict[int, float] = field(default_factory=dict)
 
@@ -167,7 +182,7 @@ class Numbers:
         """Compute one value from those before it."""
         if node.op == "state":
             self.values[node.index] = self.states[node.arguments[0]]
-        elif node.op in ("schedule", "hyperparameter", "constant"):
+        elif node.op in ("schedule", "hyperparameter", "constant") or node.op in self.clock:
             self.values[node.index] = torch.tensor(self._given(node), dtype=torch.float64)
         else:
             known = [self.values[a.index] if isinstance(a, Node) else a for a in node.arguments]
@@ -176,6 +191,8 @@ class Numbers:
     def _given(self, node: Node) -> float:
         if node.op == "schedule":
             return self.schedule
+        if node.op in self.clock:
+            return self.clock[node.op]
         (argument,) = node.arguments
         return self.hyperparameters[argument] if node.op == "hyperparameter" else argument
 

@@ -42,3 +42,24 @@ def train(w, g, m, size, count, lr):
     u = u * lr
     return u, m, size, count
 """
+
+# States of all shapes that a hidden matrix has, and products of them.
+SHAMPOO = """
+def train(w, g, left, right, average, lr):
+    turned = transpose(g)
+    outer = matmul(g, turned)
+    inner = matmul(turned, g)
+    left = interp(outer, left, 0.9)
+    right = interp(inner, right, 0.9)
+    average = interp(turned, average, 0.5)
+    u = matmul(left, g)
+    u = matmul(u, right)
+    back = transpose(average)
+    u = u + back
+    u = orthogonalize(u)
+    of_average = orthogonalize(average)
+    of_average = transpose(of_average)
+    u = u + of_average
+    u = u * 0.01
+    return u, left, right, average
+"""

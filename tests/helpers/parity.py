@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from optforge.analysis import live_program, state_kinds
-from optforge.language import Interpreter, Layout, Program, Statement
+from optforge.language import Interpreter, Kind, Layout, Program, Statement
 from optforge.language.layout import layout_of
 
 Array = NDArray[np.float64]
@@ -183,7 +183,9 @@ def _by_step(
         got = _row(*subject.get())
         moved = [_row(*other.step(weights, states, gradient, lr, number)) for other in others]
         weights, states = exact.step(weights, states, gradient, lr, number)
-        _judge_step(verdict, got, _row(weights, states), moved, f"step {number}")
+        kept = subject.kept() if isinstance(subject, TorchSubject) else np.full(got.shape, True)
+        want, moved = _row(weights, states)[kept], [other[kept] for other in moved]
+        _judge_step(verdict, got[kept], want, moved, f"step {number}")
         if not np.isfinite(weights).all():  # all later steps would compare NaN with NaN
             weights, states = scenario.draw()[0], exact.zeros()
     return verdict
@@ -232,16 +234,35 @@ class TorchSubject:
         program: Whose live states they are.
         schedule: Name of the entry of a group that holds the schedule value; None: ``lr`` is
             set to the schedule's share of its first value, as a scheduler does.
+        layout: Of the scenario; by default all arrays with two sides are hidden matrices.
     """
 
     def __init__(
-        self, optimizer: torch.optim.Optimizer, program: Program, schedule: str | None = "schedule"
+        self,
+        optimizer: torch.optim.Optimizer,
+        program: Program,
+        schedule: str | None = "schedule",
+        layout: Layout | None = None,
     ) -> None:
         lean = live_program(program)
         self.optimizer, self.schedule = optimizer, schedule
         self.names, self.kinds = lean.states, state_kinds(lean)
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.peaks = [float(group["lr"]) for group in optimizer.param_groups]
+        self.layout = layout or layout_of([p.shape for p in self.parameters])
+
+    def keeps(self, parameter: torch.Tensor, name: str) -> bool:
+        """Whether a state is kept for a parameter; one that its array never reads need not be."""
+        return True
+
+    def kept(self) -> NDArray[np.bool_]:
+        """Of weights and states, those that are kept."""
+        parts = [np.ones(self.layout.elements, dtype=bool)]
+        for name, kind in zip(self.names, self.kinds, strict=True):
+            keeps = [self.keeps(p, name) for p in self.parameters]
+            sizes = self.layout.sizes_of(kind) if kind >= Kind.TREE else 1
+            parts.append(np.array([True]) if kind == Kind.SCALAR else np.repeat(keeps, sizes))
+        return np.concatenate(parts)
 
     def put(self, weights: Array, states: States, step: int = 0) -> None:
         for group in self.optimizer.param_groups:
@@ -258,16 +279,23 @@ class TorchSubject:
         for i, (parameter, part) in enumerate(zip(self.parameters, parts, strict=True)):
             parameter.data.copy_(part)
             for name, (kind, state) in values.items():
-                whole = self._parts(state)[i].clone() if kind == 2 else None
+                if not self.keeps(parameter, name):
+                    continue
+                whole = self._parts(state, kind)[i].clone() if kind >= Kind.TREE else None
                 one = (
                     torch.tensor(state[i]) if kind == 1 else scalars[group_of[parameter]].get(name)
                 )
                 self.optimizer.state[parameter][name] = one if whole is None else whole
 
-    def _parts(self, row: Array) -> list[torch.Tensor]:
-        sizes = [p.numel() for p in self.parameters]
-        parts = torch.split(torch.from_numpy(row.copy()), sizes)
-        return [part.view(p.shape) for part, p in zip(parts, self.parameters, strict=True)]
+    def _parts(self, row: Array, kind: int = Kind.TREE) -> list[torch.Tensor]:
+        parts = torch.split(torch.from_numpy(row.copy()), list(self.layout.sizes_of(kind)))
+        shapes = self.layout.shapes_of(kind)
+        return [
+            part.view(shape if kind > Kind.TREE and is_matrix else p.shape)
+            for part, shape, p, is_matrix in zip(
+                parts, shapes, self.parameters, self.layout.matrices, strict=True
+            )
+        ]
 
     def step(self, gradient: Array, schedule: float) -> None:
         for parameter, part in zip(self.parameters, self._parts(gradient), strict=True):
@@ -284,9 +312,14 @@ class TorchSubject:
         return weights, [self._state(n, k) for n, k in zip(self.names, self.kinds, strict=True)]
 
     def _state(self, name: str, kind: int) -> Array:
-        values: list[Any] = [self.optimizer.state[p][name] for p in self.parameters]
+        values: list[Any] = [self.optimizer.state[p].get(name) for p in self.parameters]
         values = values[:1] if kind == 0 else values
-        return torch.cat([v.detach().double().flatten() for v in values]).numpy().copy()
+        sizes = self.layout.sizes_of(kind) if kind >= Kind.TREE else [1] * len(values)
+        parts = [
+            torch.zeros(size).double() if v is None else v.detach().double().flatten()
+            for v, size in zip(values, sizes, strict=True)
+        ]
+        return torch.cat(parts).numpy().copy()
 
 
 def parameters_of(scenario: Scenario) -> list[torch.nn.Parameter]:

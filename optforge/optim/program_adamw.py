@@ -1,0 +1,141 @@
+"""From the settings of an AdamW to those of a rule: the rate by how long updates are."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from optforge.analysis import lift, state_kinds
+from optforge.errors import OptimizerError
+from optforge.language import Interpreter, Program, layout_of, load_rule
+from optforge.optim.options import reference_lr
+from optforge.optim.program_roles import Role, role_of
+from optforge.optim.recipe import RATES_OF_GROUPS, lion_from_adamw
+
+if TYPE_CHECKING:
+    from optforge.optim.program import ProgramOptimizer
+
+ARRAYS = {Role.MATRIX: (48, 32), Role.TABLE: (48, 32), Role.COLUMN: (256,)}  # made up, by role
+STEPS, LAST = 3000, 300  # three times what an average with 0.999 takes; the updates that count
+SIZES = (0.01, 1.0)  # root mean squares of the gradients, which should not matter
+WEIGHTS = 0.02  # root mean square of the weights
+
+
+def groups_from_adamw(
+    adamw: Optimizer, probe: ProgramOptimizer, ratio: float | None
+) -> list[dict[str, Any]]:
+    """Translate the groups of an AdamW.
+
+    Args:
+        adamw: The optimizer.
+        probe: The rule with its settings, on any parameter.
+        ratio: Of the rates; None measures it for each group.
+
+    Raises:
+        OptimizerError: As `ProgramOptimizer.from_adamw` says.
+    """
+    if ratio is not None and not (math.isfinite(ratio) and ratio > 0):
+        raise OptimizerError(f"ratio={ratio!r}, but it must be a finite number above 0, or None")
+    checked = lion_from_adamw(adamw, divisor=1.0).groups  # its rates and decay, with a verdict
+    groups = []
+    for theirs, own in zip(adamw.param_groups, checked, strict=True):
+        matrices = theirs.get("matrices", probe.defaults["matrices"])
+        scale = ratio or _ratio(theirs, matrices, probe)
+        groups.append(_translated(own, scale, probe) | {"matrices": matrices})
+    return groups
+
+
+def _translated(own: Mapping[str, Any], scale: float, probe: ProgramOptimizer) -> dict[str, Any]:
+    peak, decay = reference_lr(own), own["weight_decay"]
+    if peak is None:
+        raise OptimizerError(
+            "the group's lr is 0, and no scheduler left a peak (initial_lr); set AdamW's lr to the "
+            "peak of its schedule first"
+        )
+    kept = {name: value for name, value in own.items() if name not in ("betas", "weight_decay")}
+    rates = {name: own[name] * scale for name in RATES_OF_GROUPS if name in own}
+    group = {**kept, **rates, "peak_lr": peak * scale}
+    if "weight_decay" in probe.graph.lifted.values:
+        group["weight_decay"] = decay / scale
+    elif decay:
+        warnings.warn(
+            f"the rule has no weight decay, so AdamW's weight_decay={decay:g} is left out",
+            stacklevel=4,
+        )
+    return group
+
+
+def _ratio(theirs: Mapping[str, Any], matrices: bool | None, probe: ProgramOptimizer) -> float:
+    """Return how many times as long AdamW's updates are as the rule's, to two digits."""
+    counts = dict.fromkeys(Role, 0)
+    for parameter in theirs["params"]:
+        counts[role_of(parameter, matrices)] += parameter.numel()
+    total = sum(counts.values())
+    if not total:
+        return 1.0
+    shares = tuple((role, count / total) for role, count in counts.items() if count)
+    mine = [_length(_undecayed(probe), shares, size) for size in SIZES]
+    if not (min(mine) > 0 and max(mine) < 1.5 * min(mine)):
+        raise OptimizerError(
+            f"gradients of size {SIZES[0]:g} and {SIZES[1]:g} give updates of size {mine[0]:.2g} "
+            f"and {mine[1]:.2g}: the rule's rate depends on the size of the gradients; pass ratio="
+        )
+    beta1, beta2 = (float(beta) for beta in theirs["betas"])
+    values = {"lr": 1.0, "beta1": beta1, "beta2": beta2, "weight_decay": 0.0}
+    adamw = lift(load_rule("adamw_bias_correction")).with_values(values)
+    ratio = math.prod(_length(adamw, shares, size) / m for size, m in zip(SIZES, mine, strict=True))
+    return float(f"{math.sqrt(ratio):.2g}")
+
+
+def _undecayed(probe: ProgramOptimizer) -> Program:
+    """Return the rule with the constants that are set, a rate of 1 and no decay."""
+    lifted, group = probe.graph.lifted, probe.param_groups[0]
+    values = {name: float(group[name]) for name in lifted.values}
+    decays = (name for name in values if name.startswith("weight_decay"))
+    return lifted.with_values({**values, "lr": 1.0, **dict.fromkeys(decays, 0.0)})
+
+
+Shares = tuple[tuple[Role, float], ...]
+
+
+@lru_cache(64)
+def _length(program: Program, shares: Shares, size: float) -> float:
+    """Return the root mean square of updates on noise, over arrays of some roles.
+
+    Args:
+        program: The rule, with a rate of 1.
+        shares: What part of all elements each role has.
+        size: Root mean square of the gradients.
+    """
+    parts = update_sizes(program, [role for role, _ in shares], size)
+    mean = sum(share * part**2 for (_, share), part in zip(shares, parts, strict=True))
+    return math.sqrt(mean)
+
+
+def update_sizes(program: Program, roles: Iterable[Role], size: float) -> list[float]:
+    """Return the root mean square of a rule's updates on noise, for an array of each role."""
+    roles = list(roles)
+    shapes = [ARRAYS[role] for role in roles]
+    layout = layout_of(shapes, matrices=[role is Role.MATRIX for role in roles])
+    rule = Interpreter(program, state_kinds(program), layout, torch.float64, arrays=True)
+    source = torch.Generator().manual_seed(0)
+
+    def noise(scale: float) -> Any:
+        return (scale * torch.randn(1, layout.elements, generator=source).double()).numpy()
+
+    weights, states = noise(WEIGHTS), rule.initial_states(1)
+    scalars = rule.schedule([1.0] * STEPS)
+    squares = torch.zeros(layout.elements, dtype=torch.float64)
+    for step in range(STEPS):
+        update, states = rule.step(weights, noise(size), states, scalars[step])
+        if step >= STEPS - LAST:
+            squares += torch.from_numpy(update[0]) ** 2
+    parts: tuple[Tensor, ...] = squares.split(list(layout.sizes))
+    return [math.sqrt(part.mean().item() / LAST) for part in parts]
