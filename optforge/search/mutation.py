@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from optforge.analysis import Liveness, cost, examine, live_program
+from optforge.analysis import Liveness, cost, examine, live_program, variable_kinds
 from optforge.errors import ProgramError, SearchError
 from optforge.language import (
     FUNCTION_SETS,
@@ -23,6 +23,12 @@ from optforge.language import (
 
 _ATTEMPTS = 1000
 _AVERAGES = 0.5  # share of new states that are averages, by what is computed and what is kept
+_SHAPED = ("per_array", "lines", "matrix", "transpose", "product")
+_OF_ARRAYS = frozenset(
+    name
+    for name, row in FUNCTIONS.items()
+    if row.form in _SHAPED and row.belongs_to != "paper"  # whose draws stay what they were
+)
 _STATE_BYTES = 4  # of one number, in float32
 _LARGEST = 1e10  # constants are kept below, as in the released search space
 
@@ -150,10 +156,15 @@ class Mutator:
         place = int(random.random() * (len(statements) + 1))
         known = _defined(parent, place)
         name = self._function(random)
-        arguments = [self._argument(known, random) for _ in range(FUNCTIONS[name].arity)]
+        trees = _trees(parent, place) if name in _OF_ARRAYS else ()
+        if trees:  # numbers have no rows and no matrices
+            arguments = [_one_of(trees, random) for _ in range(FUNCTIONS[name].arity)]
+        else:
+            arguments = [self._argument(known, random) for _ in range(FUNCTIONS[name].arity)]
         used = _read_after(parent, place) if random.random() < self.in_place else []
+        used = [variable for variable in used if variable in trees] if trees else used
         if used and arguments:
-            target = used[int(random.random() * len(used))]
+            target = str(_one_of(used, random))
             arguments[int(random.random() * len(arguments))] = target
         else:
             targets = _defined(parent, len(statements))
@@ -243,7 +254,7 @@ class Mutator:
     def _argument(self, known: Sequence[str], random: Random) -> str | float:
         if random.random() < self.new_constant:
             return round_constant(random.gauss(0.0, 1.0))
-        return known[int(random.random() * len(known))]
+        return _one_of(known, random)
 
 
 def _scaled(value: float, random: Random) -> float:
@@ -269,6 +280,16 @@ def _read_after(program: Program, place: int) -> list[str]:
             del used[statement.target]
             used.update(dict.fromkeys(a for a in statement.arguments if isinstance(a, str)))
     return list(used)
+
+
+def _one_of(names: Sequence[str], random: Random) -> str | float:
+    return names[int(random.random() * len(names))]
+
+
+def _trees(program: Program, place: int) -> list[str]:
+    """List the variables that have a shape before a place, in a fixed order."""
+    kinds = variable_kinds(program)[place]
+    return [name for name in _defined(program, place) if kinds[name] >= Kind.TREE]
 
 
 def _memory(random: Random) -> float:
