@@ -11,12 +11,13 @@ import pytest
 import torch
 
 import optforge
+from optforge.analysis import cost
 from optforge.api import resume, search
 from optforge.errors import OptforgeError, ProgramError, RunError, SearchError, TaskError
-from optforge.fitness import evaluator, seeds
-from optforge.language import Program, parse
+from optforge.fitness import evaluator, seeds, tuning
+from optforge.language import Program, functions_of, load_rule, parse
 from optforge.search import Search, make_executor, select, table
-from optforge.search.finish import FOUND, ONE_SETTING
+from optforge.search.verdict import FOUND, ONE_SETTING, STRAIGHT
 from optforge.tasks import Task
 from tests.helpers.tiny import Blobs, Noise, Sums
 
@@ -31,6 +32,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer measurements at the end."""
     monkeypatch.setattr(table, "REPEATS", 3)
     monkeypatch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
+    monkeypatch.setattr(tuning, "FINAL_SEEDS", 2)
 
 
 class Line(optforge.Task):
@@ -82,7 +84,8 @@ def test_the_example_is_a_task_that_trains(tmp_path: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert len(EXAMPLE.read_text().splitlines()) < 40
-    result = search(tasks=[module.Spirals()], run=tmp_path / "run", **SMALL | {"programs": 20})
+    few: dict[str, Any] = SMALL | {"programs": 20}
+    result = search(tasks=[module.Spirals()], run=tmp_path / "run", **few)
     reference = result.table.rows[0].logs["Spirals"]
     assert max(reference) < -0.8, "the tuned baseline learns the spirals"
 
@@ -107,16 +110,39 @@ def test_stopping_and_resuming_is_the_same_search(tmp_path: Path) -> None:
         assert list(a.proposals()) == list(b.proposals())
 
 
-def test_states_that_are_of_no_use_are_named(tmp_path: Path) -> None:
-    said: list[str] = []
+@pytest.mark.parametrize(
+    ("given", "sets", "size", "weight"),
+    [
+        ({}, ("paper", "masks", "rows", "matrices"), 8.0, 0.25),
+        ({"start": "lion"}, ("paper", "masks", "rows", "matrices"), 8.0, 0.25),
+        ({"functions": "paper, time,paper"}, ("paper", "time"), 8.0, 0.25),
+        ({"functions": ["rows"], "max_state_bytes": 12}, ("rows",), 12.0, 0.25),
+        ({"start": "adan"}, ("paper", "masks", "rows", "matrices"), 16.0, 0.25),
+        ({"functions": "paper", "mutations": (1, 1, 1)}, ("paper",), 8.0, 0.0),
+    ],
+)
+def test_the_space_is_what_was_asked_for(
+    given: dict[str, Any], sets: tuple[str, ...], size: float, weight: float, tmp_path: Path
+) -> None:
+    arguments = dict(SMALL)
+    arguments.update(given, stop=lambda: True)
+    search(tasks=[Blobs()], run=tmp_path / "run", **arguments)
+    stored = json.loads((tmp_path / "run" / "settings.json").read_text())["search"]
+    assert tuple(stored["functions"]) == sets
+    assert (stored["max_state_bytes"], stored["add_state"]) == (size, weight)
 
-    class Listening(optforge.api.Silent):
-        def say(self, text: str) -> None:
-            said.append(text)
 
-    few = SMALL | {"programs": 1, "simplify": False, "watcher": Listening()}
-    search(tasks=[Blobs()], start="lion", states=3, run=tmp_path / "run", **few)
-    assert said[0].startswith("--states 3 is more than the 1 that the warm start has")
+def test_whatever_is_proposed_is_of_the_space(tmp_path: Path) -> None:
+    few = SMALL | {"programs": 200, "simplify": False, "max_state_bytes": 8.0}
+    few.update(functions=["rows", "time"], mutations=(1, 0.5, 0.5, 1), start="lion")
+    result = search(tasks=[Blobs()], run=tmp_path / "run", **few)
+    allowed = {*functions_of(["rows", "time"]), "interp"}
+    allowed |= {s.function for s in load_rule("lion").statements}
+    with result.journal as journal:
+        programs = [parse(p.program) for p in journal.proposals()]
+    used = {s.function for program in programs for s in program.statements}
+    assert used <= allowed and {"row_mean", "get_step"} & used
+    assert max(cost(program).state_bytes for program in programs) == 8.0
 
 
 def test_a_worker_that_hangs_at_the_end_is_replaced(
@@ -138,14 +164,17 @@ def test_a_worker_that_hangs_at_the_end_is_replaced(
 def test_each_strategy_ends_with_a_table(strategy: str, tmp_path: Path) -> None:
     result = search(tasks=[Blobs()], run=tmp_path / "run", strategy=strategy, **SMALL)
     names = [row.name for row in result.table.rows]
-    assert names[0] == "tuned AdamW" and "tuned Lion" in names
+    assert names[0] == "tuned AdamW" and {"tuned Lion", "tuned Muon"} <= set(names)
+    assert {row.trials.split(", ")[-1] for row in result.table.rows} == {"4 a task", "4 for all"}
+    assert (STRAIGHT in names) == (strategy != "constants")
     assert ("discovered" in names) == (strategy != "constants")
     assert ("constants only" in names) == (strategy != "random")
     found = "discovered" if strategy != "constants" else "constants only"
     row = result.table.row(found + ONE_SETTING)
     stack = evaluator.Stack(Blobs())
     fresh = seeds(0, "Blobs", "report", 3)
-    trained = evaluator.train_population(stack, [result.best], fresh, split="test")
+    assert result.finish is not None and result.finish.rule.program == result.best
+    trained = evaluator.train_population(stack, [result.finish.rule], fresh, split="test")
     assert row.logs["Blobs"] == pytest.approx(trained.losses.log()[0].tolist(), rel=1e-3)
 
 
@@ -165,13 +194,16 @@ def test_what_is_measured_on_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     report, rescale = (seeds(0, "Sums", purpose, 3) for purpose in ("report", "rescale"))
     expected = {("Sums", "test", seed) for seed in report}
     expected |= {("Sums", "validation", seed) for seed in rescale}
+    for purpose, count in (("fit, tune", 3), ("fit, tune again", 2)):  # rows of tuned baselines
+        expected |= {("Sums", "validation", s) for s in seeds(0, "Sums", purpose, count)}
     assert {entry for entry in used if entry[0] == "Sums"} == expected
     blobs = {
         split: {s for t, p, s in used if (t, p) == ("Blobs", split)}
         for split in ("validation", "test")
     }
     assert blobs["test"] == set(seeds(0, "Blobs", "report", 3))
-    known = {"search": 6, "select 0": 2, "select 1": 2, "fit": 3, "fit again": 6}
+    fit = {"fit, tune": 3, "fit, tune again": 2}
+    known = {"search": 6, "select 0": 2, "select 1": 2} | fit
     for purpose, count in known.items():
         assert set(seeds(0, "Blobs", purpose, count)) <= blobs["validation"]
     assert not blobs["test"] & blobs["validation"]
@@ -216,10 +248,15 @@ def test_a_start_without_constants_skips_their_phase(tmp_path: Path) -> None:
         ({"workers": -1}, SearchError, "workers"),
         ({"trials": 0}, SearchError, "trials"),
         ({"strategy": "luck"}, SearchError, "strategy"),
-        ({"states": 0}, SearchError, "--states"),
+        ({"max_state_bytes": 4}, SearchError, "--max-state-bytes 8"),
+        ({"max_state_bytes": 17}, SearchError, "0 to 16"),
+        ({"functions": []}, SearchError, "no set of functions"),
+        ({"functions": "rows,columns"}, SearchError, "'columns'"),
         ({"tournament": 50}, SearchError, "tournament"),
         ({"mutations": (0.0, 0.0, 0.0)}, SearchError, "weights"),
         ({"mutations": (1.0, 1.0)}, SearchError, "weights"),
+        ({"mutations": (1.0, 1.0, 1.0, 1.0, 1.0)}, SearchError, "weights"),
+        ({"mutations": (1.0, 1.0, 1.0, -1.0)}, SearchError, "weights"),
         ({"constants_programs": -1}, SearchError, "constants-programs"),
     ],
     ids=lambda value: str(value).split(" object at ")[0],  # the same in all test processes

@@ -10,7 +10,8 @@ import torch
 
 from optforge.fitness import JUDGED, Evaluator, Judge, Measure, Outcome, plan, rank
 from optforge.language import Program, load_rule, parse
-from optforge.training import Stack, train_population
+from optforge.tasks import Schedule
+from optforge.training import Stack, Trainee, train_population
 from tests.helpers.plain import RULES, train
 from tests.helpers.tiny import Blobs, Sums
 
@@ -195,6 +196,34 @@ def test_measure_gives_the_losses_of_the_named_split(evaluator: Evaluator) -> No
             torch.tensor(rows, dtype=torch.float64), expected, rtol=1e-5, atol=0
         )
     assert rows[1] == [math.inf, math.inf]
+
+
+def test_programs_train_under_the_schedule_of_their_task() -> None:
+    """Candidates of a search, and whatever is measured without a schedule of its own."""
+    shape, other = Schedule(0.4, 0.5, 0.2), Schedule(0.2, 2.0, 0.0)
+    own = Evaluator(TASKS, STAGES, SEEDS, BASELINE, schedules={"Blobs": shape})
+    (outcome,) = judge(own, [SGD])
+    for task, one in (("Blobs", Trainee(SGD, shape)), ("Sums", Trainee(SGD))):
+        stack = own.stacks[task]
+        logs = train_population(stack, [one], SEEDS[task]).losses.log()[0].tolist()
+        expected = [log - base for log, base in zip(logs, BASELINE[task], strict=True)]
+        assert outcome.scores[task] == pytest.approx(expected, rel=1e-4)
+    some = (SGD, Trainee(SGD), Trainee(SGD, other), Trainee(SGD, other, 0.8))
+    under = [Trainee(SGD, shape), Trainee(SGD, shape), *some[2:]]
+    rows = own(Measure(some, "Blobs", (5, 6), "test"))
+    expected = train_population(own.stacks["Blobs"], under, (5, 6), split="test").losses
+    assert rows == [pytest.approx(row, rel=1e-4) for row in expected.tolist()]
+    assert len({round(row[0], 6) for row in rows}) == 3
+
+
+def test_what_is_dead_in_a_trainee_costs_nothing_and_changes_nothing(
+    evaluator: Evaluator,
+) -> None:
+    dead = parse(SGD.text.replace("    u = u * lr", "    dead = sqrt(g)\n    u = u * lr"))
+    shape = Schedule(0.2, 2.0, 0.0)
+    some = (Trainee(SGD, shape, 0.5), Trainee(dead, shape, 0.5))
+    first, second = evaluator(Measure(some, "Blobs", (5,), "validation"))
+    assert first == second
 
 
 def test_seconds_are_shared_by_steps(evaluator: Evaluator) -> None:
