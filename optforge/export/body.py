@@ -54,8 +54,10 @@ class Writer:
         wide = self.plan.tree_wide
         scope = outer_scope(self.plan, self.rate, (*self.taken, "per_array"), wide)
         plan = self.plan
-        states = sorted(plan.states, key=lambda state: state.kind == Kind.SCALAR)
-        inputs = (plan.weight, plan.gradient, *states, plan.schedule, plan.rate)
+        numbers = [state for state in plan.states if state.kind == Kind.SCALAR]
+        arrays = [state for state in plan.states if state.kind > Kind.SCALAR]
+        inputs = (plan.weight, plan.gradient, *arrays, plan.role, *numbers, plan.schedule)
+        inputs += (plan.rate, plan.step, plan.progress)
         read = {*plan.read, *plan.states, plan.rate}
         parameters = {v: scope.of[v] for v in (*inputs, *plan.constants) if v in read and v}
         lines = self._wide(scope) if wide else self._straight(scope)
@@ -90,7 +92,7 @@ class Writer:
     def _pass(self, stage: Stage, name: str, outer: Scope, now: int) -> list[str]:
         """Write a function of one array and its call for all arrays."""
         array = self.table.array
-        captured = {a for s in stage.steps for a in s.arguments if isinstance(a, Value)}
+        captured = {value for step in stage.steps for value in step.reads}
         captured -= {*stage.takes, *(step.target for step in stage.steps)}
         inner = Scope(
             Names((*self.taken, *(outer.of[value] for value in captured))),
@@ -107,7 +109,9 @@ class Writer:
         body.append(f"return {', '.join(inner.of[value] for value in stage.gives)}")
         single = len(stage.gives) == 1
         result = array if single else f"tuple[{array}, ...]"
-        lines = ["", *definition(name, [f"{take}: {array}" for take in takes], result)]
+        types = ["bool" if value is self.plan.role else array for value in stage.takes]
+        named = [f"{take}: {said}" for take, said in zip(takes, types, strict=True)]
+        lines = ["", *definition(name, named, result)]
         lines += [f"    {line}" for line in body] + [""]
         self.helpers |= set() if single else {"each_array"}
         if not single and stage.gives == self.plan.outputs:
@@ -126,15 +130,14 @@ class Writer:
             text = scope.of[value]
             if value.plain:
                 text = self.table.wrap.format(text)
-            elif place and self._is_other_input(value, place):
+            elif place and self._may_change(value, place):
                 text = self._copied(text, value)
             values.append(text)
         return call("return ", values, bracket=len(values) > 1)
 
-    def _is_other_input(self, value: Value, place: int) -> bool:
-        """Tell whether a state would become an input that may change in place."""
-        inputs = (self.plan.weight, self.plan.gradient, *self.plan.states)
-        return value in inputs and value is not self.plan.states[place - 1]
+    def _may_change(self, value: Value, place: int) -> bool:
+        """Return whether a state would lie where another input changes in place."""
+        return value is not self.plan.states[place - 1] and self.plan.shares_memory(value)
 
     def _copied(self, text: str, value: Value) -> str:
         if self.table.copy == "{}":
@@ -149,17 +152,33 @@ class Writer:
         row = FUNCTIONS[step.function]
         if all(plain) and step.function in PLAIN:
             return PLAIN[step.function].format(**dict(zip("xya", arguments, strict=False)))
-        function = step.function
-        if row.form == "per_array" and step.kinds[0] != Kind.TREE:
-            function = "abs"
-        source = self.table.rows[function]
-        if row.form == "whole" or function == "clip":
+        source = self.table.rows[step.function]
+        if row.form == "whole" or step.function == "clip":
             return self._over_lists(step, arguments, plain, scope)
-        if all(plain) and not source.floats:
+        if row.form == "by_role":
+            arguments = self._of_one_kind(step, arguments, plain)
+        elif all(plain) and not source.takes_floats(plain):
             arguments[0], plain[0] = self.table.wrap.format(_bare(arguments[0])), False
         source = source.variant(plain)
         self.helpers |= {source.helper} - {""}
-        return source.fill(arguments)
+        role, *like = [scope.of[value] for value in step.also] or [""]
+        text = source.fill(arguments, role)
+        if row.form == "product" and step.target.kind == Kind.TREE:
+            like = [arguments[step.kinds.index(Kind.TREE)]]
+        return f"{text}.reshape({like[0]}.shape)" if like else text
+
+    def _of_one_kind(self, step: Step, arguments: list[str], plain: list[bool]) -> list[str]:
+        """Write both choices as arrays of one shape."""
+        kinds, kind = step.kinds, step.target.kind
+        if kind > Kind.ARRAY and min(kinds) != kind:
+            other = arguments[kinds.index(kind)]
+            self.helpers.add("spread")
+            return [
+                text if kinds[place] == kind else f"spread({_bare(text)}, {other})"
+                for place, text in enumerate(arguments)
+            ]
+        wrap = self.table.wrap.format
+        return [wrap(_bare(t)) if p else t for t, p in zip(arguments, plain, strict=True)]
 
     def _over_lists(self, step: Step, arguments: list[str], plain: list[bool], scope: Scope) -> str:
         """Write a function of lists of arrays; a number becomes a list of as many as needed."""

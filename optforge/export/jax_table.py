@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optforge.export.source import Source, Table
+from optforge.export.source import LINES, Source, Table
 
 _SAME = (
     "abs cos sin tan arcsin arccos arctan exp sinh cosh tanh arcsinh arccosh arctanh sign exp2 "
@@ -36,13 +36,132 @@ _ROWS = {
     "get_pi": Source("math.pi"),
     "get_e": Source("math.e"),
     "get_eps": Source("1e-8"),
+    "where": Source("jnp.where({x} >= 0, {y}, {a})", floats=True),
+    "mean": Source("mean({x})", "mean"),
+    "rms": Source("rms({x})", "rms"),
+    **{name: Source(f"{name}({{x}})", name) for name in LINES},
+    "orthogonalize": Source("orthogonalize({x}, {role})", "orthogonalize"),
+    "where_matrix": Source("{x} if {role} else {y}"),
+    "transpose": Source("transpose({x}, {role})", "transpose"),
+    "matmul": Source("matmul({x}, {y}, {role})", "matmul"),
+    "get_step": Source("step"),
+    "get_progress": Source("progress"),
 }
+
+_LINE = '''
+def {name}(x: Array) -> Array:
+    """Return the {words}, in the place of each of its elements."""
+    matrix = as_matrix(x)
+    values = {text}
+    return jnp.broadcast_to(values, matrix.shape).reshape(x.shape)
+'''
+_OF_LINE = {
+    "mean": "matrix.mean({axis}, keepdims=True)",
+    "norm": "jnp.sqrt((matrix * matrix).sum({axis}, keepdims=True))",
+    "rms": "jnp.sqrt((matrix * matrix).mean({axis}, keepdims=True))",
+}
+
+
+def _line(name: str) -> str:
+    """The helper for a function of rows or columns."""
+    line, what = name.split("_")
+    text = _OF_LINE[what].format(axis=1 if line == "row" else 0)
+    return _LINE.format(name=name, words=LINES[name], text=text)
+
 
 _HELPERS = {
     "log1p": '''
 def log1p(x: Array) -> Array:
     """Give log|1 + x|, accurate near 0."""
     return jnp.log1p(jnp.where(x < -1, -2 - x, x))
+''',
+    "as_matrix": '''
+def as_matrix(x: Any) -> Array:
+    """Return an array as rows and columns: dimensions after the first are flattened.
+
+    A vector is one column.
+    """
+    return jax.lax.collapse(x, 1) if jnp.ndim(x) > 1 else jnp.reshape(x, (-1, 1))
+''',
+    "mean": '''
+def mean(x: Array) -> Array:
+    """Return the mean of an array; 0 for an empty one."""
+    return x.mean() if x.size else x.sum()
+''',
+    "rms": '''
+def rms(x: Array) -> Array:
+    """Return the root mean square of an array; 0 for an empty one."""
+    return jnp.sqrt(mean(x * x))
+''',
+    **{name: _line(name) for name in LINES},
+    "orthogonalize": '''
+def orthogonalize(x: Array, is_matrix: bool) -> Array:
+    """Return the nearest matrix with orthogonal rows or columns; the signs of other arrays.
+
+    Five Newton-Schulz steps bring all singular values near 1; then the matrix is scaled to
+    a root mean square of about 1. Source: Jordan et al., Muon, 2024.
+    """
+    if not is_matrix:
+        return jnp.sign(x)
+    matrix = as_matrix(x)
+    rows, columns = matrix.shape
+    matrix = matrix.mT if rows > columns else matrix
+    norm = jnp.linalg.norm(matrix)
+    matrix = matrix / jnp.where(norm == 0, 1.0, norm)
+    for _ in range(5):
+        square = matrix @ matrix.mT
+        matrix = 3.4445 * matrix + (-4.7750 * square + 2.0315 * square @ square) @ matrix
+    matrix = matrix.mT if rows > columns else matrix
+    return max(rows, columns) ** 0.5 * matrix.reshape(x.shape)
+''',
+    "spread": '''
+def spread(x: Scalar, array: Array) -> Array:
+    """Return a number in the place of each element of an array."""
+    return jnp.broadcast_to(x, array.shape)
+''',
+    "transpose": '''
+def transpose(x: Array, is_matrix: bool) -> Array:
+    """Return the transposed matrix, dimensions after the first flattened; other arrays as is."""
+    return as_matrix(x).mT if is_matrix else x
+''',
+    "matmul": '''
+def matmul(x: Array, y: Array, is_matrix: bool) -> Array:
+    """Return the matrix product, dimensions after the first flattened.
+
+    Arrays that are no hidden matrices are multiplied element by element.
+    """
+    return as_matrix(x) @ as_matrix(y) if is_matrix else x * y
+''',
+    "hidden_matrices": '''
+def hidden_matrices(matrices: Any, tree: Any) -> list[bool]:
+    """Return for each array of a tree whether it is a hidden matrix.
+
+    Marks are bools, in the structure of the tree or of its first levels, or a function that
+    builds them from the tree. What has no two sides of more than one element is never one.
+    """
+    arrays = jax.tree.leaves(tree)
+    marks = matrices(tree) if callable(matrices) else matrices
+    if marks is None or not arrays:
+        marks = [True] * len(arrays)
+    else:
+        marks = jax.tree.map(lambda mark, x: jax.tree.map(lambda _: mark, x), marks, tree)
+        marks = jax.tree.leaves(marks)
+    pairs = zip(marks, arrays, strict=True)
+    return [bool(mark) and min(as_matrix(x).shape) > 1 for mark, x in pairs]
+''',
+    "zeros": '''
+def zeros(params: Any, matrices: Any, sides: str) -> Any:
+    """Return zeros in the shape of each array; of hidden matrices these two sides.
+
+    The letter r stands for the number of rows, c for that of columns.
+    """
+    arrays, structure = jax.tree.flatten(params)
+    made = []
+    for x, is_matrix in zip(arrays, hidden_matrices(matrices, params), strict=True):
+        size = dict(zip("rc", as_matrix(x).shape, strict=True))
+        shape = [size[side] for side in sides] if is_matrix else jnp.shape(x)
+        made.append(jnp.zeros(shape, x.dtype))
+    return structure.unflatten(made)
 ''',
     "each_array": '''
 def each_array(
@@ -94,7 +213,14 @@ def clip(tree: list[Array], limit: Scalar) -> list[Array]:
 JAX = Table(
     rows=_ROWS,
     helpers=_HELPERS,
-    needs={"cosine_similarity": ("global_norm", "dot"), "clip": ("global_norm",)},
+    needs={
+        "cosine_similarity": ("global_norm", "dot"),
+        "clip": ("global_norm",),
+        "rms": ("mean",),
+        **dict.fromkeys((*LINES, "transpose", "matmul", "orthogonalize"), ("as_matrix",)),
+        "hidden_matrices": ("as_matrix",),
+        "zeros": ("hidden_matrices", "as_matrix"),
+    },
     wrap="jnp.asarray({})",
     array="Array",
 )

@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from optforge.export.latex_table import LATEX
+from optforge.export.latex_table import HIDDEN, LATEX, LEGEND
 from optforge.export.origin import Origin
 from optforge.export.plan import Argument, Plan, Value
 from optforge.export.scope import Scope, outer_scope
-from optforge.language import Kind
 
 _SYMBOLS = {"weight": "w", "gradient": "g", "update": "u", "schedule": r"\sigma"}
 _GREEK = {  # of hyper-parameters, by their names without a number
@@ -51,11 +50,9 @@ def formulas(plan: Plan) -> Formulas:
     lines = []
     for now, step in enumerate(plan.steps):
         arguments = [_text(a, scope, hyper) for a in step.arguments]
-        whole = step.function != "norm" or step.kinds[0] == Kind.TREE
-        source = LATEX.rows[step.function if whole else "abs"]
-        if step.function in ("power", "square", "cube"):
+        if step.function in ("power", "square", "cube", "transpose"):
             arguments[0] = _base(arguments[0])
-        text = source.fill(arguments)
+        text = LATEX.rows[step.function].fill(arguments)
         lines.append((symbol(scope.define(step.target, now), hyper), text))
     lines.append(_end(plan, [symbol(scope.of[value], hyper) for value in plan.outputs], hyper))
     values = {plan.rate: plan.rate_value, **plan.constants}
@@ -78,7 +75,14 @@ def _legend(plan: Plan) -> str:
     said = "; $w$ are the weights, $g$ their gradient"
     if plan.schedule:
         said += r", $\sigma$ the value of the schedule, whose peak is 1"
-    return said
+    if plan.step:
+        said += r", $\mathrm{step}$ the number of the step, from 1"
+    if plan.progress:
+        said += r", $\mathrm{progress}$ the share of all steps that are done after this one"
+    used = {step.function for step in plan.steps}
+    more = [words for functions, words in LEGEND if used & {*functions}]
+    more += [HIDDEN] if plan.role else []
+    return ";\n".join([said, *more])
 
 
 def _end(plan: Plan, outputs: list[str], hyper: set[str]) -> tuple[str, str]:

@@ -41,6 +41,52 @@ _ROWS = {
     "get_pi": r"\pi",
     "get_e": r"e",
     "get_eps": r"10^{{-8}}",
+    "where": r"[{x} \ge 0 \,?\, {y} : {a}]",
+    "mean": r"\operatorname{{mean}}({x})",
+    "rms": r"\operatorname{{rms}}({x})",
+    **{
+        f"{line}_{name}": rf"\operatorname{{{{{name}}}}}_{{{{\mathrm{{{{{line}}}}}}}}}({{x}})"
+        for line in ("row", "column")
+        for name in ("mean", "rms")
+    },
+    "row_norm": r"\left\|{x}\right\|_{{\mathrm{{row}}}}",
+    "column_norm": r"\left\|{x}\right\|_{{\mathrm{{column}}}}",
+    "orthogonalize": r"\operatorname{{orthogonalize}}({x})",
+    "where_matrix": r"[\mathrm{{matrix}} \,?\, {x} : {y}]",
+    "transpose": r"{{{x}}}^\top",
+    "matmul": r"{x} \cdot {y}",
+    "get_step": r"\mathrm{{step}}",
+    "get_progress": r"\mathrm{{progress}}",
 }
+
+# What a formula does not say by itself: functions and words, in the order in which they come.
+LEGEND = (
+    (("where",), r"$[c \ge 0 \,?\, x : y]$ is $x$ where $c$ is at least 0, otherwise $y$"),
+    (("mean", "rms"), "mean and rms (root mean square) are one number for each array"),
+    (
+        ("row_mean", "row_norm", "row_rms", "column_mean", "column_norm", "column_rms"),
+        "functions of a row or a column are one number for each, in the place of all its elements; "
+        "dimensions after the first are flattened, and a vector is one column",
+    ),
+    (
+        ("orthogonalize",),
+        "orthogonalize is the nearest matrix with orthogonal rows or columns, by five "
+        "Newton-Schulz steps (Jordan et al., Muon, 2024), scaled to a root mean square of about 1; "
+        "of arrays that are no hidden matrices it is the sign",
+    ),
+    (
+        ("where_matrix",),
+        r"$[\mathrm{matrix} \,?\, x : y]$ is $x$ for hidden matrices, otherwise $y$",
+    ),
+    (("transpose",), r"$\top$ transposes hidden matrices and leaves other arrays as they are"),
+    (
+        ("matmul",),
+        r"$\cdot$ is the product of hidden matrices, and goes element by element for other arrays",
+    ),
+)
+HIDDEN = (
+    "hidden matrices are arrays that are multiplied with activations, such as weights of linear "
+    "layers, and no embeddings"
+)
 
 LATEX = Table(rows={name: Source(text) for name, text in _ROWS.items()}, helpers={})

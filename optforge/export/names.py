@@ -20,6 +20,7 @@ AROUND = (
     *("weights", "gradients", "parameters", "results", "number", "own", "groups", "arrays"),
     *("value", "steps", "rule", "rate", "step", "init", "extra_args", "learning_rate"),
     *("initial_lr", "peak_lr", "max_lr", "min_lr"),
+    *("is_matrix", "matrices", "progress", "total_steps", "rows", "columns"),
 )
 
 

@@ -8,8 +8,9 @@ from optforge.export.lines import call, definition
 from optforge.export.names import TAKEN
 from optforge.export.origin import Origin
 from optforge.export.plan import Plan, Value
-from optforge.export.words import describe, heading, update_function
+from optforge.export.words import STEPS, describe, heading, hidden_matrices, update_function
 from optforge.language import Kind
+from optforge.language.function import SIDES
 
 RATE = "learning_rate"
 
@@ -20,11 +21,13 @@ def to_optax(plan: Plan, origin: Origin) -> str:
     lines = heading(origin, "an optimizer for JAX; this file needs JAX and optax.", "optax")
     lines += ["import math"] if body.imports_math else []
     helpers = {*body.helpers, "at", "like"} | ({"each_array"} if plan.states else set())
+    helpers |= {"hidden_matrices"} if plan.role else set()
+    helpers |= {"zeros"} if any(state.kind > Kind.TREE for state in plan.states) else set()
     lines += ["from collections.abc import Callable"] if "each_array" in helpers else []
     lines += [] if plan.tree_wide else ["from functools import partial"]
     lines += ["from typing import Any, NamedTuple", "", "import jax", "import jax.numpy as jnp"]
     lines += ["import optax", "from jax import Array", "", "Scalar = float | Array", "", ""]
-    for text in JAX.with_needs(helpers):
+    for text in JAX.with_needs(helpers, any_lists=plan.role is not None):
         lines += [text.strip("\n"), "", ""]
     lines += [*update_function(plan, body, origin, "Array", "Scalar"), "", ""]
     return "\n".join([*lines, *_Transformation(plan, body, origin).lines()]) + "\n"
@@ -56,9 +59,14 @@ class _Transformation:
         parameters += ["schedule: optax.ScalarOrSchedule = 1.0"] if plan.schedule else []
         for value, number in plan.constants.items():
             parameters.append(f"{self.body.parameters[value]}: Scalar = {number!r}")
+        parameters += ["*"] if plan.progress or plan.role else []
+        parameters += ["total_steps: int"] if plan.progress else []
+        parameters += ["matrices: Any = None"] if plan.role else []
         result = "optax.GradientTransformationExtraArgs"
         lines = definition(self.name, parameters, result, indent=0)
-        body = [*self._docstring(), "", *self._init(), "", *self._update(), ""]
+        body = [*self._docstring(), ""]
+        body += _REFUSE_STEPS.strip("\n").split("\n") + [""] if plan.progress else []
+        body += [*self._init(), "", *self._update(), ""]
         return [*lines, *_in([*body, f"return {result}(init, update)"])]
 
     def _docstring(self) -> list[str]:
@@ -69,11 +77,14 @@ class _Transformation:
                 "schedule, and the peak as learning_rate.",
                 "",
             ]
+        lines += hidden_matrices(_HOW) if self.plan.role else []
         lines += ["Args:", f"    {RATE}: Learning rate, or a schedule of it."]
         if self.plan.schedule:
             lines += ["    schedule: Value of the schedule, or the schedule; its peak is 1."]
         for value in self.plan.constants:
             lines.append(f"    {self.body.parameters[value]}: {describe(value.wish)}")
+        lines += [f"    total_steps: {STEPS}"] if self.plan.progress else []
+        lines += [f"    {line}" for line in _MATRICES] if self.plan.role else []
         return [*lines, '"""']
 
     def _init(self) -> list[str]:
@@ -82,6 +93,8 @@ class _Transformation:
             Kind.ARRAY: "jax.tree.map(lambda x: jnp.zeros((), x.dtype), params)",
             Kind.TREE: "jax.tree.map(jnp.zeros_like, params)",
         }
+        for kind in (Kind.TRANSPOSED, Kind.ROW_SQUARE, Kind.COLUMN_SQUARE):
+            made[kind] = f'zeros(params, matrices, "{SIDES[kind]}")'
         arguments = ["step=jnp.zeros((), jnp.int32)"]
         arguments += [f"{_field(s)}={made[Kind(s.kind)]}" for s in self.plan.states]
         if not self.stored and not self.numbers:
@@ -107,6 +120,9 @@ class _Transformation:
         body += [f"rate = at({RATE}, state.step)"]
         if plan.schedule:
             body += ["value = at(schedule, state.step)"]
+        if plan.step or plan.progress:
+            body += ["dtype = jnp.result_type(jnp.float32, *gradients)"]
+            body += ["step = (state.step + 1).astype(dtype)"]
         body += self._wide() if plan.tree_wide else self._each()
         return [*lines, *_in([*body, *self._end()])]
 
@@ -116,6 +132,8 @@ class _Transformation:
             return "jax.tree.leaves(params)"
         if value is self.plan.gradient:
             return "gradients"
+        if value is self.plan.role:
+            return "hidden_matrices(matrices, updates)"
         return f"jax.tree.leaves(state.{_field(value)})" if value in self.stored else ""
 
     def _number(self, value: Value) -> str:
@@ -124,6 +142,10 @@ class _Transformation:
             return "rate"
         if value is self.plan.schedule:
             return "value"
+        if value is self.plan.step:
+            return "step"
+        if value is self.plan.progress:
+            return "jnp.minimum(step / total_steps, 1.0)"
         return f"state.{_field(value)}" if value in self.numbers else self.body.parameters[value]
 
     def _wide(self) -> list[str]:
@@ -158,6 +180,23 @@ class _Transformation:
                 arguments.append(f"{own}=like({name}, state.{own})")
         lines = call(f"state = {self.origin.title}State", arguments, indent=8)
         return [*lines, "return like([-step for step in steps], updates), state"]
+
+
+_HOW = (
+    "An embedding looks the same and must be told apart: mark it in `matrices`, together with "
+    "position tables and, as a rule, the output layer. Under `optax.inject_hyperparams`, "
+    "name `matrices` among the static arguments."
+)
+_MATRICES = (
+    "matrices: True for each hidden matrix and False for each other array: bools in the",
+    "    structure of the parameters or of its first levels, or a function that builds them",
+    "    from the parameters; None goes by the shapes alone.",
+)
+
+_REFUSE_STEPS = """
+if isinstance(total_steps, int) and total_steps < 1:
+    raise ValueError(f"total_steps is {total_steps}; it must be at least 1")
+"""
 
 
 def _field(state: Value) -> str:

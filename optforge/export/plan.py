@@ -9,8 +9,8 @@ from functools import cached_property
 from optforge.analysis import fingerprint, state_kinds
 from optforge.analysis.hyperparameters import Lifted, lift
 from optforge.export.names import AROUND, Names, identifier
-from optforge.export.source import PLAIN
-from optforge.language import FUNCTIONS, Kind, Program
+from optforge.export.source import OF_NUMBER, PLAIN
+from optforge.language import FUNCTIONS, Function, Kind, Program
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +33,25 @@ Argument = Value | float
 
 @dataclass(frozen=True)
 class Step:
-    """One statement over values instead of names."""
+    """One statement over values instead of names.
+
+    Args:
+        target: What it assigns.
+        function: Name of the function.
+        arguments: What it is given.
+        also: What it reads besides: whether the array is a hidden matrix, and last, where a
+            result must take the shape of the weights again, a value of that shape.
+    """
 
     target: Value
     function: str
     arguments: tuple[Argument, ...]
+    also: tuple[Value, ...] = ()
+
+    @property
+    def reads(self) -> tuple[Value, ...]:
+        """All values that it reads."""
+        return (*(a for a in self.arguments if isinstance(a, Value)), *self.also)
 
     @property
     def kinds(self) -> tuple[int, ...]:
@@ -66,6 +80,9 @@ class Plan:
         rate: The learning rate.
         product: Whether the rule reads nothing but schedule times rate, so that the rate here is
             that product: the learning rate of the step.
+        role: Whether an array is a hidden matrix; None if the rule does not ask.
+        step: The number of the step, from 1; None if the rule does not ask.
+        progress: The share of the steps that are done after this one; None likewise.
         constants: Other hyper-parameters and their values in the rule.
         rate_value: The learning rate of the rule as it is.
         steps: The body.
@@ -84,6 +101,9 @@ class Plan:
     rate_value: float
     steps: tuple[Step, ...]
     outputs: tuple[Value, ...]
+    role: Value | None = None
+    step: Value | None = None
+    progress: Value | None = None
 
     @cached_property
     def tree_wide(self) -> bool:
@@ -93,8 +113,21 @@ class Plan:
     @cached_property
     def read(self) -> frozenset[Value]:
         """All values that a step or the end reads."""
-        read = {a for step in self.steps for a in step.arguments if isinstance(a, Value)}
+        read = {value for step in self.steps for value in step.reads}
         return frozenset(read | {*self.outputs})
+
+    def shares_memory(self, value: Value) -> bool:
+        """Return whether a value may lie in the memory of an input that changes in place."""
+        if value in (self.weight, self.gradient, *self.states):
+            return True
+        makers = [step for step in self.steps if step.target is value]
+        return any(
+            step.function in _VIEWS and any(map(self.shares_memory, step.reads)) for step in makers
+        )
+
+
+_VIEWS = ("transpose", "where_matrix")
+_OF_ROLES = ("matrix", "by_role", "transpose", "product")  # forms that ask for the role
 
 
 class _Builder:
@@ -115,6 +148,10 @@ class _Builder:
             self._state(name, kind) for name, kind in zip(program.states, kinds, strict=True)
         )
         self.schedule = Value("schedule", Kind.SCALAR, True)
+        self.role = Value("is_matrix", Kind.ARRAY)
+        self.clocks = {
+            f"get_{name}": Value(name, Kind.SCALAR, True) for name in ("step", "progress")
+        }
         inputs = (self.weight, self.gradient, *self.states, self.schedule)
         self.values: dict[str, Value] = dict(zip(program.parameters, inputs, strict=True))
 
@@ -124,8 +161,11 @@ class _Builder:
         return Value(wish, kind)
 
     def build(self) -> Plan:
-        steps = [self._step(number) for number in range(len(self.program.statements))]
+        made = [self._step(number) for number in range(len(self.program.statements))]
+        steps = [step for step in made if step]
+        read = {value for step in steps for value in step.reads}
         outputs = [self.values[name] for name in self.program.outputs]
+        read |= {*outputs}
         rate = self.hyper["lr"]
         if self.lifted.scale is None:
             update = Value("update", Kind.TREE)
@@ -138,6 +178,7 @@ class _Builder:
         elif not any(self.schedule in step.arguments for step in steps):
             schedule = self.schedule if self.schedule in outputs else None
         values = self.lifted.values
+        clocks = [value if value in read else None for value in self.clocks.values()]
         return Plan(
             program=self.program,
             fingerprint=fingerprint(self.program),
@@ -151,9 +192,13 @@ class _Builder:
             rate_value=values["lr"],
             steps=tuple(steps),
             outputs=tuple(outputs),
+            role=self.role if self.role in read else None,
+            step=clocks[0],
+            progress=clocks[1],
         )
 
-    def _step(self, number: int) -> Step:
+    def _step(self, number: int) -> Step | None:
+        """The step of a statement; None if it gives what is there already."""
         statement = self.program.statements[number]
         arguments = tuple(
             self.values[a]
@@ -163,14 +208,28 @@ class _Builder:
             else a
             for place, a in enumerate(statement.arguments)
         )
-        row = FUNCTIONS[statement.function]
+        row, function = FUNCTIONS[statement.function], statement.function
         kinds = tuple(a.kind if isinstance(a, Value) else Kind.SCALAR for a in arguments)
-        plain = statement.function in PLAIN and all(
-            a.plain for a in arguments if isinstance(a, Value)
-        )
+        if row.form == "clock":
+            self.values[statement.target] = self.clocks[function]
+            return None
+        if row.on_array and max(kinds) < Kind.TREE:
+            function = OF_NUMBER.get(function, function)
+            if function == statement.function and isinstance(arguments[0], Value):
+                self.values[statement.target] = arguments[0]
+                return None
+        plain = function in PLAIN and all(a.plain for a in arguments if isinstance(a, Value))
         wish = self.wishes.get(statement.target) or identifier(statement.target, "value")
         target = self.values[statement.target] = Value(wish, row.result(kinds), plain)
-        return Step(target, statement.function, arguments)
+        return Step(target, function, arguments, self._also(row, kinds, target.kind, function))
+
+    def _also(
+        self, row: Function, kinds: tuple[int, ...], kind: int, function: str
+    ) -> tuple[Value, ...]:
+        if row.form not in _OF_ROLES or function != row.name:
+            return ()
+        back = row.form == "transpose" and kind == Kind.TREE
+        return (self.role, self.gradient) if back else (self.role,)
 
 
 def _product(steps: list[Step], outputs: list[Value], schedule: Value, rate: Value) -> Step | None:

@@ -65,6 +65,7 @@ def outer_scope(plan: Plan, rate: str, taken: Iterable[str], wide: bool = False)
     fixed = {plan.rate: rate, **{value: value.wish for value in plan.constants}}
     if plan.schedule:
         fixed[plan.schedule] = plan.schedule.wish
+    fixed |= {value: value.wish for value in (plan.role, plan.step, plan.progress) if value}
     inputs = {plan.weight: f"weight{plural}", plan.gradient: f"gradient{plural}"}
     inputs |= {state: state.wish for state in plan.states}
     for value, wish in {**fixed, **inputs}.items():
@@ -79,5 +80,5 @@ def uses(steps: Iterable[Step], end: Iterable[Value]) -> dict[Value, int]:
     last: dict[Value, int] = {}
     number = -1
     for number, step in enumerate(steps):
-        last |= {a: number for a in step.arguments if isinstance(a, Value)}
+        last |= dict.fromkeys(step.reads, number)
     return last | dict.fromkeys(end, number + 1)

@@ -5,7 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+# Functions of each row or column: their names, and what they return in words.
+LINES: Mapping[str, str] = {
+    f"{line}_{name}": f"{words} of each {line}"
+    for line in ("row", "column")
+    for name, words in (
+        ("mean", "mean"),
+        ("norm", "Euclidean norm"),
+        ("rms", "root mean square"),
+    )
+}
+
 PLACES = "xya"  # what a template calls its arguments
+
+# What becomes of functions of arrays where they get one number, or one for each array. Those that
+# are missing give the number itself.
+OF_NUMBER: Mapping[str, str] = {
+    **dict.fromkeys(("norm", "rms", "row_norm", "row_rms", "column_norm", "column_rms"), "abs"),
+    "orthogonalize": "sign",
+}
 
 # Functions that plain Python floats may go through: they give what IEEE 754 says, never an error.
 PLAIN: Mapping[str, str] = {
@@ -17,7 +35,9 @@ PLAIN: Mapping[str, str] = {
     "subtract": "{x} - {y}",
     "multiply": "{x} * {y}",
     "interp": "{x} * (1 - {a}) + {y} * {a}",
-    "norm": "abs({x})",
+    "mean": "{x}",
+    "row_mean": "{x}",
+    "column_mean": "{x}",
     "get_pi": "math.pi",
     "get_e": "math.e",
     "get_eps": "1e-8",
@@ -30,11 +50,12 @@ class Source:
 
     Args:
         text: Template over arrays; its arguments are ``{x}``, ``{y}`` and ``{a}``. For functions
-            of the whole tree they are lists of arrays.
+            of the whole tree they are lists of arrays. ``{role}`` tells a hidden matrix.
         helper: Name of the helper that the text calls, if any.
         float_first: Template where the first argument is a Python float, if it differs.
         float_last: Template where the last argument is a Python float, if it differs.
         floats: Whether the text also takes Python floats alone.
+        by_floats: Templates where just these arguments are Python floats, such as ``"xa"``.
     """
 
     text: str
@@ -42,18 +63,29 @@ class Source:
     float_first: Source | None = None
     float_last: Source | None = None
     floats: bool = False
+    by_floats: Mapping[str, str] = field(default_factory=dict)
+
+    def takes_floats(self, plain: Sequence[bool]) -> bool:
+        """Return whether a text is there for these arguments being Python floats."""
+        return self.floats or _places(plain) in self.by_floats
 
     def variant(self, plain: Sequence[bool]) -> Source:
         """Choose by which arguments are Python floats."""
+        if text := self.by_floats.get(_places(plain)):
+            return Source(text)
         if self.float_last and plain[-1]:
             return self.float_last
         if self.float_first and plain[0]:
             return self.float_first
         return self
 
-    def fill(self, arguments: Sequence[str]) -> str:
-        """Write the application."""
-        return self.text.format(**dict(zip(PLACES, arguments, strict=False)))
+    def fill(self, arguments: Sequence[str], role: str = "") -> str:
+        """Write the application; the role is the name of what tells a hidden matrix."""
+        return self.text.format(**dict(zip(PLACES, arguments, strict=False)), role=role)
+
+
+def _places(plain: Sequence[bool]) -> str:
+    return "".join(place for place, is_plain in zip(PLACES, plain, strict=False) if is_plain)
 
 
 @dataclass(frozen=True)
@@ -76,7 +108,14 @@ class Table:
     array: str = "Array"
     copy: str = "{}"
 
-    def with_needs(self, names: set[str]) -> list[str]:
-        """Give the texts of some helpers and of those that they call, in the table's order."""
+    def with_needs(self, names: set[str], any_lists: bool = False) -> list[str]:
+        """Return the texts of some helpers and of those that they call, in the table's order.
+
+        Args:
+            names: Of the helpers.
+            any_lists: Whether ``each_array`` must take lists of other things than arrays.
+        """
         wanted = names | {need for name in names for need in self.needs.get(name, ())}
-        return [text for name, text in self.helpers.items() if name in wanted]
+        texts = [text for name, text in self.helpers.items() if name in wanted]
+        old, new = (f"*trees: list[{kind}]" for kind in (self.array, "Any"))
+        return [text.replace(old, new) for text in texts] if any_lists else texts

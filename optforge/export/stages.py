@@ -53,7 +53,7 @@ def _depths(plan: Plan) -> tuple[dict[Step, int], dict[Step, int]]:
     inner: dict[Step, int] = {}
     made_by = {step.target: step for step in plan.steps}
     for step in plan.steps:
-        makers = [made_by[a] for a in step.arguments if isinstance(a, Value) and a in made_by]
+        makers = [made_by[value] for value in step.reads if value in made_by]
         inside = max((inner[m] for m in makers if m in inner), default=0)
         outside = max((outer[m] for m in makers if m in outer), default=0)
         if step.crosses or step.target.kind == Kind.SCALAR:
@@ -65,13 +65,14 @@ def _depths(plan: Plan) -> tuple[dict[Step, int], dict[Step, int]]:
 
 def _takes(plan: Plan, steps: tuple[Step, ...]) -> tuple[Value, ...]:
     made = {step.target for step in steps}
-    read = {a for step in steps for a in step.arguments if isinstance(a, Value)}
+    read = {value for step in steps for value in step.reads}
     inputs = (plan.weight, plan.gradient, *plan.states, *(step.target for step in plan.steps))
+    inputs += (plan.role,) if plan.role else ()
     return tuple(v for v in inputs if v in read and v not in made and v.kind > Kind.SCALAR)
 
 
 def _gives(plan: Plan, steps: tuple[Step, ...]) -> tuple[Value, ...]:
-    later = {a for s in plan.steps if s not in steps for a in s.arguments if isinstance(a, Value)}
+    later = {value for step in plan.steps if step not in steps for value in step.reads}
     later |= {*plan.outputs}
     given = [step.target for step in steps if step.target in later]
     ends = dict.fromkeys(value for value in plan.outputs if value in given)

@@ -9,8 +9,9 @@ from optforge.export.lines import call
 from optforge.export.origin import Origin
 from optforge.export.plan import Plan, Value
 from optforge.export.torch_table import TORCH
-from optforge.export.words import describe, heading, update_function
+from optforge.export.words import STEPS, describe, heading, hidden_matrices, update_function
 from optforge.language import Kind
+from optforge.language.function import SIDES
 
 
 def to_torch(plan: Plan, origin: Origin) -> str:
@@ -22,7 +23,9 @@ def to_torch(plan: Plan, origin: Origin) -> str:
     lines += ["from collections.abc import Callable", "from typing import Any", ""]
     lines += ["import torch", "from torch import Tensor"]
     lines += ["from torch.optim.optimizer import Optimizer, ParamsT", "", ""]
-    for text in TORCH.with_needs(set(body.helpers)):
+    helpers = body.helpers | ({"is_hidden_matrix"} if plan.role else set())
+    helpers |= {"zeros"} if any(state.kind > Kind.TREE for state in plan.states) else set()
+    for text in TORCH.with_needs(set(helpers), any_lists=plan.role is not None):
         lines += [text.strip("\n"), "", ""]
     lines += [*update_function(plan, body, origin, "Tensor", "float"), "", ""]
     return "\n".join([*lines, *_Class(plan, body, origin).lines()]) + "\n"
@@ -67,22 +70,33 @@ class _Class:
                 "parameters follow its own values; a step takes one pass for each group.",
                 "",
             ]
+        lines += hidden_matrices(_HOW) if plan.role else []
         lines += ["Args:", "    params: Parameters, or groups of them."]
         lines += [_LR if plan.product else "    lr: Peak of the learning rate, above 0."]
         lines += [f"    {name}: {describe(name)}" for name in self.hyper if name != "lr"]
+        lines += [f"    total_steps: {STEPS}"] if plan.progress else []
+        lines += [f"    matrices: {_MATRICES}"] if plan.role else []
         return [*lines, '"""']
 
     def _init(self) -> list[str]:
+        plan = self.plan
         parameters = ["self", "params: ParamsT"]
         parameters += [f"{name}: float = {value!r}" for name, value in self.hyper.items()]
+        parameters += ["*"] if plan.progress or plan.role else []
+        parameters += ["total_steps: int"] if plan.progress else []
+        parameters += ["matrices: bool | None = None"] if plan.role else []
         lines = call("def __init__", parameters, " -> None:", indent=4)
         entries = [f'"{name}": {name}' for name in self.hyper]
         entries += [f'"{state.wish}": 0.0' for state in self.numbers]
+        entries += ['"step": 0'] if plan.step or plan.progress else []
+        entries += ['"total_steps": total_steps'] if plan.progress else []
+        entries += ['"matrices": matrices'] if plan.role else []
         body = ["defaults: dict[str, Any] = {"] + [f"    {entry}," for entry in entries] + ["}"]
         return [*lines, *_in([*body, "super().__init__(params, defaults)"])]
 
     def _step(self) -> list[str]:
         loop = ["if weight.grad is None:", "    continue", *_REFUSE]
+        loop += [f"is_matrix = {_IS_MATRIX}"] if self.plan.role else []
         if self.stored:
             loop += ["state = self.state[weight]", "if not state:"]
             loop += [f"    {line}" for line in self._zeros("state")]
@@ -91,15 +105,19 @@ class _Class:
         loop += call(f"{', '.join(results)} = {self.origin.function}_update", arguments, indent=99)
         loop += ["weight.sub_(update)"]
         loop += [f'state["{s.wish}"].copy_({s.wish})' for s in self.stored]
-        lines = ["for group in self.param_groups:"]
+        lines = ["for group in self.param_groups:", *_in(self._count())]
         lines += _in([f'{s.wish} = group["{s.wish}"]' for s in self.numbers])
         lines += [*_in(['for weight in group["params"]:', *_in(loop)])]
         lines += _in([f'group["{s.wish}"] = {s.wish}' for s in self.numbers])
         return [*lines, "return loss"]
 
+    def _count(self) -> list[str]:
+        return ['group["step"] += 1'] if self.plan.step or self.plan.progress else []
+
     def _zeros(self, state: str) -> list[str]:
-        made = {Kind.ARRAY: "weight.new_zeros(())", Kind.TREE: "torch.zeros_like(weight)"}
-        return [f'{state}["{s.wish}"] = {made[Kind(s.kind)]}' for s in self.stored]
+        made = {kind: f'zeros(weight, is_matrix, "{sides}")' for kind, sides in SIDES.items()}
+        made |= {Kind.ARRAY: "weight.new_zeros(())", Kind.TREE: "torch.zeros_like(weight)"}
+        return [f'{state}["{s.wish}"] = {made[s.kind]}' for s in self.stored]
 
     def _argument(self, value: Value, name: str) -> str:
         plan = self.plan
@@ -107,6 +125,8 @@ class _Class:
             return "weight"
         if value is plan.gradient:
             return "weight.grad"
+        if value is plan.role:
+            return "is_matrix"
         text = self._setting(value)
         if value in plan.states:
             text = f'state["{value.wish}"]' if value.kind > Kind.SCALAR else text
@@ -117,6 +137,10 @@ class _Class:
         name = self.body.parameters[value]
         if value is self.plan.schedule:
             return 'group["lr"] / group["peak_lr"]'
+        if value is self.plan.step:
+            return 'group["step"]'
+        if value is self.plan.progress:
+            return 'min(1.0, group["step"] / group["total_steps"])'
         if value is self.plan.rate:
             return 'group["lr"]' if self.plan.product else 'group["peak_lr"]'
         if value in self.plan.states:
@@ -125,10 +149,18 @@ class _Class:
 
     def _wide_step(self) -> list[str]:
         lines = _WIDE_BEGIN.strip("\n").split("\n")
+        if self.plan.role:
+            lines += _WIDE_ROLES.strip("\n").split("\n")
+        if count := self._count():
+            lines += ["for group in groups:", *_in(count)]
         if self.stored:
-            lines += ["for weight in weights:", "    if not self.state[weight]:"]
+            shaped = any(s.kind > Kind.TREE for s in self.stored)
+            both = "for weight, is_matrix in zip(weights, matrices, strict=True):"
+            lines += [both if shaped else "for weight in weights:"]
+            lines += ["    if not self.state[weight]:"]
             lines += [f"        {line}" for line in self._zeros("self.state[weight]")]
-        lines += ["results = [self._compute(group, weights) for group in groups]"]
+        extra = ", matrices" if self.plan.role else ""
+        lines += [f"results = [self._compute(group, weights{extra}) for group in groups]"]
         names = [state.wish for state in self.plan.states]
         single = not names
         targets = "update" if single else f"({', '.join(['update', *names])})"
@@ -149,6 +181,8 @@ class _Class:
         for value, name in self.body.parameters.items():
             if value is self.plan.weight:
                 arguments.append("weights")
+            elif value is self.plan.role:
+                arguments.append("matrices")
             elif value is self.plan.gradient:
                 arguments.append("[weight.grad for weight in weights]")
             elif value in self.stored:
@@ -157,7 +191,8 @@ class _Class:
                 arguments.append(f"{name}={self._setting(value)}")
             else:
                 arguments.append(self._setting(value))
-        lines = ["def _compute(self, group: dict[str, Any], weights: list[Any]) -> Any:"]
+        extra = ", matrices: list[bool]" if self.plan.role else ""
+        lines = [f"def _compute(self, group: dict[str, Any], weights: list[Any]{extra}) -> Any:"]
         lines += ['    """Run the rule on all parameters with the values of one group."""']
         return [*lines, *_in(call(f"return {self.origin.function}_update", arguments, indent=99))]
 
@@ -177,6 +212,11 @@ def _add_param_group(plan: Plan) -> list[str]:
         )
     text = _GROUP.format(**dict(zip(("said", "below", "allowed", "rate"), words, strict=True)))
     lines = text.strip("\n").split("\n")
+    if plan.role:
+        lines[4] = lines[4].replace("if not", 'if name != "matrices" and not')
+        lines += _REFUSE_MATRICES.strip("\n").split("\n")
+    if plan.progress:
+        lines += _REFUSE_STEPS.strip("\n").split("\n")
     if not plan.product:
         lines.insert(
             2, '    param_group.setdefault("peak_lr", param_group.get("lr", self.defaults["lr"]))'
@@ -218,6 +258,32 @@ def step(self, closure: Callable[[], Any] | None = None) -> Any:
         with torch.enable_grad():
             loss = closure()
 '''
+
+_HOW = (
+    "An embedding looks the same and must be told apart: give it in a group with "
+    "`matrices` False, together with position tables and, as a rule, the output layer."
+)
+_MATRICES = "Whether arrays with two sides are hidden matrices; None means yes."
+_IS_MATRIX = 'is_hidden_matrix(weight, group["matrices"])'
+
+_REFUSE_MATRICES = """
+    if (told := values["matrices"]) not in (True, False, None):
+        raise ValueError(f"matrices is {told}; it must be True, False or None")
+"""
+
+_REFUSE_STEPS = """
+    if (total := values["total_steps"]) < 1:
+        raise ValueError(f"total_steps is {total}; it must be at least 1")
+"""
+
+_WIDE_ROLES = f"""
+matrices = [
+    {_IS_MATRIX}
+    for group in groups
+    for weight in group["params"]
+    if weight.grad is not None
+]
+"""
 
 _WIDE_BEGIN = """
 groups = self.param_groups

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optforge.export.source import Source, Table
+from optforge.export.source import LINES, Source, Table
 
 _SAME = (
     "abs cos sin tan arcsin arccos arctan exp sinh cosh tanh arcsinh arccosh arctanh exp2 expm1 "
@@ -44,7 +44,44 @@ _ROWS = {
     "get_pi": Source("math.pi"),
     "get_e": Source("math.e"),
     "get_eps": Source("1e-8"),
+    "where": Source(
+        "torch.where({x} >= 0, {y}, {a})",
+        by_floats={
+            "xya": "torch.as_tensor({y} if {x} >= 0 else {a}, dtype=torch.float64)",
+            "ya": "torch.where({x} >= 0, torch.full_like({x}, {y}), {a})",
+            **dict.fromkeys(("x", "xy", "xa"), "torch.where(torch.as_tensor({x} >= 0), {y}, {a})"),
+        },
+    ),
+    "mean": Source("mean({x})", "mean"),
+    "rms": Source("rms({x})", "rms"),
+    **{name: Source(f"{name}({{x}})", name) for name in LINES},
+    "orthogonalize": Source("orthogonalize({x}, {role})", "orthogonalize"),
+    "where_matrix": Source("{x} if {role} else {y}"),
+    "transpose": Source("transpose({x}, {role})", "transpose"),
+    "matmul": Source("matmul({x}, {y}, {role})", "matmul"),
+    "get_step": Source("step"),
+    "get_progress": Source("progress"),
 }
+
+_LINE = '''
+def {name}(x: Tensor) -> Tensor:
+    """Return the {words}, in the place of each of its elements."""
+    matrix = as_matrix(x)
+    return {text}.expand_as(matrix).reshape(x.shape)
+'''
+_OF_LINE = {
+    "mean": "matrix.mean({dim}, keepdim=True)",
+    "norm": "torch.sqrt((matrix * matrix).sum({dim}, keepdim=True))",
+    "rms": "torch.sqrt((matrix * matrix).mean({dim}, keepdim=True))",
+}
+
+
+def _line(name: str) -> str:
+    """The helper for a function of rows or columns."""
+    line, what = name.split("_")
+    text = _OF_LINE[what].format(dim=1 if line == "row" else 0)
+    return _LINE.format(name=name, words=LINES[name], text=text)
+
 
 _HELPERS = {
     "sign": '''
@@ -66,6 +103,77 @@ def cbrt(x: Tensor) -> Tensor:
 def power(x: Tensor, y: float) -> Tensor:
     """Give x^y as IEEE 754 has it; for a number y = 0.5, torch.pow would take a root instead."""
     return torch.pow(x, torch.full_like(x, y))
+''',
+    "as_matrix": '''
+def as_matrix(x: Tensor) -> Tensor:
+    """Return an array as rows and columns: dimensions after the first are flattened.
+
+    A vector is one column.
+    """
+    return x.flatten(1) if x.ndim > 1 else x.reshape(-1, 1)
+''',
+    "is_hidden_matrix": '''
+def is_hidden_matrix(weight: Tensor, matrices: bool | None) -> bool:
+    """Return whether an array is a hidden matrix: it has two sides, and nothing says no."""
+    return matrices is not False and min(as_matrix(weight).shape) > 1
+''',
+    "zeros": '''
+def zeros(weight: Tensor, is_matrix: bool, sides: str) -> Tensor:
+    """Return zeros in the shape of an array; for a hidden matrix of these two sides.
+
+    The letter r stands for the number of rows, c for that of columns.
+    """
+    size = dict(zip("rc", as_matrix(weight).shape, strict=True))
+    return weight.new_zeros([size[side] for side in sides] if is_matrix else weight.shape)
+''',
+    "mean": '''
+def mean(x: Tensor) -> Tensor:
+    """Return the mean of an array; 0 for an empty one."""
+    return x.mean() if x.numel() else x.sum()
+''',
+    "rms": '''
+def rms(x: Tensor) -> Tensor:
+    """Return the root mean square of an array; 0 for an empty one."""
+    return torch.sqrt(mean(x * x))
+''',
+    **{name: _line(name) for name in LINES},
+    "orthogonalize": '''
+def orthogonalize(x: Tensor, is_matrix: bool) -> Tensor:
+    """Return the nearest matrix with orthogonal rows or columns; the signs of other arrays.
+
+    Five Newton-Schulz steps bring all singular values near 1; then the matrix is scaled to
+    a root mean square of about 1. Source: Jordan et al., Muon, 2024.
+    """
+    if not is_matrix:
+        return sign(x)
+    matrix = as_matrix(x)
+    rows, columns = matrix.shape
+    matrix = matrix.mT if rows > columns else matrix
+    norm = torch.linalg.vector_norm(matrix)
+    matrix = matrix / torch.where(norm == 0, torch.ones_like(norm), norm)
+    for _ in range(5):
+        square = matrix @ matrix.mT
+        matrix = 3.4445 * matrix + (-4.7750 * square + 2.0315 * square @ square) @ matrix
+    matrix = matrix.mT if rows > columns else matrix
+    return math.sqrt(max(rows, columns)) * matrix.reshape(x.shape)
+''',
+    "spread": '''
+def spread(x: float | Tensor, array: Tensor) -> Tensor:
+    """Return a number in the place of each element of an array."""
+    return torch.as_tensor(x, dtype=array.dtype, device=array.device).expand_as(array)
+''',
+    "transpose": '''
+def transpose(x: Tensor, is_matrix: bool) -> Tensor:
+    """Return the transposed matrix, dimensions after the first flattened; other arrays as is."""
+    return as_matrix(x).mT if is_matrix else x
+''',
+    "matmul": '''
+def matmul(x: Tensor, y: Tensor, is_matrix: bool) -> Tensor:
+    """Return the matrix product, dimensions after the first flattened.
+
+    Arrays that are no hidden matrices are multiplied element by element.
+    """
+    return as_matrix(x) @ as_matrix(y) if is_matrix else x * y
 ''',
     "each_array": '''
 def each_array(
@@ -107,7 +215,14 @@ def clip(tree: list[Tensor], limit: float | Tensor) -> list[Tensor]:
 TORCH = Table(
     rows=_ROWS,
     helpers=_HELPERS,
-    needs={"cosine_similarity": ("global_norm", "dot"), "clip": ("global_norm",)},
+    needs={
+        "cosine_similarity": ("global_norm", "dot"),
+        "clip": ("global_norm",),
+        "rms": ("mean",),
+        **dict.fromkeys((*LINES, "transpose", "matmul"), ("as_matrix",)),
+        **dict.fromkeys(("is_hidden_matrix", "zeros"), ("as_matrix",)),
+        "orthogonalize": ("sign", "as_matrix"),
+    },
     wrap="torch.as_tensor({}, dtype=torch.float64)",
     array="Tensor",
     copy="{}.clone()",

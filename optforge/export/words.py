@@ -32,6 +32,19 @@ def describe(name: str) -> str:
     return ROLES.get(re.sub(r"_?\d+$", "", name), ROLES["constant"])
 
 
+HIDDEN = """
+The rule treats hidden matrices, arrays that are multiplied with activations, differently
+from other arrays. An array with two sides of more than one element counts as one,
+dimensions after the first flattened. {how}
+"""
+STEPS = "Number of steps of the whole training."
+
+
+def hidden_matrices(how: str) -> list[str]:
+    """Write the paragraph on how an optimizer learns which arrays are hidden matrices."""
+    return [*textwrap.wrap(HIDDEN.format(how=how).strip().replace("\n", " "), 84), ""]
+
+
 def heading(origin: Origin, what: str, target: str) -> list[str]:
     """Write the docstring of a module."""
     return ['"""' + f"{origin.title}, {what}", "", *origin.lines(target), '"""', ""]
@@ -64,6 +77,7 @@ def _indented(lines: list[str] | tuple[str, ...]) -> list[str]:
 
 def _type(plan: Plan, value: Value, array: str) -> str:
     wide = plan.tree_wide and value.kind > Kind.SCALAR
+    array = "bool" if value is plan.role else array
     return f"list[{array}]" if wide else array
 
 
@@ -110,11 +124,26 @@ def _arguments(plan: Plan, body: Body) -> list[str]:
         plan.gradient: f"Their gradient{'s' if plan.tree_wide else ''}.",
         plan.rate: "Learning rate." if plan.product else "Peak of the learning rate.",
         plan.schedule: "Value of the learning rate's schedule, whose peak is 1.",
+        plan.role: f"Whether {'each' if plan.tree_wide else 'it'} is a hidden matrix.",
+        plan.step: "Number of the step, from 1.",
+        plan.progress: "Share of all steps that are done after this one, up to 1.",
     }
     said |= {state: f"State of {_whose(state.kind)}; zero at first." for state in plan.states}
     said |= {value: describe(value.wish) for value in plan.constants}
-    return [f"    {name}: {said[value]}" for value, name in body.parameters.items()]
+    lines = []
+    for value, name in body.parameters.items():
+        lines += textwrap.wrap(
+            f"{name}: {said[value]}", 84, initial_indent="    ", subsequent_indent="        "
+        )
+    return lines
 
 
 def _whose(kind: int) -> str:
-    return ("the whole rule, one number", "an array, one number", "the weights' shape")[kind]
+    return (
+        "the whole rule, one number",
+        "an array, one number",
+        "the weights' shape",
+        "[columns, rows] of a hidden matrix, otherwise of the weights' shape",
+        "[rows, rows] of a hidden matrix, otherwise of the weights' shape",
+        "[columns, columns] of a hidden matrix, otherwise of the weights' shape",
+    )[kind]

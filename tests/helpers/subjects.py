@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,9 +12,11 @@ import numpy as np
 import torch
 
 from optforge.export.plan import plan
-from optforge.language import Kind, Program
+from optforge.language import Kind, Layout, Program
 from tests.helpers.exported import module_of, optimizer_of
 from tests.helpers.parity import Array, Scenario, States, parameters_of
+
+Shape = tuple[int, ...]
 
 
 class ExportedTorch:
@@ -21,26 +25,37 @@ class ExportedTorch:
     def __init__(self, program: Program, scenario: Scenario, save_at: int = -1) -> None:
         self.plan, self.save_at, self.count = plan(program), save_at, 0
         self.make = optimizer_of(module_of(program, "torch"))
-        self.parameters = parameters_of(scenario)
-        self.optimizer = self.make(self.parameters)
+        self.parameters, self.layout = parameters_of(scenario), scenario.layout
+        self.settings = {"total_steps": scenario.steps} if self.plan.progress else {}
+        self.matrices = scenario.matrices if self.plan.role else None
+        self.optimizer = self._made()
         self.peak = self.optimizer.param_groups[0]["lr"]
-        self.sizes = [p.numel() for p in self.parameters]
 
-    def put(self, weights: Array, states: States) -> None:
+    def _made(self) -> Any:
+        if self.matrices is None:
+            return self.make(self.parameters, **self.settings)
+        pairs = zip(self.parameters, self.matrices, strict=True)
+        return self.make([{"params": [p], "matrices": m} for p, m in pairs], **self.settings)
+
+    def put(self, weights: Array, states: States, step: int = 0) -> None:
         self.optimizer.state.clear()
+        for group in self.optimizer.param_groups:
+            group |= {"step": step} if "step" in group else {}
         for parameter, part in zip(self.parameters, self._parts(weights), strict=True):
             parameter.data.copy_(part)
         for state, row in zip(self.plan.states, states, strict=True):
             if state.kind == Kind.SCALAR:
-                self.optimizer.param_groups[0][state.wish] = torch.tensor(row[0])
+                for group in self.optimizer.param_groups:
+                    group[state.wish] = torch.tensor(row[0])
                 continue
-            values = self._parts(row) if state.kind == Kind.TREE else torch.tensor(row)
+            values = self._parts(row, state.kind) if state.kind > 1 else torch.tensor(row)
             for parameter, value in zip(self.parameters, values, strict=True):
                 self.optimizer.state[parameter][state.wish] = value.clone()
 
-    def _parts(self, row: Array) -> list[torch.Tensor]:
-        parts = torch.split(torch.from_numpy(row.copy()), self.sizes)
-        return [part.view(p.shape) for part, p in zip(parts, self.parameters, strict=True)]
+    def _parts(self, row: Array, kind: int = Kind.TREE) -> list[torch.Tensor]:
+        parts = torch.split(torch.from_numpy(row.copy()), list(self.layout.sizes_of(kind)))
+        shapes = shapes_of(self.layout, [tuple(p.shape) for p in self.parameters], kind)
+        return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def step(self, gradient: Array, schedule: float) -> None:
         if self.count == self.save_at:
@@ -48,7 +63,8 @@ class ExportedTorch:
         self.count += 1
         for parameter, part in zip(self.parameters, self._parts(gradient), strict=True):
             parameter.grad = part.clone()
-        self.optimizer.param_groups[0]["lr"] = schedule * self.peak
+        for group in self.optimizer.param_groups:
+            group["lr"] = schedule * self.peak
         self.optimizer.step()
         for parameter, part in zip(self.parameters, self._parts(gradient), strict=True):
             assert torch.equal(parameter.grad, part)  # it is not ours to change
@@ -57,7 +73,7 @@ class ExportedTorch:
         file = io.BytesIO()
         torch.save(self.optimizer.state_dict(), file)
         file.seek(0)
-        self.optimizer = self.make(self.parameters)
+        self.optimizer = self._made()
         self.optimizer.load_state_dict(torch.load(file, weights_only=True))
 
     def get(self) -> tuple[Array, States]:
@@ -72,6 +88,14 @@ class ExportedTorch:
         return torch.cat([v.detach().double().flatten() for v in values]).numpy().copy()
 
 
+def shapes_of(layout: Layout, shapes: Sequence[Shape], kind: int) -> list[Shape]:
+    """Shapes of the arrays in a value of a kind: those of their own, but for hidden matrices."""
+    if kind == Kind.TREE:
+        return list(shapes)
+    both = zip(shapes, layout.shapes_of(kind), layout.matrices, strict=True)
+    return [sides if is_matrix else own for own, sides, is_matrix in both]
+
+
 class ExportedOptax:
     """The transformation of a file for optax, in float64; `jit` compiles the step."""
 
@@ -79,10 +103,12 @@ class ExportedOptax:
         self, program: Program, scenario: Scenario, save_at: int = -1, jit: bool = False
     ) -> None:
         self.plan, self.save_at, self.count = plan(program), save_at, 0
-        self.make = module_of(program, "optax").rule
-        self.shapes = scenario.shapes
-        self.sizes = [int(np.prod(shape)) for shape in scenario.shapes]
-        self.params = self._tree(np.zeros(sum(self.sizes)))
+        settings: dict[str, Any] = {"total_steps": scenario.steps} if self.plan.progress else {}
+        if self.plan.role and scenario.matrices is not None:
+            settings["matrices"] = {f"p{i}": m for i, m in enumerate(scenario.matrices)}
+        self.make = partial(module_of(program, "optax").rule, **settings)
+        self.shapes, self.layout = scenario.shapes, scenario.layout
+        self.params = self._tree(np.zeros(self.layout.elements))
         self.state = self.make().init(self.params)
         self.update = jax.jit(self._update) if jit else self._update
 
@@ -96,12 +122,12 @@ class ExportedOptax:
         updates, state = made.update(gradients, state, params)
         return jax.tree.map(lambda p, u: p + u, params, updates), state
 
-    def _tree(self, row: Array) -> dict[str, Any]:
-        parts = np.split(row, np.cumsum(self.sizes)[:-1])
-        pairs = enumerate(zip(parts, self.shapes, strict=True))
+    def _tree(self, row: Array, kind: int = Kind.TREE) -> dict[str, Any]:
+        parts = np.split(row, np.cumsum(self.layout.sizes_of(kind))[:-1])
+        pairs = enumerate(zip(parts, shapes_of(self.layout, self.shapes, kind), strict=True))
         return {f"p{i}": jax.numpy.asarray(part.reshape(shape)) for i, (part, shape) in pairs}
 
-    def put(self, weights: Array, states: States) -> None:
+    def put(self, weights: Array, states: States, step: int = 0) -> None:
         self.params = self._tree(weights)
         fields: dict[str, Any] = {}
         for name, state, row in zip(self.fields, self.plan.states, states, strict=True):
@@ -110,8 +136,9 @@ class ExportedOptax:
             elif state.kind == Kind.ARRAY:
                 fields[name] = {f"p{i}": jax.numpy.asarray(v) for i, v in enumerate(row)}
             else:
-                fields[name] = self._tree(row)
-        self.state = self.make().init(self.params)._replace(**fields)
+                fields[name] = self._tree(row, state.kind)
+        count = jax.numpy.asarray(step, jax.numpy.int32)
+        self.state = self.make().init(self.params)._replace(step=count, **fields)
 
     @property
     def fields(self) -> tuple[str, ...]:
