@@ -1,7 +1,7 @@
 """Tune the baselines on the shipped tasks and write the committed file of baselines.
 
     python benchmarks/tune_baselines.py [TASK ... | joint | things]
-    optforge search --strategy constants --minutes 6 --population 200 --tournament 6 --run RUN
+    optforge search --strategy constants --programs 4000 --population 200 --tournament 6 --run RUN
     python benchmarks/tune_baselines.py control RUN
 
 AdamW, Lion and Muon get the same number of trials a task, every trial three seeds, judged by mean
@@ -10,9 +10,9 @@ other seeds. Tuned are learning rate, weight decay, all averages, for AdamW also
 for Muon the rate of the arrays that are no hidden matrices, and for all the shape of the schedule:
 warm-up, power of the decay, final value. "joint" is one setting of AdamW and one of Muon for all
 proxy tasks, with the same trials. "things" is AdamW with one thing after the other that anybody
-may tune, for `optforge explain`. "control" takes over the winner of a search in which only
-constants mutate, with a search's own budget, tunes it alike, for each task and jointly: what a
-discovery has to beat to be more than tuned constants.
+may tune, for `optforge explain`. "control" takes over the end of a search in which only
+constants mutate, with a search's own budget: its rule, tuned alike, for each task and jointly. That is
+what a discovery has to beat to be more than tuned constants.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from optforge.fitness import (
     JOINT,
     OPTIMIZERS,
     THINGS,
-    TRIALS,
     Tuned,
     in_this_process,
     thing,
@@ -39,9 +38,9 @@ from optforge.fitness import (
     tunable,
     tune_together,
 )
-from optforge.language import parse
 from optforge.runs import Journal
-from optforge.search.fit import fittable
+from optforge.search.table import table_from_json
+from optforge.search.verdict import CONSTANTS, best_rule
 from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, load_task
 from optforge.training import Stack, has_compiler, keep_freed_memory
 
@@ -97,26 +96,26 @@ def everything(task: str) -> dict[str, float]:
 
 
 def take_control(run: Path) -> None:
+    """Take over what such a search ended with: its rule, tuned there as every row of a table."""
     with Journal.open(run / "journal.sqlite", write=False) as journal:
         search, programs = journal.settings["search"], journal.counts()["proposals"]
     if search["strategy"] != "constants" or tuple(search["tasks"]) != PROXY_TASKS:
         sys.exit(f"{run} is no search over constants on {', '.join(PROXY_TASKS)}")
-    program = parse((run / "best.py").read_text(encoding="utf-8"))
+    table = table_from_json(json.loads((run / "table.json").read_text())["table"])
+    row, joint = table.row(CONSTANTS), best_rule(table)
+    if set(row.trainees) != {*PROXY_TASKS, HELD_OUT_TASK} or joint is None:
+        sys.exit(f"{run} has no table over {', '.join((*PROXY_TASKS, HELD_OUT_TASK))}")
     content: Entry = {
-        "command": "optforge search --strategy constants --minutes 6 "
+        "command": "optforge search --strategy constants --programs 4000 "
         f"--population {search['population']} --tournament {search['tournament']} "
         f"--seed {search['seed']}",
         "programs": programs,
         **of_tasks(stacks_of(PROXY_TASKS)),
-        "program": program.text,
-        "trials": TRIALS,
-        "tuned": {},
+        "program": joint.program.text,
+        "trials": int(row.trials.split(", ")[-1].split()[0]),
+        "tuned": {task: trainee_json(trainee) for task, trainee in row.trainees.items()},
+        "joint": trainee_json(joint),
     }
-    for name in (*PROXY_TASKS, HELD_OUT_TASK):
-        best = tuned(f"{name} control", fittable(program), stacks_of((name,)))
-        content["tuned"][name] = trainee_json(best.trainee)
-    best = tuned("joint control", fittable(program), stacks_of(PROXY_TASKS))
-    content["joint"] = trainee_json(best.trainee)
     put((), {"constants": content})
 
 
