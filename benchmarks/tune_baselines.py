@@ -10,9 +10,9 @@ other seeds. Tuned are learning rate, weight decay, all averages, for AdamW also
 for Muon the rate of the arrays that are no hidden matrices, and for all the shape of the schedule:
 warm-up, power of the decay, final value. "joint" is one setting of AdamW and one of Muon for all
 proxy tasks, with the same trials. "things" is AdamW with one thing after the other that anybody
-may tune, for `optforge explain`. "control" takes over the end of a search in which only
-constants mutate, with a search's own budget: its rule, tuned alike, for each task and jointly. That is
-what a discovery has to beat to be more than tuned constants.
+may tune, for `optforge explain`. "control" takes over the end of a search in which only constants
+mutate, with a search's own budget: its rule, tuned alike, for each task and jointly. That is what a
+discovery has to beat to be more than tuned constants.
 """
 
 from __future__ import annotations
