@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from optforge.fitness.tuning import SCHEDULE, Parameters, Space, Tunable, schedule_of
 from optforge.language import Program, parse
+from optforge.tasks import Schedule
 from optforge.training import Trainee
 
-# What AdamW has where nothing is tuned: the defaults of torch, but its own schedule.
+# What AdamW has where nothing is tuned: the defaults of torch, and the plain schedule.
 ADAMW_DEFAULTS: Parameters = MappingProxyType(
     {"weight_decay": 0.01, "beta1": 0.9, "beta2": 0.999, "bias_correction": 1.0}
 )
@@ -198,6 +200,9 @@ THINGS: Mapping[str, Space] = MappingProxyType(
 def thing(name: str, known: tuple[Parameters, ...] = ()) -> Tunable:
     """Return AdamW with the rate and one more thing to tune; the rest has its defaults.
 
+    Where the schedule is not tuned it is the plain one, not that of a search: what is left out
+    must not come in with it.
+
     Args:
         name: One of ``THINGS``.
         known: Settings that are tried first.
@@ -205,6 +210,7 @@ def thing(name: str, known: tuple[Parameters, ...] = ()) -> Tunable:
     defaults = {k: v for k, v in ADAMW_DEFAULTS.items()}
 
     def build(setting: Parameters) -> Trainee:
-        return trainee_of("adamw", {**defaults, **setting})
+        one = trainee_of("adamw", {**defaults, **setting})
+        return one if one.schedule is not None else replace(one, schedule=Schedule())
 
     return Tunable({**_RATE, **THINGS[name]}, build, known)

@@ -22,7 +22,7 @@ from optforge.runs import Journal
 from optforge.search.fit import on_workers
 from optforge.search.measure import measure
 from optforge.search.session import Plan
-from optforge.search.table import Table, interval_json
+from optforge.search.table import Table, finite, interval_json
 from optforge.search.verdict import ADAMW, FOUND, STRAIGHT, percent
 from optforge.statistics import Interval, mean_interval_over_tasks
 from optforge.training import Trainee
@@ -83,9 +83,9 @@ def explain_shipped(
 ) -> Explanation | None:
     """Explain a table with the settings that are shipped for its tasks; None if there are none."""
     known = stored().get("things", {})
-    hashes = stored()["tasks"]
-    same = all(task.name in known and hashes[task.name]["hash"] == task.hash for task in made.tasks)
-    if not same:
+    hashes = {name: entry["hash"] for name, entry in stored()["tasks"].items()}
+    same = all(hashes.get(task.name) == task.hash for task in made.tasks)
+    if not same or not all(THINGS.keys() <= known.get(t.name, {}).keys() for t in made.tasks):
         return None
     found = {task.name: known[task.name] for task in made.tasks}
     trainees = {
@@ -186,7 +186,7 @@ def explanation_json(found: Explanation) -> dict[str, Any]:
     return {
         "rule_against_tuned_adamw": interval_json(found.whole),
         "straightened_rule": None if found.straight is None else interval_json(found.straight),
-        "share_kept": found.kept,
+        "share_kept": finite(found.kept),
         "repeats": found.repeats,
         "trials": found.trials,
         "rows": [

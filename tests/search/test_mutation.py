@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given
 from scipy import stats
 
-from optforge.analysis import cost, live_program, state_kinds
+from optforge.analysis import cost, live_program, state_kinds, variable_kinds
 from optforge.errors import SearchError
 from optforge.language import (
     FUNCTION_SETS,
@@ -284,3 +284,21 @@ def test_in_the_papers_space_children_are_what_they_were(
         found.update(f"{what}\n{drawn.text}".encode())
         made = load_rule(start) if number % 20 == 19 else drawn
     assert found.hexdigest()[:16] == digest
+
+
+def test_functions_of_whole_arrays_are_inserted_where_there_are_arrays() -> None:
+    """Numbers have no rows and no matrices; the paper's own draws stay what they were."""
+    source = random.Random(10)
+    mutator = Mutator(delete=0.0, modify=0.0, functions=("rows", "matrices"), max_statements=99)
+    elsewhere = 0
+    for _ in range(400):
+        drawn = mutator._draw(ADAMW, source)
+        assert drawn is not None
+        made, what = drawn
+        inserted = made.statements[int(what.split()[1])]
+        kinds = variable_kinds(ADAMW)[int(what.split()[1])]
+        if inserted.function == "where_matrix":
+            elsewhere += any(isinstance(a, float) for a in inserted.arguments)
+            continue
+        assert all(isinstance(a, str) and kinds[a] >= Kind.TREE for a in inserted.arguments)
+    assert elsewhere, "what chooses between values takes numbers as well"
