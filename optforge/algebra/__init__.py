@@ -1,5 +1,6 @@
 """Equality saturation: the simplest equal form of a rule's step."""
 
+from optforge.algebra.engine import fresh_engines as fresh_engines
 from optforge.algebra.explain import Instance as Instance
 from optforge.algebra.explain import instances as instances
 from optforge.algebra.explain import needed_rows as needed_rows

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -14,12 +16,37 @@ from optforge.language import FUNCTIONS
 _PAPER = frozenset(("paper",))
 
 
-@lru_cache(None)
+_reused = True
+
+
+@contextmanager
+def fresh_engines() -> Iterator[None]:
+    """Use every e-graph once, which is slow, and right.
+
+    An e-graph of egglog 13 that goes back to an earlier level may give a value another's argument
+    in a later run. What was simplified is checked by running it; where a check fails, this is
+    how to simplify once more.
+    """
+    global _reused
+    _reused = False
+    try:
+        yield
+    finally:
+        _reused = True
+
+
 def engine_for(sets: frozenset[str]) -> Any:
-    """One e-graph with a table, declared once; every run pushes and pops its own level."""
+    """Return an e-graph with the table for some sets; every run pushes and pops its own level."""
+    return _kept(sets) if _reused else _made(sets)
+
+
+def _made(sets: frozenset[str]) -> Any:
     engine = bindings.EGraph()
     engine.run_program(*engine.parse_program(table_text(sets)))
     return engine
+
+
+_kept = lru_cache(None)(_made)
 
 
 def sets_used(graph: Graph) -> frozenset[str]:
@@ -30,10 +57,10 @@ def sets_used(graph: Graph) -> frozenset[str]:
 
 def run(engine: Any, text: str) -> list[Any]:
     """Run commands and return what they report."""
-    return engine.run_program(*_parsed(text))
+    return engine.run_program(*_parsed(engine, text))
 
 
 @lru_cache(64)
-def _parsed(text: str) -> list[Any]:
-    """Read commands, which do not depend on the e-graph that they are given to."""
-    return engine_for(_PAPER).parse_program(text)
+def _parsed(engine: Any, text: str) -> list[Any]:
+    """Read commands; one e-graph's reading is not another's, as it names what has no name."""
+    return engine.parse_program(text)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from optforge.algebra import Bounds
+from optforge.algebra import Bounds, fresh_engines
+from optforge.errors import SimplifyError
 from optforge.language import Program, parse
 from optforge.simplify.algebraic import Algebraic
 from optforge.simplify.derivation import EXACT, GUARDED, Change, Derivation, Link, Pass, Step
@@ -78,8 +79,8 @@ def run_passes(
     steps: list[Step] = []
     links = tuple(Link(number) for number in range(len(program.states)))
     current = program
-    while (change := _first_change(current, passes)) is not None and len(steps) < MOST_STEPS:
-        step = _checked(change, current)
+    while (found := _next(current, passes)) is not None and len(steps) < MOST_STEPS:
+        change, step = found
         say(
             f"{len(current.statements)} statements -> {len(change.program.statements)}: {step.kind}"
         )
@@ -94,7 +95,7 @@ def run_passes(
         steps.append(_checked(renamed, current))
     derivation = Derivation(program.text, tuple(steps))
     derivation.check()
-    stops = _stops(passes, change is not None)
+    stops = _stops(passes, found is not None)
     return Simplified(parse(derivation.end), derivation, links, stops)
 
 
@@ -106,6 +107,19 @@ def _stops(passes: Sequence[Pass], more: bool) -> tuple[str, ...]:
     if more:
         found.append(f"{MOST_STEPS} steps were taken, and more are not")
     return tuple(found)
+
+
+def _next(program: Program, passes: Sequence[Pass]) -> tuple[Change, Step] | None:
+    """Return the next change and its checked step; a change that is wrong has a second try."""
+    change = _first_change(program, passes)
+    if change is None:
+        return None
+    try:
+        return change, _checked(change, program)
+    except SimplifyError:
+        with fresh_engines():
+            change = _first_change(program, passes)
+    return None if change is None else (change, _checked(change, program))
 
 
 def _first_change(program: Program, passes: Sequence[Pass]) -> Change | None:

@@ -122,6 +122,23 @@ class Liar:
         return Change(after, Step(EXACT, program.text, after.text, "so it is said"), (Link(0),))
 
 
+class WrongOnce(Liar):
+    """A pass that is wrong the first time it is asked, as an e-graph that is used again can be."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def apply(self, program: Program) -> Change | None:
+        self.asked += 1
+        return super().apply(program) if self.asked == 1 else None
+
+
+def test_a_step_whose_check_fails_has_a_second_try() -> None:
+    once = WrongOnce()
+    found = run_passes(load_rule("lion"), (once,))
+    assert once.asked == 2 and "tanh" not in found.program.text
+
+
 def test_a_step_whose_check_fails_is_an_error() -> None:
     with pytest.raises(SimplifyError, match="so it is said"):
         run_passes(load_rule("lion"), (Liar(),))
