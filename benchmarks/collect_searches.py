@@ -31,10 +31,10 @@ def main() -> None:
         "",
         f"Change of test loss on {repeats} fresh seeds a task, in percent, with Student-t 95 % "
         "intervals of paired differences; mean over the three proxy tasks unless a task is named. "
-        "*Tuned AdamW* is tuned for each task by itself (384 trials), and so are the rule (its "
-        "search, then 128 trials a task) and *constants only* (AdamW from a search in which only "
-        "constants mutate, then 128 trials a task); *one setting* is the rule as its search left "
-        "it, with the same constants on all tasks, against AdamW tuned for each.",
+        "*Tuned AdamW* is tuned for each task by itself, and so are the rule after its search and "
+        "*constants only*, AdamW from a search in which only constants mutate: each by "
+        f"{trials(first)}, its schedule with it. *One setting* is the rule tuned by as many "
+        "trials to the same constants and schedule on all tasks, against AdamW tuned for each.",
         "",
         "| run | seed | programs | new | against tuned AdamW | against constants only | "
         "held out, against tuned AdamW | one setting, against tuned AdamW | state bytes | "
@@ -51,6 +51,11 @@ def main() -> None:
     lines += ["", f"Made with {versions}; commands in benchmarks/collect_searches.py."]
     (arguments.output / "README.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
+
+
+def trials(content: dict[str, Any]) -> str:
+    """How many settings were tried for every row, as the table says it."""
+    return f"{content['table']['rows'][0]['trials'].removesuffix(' a task')} trials a task"
 
 
 def row(run: Path) -> str:

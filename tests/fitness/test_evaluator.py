@@ -210,7 +210,7 @@ def test_programs_train_under_the_schedule_of_their_task() -> None:
         assert outcome.scores[task] == pytest.approx(expected, rel=1e-4)
     some = (SGD, Trainee(SGD), Trainee(SGD, other), Trainee(SGD, other, 0.8))
     under = [Trainee(SGD, shape), Trainee(SGD, shape), *some[2:]]
-    rows = own(Measure(some, "Blobs", (5, 6), "test"))
+    rows = own.measure(Measure(some, "Blobs", (5, 6), "test"))
     expected = train_population(own.stacks["Blobs"], under, (5, 6), split="test").losses
     assert rows == [pytest.approx(row, rel=1e-4) for row in expected.tolist()]
     assert len({round(row[0], 6) for row in rows}) == 3
