@@ -45,7 +45,7 @@ class Other(Blobs):
 """
 SMALL = (
     "search --tasks tasks.py:Blobs --held-out tasks.py:Other --population 50 --workers 1 "
-    "--no-compile --trials 8 --in-place 0.25 --rescale 0 --run first"
+    "--no-compile --trials 4 --in-place 0.25 --rescale 0 --run first"
 )
 
 
@@ -90,7 +90,7 @@ def stopped(folder: Path) -> str:
     process.send_signal(signal.SIGINT)
     rest, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "")
-    assert "Tuning adamw on Blobs (8 trials): the baseline to beat\n" in lines
+    assert "Tuning adamw on Blobs (4 trials): the baseline to beat\n" in lines
     assert "The run is in first; Ctrl-C stops it and loses nothing\n" in lines
     assert "\x1b" not in "".join(lines) + rest  # plain lines, since this is no terminal
     last = rest.splitlines()[-1]
@@ -175,7 +175,7 @@ def test_resuming_wants_the_same_tasks(
 
 
 def test_ctrl_c_before_the_search_leaves_nothing(folder: Path) -> None:
-    words = SMALL.replace("first", "second").replace("--trials 8", "--trials 5000")
+    words = SMALL.replace("first", "second").replace("--trials 4", "--trials 5000")
     process = start(words, folder)
     read_until(process, "Tuning adamw")
     process.send_signal(signal.SIGINT)

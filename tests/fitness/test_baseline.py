@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -203,7 +204,12 @@ def test_a_shipped_thing_is_adamw_with_its_setting(name: str) -> None:
 
 
 def check_loss(stacks: Mapping[str, Stack], trainee: Trainee, loss: float) -> None:
-    """The mean log loss on the seeds that settings were chosen by, up to rounding in float32."""
+    """The mean log loss on the seeds that settings were chosen by.
+
+    It was measured with compiled kernels. Where a large rate makes training chaotic, their other
+    rounding is at worst like other seeds.
+    """
     logs = in_this_process(stacks)(dict.fromkeys(stacks, [trainee]), "tune again", 12)
     mean = sum(float(values.mean()) for values in logs.values()) / len(stacks)
-    assert mean == pytest.approx(loss, abs=0.01)
+    variance = sum(float(values.var(ddof=1)) / values.size for values in logs.values())
+    assert mean == pytest.approx(loss, abs=0.01 + math.sqrt(variance) / len(stacks))
