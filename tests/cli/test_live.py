@@ -15,7 +15,9 @@ from optforge.cli.braille import plot
 from optforge.cli.live import LiveWatcher
 from optforge.cli.track import Counts, Track, clock
 from optforge.cli.view import frame
+from optforge.fitness import tuning
 from optforge.runs import RunDirectory
+from optforge.search import table
 from optforge.search.history import History, Tally
 from optforge.search.session import Budget, Plan
 from tests.helpers.tiny import Blobs, Sums
@@ -46,7 +48,9 @@ class Looking(LiveWatcher):
 @pytest.fixture(scope="module")
 def looked(tmp_path_factory: pytest.TempPathFactory) -> Looking:
     watcher = Looking()
-    with watcher:
+    with watcher, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table, "REPEATS", 6)  # what is looked at comes before the end
+        patch.setattr(tuning, "FINAL_SEEDS", 2)
         optforge.search(
             [Blobs(), Sums()],
             held_out=[],
