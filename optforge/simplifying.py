@@ -159,8 +159,8 @@ class _Place:
             stored = journal.settings
         settings = stored["search"]
         compiled = bool(settings.get("compiled", False)) and has_compiler()
-        seed = settings["seed"] if seed is None else seed
-        return cls(run / LOSSES, seed, compiled, read_schedules(stored))
+        chosen: int = settings["seed"] if seed is None else seed
+        return cls(run / LOSSES, chosen, compiled, read_schedules(stored))
 
 
 @contextmanager
