@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from optforge.export.lines import call, definition
+from optforge.export.lines import assignment, call, definition, for_each, several
 from optforge.export.names import Names
 from optforge.export.plan import Argument, Plan, Step, Value
 from optforge.export.scope import NEVER, Scope, outer_scope, uses
@@ -67,7 +67,7 @@ class Writer:
         lines = []
         for now, step in enumerate(self.plan.steps):
             text = self._application(step, scope)
-            lines.append(f"{scope.define(step.target, now)} = {text}")
+            lines += assignment(scope.define(step.target, now), text)
         return [*lines, *self._return(scope)]
 
     def _wide(self, scope: Scope) -> list[str]:
@@ -81,7 +81,7 @@ class Writer:
             for step in stage.before:
                 text = self._application(step, scope)
                 wish = _listed(step.target)
-                lines.append(f"{scope.define(step.target, numbers[step], wish)} = {text}")
+                lines += assignment(scope.define(step.target, numbers[step], wish), text)
             if stage.steps:
                 passes = sum(bool(other.steps) for other in found)
                 name = f"per_array_{number}" if passes > 1 else "per_array"
@@ -105,9 +105,10 @@ class Writer:
         body = []
         for position, step in enumerate(stage.steps):
             text = self._application(step, inner)
-            body.append(f"{inner.define(step.target, position)} = {text}")
-        body.append(f"return {', '.join(inner.of[value] for value in stage.gives)}")
+            body += assignment(inner.define(step.target, position), text, indent=4)
         single = len(stage.gives) == 1
+        given = [inner.of[value] for value in stage.gives]
+        body += call("return ", given, indent=4, bracket=not single)
         result = array if single else f"tuple[{array}, ...]"
         types = ["bool" if value is self.plan.role else array for value in stage.takes]
         named = [f"{take}: {said}" for take, said in zip(takes, types, strict=True)]
@@ -116,13 +117,14 @@ class Writer:
         self.helpers |= set() if single else {"each_array"}
         if not single and stage.gives == self.plan.outputs:
             return [*lines, *call("return each_array", [name, *lists])]
-        targets = ", ".join(outer.define(value, now, _listed(value)) for value in stage.gives)
+        *begin, targets = several(
+            [outer.define(value, now, _listed(value)) for value in stage.gives]
+        )
         if single and len(takes) == 1:
             return [*lines, f"{targets} = [{name}({takes[0]}) for {takes[0]} in {lists[0]}]"]
         if single:
-            zipped = f"zip({', '.join(lists)}, strict=True)"
-            return [*lines, f"{targets} = [{name}(*arrays) for arrays in {zipped}]"]
-        return [*lines, *call(f"{targets} = each_array", [name, *lists])]
+            return [*lines, *for_each(targets, name, lists, indent=4)]
+        return [*lines, *begin, *call(f"{targets} = each_array", [name, *lists])]
 
     def _return(self, scope: Scope) -> list[str]:
         values = []
@@ -159,10 +161,14 @@ class Writer:
             arguments = self._of_one_kind(step, arguments, plain)
         elif all(plain) and not source.takes_floats(plain):
             arguments[0], plain[0] = self.table.wrap.format(_bare(arguments[0])), False
+        elif len(arguments) == 1 and all(plain):  # it stands in brackets already
+            arguments = [_bare(arguments[0])]
         source = source.variant(plain)
         self.helpers |= {source.helper} - {""}
         role, *like = [scope.of[value] for value in step.also] or [""]
         text = source.fill(arguments, role)
+        if row.form == "by_role" and all(plain):
+            text = self.table.wrap.format(text)
         if row.form == "product" and step.target.kind == Kind.TREE:
             like = [arguments[step.kinds.index(Kind.TREE)]]
         return f"{text}.reshape({like[0]}.shape)" if like else text
@@ -177,8 +183,11 @@ class Writer:
                 text if kinds[place] == kind else f"spread({_bare(text)}, {other})"
                 for place, text in enumerate(arguments)
             ]
-        wrap = self.table.wrap.format
-        return [wrap(_bare(t)) if p else t for t, p in zip(arguments, plain, strict=True)]
+        some = not all(plain)
+        return [
+            self.table.wrap.format(_bare(text)) if some and is_plain else _bare(text)
+            for text, is_plain in zip(arguments, plain, strict=True)
+        ]
 
     def _over_lists(self, step: Step, arguments: list[str], plain: list[bool], scope: Scope) -> str:
         """Write a function of lists of arrays; a number becomes a list of as many as needed."""

@@ -110,7 +110,8 @@ def orthogonalize(x: Array, is_matrix: bool) -> Array:
     matrix = matrix / jnp.where(norm == 0, 1.0, norm)
     for _ in range(5):
         square = matrix @ matrix.mT
-        matrix = 3.4445 * matrix + (-4.7750 * square + 2.0315 * square @ square) @ matrix
+        factor = -4.7750 * square + 2.0315 * square @ square
+        matrix = 3.4445 * matrix + factor @ matrix
     matrix = matrix.mT if rows > columns else matrix
     return max(rows, columns) ** 0.5 * matrix.reshape(x.shape)
 ''',
@@ -142,12 +143,12 @@ def hidden_matrices(matrices: Any, tree: Any) -> list[bool]:
     arrays = jax.tree.leaves(tree)
     marks = matrices(tree) if callable(matrices) else matrices
     if marks is None or not arrays:
-        marks = [True] * len(arrays)
-    else:
-        marks = jax.tree.map(lambda mark, x: jax.tree.map(lambda _: mark, x), marks, tree)
-        marks = jax.tree.leaves(marks)
-    pairs = zip(marks, arrays, strict=True)
-    return [bool(mark) and min(as_matrix(x).shape) > 1 for mark, x in pairs]
+        return [min(as_matrix(x).shape) > 1 for x in arrays]
+
+    def below(mark: Any, part: Any) -> Any:
+        return jax.tree.map(lambda x: bool(mark) and min(as_matrix(x).shape) > 1, part)
+
+    return jax.tree.leaves(jax.tree.map(below, marks, tree))
 ''',
     "zeros": '''
 def zeros(params: Any, matrices: Any, sides: str) -> Any:

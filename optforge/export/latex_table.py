@@ -41,7 +41,7 @@ _ROWS = {
     "get_pi": r"\pi",
     "get_e": r"e",
     "get_eps": r"10^{{-8}}",
-    "where": r"[{x} \ge 0 \,?\, {y} : {a}]",
+    "where": r"[{x} \geq 0 \,?\, {y} : {a}]",
     "mean": r"\operatorname{{mean}}({x})",
     "rms": r"\operatorname{{rms}}({x})",
     **{
@@ -61,7 +61,7 @@ _ROWS = {
 
 # What a formula does not say by itself: functions and words, in the order in which they come.
 LEGEND = (
-    (("where",), r"$[c \ge 0 \,?\, x : y]$ is $x$ where $c$ is at least 0, otherwise $y$"),
+    (("where",), r"$[c \geq 0 \,?\, x : y]$ is $x$ where $c$ is at least 0, otherwise $y$"),
     (("mean", "rms"), "mean and rms (root mean square) are one number for each array"),
     (
         ("row_mean", "row_norm", "row_rms", "column_mean", "column_norm", "column_rms"),

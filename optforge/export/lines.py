@@ -32,3 +32,56 @@ def call(
         comma = "" if argument.startswith("**") and "," in argument else ","
         lines.append(f"    {argument}{comma}" if argument != "*" else "    *,")
     return [*lines, f"){end}"]
+
+
+def assignment(target: str, text: str, indent: int = 0) -> list[str]:
+    """Write an assignment; a call that would be too long gets a line for each argument.
+
+    Example:
+        >>> assignment("x", "f(y, [g(z, 1)])")
+        ['x = f(y, [g(z, 1)])']
+        >>> assignment("x", f"f(y, [g({'z' * 99}, 1)])")[1]
+        '    y,'
+    """
+    name, _, rest = text.partition("(")
+    arguments = _arguments(rest)
+    if len(f"{target} = {text}") + indent <= WIDTH + 4 or not (name.isidentifier() and arguments):
+        return [f"{target} = {text}"]
+    return call(f"{target} = {name}", arguments, indent=WIDTH)
+
+
+def _arguments(rest: str) -> list[str]:
+    """The arguments of a call from its first bracket on; none if it does not end the text."""
+    depth, found = 1, [""]
+    for place, letter in enumerate(rest):
+        depth += (letter in "([") - (letter in ")]")
+        if depth == 0:
+            return [part.strip() for part in found] if place == len(rest) - 1 else []
+        if letter == "," and depth == 1:
+            found.append("")
+        else:
+            found[-1] += letter
+    return []
+
+
+def for_each(target: str, function: str, lists: list[str], indent: int = 0) -> list[str]:
+    """Write the list of what a function gives for the elements of several lists.
+
+    Example:
+        >>> for_each("x", "f", ["a", "b"])
+        ['x = [f(*arrays) for arrays in zip(a, b, strict=True)]']
+        >>> for_each("x", "f", ["a" * 60, "b" * 30])[:3]
+        ['x = [', '    f(*arrays)', '    for arrays in zip(']
+    """
+    zipped = [*lists, "strict=True"]
+    line = f"{target} = [{function}(*arrays) for arrays in zip({', '.join(zipped)})]"
+    if len(line) + indent <= WIDTH:
+        return [line]
+    inside = call("for arrays in zip", zipped, indent=indent + 4)
+    return [f"{target} = [", f"    {function}(*arrays)", *(f"    {x}" for x in inside), "]"]
+
+
+def several(targets: list[str]) -> list[str]:
+    """Write the names that several values are assigned to."""
+    line = ", ".join(targets)
+    return [line] if len(line) <= WIDTH - 20 else ["(", *(f"    {t}," for t in targets), ")"]

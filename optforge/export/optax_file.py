@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from optforge.export.body import Body, Writer
 from optforge.export.jax_table import JAX
-from optforge.export.lines import call, definition
+from optforge.export.lines import call, definition, for_each
 from optforge.export.names import TAKEN
 from optforge.export.origin import Origin
 from optforge.export.plan import Plan, Value
@@ -162,8 +162,7 @@ class _Transformation:
         lines = call("rule = partial", [f"{self.origin.function}_update", *fixed], indent=12)
         if self.plan.states:
             return [*lines, *call(f"{self._targets()} = each_array", ["rule", *lists], indent=12)]
-        zipped = f"zip({', '.join(lists)}, strict=True)"
-        return [*lines, f"steps = [rule(*arrays) for arrays in {zipped}]"]
+        return [*lines, *for_each("steps", "rule", lists, indent=8)]
 
     def _targets(self) -> str:
         return ", ".join(["steps", *(state.wish for state in self.plan.states)])

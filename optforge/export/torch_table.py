@@ -153,7 +153,8 @@ def orthogonalize(x: Tensor, is_matrix: bool) -> Tensor:
     matrix = matrix / torch.where(norm == 0, torch.ones_like(norm), norm)
     for _ in range(5):
         square = matrix @ matrix.mT
-        matrix = 3.4445 * matrix + (-4.7750 * square + 2.0315 * square @ square) @ matrix
+        factor = -4.7750 * square + 2.0315 * square @ square
+        matrix = 3.4445 * matrix + factor @ matrix
     matrix = matrix.mT if rows > columns else matrix
     return math.sqrt(max(rows, columns)) * matrix.reshape(x.shape)
 ''',
