@@ -16,6 +16,8 @@ from tests.helpers.rich import rich_program
 from tests.helpers.subjects import ExportedOptax, ExportedTorch
 from tests.strategies import random_program
 
+SHAPES = ((3, 2), (4,), (), (0,), (1, 2), (2, 3, 2))
+
 
 @pytest.fixture(autouse=True)
 def wide_numbers() -> Iterator[None]:
@@ -78,7 +80,7 @@ def run_random(target: str, first: int, count: int, steps: int) -> dict[str, int
     """Compare random programs, and count how: over the whole path, step by step, never finite."""
     tally = {"paths": 0, "by step": 0, "never finite": 0, "compared": 0, "undetermined": 0}
     for seed, program in random_programs(first, count):
-        scenario = Scenario(steps=steps, seed=seed)
+        scenario = Scenario(SHAPES, steps=steps, seed=seed)
         subject = ExportedTorch if target == "torch" else ExportedOptax
         verdict = compare(program, subject(program, scenario, save_at=steps // 2), scenario)
         check(verdict, program)
