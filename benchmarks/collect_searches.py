@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
 
 from optforge.runs import Journal
+from optforge.search.table import Table, table_from_json
+from optforge.search.verdict import ADAMW, FOUND, MUON, ONE_SETTING, STRAIGHT, control_name
+from optforge.statistics import Interval
 
 FILES = ("best.py", "table.json", "table.md", "history.png")
 
@@ -31,15 +35,13 @@ def main() -> None:
         "",
         f"Change of test loss on {repeats} fresh seeds a task, in percent, with Student-t 95 % "
         "intervals of paired differences; mean over the three proxy tasks unless a task is named. "
-        "*Tuned AdamW* is tuned for each task by itself, and so are the rule after its search and "
-        "*constants only*, AdamW from a search in which only constants mutate: each by "
-        f"{trials(first)}, its schedule with it. *One setting* is the rule tuned by as many "
-        "trials to the same constants and schedule on all tasks, against AdamW tuned for each.",
+        "Every optimizer and every rule is tuned by as many trials: rate, decay, averages and the "
+        "shape of the schedule, for each task by itself (first columns) or with one setting for "
+        "all. *Kept* is the share of the gain over tuned AdamW that is left after the most that "
+        "single things explain, or all at once, which anybody may tune of AdamW.",
         "",
-        "| run | seed | programs | new | against tuned AdamW | against constants only | "
-        "held out, against tuned AdamW | one setting, against tuned AdamW | state bytes | "
-        "statements |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| run | seed | programs | new | " + " | ".join(COLUMNS) + " | kept | state bytes |",
+        "|---|---|---|---|" + "---|" * (len(COLUMNS) + 2),
     ]
     for run in arguments.runs:
         lines.append(row(run))
@@ -53,45 +55,57 @@ def main() -> None:
     print("\n".join(lines))
 
 
-def trials(content: dict[str, Any]) -> str:
-    """How many settings were tried for every row, as the table says it."""
-    return f"{content['table']['rows'][0]['trials'].removesuffix(' a task')} trials a task"
-
-
 def row(run: Path) -> str:
     content = json.loads((run / "table.json").read_text())
     table = content["table"]
     rows = {r["name"]: r for r in table["rows"]}
-    found = rows["discovered"]
-    best = content["finalists"][0]
     with Journal.open(run / "journal.sqlite", write=False) as journal:
         counts = journal.counts()
+    differences = of_table(table_from_json(table))
+    explanation = content.get("explanation")
     cells = [
         f"[{run.name}]({run.name}/table.md)",
         str(settings(run)["search"]["seed"]),
         str(counts["proposals"]),
         str(counts["verdicts"]),
-        percent(found["proxies"]),
-        percent(against_control(content.get("against", {}))),
-        ", ".join(percent(found["tasks"][task]) for task in table["held_out"]),
-        percent(rows["discovered, one setting"]["proxies"]),
-        f"{found['state_bytes_per_parameter']:g}",
-        str(best["live_statements"]),
+        *(percent(difference) for difference in differences),
+        "-" if explanation is None else f"{100 * (explanation['share_kept'] or 0):.0f} %",
+        f"{rows[FOUND]['state_bytes_per_parameter']:g}",
     ]
     return "| " + " | ".join(cells) + " |"
 
 
-def against_control(against: dict[str, Any]) -> dict[str, Any] | None:
-    """The rule against the row of which only constants were searched."""
-    return next((v for name, v in against.items() if name.endswith("constants only")), None)
+COLUMNS = (
+    "against tuned AdamW",
+    "against tuned Muon",
+    "against constants only",
+    "schedule straightened, against tuned AdamW",
+    "held out, against tuned AdamW",
+    "one setting, against AdamW's",
+    "one setting, against Muon's",
+)
 
 
-def percent(interval: dict[str, Any] | None) -> str:
-    if interval is None or None in (interval["mean"], interval["low"], interval["high"]):
+def of_table(table: Table) -> list[Interval | None]:
+    """Return the figures of the columns; None where a row is missing."""
+    control = control_name(table)
+    held_out = table.held_out[0] if table.held_out else None
+    one, pairs = FOUND + ONE_SETTING, [(FOUND, ADAMW), (FOUND, MUON), (FOUND, control)]
+    pairs += [(STRAIGHT, ADAMW)]
+    found = [_difference(table, *pair) for pair in pairs]
+    found.append(None if held_out is None else table.difference_on(held_out, FOUND, ADAMW))
+    return found + [_difference(table, one, name + ONE_SETTING) for name in (ADAMW, MUON)]
+
+
+def _difference(table: Table, name: str, other: str | None) -> Interval | None:
+    there = other is not None and table.has(name) and table.has(other)
+    return table.difference(name, other) if there else None  # type: ignore[arg-type]
+
+
+def percent(interval: Interval | None) -> str:
+    if interval is None or not all(map(math.isfinite, (interval.low, interval.high))):
         return "-"
-    import math
-
-    mean, low, high = (100 * math.expm1(interval[k]) for k in ("mean", "low", "high"))
+    mean, low, high = (100 * math.expm1(v) for v in (interval.mean, interval.low, interval.high))
     return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
