@@ -83,6 +83,7 @@ COLUMNS = (
     "held out, against tuned AdamW",
     "one setting, against AdamW's",
     "one setting, against Muon's",
+    "one setting, held out, against AdamW's",
 )
 
 
@@ -94,7 +95,10 @@ def of_table(table: Table) -> list[Interval | None]:
     pairs += [(STRAIGHT, ADAMW)]
     found = [_difference(table, *pair) for pair in pairs]
     found.append(None if held_out is None else table.difference_on(held_out, FOUND, ADAMW))
-    return found + [_difference(table, one, name + ONE_SETTING) for name in (ADAMW, MUON)]
+    found += [_difference(table, one, name + ONE_SETTING) for name in (ADAMW, MUON)]
+    there = held_out is not None and table.has(one) and table.has(ADAMW + ONE_SETTING)
+    found.append(table.difference_on(held_out or "", one, ADAMW + ONE_SETTING) if there else None)
+    return found
 
 
 def _difference(table: Table, name: str, other: str | None) -> Interval | None:

@@ -69,7 +69,7 @@ def condition(program: Program) -> float:
     weights = torch.zeros(1, layout.elements, dtype=torch.float64)
     scalars = rule.schedule([1.0] * _STEPS)
     for step in range(_STEPS):
-        gradient = torch.randn(weights.shape, generator=generator, dtype=torch.float64)
+        gradient = 0.03 * torch.randn(weights.shape, generator=generator, dtype=torch.float64)
         update, states = rule.step(weights, gradient, states, scalars[step])
         if not bool(torch.isfinite(update).all()):
             return math.inf
