@@ -1,7 +1,7 @@
 """Tune the baselines on the shipped tasks and write the committed file of baselines.
 
     python benchmarks/tune_baselines.py [TASK ... | joint | things]
-    optforge search --strategy constants --programs 4000 --population 200 --tournament 6 --run RUN
+    optforge search --strategy constants --programs 3000 --population 200 --tournament 6 --run RUN
     python benchmarks/tune_baselines.py control RUN
 
 AdamW, Lion and Muon get the same number of trials a task, every trial three seeds, judged by mean
@@ -106,7 +106,7 @@ def take_control(run: Path) -> None:
     if set(row.trainees) != {*PROXY_TASKS, HELD_OUT_TASK} or joint is None:
         sys.exit(f"{run} has no table over {', '.join((*PROXY_TASKS, HELD_OUT_TASK))}")
     content: Entry = {
-        "command": "optforge search --strategy constants --programs 4000 "
+        "command": "optforge search --strategy constants --programs 3000 "
         f"--population {search['population']} --tournament {search['tournament']} "
         f"--seed {search['seed']}",
         "programs": programs,

@@ -14,7 +14,7 @@ from optforge.cli.derived import print_derivation, print_effects
 from optforge.cli.explained import print_explanation
 from optforge.search.finish import Finish, told
 from optforge.search.table import Table
-from optforge.search.verdict import ADAMW, ONE_SETTING, rules_by_task, schedule_words
+from optforge.search.verdict import ADAMW, ONE_SETTING, STRAIGHT, rules_by_task, schedule_words
 from optforge.simplify import SimpleRule
 from optforge.simplify.files import PICTURE, SIMPLE, SIMPLE_JSON, SIMPLE_PAGE
 from optforge.statistics import Interval
@@ -80,8 +80,10 @@ def _headline(console: Console, text: str) -> None:
 
 def _print_table(table: Table, console: Console) -> None:
     """Print contenders as columns, so that the table fits a narrow terminal."""
-    grid = Grid("", box=None, pad_edge=False, header_style="bold")
-    rows = [row for row in table.rows if not row.name.endswith(ONE_SETTING)]
+    grid = Grid(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("", no_wrap=True)
+    beside = [row for row in table.rows if row.name.endswith(ONE_SETTING) or row.name == STRAIGHT]
+    rows = [row for row in table.rows if row not in beside]
     for row in rows:
         grid.add_column(row.name, justify="right")
     grid.add_row("mean over proxies", *(_cell(row.proxies, row.name) for row in rows))
@@ -93,10 +95,10 @@ def _print_table(table: Table, console: Console) -> None:
     grid.add_row("step, ms a million", *steps)
     grid.add_row("tuned by", *(row.trials for row in rows))
     console.print(grid)
-    for row in table.rows:
-        if row.name.endswith(ONE_SETTING):
-            console.print(f"{row.name} for all tasks, mean over proxies: ", end="", style="dim")
-            console.print(_cell(row.proxies, row.name))
+    for row in beside:
+        of = " for all tasks" if row.name.endswith(ONE_SETTING) else ""
+        console.print(f"{row.name}{of}, mean over proxies: ", end="", style="dim")
+        console.print(_cell(row.proxies, row.name))
     console.print(
         f"Log of test loss over {table.rows[0].name}'s, lower is better: mean and 95 % interval "
         f"of paired differences, {table.repeats} fresh seeds a task",

@@ -23,7 +23,7 @@ def straightened(program: Program) -> Program:
 
     Example:
         >>> from optforge.language import parse
-        >>> rule = parse("def train(w, g, lr):\\n    lr = sqrt(lr)\\n    u = g * lr\\n    return u")
+        >>> rule = parse("def train(w, g, lr):\n    lr = sqrt(lr)\n    u = g * lr\n    return u")
         >>> print(straightened(rule).text.strip())
         def train(w, g, lr):
             flat = sqrt(1.0)
