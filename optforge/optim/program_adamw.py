@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import numpy
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 ARRAYS = {Role.MATRIX: (48, 32), Role.TABLE: (48, 32), Role.COLUMN: (256,)}  # made up, by role
 STEPS, LAST = 3000, 300  # three times what an average with 0.999 takes; the updates that count
-SIZES = (0.01, 1.0)  # root mean squares of the gradients, which should not matter
+SIZES = (0.003, 0.1)  # root mean squares of gradients as in training; which should not matter
 WEIGHTS = 0.02  # root mean square of the weights
 
 
@@ -82,6 +83,11 @@ def _ratio(theirs: Mapping[str, Any], matrices: bool | None, probe: ProgramOptim
         return 1.0
     shares = tuple((role, count / total) for role, count in counts.items() if count)
     mine = [_length(_undecayed(probe), shares, size) for size in SIZES]
+    if not all(math.isfinite(length) for length in mine):
+        raise OptimizerError(
+            f"gradients of size {SIZES[0]:g} and {SIZES[1]:g} give updates of size {mine[0]:.2g} "
+            f"and {mine[1]:.2g}: the rule does not stay finite on noise; pass ratio="
+        )
     if not (min(mine) > 0 and max(mine) < 1.5 * min(mine)):
         raise OptimizerError(
             f"gradients of size {SIZES[0]:g} and {SIZES[1]:g} give updates of size {mine[0]:.2g} "
@@ -133,9 +139,10 @@ def update_sizes(program: Program, roles: Iterable[Role], size: float) -> list[f
     weights, states = noise(WEIGHTS), rule.initial_states(1)
     scalars = rule.schedule([1.0] * STEPS)
     squares = torch.zeros(layout.elements, dtype=torch.float64)
-    for step in range(STEPS):
-        update, states = rule.step(weights, noise(size), states, scalars[step])
-        if step >= STEPS - LAST:
-            squares += torch.from_numpy(update[0]) ** 2
+    with numpy.errstate(all="ignore"):
+        for step in range(STEPS):
+            update, states = rule.step(weights, noise(size), states, scalars[step])
+            if step >= STEPS - LAST:
+                squares += torch.from_numpy(update[0]) ** 2
     parts: tuple[Tensor, ...] = squares.split(list(layout.sizes))
     return [math.sqrt(part.mean().item() / LAST) for part in parts]

@@ -130,3 +130,10 @@ def test_lengths_are_those_of_each_role() -> None:
         torch.optim.AdamW([marked], lr=1.0, weight_decay=0.0), rule
     ).param_groups[0]["lr"]
     assert lr == pytest.approx(NOISE / 3, rel=0.05)
+
+
+def test_a_rule_that_is_not_finite_on_noise_needs_a_ratio() -> None:
+    rule = parse("def train(w, g, lr):\n    u = arccosh(g)\n    u = u * lr\n    return u")
+    adamw = torch.optim.AdamW([torch.nn.Parameter(torch.ones(3, 4))], lr=1e-3)
+    with pytest.raises(OptimizerError, match="does not stay finite"):
+        ProgramOptimizer.from_adamw(adamw, rule)
