@@ -37,11 +37,23 @@ class Product(NamedTuple):
     apply: Apply
 
 
-class _Instruction(NamedTuple):
+class Instruction(NamedTuple):
+    """One computation between numbered values.
+
+    Args:
+        apply: The computation.
+        target: Number of the value that receives the result.
+        arguments: Numbers of the values that it reads.
+        product: Its common form, if it is a computation on matrices.
+        function: Its row of the table; None where one number per array is repeated over the
+            elements of each.
+    """
+
     apply: Apply
     target: int
     arguments: tuple[int, ...]
     product: Product | None = None
+    function: Function | None = None
 
 
 Steps = Generator[tuple[Product, list[Any]], Any, tuple[Any, list[Any]]]
@@ -84,8 +96,8 @@ class Interpreter:
         self.program, self.kinds, self.layout, self.dtype = program, tuple(kinds), layout, dtype
         self.arrays = arrays
         self._slots: list[Value] = []
-        self._static: list[_Instruction] = []
-        self._dynamic: list[_Instruction] = []
+        self._static: list[Instruction] = []
+        self._dynamic: list[Instruction] = []
         self._clocks: dict[str, int] = {}
         self._compile()
 
@@ -93,6 +105,32 @@ class Interpreter:
     def has_products(self) -> bool:
         """Whether it computes with matrices, which :meth:`steps` leaves to its caller."""
         return any(instruction.product for instruction in self._dynamic)
+
+    @property
+    def instructions(self) -> Sequence[Instruction]:
+        """All computations of one step but those that the schedule alone decides, in order.
+
+        Values are numbered: weight, gradient, states, ``lr``, then what is computed.
+        """
+        return self._dynamic
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Numbers of the values returned: the update, then the next state of each."""
+        return tuple(self._outputs)
+
+    @property
+    def scheduled(self) -> tuple[int, ...]:
+        """Numbers of the values that each row of :meth:`schedule` holds."""
+        return tuple(self._static_slots)
+
+    def kind(self, value: int) -> int:
+        """Return the kind of a value, by its number."""
+        return self._kind[value]
+
+    def constant(self, value: int) -> float | None:
+        """Return a constant by its number, or None for a value that is no constant."""
+        return self._slots[value]
 
     def initial_states(self, rows: int) -> list[Any]:
         """Give zeros for each state: ``[rows, 1]``, ``[rows, arrays]`` or ``[rows, elements]``."""
@@ -130,7 +168,7 @@ class Interpreter:
         shares = {"get_step": done, "get_progress": done / (total or first + steps)}
         for name, slot in self._clocks.items():
             slots[slot] = self._column(shares[name].to(self.dtype))
-        for apply, target, arguments, _ in self._static:
+        for apply, target, arguments, *_ in self._static:
             values = [slots[a] for a in arguments]
             if values and all(isinstance(value, float) for value in values):
                 values = [self._column(torch.full((steps,), v, dtype=self.dtype)) for v in values]
@@ -158,7 +196,7 @@ class Interpreter:
             The update ``[rows, elements]``, to be subtracted from the weights, and next states.
         """
         slots = self._filled(weights, gradients, states, scalars)
-        for apply, target, arguments, _ in self._dynamic:
+        for apply, target, arguments, *_ in self._dynamic:
             slots[target] = apply(*[slots[a] for a in arguments])
         return self._results(slots, weights.shape[0])
 
@@ -172,7 +210,7 @@ class Interpreter:
             of many programs can be computed in one call.
         """
         slots = self._filled(weights, gradients, states, scalars)
-        for apply, target, arguments, product in self._dynamic:
+        for apply, target, arguments, product, _ in self._dynamic:
             values = [slots[a] for a in arguments]
             slots[target] = apply(*values) if product is None else (yield product, values)
         return self._results(slots, weights.shape[0])
@@ -241,7 +279,7 @@ class Interpreter:
             arguments = [self._spread(a, max(kinds)) for a in arguments]
         apply, product = self._computation(function, kinds, kind)
         static = all(self._is_static[a] for a in arguments) and kind == Kind.SCALAR
-        return self._emit(apply, kind, tuple(arguments), static, product)
+        return self._emit(apply, kind, tuple(arguments), static, product, function)
 
     def _computation(
         self, function: Function, kinds: tuple[int, ...], kind: int
@@ -298,12 +336,13 @@ class Interpreter:
         arguments: tuple[int, ...],
         static: bool,
         product: Product | None = None,
+        function: Function | None = None,
     ) -> int:
         target = len(self._slots)
         self._slots.append(None)
         self._kind.append(kind)
         self._is_static.append(static)
-        row = _Instruction(apply, target, arguments, product)
+        row = Instruction(apply, target, arguments, product, function)
         (self._static if static else self._dynamic).append(row)
         return target
 

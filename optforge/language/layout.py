@@ -48,9 +48,10 @@ class Layout:
     @cached_property
     def segments(self) -> Tensor:
         """For each element the index of its array, int64 ``[elements]``."""
-        return self._segments(Kind.TREE)
+        return self.segments_of(Kind.TREE)
 
-    def _segments(self, kind: int) -> Tensor:
+    def segments_of(self, kind: int) -> Tensor:
+        """For each element of a value of a kind that has a shape the index of its array, int64."""
         arrays = torch.arange(len(self.sizes), device=self.device)
         sizes = torch.tensor(self.sizes_of(kind), device=self.device)
         return torch.repeat_interleave(arrays, sizes)
@@ -108,7 +109,7 @@ class Layout:
         """
         if kind == Kind.TREE:
             return self.spread_numpy if arrays else self.spread
-        sizes, segments = self.sizes_of(kind), self._segments(kind)
+        sizes, segments = self.sizes_of(kind), self.segments_of(kind)
         if arrays:
             return lambda value: numpy.repeat(value, sizes, axis=-1)
         return lambda value: value.index_select(-1, segments)

@@ -96,6 +96,37 @@ def compiled(kernel: Kernel, *example: Tensor) -> Kernel:
     return run
 
 
+def captured(kernel: Kernel, *example: Tensor) -> Kernel:
+    """Record a kernel as a CUDA graph for the shapes of an example: one launch for all of it.
+
+    What it returns is overwritten by its next call. A kernel that cannot be recorded, because it
+    waits for the device, is given back as it was.
+    """
+    inputs = [tensor.clone() for tensor in example]
+    graph = torch.cuda.CUDAGraph()
+    try:
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(2):  # libraries set themselves up in the first calls
+                kernel(*inputs)
+        torch.cuda.current_stream().wait_stream(stream)
+        with torch.cuda.graph(graph):
+            outputs = kernel(*inputs)
+    except RuntimeError as error:
+        reason = str(error).strip().split("\n")[0]
+        warnings.warn(f"training runs without a CUDA graph ({reason})", stacklevel=2)
+        return kernel
+
+    def run(*arguments: Tensor) -> tuple[Tensor, Tensor]:
+        for held, argument in zip(inputs, arguments, strict=True):
+            held.copy_(argument)
+        graph.replay()
+        return outputs
+
+    return run
+
+
 def _without_tiny_products(graph: GraphModule) -> None:
     """Write batches of tiny matrix products as sums, which the compiler turns into one loop.
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy
 import torch
 from torch import Tensor
 
-from optforge.analysis import state_kinds
-from optforge.language import Interpreter
-from optforge.training.products import run_together
+from optforge.training.rules import rules_for
 from optforge.training.single import train_alone
 from optforge.training.stack import Stack
 from optforge.training.trainee import ProgramOrTrainee, Trainee, trainee
@@ -98,21 +94,12 @@ class _Run:
     ) -> None:
         self.stack, self.seeds, self.count = stack, seeds, len(trainees)
         task, rows = stack.task, len(seeds)
-        self.arrays = stack.device == "cpu"
-        programs = [one.program for one in trainees]
-        self.rules = [
-            Interpreter(program, state_kinds(program), stack.layout, stack.dtype, self.arrays)
-            for program in programs
-        ]
-        lrs = [one.values(task) for one in trainees]
-        with numpy.errstate(all="ignore"):
-            self.scalars = [rule.schedule(v) for rule, v in zip(self.rules, lrs, strict=True)]
-        self.states = [rule.initial_states(rows) for rule in self.rules]
+        self.rules = rules_for(stack, trainees, rows)
         self.left = list(range(self.count))
         self.steps = [task.steps] * self.count
         self.curve = torch.full((checkpoints, self.count, rows), torch.nan, dtype=torch.float64)
         self.averages = {
-            number: (one.average, _copy(self._block(stack.initial(seeds), 0)))
+            number: (one.average, stack.initial(seeds))
             for number, one in enumerate(trainees)
             if one.average
         }
@@ -121,8 +108,8 @@ class _Run:
     def _place(self, weights: Tensor) -> None:
         """Lay out the rows of the candidates that are left and all views into them."""
         rows, elements = weights.shape
-        # Uncompiled calls take any number of rows, so that small batches need no filling.
-        call = self.stack.rows if self.stack.compile else min(self.stack.rows, max(rows, 1))
+        # Where the shape of a call is not fixed, small batches need no filling.
+        call = self.stack.rows if self.stack.fixed else min(self.stack.rows, max(rows, 1))
         filled = -(-rows // call) * call
         self.weights = weights.new_zeros(filled, elements)
         self.weights[:rows] = weights
@@ -132,51 +119,29 @@ class _Run:
             (slice(start, start + call), seeds[start : start + call])
             for start in range(0, filled, call)
         ]
-        count = len(self.left)
-        self.rows = [self._block(self.weights, place) for place in range(count)]
-        self.gradient_rows = [self._block(self.gradient, place) for place in range(count)]
-        self.total = torch.zeros(filled, dtype=torch.float64)
+        self.rules.place(self.left, self.weights, self.gradient)
+        self.total = torch.zeros(filled, dtype=torch.float64, device=self.stack.sums_on)
         self.since = 0
 
-    def _block(self, matrix: Tensor, place: int) -> Any:
-        """View one candidate's rows ``[seeds, elements]``, in the form that its rule reads."""
-        block = matrix[place * len(self.seeds) : (place + 1) * len(self.seeds)]
-        return block.numpy() if self.arrays else block
+    def _block(self, place: int) -> Tensor:
+        """View the weights of the candidate at a place, ``[seeds, elements]``."""
+        return self.weights[place * len(self.seeds) : (place + 1) * len(self.seeds)]
 
     def step(self, step: int) -> None:
         for rows, seeds in self.calls:
             losses, gradient = self.stack.gradients(self.weights[rows], seeds, step)
             self.gradient[rows] = gradient
-            self.total[rows] += losses.to("cpu")
+            self.total[rows] += losses.to(self.stack.sums_on)
         self.since += 1
-        with torch.no_grad(), numpy.errstate(all="ignore"):
-            for place, (update, states) in enumerate(self._updates(step)):
-                number, weights = self.left[place], self.rows[place]
-                # Weights and gradient are overwritten in place; a state that is one of them stays.
-                inputs = (weights, self.gradient_rows[place])
-                self.states[number] = [
-                    _copy(state) if any(state is one for one in inputs) else state
-                    for state in states
-                ]
-                weights -= update
-                if number in self.averages:
-                    memory, average = self.averages[number]
-                    average += (1 - memory) * (weights - average)
-
-    def _updates(self, step: int) -> list[tuple[Any, list[Any]]]:
-        """Compute the updates of all candidates that are left, and their next states."""
-        rules = [self.rules[number] for number in self.left]
-        inputs = [
-            (weights, gradient, self.states[number], self.scalars[number][step])
-            for number, weights, gradient in zip(
-                self.left, self.rows, self.gradient_rows, strict=True
-            )
-        ]
-        return run_together(rules, inputs)
+        self.rules.step(step)
+        for place, number in enumerate(self.left):
+            if number in self.averages:
+                memory, average = self.averages[number]
+                average += (1 - memory) * (self._block(place) - average)
 
     def checkpoint(self, number: int, step: int, judge: Judge | None) -> None:
         used = len(self.left) * len(self.seeds)
-        losses = (self.total[:used] / self.since).view(len(self.left), -1)
+        losses = (self.total[:used] / self.since).view(len(self.left), -1).cpu()
         self.curve[number, self.left] = losses
         keep = losses.isfinite().all(1).tolist()
         if judge is not None:
@@ -191,7 +156,6 @@ class _Run:
         for number, stays in zip(self.left, keep, strict=True):
             if not stays:
                 self.steps[number] = step
-                self.states[number] = []
         rows = torch.tensor(keep).repeat_interleave(len(self.seeds))
         self.left = [n for n, stays in zip(self.left, keep, strict=True) if stays]
         self._place(self.weights[: len(rows)][rows.to(self.weights.device)])
@@ -203,17 +167,13 @@ class _Run:
         if self.left:
             for place, number in enumerate(self.left):
                 if number in self.averages:
-                    self.rows[place][...] = self.averages[number][1]
+                    self._block(place)[...] = self.averages[number][1]
             weights = self.weights[: len(self.left) * shape[1]]
             for result, values in zip(
                 (losses, metrics), self.stack.evaluate(weights, split), strict=True
             ):
                 result[self.left] = values.to("cpu", torch.float64).view(-1, shape[1])
         return Trained(_finite(losses), metrics, tuple(self.steps), self.curve)
-
-
-def _copy(state: Any) -> Any:
-    return state.clone() if isinstance(state, Tensor) else state.copy()
 
 
 def _finite(losses: Tensor) -> Tensor:

@@ -14,10 +14,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from optforge.language import Layout, hidden_matrices, layout_of
 from optforge.tasks import Task, augmented, batch_order, initial_model
-from optforge.training.kernel import Kernel, compiled, gradient_kernel, measure_kernel
+from optforge.training.kernel import (
+    Kernel,
+    captured,
+    compiled,
+    gradient_kernel,
+    measure_kernel,
+)
 
 _COMPILED_FLOPS = 1 << 24  # small, because a call that is not full costs as much as a full one
 _CALL_FLOPS = 1 << 27  # an uncompiled call of about this size hides what a call itself costs
+_GPU_CALL_FLOPS = 1 << 36
 
 
 class Stack:
@@ -67,14 +74,31 @@ class Stack:
         """Whether kernels are compiled; those that draw random numbers never are."""
         return self._compile and not self.random
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether everything lives on a CUDA device."""
+        return torch.device(self.device).type == "cuda"
+
+    @property
+    def sums_on(self) -> str:
+        """Where float64 sums of losses are kept: a GPU would be waited for in each step."""
+        return self.device if self.on_gpu else "cpu"
+
+    @cached_property
+    def fixed(self) -> bool:
+        """Whether a call takes exactly :attr:`rows` rows, as when compiled or recorded."""
+        return self.compile or (self.on_gpu and not self.random)
+
     @cached_property
     def rows(self) -> int:
-        """How many models one call computes at most; a compiled call, exactly."""
+        """How many models one call computes at most; a call of a fixed shape, exactly."""
         inputs, targets = self.batch(0, 0)
         quiet = random_numbers(0, 0, self.random)
         with torch.no_grad(), quiet, FlopCounterMode(display=False) as counter:
             self._loss(self.views(self.initial([0])[0]), inputs, targets)
         flops = max(1, counter.get_total_flops())
+        if self.on_gpu:
+            return max(16, min(512, _GPU_CALL_FLOPS // flops))
         if self.compile:
             return 8 if flops <= _COMPILED_FLOPS // 8 else 4
         return max(16, min(256, _CALL_FLOPS // flops))
@@ -113,7 +137,7 @@ class Stack:
         """Compute training losses and gradients of one step, each row on its seed's batch.
 
         Args:
-            weights: ``[rows, elements]``; compiled kernels take exactly :attr:`rows` rows.
+            weights: ``[rows, elements]``; exactly :attr:`rows` rows where that is :attr:`fixed`.
             seeds: One for each row: of its batch, and of random numbers that the model draws.
             step: From 0.
 
@@ -121,7 +145,7 @@ class Stack:
             Losses ``[rows]`` and gradients ``[rows, elements]``.
         """
         distinct = list(dict.fromkeys(seeds))
-        if len(distinct) == 1 and not self.compile:
+        if len(distinct) == 1 and not self.fixed:
             with random_numbers(distinct[0], step, self.random):
                 return self.kernel(weights, *self.batch(distinct[0], step))
         if self.random:
@@ -178,12 +202,15 @@ class Stack:
     def kernel_by_row(self) -> Kernel:
         """Gradients of models that see a batch each; compiled if that was asked for."""
         kernel = gradient_kernel(self._loss, self.views, shared=False)
-        if not self.compile:
+        if not self.fixed:
             return kernel
         inputs, targets = (
             part.expand(self.rows, *part.shape).contiguous() for part in self.batch(0, 0)
         )
-        return compiled(kernel, self.initial([0] * self.rows), inputs, targets)
+        example = self.initial([0] * self.rows), inputs, targets
+        if self.compile:
+            kernel = compiled(kernel, *example)
+        return captured(kernel, *example) if self.on_gpu else kernel
 
     def warm(self) -> None:
         """Build data and kernels now, so that nothing later waits for them."""
@@ -215,7 +242,7 @@ class Stack:
         key = tuple(inputs.shape)
         if key not in self._measures:
             kernel = measure_kernel(self._measure, self.views)
-            if self.compile and split == "validation":
+            if self.compile and split == "validation" and not self.on_gpu:
                 example = self.initial([0] * self.rows)
                 kernel = compiled(kernel, example, inputs, targets)
             self._measures[key] = kernel
