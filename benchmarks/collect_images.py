@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from optforge.compare.suite import suite_tables
+from optforge.comparison.suite import suite_tables
 from optforge.report.comparison_sweeps import best_text
 from optforge.report.words import p_value
 from optforge.statistics import holm

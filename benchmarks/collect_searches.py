@@ -15,9 +15,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from optforge.assessment.table import Table, table_from_json
+from optforge.assessment.verdict import ADAMW, FOUND, MUON, ONE_SETTING, STRAIGHT, control_name
 from optforge.runs import Journal
-from optforge.search.table import Table, table_from_json
-from optforge.search.verdict import ADAMW, FOUND, MUON, ONE_SETTING, STRAIGHT, control_name
 from optforge.statistics import Interval
 
 FILES = ("best.py", "table.json", "table.md", "history.png")

@@ -28,8 +28,8 @@ from measures.machine import load, machine
 from rich.console import Console
 from torch import nn
 
-from optforge.compare import Cell, CellTable, load_recipe, vary
-from optforge.compare.run import Bench, Runner
+from optforge.comparison import Cell, CellTable, load_recipe, vary
+from optforge.comparison.run import Bench, Runner
 from optforge.tasks import Split, Task, batch_order, initial_model, load_task, schedule
 
 TASKS = {"digits_mlp": 12, "mnist_vit": 3, "letters_cnn": 3}

@@ -32,9 +32,10 @@ from rich.console import Console
 from torch import nn
 from torch.optim import Optimizer
 
+from optforge.api.comparison import conduct
 from optforge.cli.comparing import STOPPED
 from optforge.cli.stopping import Stopping
-from optforge.compare import (
+from optforge.comparison import (
     CELLS,
     Cell,
     CellTable,
@@ -47,14 +48,13 @@ from optforge.compare import (
     load_recipe,
     vary,
 )
-from optforge.compare.cost import estimate
-from optforge.compare.protocol import compare_on
-from optforge.compare.result import TaskResult
-from optforge.compare.run import Bench, Runner, StoppedError
-from optforge.compare.space import Setting
-from optforge.compare.surroundings import surroundings
-from optforge.compare.train import run_cell
-from optforge.comparing import conduct
+from optforge.comparison.cost import estimate
+from optforge.comparison.protocol import compare_on
+from optforge.comparison.result import TaskResult
+from optforge.comparison.run import Bench, Runner, StoppedError
+from optforge.comparison.space import Setting
+from optforge.comparison.surroundings import surroundings
+from optforge.comparison.train import run_cell
 from optforge.report.comparison import write_report
 from optforge.report.plan_table import plan_table
 from optforge.report.words import duration

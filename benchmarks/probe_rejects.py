@@ -24,10 +24,10 @@ from scipy.stats import binomtest
 
 from optforge.analysis import fingerprint, live_program, probe_updates, reads_gradient
 from optforge.analysis.numeric import Scales
+from optforge.evolution.mutation import Mutator
 from optforge.fitness import Evaluator, Judge, plan, probe, seeds, stored
 from optforge.fitness.probe import wrong
 from optforge.language import Program, parse
-from optforge.search.mutation import Mutator
 from optforge.tasks import PROXY_TASKS, load_task
 from optforge.training import Stack, train_population
 

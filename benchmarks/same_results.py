@@ -10,7 +10,7 @@ Sections:
 
 search      every proposal, mutation, fingerprint and verdict of a search of 1,500 programs with one
             worker on one small task, and its table; timings aside
-compare     cells and report of tests/compare/smoke.toml of the new checkout; timings aside
+compare     cells and report of tests/comparison/smoke.toml of the new checkout; timings aside
 derivations the exact derivation of every shipped rule, as JSON
 exports     every exported file, all targets
 optimizers  weights after each of 50 steps of `Lion` and `ProgramOptimizer` on every path, dtype and

@@ -27,12 +27,12 @@ from rich.console import Console
 from rich.table import Table
 
 from optforge.analysis import lean_fingerprint, live_program
+from optforge.evolution import population, propose
+from optforge.evolution.history import History
+from optforge.evolution.session import Plan, make_executor, make_plan, make_search
+from optforge.evolution.settings import Settings
 from optforge.language import load_rule, parse, round_constants
 from optforge.runs import Journal, RunDirectory
-from optforge.search import population, propose
-from optforge.search.history import History
-from optforge.search.session import Plan, make_executor, make_plan, make_search
-from optforge.search.settings import Settings
 from optforge.tasks import PROXY_TASKS, load_task
 
 KEYS = {"functional": lean_fingerprint, "canonical": lean_key}

@@ -27,6 +27,8 @@ from typing import Any
 import torch
 from filelock import FileLock
 
+from optforge.assessment.table import table_from_json
+from optforge.assessment.verdict import CONSTANTS, best_rule
 from optforge.fitness import (
     JOINT,
     OPTIMIZERS,
@@ -39,8 +41,6 @@ from optforge.fitness import (
     tune_together,
 )
 from optforge.runs import Journal
-from optforge.search.table import table_from_json
-from optforge.search.verdict import CONSTANTS, best_rule
 from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, load_task
 from optforge.training import Stack, has_compiler, keep_freed_memory
 

@@ -11,13 +11,15 @@ import pytest
 import torch
 
 import optforge
+import optforge.api.search
 from optforge.analysis import cost
-from optforge.api import resume, search
+from optforge.api.search import resume, search
+from optforge.assessment import select, table
+from optforge.assessment.verdict import FOUND, ONE_SETTING, STRAIGHT
 from optforge.errors import OptforgeError, ProgramError, RunError, SearchError, TaskError
+from optforge.evolution import Search, make_executor
 from optforge.fitness import evaluator, seeds, tuning
 from optforge.language import Program, functions_of, load_rule, parse
-from optforge.search import Search, make_executor, select, table
-from optforge.search.verdict import FOUND, ONE_SETTING, STRAIGHT
 from optforge.tasks import Task
 from tests.helpers.tiny import Blobs, Noise, Sums
 
@@ -154,7 +156,7 @@ def test_a_worker_that_hangs_at_the_end_is_replaced(
         made.append(make_executor(*given))
         return made[-1]
 
-    monkeypatch.setattr(optforge.api, "make_executor", recorded)
+    monkeypatch.setattr(optforge.api.search, "make_executor", recorded)
     monkeypatch.setattr(Search, "drain", lambda search, seconds: False)
     result = search(tasks=[Blobs()], run=tmp_path / "run", simplify=False, **SMALL)
     assert len(made) == 2 and result.finish is not None

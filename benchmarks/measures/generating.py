@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from optforge.search.history import History
+from optforge.evolution.history import History
 
 from .machine import resident_mb
 from .stub import StubRun

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from optforge.analysis import live_program, state_kinds
+from optforge.evolution.mutation import Mutator
 from optforge.language import Interpreter, Layout, Program, layout_of, load_rule, rule_names
 from optforge.optim import Lion, ProgramOptimizer
-from optforge.search.mutation import Mutator
 from optforge.tasks import load_task
 from optforge.training import Stack, train_population
 

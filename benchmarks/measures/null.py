@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from optforge.compare import Found, Outcome, compare_pairs, load_recipe, vary
-from optforge.compare.cell import Cell
-from optforge.compare.result import TaskResult, Tuned
-from optforge.compare.run import Bench
+from optforge.comparison import Found, Outcome, compare_pairs, load_recipe, vary
+from optforge.comparison.cell import Cell
+from optforge.comparison.result import TaskResult, Tuned
+from optforge.comparison.run import Bench
 from optforge.fitness.seeds import seeds
 from optforge.tasks import Data, Split, Task
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from optforge.api import search
+from optforge.api.search import search
+from optforge.evolution.history import History, stage_counts
+from optforge.evolution.session import Budget, Plan
 from optforge.runs import RunDirectory
-from optforge.search.history import History, stage_counts
-from optforge.search.session import Budget, Plan
 
 from .machine import resident_mb
 

@@ -18,14 +18,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from optforge.analysis import live_program
+from optforge.evolution.history import History
+from optforge.evolution.loop import Search
+from optforge.evolution.session import Plan
+from optforge.evolution.settings import Settings
 from optforge.execution import Completed
 from optforge.fitness import JUDGED, Judge, Measure, Outcome, Stage
 from optforge.language import Program, load_rule, round_constants
 from optforge.runs import Journal
-from optforge.search.history import History
-from optforge.search.loop import Search
-from optforge.search.session import Plan
-from optforge.search.settings import Settings
 from optforge.tasks import PROXY_TASKS, load_task
 from optforge.training import trainee
 

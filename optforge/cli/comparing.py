@@ -15,22 +15,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from optforge.cli.console import is_live, screen
-from optforge.cli.stopping import Stopping
-from optforge.compare import Comparison
-from optforge.compare.comparison import check, expected, measure
-from optforge.compare.cost import UNIT, Line
-from optforge.compare.finished import Finished
-from optforge.compare.progress import Progress as State
-from optforge.compare.progress import Whole
-from optforge.compare.run import LIMIT, Silent
-from optforge.comparing import (
+from optforge.api.comparison import (
     ComparisonResult,
     conduct,
     finished_runs,
     prepare,
     worker_count,
 )
+from optforge.cli.console import is_live, screen
+from optforge.cli.stopping import Stopping
+from optforge.comparison import Comparison
+from optforge.comparison.comparison import check, expected, measure
+from optforge.comparison.cost import UNIT, Line
+from optforge.comparison.finished import Finished
+from optforge.comparison.progress import Progress as State
+from optforge.comparison.progress import Whole
+from optforge.comparison.run import LIMIT, Silent
 from optforge.report.comparison import to_json
 from optforge.report.comparison_tables import all_tables
 from optforge.report.plan_table import plan_table, seconds_left

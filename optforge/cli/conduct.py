@@ -11,16 +11,16 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from optforge.api import SearchResult
+from optforge.api.search import SearchResult
+from optforge.assessment.finish import told
 from optforge.cli.console import is_live, screen
 from optforge.cli.live import LiveWatcher
 from optforge.cli.plain import PlainWatcher
 from optforge.cli.result import print_result
 from optforge.cli.stopping import Stopping
+from optforge.evolution.history import History
+from optforge.evolution.session import Budget, Plan
 from optforge.runs import RunDirectory
-from optforge.search.finish import told
-from optforge.search.history import History
-from optforge.search.session import Budget, Plan
 
 STOPPED = 130
 _LEAST = 0.5  # minutes that are worth resuming for

@@ -6,15 +6,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from optforge.simplify import SimpleRule, Step
-from optforge.simplify.effects import Effect
-from optforge.simplify.files import (
+from optforge.ablation import SimpleRule
+from optforge.ablation.effects import Effect
+from optforge.ablation.files import (
     caption,
     card_lines,
     figures_sentence,
     footnote,
     stops_sentence,
 )
+from optforge.equality import Step
 from optforge.statistics import Interval
 
 _COLOURS = {"exact": "green", "empirical": "cyan"}

@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from optforge.api.explanation import StoppedError
+from optforge.api.explanation import explain as run_explain
+from optforge.assessment.explain import explanation_json
 from optforge.cli.console import screen
 from optforge.cli.explained import print_explanation
 from optforge.cli.options import Json, PlainDebug
 from optforge.cli.stopping import Stopping
 from optforge.cli.trials import TrialsDisplay
-from optforge.explaining import StoppedError
-from optforge.explaining import explain as run_explain
-from optforge.search.explain import explanation_json
 from optforge.tasks import load_task
 
 STOPPED = 130

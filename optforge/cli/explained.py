@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table as Grid
 
-from optforge.search.explain import Explanation, explanation_verdict
-from optforge.search.verdict import ADAMW, percent
+from optforge.assessment.explain import Explanation, explanation_verdict
+from optforge.assessment.verdict import ADAMW, percent
 
 
 def print_explanation(found: Explanation, console: Console) -> None:

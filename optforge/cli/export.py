@@ -9,7 +9,7 @@ import typer
 
 from optforge.cli.options import PlainDebug
 from optforge.errors import RunError
-from optforge.export import export as write
+from optforge.exporters import export as write
 from optforge.language import load_rule
 from optforge.runs.directory import BEST
 

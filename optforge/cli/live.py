@@ -15,9 +15,9 @@ from optforge.cli.console import screen
 from optforge.cli.plain import starting
 from optforge.cli.track import Track, leader
 from optforge.cli.view import frame
+from optforge.evolution.history import History
+from optforge.evolution.session import Budget, Plan
 from optforge.runs import RunDirectory
-from optforge.search.history import History
-from optforge.search.session import Budget, Plan
 
 _FRAME = 0.5  # seconds; nothing is drawn more often
 

@@ -7,9 +7,9 @@ import time
 import typer
 
 from optforge.cli.track import Track, clock, leader, phase_words, rescored
+from optforge.evolution.history import History
+from optforge.evolution.session import Budget, Plan
 from optforge.runs import RunDirectory
-from optforge.search.history import History
-from optforge.search.session import Budget, Plan
 
 _EVERY = 10.0  # seconds between two lines
 _SAMPLE = 1.0

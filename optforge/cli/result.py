@@ -9,14 +9,14 @@ from rich.rule import Rule
 from rich.table import Table as Grid
 from rich.text import Text
 
-from optforge.api import SearchResult
+from optforge.ablation import SimpleRule
+from optforge.ablation.files import PICTURE, SIMPLE, SIMPLE_JSON, SIMPLE_PAGE
+from optforge.api.search import SearchResult
+from optforge.assessment.finish import Finish, told
+from optforge.assessment.table import Table
+from optforge.assessment.verdict import ADAMW, ONE_SETTING, STRAIGHT, rules_by_task, schedule_words
 from optforge.cli.derived import print_derivation, print_effects
 from optforge.cli.explained import print_explanation
-from optforge.search.finish import Finish, told
-from optforge.search.table import Table
-from optforge.search.verdict import ADAMW, ONE_SETTING, STRAIGHT, rules_by_task, schedule_words
-from optforge.simplify import SimpleRule
-from optforge.simplify.files import PICTURE, SIMPLE, SIMPLE_JSON, SIMPLE_PAGE
 from optforge.statistics import Interval
 
 _FILES = {

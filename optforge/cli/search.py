@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optforge import api
+from optforge.api import search as api
 from optforge.cli.conduct import conduct
 from optforge.cli.options import Debug
 from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, load_task

@@ -8,16 +8,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from optforge.ablation import Options, SimpleRule, StoppedError
+from optforge.ablation.evolve import PROGRAMS
+from optforge.ablation.files import json_text, page, rule_text
+from optforge.api.simplification import simplify as run
 from optforge.cli.console import screen
 from optforge.cli.derived import print_rule
 from optforge.cli.options import Json, PlainDebug
 from optforge.cli.stopping import Stopping
 from optforge.cli.trials import TrialsDisplay
+from optforge.equality import draw_update
 from optforge.errors import SimplifyError
-from optforge.simplify import Options, SimpleRule, StoppedError, draw_update
-from optforge.simplify.evolve import PROGRAMS
-from optforge.simplify.files import json_text, page, rule_text
-from optforge.simplifying import simplify as run
 from optforge.tasks import PROXY_TASKS
 
 STOPPED = 130

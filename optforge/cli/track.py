@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from optforge.evolution.history import Candidate, History
+from optforge.evolution.session import Budget, Plan
 from optforge.runs import RunDirectory
-from optforge.search.history import Candidate, History
-from optforge.search.session import Budget, Plan
 
 _WINDOW = 10.0  # seconds over which the present rate is taken
 _POINTS = 400

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from optforge.compare import Comparison, Found
-from optforge.compare.recipe import ranges_of
+from optforge.comparison import Comparison, Found
+from optforge.comparison.recipe import ranges_of
 from optforge.errors import CompareError
 from optforge.report.comparison_figures import TRIALS, draw_figures
 from optforge.report.comparison_json import distinct, to_json

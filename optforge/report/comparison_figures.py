@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from optforge.compare import Found, compare_pairs, score_found
-from optforge.compare.analyse import best_so_far
-from optforge.compare.cell import Outcome
-from optforge.compare.result import TaskResult, Trial, log_loss, score
+from optforge.comparison import Found, compare_pairs, score_found
+from optforge.comparison.analyse import best_so_far
+from optforge.comparison.cell import Outcome
+from optforge.comparison.result import TaskResult, Trial, log_loss, score
 from optforge.report.comparison_plots import (
     draw_axis,
     draw_differences,

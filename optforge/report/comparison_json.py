@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from optforge.compare import (
+from optforge.comparison import (
     Comparison,
     Found,
     Outcome,
@@ -18,9 +18,9 @@ from optforge.compare import (
     score_found,
     summaries,
 )
-from optforge.compare.luck import luck
-from optforge.compare.recipe import ranges_of
-from optforge.compare.result import Trial
+from optforge.comparison.luck import luck
+from optforge.comparison.recipe import ranges_of
+from optforge.comparison.result import Trial
 from optforge.report.comparison_ranges import final_ranges, uneven
 
 

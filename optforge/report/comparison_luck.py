@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from optforge.compare import Found
-from optforge.compare.luck import Halves, luck
+from optforge.comparison import Found
+from optforge.comparison.luck import Halves, luck
 from optforge.report.text_table import TextTable
 from optforge.report.words import percent, points
 from optforge.statistics import Interval

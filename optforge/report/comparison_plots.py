@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optforge.compare import Found, compare_pairs, score_found
-from optforge.compare.cell import Outcome
-from optforge.compare.result import TaskResult, Tuned, log_loss, score
+from optforge.comparison import Found, compare_pairs, score_found
+from optforge.comparison.cell import Outcome
+from optforge.comparison.result import TaskResult, Tuned, log_loss, score
 from optforge.report.comparison_style import (
     Look,
     exponential,

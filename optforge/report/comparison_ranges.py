@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from optforge.compare import Found
+from optforge.comparison import Found
 from optforge.report.text_table import TextTable
 
 Range = tuple[float, float]

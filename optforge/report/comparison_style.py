@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optforge.compare import Found
+from optforge.comparison import Found
 
 if TYPE_CHECKING:  # matplotlib is slow to import and only needed when something is drawn
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from optforge.compare import Found, Scores, extra_pairs, map_pairs, optima
+from optforge.comparison import Found, Scores, extra_pairs, map_pairs, optima
 from optforge.report.text_table import TextTable
 from optforge.report.words import duration, p_value, percent, points, value
 from optforge.statistics import Interval

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from optforge.compare import Found, Pair, Summary, compare_pairs, score_found, summaries
-from optforge.compare.analyse import every_run
+from optforge.comparison import Found, Pair, Summary, compare_pairs, score_found, summaries
+from optforge.comparison.analyse import every_run
 from optforge.report.comparison_luck import luck_table
 from optforge.report.comparison_ranges import final_ranges, range_text, uneven_ranges
 from optforge.report.comparison_sweeps import best_of_axis, extra_measurements, maps, studies

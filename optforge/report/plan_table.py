@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optforge.compare.cost import Line
+from optforge.comparison.cost import Line
 from optforge.report.text_table import TextTable
 from optforge.report.words import duration
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from optforge.analysis import examine, liveness, state_kinds
 from optforge.analysis.examine import _at_once
 from optforge.errors import ProgramError
+from optforge.evolution.mutation import Mutator
 from optforge.language import FUNCTIONS, Kind, Program, Statement, load_rule, rule_names
-from optforge.search.mutation import Mutator
 from tests.strategies import SHAPING, programs
 
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from optforge.cli.app import app
-from optforge.export import TARGETS, export
+from optforge.exporters import TARGETS, export
 from optforge.language import load_rule
 
 

@@ -11,15 +11,15 @@ import pytest
 from rich.console import Console
 
 import optforge
+from optforge.assessment import table
 from optforge.cli.braille import plot
 from optforge.cli.live import LiveWatcher
 from optforge.cli.track import Counts, Track, clock
 from optforge.cli.view import frame
+from optforge.evolution.history import History, Tally
+from optforge.evolution.session import Budget, Plan
 from optforge.fitness import tuning
 from optforge.runs import RunDirectory
-from optforge.search import table
-from optforge.search.history import History, Tally
-from optforge.search.session import Budget, Plan
 from tests.helpers.tiny import Blobs, Sums
 
 SIZES = ((120, 40), (80, 24), (60, 50), (50, 18))

@@ -18,10 +18,10 @@ from optforge.cli.app import app
 from optforge.cli.conduct import Session
 from optforge.cli.plain import PlainWatcher
 from optforge.cli.stopping import Stopping
+from optforge.evolution import Settings
+from optforge.evolution.session import Budget
 from optforge.language import parse
 from optforge.runs import RunDirectory
-from optforge.search import Settings
-from optforge.search.session import Budget
 
 TASKS = """
 import torch

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optforge.compare import Comparison, Recipe, Settings, load_recipe, variants
+from optforge.comparison import Comparison, Recipe, Settings, load_recipe, variants
 from optforge.tasks import Data, Split, Task
 from tests.helpers.tiny import Blobs, blobs
 

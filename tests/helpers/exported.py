@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from optforge.export import export
-from optforge.export.origin import Origin
+from optforge.exporters import export
+from optforge.exporters.origin import Origin
 from optforge.language import Program
 
 

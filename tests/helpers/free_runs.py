@@ -16,8 +16,8 @@ import torch
 from numpy import ndarray
 
 from optforge.analysis import live_program, state_kinds
+from optforge.equality import Link
 from optforge.language import Interpreter, Layout, Program, Statement
-from optforge.simplify import Link
 
 STEPS = 20
 MULTIPLE = 1000.0  # of the rule's own response to one unit in the last place

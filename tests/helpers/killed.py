@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from optforge.evolution import Settings
 from optforge.execution import Executor, Failed, InlineExecutor
 from optforge.fitness import Judge, Measure
 from optforge.language import Program
 from optforge.runs import journal
-from optforge.search import Settings
 from tests.helpers.searches import pretend, small
 
 DEADLY = {"tanh": "died", "sin": "died", "log": "died", "cos": "timeout", "exp": "timeout"}

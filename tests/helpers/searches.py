@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from optforge.analysis import cost, fingerprint, live_program, numeric_fingerprint, probe_updates
+from optforge.evolution import Budget, History, Plan, Search, Settings, make_executor, make_search
 from optforge.execution import Executor, InlineExecutor
 from optforge.fitness import JUDGED, Baseline, Measure, Outcome, seeds
 from optforge.language import Program, rule_text
 from optforge.runs import Journal, RunDirectory
-from optforge.search import Budget, History, Plan, Search, Settings, make_executor, make_search
 from optforge.tasks import Task
 from optforge.training import Stack, train_population, trainee
 from tests.helpers.tiny import Blobs, Sums

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import torch
 
-from optforge.export.plan import plan
+from optforge.exporters.plan import plan
 from optforge.language import Kind, Layout, Program
 from tests.helpers.exported import module_of, optimizer_of
 from tests.helpers.parity import Array, Scenario, States, parameters_of

@@ -20,8 +20,8 @@ def run(code: str) -> str:
 LOADED = (
     "import sys\n"
     "print([name for name in sys.modules if name.split('.')[0] in ('optuna', 'egglog') or "
-    "name in ('optforge.api', 'optforge.comparing', 'optforge.simplifying') or "
-    "name.split('.')[:2] in [['optforge', r] for r in ('search', 'tasks', 'training', 'algebra')]])"
+    "name.split('.')[:2] in [['optforge', r] for r in "
+    "('api', 'evolution', 'tasks', 'training', 'equality')]])"
 )
 
 
@@ -34,15 +34,15 @@ def test_lion_brings_in_nothing_of_the_search(line: str) -> None:
 
 FUNCTIONS_STAY = """
 import optforge
-import optforge.search.settings
-import optforge.compare, optforge.simplify.exact
-from optforge.search.settings import Settings
-from optforge.search import Settings as Again
+import optforge.evolution.settings
+import optforge.comparison, optforge.equality.exact
+from optforge.evolution.settings import Settings
+from optforge.evolution import Settings as Again
 from optforge import search, compare, simplify
 assert Settings is Again
 for one in (optforge.search, search, optforge.compare, compare, optforge.simplify, simplify):
     assert callable(one), one
-assert optforge.search is search and search.__module__ == "optforge.api"
+assert optforge.search is search and search.__module__ == "optforge.api.search"
 print(optforge.language.parse is optforge.parse)
 """
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from optforge.compare import Comparison, Found, Outcome, Settings, load_recipe, summaries, vary
-from optforge.compare.result import TaskResult, Trial, Tuned
-from optforge.compare.space import Space
+from optforge.comparison import Comparison, Found, Outcome, Settings, load_recipe, summaries, vary
+from optforge.comparison.result import TaskResult, Trial, Tuned
+from optforge.comparison.space import Space
 from optforge.report import comparison as report
 from optforge.report import comparison_style
 from optforge.report.comparison import write_report

@@ -1,0 +1,15 @@
+"""The half of simplification that trains: leave out what changes no loss."""
+
+from optforge.ablation.effects import Effect as Effect
+from optforge.ablation.effects import Effects as Effects
+from optforge.ablation.laboratory import Laboratory as Laboratory
+from optforge.ablation.laboratory import StoppedError as StoppedError
+from optforge.ablation.result import SimpleRule as SimpleRule
+from optforge.ablation.result import describe as describe
+from optforge.ablation.store import Store as Store
+from optforge.ablation.train import Options as Options
+from optforge.ablation.train import Trained as Trained
+from optforge.ablation.train import simplify_by_training as simplify_by_training
+from optforge.ablation.winner import seconds_for as seconds_for
+from optforge.ablation.winner import simplify_winner as simplify_winner
+from optforge.ablation.winner import try_simplify as try_simplify

@@ -1,0 +1,156 @@
+"""Is it not worse? Paired differences over seeds and tasks, looked at more than once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+from numpy import ndarray
+
+from optforge.ablation.laboratory import FAILED, Laboratory
+from optforge.language import Program
+from optforge.statistics import Interval, mean_interval_over_tasks, paired_interval
+
+REMOVABLE, NEEDED, UNRESOLVED = "not worse", "worse", "unresolved"
+
+
+@dataclass(frozen=True)
+class Rule:
+    r"""How a comparison is decided.
+
+    The log losses of candidate and reference are subtracted seed by seed. After each look, with
+    m candidates and L looks in the r-th comparison of a derivation, the interval of the mean over
+    tasks has the confidence :math:`1 - \alpha / (r (r + 1) m L)`. As the shares of all
+    comparisons add up to one, the chance of any wrong claim in a whole derivation is at most
+    :math:`\alpha`, as far as the differences are what Student's t takes them for.
+
+    - ``not worse``: the interval ends below the margin;
+    - ``worse``: it begins above the margin, at the last look above zero; or training failed on a
+      seed on which the reference did not fail;
+    - ``unresolved``: neither, after the last look.
+
+    Args:
+        margin: Log loss by which the mean over tasks may rise.
+        alpha: Chance of a wrong claim.
+        looks: Seeds of each task at each look, rising.
+    """
+
+    margin: float = 0.02
+    alpha: float = 0.05
+    looks: tuple[int, ...] = (6, 12, 24, 48, 96)
+
+    def confidence(self, number: int, candidates: int) -> float:
+        """Give the confidence of each interval in a comparison, counted from 1.
+
+        Example:
+            >>> round(1 - Rule(looks=(6, 12)).confidence(1, 5), 6)
+            0.0025
+        """
+        return 1 - self.alpha / (number * (number + 1) * candidates * len(self.looks))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a comparison found about one candidate.
+
+    Args:
+        outcome: ``not worse``, ``worse`` or ``unresolved``.
+        effect: Mean over tasks of the difference, with the interval that decided.
+        tasks: For each task its mean with the interval of confidence 0.95.
+        seeds: Seeds of each task that it rests on.
+        looks: Looks that were taken.
+        confidence: Of the deciding interval.
+        failures: Seeds on which the candidate failed and the reference did not.
+    """
+
+    outcome: str
+    effect: Interval
+    tasks: dict[str, Interval]
+    seeds: int
+    looks: int
+    confidence: float
+    failures: int = 0
+
+    def figures(self, rule: Rule) -> dict[str, Any]:
+        """Give plain values for a derivation."""
+        return {
+            "effect": plain(self.effect),
+            "confidence": self.confidence,
+            "tasks": {task: plain(value) for task, value in self.tasks.items()},
+            "seeds a task": self.seeds,
+            "looks": f"{self.looks} of {len(rule.looks)}",
+            "margin": rule.margin,
+            "outcome": self.outcome,
+        }
+
+
+def plain(value: Interval) -> dict[str, float | None]:
+    """Give an interval as plain values; infinite ends become None."""
+    numbers = {"mean": value.mean, "low": value.low, "high": value.high}
+    return {name: x if numpy.isfinite(x) else None for name, x in numbers.items()}
+
+
+def decide(
+    lab: Laboratory,
+    reference: Program,
+    candidates: Sequence[Program],
+    rule: Rule,
+    number: int,
+    what: str,
+) -> list[Verdict]:
+    """Compare candidates with a reference, on seeds of their own.
+
+    Args:
+        lab: Where rules are trained, on validation data.
+        reference: What candidates are compared with.
+        candidates: Tuned as it was.
+        rule: How it is decided.
+        number: Of the comparison in the derivation, from 1; it has seeds of its own.
+        what: Is being done, for the display.
+    """
+    confidence = rule.confidence(number, max(1, len(candidates)))
+    logs = numpy.empty((1 + len(candidates), len(lab.tasks), 0))
+    found: dict[int, Verdict] = {}
+    before = 0
+    for look, seeds in enumerate(rule.looks, 1):
+        left = [n for n in range(len(candidates)) if n not in found]
+        if not left:
+            break
+        programs = [reference, *(candidates[n] for n in left)]
+        new = lab.measure(programs, f"compare {number}", before, seeds, f"{what}, look {look}")
+        grown = numpy.full((len(logs), len(lab.tasks), seeds), numpy.nan)
+        grown[:, :, :before] = logs
+        grown[[0, *(n + 1 for n in left)], :, before:] = new
+        logs, before = grown, seeds
+        for n in left:
+            verdict = _verdict(lab, logs[0], logs[n + 1], rule, confidence, look)
+            if verdict.outcome != UNRESOLVED or look == len(rule.looks):
+                found[n] = verdict
+    return [found[n] for n in range(len(candidates))]
+
+
+def _verdict(
+    lab: Laboratory, reference: ndarray, ours: ndarray, rule: Rule, confidence: float, look: int
+) -> Verdict:
+    differences, failures = paired(reference, ours)
+    effect = mean_interval_over_tasks(differences, confidence)
+    tasks = {t.name: paired_interval(d) for t, d in zip(lab.tasks, differences, strict=True)}
+    last = look == len(rule.looks)
+    if failures or effect.low > (0.0 if last and effect.high >= rule.margin else rule.margin):
+        outcome = NEEDED
+    else:
+        outcome = REMOVABLE if effect.high < rule.margin else UNRESOLVED
+    return Verdict(outcome, effect, tasks, ours.shape[1], look, confidence, failures)
+
+
+def paired(reference: ndarray, ours: ndarray) -> tuple[ndarray, int]:
+    """Subtract log losses seed by seed; failed training counts as :data:`FAILED`.
+
+    Returns:
+        The differences, ``[tasks, seeds]``, and on how many seeds only ours failed.
+    """
+    failures = int((~numpy.isfinite(ours) & numpy.isfinite(reference)).sum())
+    one, other = (numpy.where(numpy.isfinite(logs), logs, FAILED) for logs in (ours, reference))
+    return one - other, failures

@@ -1,0 +1,175 @@
+"""The paper's way of shortening a rule: evolution with insertion disabled."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy
+
+from optforge.ablation.candidates import Candidate, size
+from optforge.ablation.laboratory import Laboratory, StoppedError, TimeIsUpError
+from optforge.analysis import cost, live_program
+from optforge.evolution.history import History
+from optforge.evolution.session import Plan, make_executor, make_search
+from optforge.evolution.settings import Settings
+from optforge.language import Program, parse, round_constants
+from optforge.runs import RunDirectory
+from optforge.runs.directory import JOURNAL
+
+PROGRAMS = 3000
+_POPULATION, _TOURNAMENT, _REPEATS, _RESCORE = 100, 4, 3, 3
+_FINALISTS = 8
+
+
+@dataclass(frozen=True)
+class Evolved:
+    """What evolution proposes, as a way of making candidates.
+
+    Args:
+        found: Shorter rules, the shortest first.
+    """
+
+    found: tuple[Candidate, ...]
+
+    def candidates(self) -> list[Candidate]:
+        """List them."""
+        return list(self.found)
+
+    def together(self, chosen: Sequence[Candidate]) -> Program | None:
+        """Two evolved rules cannot be joined."""
+        return chosen[0].program if len(chosen) == 1 else None
+
+
+def evolve(
+    lab: Laboratory,
+    reference: Program,
+    margin: float,
+    programs: int = PROGRAMS,
+    workers: int = 0,
+    allowed: Callable[[Program], bool] = lambda program: True,
+) -> Evolved:
+    """Evolve a rule with insertion disabled, and give the shortest ones that look as good.
+
+    Fitness is the mean log loss over the reference's on the same seeds; the margin is also the
+    slack of the hurdles, so that rules which are a little worse survive. What looks as good here
+    was chosen for it, and is decided about on other seeds.
+
+    Args:
+        lab: Gives tasks, seed and the stop.
+        reference: A tuned rule.
+        margin: Log loss by which a rule may be worse.
+        programs: Proposals.
+        workers: Processes; 0 for this one alone.
+        allowed: Tells whether a rule has all that is protected.
+
+    Source: "Symbolic Discovery of Optimization Algorithms", section 3.
+    """
+    plan = _plan(lab, reference, margin)
+    executor = make_executor(plan, workers)
+    try:
+        with (
+            _folder(lab) as folder,
+            _directory(folder, plan) as directory,
+        ):
+            search = make_search(plan, directory, executor)
+
+            def ended(history: History) -> bool:
+                return lab.interrupted or history.tally.proposals >= programs
+
+            def watch(history: History) -> None:
+                done = min(history.tally.proposals, programs)
+                lab.watch("evolution without insertion", done, programs)
+
+            search.run(ended, watch)
+            if lab.stop():
+                raise StoppedError
+            if lab.interrupted:
+                raise TimeIsUpError
+            return Evolved(_shortest(directory, margin, size(reference), allowed))
+    finally:
+        executor.close()
+
+
+@contextmanager
+def _folder(lab: Laboratory) -> Iterator[Path]:
+    """Give the place of the journals: beside the losses, so that an evolution can go on."""
+    if lab.store.path is None:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+    else:
+        folder = lab.store.path.with_suffix(".evolution")
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+
+
+def _directory(folder: Path, plan: Plan) -> RunDirectory:
+    """Open the journal of this very evolution, or begin one; its name is what it depends on."""
+    stored = plan.stored()
+    text = json.dumps(stored, sort_keys=True)
+    path = folder / blake2b(text.encode(), digest_size=8).hexdigest()
+    if (path / JOURNAL).is_file():
+        return RunDirectory.open(path, write=True)
+    return RunDirectory.create(path, stored)
+
+
+def _plan(lab: Laboratory, reference: Program, margin: float) -> Plan:
+    lean = round_constants(live_program(reference))
+    settings = Settings(
+        start=lean.text,
+        tasks=tuple(task.name for task in lab.tasks),
+        hashes=tuple(task.hash for task in lab.tasks),
+        seed=lab.seed,
+        population=_POPULATION,
+        tournament=_TOURNAMENT,
+        repeats=_REPEATS,
+        max_state_bytes=cost(lean).state_bytes,
+        max_statements=max(1, len(lean.statements)),
+        insert=0.0,
+        rescale=0.0,
+        rescore_repeats=_RESCORE,
+        slack=margin,
+    )
+    draft = Plan(settings, lab.tasks, (), {task.name: {} for task in lab.tasks}, {})
+    losses: dict[str, dict[str, list[float]]] = {task.name: {} for task in lab.tasks}
+    for purpose, count in (("search", settings.seeds), ("rescore", _RESCORE)):
+        logs = lab.measure_on(lean, draft.seeds(purpose, count), "the start of the evolution")
+        for task, values in logs.items():
+            losses[task][purpose] = numpy.nan_to_num(values, posinf=0.0).tolist()
+    return Plan(settings, draft.tasks, (), draft.baselines, losses, lab.schedules)
+
+
+def _shortest(
+    directory: RunDirectory, margin: float, own: int, allowed: Callable[[Program], bool]
+) -> tuple[Candidate, ...]:
+    """Give the shortest of those that look as good, for each length the best."""
+    journal = directory.journal
+    good = {
+        verdict.id: verdict
+        for verdict in journal.verdicts()
+        if verdict.fitness <= margin and verdict.live_statements < own
+    }
+    best: dict[int, tuple[float, str]] = {}
+    for proposal in journal.proposals():
+        verdict = good.get(proposal.verdict) if proposal.verdict is not None else None
+        if verdict is None:
+            continue
+        lean = live_program(parse(proposal.program))
+        entry = (verdict.fitness, lean.text)
+        if size(lean) < own and allowed(lean):
+            best[size(lean)] = min(best.get(size(lean), entry), entry)
+    chosen = [parse(best[length][1]) for length in sorted(best)][:_FINALISTS]
+    return tuple(
+        Candidate(
+            one,
+            f"{own} statements",
+            f"{own} statements -> {size(one)}, by evolution",
+            f"evolution {size(one)}",
+        )
+        for one in chosen
+    )

@@ -1,0 +1,162 @@
+"""Simplifying with training, from the rule as given to the table of effects."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from optforge.ablation.decision import Rule
+from optforge.ablation.effects import REPEATS, Effect, Effects, longer_constants, measure_effects
+from optforge.ablation.empirical import Work
+from optforge.ablation.keeping import protectable
+from optforge.ablation.laboratory import Laboratory
+from optforge.equality.derivation import Derivation, Link
+from optforge.equality.exact import Say, Simplified, simplify_exact
+from optforge.errors import SimplifyError
+from optforge.language import Program, parse
+
+_TRIALS = 0.7  # share of the time; the rest is for figures on fresh seeds
+_LEAST_LOOK = 2
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a rule is simplified by training.
+
+    Args:
+        margin: Log loss by which the mean over tasks may rise.
+        keep: Names that are protected: variables, functions, states, hyper-parameters.
+        drop_unresolved: Whether what the tasks cannot resolve leaves.
+        programs: Proposals of an evolution without insertion that comes first; 0 for none.
+        minutes: After which it ends, with what was decided; None for no limit.
+        looks: Seeds of each task at each look.
+        repeats: Fresh seeds of each task for the table.
+
+    Raises:
+        SimplifyError: If a number is out of range.
+    """
+
+    margin: float = Rule.margin
+    keep: tuple[str, ...] = ()
+    drop_unresolved: bool = False
+    programs: int = 0
+    minutes: float | None = None
+    looks: tuple[int, ...] = Rule.looks
+    repeats: int = REPEATS
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.margin) and self.margin > 0):
+            raise SimplifyError(
+                f"margin is {self.margin}; give a log loss above 0, such as 0.02: a rule that is "
+                "exactly as good cannot be told from one that is a little worse"
+            )
+        if self.minutes is not None and not self.minutes > 0:
+            raise SimplifyError(f"minutes is {self.minutes}; give a time above 0")
+        rising = all(a < b for a, b in zip(self.looks, self.looks[1:], strict=False))
+        if not self.looks or self.looks[0] < _LEAST_LOOK or not rising:
+            raise SimplifyError(
+                f"looks are {self.looks}; give rising numbers of seeds, the first at least "
+                f"{_LEAST_LOOK}"
+            )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training has shown.
+
+    Args:
+        effects: The table.
+        tasks: Names.
+        options: As asked.
+        rule: How comparisons were decided.
+        comparisons: That were made.
+        ended: Why they ended.
+        seed: Of all training seeds.
+        roundings: What was found of each way in which a constant that is left could have fewer
+            digits; ``kept: not decided`` where the trials ended before.
+    """
+
+    effects: Effects
+    tasks: tuple[str, ...]
+    options: Options
+    rule: Rule
+    comparisons: int
+    ended: str
+    seed: int
+    roundings: tuple[Effect, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Give plain values."""
+        return {
+            "effects": self.effects.to_json(),
+            "tasks": list(self.tasks),
+            "margin": self.rule.margin,
+            "alpha": self.rule.alpha,
+            "looks": list(self.rule.looks),
+            "keep": list(self.options.keep),
+            "drop_unresolved": self.options.drop_unresolved,
+            "comparisons": self.comparisons,
+            "ended": self.ended,
+            "seed": self.seed,
+            "roundings": [
+                {key: row[key] for key in ("change", "status", "deciding_effect")}
+                for row in (one.to_json() for one in self.roundings)
+            ],
+        }
+
+
+def simplify_by_training(
+    program: Program,
+    lab: Laboratory,
+    options: Options = Options(),
+    workers: int = 0,
+    say: Say = lambda text: None,
+) -> tuple[Simplified, Trained]:
+    """Simplify a rule: exact passes, then what training shows to do no harm.
+
+    Args:
+        program: A valid program.
+        lab: Where rules are trained; its deadline is set here.
+        options: How.
+        workers: Processes of an evolution.
+        say: Told what is done.
+
+    Returns:
+        The simple rule with its derivation, and what training has shown.
+
+    Raises:
+        SimplifyError: If a protected name is unknown, or the check of an exact step fails.
+        StoppedError: If a stop is asked for; what was measured is in the store.
+    """
+    _check_names(program, options.keep)
+    begin, length = time.monotonic(), 60 * (options.minutes or math.inf)
+    rule = replace(Rule(), margin=options.margin, looks=options.looks)
+    work = Work(lab, rule, options.keep, options.drop_unresolved, say, options.programs, workers)
+    lab.deadline = begin + _TRIALS * length
+    work.run(program)
+    lab.deadline = begin + length
+    effects = measure_effects(work, options.repeats)
+    derivation = Derivation(program.text, tuple(work.steps))
+    derivation.check()
+    found = parse(derivation.end)
+    links = tuple(Link(None) for _ in found.states)
+    tasks = tuple(task.name for task in lab.tasks)
+    ended, roundings = work.ended, longer_constants(work)
+    trained = Trained(effects, tasks, options, rule, work.comparisons, ended, lab.seed, roundings)
+    stops = tuple(dict.fromkeys(work.stops))
+    return Simplified(found, derivation, links, stops), trained
+
+
+def _check_names(program: Program, keep: Sequence[str]) -> None:
+    if not keep:
+        return
+    known = protectable(simplify_exact(program).program)
+    for name in keep:
+        if name not in known:
+            raise SimplifyError(
+                f"nothing in the rule is called {name!r} once the exact steps are done; what can "
+                f"be kept is {', '.join(sorted(known))}"
+            )

@@ -1,0 +1,1 @@
+"""The public face: a function and its options for each verb."""

@@ -1,0 +1,254 @@
+"""The public face of comparisons: one function, with a directory to keep what it found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from optforge.comparison import (
+    CELLS,
+    CellTable,
+    Comparison,
+    Found,
+    Pair,
+    Recipe,
+    Settings,
+    Summary,
+    Watch,
+    compare_pairs,
+    comparison_from,
+    load_recipe,
+    recipe_from,
+    run_comparison,
+    summaries,
+    variants,
+)
+from optforge.comparison.definition import DEFINITION, store_definition, stored_definition
+from optforge.comparison.finished import Finished, finished
+from optforge.comparison.progress import Progress
+from optforge.comparison.run import LIMIT
+from optforge.errors import CompareError
+from optforge.report.comparison import to_markdown, write_report
+from optforge.tasks import Task, load_task
+
+_HOW = "optforge compare --resume --out"
+
+
+@dataclass(frozen=True)
+class ComparisonResult:
+    """What a comparison leaves.
+
+    Args:
+        comparison: What was compared.
+        found: Trials, choices and final runs.
+        sessions: Machines and versions.
+        path: Of the directory, or None.
+        stopped: Whether it was stopped before the end.
+    """
+
+    comparison: Comparison
+    found: Found
+    sessions: tuple[Mapping[str, Any], ...]
+    path: Path | None
+    stopped: bool
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """Every optimizer against the baseline on every task, with intervals and p-values."""
+        return compare_pairs(self.found)
+
+    @property
+    def summaries(self) -> list[Summary]:
+        """Every optimizer on every task by itself."""
+        return summaries(self.found)
+
+    @property
+    def markdown(self) -> str:
+        """The report as text."""
+        return to_markdown(self.comparison, self.found, self.sessions)
+
+
+def compare(
+    tasks: Sequence[str | Task],
+    optimizers: Sequence[str | Recipe] | Mapping[str, Any],
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    baseline: str = "",
+    axes: Mapping[str, Sequence[Any]] | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    title: str = "",
+    claim: str = "",
+    device: str = "cpu",
+    workers: int | None = None,
+    watch: Watch | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    limit: float = LIMIT,
+    **settings: Any,
+) -> ComparisonResult:
+    """Compare optimizers fairly: the same tuning for all, then fresh seeds, paired intervals.
+
+    Args:
+        tasks: Names of shipped tasks, ``file.py:Class``, or tasks of your own.
+        optimizers: Presets, names, files or recipes; or by name an optimizer, a class or a recipe.
+        out: A directory for cells, tables and figures; None keeps nothing.
+        resume: Go on from the cells in ``out``.
+        baseline: Name of what the others are held against; the first by default.
+        axes: Attributes of the tasks to sweep over, with their values.
+        fixed: Attributes of the tasks that are set everywhere; ``samples`` is steps x batch size.
+        title: For the report.
+        claim: What is put to the test, in words.
+        device: Where to train, for example ``cuda``.
+        workers: Single-threaded processes; one a core by default, 0 for none but this one.
+        watch: A display.
+        stop: Asked now and then whether to end early.
+        limit: Seconds after which a worker's run is ended; it then counts as one without a
+            result, and is tried again by whoever resumes.
+        settings: Of :class:`optforge.compare.Settings`, such as ``trials`` and ``seeds``;
+            ``objective="metric"`` chooses by the task's metric, of which higher is better.
+
+    Raises:
+        OptforgeError: In one sentence, with what to do.
+
+    Example:
+        >>> from optforge.tasks import load_task
+        >>> few = dict(trials=2, seeds=2, finalists=1, again=0, extensions=0, fixed={"steps": 10})
+        >>> result = compare(["digits_mlp"], ["adamw", "lion"], workers=0, **few)
+        >>> [(pair.recipe, pair.baseline) for pair in result.pairs]
+        [('lion', 'adamw')]
+    """
+    given = [tasks] if isinstance(tasks, str | Task) else list(tasks)
+    loaded = [load_task(task) if isinstance(task, str) else task for task in given]
+    comparison = Comparison(
+        variants(loaded, axes or {}, fixed or {}),
+        _recipes(optimizers),
+        Settings.read(settings),
+        baseline,
+        title,
+        claim,
+        device,
+    )
+    return conduct(comparison, out, resume, workers, watch, stop=stop, limit=limit)
+
+
+def conduct(
+    comparison: Comparison,
+    out: str | Path | None = None,
+    resume: bool = False,
+    workers: int | None = None,
+    watch: Watch | None = None,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    definition: Mapping[str, Any] | None = None,
+    figures: bool = True,
+    limit: float = LIMIT,
+    progress: Progress | None = None,
+    before_first: Callable[[], None] | None = None,
+) -> ComparisonResult:
+    """Run a comparison and write its report after every task.
+
+    Args:
+        comparison: What to compare.
+        out: A directory; None keeps nothing.
+        resume: Go on from the cells in ``out``.
+        workers: Processes; one a core by default.
+        watch: A display.
+        stop: Asked now and then whether to end early.
+        definition: What to store, so that ``--resume`` needs nothing but the directory.
+        figures: Whether to draw.
+        limit: Seconds that one run may take in a worker.
+        progress: Of the plan, where it is a part of a larger one.
+        before_first: Called before the first run that is not there yet.
+    """
+    path = Path(out) if out is not None else None
+    count = worker_count(workers)
+    if path is not None:
+        prepare(path, resume, definition)
+    with CellTable(path / CELLS if path is not None else None) as table:
+
+        def write(found: Found, *, draw: bool = False) -> None:
+            if path is not None:
+                write_report(comparison, found, table.sessions, path, draw)
+
+        found, stopped = run_comparison(
+            comparison, table, count, watch=watch, stop=stop, each=write, limit=limit,
+            progress=progress, before_first=before_first,
+        )  # fmt: skip
+        write(found, draw=figures)
+        return ComparisonResult(comparison, found, tuple(table.sessions), path, stopped)
+
+
+def worker_count(workers: int | None) -> int:
+    """How many processes train: one a core where nothing is said.
+
+    Raises:
+        CompareError: If it is below 0.
+    """
+    if workers is not None and workers < 0:
+        raise CompareError(f"workers is {workers}; give 1 or more, or 0 for this process alone")
+    return (os.cpu_count() or 1) if workers is None else workers
+
+
+def stored_names(path: Path) -> list[str]:
+    """The names of the comparisons in a directory: an empty one if it is a single one itself."""
+    inside = sorted(file.parent.name for file in path.glob(f"*/{DEFINITION}"))
+    return inside if inside and not (path / DEFINITION).exists() else [""]
+
+
+def stored_comparison(path: Path) -> tuple[Comparison, dict[str, Any]]:
+    """The comparison of a directory and its definition."""
+    definition = stored_definition(path)
+    return comparison_from(definition), definition
+
+
+def finished_runs(comparison: Comparison, path: Path) -> Finished:
+    """What of a comparison is finished in a directory; nothing if there is none."""
+    if not (path / CELLS).exists():
+        return Finished()
+    with CellTable(path / CELLS, write=False) as table:
+        return finished(comparison, table)
+
+
+def prepare(path: Path, resume: bool, definition: Mapping[str, Any] | None = None) -> None:
+    """Make the directory of a comparison, and write down what is compared.
+
+    Raises:
+        CompareError: If it is taken and is not gone on with, or cannot be made.
+    """
+    if _taken(path) and not resume:
+        known = (path / DEFINITION).exists()
+        how = f"{_HOW} {path}" if known else "optforge.compare(..., resume=True)"
+        raise CompareError(
+            f"{path} holds a comparison already; go on with it: {how}, or choose another directory"
+        )
+    if path.exists() and not path.is_dir():
+        raise CompareError(f"{path} is a file; a comparison needs a directory")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CompareError(f"{path} cannot be made: {error.strerror}") from error
+    if definition is not None:
+        store_definition(path, definition)
+
+
+def _taken(path: Path) -> bool:
+    """Whether there is something to lose: an attempt that failed at once leaves an empty table."""
+    file = path / CELLS
+    return file.exists() and file.stat().st_size > 0
+
+
+def _recipes(optimizers: Sequence[str | Recipe] | Mapping[str, Any]) -> tuple[Recipe, ...]:
+    if isinstance(optimizers, str):
+        optimizers = [optimizers]
+    if isinstance(optimizers, Mapping):
+        return tuple(_recipe(name, given) for name, given in optimizers.items())
+    return tuple(
+        given if isinstance(given, Recipe) else recipe_from(given, {}) for given in optimizers
+    )
+
+
+def _recipe(name: str, given: Any) -> Recipe:
+    return replace(given, name=name) if isinstance(given, Recipe) else load_recipe(name, given)

@@ -1,0 +1,130 @@
+"""The public face of explaining: which single thing that anybody may tune would do as well?"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from optforge.assessment.explain import (
+    Explanation,
+    explain_shipped,
+    explanation_json,
+    explanation_lines,
+)
+from optforge.assessment.explain import explain as explain_by_tuning
+from optforge.assessment.table import Table, table_from_json
+from optforge.assessment.verdict import FOUND
+from optforge.errors import RunError, SearchError
+from optforge.evolution.session import make_executor, read_plan
+from optforge.runs import RunDirectory
+from optforge.tasks import Task, find_tasks
+from optforge.training import one_thread
+
+EXPLANATION, EXPLANATION_PAGE = "explain.json", "explain.md"
+
+
+class Display(Protocol):
+    """What shows the progress; it may be called many times."""
+
+    def say(self, text: str) -> None:
+        """Take one sentence on what is done."""
+        ...
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Take the progress of a measurement."""
+        ...
+
+
+class StoppedError(Exception):
+    """Leaves an explanation when a stop is asked for."""
+
+
+class _Silent:
+    def say(self, text: str) -> None:
+        """Show nothing."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Show nothing."""
+
+
+def explain(
+    run: str | Path,
+    *,
+    trials: int | None = None,
+    tasks: Sequence[Task] = (),
+    workers: int | None = None,
+    display: Display | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Explanation:
+    """Tell how much of a run's gain single things explain that anybody may tune of AdamW.
+
+    AdamW is tuned with its rate and one more thing: decay, averages, bias correction, the shape of
+    the schedule, clipping, epsilon, averaged weights; then with all of them. Each is trained on
+    the seeds of the run's table, so that what is left of the rule's gain is paired with it.
+
+    Args:
+        run: Directory of a finished run.
+        trials: Settings of each, on each task; as many as the run's rows had by default. Settings
+            that are shipped for the run's tasks are used where no number is given.
+        tasks: The run's own tasks, where it has any that are not shipped.
+        workers: Processes; one a core by default, 0 for none but this one.
+        display: Shows the progress.
+        stop: Asked now and then whether to stop.
+
+    Returns:
+        The explanation; ``explain.json`` and ``explain.md`` are written beside the table.
+
+    Raises:
+        OptforgeError: If the run cannot be read, has not finished, or found nothing to explain.
+        StoppedError: If ``stop`` said so.
+    """
+    display = display or _Silent()
+    if trials is not None and trials < 1:
+        raise SearchError(f"trials is {trials}; give 1 or more")
+    count = (os.cpu_count() or 1) if workers is None else workers
+    if count < 0:
+        raise SearchError(f"workers is {count}; give 1 or more, or 0 for this process alone")
+
+    def progress(what: str, done: int, total: int) -> None:
+        display.progress(what, done, total)
+        if stop():
+            raise StoppedError
+
+    with RunDirectory.open(run, write=True) as directory, one_thread():
+        table = _table(directory.path)
+        stored = directory.journal.settings
+        proxies = find_tasks(stored["search"]["tasks"], tasks)
+        others = find_tasks(stored["held_out"], tasks)
+        made = read_plan(stored, proxies, others)
+        display.say(f"Starting {count} workers" if count else "Training in this process")
+        executor = make_executor(made, count)
+        try:
+            rest = (made, table, executor, directory.journal)
+            found = None
+            if trials is None:
+                found = explain_shipped(*rest, lambda done, total: progress(_MEASURE, done, total))
+            found = found or explain_by_tuning(*rest, trials or made.trials, progress)
+        finally:
+            executor.close()
+        directory.write_text(EXPLANATION, json.dumps(explanation_json(found), indent=2) + "\n")
+        directory.write_text(EXPLANATION_PAGE, "\n".join(explanation_lines(found)) + "\n")
+    return found
+
+
+_MEASURE = "Measuring on test data"
+
+
+def _table(path: Path) -> Table:
+    file = path / "table.json"
+    if not file.is_file():
+        raise RunError(
+            f"{path} has no table.json: the run has not finished; go on with it: "
+            f"optforge search --resume {path}"
+        )
+    table = table_from_json(json.loads(file.read_text(encoding="utf-8"))["table"])
+    if not table.has(FOUND):
+        raise RunError(f"{path} searched over constants alone; there is no rule to explain")
+    return table

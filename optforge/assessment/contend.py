@@ -1,0 +1,209 @@
+"""Who stands in the table, each tuned alike: baselines, the control, the discovered rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from optforge.analysis import fingerprint
+from optforge.assessment.fit import fittable, on_workers
+from optforge.assessment.straighten import straightened
+from optforge.assessment.table import Contender
+from optforge.assessment.verdict import CONSTANTS, FOUND, NAMES, ONE_SETTING, STRAIGHT
+from optforge.evolution.history import History
+from optforge.evolution.session import Plan
+from optforge.execution import Executor
+from optforge.fitness import (
+    JOINT,
+    OPTIMIZERS,
+    Parameters,
+    Tunable,
+    Tuned,
+    other_version,
+    shipped_control,
+    shipped_jointly,
+    trainee_from_json,
+    tunable,
+    tune_together,
+)
+from optforge.language import Program, load_rule, parse, round_constants
+from optforge.runs import Journal
+from optforge.tasks import TASKS
+from optforge.training import Trainee
+
+Watch = Callable[[int, int], None]
+_ALL = "all"  # the place of one setting for all proxy tasks, beside those of single tasks
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A row before it is tuned.
+
+    Args:
+        name: As the table prints it.
+        searched: What a search did for it, in words; empty for an optimizer.
+        tuned: For each task, or all of them, the trainee that is known already.
+        candidate: What is tuned where nothing is known.
+        trials: Settings that the known ones were tuned with; None where nothing is known.
+        places: Where it is tuned: tasks, and all of them together.
+    """
+
+    name: str
+    searched: str
+    candidate: Tunable
+    places: tuple[str, ...]
+    tuned: Mapping[str, Trainee] = field(default_factory=dict)
+    trials: int | None = None
+
+
+def contenders(
+    made: Plan,
+    history: History,
+    winner: Program,
+    executor: Executor,
+    journal: Journal,
+    watch: Watch = lambda done, total: None,
+) -> tuple[list[Contender], list[str]]:
+    """Tune whoever is not tuned yet, all side by side and with the same number of trials.
+
+    Args:
+        made: Of the run.
+        history: Of the search.
+        winner: What it found, the best on fresh seeds.
+        executor: Idle.
+        journal: Takes note of workers that die.
+        watch: Told the progress in settings.
+
+    Returns:
+        The rows of the table, tuned AdamW first, and what a reader must know of them.
+    """
+    known, notes = _known(made, history, winner)
+    proxies = [task.name for task in made.tasks]
+    missing = [(row, place) for row in known for place in row.places if place not in row.tuned]
+    jobs = [(row.candidate, proxies if place == _ALL else [place]) for row, place in missing]
+    losses = on_workers(executor, journal, made.settings.seed)
+    found = tune_together(jobs, losses, made.trials, watch) if jobs else []
+    fresh: dict[str, dict[str, Tuned]] = {}
+    for (row, place), best in zip(missing, found, strict=True):
+        fresh.setdefault(row.name, {})[place] = best
+    rows = [row for one in known for row in _rows(one, fresh.get(one.name, {}), made)]
+    rows.sort(key=lambda row: row.name.endswith(ONE_SETTING))  # the others first, in their order
+    return rows, [*notes, *_words(made)]
+
+
+def _known(made: Plan, history: History, winner: Program) -> tuple[list[_Known], list[str]]:
+    names = [task.name for task in (*made.tasks, *made.held_out)]
+    rows, notes = [], []
+    for optimizer in OPTIMIZERS:
+        of = {n: made.baselines[n][optimizer] for n in names if optimizer in made.baselines[n]}
+        notes += [f"{optimizer}: {b.note}" for b in of.values() if b.note]
+        tuned = {name: baseline.trainee for name, baseline in of.items()}
+        joint = shipped_jointly(made.tasks, optimizer) if optimizer in JOINT else None
+        if joint is not None and joint.trials == made.trials:
+            tuned[_ALL] = joint.trainee
+        places = (*names, _ALL) if optimizer in JOINT else tuple(names)
+        trials = min((b.trials for b in of.values()), default=None)
+        rows.append(_Known(NAMES[optimizer], "", tunable(optimizer), places, tuned, trials))
+    control = _control(made, history, winner)
+    if control is not None:
+        rows.insert(1, control)
+        notes += [_control_note(made)] if _control_note(made) else []
+    if made.settings.strategy != "constants":
+        searched = f"search of {history.tally.proposals} programs"
+        known = _schedules(made)
+        found = _Known(FOUND, searched, fittable(winner, known), (*names, _ALL))
+        straight = fittable(straightened(winner), known)
+        place = 1 + (control is not None)
+        rows[place:place] = [found, _Known(STRAIGHT, searched, straight, tuple(names))]
+    return rows, notes
+
+
+def _schedules(made: Plan) -> list[Parameters]:
+    """The schedules that candidates trained under: what a rule is known to train with."""
+    shapes = {task.name: made.schedules.get(task.name) for task in made.tasks}
+    settings = {
+        (shape.warmup, shape.power, shape.final) for shape in shapes.values() if shape is not None
+    }
+    plain = (0.1, 1.0, 0.0)
+    names = ("warmup", "decay_power", "final_lr")
+    return [dict(zip(names, one, strict=True)) for one in sorted({*settings, plain})]
+
+
+def _control(made: Plan, history: History, winner: Program) -> _Known | None:
+    """Return AdamW with constants from a search of the same budget, or the warm start with its own.
+
+    Its name says whose constants they are, where it is not the warm start's. A search over
+    constants alone is its own control.
+    """
+    names = tuple(task.name for task in (*made.tasks, *made.held_out))
+    places = (*names, _ALL)
+    schedules = _schedules(made)
+    searched = f"search of {history.tally.proposals} programs"
+    best = history.incumbent("constants")
+    committed = _committed(made)
+    if made.settings.strategy == "constants":
+        return _Known(CONSTANTS, searched, fittable(winner, schedules), places)
+    if committed is not None:
+        adamw = fingerprint(round_constants(load_rule("adamw")))
+        own = fingerprint(parse(made.settings.start)) == adamw
+        tuned = {}
+        if committed["trials"] == made.trials:
+            tuned = {n: trainee_from_json(committed["tuned"][n]) for n in names
+                     if n in committed["tuned"]}  # fmt: skip
+            tuned[_ALL] = trainee_from_json(committed["joint"])
+        return _Known(
+            CONSTANTS if own else f"AdamW, {CONSTANTS}",
+            f"search of {committed['programs']} programs",
+            fittable(parse(committed["program"]), schedules),
+            places,
+            tuned,
+            committed["trials"],
+        )
+    if best is None:
+        return None
+    programs = min(history.tally.proposals, made.settings.constants_programs or 10**12)
+    searched = f"search of {programs} programs"
+    return _Known(CONSTANTS, searched, fittable(parse(best.text), schedules), places)
+
+
+def _committed(made: Plan) -> dict[str, Any] | None:
+    shipped = all(type(task) is TASKS.get(task.name) for task in made.tasks)
+    return shipped_control(made.tasks) if shipped else None
+
+
+def _control_note(made: Plan) -> str:
+    committed = _committed(made)
+    if committed is None or made.settings.strategy == "constants":
+        return ""
+    note = other_version(committed, made.tasks)
+    return f"{CONSTANTS}: {note}" if note else ""
+
+
+def _rows(row: _Known, fresh: Mapping[str, Tuned], made: Plan) -> list[Contender]:
+    """Return the row tuned for each task, and the one with one setting for all."""
+    trainees = {**row.tuned, **{place: best.trainee for place, best in fresh.items()}}
+    joint = trainees.pop(_ALL, None)
+    trials = made.trials if fresh or row.trials is None else row.trials
+    before = f"{row.searched}, " if row.searched else ""
+    rows = [Contender(row.name, trainees, f"{before}{trials} a task")]
+    if joint is not None:
+        names = [task.name for task in (*made.tasks, *made.held_out)]
+        one = dict.fromkeys(names, joint)
+        rows.append(Contender(row.name + ONE_SETTING, one, f"{before}{trials} for all", True))
+    return rows
+
+
+def _words(made: Plan) -> list[str]:
+    words = [
+        f"Every row is tuned by {made.trials} trials a task on validation data: learning rate, "
+        "decay, averages and the shape of the schedule (warm-up, power of the decay, final value); "
+        "AdamW's bias correction and Muon's rate for what is no hidden matrix as well. Rows with "
+        "one setting have as many trials for all proxy tasks together."
+    ]
+    if made.held_out:
+        words.append(
+            "Held-out tasks took no part in the search. Rows tuned for each task are tuned there "
+            "too; those with one setting go there with the best of 13 learning rates."
+        )
+    return words

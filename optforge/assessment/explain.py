@@ -1,0 +1,235 @@
+"""Which single thing that anybody may tune would explain what a search found?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+
+from optforge.assessment.fit import on_workers
+from optforge.assessment.table import Table, finite, interval_json
+from optforge.assessment.verdict import ADAMW, FOUND, STRAIGHT, percent
+from optforge.evolution.measure import measure
+from optforge.evolution.session import Plan
+from optforge.execution import Executor
+from optforge.fitness import (
+    THINGS,
+    Parameters,
+    seeds,
+    stored,
+    thing,
+    trainee_json,
+    tune_together,
+)
+from optforge.runs import Journal
+from optforge.statistics import Interval, mean_interval_over_tasks
+from optforge.training import Trainee
+
+Watch = Callable[[int, int], None]
+_EVERYTHING = "all of these"
+
+
+@dataclass(frozen=True)
+class Explained:
+    """AdamW with one thing tuned, or another row that may explain the gain.
+
+    Args:
+        name: What is tuned beside the rate.
+        gain: Log ratio of its test loss to AdamW's of which the rate alone is tuned, in the mean
+            over the proxy tasks.
+        left: Log ratio of the rule's test loss to its own: what is left of the rule's gain.
+        trainees: For each task what was trained.
+    """
+
+    name: str
+    gain: Interval
+    left: Interval
+    trainees: Mapping[str, Trainee]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What is left of a rule's gain after each thing that anybody may tune.
+
+    Args:
+        rows: AdamW with each thing tuned, then with all of them.
+        whole: The rule's gain over the tuned AdamW of the table.
+        straight: The gain of the rule with its schedule straightened, alike.
+        repeats: Fresh seeds of each task.
+        trials: Settings of each row, a task.
+    """
+
+    rows: tuple[Explained, ...]
+    whole: Interval
+    straight: Interval | None
+    repeats: int
+    trials: int
+
+    @property
+    def kept(self) -> float:
+        """Share of the gain over tuned AdamW that the least favourable row leaves."""
+        least = max(row.left.mean for row in self.rows)
+        return least / self.whole.mean if self.whole.mean < 0 else float("nan")
+
+
+def explain_shipped(
+    made: Plan,
+    table: Table,
+    executor: Executor,
+    journal: Journal,
+    watch: Watch = lambda done, total: None,
+) -> Explanation | None:
+    """Explain a table with the settings that are shipped for its tasks; None if there are none."""
+    known = stored().get("things", {})
+    hashes = {name: entry["hash"] for name, entry in stored()["tasks"].items()}
+    same = all(hashes.get(task.name) == task.hash for task in made.tasks)
+    if not same or not all(THINGS.keys() <= known.get(t.name, {}).keys() for t in made.tasks):
+        return None
+    found = {task.name: known[task.name] for task in made.tasks}
+    trainees = {
+        name: {task: thing(name).build(of[name]["parameters"]) for task, of in found.items()}
+        for name in THINGS
+    }
+    trials = min(of[name]["trials"] for of in found.values() for name in THINGS)
+    return _measured(made, table, trainees, trials, executor, journal, watch)
+
+
+def explain(
+    made: Plan,
+    table: Table,
+    executor: Executor,
+    journal: Journal,
+    trials: int,
+    watch: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Explanation:
+    """Tune AdamW with one thing after the other and tell what is left of the rule's gain.
+
+    Args:
+        made: Of the run.
+        table: Of the run.
+        executor: Idle.
+        journal: Takes note of workers that die.
+        trials: Settings of each thing, on each task.
+        watch: Told what is being done and how far it is.
+    """
+    names = [task.name for task in made.tasks]
+    jobs = [(name, task) for name in THINGS for task in names]
+    losses = on_workers(executor, journal, made.settings.seed)
+    found = tune_together(
+        [(thing(name, _known(made, name, task)), [task]) for name, task in jobs],
+        losses,
+        trials,
+        lambda done, total: watch("Tuning AdamW, one thing after the other", done, total),
+    )
+    trainees: dict[str, dict[str, Trainee]] = {name: {} for name in THINGS}
+    for (name, task), best in zip(jobs, found, strict=True):
+        trainees[name][task] = best.trainee
+    return _measured(
+        made,
+        table,
+        trainees,
+        trials,
+        executor,
+        journal,
+        lambda done, total: watch("Measuring on test data", done, total),
+    )
+
+
+def _known(made: Plan, name: str, task: str) -> tuple[Parameters, ...]:
+    """The tuned AdamW is among the first settings of all things at once."""
+    if name != _EVERYTHING:
+        return ()
+    own = made.baselines[task]["adamw"].parameters
+    plain = {"warmup": 0.1, "decay_power": 1.0, "final_lr": 0.0}
+    return ({**plain, **own, "clip": 10.0, "eps": 1e-8, "average": 0.001},)
+
+
+def _measured(
+    made: Plan,
+    table: Table,
+    trainees: Mapping[str, Mapping[str, Trainee]],
+    trials: int,
+    executor: Executor,
+    journal: Journal,
+    watch: Watch,
+) -> Explanation:
+    """Train every row on the seeds of the table, so that all differences are paired."""
+    tasks = [task.name for task in made.tasks]
+    fresh = {task: seeds(made.settings.seed, task, "report", table.repeats) for task in tasks}
+    chosen = {task: [trainees[name][task] for name in trainees] for task in tasks}
+    logs = measure(executor, journal, chosen, fresh, "test", watch)
+    rule = {task: numpy.asarray(table.row(FOUND).logs[task]) for task in tasks}
+    plain = {task: logs[task][0] for task in tasks}
+    rows = [
+        Explained(
+            name,
+            _difference({task: logs[task][number] for task in tasks}, plain),
+            _difference(rule, {task: logs[task][number] for task in tasks}),
+            trainees[name],
+        )
+        for number, name in enumerate(trainees)
+    ]
+    straight = table.difference(STRAIGHT, ADAMW) if table.has(STRAIGHT) else None
+    whole = table.difference(FOUND, ADAMW)
+    return Explanation(tuple(rows), whole, straight, table.repeats, trials)
+
+
+def _difference(ours: Mapping[str, Any], others: Mapping[str, Any]) -> Interval:
+    with numpy.errstate(invalid="ignore"):
+        return mean_interval_over_tasks([ours[task] - others[task] for task in ours])
+
+
+def explanation_json(found: Explanation) -> dict[str, Any]:
+    """Return an explanation as JSON-serializable values."""
+    return {
+        "rule_against_tuned_adamw": interval_json(found.whole),
+        "straightened_rule": None if found.straight is None else interval_json(found.straight),
+        "share_kept": finite(found.kept),
+        "repeats": found.repeats,
+        "trials": found.trials,
+        "rows": [
+            {
+                "tuned": row.name,
+                "gain_over_rate_alone": interval_json(row.gain),
+                "left_of_the_rule": interval_json(row.left),
+                "rules": {task: trainee_json(t) for task, t in row.trainees.items()},
+            }
+            for row in found.rows
+        ],
+    }
+
+
+def explanation_lines(found: Explanation) -> list[str]:
+    """Return an explanation as lines of Markdown."""
+    lines = [
+        "What single things explain that anybody may tune: AdamW with the rate and one more thing "
+        f"tuned by {found.trials} trials a task, mean over the proxies, {found.repeats} fresh "
+        "seeds.",
+        "",
+        "| AdamW with its rate and ... tuned | gain over the rate alone | left of the rule's |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {row.name} | {percent(row.gain)} | {percent(row.left)} |" for row in found.rows]
+    if found.straight is not None:
+        lines += ["", f"The rule with its schedule straightened, tuned alike: {_straight(found)}."]
+    return [*lines, "", explanation_verdict(found)]
+
+
+def _straight(found: Explanation) -> str:
+    assert found.straight is not None
+    return f"{percent(found.straight)} against {ADAMW} (the rule: {percent(found.whole)})"
+
+
+def explanation_verdict(found: Explanation) -> str:
+    """Say in a sentence what explains the gain, if anything does."""
+    nearest = max(found.rows, key=lambda row: row.left.mean)
+    if found.whole.high >= 0:
+        return f"There is no gain over {ADAMW} to explain."
+    if nearest.left.high >= 0:
+        return f"The gain is explained by AdamW with {nearest.name} tuned: nothing certain is left."
+    return (
+        f"Nothing of these explains the gain: the nearest, {nearest.name}, leaves "
+        f"{percent(nearest.left)}, {100 * found.kept:.0f} % of the gain over {ADAMW}."
+    )

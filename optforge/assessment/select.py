@@ -1,0 +1,136 @@
+"""Choosing the winner: the best of the search, measured again on seeds it has never seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy
+
+from optforge.analysis import cost, live_program
+from optforge.assessment.speed import step_seconds
+from optforge.evolution.history import Candidate, History
+from optforge.evolution.measure import measure
+from optforge.evolution.settings import Settings
+from optforge.execution import Executor
+from optforge.fitness import seeds
+from optforge.language import Program, parse
+from optforge.runs import Journal
+from optforge.training import Trainee, trainee
+
+ROUNDS = ((32, 6), (8, 24))  # candidates and fresh seeds of each round of the selection
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A candidate with its score on fresh seeds, validation data.
+
+    Args:
+        text: The program without its dead statements; the journal has all of it.
+        search_fitness: Its fitness in the search, which selection has made too good.
+        fitness: Mean log ratio to the baseline on fresh seeds.
+        repeats: How many fresh seeds of each task that rests on.
+        state_bytes: Per parameter.
+        live_statements: That can matter.
+        step_seconds: Time of one step on a million parameters.
+    """
+
+    text: str
+    search_fitness: float
+    fitness: float
+    repeats: int
+    state_bytes: float
+    live_statements: int
+    step_seconds: float
+
+    @property
+    def program(self) -> Program:
+        """The program."""
+        return parse(self.text)
+
+
+def select(
+    executor: Executor,
+    journal: Journal,
+    history: History,
+    settings: Settings,
+    baselines: Mapping[str, Trainee],
+    watch: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Finalist]:
+    """Measure the best on fresh seeds, in rounds with fewer candidates and more seeds.
+
+    Args:
+        executor: Idle.
+        journal: Takes note of workers that die.
+        history: Of the search.
+        settings: Of the run.
+        baselines: The tuned baseline of each task.
+        watch: Told the progress.
+
+    Returns:
+        The finalists, the best first; the first is the result of the search.
+    """
+    candidates = history.leading(history.phase) or history.best
+    scores: dict[str, list[numpy.ndarray]] = {c.fingerprint: [] for c in candidates}
+    for number, (count, repeats) in enumerate(ROUNDS):
+        candidates = sorted(candidates, key=lambda c: _score(c, scores))[:count]
+        fresh = {
+            task: seeds(settings.seed, task, f"select {number}", repeats) for task in settings.tasks
+        }
+        programs = [parse(candidate.text) for candidate in candidates]
+        ratios = _ratios(executor, journal, programs, baselines, fresh, watch)
+        for candidate, row in zip(candidates, ratios, strict=True):
+            scores[candidate.fingerprint].append(row)
+    ordered = sorted(candidates, key=lambda c: _score(c, scores))
+    return [_finalist(candidate, scores) for candidate in ordered]
+
+
+def pareto(finalists: Sequence[Finalist]) -> list[Finalist]:
+    """Keep those that no other beats in fitness, state bytes, length and step time at once."""
+
+    def measures(f: Finalist) -> tuple[float, ...]:
+        return (f.fitness, f.state_bytes, f.live_statements, f.step_seconds)
+
+    def dominated(f: Finalist) -> bool:
+        ours = measures(f)
+        return any(
+            all(a <= b for a, b in zip(measures(g), ours, strict=True)) and measures(g) != ours
+            for g in finalists
+        )
+
+    return [f for f in finalists if not dominated(f)]
+
+
+def _ratios(
+    executor: Executor,
+    journal: Journal,
+    programs: list[Program],
+    baselines: Mapping[str, Trainee],
+    fresh: Mapping[str, Sequence[int]],
+    watch: Callable[[int, int], None],
+) -> numpy.ndarray:
+    """Log ratios to the baseline, ``[programs, tasks, seeds]``."""
+    chosen = {task: [*map(trainee, programs), baselines[task]] for task in fresh}
+    losses = measure(executor, journal, chosen, fresh, "validation", watch)
+    return numpy.stack([losses[task][:-1] - losses[task][-1] for task in fresh], 1)
+
+
+def _score(candidate: Candidate, scores: Mapping[str, list[numpy.ndarray]]) -> float:
+    rounds = scores[candidate.fingerprint]
+    if not rounds:
+        return candidate.fitness
+    return float(numpy.concatenate(rounds, 1).mean())
+
+
+def _finalist(candidate: Candidate, scores: Mapping[str, list[numpy.ndarray]]) -> Finalist:
+    program, rounds = live_program(parse(candidate.text)), scores[candidate.fingerprint]
+    costs = cost(program)
+    return Finalist(
+        program.text,
+        candidate.fitness,
+        _score(candidate, scores),
+        sum(r.shape[1] for r in rounds),
+        costs.state_bytes,
+        costs.statements,
+        step_seconds(program),
+    )

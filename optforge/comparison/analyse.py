@@ -1,0 +1,286 @@
+"""From runs to figures: paired intervals, steps to a target, sensitivity, cost."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from optforge.comparison.cell import Outcome
+from optforge.comparison.result import Found, TaskResult, Trial, Tuned, log_loss, score
+from optforge.comparison.space import Setting
+from optforge.statistics import Interval, holm, paired_interval
+
+_WIDTH = math.log(1.01)  # a learning rate counts as good within one percent of the best loss
+PRIMARY = "test_loss"
+LEAST_SEEDS = 10  # fresh seeds from which on a difference is called one
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One optimizer against the baseline on one task, seed by seed.
+
+    Args:
+        task: Label.
+        recipe: Name.
+        baseline: Name.
+        test_loss: Log ratio of test losses; below 0 the optimizer is better.
+        validation_loss: Log ratio of validation losses.
+        test_metric: Difference of test metrics.
+        steps: Log ratio of the steps to the target; None unless all runs of both arrive, since
+            those that do are a selection.
+        arrived: How many of its runs reach the target, and of the baseline's.
+        adjusted: The p-value of the test loss after Holm's correction over all pairs of a report.
+    """
+
+    task: str
+    recipe: str
+    baseline: str
+    test_loss: Interval
+    validation_loss: Interval
+    test_metric: Interval
+    steps: Interval | None
+    arrived: tuple[int, int]
+    adjusted: float = math.nan
+
+    @property
+    def verdict(self) -> str:
+        """In a word, after correction: ``better``, ``worse`` or ``undecided``.
+
+        With fewer than ten seeds nothing is claimed: ``too few seeds``.
+        """
+        if self.test_loss.count < LEAST_SEEDS:
+            return "too few seeds"
+        if not self.adjusted <= 0.05:
+            return "undecided"
+        return "better" if self.test_loss.mean < 0 else "worse"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One optimizer on one task by itself.
+
+    Args:
+        task: Label.
+        recipe: Name.
+        best: The chosen setting; None if every trial diverged or has no result.
+        effective_decay: Learning rate times weight decay of that setting; NaN without decay.
+        test_loss: Mean over the final runs, with its interval.
+        test_metric: Alike.
+        validation_loss: Alike.
+        trials: How many settings were tried.
+        diverged_trials: How many of them diverged.
+        runs: Final runs.
+        diverged_runs: How many of them diverged.
+        failed_trials: Trials without a result: a process died or took too long.
+        failed_runs: Final runs without a result; they are left out of all means and pairs.
+        grown: Ranges that were extended.
+        edges: Ranges in whose outer tenth the chosen setting lies.
+        good_rates: Factor between the lowest and the highest rate of the curve within one percent
+            of its best loss; NaN without a curve.
+        step_ms: Median milliseconds of a step.
+        seconds: Sum over all its runs.
+        optimizer_bytes: Of states.
+        peak_mb: Median growth of memory.
+    """
+
+    task: str
+    recipe: str
+    best: Setting | None
+    effective_decay: float
+    test_loss: Interval | None
+    test_metric: Interval | None
+    validation_loss: Interval | None
+    trials: int
+    diverged_trials: int
+    runs: int
+    diverged_runs: int
+    grown: tuple[str, ...]
+    edges: tuple[str, ...]
+    good_rates: float
+    step_ms: float
+    seconds: float
+    optimizer_bytes: int
+    peak_mb: float
+    failed_trials: int = 0
+    failed_runs: int = 0
+
+
+def compare_pairs(found: Found) -> list[Pair]:
+    """All optimizers against the baseline, on all tasks, with one correction over them."""
+    pairs = [
+        pair(result, name, found.baseline)
+        for result in found.tasks
+        for name in result.tuned
+        if name != found.baseline
+        and found.baseline in result.tuned
+        and ended(result, name, found.baseline)
+    ]
+    if not pairs:
+        return []
+    adjusted = holm([p.test_loss.p_value for p in pairs])
+    return [replace(p, adjusted=float(a)) for p, a in zip(pairs, adjusted, strict=True)]
+
+
+def pair(result: TaskResult, name: str, baseline: str) -> Pair:
+    """Compare the final runs of two optimizers, seed by seed.
+
+    A run that diverged makes the difference of its pair infinite, and nothing is claimed then;
+    the count of such runs stands in the summary. A pair of which a run has no result is left out.
+    """
+    both_ended = ended(result, name, baseline)
+
+    def interval(value: Callable[[Outcome], float]) -> Interval:
+        return paired_interval([_minus(value(a), value(b)) for a, b in both_ended])
+
+    steps = [(arrival(a, result.target), arrival(b, result.target)) for a, b in both_ended]
+    both = [math.log(a / b) for a, b in steps if math.isfinite(a) and math.isfinite(b)]
+    return Pair(
+        task=result.variant.label,
+        recipe=name,
+        baseline=baseline,
+        test_loss=interval(lambda o: log_loss(o.test_loss) if not o.diverged else math.inf),
+        validation_loss=interval(lambda o: log_loss(o.loss) if not o.diverged else math.inf),
+        test_metric=interval(lambda o: o.test_metric if not o.diverged else -math.inf),
+        steps=paired_interval(both) if len(both) == len(both_ended) else None,
+        arrived=(
+            sum(math.isfinite(own) for own, _ in steps),
+            sum(math.isfinite(other) for _, other in steps),
+        ),
+    )
+
+
+def ended(result: TaskResult, name: str, baseline: str) -> list[tuple[Outcome, Outcome]]:
+    """The pairs of final runs of two optimizers of which both have a result."""
+    one, other = result.tuned[name].finals, result.tuned[baseline].finals
+    if not (one and other):
+        return []
+    return [(a, b) for a, b in zip(one, other, strict=True) if not (a.failed or b.failed)]
+
+
+def arrival(outcome: Outcome, target: float | None) -> float:
+    """The first step of a curve at which the validation loss is at the target; or infinity.
+
+    Example:
+        >>> arrival(Outcome(curve=((10, 0.9, 0.5, 0.1), (20, 0.4, 0.8, 0.2))), 0.5)
+        20
+    """
+    if target is None:
+        return math.inf
+    return next((point[0] for point in outcome.curve if point[1] <= target), math.inf)
+
+
+def arrival_seconds(outcome: Outcome, target: float | None) -> float:
+    """Seconds of training, validations not counted, until the target; or infinity."""
+    if target is None:
+        return math.inf
+    return next((point[3] for point in outcome.curve if point[1] <= target), math.inf)
+
+
+def summaries(found: Found) -> list[Summary]:
+    """Every optimizer on every task by itself."""
+    return [summarise(result, tuned) for result in found.tasks for tuned in result.tuned.values()]
+
+
+def summarise(result: TaskResult, tuned: Tuned) -> Summary:
+    """What is to be told of one optimizer on one task."""
+    values = dict(tuned.best or ())
+    decay = values.get("lr", math.nan) * values.get("weight_decay", math.nan)
+    runs = every_run(tuned)
+    return Summary(
+        task=result.variant.label,
+        recipe=tuned.recipe,
+        best=tuned.best,
+        effective_decay=decay,
+        test_loss=_mean(tuned.finals, lambda o: o.test_loss),
+        test_metric=_mean(tuned.finals, lambda o: o.test_metric),
+        validation_loss=_mean(tuned.finals, lambda o: o.loss),
+        trials=len(tuned.trials),
+        diverged_trials=tuned.diverged_trials,
+        runs=len(tuned.finals),
+        diverged_runs=tuned.diverged_finals,
+        grown=tuned.grown,
+        edges=tuned.edges,
+        good_rates=good_rates(tuned.sensitivity),
+        step_ms=_median(o.step_ms for o in runs),
+        seconds=sum(o.seconds for o in runs if math.isfinite(o.seconds)),
+        optimizer_bytes=max((o.optimizer_bytes for o in runs), default=0),
+        peak_mb=_median(o.peak_mb for o in tuned.finals),
+        failed_trials=tuned.failed_trials,
+        failed_runs=tuned.failed_finals,
+    )
+
+
+def every_run(tuned: Tuned) -> list[Outcome]:
+    """All runs of one optimizer on one task; those of finalists once."""
+    first = {t.setting: t for t in tuned.trials} | {t.setting: t for t in tuned.finalists}
+    trials = [*first.values(), *tuned.sensitivity, *tuned.heat_map]
+    runs = [o for trial in trials for o in trial.outcomes]
+    return [*runs, *tuned.finals, *(o for study in tuned.studies for o in study)]
+
+
+def good_rates(curve: Sequence[Trial]) -> float:
+    """How wide the good learning rates are: highest over lowest within one percent of the best.
+
+    Args:
+        curve: Trials that differ in ``lr`` alone.
+
+    Returns:
+        The factor, 1.0 if one rate alone is good; NaN for no curve, or one that diverged.
+    """
+    points = [(dict(t.setting)["lr"], score(t.outcomes, "loss")) for t in curve]
+    best = min((value for _, value in points), default=math.inf)
+    if not math.isfinite(best):
+        return math.nan
+    good = [rate for rate, value in points if value <= best + _WIDTH]
+    return max(good) / min(good)
+
+
+def best_so_far(trials: Sequence[Trial], objective: str = "loss") -> list[float]:
+    r"""Expected best score of k of the trials, for k = 1 to all of them.
+
+    With the scores in ascending order, the i-th (from 1) is the best of a random subset of k of n
+    with probability :math:`\binom{n - i}{k - 1} / \binom{n}{k}`.
+
+    Returns:
+        For each k; a trial that diverged counts as the worst finite score, which is the kindest
+        finite value it can have. Trials without a result are left out.
+
+    Source: Dodge et al., Show Your Work, 2019; Choi et al., On Empirical Comparisons of
+        Optimizers for Deep Learning, 2019.
+
+    Example:
+        >>> trials = [Trial((), (Outcome(loss=math.exp(x)),)) for x in (3.0, 1.0, 2.0)]
+        >>> [round(value, 3) for value in best_so_far(trials)]
+        [2.0, 1.333, 1.0]
+    """
+    known = [trial.outcomes for trial in trials if not any(o.failed for o in trial.outcomes)]
+    scores = np.array([score(outcomes, objective) for outcomes in known])
+    finite = scores[np.isfinite(scores)]
+    if not finite.size:
+        return []
+    ordered = np.sort(np.where(np.isfinite(scores), scores, finite.max()))
+    n = len(ordered)
+    return [
+        float(sum(ordered[i] * math.comb(n - i - 1, k - 1) for i in range(n)) / math.comb(n, k))
+        for k in range(1, n + 1)
+    ]
+
+
+def _mean(outcomes: Sequence[Outcome], value: Callable[[Outcome], float]) -> Interval | None:
+    values = [value(o) for o in outcomes if not o.failed]
+    return paired_interval(values) if values else None
+
+
+def _median(values: Any) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return statistics.median(finite) if finite else math.nan
+
+
+def _minus(one: float, other: float) -> float:
+    """A difference; NaN where both diverged, so that nothing is claimed."""
+    return one - other if math.isfinite(one) or math.isfinite(other) else math.nan

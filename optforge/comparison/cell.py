@@ -1,0 +1,158 @@
+"""A cell is one training run: what decides it, the key of that content, and what came out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from optforge.comparison.space import Setting
+
+_VERSION = 2  # another number, other keys: when what a run does changes
+_KEY_DIGITS = 20
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run, in plain values that travel to workers.
+
+    Args:
+        task: Label of the task's variant.
+        recipe: Name of the recipe.
+        setting: Its hyper-parameters.
+        seed: Of initialisation, data order and augmentation; the same for every optimizer.
+        curve: Whether to validate every so many steps.
+        test: Whether to measure on test data after the last step.
+        until: Stop at this validation loss; None: train to the end.
+        extras: Further measurements after the last step, by name.
+        start: Where the weights come from, if not from the task: a chain of earlier runs.
+    """
+
+    task: str
+    recipe: str
+    setting: Setting
+    seed: int
+    curve: bool = False
+    test: bool = False
+    until: float | None = None
+    extras: tuple[str, ...] = ()
+    start: tuple[Any, ...] = ()
+
+    def key(self, task_hash: str, identity: str, period: int, device: str = "cpu") -> str:
+        """Twenty digits over what decides the outcome; neither names nor the time enter.
+
+        Args:
+            task_hash: Of the task.
+            identity: Of the recipe.
+            period: Steps between validations.
+            device: Where it is trained; which of several GPUs does not matter.
+        """
+        content = {
+            "version": _VERSION,
+            "task": task_hash,
+            "recipe": identity,
+            "setting": self.setting,
+            "seed": self.seed,
+            "test": self.test,
+            "period": period if self.curve or self.until is not None else None,
+            "until": self.until,
+            "extras": self.extras,
+            "start": self.start,
+        }
+        if (kind := device.partition(":")[0]) != "cpu":
+            content["device"] = kind
+        text = json.dumps(content, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run gave. Losses and metrics are NaN where they were not measured.
+
+    Args:
+        loss: On validation data, after the last step.
+        metric: Alike.
+        train_loss: Mean over the last tenth of the steps; NaN if the run did not come so far.
+        test_loss: On test data, if the cell asked for it.
+        test_metric: Alike.
+        diverged: Not finite, or a training loss that ended above twice the first one.
+        steps: Steps made; fewer than the budget if it diverged or arrived.
+        curve: Step, validation loss, validation metric, and seconds of training until then.
+        step_ms: Milliseconds a step, validations not counted.
+        seconds: Of the whole cell.
+        optimizer_bytes: Size of the optimizer's states.
+        peak_mb: Growth of memory while it trained, of the first runs on test data in a process;
+            NaN where it was not measured or is not known.
+        extras: Further measurements by name.
+        failed: Empty, or why there is no result: its process died, was ended at the limit, or
+            something raised after the first step. Such an outcome is never in a table.
+    """
+
+    loss: float = math.nan
+    metric: float = math.nan
+    train_loss: float = math.nan
+    test_loss: float = math.nan
+    test_metric: float = math.nan
+    diverged: bool = False
+    steps: int = 0
+    curve: tuple[tuple[float, ...], ...] = ()
+    step_ms: float = math.nan
+    seconds: float = math.nan
+    optimizer_bytes: int = 0
+    peak_mb: float = math.nan
+    extras: Mapping[str, float] = field(default_factory=dict)
+    failed: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; what was not measured is left out, what is not finite becomes a word."""
+        empty = asdict(Outcome())
+        values = asdict(self)
+        changed = {name: values[name] for name in values if not _same(values[name], empty[name])}
+        return {name: _packed(value) for name, value in changed.items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Outcome:
+        """Read what :meth:`to_json` gave; unknown names, of later versions, are dropped.
+
+        Example:
+            >>> outcome = Outcome(loss=math.inf, curve=((1, 0.5, 0.9, 0.1),))
+            >>> Outcome.from_json(outcome.to_json()) == outcome
+            True
+        """
+        known = {name: _unpacked(v) for name, v in values.items() if name in _FIELDS}
+        if "curve" in known:
+            known["curve"] = tuple(tuple(point) for point in known["curve"])
+        return cls(**known)
+
+
+_FIELDS = set(Outcome.__dataclass_fields__)
+_WORDS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and math.isnan(one):
+        return isinstance(other, float) and math.isnan(other)
+    return one == other
+
+
+def _packed(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [_packed(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _packed(one) for name, one in value.items()}
+    return value
+
+
+def _unpacked(value: Any) -> Any:
+    if isinstance(value, str):
+        return _WORDS.get(value, value)
+    if isinstance(value, list):
+        return [_unpacked(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _unpacked(one) for name, one in value.items()}
+    return value

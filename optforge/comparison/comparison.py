@@ -1,0 +1,206 @@
+"""A comparison as a whole: what is compared on what, where it is kept, and running it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from optforge.comparison.cost import Line, counts, estimate, expected_cells
+from optforge.comparison.device import checked_device
+from optforge.comparison.progress import Progress, Share
+from optforge.comparison.protocol import compare_on
+from optforge.comparison.recipe import Recipe, tuned_recipes
+from optforge.comparison.result import Found, TaskResult
+from optforge.comparison.run import LIMIT, Bench, Runner, Silent, StoppedError, Watch, checked_limit
+from optforge.comparison.settings import Settings
+from optforge.comparison.studies import study
+from optforge.comparison.surroundings import other_versions, surroundings
+from optforge.comparison.sweep import sweep
+from optforge.comparison.table import CellTable
+from optforge.comparison.trial_step import check_recipe
+from optforge.comparison.variant import Variant
+from optforge.errors import CompareError
+from optforge.fitness.seeds import seeds
+from optforge.tasks import check_task, initial_model
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Tasks, recipes and settings; everything but the machine.
+
+    Args:
+        variants: Tasks, with the axes of a sweep applied.
+        recipes: What is compared; dimensions that are not tuned are left out when it runs.
+        settings: How much of everything.
+        baseline: Name of the recipe that the others are held against; the first by default.
+        title: For reports.
+        claim: What is put to the test, in words.
+        device: Where to train.
+
+    Raises:
+        CompareError: If there is nothing to compare, a name occurs twice, or the device is not
+            there.
+    """
+
+    variants: tuple[Variant, ...]
+    recipes: tuple[Recipe, ...]
+    settings: Settings = field(default_factory=Settings)
+    baseline: str = ""
+    title: str = ""
+    claim: str = ""
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        names = [recipe.name for recipe in self.recipes]
+        if not self.variants or not names:
+            raise CompareError("there is nothing to compare; give a task and an optimizer at least")
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise CompareError(
+                f"two optimizers are called {sorted(twice)[0]!r}; write other=name for one of them"
+            )
+        if self.baseline and self.baseline not in names:
+            raise CompareError(f"the baseline {self.baseline!r} is not among {', '.join(names)}")
+        checked_device(self.device)
+
+    @property
+    def against(self) -> str:
+        """Name of the baseline."""
+        return self.baseline or self.recipes[0].name
+
+    @cached_property
+    def tuned_recipes(self) -> tuple[Recipe, ...]:
+        """The recipes with the dimensions that are tuned."""
+        return tuned_recipes(self.recipes, self.settings.tune)
+
+    @property
+    def bench(self) -> Bench:
+        """Tasks and recipes as workers need them."""
+        return Bench(
+            {variant.label: variant for variant in self.variants},
+            {recipe.name: recipe for recipe in self.tuned_recipes},
+            self.device,
+        )
+
+    def plan(self) -> list[Line]:
+        """Count the runs and measure what they cost; takes about a second for each line."""
+        return estimate(self.variants, self.tuned_recipes, self.settings, self.device)
+
+
+def run_comparison(
+    comparison: Comparison,
+    table: CellTable,
+    workers: int = 0,
+    watch: Watch | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    each: Callable[[Found], None] = lambda found: None,
+    limit: float = LIMIT,
+    progress: Progress | None = None,
+    before_first: Callable[[], None] | None = None,
+) -> tuple[Found, bool]:
+    """Run what the table has not, task by task.
+
+    Args:
+        comparison: What to compare.
+        table: Of finished cells; it grows.
+        workers: Single-threaded processes; 0 for none but this one.
+        watch: A display.
+        stop: Asked between cells.
+        each: Given what is found after every task, to write it down.
+        limit: Seconds after which a worker's run is ended and counted as one without a result.
+        progress: Of this plan, as :func:`expected` gives it; made here by default.
+        before_first: Called before the first run that the table has not; by default the costs of
+            this plan are measured then.
+
+    Returns:
+        What was found, and whether it was stopped before the end.
+    """
+    watch = watch or Silent()
+    checked_limit(limit)
+    check(comparison, watch)
+    now = surroundings(workers, device=comparison.device)
+    if table and (mixed := other_versions(table.sessions, now)):
+        watch.say(mixed)
+    table.describe(now)
+    progress = progress or expected(comparison, workers)
+    done: list[TaskResult] = []
+    stopped = False
+
+    def time_them() -> None:
+        watch.say("Measuring what a run costs")
+        measure(comparison, progress)
+
+    first = before_first or time_them
+    bench = comparison.bench
+    with Runner(bench, table, workers, watch, stop, progress, first, limit) as runner:
+        for variant in comparison.variants:
+            try:
+                done.append(_one(comparison, variant, runner))
+            except StoppedError:
+                stopped = True
+                break
+            each(_found(comparison, done))
+    return _found(comparison, done), stopped
+
+
+def check(comparison: Comparison, watch: Watch | None = None) -> None:
+    """Look at every task, and let every optimizer make a step on it, before anything runs.
+
+    Points of an axis at which parameters have the same shapes are tried once.
+
+    Args:
+        comparison: What is to be compared.
+        watch: A display.
+
+    Raises:
+        OptforgeError: If a task is not sound, or an optimizer cannot make a step on it.
+    """
+    seen: set[tuple[str, tuple[Any, ...]]] = set()
+    for variant in comparison.variants:
+        (watch or Silent()).say(f"Reading the data of {variant.label}")
+        check_task(variant.task)
+        (seed,) = seeds(comparison.settings.seed, variant.task.name, "compare tune", 1)
+        shapes = tuple(tuple(p.shape) for p in initial_model(variant.task, seed).parameters())
+        if (variant.task.name, shapes) not in seen:
+            seen.add((variant.task.name, shapes))
+            for recipe in comparison.tuned_recipes:
+                check_recipe(variant, recipe, seed, comparison.device)
+
+
+def _one(comparison: Comparison, variant: Variant, runner: Runner) -> TaskResult:
+    recipes, settings = comparison.tuned_recipes, comparison.settings
+    result = compare_on(variant, recipes, settings, runner, comparison.against)
+    result = sweep(result, settings, runner)
+    return study(result, recipes, settings, runner)
+
+
+def _found(comparison: Comparison, done: Sequence[TaskResult]) -> Found:
+    return Found(tuple(done), comparison.against, comparison.settings.objective)
+
+
+def expected(comparison: Comparison, workers: int) -> Progress:
+    """The cells that are to come, at most; what one costs is not known yet."""
+    cells = sum(sum(counts(comparison.settings, r)) for r in comparison.tuned_recipes)
+    shares = {variant.label: Share(cells, 1.0) for variant in comparison.variants}
+    return Progress(shares, max(1, workers))
+
+
+def measure(comparison: Comparison, progress: Progress) -> None:
+    """Time one optimizer on every task, since the model decides most of the cost."""
+    first, settings = comparison.tuned_recipes[:1], comparison.settings
+    lines = estimate(comparison.variants, first, settings, comparison.device)
+    for task, (_, each) in expected_cells(lines).items():
+        progress.shares[task].estimate = each
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a file as a whole: a reader sees the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise CompareError(f"{path} was not written: {error.strerror}") from error

@@ -1,0 +1,130 @@
+"""What a plan costs before it runs: cells counted, processor time measured on a few steps."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from optforge.comparison.cell import Cell
+from optforge.comparison.device import wait_for
+from optforge.comparison.protocol import draw
+from optforge.comparison.recipe import Recipe
+from optforge.comparison.run import refused
+from optforge.comparison.settings import TRIALS_A_STUDY, Settings
+from optforge.comparison.sweep import sweep_points
+from optforge.comparison.train import run_cell
+from optforge.comparison.variant import Variant, vary
+from optforge.tasks import initial_model
+from optforge.training.single import evaluate_model
+
+_STEPS = 6
+UNIT = 600.0  # seconds above which a single run is called long
+
+
+@dataclass(frozen=True)
+class Line:
+    """One task and optimizer of a plan.
+
+    Args:
+        task: Label.
+        recipe: Name.
+        tuning: Runs that tune, those beyond an edge and the choice included.
+        finals: Runs on fresh seeds.
+        sweeps: Runs of curves, maps and studies.
+        seconds: Of one run without validations between.
+        validations: Seconds of all validations of one run with a curve.
+    """
+
+    task: str
+    recipe: str
+    tuning: int
+    finals: int
+    sweeps: int
+    seconds: float
+    validations: float
+
+    @property
+    def cells(self) -> int:
+        """All runs."""
+        return self.tuning + self.finals + self.sweeps
+
+    @property
+    def total(self) -> float:
+        """Seconds of work of one worker."""
+        return self.cells * self.seconds + self.finals * self.validations
+
+
+def counts(settings: Settings, recipe: Recipe) -> tuple[int, int, int]:
+    """How many runs one optimizer has on one task: tuning, finals, sweeps; the most it can be."""
+    trials = settings.trials + settings.extensions * settings.extra_trials
+    tuning = trials * settings.tune_seeds + min(settings.finalists, trials) * settings.again
+    points = sum(sweep_points(settings, recipe.space.names))
+    sweeps = points * settings.sweep_seeds + settings.studies * TRIALS_A_STUDY
+    return tuning, settings.seeds, sweeps
+
+
+def estimate(
+    variants: Sequence[Variant],
+    recipes: Sequence[Recipe],
+    settings: Settings,
+    device: str = "cpu",
+) -> list[Line]:
+    """Measure a few steps of every optimizer on every task; takes about a second each."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a worker
+    try:
+        return [
+            _line(variant, recipe, settings, device) for variant in variants for recipe in recipes
+        ]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def expected_cells(lines: Sequence[Line]) -> Mapping[str, tuple[int, float]]:
+    """For each task the number of runs and the mean seconds of one."""
+    found: dict[str, tuple[int, float]] = {}
+    for line in lines:
+        cells, total = found.get(line.task, (0, 0.0))
+        found[line.task] = (cells + line.cells, total + line.total)
+    return {task: (cells, total / max(1, cells)) for task, (cells, total) in found.items()}
+
+
+def _line(variant: Variant, recipe: Recipe, settings: Settings, device: str) -> Line:
+    step, look, rest = _measure(variant, recipe, settings, device)
+    looks = -(-variant.task.steps // variant.period)
+    seconds = variant.task.steps * step + look + rest
+    return Line(variant.label, recipe.name, *counts(settings, recipe), seconds, (looks + 1) * look)
+
+
+def _measure(
+    variant: Variant, recipe: Recipe, settings: Settings, device: str
+) -> tuple[float, float, float]:
+    """Seconds of a step, of a validation, and of everything else about a run."""
+    few = min(_STEPS, variant.task.steps)
+    short = vary(variant.task, {"steps": few})
+    cell = Cell(variant.label, recipe.name, draw(recipe.space, settings)[0], 0)
+    try:
+        run_cell(short, recipe, cell, device)  # the first run pays for what is loaded once
+    except Exception as error:
+        raise refused(cell, traceback.format_exc()) from error
+    began = _clock(device)
+    outcome = run_cell(short, recipe, cell, device)
+    busy = _clock(device) - began
+    step = outcome.step_ms / 1000 * busy / outcome.seconds
+    step = step if math.isfinite(step) else busy / few  # a run that failed tells no more
+    model = initial_model(variant.task, 0).to(device)
+    began = _clock(device)
+    evaluate_model(variant.task, model, "validation", variant.random)
+    look = _clock(device) - began
+    return step, look, max(0.0, busy - few * step - look)
+
+
+def _clock(device: str) -> float:
+    """Processor time of this process, whatever else the machine does; on a GPU the time."""
+    wait_for(device)
+    return time.process_time() if device.startswith("cpu") else time.perf_counter()

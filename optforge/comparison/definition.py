@@ -1,0 +1,94 @@
+"""What a directory was made with: plain values, in which files are named as seen from there.
+
+So ``--resume --out DIR`` finds them from any working directory, and a directory that moves together
+with its files goes on as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from optforge.comparison.comparison import write_json
+from optforge.errors import CompareError
+
+DEFINITION = "comparison.json"
+_FILES = (".py", ".txt")
+
+
+def store_definition(path: Path, definition: Mapping[str, Any]) -> None:
+    """Write down what is compared.
+
+    Raises:
+        CompareError: If it cannot be written.
+    """
+
+    def seen_from_there(file: str) -> str:
+        return os.path.relpath(file, path) if Path(file).is_file() else file
+
+    write_json(path / DEFINITION, _renamed(definition, seen_from_there))
+
+
+def stored_definition(path: Path) -> dict[str, Any]:
+    """What a directory was made with, to go on with it.
+
+    Raises:
+        CompareError: If it holds no comparison that was started from the command line, or a file
+            that it names is gone.
+    """
+    try:
+        stored = json.loads((path / DEFINITION).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CompareError(
+            f"{path} holds no readable {DEFINITION} ({error}); say what to compare: "
+            "--task, --optimizers and the settings as before, with --resume; what was started "
+            "from Python goes on there, by optforge.compare(..., resume=True)"
+        ) from error
+
+    def seen_from_here(file: str) -> str:
+        there = os.path.normpath(path / file)
+        if Path(there).is_file():
+            return there
+        if Path(file).is_file():
+            return file
+        raise CompareError(
+            f"{path} was made with the file {file}, as seen from that directory, and there is none "
+            f"at {there}; if the directory was moved or copied, bring the file to that place, or "
+            "say --task, --optimizers and the settings as before, with --resume"
+        )
+
+    return _renamed(stored, seen_from_here)
+
+
+def _renamed(definition: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """The definition with other names for files, also where recipes are keyed by them."""
+    renamed = dict(definition)
+    for key in ("tasks", "optimizers"):
+        if isinstance(renamed.get(key), list):
+            renamed[key] = [_name(str(name), change) for name in renamed[key]]
+    if isinstance(recipes := renamed.get("recipes"), Mapping):
+        renamed["recipes"] = {
+            _name(name, change): _recipe(recipe, change) for name, recipe in recipes.items()
+        }
+    return renamed
+
+
+def _recipe(recipe: Any, change: Callable[[str], str]) -> Any:
+    if not isinstance(recipe, Mapping) or "optimizer" not in recipe:
+        return recipe
+    return {**recipe, "optimizer": _name(str(recipe["optimizer"]), change)}
+
+
+def _name(name: str, change: Callable[[str], str]) -> str:
+    """``other=file.py:Class`` with another file; what names none stays.
+
+    Example:
+        >>> _name("mine=rule.py:Mine", "folder/{}".format), _name("adamw", str.upper)
+        ('mine=folder/rule.py:Mine', 'adamw')
+    """
+    shown, equals, given = name.rpartition("=")
+    file, colon, cls = given.partition(":")
+    return f"{shown}{equals}{change(file)}{colon}{cls}" if file.endswith(_FILES) else name

@@ -1,0 +1,68 @@
+"""What of a plan is finished: the protocol is walked through a table, and nothing is computed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from optforge.comparison.cell import Cell, Outcome
+from optforge.comparison.comparison import Comparison
+from optforge.comparison.protocol import compare_on
+from optforge.comparison.run import Runner, StoppedError
+from optforge.comparison.studies import study
+from optforge.comparison.sweep import sweep
+from optforge.comparison.table import CellTable
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How much of a plan the table has.
+
+    Args:
+        tasks: Labels of those of which nothing is missing.
+        runs: Finished runs by task and optimizer; what is further on than the first missing run
+            of a task cannot be known, and is not counted.
+    """
+
+    tasks: frozenset[str] = frozenset()
+    runs: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def left(self, task: str, recipe: str, planned: int) -> int:
+        """How many of the planned runs are still to come, at most."""
+        return 0 if task in self.tasks else max(0, planned - self.runs[task, recipe])
+
+
+def finished(comparison: Comparison, table: CellTable) -> Finished:
+    """Count what a table has of a comparison."""
+    runs: Counter[tuple[str, str]] = Counter()
+    done = []
+    reader = _Reader(comparison, table, runs)
+    recipes, settings = comparison.tuned_recipes, comparison.settings
+    for variant in comparison.variants:
+        try:
+            result = compare_on(variant, recipes, settings, reader, comparison.against)
+            study(sweep(result, settings, reader), recipes, settings, reader)
+        except StoppedError:
+            continue
+        done.append(variant.label)
+    return Finished(frozenset(done), runs)
+
+
+class _Reader(Runner):
+    """Answers from the table, counts, and leaves where something is missing."""
+
+    def __init__(
+        self, comparison: Comparison, table: CellTable, runs: Counter[tuple[str, str]]
+    ) -> None:
+        super().__init__(comparison.bench, table)
+        self._runs = runs
+
+    def run(self, cells: Sequence[Cell], purpose: str) -> list[Outcome]:
+        del purpose
+        keys = [self.bench.key(cell) for cell in cells]
+        known = [key in self.table for key in keys]
+        self._runs.update((c.task, c.recipe) for c, k in zip(cells, known, strict=True) if k)
+        if not all(known):
+            raise StoppedError
+        return [self.table[key] for key in keys]

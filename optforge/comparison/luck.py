@@ -1,0 +1,118 @@
+"""How much of a difference is luck of the tuning, told from the trials that were run anyway.
+
+Intervals over fresh seeds hold for the chosen settings. Another draw of as many trials would have
+chosen others; with a dozen trials in four dimensions that moves losses by more than seeds do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from optforge.comparison.result import Found, TaskResult, Trial, score
+
+_LEAST = 4  # trials; half of fewer is no search
+
+
+@dataclass(frozen=True)
+class Halves:
+    """One optimizer against the baseline, each tuned by a random half of its first trials.
+
+    Args:
+        task: Label.
+        recipe: Name.
+        baseline: Name.
+        middle: Median over all pairs of halves of the difference of the best scores, by default the
+            log ratio of validation losses on the tuning seeds; below 0 the optimizer is better.
+        low: The 2.5th percentile.
+        high: The 97.5th percentile.
+        ahead: Share of the pairs in which the optimizer is better, a draw counting half.
+    """
+
+    task: str
+    recipe: str
+    baseline: str
+    middle: float
+    low: float
+    high: float
+    ahead: float
+
+
+def luck(found: Found) -> list[Halves]:
+    """Every optimizer against the baseline on every task; without those with too few trials.
+
+    Args:
+        found: A comparison that has ended.
+
+    Source: the distribution is that of Dodge et al., Show Your Work, 2019.
+    """
+    each = [_halves(task, found) for task in found.tasks]
+    return [one for several in each for one in several]
+
+
+def _halves(result: TaskResult, found: Found) -> list[Halves]:
+    base = result.tuned[found.baseline].trials
+    rows = []
+    for name, tuned in result.tuned.items():
+        told = None if name == found.baseline else differences(
+            tuned.trials, base, found.objective
+        )  # fmt: skip
+        if told is not None:
+            rows.append(Halves(result.variant.label, name, found.baseline, *told))
+    return rows
+
+
+def differences(
+    trials: Sequence[Trial], others: Sequence[Trial], objective: str = "loss"
+) -> tuple[float, float, float, float] | None:
+    """Distribution of the difference of the best of random halves, exactly.
+
+    Args:
+        trials: Of one optimizer.
+        others: Of the one it is compared with.
+        objective: ``loss`` or ``metric``.
+
+    Returns:
+        Median, 2.5th and 97.5th percentile, and the share below 0; None with fewer than four
+        trials. Those about a best trial, after a range grew, are left out. A half that diverged
+        everywhere is infinitely bad; two of them are a draw.
+
+    Example:
+        >>> from optforge.comparison.cell import Outcome
+        >>> good, bad = ([Trial((), (Outcome(loss=x),))] * 4 for x in (0.5, 1.0))
+        >>> [round(x, 3) for x in differences(good, bad)]
+        [-0.693, -0.693, -0.693, 1.0]
+    """
+    mine, other = _best_of_half(trials, objective), _best_of_half(others, objective)
+    if mine is None or other is None:
+        return None
+    (scores, chances), (their_scores, their_chances) = mine, other
+    with np.errstate(invalid="ignore"):
+        apart = np.subtract.outer(scores, their_scores)
+    apart = np.where(np.isnan(apart), 0.0, apart).ravel()  # infinity from infinity: a draw
+    weights = np.outer(chances, their_chances).ravel()
+    ahead = float(weights[apart < 0].sum() + 0.5 * weights[apart == 0].sum())
+    middle, low, high = (_quantile(apart, weights, share) for share in (0.5, 0.025, 0.975))
+    return middle, low, high, ahead
+
+
+def _best_of_half(trials: Sequence[Trial], objective: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Scores in ascending order, and the chance of each to be the best of a random half."""
+    # Later rounds refine what the first one found; they are no draws.
+    drawn = [trial for trial in trials if trial.round == 0]
+    known = [trial.outcomes for trial in drawn if not any(o.failed for o in trial.outcomes)]
+    n, k = len(known), len(known) // 2
+    if n < _LEAST:
+        return None
+    ordered = np.sort([score(outcomes, objective) for outcomes in known])
+    chances = [math.comb(n - i - 1, k - 1) / math.comb(n, k) for i in range(n)]
+    return ordered, np.array(chances)
+
+
+def _quantile(values: np.ndarray, weights: np.ndarray, share: float) -> float:
+    order = np.argsort(values)
+    place = np.searchsorted(np.cumsum(weights[order]), share * weights.sum())
+    return float(values[order][min(int(place), len(values) - 1)])

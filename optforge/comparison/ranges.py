@@ -1,0 +1,78 @@
+"""Ranges by name: of the schedule's shape, and of one's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from optforge.comparison.space import COMPLEMENT, MEMORY, Dimension
+from optforge.errors import CompareError
+
+_LONGEST = 1 - 1e-5  # an average over 100,000 steps; with 1 it would never take anything up
+_BOUNDS = {
+    "warmup": (0.0, 1.0, "a share of the steps from 0 to 1"),
+    "decay_power": (0.0, math.inf, "a power above 0"),
+    "final_lr": (0.0, 1.0, "a share of the peak from 0 to 1"),
+}
+
+# 0 is where most schedules end. A logarithmic scale never gets there and a continuous one almost
+# never; of 16 levels it is one, and one of the 16 trials of a comparison has it.
+SHAPE: Mapping[str, Dimension] = {
+    dimension.name: dimension
+    for dimension in (
+        Dimension("warmup", 0.01, 0.3, floor=0.001, ceiling=0.5),
+        Dimension("decay_power", 0.25, 2.0, floor=0.05, ceiling=8.0),
+        Dimension("final_lr", 0.0, 0.3, log=False, ceiling=1.0, levels=16),
+    )
+}
+
+
+def dimensions_from(
+    ranges: Mapping[str, Sequence[float]], shape: Collection[str] = tuple(SHAPE)
+) -> tuple[Dimension, ...]:
+    """Return dimensions for a table of ranges, as suites write them; all but final_lr logarithmic.
+
+    Args:
+        ranges: Low and high ends by name.
+        shape: Names that are the schedule's; an optimizer may have a ``final_lr`` of its own.
+
+    Raises:
+        CompareError: For a range that is none, or that leaves what its name allows.
+
+    Example:
+        >>> dimensions_from({"lr": [1e-4, 1e-2]})[0].high
+        0.01
+    """
+    if not isinstance(ranges, Mapping):
+        raise CompareError(f"a space is {ranges!r}; write it as {{ lr = [1e-4, 1e-1] }}")
+    made = []
+    for name, ends in ranges.items():
+        pair = isinstance(ends, list | tuple) and len(ends) == 2
+        if not pair or any(isinstance(x, bool) or not isinstance(x, int | float) for x in ends):
+            raise CompareError(f"the range of {name} is {ends!r}; give two numbers: [low, high]")
+        low, high = float(ends[0]), float(ends[1])
+        if name in shape:
+            made.append(_shape_dimension(name, low, high))
+        else:
+            made.append(Dimension(name, low, high, ceiling=_ceiling(name)))
+    return tuple(made)
+
+
+def _shape_dimension(name: str, low: float, high: float) -> Dimension:
+    least, most, meaning = _BOUNDS[name]
+    if low < least or high > most:
+        raise CompareError(f"the range of {name} is {low:g} to {high:g}; it is {meaning}")
+    if name == "warmup":
+        return Dimension(name, low, high, ceiling=most)
+    known = SHAPE[name]
+    return replace(
+        known, low=low, high=high, floor=min(low, known.floor), ceiling=max(high, known.ceiling)
+    )
+
+
+def _ceiling(name: str) -> float:
+    """Return what a range never grows past, since beyond it the hyper-parameter means nothing."""
+    if MEMORY.fullmatch(name):
+        return _LONGEST
+    return 1.0 if name.startswith(COMPLEMENT) else math.inf

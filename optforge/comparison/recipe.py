@@ -1,0 +1,233 @@
+"""A recipe: an optimizer, the space in which it is tuned, and its schedule."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from optforge.comparison.identity import content_hash
+from optforge.comparison.ranges import SHAPE
+from optforge.comparison.schedules import SCHEDULES
+from optforge.comparison.sources import Source
+from optforge.comparison.space import Dimension, Setting, Space
+from optforge.errors import CompareError
+from optforge.language import hidden_matrices
+from optforge.tasks.schedule import Schedule
+
+TUNED: tuple[str, ...] = ("lr", "weight_decay", "betas")
+DECAYED = ("all", "matrices")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is compared: an optimizer with all that belongs to it, but no task.
+
+    Args:
+        name: How tables call it.
+        source: Makes the optimizer.
+        space: What is tuned.
+        fixed: Further settings of the optimizer, the same in every run.
+        schedule: ``cosine``, ``linear`` or ``constant``, each after the warm-up.
+        decay: Whether weight decay acts on ``all`` parameters or on ``matrices`` alone.
+        clip: Gradients are scaled down to this global norm; None: never.
+
+    Example:
+        >>> from optforge.comparison import load_recipe
+        >>> load_recipe("lion").space.names
+        ('lr', 'weight_decay', 'one_minus_beta1', 'one_minus_beta2')
+    """
+
+    name: str
+    source: Source
+    space: Space
+    fixed: tuple[tuple[str, Any], ...] = ()
+    schedule: str = "cosine"
+    decay: str = "all"
+    clip: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise CompareError(
+                f"schedule {self.schedule!r} of {self.name}; there are {', '.join(SCHEDULES)}"
+            )
+        if self.decay not in DECAYED:
+            raise CompareError(
+                f"decay {self.decay!r} of {self.name}; weight decay acts on {' or '.join(DECAYED)}"
+            )
+        if self.clip is not None and not _is_norm(self.clip):
+            raise CompareError(
+                f"clip {self.clip!r} of {self.name}; give the largest norm of the gradients, "
+                "a number above 0, or leave it out"
+            )
+        for name, _ in self.fixed:
+            if self.is_of_the_run(name):
+                raise CompareError(_fixes(self.name, name))
+        for name in self.space.names:
+            if self.is_of_the_run(name) and not self._has_effect(name):
+                raise CompareError(
+                    f"{self.name} tunes {name!r}, which changes nothing under a constant "
+                    "schedule; leave it out, or choose cosine or linear"
+                )
+
+    @property
+    def identity(self) -> str:
+        """Sixteen digits over everything that decides a run, except the setting; not the name."""
+        content = [self.source.identity, self.fixed, self.schedule, self.decay, self.clip]
+        text = json.dumps(content, default=content_hash)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def is_of_the_run(self, name: str) -> bool:
+        """Return whether a setting shapes the schedule, and is none of the optimizer's."""
+        return name == "warmup" or (name in SHAPE and not self.source.tunable(name))
+
+    def make(self, model: nn.Module, setting: Setting, steps: int | None = None) -> Optimizer:
+        """Make the optimizer for a model.
+
+        Args:
+            model: Its parameters are taken in their order.
+            setting: Values by name; those that shape the schedule are left out.
+            steps: Of the whole run, for rules that ask how far it has come.
+        """
+        values = {**dict(self.fixed), **dict(setting)}
+        values = {name: value for name, value in values.items() if not self.is_of_the_run(name)}
+        if self.source.asks_progress and steps is not None:
+            values.setdefault("total_steps", steps)
+        return self.source.make(self._groups(model), values)
+
+    def shape(self, setting: Setting, warmup: float) -> Schedule:
+        """Return the shape of the schedule under a setting.
+
+        Args:
+            setting: Values by name.
+            warmup: The task's, where the setting has none.
+
+        Example:
+            >>> from optforge.comparison import load_recipe
+            >>> load_recipe("adamw").shape((("final_lr", 0.1),), 0.2)
+            Schedule(warmup=0.2, power=1.0, final=0.1)
+        """
+        own = {name: value for name, value in setting if self.is_of_the_run(name)}
+        power, final = own.get("decay_power", 1.0), own.get("final_lr", 0.0)
+        return Schedule(own.get("warmup", warmup), power, final)
+
+    def tuning(self, names: Sequence[str]) -> Recipe:
+        """The recipe with only some dimensions tuned, and the schedule's where they are named.
+
+        ``schedule`` stands for ``warmup``, ``decay_power`` and ``final_lr``. Where the schedule is
+        constant there is nothing but its warm-up.
+
+        Where nothing else is asked for than by default, all are: a space of one's own may have
+        more than the default names.
+        """
+        shape = [
+            name
+            for name in SHAPE
+            if {name, "schedule"} & set(names)
+            and self.is_of_the_run(name)
+            and self._has_effect(name)
+        ]
+        whole = set(names) == set(TUNED)
+        space = self.space if whole else self.space.only((*names, *shape))
+        more = [SHAPE[name] for name in shape if name not in space.names]
+        return replace(self, space=Space((*space.dimensions, *more)))
+
+    def _has_effect(self, name: str) -> bool:
+        """Return whether a dimension of the schedule changes anything."""
+        return name == "warmup" or self.schedule != "constant"
+
+    def _groups(self, model: nn.Module) -> list[Any]:
+        """Return the parameters, in groups where weight decay or the rule tells them apart."""
+        matrices = self.source.tells_matrices
+        by_decay = self.decay == "matrices" and self.source.tunable("weight_decay")
+        pairs = [
+            (p, hidden)
+            for p, hidden in zip(model.parameters(), hidden_matrices(model), strict=True)
+            if p.requires_grad
+        ]
+        if not by_decay and not matrices:
+            return [p for p, _ in pairs]
+        roles: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for p, hidden in pairs:
+            roles.setdefault((by_decay and p.dim() < 2, matrices and not hidden), []).append(p)
+        return [
+            {"params": roles[undecayed, other]}
+            | ({"weight_decay": 0.0} if undecayed else {})
+            | ({"matrices": not other} if matrices else {})
+            for undecayed, other in sorted(roles)
+        ]
+
+
+def tuned_recipes(recipes: Sequence[Recipe], names: Sequence[str]) -> tuple[Recipe, ...]:
+    """Recipes with only some dimensions tuned.
+
+    Args:
+        recipes: As they were made.
+        names: ``lr``, ``weight_decay``, ``betas``, ``schedule`` or one of its dimensions, or
+            dimensions of the recipes' spaces.
+
+    Raises:
+        CompareError: If nobody has a dimension of that name, or somebody is left without any.
+
+    Example:
+        >>> from optforge.comparison import load_recipe
+        >>> tuned_recipes([load_recipe("sgd")], ["lr", "betas"])[0].space.names
+        ('lr', 'one_minus_beta1')
+    """
+    dimensions = [dimension for recipe in recipes for dimension in recipe.space.dimensions]
+    known = {*TUNED, "schedule", *SHAPE}.union(*(d.called for d in dimensions))
+    for name in names:
+        if name not in known:
+            there = ", ".join(sorted(n for n in known if not n.startswith("one_minus_")))
+            raise CompareError(f"no optimizer has {name!r} to tune; there are {there}")
+    made = tuple(recipe.tuning(names) for recipe in recipes)
+    for recipe in made:
+        if not recipe.space.dimensions:
+            raise CompareError(
+                f"nothing of {recipe.name} is tuned by {', '.join(names)}; tune lr at least"
+            )
+    return made
+
+
+def _fixes(recipe: str, name: str) -> str:
+    if name == "warmup":
+        return (
+            f"{recipe} fixes 'warmup', which is the task's, the same for all; set it "
+            "there, as in --fix warmup=0.1, or tune it in the optimizer's space"
+        )
+    return f"{recipe} fixes {name!r}, which is the schedule's; tune it in the optimizer's space"
+
+
+def _is_norm(value: Any) -> bool:
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return plain and 0 < value < math.inf
+
+
+def default_space(source: Source) -> Space:
+    """A wide space about the defaults of an optimizer that no preset knows.
+
+    The learning rate varies by a factor of 30 to both sides, weight decay by 30 about its default
+    or about 0.03 where that is 0, and the memory of each average from 2 to 1,000 steps.
+    """
+    dimensions = []
+    if source.tunable("lr"):
+        lr = source.default("lr") or 1e-3
+        dimensions.append(Dimension("lr", lr / 30, lr * 30))
+    if source.tunable("weight_decay"):
+        decay = source.default("weight_decay") or 0.03
+        dimensions.append(Dimension("weight_decay", decay / 30, decay * 30))
+    for name, low in (("beta1", 0.02), ("beta2", 0.001)):
+        if source.tunable(name):
+            dimensions.append(Dimension(f"one_minus_{name}", low, 0.5, floor=1e-5, ceiling=1.0))
+    return Space(tuple(dimensions))
+
+
+def ranges_of(recipe: Recipe) -> Mapping[str, tuple[float, float]]:
+    """The ranges of a recipe as a report prints them."""
+    return {d.name: (d.low, d.high) for d in recipe.space.dimensions}

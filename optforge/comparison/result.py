@@ -1,0 +1,153 @@
+"""What a comparison found, before any statistics: trials, choices and final runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from optforge.comparison.cell import Outcome
+from optforge.comparison.space import Setting, Space
+from optforge.comparison.variant import Variant
+from optforge.errors import CompareError
+
+_SMALLEST = 1e-12  # a loss of exactly 0 has no logarithm
+
+
+def log_loss(loss: float) -> float:
+    """The logarithm of a loss; infinite where it is not finite.
+
+    Example:
+        >>> log_loss(1.0), log_loss(math.nan)
+        (0.0, inf)
+    """
+    return math.log(max(loss, _SMALLEST)) if math.isfinite(loss) else math.inf
+
+
+def not_positive(task: str, what: str, loss: float) -> CompareError:
+    """The error for a loss that has no logarithm.
+
+    Args:
+        task: Its name or label.
+        what: Which loss of it.
+        loss: At or below 0.
+    """
+    return CompareError(
+        f"{what} of {task} is {loss:.6g}; losses are compared by their log ratios, which need "
+        "losses above 0: let loss() return a positive one, such as this one plus a constant that "
+        "it cannot fall below"
+    )
+
+
+def score(outcomes: Sequence[Outcome], objective: str) -> float:
+    """What settings are chosen by, the lower the better: mean log loss, or minus the metric.
+
+    A run that diverged or has no result makes the score infinite.
+    """
+    if not outcomes or any(o.diverged or o.failed for o in outcomes):
+        return math.inf
+    if objective == "metric":
+        values = [-o.metric for o in outcomes]
+    else:
+        values = [log_loss(o.loss) for o in outcomes]
+    return sum(values) / len(values) if all(map(math.isfinite, values)) else math.inf
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting that was tried.
+
+    Args:
+        setting: The hyper-parameters.
+        outcomes: On the tuning seeds; of finalists also on further ones.
+        round: 0, or the number of the extension it belongs to.
+    """
+
+    setting: Setting
+    outcomes: tuple[Outcome, ...]
+    round: int = 0
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """One optimizer on one task.
+
+    Args:
+        recipe: Its name.
+        space: As it was at the end.
+        trials: All settings tried, in the order of the plan.
+        finalists: Those of them that were trained on further seeds, with all their outcomes.
+        best: The chosen setting; None if every trial diverged or has no result.
+        grown: Dimensions whose range grew.
+        edges: Dimensions in whose outer tenth the chosen setting lies.
+        finals: Runs of the chosen setting on fresh seeds.
+        sensitivity: Learning rates about the best setting, with their runs.
+        heat_map: Learning rates and decays about the best setting, with their runs.
+        studies: For each study in the manner of AlgoPerf the runs of its trials.
+    """
+
+    recipe: str
+    space: Space
+    trials: tuple[Trial, ...]
+    finalists: tuple[Trial, ...]
+    best: Setting | None
+    grown: tuple[str, ...] = ()
+    edges: tuple[str, ...] = ()
+    finals: tuple[Outcome, ...] = ()
+    sensitivity: tuple[Trial, ...] = ()
+    heat_map: tuple[Trial, ...] = ()
+    studies: tuple[tuple[Outcome, ...], ...] = ()
+
+    @property
+    def diverged_trials(self) -> int:
+        """Trials of which a run diverged."""
+        return sum(any(o.diverged for o in trial.outcomes) for trial in self.trials)
+
+    @property
+    def failed_trials(self) -> int:
+        """Trials of which a run has no result, because its process died or took too long."""
+        return sum(any(o.failed for o in trial.outcomes) for trial in self.trials)
+
+    @property
+    def failed_finals(self) -> int:
+        """Final runs without a result."""
+        return sum(bool(outcome.failed) for outcome in self.finals)
+
+    @property
+    def diverged_finals(self) -> int:
+        """Final runs that diverged."""
+        return sum(outcome.diverged for outcome in self.finals)
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """All optimizers on one task.
+
+    Args:
+        variant: The task.
+        tuned: By name of the recipe.
+        seeds: Of the final runs.
+        target: The validation loss to reach, given by the task or derived; None if there is none.
+        derived: Whether it was derived from the baseline's curves.
+    """
+
+    variant: Variant
+    tuned: Mapping[str, Tuned]
+    seeds: tuple[int, ...] = ()
+    target: float | None = None
+    derived: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """A whole comparison.
+
+    Args:
+        tasks: In the order of the plan.
+        baseline: What the others are compared with.
+        objective: What settings were chosen by.
+    """
+
+    tasks: tuple[TaskResult, ...]
+    baseline: str
+    objective: str = "loss"

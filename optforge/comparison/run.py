@@ -1,0 +1,255 @@
+"""Running cells: those in the table are answered from it, the others by workers."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from optforge.comparison.cell import Cell, Outcome
+from optforge.comparison.progress import Progress
+from optforge.comparison.recipe import Recipe
+from optforge.comparison.result import not_positive
+from optforge.comparison.table import CellTable
+from optforge.comparison.train import run_cell
+from optforge.comparison.variant import Variant
+from optforge.errors import CompareError
+from optforge.execution import Completed, Failed, InlineExecutor, WorkerPool
+
+LIMIT = 600.0  # seconds that one cell may take before its process is killed
+_POLL = 0.5
+_ATTEMPTS = 2  # of a cell whose process dies; one that takes too long would do so again
+
+
+class StoppedError(Exception):
+    """Leaves a comparison when a stop is asked for; what is finished is in the table."""
+
+
+class Watch(Protocol):
+    """What a display implements."""
+
+    def say(self, text: str) -> None:
+        """Take one sentence."""
+        ...
+
+    def show(self, progress: Progress) -> None:
+        """Take the state of the whole plan; called after every cell."""
+        ...
+
+
+class Silent:
+    """A display that shows nothing."""
+
+    def say(self, text: str) -> None:
+        """Show nothing."""
+
+    def show(self, progress: Progress) -> None:
+        """Show nothing."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The things that cells name: tasks by label and recipes by name; travels to workers."""
+
+    variants: Mapping[str, Variant]
+    recipes: Mapping[str, Recipe]
+    device: str = "cpu"
+
+    def key(self, cell: Cell) -> str:
+        """The key of a cell."""
+        variant = self.variants[cell.task]
+        identity = self.recipes[cell.recipe].identity
+        return cell.key(variant.task.hash, identity, variant.period, self.device)
+
+    def answer(self, cell: Cell) -> Outcome:
+        """Compute a cell, in a worker."""
+        return run_cell(self.variants[cell.task], self.recipes[cell.recipe], cell, self.device)
+
+
+class Runner:
+    """Answers cells, from the table first; a context manager that ends its workers.
+
+    Args:
+        bench: Tasks and recipes.
+        table: Of finished cells.
+        workers: Single-threaded processes; 0 for none but this one.
+        watch: A display.
+        stop: Asked between cells whether to end.
+        progress: Of the whole plan.
+        before_first: Called once, before the first cell that the table has not.
+        limit: Seconds that one cell may take in a worker; without workers there is no limit.
+
+    A cell whose process dies twice, is ended at the limit, or fails after its first step with
+    finite numbers, is not in the table: it decides nothing for good, and whoever goes on tries it
+    again.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        table: CellTable,
+        workers: int = 0,
+        watch: Watch | None = None,
+        stop: Callable[[], bool] = lambda: False,
+        progress: Progress | None = None,
+        before_first: Callable[[], None] = lambda: None,
+        limit: float = LIMIT,
+    ) -> None:
+        self.bench, self.table, self.workers = bench, table, workers
+        self.limit = checked_limit(limit)
+        self.failed: dict[str, Outcome] = {}
+        self.watch: Watch = watch or Silent()
+        self.stop = stop
+        self._before_first = before_first
+        self.progress = progress or Progress({}, workers)
+        self._executor: InlineExecutor | WorkerPool | None = None
+        self._next = 0
+        self._said: set[tuple[str, str, str]] = set()
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._executor is not None:
+            self._executor.close()
+            self._executor = None
+
+    def run(self, cells: Sequence[Cell], purpose: str) -> list[Outcome]:
+        """Give the outcomes of cells, in their order.
+
+        Args:
+            cells: Equal ones are computed once.
+            purpose: For the display and the table.
+
+        Raises:
+            StoppedError: If a stop was asked for.
+            CompareError: If a cell cannot be computed because of its settings or its task, or a
+                loss is negative.
+        """
+        keys = [self.bench.key(cell) for cell in cells]
+        known = self.table.keys() | self.failed.keys()
+        missing = {k: c for k, c in zip(keys, cells, strict=True) if k not in known}
+        for cell, key in zip(cells, keys, strict=True):
+            if key not in missing:
+                _check_losses(cell, self.failed.get(key) or self.table[key])
+                self.progress.found(cell.task)
+        self.progress.purpose = purpose
+        self.watch.show(self.progress)
+        if missing:
+            self._compute(missing, purpose)
+        return [self.failed[key] if key in self.failed else self.table[key] for key in keys]
+
+    def _compute(self, missing: Mapping[str, Cell], purpose: str) -> None:
+        executor = self._started()
+        waiting: dict[int, tuple[str, Cell, int]] = {}
+        for key, cell in missing.items():
+            self._submit(executor, waiting, key, cell, 1)
+        while waiting:
+            if self.stop():
+                raise StoppedError
+            outcome = executor.next(_POLL)
+            if outcome is None:
+                self.watch.show(self.progress)
+                continue
+            key, cell, attempt = waiting.pop(outcome.key)
+            if isinstance(outcome, Failed) and outcome.reason == "died" and attempt < _ATTEMPTS:
+                self._submit(executor, waiting, key, cell, attempt + 1)
+                continue
+            self._finish(key, cell, outcome, purpose)
+
+    def _submit(
+        self,
+        executor: InlineExecutor | WorkerPool,
+        waiting: dict[int, tuple[str, Cell, int]],
+        key: str,
+        cell: Cell,
+        attempt: int,
+    ) -> None:
+        self._next += 1
+        waiting[self._next] = (key, cell, attempt)
+        executor.submit(self._next, cell)
+
+    def _finish(self, key: str, cell: Cell, outcome: Completed | Failed, purpose: str) -> None:
+        if isinstance(outcome, Failed) and outcome.reason == "error":
+            raise refused(cell, outcome.detail)
+        if isinstance(outcome, Failed):
+            made = Outcome(failed=outcome.detail)
+            self.watch.say(_unfinished(cell, outcome))
+        else:
+            made = outcome.result
+            self._say_failure(cell, made)
+        _check_losses(cell, made)
+        if made.failed:
+            self.failed[key] = made
+        else:
+            self.table.add(key, cell, made, purpose)
+        self.progress.finished(cell.task, made.seconds)
+        self.watch.show(self.progress)
+
+    def _say_failure(self, cell: Cell, made: Outcome) -> None:
+        """Say why a run failed after its first step; of an optimizer on a task each kind once."""
+        kind = (cell.task, cell.recipe, made.failed.partition(":")[0])
+        if made.failed and kind not in self._said:
+            self._said.add(kind)
+            self.watch.say(
+                f"A run of {cell.recipe} on {cell.task} is left out: after {made.steps} steps "
+                f"{made.failed}; more of the kind are not told; --resume tries them again"
+            )
+
+    def _started(self) -> InlineExecutor | WorkerPool:
+        if self._executor is None:
+            self._before_first()
+            factory = functools.partial(_make_answer, self.bench)
+            if self.workers:
+                self._executor = WorkerPool(factory, self.workers, self.limit)
+            else:
+                self._executor = InlineExecutor(factory)
+        return self._executor
+
+
+def _make_answer(bench: Bench) -> Callable[[Any], Outcome]:
+    return bench.answer
+
+
+def checked_limit(limit: float) -> float:
+    """The limit of a cell, if it is one.
+
+    Raises:
+        CompareError: If it is not above 0.
+    """
+    if not limit > 0:
+        raise CompareError(f"the limit of a run is {limit} s; give seconds above 0")
+    return limit
+
+
+def _check_losses(cell: Cell, outcome: Outcome) -> None:
+    """Refuse negative losses; one of exactly 0 is a perfect fit in float32, and has a floor."""
+    for what, loss in (("validation", outcome.loss), ("test", outcome.test_loss)):
+        if math.isfinite(loss) and loss < 0:
+            raise not_positive(cell.task, f"the {what} loss of {cell.recipe} after training", loss)
+
+
+def _unfinished(cell: Cell, outcome: Failed) -> str:
+    what = f"A run of {cell.recipe} on {cell.task} is left out: {outcome.detail}"
+    if outcome.reason == "timeout":
+        return f"{what}; allow more with --limit SECONDS and --resume, or make its task shorter"
+    return f"{what}; --resume tries it again"
+
+
+def refused(cell: Cell, detail: str) -> CompareError:
+    """The error for a cell whose first step fails.
+
+    Args:
+        cell: What was to be trained.
+        detail: The traceback; its last line is told, the whole is a note.
+    """
+    last = detail.strip().splitlines()[-1]
+    settings = ", ".join(f"{name}={value:g}" for name, value in cell.setting)
+    error = CompareError(
+        f"{cell.recipe} ({settings}) cannot be trained on {cell.task}: "
+        f"{last.removeprefix('optforge.errors.CompareError: ')}"
+    )
+    error.add_note(detail)
+    return error

@@ -1,0 +1,135 @@
+"""The numbers of a comparison: how much is tuned, how often it is repeated, what is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from optforge.comparison.measure import EXTRAS
+from optforge.comparison.recipe import TUNED
+from optforge.errors import CompareError
+
+SAMPLERS = ("sobol", "grid")
+OBJECTIVES = ("loss", "metric")
+TRIALS_A_STUDY = 5
+_LARGEST_SEED = 2**31  # samplers add small numbers to it and take no more than 32 bits
+_LEAST = {"trials": 1, "seeds": 1, "finalists": 1, "again": 0, "tune_seeds": 1, "extensions": 0,
+          "extra": 0, "sensitivity": 0, "sweep_seeds": 1, "studies": 0, "seed": 0}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a comparison is made; the same for every optimizer and task.
+
+    Args:
+        trials: Settings tried for each optimizer on each task.
+        seeds: Fresh seeds on which the best setting of each is measured; ten or more for claims.
+        finalists: So many of the best trials are trained again before one is chosen.
+        again: On so many further seeds; 0 chooses by the trials alone.
+        tune_seeds: Seeds of each trial.
+        tune: What is tuned: ``lr``, ``weight_decay``, ``betas``; on request ``schedule``, which
+            stands for ``warmup``, ``decay_power`` and ``final_lr``; or dimensions of a space of
+            one's own. By default all that a space has.
+        sampler: ``sobol`` or ``grid``.
+        objective: What settings are chosen by, on validation data: ``loss``, or
+            ``metric``, of which higher is better.
+        extensions: How often ranges may grow because a best trial lies in their outer tenth.
+        extra: Further trials of every optimizer when one range grows; None: a quarter.
+        sensitivity: Learning rates on a curve about the best setting, 0 for none.
+        heat_map: Learning rates and decays of a grid about the best setting.
+        sweep_seeds: Seeds of the points of curves and maps.
+        studies: Studies of five trials each in the manner of AlgoPerf, 0 for none.
+        extras: Further measurements of the final runs: ``flatness``.
+        seed: Of everything random; another one, other seeds throughout.
+
+    Raises:
+        CompareError: For values that are not allowed.
+
+    Example:
+        >>> Settings(trials=20).extra_trials
+        5
+    """
+
+    trials: int = 16
+    seeds: int = 10
+    finalists: int = 3
+    again: int = 2
+    tune_seeds: int = 1
+    tune: tuple[str, ...] = TUNED
+    sampler: str = "sobol"
+    objective: str = "loss"
+    extensions: int = 1
+    extra: int | None = None
+    sensitivity: int = 0
+    heat_map: tuple[int, int] = (0, 0)
+    sweep_seeds: int = 2
+    studies: int = 0
+    extras: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if (value is not None or name != "extra") and not _is_count(value, least):
+                raise CompareError(f"{name} is {value!r}; it must be a number of at least {least}")
+        if self.seed > _LARGEST_SEED:
+            raise CompareError(f"seed is {self.seed}; it must be at most {_LARGEST_SEED}")
+        for name in ("tune", "extras"):
+            _check_names(name, getattr(self, name))
+        for name, allowed in (("sampler", SAMPLERS), ("objective", OBJECTIVES)):
+            if getattr(self, name) not in allowed:
+                raise CompareError(f"{name} is {getattr(self, name)!r}; choose {_or(allowed)}")
+        if unknown := set(self.extras) - EXTRAS.keys():
+            raise CompareError(f"no measurement {sorted(unknown)[0]!r}; there is {_or(EXTRAS)}")
+        counts = isinstance(self.heat_map, list | tuple) and len(self.heat_map) == 2
+        if not counts or not all(_is_count(count, 0) for count in self.heat_map):
+            raise CompareError(f"heat_map is {self.heat_map!r}; give two counts, as in 5,5")
+
+    @property
+    def extra_trials(self) -> int:
+        """Further trials of every optimizer in a round of extension."""
+        return max(2, self.trials // 4) if self.extra is None else self.extra
+
+    def stored(self) -> dict[str, Any]:
+        """Plain values, as a directory keeps them."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Settings:
+        """Read what :meth:`stored` gave, or what a suite says.
+
+        Raises:
+            CompareError: For an unknown name or a value that is not allowed.
+        """
+        if not isinstance(values, Mapping):
+            raise CompareError(f"settings is {values!r}; write a table, as in {{ trials = 16 }}")
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(values.keys() - known):
+            raise CompareError(
+                f"unknown setting {unknown[0]!r} of a comparison; there are "
+                f"{', '.join(sorted(known))}"
+            )
+        changed: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        return cls(**changed)
+
+
+def _is_count(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _check_names(name: str, value: Any) -> None:
+    """A single text would be read letter by letter."""
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+        raise CompareError(f"{name} is {value!r}; give a list of names, as in ['lr']")
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _or(names: Any) -> str:
+    return " or ".join(names)

@@ -1,0 +1,281 @@
+"""Where an optimizer comes from: a class, a library by name, a rule, an exported file."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from optforge.analysis import lift
+from optforge.comparison.identity import content_hash, identity_of, library_version
+from optforge.errors import CompareError, ProgramError
+from optforge.language import FUNCTIONS, Program, load_rule, parse, rule_names
+from optforge.optim import ProgramOptimizer
+from optforge.tasks.files import run_file
+
+Build = Callable[..., Optimizer]
+# Settings in one vocabulary, and what libraries call them where there is no `betas`.
+_ALIASES = {"beta1": ("momentum",), "beta2": ("beta2_cap",)}
+_BETA = re.compile(r"beta[1-9]")
+_PAIR = {"beta1": 0.9, "beta2": 0.999}  # where `betas` has no default that could be read
+_LIBRARIES = ("torch", "timm", "pytorch_optimizer")
+
+
+@dataclass(frozen=True)
+class Source:
+    """An optimizer that can be made from settings; travels to workers.
+
+    Args:
+        identity: What it is, for the key of a result: a qualified name with the version of its
+            package, or a hash of a file or of one's own code.
+        build: Takes parameters and keywords.
+        accepts: Names of its keywords.
+        defaults: Their values, where these are numbers.
+        tells_matrices: Whether it is a rule that treats hidden matrices differently from the
+            rest; its parameter groups then say which they are.
+        asks_progress: Whether it is a rule that needs the number of steps of the whole run.
+
+    Example:
+        >>> source = find_source("torch:SGD")
+        >>> source.identity.split()[0], "momentum" in source.accepts
+        ('torch.optim.sgd.SGD', True)
+    """
+
+    identity: str
+    build: Build
+    accepts: frozenset[str]
+    defaults: Mapping[str, float]
+    tells_matrices: bool = False
+    asks_progress: bool = False
+
+    def tunable(self, name: str) -> bool:
+        """Whether a hyper-parameter such as ``lr`` or ``beta2`` can be set."""
+        if name in self.accepts:
+            return True
+        if "betas" in self.accepts and name in self._betas():
+            return True
+        return any(alias in self.accepts for alias in _ALIASES.get(name, ()))
+
+    def default(self, name: str) -> float | None:
+        """The value that a hyper-parameter has when nothing is set."""
+        for known in (name, *_ALIASES.get(name, ())):
+            if known in self.defaults:
+                return self.defaults[known]
+        return None
+
+    def make(self, parameters: Iterable[Any], settings: Mapping[str, Any]) -> Optimizer:
+        """Make the optimizer.
+
+        Args:
+            parameters: Parameters or groups.
+            settings: Values by name; ``beta1`` and further ones go where the optimizer has them.
+
+        Raises:
+            CompareError: If it refuses the settings.
+        """
+        keywords = self._keywords(settings)
+        try:
+            return self.build(parameters, **keywords)
+        except Exception as error:
+            raise CompareError(f"{self.identity} refuses {keywords}: {error}") from error
+
+    def _keywords(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        betas = self._betas()
+        for name, value in settings.items():
+            if name in self.accepts:
+                found[name] = value
+            elif name in betas and "betas" in self.accepts:
+                betas[name] = value
+                found["betas"] = tuple(betas.values())
+            else:
+                found[self._alias(name)] = value
+        return found
+
+    def _betas(self) -> dict[str, Any]:
+        """As many as the optimizer has by default, in their order; some have three."""
+        own = {n: b for n, b in self.defaults.items() if _BETA.fullmatch(n)}
+        return {n: b for n, b in own.items() if n not in self.accepts} or dict(_PAIR)
+
+    def _alias(self, name: str) -> str:
+        for alias in _ALIASES.get(name, ()):
+            if alias in self.accepts:
+                return alias
+        raise CompareError(f"{self.identity} has no setting {name!r}; {self._said()}")
+
+    def _said(self) -> str:
+        return f"it has {', '.join(sorted(self.accepts))}"
+
+
+def find_source(name: str) -> Source:
+    """Find an optimizer by what a user writes.
+
+    Args:
+        name: ``torch:AdamW``, ``timm:lion`` or ``pytorch_optimizer:adabelief``; a rule's name or
+            file; an exported file, or any ``file.py:Class``, which is run; or a bare name,
+            looked for in shipped rules, torch, timm and pytorch_optimizer, in this order.
+
+    Raises:
+        CompareError: If there is none; says what was looked for.
+
+    Example:
+        >>> find_source("lion").identity[:5]
+        'rule '
+    """
+    library, _, rest = name.partition(":")
+    if library in _LIBRARIES and rest:
+        return _from_library(library, rest)
+    if name.startswith("torch.optim."):
+        return _from_library("torch", name.removeprefix("torch.optim."))
+    if _looks_like_file(name):
+        return _from_file(name)
+    if name in rule_names():
+        return rule_source(load_rule(name))
+    for library in _LIBRARIES:
+        try:
+            return _from_library(library, name)
+        except CompareError:
+            continue
+    raise CompareError(
+        f"no optimizer {name!r}: it is not a preset, a shipped rule ({', '.join(rule_names())}), "
+        "a file, nor a name that torch.optim, timm or pytorch_optimizer know; "
+        "write torch:Name, timm:name, pytorch_optimizer:name, or file.py:Class"
+    )
+
+
+def rule_source(program: Program) -> Source:
+    """A program as a source, its constants as settings."""
+    lifted = lift(program)
+    digest = hashlib.sha256(program.text.encode()).hexdigest()[:16]
+    build = functools.partial(_program_optimizer, program.text)
+    used = {statement.function for statement in program.statements}
+    asks_progress = "get_progress" in used
+    accepts = {*lifted.values, *(("total_steps",) if asks_progress else ())}
+    return Source(
+        f"rule {digest}",
+        build,
+        frozenset(accepts),
+        dict(lifted.values),
+        tells_matrices=any(FUNCTIONS[name].belongs_to == "matrices" for name in used),
+        asks_progress=asks_progress,
+    )
+
+
+def class_source(cls: Callable[..., Optimizer], identity: str | None = None) -> Source:
+    """Any optimizer class, or a function that takes parameters and keywords."""
+    named = identity or identity_of(cls)
+    parameters = inspect.signature(cls).parameters
+    plain = [p for p in list(parameters.values())[1:] if p.kind not in (p.VAR_KEYWORD,)]
+    if isinstance(cls, functools.partial):
+        plain = [p for p in parameters.values() if p.name != "params"]
+    defaults = {p.name: float(p.default) for p in plain if _is_number(p.default)}
+    for p in plain:
+        if p.name == "betas" and isinstance(p.default, tuple):
+            defaults |= {f"beta{n}": b for n, b in enumerate(p.default, 1)}
+    return Source(named, cls, frozenset(p.name for p in plain), defaults)
+
+
+def _program_optimizer(text: str, parameters: Any, **settings: Any) -> Optimizer:
+    return ProgramOptimizer(parameters, parse(text), **settings)
+
+
+def _from_library(library: str, name: str) -> Source:
+    module = _import(library)
+    finder = {"torch": _torch, "timm": _timm, "pytorch_optimizer": _pytorch_optimizer}[library]
+    found = finder(module, name)
+    if found is None:
+        raise CompareError(f"{library} has no optimizer {name!r}")
+    return found
+
+
+def _torch(module: ModuleType, name: str) -> Source | None:
+    classes = {
+        key.lower(): value
+        for key, value in vars(torch.optim).items()
+        if isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer
+    }
+    found = classes.get(name.lower())
+    return class_source(found) if found else None
+
+
+def _timm(module: ModuleType, name: str) -> Source | None:
+    try:
+        cls = module.optim.get_optimizer_class(name, bind_defaults=True)
+    except ValueError:
+        return None
+    return class_source(cls, f"timm {name} {library_version('timm')}")
+
+
+def _pytorch_optimizer(module: ModuleType, name: str) -> Source | None:
+    try:
+        identity = f"pytorch_optimizer {name} {library_version('pytorch_optimizer')}"
+        return class_source(module.load_optimizer(name), identity)
+    except (NotImplementedError, ValueError, KeyError):
+        return None
+
+
+def _import(library: str) -> ModuleType:
+    try:
+        module = importlib.import_module("torch.optim" if library == "torch" else library)
+        if library == "timm":
+            importlib.import_module("timm.optim")
+        return module
+    except ImportError as error:
+        raise CompareError(
+            f"the package {library!r} cannot be imported ({error}); "
+            f"install it with: pip install {library}"
+        ) from error
+
+
+def _looks_like_file(name: str) -> bool:
+    file = name.rpartition(":")[0] or name
+    return name.endswith((".py", ".txt")) or file.endswith(".py") or "/" in name
+
+
+def _from_file(name: str) -> Source:
+    """A rule's text, which is parsed and never run; or else a Python file, which is run."""
+    file, _, cls = name.rpartition(":") if ":" in name else (name, "", "")
+    if not cls:
+        try:
+            return rule_source(load_rule(file))
+        except ProgramError as error:
+            if not Path(file).is_file() or "torch" not in Path(file).read_text(errors="replace"):
+                raise
+            reason = error
+    else:
+        reason = None
+    module = run_file(Path(file), "optimizer", CompareError)
+    found = _classes(module)
+    chosen = found.get(cls) if cls else next(iter(found.values()), None)
+    if chosen is None or (not cls and len(found) > 1):
+        why = f"; as a rule it cannot be read: {reason}" if reason and not found else ""
+        raise CompareError(
+            f"{name}: name one of its optimizer classes, as in file.py:Class; "
+            f"it has {', '.join(found) or 'none'}{why}"
+        )
+    # The class with all that it uses of one's own, also from other files; not where it lies.
+    return class_source(chosen, f"file {chosen.__name__} {content_hash(chosen)}")
+
+
+def _classes(module: ModuleType) -> dict[str, type[Optimizer]]:
+    return {
+        key: value
+        for key, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, Optimizer)
+        and value.__module__ == module.__name__
+    }
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,227 @@
+"""Suites: comparisons written down as TOML files.
+
+    title = "Batch size"
+    claim = "Lion's best batch size is larger than AdamW's"
+    tasks = ["letters_cnn"]
+    optimizers = ["adamw", "lion"]
+
+    [settings]                 # of Settings
+    trials = 16
+
+    [axes]                     # attributes of the task; their product is taken
+    batch_size = [16, 64, 256, 1024]
+
+    [fixed]                    # the same at every point
+    samples = 48000
+
+    [recipes.mine]             # what an optimizer called mine is
+    optimizer = "rule.py"
+    space = { lr = [1e-4, 1e-2] }
+
+A file with ``[[experiment]]`` tables holds several comparisons, each with these keys and a name.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from optforge.comparison.comparison import Comparison
+from optforge.comparison.presets import load_recipe
+from optforge.comparison.recipe import Recipe
+from optforge.comparison.settings import Settings
+from optforge.comparison.variant import variants
+from optforge.errors import CompareError
+from optforge.tasks import load_task
+
+# Keys, and what their values are; None: checked where it is used.
+_KEYS = {"name": str, "title": str, "claim": str, "baseline": str, "device": str, "tasks": None,
+         "optimizers": None, "settings": dict, "axes": dict, "fixed": dict,
+         "recipes": dict}  # fmt: skip
+_RECIPE_KEYS = {"optimizer": str, "space": dict, "schedule": str, "decay": str, "clip": None,
+                "fixed": dict}  # fmt: skip
+_WORDS = {str: "a text", dict: "a table"}
+
+
+def read_suite(path: str | Path) -> dict[str, Comparison]:
+    """Read a suite.
+
+    Args:
+        path: A TOML file. Files that it names are looked for beside it first.
+
+    Returns:
+        Comparisons by name; of a single one the name is that of the file.
+
+    Raises:
+        CompareError: If the file cannot be read or says something unknown.
+    """
+    return {name: comparison_from(table) for name, table in suite_tables(path).items()}
+
+
+def suite_tables(path: str | Path) -> dict[str, dict[str, Any]]:
+    """Read a suite as plain values, one table a comparison, with the paths of files resolved."""
+    path = Path(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CompareError(f"the suite {path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CompareError(f"the suite {path} is not TOML: {error}") from error
+    tables = content.pop("experiment", [{}])
+    if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
+        raise CompareError(f"{path}: write [[experiment]], in two brackets, above each comparison")
+    for table in (content, *tables):
+        _check_kinds(table, _KEYS, f"{path}: ")
+    _check_recipes(content, tables, path)
+    found: dict[str, dict[str, Any]] = {}
+    for number, table in enumerate(tables, 1):
+        merged = _resolved(_merged(content, table), path.parent)
+        name = merged.pop("name", path.stem if tables == [{}] else str(number))
+        if name in found:
+            raise CompareError(
+                f"{path}: two experiments are called {name!r}; give them other names"
+            )
+        found[name] = merged
+    return found
+
+
+def comparison_from(table: Mapping[str, Any]) -> Comparison:
+    """Make a comparison from plain values, as a suite or a directory holds them.
+
+    Example:
+        >>> made = comparison_from({"tasks": ["digits_mlp"], "optimizers": ["adamw", "lion"]})
+        >>> made.against
+        'adamw'
+    """
+    if unknown := sorted(table.keys() - _KEYS.keys()):
+        raise CompareError(
+            f"unknown key {unknown[0]!r} in a suite; there are {', '.join(sorted(_KEYS))}"
+        )
+    _check_kinds(table, _KEYS)
+    for name, values in table.get("axes", {}).items():
+        if not isinstance(values, list) or not values:
+            raise CompareError(f"axes.{name} is {values!r}; give a list of values")
+    tasks = [load_task(name) for name in _list(table, "tasks")]
+    own = table.get("recipes", {})
+    recipes = [recipe_from(name, _own(own, name)) for name in _list(table, "optimizers")]
+    return Comparison(
+        variants(tasks, table.get("axes", {}), table.get("fixed", {})),
+        tuple(recipes),
+        Settings.read(table.get("settings", {})),
+        table.get("baseline", ""),
+        table.get("title", ""),
+        table.get("claim", ""),
+        table.get("device", "cpu"),
+    )
+
+
+def recipe_from(given: str, table: Mapping[str, Any]) -> Recipe:
+    """Make a recipe from ``name``, ``file`` or ``other=name``, and what a suite says of it.
+
+    Example:
+        >>> recipe_from("twin=adamw", {"clip": 1.0}).clip
+        1.0
+    """
+    if not isinstance(table, Mapping):
+        raise CompareError(f"recipes.{given} is {table!r}; write a table, as in {{ clip = 1.0 }}")
+    if unknown := sorted(table.keys() - _RECIPE_KEYS.keys()):
+        raise CompareError(
+            f"unknown key {unknown[0]!r} of the optimizer {given!r}; "
+            f"there are {', '.join(sorted(_RECIPE_KEYS))}"
+        )
+    _check_kinds(table, _RECIPE_KEYS, f"recipes.{given}.")
+    name, _, optimizer = given.rpartition("=") if "=" in given else ("", "", given)
+    optimizer = str(table.get("optimizer", optimizer))
+    shown = name or (given if table.get("optimizer") else "")
+    changes = {key: table[key] for key in ("schedule", "decay", "clip", "fixed") if key in table}
+    space = table.get("space")
+    if shown:
+        return load_recipe(shown, optimizer, space, **changes)
+    return load_recipe(optimizer, None, space, **changes)
+
+
+def _merged(shared: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**shared, **table}
+    for key in ("settings", "fixed", "recipes"):
+        if key in shared and key in table:
+            merged[key] = {**shared[key], **table[key]}
+    return merged
+
+
+def _list(table: Mapping[str, Any], key: str) -> Sequence[str]:
+    found = table.get(key)
+    if not isinstance(found, list) or not found or not all(isinstance(x, str) for x in found):
+        raise CompareError(f"a suite needs {key} = [...], a list of names; got {found!r}")
+    return found
+
+
+def _own(recipes: Mapping[str, Any], given: str) -> Any:
+    """What a suite says of an optimizer, by the name that is written or the one that is shown."""
+    return next((recipes[name] for name in _called(given) if name in recipes), {})
+
+
+def _called(given: str) -> tuple[str, ...]:
+    """The optimizer as it is written, and as tables show it: its own name, or that of its file."""
+    name, equals, _ = given.rpartition("=")
+    return (given, name) if equals else (given, Path(given).name)
+
+
+def _check_recipes(
+    shared: Mapping[str, Any], tables: Sequence[Mapping[str, Any]], path: Path
+) -> None:
+    """Refuse what is of no optimizer: mostly its name is misspelt, and it would change nothing."""
+    every: set[str] = set()
+    for table in tables:
+        given = {**shared, **table}.get("optimizers")
+        if not isinstance(given, list):  # they come from the command line
+            return
+        named = {name for one in given for name in _called(str(one))}
+        _check_used(table.get("recipes", {}), named, path)
+        every |= named
+    _check_used(shared.get("recipes", {}), every, path)
+
+
+def _check_used(recipes: Mapping[str, Any], named: set[str], path: Path) -> None:
+    for name in recipes:
+        if name not in named:
+            raise CompareError(
+                f"{path}: [recipes.{name}] is of no optimizer; there are {', '.join(sorted(named))}"
+            )
+
+
+def _check_kinds(
+    table: Mapping[str, Any], kinds: Mapping[str, type | None], where: str = ""
+) -> None:
+    for name, value in table.items():
+        kind = kinds.get(name)
+        if kind is not None and not isinstance(value, kind):
+            raise CompareError(f"{where}{name} is {value!r}; it must be {_WORDS[kind]}")
+
+
+def _resolved(table: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A comparison with the names of files that lie beside the suite as paths."""
+    made = dict(table)
+    for key in ("tasks", "optimizers"):
+        if isinstance(table.get(key), list):
+            made[key] = [_beside(str(name), folder) for name in table[key]]
+    if "recipes" in table:
+        own = table["recipes"]
+        made["recipes"] = {_beside(name, folder): _placed(own[name], folder) for name in own}
+    return made
+
+
+def _placed(recipe: Any, folder: Path) -> Any:
+    if not isinstance(recipe, Mapping) or "optimizer" not in recipe:
+        return recipe
+    return {**recipe, "optimizer": _beside(str(recipe["optimizer"]), folder)}
+
+
+def _beside(name: str, folder: Path) -> str:
+    """A file that lies beside the suite is meant, if there is one; also behind ``name=``."""
+    shown, equals, place = name.rpartition("=")
+    file = place.partition(":")[0]
+    if file.endswith((".py", ".txt")) and (folder / file).is_file():
+        return f"{shown}{equals}{folder / place}"
+    return name

@@ -1,0 +1,94 @@
+"""What figures were made with: versions, threads, machine, and the commit of the code."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from optforge.comparison.device import device_name
+
+_DECIDING = ("torch", "optforge")
+_PACKAGES = ("numpy", "optuna", "timm", "pytorch_optimizer")
+
+
+def surroundings(workers: int, threads: int = 1, device: str = "cpu") -> dict[str, Any]:
+    """Describe this machine and its software.
+
+    Args:
+        workers: Processes that train at the same time.
+        threads: Of each.
+        device: Where they train.
+
+    Example:
+        >>> sorted(surroundings(2))[:3]
+        ['commit', 'cores', 'device']
+    """
+    return {
+        "commit": _commit(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "workers": workers,
+        "threads": threads,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": device_name(device),
+        "optforge": _version("optforge"),
+        **{name: version for name in _PACKAGES if (version := _version(name))},
+    }
+
+
+def other_versions(sessions: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> str:
+    """A warning if earlier cells of a table are of other versions that decide figures.
+
+    Keys of cells do not name them all, so that pairs may be of two versions.
+
+    Args:
+        sessions: Of the table.
+        now: Of this session.
+
+    Returns:
+        A sentence; empty if there is nothing to say.
+
+    Example:
+        >>> other_versions([{"torch": "2.7"}], {"torch": "2.8"})[:45]
+        'Some cells are of torch 2.7, and this is 2.8:'
+    """
+    told = []
+    for name in _DECIDING:
+        known = dict.fromkeys(one[name] for one in sessions if one.get(name))
+        others = [version for version in known if version != now.get(name)]
+        if others:
+            told.append(f"{name} {', '.join(others)}, and this is {now.get(name)}")
+    if not told:
+        return ""
+    return (
+        f"Some cells are of {'; of '.join(told)}: runs that are compared may be of both. Choose "
+        "another --out to compute all anew"
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _commit() -> str:
+    """The commit of optforge's own checkout, with a mark if files differ from it; or nothing."""
+    here = Path(__file__).resolve().parent
+    try:
+        told = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=here, capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return told.stdout.strip()

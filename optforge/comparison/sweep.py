@@ -1,0 +1,99 @@
+"""Curves and maps about the best setting: how much it matters to hit it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from optforge.comparison.protocol import train_all
+from optforge.comparison.result import TaskResult, Trial, Tuned
+from optforge.comparison.run import Runner
+from optforge.comparison.settings import Settings
+from optforge.comparison.space import Setting, setting_of
+from optforge.fitness.seeds import seeds
+
+_SPAN = {"lr": 10.0, "weight_decay": 10.0}  # a curve reaches so many times up and down
+_MAP_SPAN = {"lr": 4.0, "weight_decay": 10.0}
+
+
+def sweep(result: TaskResult, settings: Settings, runner: Runner) -> TaskResult:
+    """Add the learning-rate curve and the map that the settings ask for."""
+    tuned = dict(result.tuned)
+    missing = sum(
+        sum(sweep_points(settings, of.space.names)) for of in tuned.values() if of.best is None
+    )
+    runner.progress.skip(result.variant.label, missing * settings.sweep_seeds)
+    if settings.sensitivity:
+        points = {name: _curve(of, settings.sensitivity) for name, of in tuned.items()}
+        found = _train(result, points, settings, runner, "learning-rate curve")
+        tuned = {name: replace(of, sensitivity=found[name]) for name, of in tuned.items()}
+    if min(settings.heat_map) > 0:
+        points = {name: _map(of, settings.heat_map) for name, of in tuned.items()}
+        found = _train(result, points, settings, runner, "heat map")
+        tuned = {name: replace(of, heat_map=found[name]) for name, of in tuned.items()}
+    return replace(result, tuned=tuned)
+
+
+def sweep_points(settings: Settings, names: Sequence[str]) -> tuple[int, int]:
+    """How many points the curve and the map of an optimizer have.
+
+    Args:
+        settings: What is asked for.
+        names: Of the dimensions that are tuned; without a rate there is neither curve nor map.
+
+    Example:
+        >>> sweep_points(Settings(sensitivity=7, heat_map=(5, 4)), ("lr",))
+        (7, 5)
+    """
+    if "lr" not in names:
+        return 0, 0
+    rates, decays = settings.heat_map
+    return settings.sensitivity, rates * (decays if "weight_decay" in names else min(1, decays))
+
+
+def _train(
+    result: TaskResult,
+    points: Mapping[str, list[Setting]],
+    settings: Settings,
+    runner: Runner,
+    purpose: str,
+) -> dict[str, tuple[Trial, ...]]:
+    chosen = seeds(settings.seed, result.variant.task.name, "compare sweep", settings.sweep_seeds)
+    found = train_all(result.variant, points, chosen, runner, purpose)
+    return {
+        name: tuple(
+            Trial(setting, outcomes) for setting, outcomes in zip(points[name], rows, strict=True)
+        )
+        for name, rows in found.items()
+    }
+
+
+def _curve(tuned: Tuned, count: int) -> list[Setting]:
+    if tuned.best is None or "lr" not in dict(tuned.best):
+        return []
+    values = dict(tuned.best)
+    rates = values["lr"] * _factors(_SPAN["lr"], count)
+    return [setting_of({**values, "lr": rate}) for rate in rates]
+
+
+def _map(tuned: Tuned, counts: tuple[int, int]) -> list[Setting]:
+    """Row by row: a learning rate, then all decays; of optimizers without decay only rates."""
+    if tuned.best is None or "lr" not in dict(tuned.best):
+        return []
+    values = dict(tuned.best)
+    rates = values["lr"] * _factors(_MAP_SPAN["lr"], counts[0])
+    if "weight_decay" not in values:
+        return [setting_of({**values, "lr": rate}) for rate in rates]
+    decays = values["weight_decay"] * _factors(_MAP_SPAN["weight_decay"], counts[1])
+    return [
+        setting_of({**values, "lr": rate, "weight_decay": decay})
+        for rate in rates
+        for decay in decays
+    ]
+
+
+def _factors(span: float, count: int) -> np.ndarray:
+    """Factors evenly spaced on a logarithmic scale about 1."""
+    return np.ones(1) if count == 1 else np.geomspace(1 / span, span, count)

@@ -1,0 +1,175 @@
+"""The table of finished cells: a text file that only grows, and from which a comparison goes on.
+
+One JSON object a line. Lines with a ``key`` are cells; lines with ``session`` say where and with
+which versions the cells after them were computed. A line is written as a whole and forced to the
+disk; a line that a killed process left half-written is cut off by the next writer, a last one that
+lacks nothing but its end is kept. Two tables can be joined by joining their lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import KeysView, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from filelock import FileLock, Timeout
+
+from optforge.comparison.cell import Cell, Outcome
+from optforge.errors import CompareError
+from optforge.runs.guard import explain_os
+
+CELLS = "cells.jsonl"
+
+
+class CellTable:
+    """Outcomes by key, in memory and in a file.
+
+    Args:
+        path: The file; None keeps everything in memory.
+        write: Whether new outcomes are appended; then no other process may write.
+
+    Raises:
+        CompareError: If the file cannot be read or written, another process writes to it, or a
+            line that is not the last is damaged.
+
+    Example:
+        >>> table = CellTable(None)
+        >>> table.add("a", Cell("t", "adamw", (), 0), Outcome(loss=0.5))
+        >>> table["a"].loss, "b" in table
+        (0.5, False)
+    """
+
+    def __init__(self, path: Path | None, write: bool = True) -> None:
+        self.path = path
+        self._found: dict[str, Outcome] = {}
+        self.sessions: list[dict[str, Any]] = []
+        self._session: Mapping[str, Any] | None = None
+        self._file: TextIO | None = None
+        self._lock: FileLock | None = None
+        if path is None:
+            return
+        try:
+            self._open(path, write)
+        except OSError as error:
+            self.close()
+            raise CompareError(f"{path} cannot be used: {explain_os(path, error)}") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> CellTable:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._found
+
+    def __getitem__(self, key: str) -> Outcome:
+        return self._found[key]
+
+    def keys(self) -> KeysView[str]:
+        """Keys of the outcomes."""
+        return self._found.keys()
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def describe(self, session: Mapping[str, Any]) -> None:
+        """Say what the cells from now on are computed with; written before the first of them."""
+        same = bool(self.sessions) and self.sessions[-1] == dict(session)
+        self._session = None if same else session
+
+    def add(self, key: str, cell: Cell, outcome: Outcome, purpose: str = "") -> None:
+        """Keep an outcome, on the disk too; one that is there already stays as it is."""
+        if key in self._found:
+            return
+        self._found[key] = outcome
+        if self._file is None:
+            return
+        if self._session is not None:
+            self._write({"session": dict(self._session)})
+            self.sessions.append(dict(self._session))
+            self._session = None
+        row = {
+            "key": key,
+            "task": cell.task,
+            "recipe": cell.recipe,
+            "purpose": purpose,
+            "setting": dict(cell.setting),
+            "seed": cell.seed,
+            **outcome.to_json(),
+        }
+        self._write(row)
+
+    def close(self) -> None:
+        """Close the file; harmless when done twice."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _open(self, path: Path, write: bool) -> None:
+        if write:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(path.with_name(f".{path.name}.lock"))
+            try:
+                self._lock.acquire(timeout=0.5)
+            except Timeout:
+                raise CompareError(
+                    f"another process is writing to {path}; wait for it, or choose another --out"
+                ) from None
+        content = path.read_bytes() if path.exists() else b""
+        whole = _whole(content)
+        self._read(path, content[:whole])
+        if write:
+            with path.open("ab") as file:
+                file.truncate(whole)
+                file.write(b"" if content[:whole].endswith(b"\n") or not whole else b"\n")
+            self._file = path.open("a", encoding="utf-8")
+
+    def _read(self, path: Path, content: bytes) -> None:
+        for number, line in enumerate(content.splitlines(), 1):
+            try:
+                self._take(json.loads(line))
+            except (ValueError, TypeError, KeyError) as error:
+                raise CompareError(
+                    f"line {number} of {path} is not a row of a comparison ({error}); "
+                    "mend or delete that line, its run is then repeated"
+                ) from error
+
+    def _take(self, row: Any) -> None:
+        if not isinstance(row, dict):
+            raise TypeError(f"it is {json.dumps(row)[:40]}, not an object")
+        if "session" in row:
+            self.sessions.append(dict(row["session"]))
+        elif not row.get("failed"):  # what has no result is computed again
+            self._found.setdefault(row["key"], Outcome.from_json(row))
+
+    def _write(self, row: Mapping[str, Any]) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.write(json.dumps(row, allow_nan=False) + "\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            where = self.path or Path(CELLS)
+            raise CompareError(f"a cell was not written: {explain_os(where, error)}") from error
+
+
+def _whole(content: bytes) -> int:
+    """The length of all whole lines; a last one without an end counts if it is an object.
+
+    Nothing that was cut off is one, for the closing brace comes last.
+    """
+    ended = content.rfind(b"\n") + 1
+    try:
+        return len(content) if isinstance(json.loads(content[ended:]), dict) else ended
+    except ValueError:
+        return ended

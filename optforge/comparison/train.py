@@ -1,0 +1,243 @@
+"""One cell: train one model with one setting, and measure what is asked for."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from optforge.comparison.cell import Cell, Outcome
+from optforge.comparison.chance import seeded
+from optforge.comparison.measure import EXTRAS, PeakMemory, optimizer_bytes
+from optforge.comparison.recipe import Recipe
+from optforge.comparison.schedules import SCHEDULES
+from optforge.comparison.variant import Variant
+from optforge.tasks import augmented, batch_order, initial_model
+from optforge.training.single import evaluate_model
+from optforge.training.stack import random_numbers
+
+_LOOKS = 20  # how often a run is asked whether it is still finite
+_LOOKS_AT_MEMORY = 2  # runs of a recipe on a task in each process; the second one is warm
+_TAIL = 10  # the training loss at the end is the mean over one of so many parts
+_LOST = 1.0  # a training loss that ends above the first one by so many times its size has diverged
+
+
+def run_cell(variant: Variant, recipe: Recipe, cell: Cell, device: str = "cpu") -> Outcome:
+    """Train one model and measure it; test data is touched after the last step or never.
+
+    With the same settings, without a schedule in the setting, this is
+    :func:`optforge.training.train_single`, bit for bit. What the optimizer draws at random is
+    seeded by the cell. An error after the first step ends the run and not the comparison: it has
+    diverged if its numbers were no longer finite, and has no result otherwise.
+
+    Args:
+        variant: The task.
+        recipe: The optimizer, schedule and clipping.
+        cell: Setting, seed and what to measure.
+        device: Where to train.
+
+    Example:
+        >>> from optforge.comparison import load_recipe, vary
+        >>> from optforge.tasks import load_task
+        >>> cell = Cell("digits_mlp", "adamw", (("lr", 3e-3),), seed=0)
+        >>> run_cell(vary(load_task("digits_mlp"), {}), load_recipe("adamw"), cell).loss < 1.0
+        True
+    """
+    began = time.perf_counter()
+    with seeded(cell.seed, device):
+        run = _Run.begin(variant, recipe, cell, torch.device(device))
+        try:
+            outcome = _trained(run)
+        except Exception as error:
+            if not run.steps:  # then the setting or the task is to blame, not how the run went
+                raise
+            outcome = run.ended_by(error)
+    return replace(outcome, seconds=round(time.perf_counter() - began, 4))
+
+
+def _trained(run: _Run) -> Outcome:
+    """Train and measure."""
+    looks = run.cell.test and _may_look(run.variant, run.recipe)
+    memory = PeakMemory(run.device) if looks else None
+    run.train()
+    peak = round(memory.megabytes(), 2) if memory is not None else math.nan
+    size = optimizer_bytes(run.optimizer)
+    return replace(run.outcome(), optimizer_bytes=size, peak_mb=peak)
+
+
+def _may_look(variant: Variant, recipe: Recipe) -> bool:
+    """Whether this run is among the few whose memory is measured.
+
+    To see growth, freed memory goes back to the system, and a run has to ask for all of it again:
+    milliseconds that need not be spent on every seed.
+    """
+    variant.looks_at_memory[recipe.name] += 1
+    return variant.looks_at_memory[recipe.name] <= _LOOKS_AT_MEMORY
+
+
+@dataclass
+class _Run:
+    """A training run as it goes."""
+
+    variant: Variant
+    recipe: Recipe
+    cell: Cell
+    device: torch.device
+    model: nn.Module
+    optimizer: Optimizer
+    random: bool
+    losses: list[Tensor] = field(default_factory=list)  # the first one and the last tenth
+    last: Tensor | None = None
+    steps: int = 0
+    curve: list[tuple[float, ...]] = field(default_factory=list)
+    seconds: float = 0.0
+    broken: bool = False
+
+    @classmethod
+    def begin(cls, variant: Variant, recipe: Recipe, cell: Cell, device: torch.device) -> _Run:
+        model = initial_model(variant.task, cell.seed).to(device)
+        optimizer = recipe.make(model, cell.setting, variant.task.steps)
+        return cls(variant, recipe, cell, device, model, optimizer, variant.random)
+
+    def train(self) -> None:
+        """Train piece by piece, with a look at the run in between."""
+        task, cell = self.variant.task, self.cell
+        switch(self.optimizer, "train")
+        looking = cell.curve or cell.until is not None
+        piece = self.variant.period if looking else max(1, task.steps // _LOOKS)
+        advance = self._stepper()
+        loss = torch.zeros(())
+        for first in range(0, task.steps, piece):
+            began = time.perf_counter()
+            for step in range(first, min(first + piece, task.steps)):
+                loss = advance(step)
+                self.steps = step + 1
+            last = loss.item()  # waits for the device, so before the clock is read
+            self.seconds += time.perf_counter() - began
+            if not math.isfinite(last):
+                self.broken = True
+                return
+            if looking and self._look():
+                return
+
+    def _look(self) -> bool:
+        """Note a point of the curve; tell whether the run has arrived."""
+        switch(self.optimizer, "eval")
+        found = evaluate_model(self.variant.task, self.model, "validation", self.random)
+        switch(self.optimizer, "train")
+        point = (self.steps, found.loss, found.metric, round(self.seconds, 4))
+        self.curve.append(point)
+        return self.cell.until is not None and found.loss <= self.cell.until
+
+    def _stepper(self) -> Callable[[int], Tensor]:
+        """Give the function that makes one step; everything that can be is looked up once."""
+        task, seed, clip = self.variant.task, self.cell.seed, self.recipe.clip
+        model, optimizer, losses, random = self.model, self.optimizer, self.losses, self.random
+        decay = SCHEDULES[self.recipe.schedule]
+        shape = self.recipe.shape(self.cell.setting, task.warmup)
+        groups = optimizer.param_groups
+        peaks = [group["lr"] for group in groups]
+        order, train = batch_order(task, seed), task.splits.train
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        device = self.device if self.device.type != "cpu" else None
+        tail = task.steps - max(1, task.steps // _TAIL)
+
+        def advance(step: int) -> Tensor:
+            share = shape.value(step, task.steps, decay)
+            for group, peak in zip(groups, peaks, strict=True):
+                group["lr"] = peak * share
+            rows = order[step]
+            inputs, targets = augmented(task, train.inputs[rows], train.targets[rows], seed, step)
+            if device is not None:
+                inputs, targets = inputs.to(device), targets.to(device)
+            if random:
+                with random_numbers(seed, step, True):
+                    loss = task.loss(model(inputs), targets)
+            else:
+                loss = task.loss(model(inputs), targets)
+            self.last = loss
+            optimizer.zero_grad()
+            loss.backward()
+            if clip is not None:
+                nn.utils.clip_grad_norm_(parameters, clip)
+            optimizer.step()
+            if step == 0 or step >= tail:
+                losses.append(loss.detach())
+            return loss
+
+        return advance
+
+    def outcome(self) -> Outcome:
+        """Measure the trained model."""
+        first, *rest = torch.stack(self.losses).tolist()
+        train_loss = sum(rest) / len(rest) if rest else math.nan
+        lost = bool(rest) and _lost(train_loss, first)
+        made = Outcome(
+            train_loss=train_loss,
+            steps=self.steps,
+            curve=tuple(self.curve),
+            step_ms=round(1000 * self.seconds / self.steps, 5),
+            diverged=self.broken or lost,
+        )
+        if self.broken:
+            return made
+        made = self._measured(made)
+        return replace(made, diverged=made.diverged or not math.isfinite(made.loss))
+
+    def ended_by(self, error: Exception) -> Outcome:
+        """What is known of a run that an error ended after its first step."""
+        if not self._ran_away():
+            return Outcome(steps=self.steps, failed=f"{type(error).__name__}: {_in_line(error)}")
+        spent = round(1000 * self.seconds / self.steps, 5)
+        curve = tuple(self.curve)
+        return Outcome(steps=self.steps, curve=curve, step_ms=spent, diverged=True)
+
+    def _ran_away(self) -> bool:
+        """Whether the last loss, a weight or a gradient tells that the run has diverged."""
+        weights = list(self.model.parameters())
+        gradients = [p.grad for p in weights if p.grad is not None]
+        last = [] if self.last is None else [self.last]
+        if not all(bool(torch.isfinite(value).all()) for value in (*last, *weights, *gradients)):
+            return True
+        return any(_lost(loss.item(), self.losses[0].item()) for loss in last)
+
+    def _measured(self, made: Outcome) -> Outcome:
+        task, cell = self.variant.task, self.cell
+        switch(self.optimizer, "eval")
+        if self.curve and self.curve[-1][0] == made.steps:
+            made = replace(made, loss=self.curve[-1][1], metric=self.curve[-1][2])
+        else:
+            found = evaluate_model(task, self.model, "validation", self.random)
+            made = replace(made, loss=found.loss, metric=found.metric)
+        if cell.test:
+            found = evaluate_model(task, self.model, "test", self.random)
+            made = replace(made, test_loss=found.loss, test_metric=found.metric)
+        extras: dict[str, float] = {}
+        for name in cell.extras:
+            extras |= EXTRAS[name](task, self.model, cell.seed)
+        return replace(made, extras=extras)
+
+
+def _lost(loss: float, first: float) -> bool:
+    return not loss <= first + _LOST * abs(first)
+
+
+def _in_line(error: Exception) -> str:
+    return " ".join(f"{error}".split()) or "without a word"
+
+
+def switch(optimizer: Optimizer, mode: str) -> None:
+    """Tell an optimizer that it is to ``train`` or ``eval``, if it keeps other weights for each.
+
+    Schedule-free optimizers do: gradients are taken at one point, results hold at another.
+
+    Source: Defazio et al., The Road Less Scheduled, 2024.
+    """
+    change = getattr(optimizer, mode, None)
+    if callable(change):
+        change()

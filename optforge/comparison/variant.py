@@ -1,0 +1,121 @@
+"""A task with some of its attributes changed: the axes of a sweep."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+from optforge.comparison.attributes import BUDGET, SAMPLES, check_attributes
+from optforge.errors import CompareError
+from optforge.tasks import Task
+from optforge.training.stack import draws_random_numbers
+
+_CACHED = ("splits", "hash")
+_CHECKS = 20  # validations of a run whose task names no period
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One task of a comparison under one label.
+
+    Args:
+        label: The task's name and what was changed.
+        task: With the changes made.
+        axes: What was changed, by name.
+
+    Example:
+        >>> from optforge.tasks import load_task
+        >>> variant = vary(load_task("digits_mlp"), {"batch_size": 32, "samples": 3200})
+        >>> variant.label, variant.task.steps
+        ('digits_mlp[batch_size=32]', 100)
+    """
+
+    label: str
+    task: Task
+    axes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def period(self) -> int:
+        """Steps from one validation of a run with a curve to the next."""
+        return self.task.evaluation_period or max(1, self.task.steps // _CHECKS)
+
+    @cached_property
+    def looks_at_memory(self) -> Counter[str]:
+        """How many runs of each recipe had their memory measured in this process."""
+        return Counter()
+
+    @cached_property
+    def random(self) -> bool:
+        """Whether the model or the loss draw random numbers in training; found out by trying."""
+        return draws_random_numbers(self.task)
+
+
+def vary(task: Task, attributes: Mapping[str, Any], shown: Sequence[str] | None = None) -> Variant:
+    """Change attributes of a task; the one given stays as it is.
+
+    The name stays, and with it the seeds: a wider batch sees the same examples in the same order.
+
+    Args:
+        task: The task.
+        attributes: By name; ``samples`` sets the steps to samples over batch size.
+        shown: Which of them the label names; all but ``samples`` by default.
+
+    Raises:
+        CompareError: If the task has no such attribute, or the value is none for it.
+    """
+    check_attributes(task, attributes)
+    own_data = bool(attributes.keys() - BUDGET)
+    if not own_data:
+        _ = task.splits  # built once, shared by all
+    changed = copy.copy(task)
+    for name, value in attributes.items():
+        if name != SAMPLES:
+            setattr(changed, name, tuple(value) if isinstance(value, list) else value)
+    if SAMPLES in attributes:
+        changed.steps = max(1, round(attributes[SAMPLES] / changed.batch_size))
+    for name in _CACHED if own_data else _CACHED[1:]:
+        vars(changed).pop(name, None)
+    shown = [name for name in attributes if name != SAMPLES] if shown is None else shown
+    told = ",".join(f"{name}={_said(attributes[name])}" for name in shown)
+    axes = {name: attributes[name] for name in shown}
+    return Variant(f"{task.name}[{told}]" if told else task.name, changed, axes)
+
+
+def variants(
+    tasks: Sequence[Task], axes: Mapping[str, Sequence[Any]], fixed: Mapping[str, Any]
+) -> tuple[Variant, ...]:
+    """All tasks at all points of the axes.
+
+    Args:
+        tasks: Base tasks.
+        axes: Values of each attribute; their product is taken.
+        fixed: Attributes that are the same everywhere; labels do not name them.
+
+    Raises:
+        CompareError: If two variants would have the same label, or an axis has no values.
+    """
+    for name, values in axes.items():
+        if not isinstance(values, list | tuple) or not values:
+            raise CompareError(
+                f"the axis {name!r} is {values!r}; give a list of values, "
+                "as in batch_size = [16, 64]"
+            )
+    made = []
+    for task in tasks:
+        for point in product(*axes.values()):
+            values = dict(zip(axes, point, strict=True))
+            shown = [name for name in values if name != SAMPLES]
+            made.append(vary(task, {**fixed, **values}, shown))
+    labels = [variant.label for variant in made]
+    if twice := {label for label in labels if labels.count(label) > 1}:
+        raise CompareError(f"two tasks are called {sorted(twice)[0]!r}; give them other names")
+    return tuple(made)
+
+
+def _said(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, list | tuple) else f"{value}"

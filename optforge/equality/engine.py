@@ -1,0 +1,66 @@
+"""The e-graphs: one with a table for each choice of sets of functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from egglog import bindings
+
+from optforge.equality.graph import Graph
+from optforge.equality.table import table_text
+from optforge.language import FUNCTIONS
+
+_PAPER = frozenset(("paper",))
+
+
+_reused = True
+
+
+@contextmanager
+def fresh_engines() -> Iterator[None]:
+    """Use every e-graph once, which is slow, and right.
+
+    An e-graph of egglog 13 that goes back to an earlier level may give a value another's argument
+    in a later run. What was simplified is checked by running it; where a check fails, this is
+    how to simplify once more.
+    """
+    global _reused
+    _reused = False
+    try:
+        yield
+    finally:
+        _reused = True
+
+
+def engine_for(sets: frozenset[str]) -> Any:
+    """Return an e-graph with the table for some sets; every run pushes and pops its own level."""
+    return _kept(sets) if _reused else _made(sets)
+
+
+def _made(sets: frozenset[str]) -> Any:
+    engine = bindings.EGraph()
+    engine.run_program(*engine.parse_program(table_text(sets)))
+    return engine
+
+
+_kept = lru_cache(None)(_made)
+
+
+def sets_used(graph: Graph) -> frozenset[str]:
+    """Return the sets of functions that a graph needs."""
+    used = (node.operation for node in graph.nodes if node.is_statement)
+    return _PAPER.union(FUNCTIONS[name].belongs_to for name in used)
+
+
+def run(engine: Any, text: str) -> list[Any]:
+    """Run commands and return what they report."""
+    return engine.run_program(*_parsed(engine, text))
+
+
+@lru_cache(64)
+def _parsed(engine: Any, text: str) -> list[Any]:
+    """Read commands; one e-graph's reading is not another's, as it names what has no name."""
+    return engine.parse_program(text)

@@ -1,0 +1,147 @@
+"""Simplifying without training: passes repeated to a fixed point, every step checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from optforge.equality import Bounds, fresh_engines
+from optforge.equality.algebraic import Algebraic
+from optforge.equality.derivation import EXACT, GUARDED, Change, Derivation, Link, Pass, Step
+from optforge.equality.names import present
+from optforge.equality.recurrences import Recurrences
+from optforge.equality.static import Static
+from optforge.equality.verify import compare, demand
+from optforge.errors import SimplifyError
+from optforge.language import Program, parse
+
+MOST_STEPS = 40
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Simplified:
+    """A simple rule with its derivation.
+
+    Args:
+        program: The simple form, with the field's names.
+        derivation: Why it may stand for the rule as given.
+        links: For each state, which multiple of which state of the rule as given it is.
+        stops: Limits that ended the search for a simpler form before it was done, in words; on
+            another machine, or with higher limits, another form may be found.
+    """
+
+    program: Program
+    derivation: Derivation
+    links: tuple[Link, ...]
+    stops: tuple[str, ...] = ()
+
+
+def exact_passes(bounds: Bounds | None = None) -> tuple[Pass, ...]:
+    """Give the passes of ``--exact``, in order: those that need no guard first."""
+    first = (Static(), Algebraic(False, bounds), Recurrences(bounds))
+    return (*first, Algebraic(True, bounds))
+
+
+def simplify_exact(
+    program: Program, bounds: Bounds | None = None, say: Say = lambda text: None
+) -> Simplified:
+    """Simplify a rule without training.
+
+    Args:
+        program: A valid program.
+        bounds: How far saturation goes.
+        say: Told what is being done.
+
+    Raises:
+        SimplifyError: If the check of a step fails.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> simple = simplify_exact(load_rule("program_8"))
+        >>> len(simple.program.statements), simple.program.states
+        (9, ('momentum',))
+    """
+    return run_passes(program, exact_passes(bounds), say)
+
+
+def run_passes(
+    program: Program, passes: Sequence[Pass], say: Say = lambda text: None
+) -> Simplified:
+    """Run passes again and again until none of them finds anything, then give names.
+
+    After each step the first pass has its turn again. Steps that claim equality are checked by
+    running both forms (:mod:`optforge.equality.verify`); empirical ones carry their own figures.
+
+    Raises:
+        SimplifyError: If the check of a step fails.
+    """
+    steps: list[Step] = []
+    links = tuple(Link(number) for number in range(len(program.states)))
+    current = program
+    while (found := _next(current, passes)) is not None and len(steps) < MOST_STEPS:
+        change, step = found
+        say(
+            f"{len(current.statements)} statements -> {len(change.program.statements)}: {step.kind}"
+        )
+        steps.append(step)
+        links = tuple(_joined(links, link) for link in change.links)
+        current = change.program
+    named = present(current)
+    if named != current:
+        why = "the same with the field's names, in the usual order"
+        link = tuple(Link(number) for number in range(len(current.states)))
+        renamed = Change(named, Step(EXACT, current.text, named.text, why), link)
+        steps.append(_checked(renamed, current))
+    derivation = Derivation(program.text, tuple(steps))
+    derivation.check()
+    stops = _stops(passes, found is not None)
+    return Simplified(parse(derivation.end), derivation, links, stops)
+
+
+def _stops(passes: Sequence[Pass], more: bool) -> tuple[str, ...]:
+    """Say which limits were met that may have hidden a simpler form."""
+    found = []
+    if any(isinstance(one, Algebraic | Recurrences) and one.timed_out for one in passes):
+        found.append("equality saturation met its limit of wall clock time")
+    if more:
+        found.append(f"{MOST_STEPS} steps were taken, and more are not")
+    return tuple(found)
+
+
+def _next(program: Program, passes: Sequence[Pass]) -> tuple[Change, Step] | None:
+    """Return the next change and its checked step; a change that is wrong has a second try."""
+    change = _first_change(program, passes)
+    if change is None:
+        return None
+    try:
+        return change, _checked(change, program)
+    except SimplifyError:
+        with fresh_engines():
+            change = _first_change(program, passes)
+    return None if change is None else (change, _checked(change, program))
+
+
+def _first_change(program: Program, passes: Sequence[Pass]) -> Change | None:
+    for one in passes:
+        change = one.apply(program)
+        if change is not None:
+            return change
+    return None
+
+
+def _checked(change: Change, before: Program) -> Step:
+    step = change.step
+    if step.kind not in (EXACT, GUARDED):
+        return step
+    check = compare(before, change.program, change.links, guarded=step.kind == EXACT)
+    demand(check, step.why)
+    return replace(step, figures={**step.figures, **check.figures()})
+
+
+def _joined(links: tuple[Link, ...], link: Link) -> Link:
+    """Express a state by the states of the rule as given."""
+    if link.source is None or links[link.source].source is None:
+        return Link(None)
+    first = links[link.source]
+    return Link(first.source, first.scale * link.scale)

@@ -1,0 +1,189 @@
+"""The cheapest program in a saturated graph, with every shared value counted once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import permutations
+
+from optforge.equality.graph import CONSTANT, WEIGHT, Graph
+from optforge.equality.saturate import Choice, Saturated
+from optforge.language import FUNCTIONS
+
+# How constants of a kind are written as statements.
+REALISED = {"zero_tree": ("multiply",), "one_tree": ("power",), "zero_array": ("multiply", "norm")}
+_STATEMENT, _EDGE, _DIGIT, _OPERATION = 10_000_000, 100_000, 1_000, 10
+_MOST = 99  # of arithmetic that counts, so that it weighs less than a digit
+_ORDERS = 6  # of the outputs that are tried
+
+
+def constant_digits(value: float) -> int:
+    """Count what a reader has to read of a constant: significant digits and the exponent's.
+
+    Example:
+        >>> constant_digits(0.9), constant_digits(0.8999999761581421), constant_digits(1e-8)
+        (1, 16, 2)
+    """
+    mantissa, _, exponent = repr(abs(value)).partition("e")
+    digits = mantissa.replace(".", "").strip("0")
+    return max(len(digits), 1) + len(exponent.lstrip("+-0"))
+
+
+def node_cost(operation: str, arguments: Sequence[str], value: float = 0.0) -> int:
+    """Price a value alone: a statement, values that it hangs on, digits, arithmetic."""
+    if operation == CONSTANT:
+        return _DIGIT * (constant_digits(value) + 1) + (value < 0)
+    if operation in REALISED:
+        return _STATEMENT * len(REALISED[operation])
+    row = FUNCTIONS.get(operation)
+    if row is None:
+        return 0
+    edges = sum(argument in FUNCTIONS for argument in arguments)
+    return _STATEMENT + _EDGE * edges + _OPERATION * min(row.cost, _MOST) + len(arguments)
+
+
+def graph_cost(graph: Graph) -> int:
+    """Price all that the outputs need; an output that is a constant costs a statement more."""
+    total = sum(_STATEMENT for i in set(graph.outputs) if graph.nodes[i].operation == CONSTANT)
+    for index in graph.reached():
+        node = graph.nodes[index]
+        arguments = [graph.nodes[a].operation for a in node.arguments]
+        total += node_cost(node.operation, arguments, node.value)
+    return total
+
+
+def structure(graph: Graph) -> str:
+    """Hash a graph's form, so that ties end the same way whatever the names and the order."""
+    digests: dict[int, str] = {}
+    for index in graph.reached():
+        node = graph.nodes[index]
+        key = (node.operation, repr(node.value), *(digests[a] for a in node.arguments))
+        digests[index] = _digest(key)
+    return _digest(tuple(digests[index] for index in graph.outputs))
+
+
+def _digest(key: tuple[str, ...]) -> str:
+    return blake2b("\0".join(key).encode(), digest_size=8).hexdigest()
+
+
+@dataclass
+class _Best:
+    """The best known way of a class: its choice, all classes it needs with their prices."""
+
+    total: int
+    digest: str
+    choice: Choice
+    needs: dict[int, int] = field(default_factory=dict)
+
+
+def extract(found: Saturated, kinds: tuple[int, ...]) -> Graph:
+    """Choose one way for every class that the outputs need, as cheaply as possible.
+
+    The exact optimum over shared values is hard to find in general; here each class takes the
+    set of classes that costs least (shared ones once), output after output in several orders,
+    what is already there being free; the cheapest of these is taken.
+
+    Args:
+        found: Classes and outputs.
+        kinds: Kinds of the states.
+    """
+    graphs = [_build(found, kinds, _in_order(found, order)) for order in _orders(found.outputs)]
+    return min(graphs, key=lambda graph: (graph_cost(graph), structure(graph)))
+
+
+def cheapest(classes: Sequence[Sequence[Choice]]) -> dict[int, Choice]:
+    """Choose the cheapest way for every class by itself."""
+    return {here: best.choice for here, best in _choose(classes, {}).items()}
+
+
+def _orders(outputs: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    distinct = tuple(dict.fromkeys(outputs))
+    for number, order in enumerate(permutations(distinct)):
+        if number == _ORDERS:
+            return
+        yield order
+
+
+def _in_order(found: Saturated, order: Sequence[int]) -> dict[int, Choice]:
+    """Choose for one output after the other; what earlier ones chose is free and stays."""
+    fixed: dict[int, Choice] = {}
+    for output in order:
+        best = _choose(found.classes, fixed)
+        stack = [output]
+        while stack:
+            here = stack.pop()
+            if here not in fixed:
+                fixed[here] = best[here].choice
+                stack += best[here].choice.arguments
+    return fixed
+
+
+def _choose(classes: Sequence[Sequence[Choice]], fixed: dict[int, Choice]) -> dict[int, _Best]:
+    """Find the cheapest set of classes for every class; what improves asks its users again."""
+    best: dict[int, _Best] = {}
+    users: dict[int, list[tuple[int, Choice]]] = {}
+    pending: dict[int, None] = {}
+    for here, choices in enumerate(classes):
+        for choice in [fixed[here]] if here in fixed else choices:
+            for argument in set(choice.arguments):
+                users.setdefault(argument, []).append((here, choice))
+            if not choice.arguments and _improve(best, here, choice, here in fixed):
+                pending[here] = None
+    while pending:
+        here = next(iter(pending))
+        del pending[here]
+        for user, choice in users.get(here, ()):
+            if all(a in best for a in choice.arguments) and _improve(
+                best, user, choice, user in fixed
+            ):
+                pending[user] = None
+    return best
+
+
+def _improve(best: dict[int, _Best], here: int, choice: Choice, free: bool) -> bool:
+    needs: dict[int, int] = {}
+    for argument in choice.arguments:
+        needs.update(best[argument].needs)
+    if here in needs:
+        return False  # it would need itself
+    arguments = [best[a].choice.operation for a in choice.arguments]
+    own = 0 if free else node_cost(choice.operation, arguments, choice.value)
+    needs[here] = own
+    total = sum(needs.values())
+    known = best.get(here)
+    if known is not None and total > known.total:
+        return False
+    key = (choice.operation, repr(choice.value), *(best[a].digest for a in choice.arguments))
+    digest = _digest(key)
+    if known is not None and (total, digest) >= (known.total, known.digest):
+        return False
+    best[here] = _Best(total, digest, choice, needs)
+    return True
+
+
+def _build(found: Saturated, kinds: tuple[int, ...], chosen: dict[int, Choice]) -> Graph:
+    graph = Graph(kinds)
+    places: dict[int, int] = {}
+
+    def place(here: int) -> int:
+        if here not in places:
+            choice = chosen[here]
+            if choice.operation in REALISED:
+                places[here] = _realised(graph, choice.operation)
+                return places[here]
+            arguments = [place(argument) for argument in choice.arguments]
+            places[here] = graph.add(choice.operation, arguments, choice.value)
+        return places[here]
+
+    graph.outputs = tuple(place(output) for output in found.outputs)
+    return graph
+
+
+def _realised(graph: Graph, operation: str) -> int:
+    place = graph.add(WEIGHT)
+    for function in REALISED[operation]:
+        place = graph.add(
+            function, (place,) if function == "norm" else (place, graph.constant(0.0))
+        )
+    return place

@@ -1,0 +1,121 @@
+"""What is asked of kinds before a row applies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+
+from optforge.equality.patterns import (
+    ALL_KINDS,
+    ARRAYS,
+    PLAIN,
+    SCALARS,
+    Kinds,
+    formed_and_sound,
+    formed_kinds,
+    sets_of,
+    sound_kinds,
+)
+from optforge.equality.rewrite import Rewrite
+from optforge.language import Kind
+
+_ARRAY = int(Kind.ARRAY)
+
+
+@dataclass(frozen=True)
+class _Atom:
+    """A condition: of which variables, how egglog has it, and whether kinds meet it."""
+
+    names: tuple[str, ...]
+    text: str
+    holds: Callable[[Kinds], bool]
+
+
+@lru_cache(None)
+def gates(rule: Rewrite, kinds: tuple[int, ...] = ALL_KINDS) -> list[list[str]]:
+    """List what must be asked of kinds, as conditions for egglog, one list for each rule.
+
+    Without products there are few kinds, and each choice that is sound becomes a rule. With them
+    choices are many; those that a few comparisons tell from the others become one rule.
+
+    Args:
+        rule: A row of the table.
+        kinds: Those that values can have.
+
+    Example:
+        >>> gates(Rewrite("x * 0.0", "0.0"))
+        [['(= 0 (kind x))']]
+        >>> gates(Rewrite("orthogonalize(x * n)", "orthogonalize(x)"))
+        [['(= kn (kind n))', '(= kx (kind x))', '(<= kn 1)', '(>= kx kn)']]
+    """
+    if sound_kinds(rule, kinds) is None:
+        return [[]]
+    formed, sound = formed_and_sound(rule, kinds)
+    if kinds != PLAIN or sets_of(rule) != {"paper"}:
+        unsound = [one for one in formed_kinds(rule.before, kinds) if one not in sound]
+        return [_conditions(atoms) for atoms in _covered(sound, unsound)]
+    if sound == formed:
+        sound = [{name: one[name] for name in one if name in SCALARS | ARRAYS} for one in sound]
+    unique = [one for place, one in enumerate(sound) if one not in sound[:place]]
+    return [[f"(= {kind} (kind {name}))" for name, kind in one.items()] for one in unique]
+
+
+def _covered(sound: Sequence[Kinds], unsound: Sequence[Kinds]) -> list[list[_Atom]]:
+    """Find conjunctions, as few as are easily found, that all sound kinds meet and no others."""
+    if not sound:
+        return []
+    whole = _conjunction(sound, unsound)
+    if whole is not None:
+        return [whole]
+    for atom in _atoms(tuple(sound[0])):
+        parts = [[one for one in sound if atom.holds(one) == wanted] for wanted in (True, False)]
+        found = [_conjunction(part, unsound) for part in parts if part]
+        if len(found) == 2 and all(part is not None for part in found):
+            return [part for part in found if part is not None]
+    name = next(name for name in sound[0] if len({one[name] for one in sound}) > 1)
+    kinds = dict.fromkeys(one[name] for one in sound)
+    parts = [[one for one in sound if one[name] == kind] for kind in kinds]
+    return [conjunction for part in parts for conjunction in _covered(part, unsound)]
+
+
+def _conjunction(sound: Sequence[Kinds], unsound: Sequence[Kinds]) -> list[_Atom] | None:
+    """Return conditions that hold for all sound kinds and together exclude the others."""
+    atoms = [a for a in _atoms(tuple(sound[0])) if all(a.holds(one) for one in sound)]
+    if any(all(atom.holds(one) for atom in atoms) for one in unsound):
+        return None
+    for atom in list(reversed(atoms)):
+        fewer = [other for other in atoms if other is not atom]
+        if not any(all(other.holds(one) for other in fewer) for one in unsound):
+            atoms = fewer
+    return atoms
+
+
+@lru_cache(None)
+def _atoms(names: tuple[str, ...]) -> list[_Atom]:
+    """List the conditions that may be asked, the simplest first."""
+    found = []
+    for n in names:
+        found += [
+            _Atom((), f"(= {kind} (kind {n}))", lambda one, n=n, kind=kind: one[n] == kind)
+            for kind in ALL_KINDS
+        ]
+        for most in (_ARRAY, _ARRAY + 1):
+            found.append(_Atom((n,), f"(<= k{n} {most})", lambda one, n=n, m=most: one[n] <= m))
+        for least in (_ARRAY, _ARRAY + 1):
+            found.append(_Atom((n,), f"(>= k{n} {least})", lambda one, n=n, m=least: one[n] >= m))
+    for n, m in combinations(names, 2):
+        text = f"(<= (min k{n} k{m}) {_ARRAY})"
+        found += [
+            _Atom((n, m), f"(= k{n} k{m})", lambda one, n=n, m=m: one[n] == one[m]),
+            _Atom((n, m), f"(<= k{n} k{m})", lambda one, n=n, m=m: one[n] <= one[m]),
+            _Atom((n, m), f"(>= k{n} k{m})", lambda one, n=n, m=m: one[n] >= one[m]),
+            _Atom((n, m), text, lambda one, n=n, m=m: min(one[n], one[m]) <= _ARRAY),
+        ]
+    return found
+
+
+def _conditions(atoms: Sequence[_Atom]) -> list[str]:
+    names = dict.fromkeys(name for atom in atoms for name in atom.names)
+    return [*(f"(= k{name} (kind {name}))" for name in names), *(atom.text for atom in atoms)]

@@ -1,0 +1,279 @@
+"""States as recurrences: what follows from all steps together, and from no single one.
+
+Saturation of one step cannot know that a state is always zero, that two states always hold the
+same, or that a state may be kept at another scale. Each of these is an induction over the steps:
+states begin at zero, and the claim about the next values is proved by saturation under the claim
+about the present ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy
+from numpy import ndarray
+
+from optforge.analysis import live_program
+from optforge.equality import (
+    Bounds,
+    Graph,
+    graph_cost,
+    saturate,
+    simplest,
+    tidy,
+    to_graph,
+    to_program,
+)
+from optforge.equality.derivation import EXACT, Change, Link, Step
+from optforge.equality.evaluate import Evaluator
+from optforge.equality.graph import CONSTANT, WEIGHT, state_leaf
+from optforge.equality.names import kinds_of, living_states, with_names
+from optforge.language import Kind, Program
+
+_STEPS = 6
+_NEAR = 1e-9
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """Another choice of states: the graph over them, what they are, and the argument."""
+
+    graph: Graph
+    links: tuple[Link, ...]
+    why: str
+
+
+class Recurrences:
+    """The pass that changes the states of a rule.
+
+    Args:
+        bounds: How far saturation goes.
+
+    Example:
+        >>> from optforge.language import parse
+        >>> program = parse('''
+        ... def train(w, g, m, v, lr):
+        ...     m = interp(g, m, 0.9)
+        ...     v = interp(g, v, 0.9)
+        ...     u = m * v
+        ...     return u, m, v
+        ... ''')
+        >>> Recurrences().apply(program).program.states
+        ('m',)
+    """
+
+    def __init__(self, bounds: Bounds | None = None) -> None:
+        self.bounds = bounds
+        self.timed_out = False  # whether the wall clock has ended a saturation
+
+    def apply(self, program: Program) -> Change | None:
+        """Merge states, or keep one at another scale, where that makes the rule simpler."""
+        graph = tidy(to_graph(program), _constants(program))
+        if not graph.kinds:
+            return None
+        price = graph_cost(graph)
+        for candidate in self._candidates(program, graph):
+            simple = simplest(candidate.graph, bounds=self.bounds)
+            self.timed_out |= "time" in simple.stopped
+            found = simple.graph
+            if graph_cost(found) >= price:
+                continue
+            form = to_program(found)
+            left = living_states(form)
+            links = tuple(candidate.links[number] for number in left)
+            names = [program.states[link.source or 0] for link in links]
+            after = with_names(form, program, names)
+            if kinds_of(after) != tuple(found.kinds[number] for number in left):
+                continue
+            step = Step(EXACT, program.text, after.text, candidate.why)
+            return Change(after, step, links)
+        return None
+
+    def _candidates(self, program: Program, graph: Graph) -> Iterator[_Candidate]:
+        lean = live_program(program)
+        kept = [program.states.index(name) for name in lean.states]
+        histories = _histories(to_program(graph))
+        for other, one in permutations(range(len(graph.kinds)), 2):  # the first one stays
+            factor = _factor(histories[one], histories[other])
+            if factor is not None and graph.kinds[one] == graph.kinds[other]:
+                candidate = self._merged(graph, one, other, factor, kept, lean.states)
+                if candidate is not None:
+                    yield candidate
+        for number, history in enumerate(histories):
+            if not history.any():
+                candidate = self._zero(graph, number, kept, lean.states)
+                if candidate is not None:
+                    yield candidate
+        for number in range(len(graph.kinds)):
+            yield from _rescaled(graph, number, kept, lean.states)
+
+    def _merged(
+        self,
+        graph: Graph,
+        one: int,
+        other: int,
+        factor: float,
+        kept: list[int],
+        names: tuple[str, ...],
+    ) -> _Candidate | None:
+        """Try that state ``one`` is always ``factor`` times state ``other``."""
+        merged, places, links = _without(graph, one, kept)
+
+        def replacement() -> int:
+            left = state_leaf(other - (other > one))
+            return _times(merged, merged.add(left), factor)
+
+        values = _rewritten(graph, merged, one, replacement, places)
+        left = values[graph.outputs[1 + other]]
+        claim = (values[graph.outputs[1 + one]], _times(merged, left, factor))
+        if not self._equal(merged, *claim):
+            return None
+        _finish(merged, graph, one, values)
+        times = "" if factor == 1 else f"{factor!r} times "
+        why = (
+            f"state {names[one]} is always {times}state {names[other]}: both begin at zero, and if "
+            "it holds at a step, it holds at the next"
+        )
+        return _Candidate(merged, links, why)
+
+    def _zero(
+        self, graph: Graph, number: int, kept: list[int], names: tuple[str, ...]
+    ) -> _Candidate | None:
+        """Try that a state is always zero."""
+        merged, places, links = _without(graph, number, kept)
+
+        def zero() -> int:
+            return _zero_of(merged, graph.kinds[number])
+
+        values = _rewritten(graph, merged, number, zero, places)
+        if not self._equal(merged, values[graph.outputs[1 + number]], zero()):
+            return None
+        _finish(merged, graph, number, values)
+        why = f"state {names[number]} begins at zero and stays there"
+        return _Candidate(merged, links, why)
+
+    def _equal(self, graph: Graph, one: int, other: int) -> bool:
+        """Prove by saturation that two values of a graph are equal."""
+        claim = Graph(graph.kinds, graph.nodes, (one, other))
+        found = saturate(claim, bounds=self.bounds, known_signs=False)
+        return found.outputs[0] == found.outputs[1]
+
+
+def _zero_of(graph: Graph, kind: int) -> int:
+    """Add zeros of a kind to a graph."""
+    nothing = graph.constant(0.0)
+    if kind == Kind.SCALAR:
+        return nothing
+    tree = graph.add("multiply", (graph.add(WEIGHT), nothing))
+    if kind == Kind.TREE:
+        return tree
+    if kind == Kind.ARRAY:
+        return graph.add("norm", (tree,))
+    turned = graph.add("transpose", (tree,))
+    if kind == Kind.TRANSPOSED:
+        return turned
+    return graph.add("matmul", (tree, turned) if kind == Kind.ROW_SQUARE else (turned, tree))
+
+
+def _without(
+    graph: Graph, number: int, kept: list[int]
+) -> tuple[Graph, dict[str, str], tuple[Link, ...]]:
+    """Begin a graph that lacks one state; say what the leaves of the others become."""
+    left = [n for n in range(len(graph.kinds)) if n != number]
+    places = {state_leaf(n): state_leaf(place) for place, n in enumerate(left)}
+    links = tuple(Link(kept[n]) for n in left)
+    return Graph(tuple(graph.kinds[n] for n in left)), places, links
+
+
+def _rewritten(
+    graph: Graph, result: Graph, number: int, replacement: object, places: dict[str, str]
+) -> dict[int, int]:
+    """Copy a graph, with one state replaced and the others renumbered."""
+    values: dict[int, int] = {}
+    for index in graph.reached():
+        node = graph.nodes[index]
+        if node.operation == state_leaf(number):
+            values[index] = replacement()  # type: ignore[operator]
+        else:
+            arguments = tuple(values[a] for a in node.arguments)
+            operation = places.get(node.operation, node.operation)
+            values[index] = result.add(operation, arguments, node.value)
+    return values
+
+
+def _finish(result: Graph, graph: Graph, number: int, values: dict[int, int]) -> None:
+    outputs = [values[o] for place, o in enumerate(graph.outputs) if place != 1 + number]
+    result.outputs = tuple(outputs)
+
+
+def _times(graph: Graph, index: int, factor: float) -> int:
+    if factor == 1:
+        return index
+    return graph.add("multiply", (index, graph.constant(factor)))
+
+
+def _rescaled(
+    graph: Graph, number: int, kept: list[int], names: tuple[str, ...]
+) -> Iterator[_Candidate]:
+    """Keep a state that decays as ``q state + new`` at the scale 1 - q."""
+    for factor in _scales(graph, number):
+        result = Graph(graph.kinds)
+
+        def leaf(result: Graph = result, factor: float = factor) -> int:
+            return _times(result, result.add(state_leaf(number)), 1 / factor)
+
+        values = _rewritten(graph, result, number, leaf, {})
+        outputs = [values[output] for output in graph.outputs]
+        outputs[1 + number] = _times(result, outputs[1 + number], factor)
+        result.outputs = tuple(outputs)
+        links = tuple(
+            Link(source, factor if place == number else 1.0) for place, source in enumerate(kept)
+        )
+        why = (
+            f"state {names[number]} is kept at {factor!r} times its scale: zero stays zero, each "
+            "next value is multiplied by that, and each reading divides by it"
+        )
+        yield _Candidate(result, links, why)
+
+
+def _scales(graph: Graph, number: int) -> list[float]:
+    """List 1 - q for each product of the state with a constant q on the way to its next value."""
+    found = []
+    for index in graph.reached([graph.outputs[1 + number]]):
+        node = graph.nodes[index]
+        arguments = [graph.nodes[a] for a in node.arguments]
+        if node.operation == "multiply" and any(
+            a.operation == state_leaf(number) for a in arguments
+        ):
+            found += [a.value for a in arguments if a.operation == CONSTANT]
+    return [float(f"{1 - q:.15g}") for q in found if 0 < q < 1]
+
+
+def _constants(program: Program) -> list[float]:
+    return [a for s in program.statements for a in s.arguments if isinstance(a, float)]
+
+
+def _histories(program: Program) -> list[ndarray]:
+    """Run a program for a few steps on random inputs; give each state's values, one row each."""
+    rule, source = Evaluator(program), numpy.random.default_rng(7)
+    states = rule.zeros()
+    found: list[list[ndarray]] = [[] for _ in states]
+    for step in range(_STEPS):
+        weights, gradients = source.normal(size=(2, rule.layout.elements))
+        moment = (step, _STEPS)
+        states = rule.step(weights, gradients, states, 1.0 - step / 10, moment=moment).states
+        for history, state in zip(found, states, strict=True):
+            history.append(numpy.nan_to_num(state, nan=1.0, posinf=1.0, neginf=-1.0))
+    return [numpy.concatenate(history) for history in found]
+
+
+def _factor(one: ndarray, other: ndarray) -> float | None:
+    """Give c such that one = c other, if there is such a number (and other is not zero)."""
+    if one.shape != other.shape or not other.any():
+        return None
+    factor = float(one @ other / (other @ other))
+    if factor == 0 or not numpy.allclose(one, factor * other, rtol=_NEAR, atol=0):
+        return None
+    return float(f"{factor:.12g}")

@@ -1,0 +1,233 @@
+"""Checking a step by running both forms on random inputs, in float64 over several steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+from numpy import ndarray
+
+from optforge.equality.derivation import Link
+from optforge.equality.evaluate import Evaluator, Stepped, layout_for
+from optforge.errors import SimplifyError
+from optforge.language import Program
+
+STEPS = 20
+MULTIPLE = 1_000.0  # of the form's own response to one unit in the last place
+_TRIALS = 6  # disturbed runs that measure the response
+_SCALES = (0.3, 1.0, 0.01, 30.0)  # of gradients, one run each; weights are of scale 1
+_FLOOR = 1e-15  # relative: what any two forms may differ by
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a comparison found.
+
+    Args:
+        values: Values of updates and states that were compared.
+        skipped: Values that were not, because the form before was not finite on the way.
+        worst: Largest difference as a multiple of the response to one unit in the last place.
+        difference: Largest absolute difference of an update with all guards in place.
+    """
+
+    values: int
+    skipped: int
+    worst: float
+    difference: float
+
+    @property
+    def holds(self) -> bool:
+        """Tell whether the two forms compute the same."""
+        return self.worst <= MULTIPLE
+
+    def figures(self) -> dict[str, Any]:
+        """Give the figures for the derivation."""
+        return {
+            "values compared": self.values,
+            "values skipped": self.skipped,
+            "largest difference, in responses to one ulp": float(f"{self.worst:.3g}"),
+            "largest difference of an update, guards included": float(f"{self.difference:.3g}"),
+        }
+
+
+def compare(
+    before: Program, after: Program, links: Sequence[Link], guarded: bool = True, seed: int = 0
+) -> Check:
+    """Run both forms along the trajectories of the first, and compare every value.
+
+    Where all states of the simpler form are multiples of states before, both take each step from
+    a common state, so that chaos cannot hide a difference or feign one. Otherwise the simpler
+    form keeps its own states from step to step, and the updates are compared.
+
+    Args:
+        before: A program.
+        after: A form of it that is said to be equal.
+        links: What the states of ``after`` are.
+        guarded: False leaves the guard out of every division on both sides.
+        seed: Of the random inputs.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> one, other = load_rule("adamw"), load_rule("program_3")
+        >>> compare(one, other, (Link(0), Link(1))).worst
+        0.0
+    """
+    parts = [
+        _Comparison(before, after, links, guarded).run(scale, seed + number)
+        for number, scale in enumerate(_SCALES)
+    ]
+    return Check(
+        sum(part.values for part in parts),
+        sum(part.skipped for part in parts),
+        max(part.worst for part in parts),
+        max(part.difference for part in parts),
+    )
+
+
+def demand(check: Check, why: str) -> None:
+    """Refuse a step whose check failed.
+
+    Raises:
+        SimplifyError: With what was found.
+    """
+    if not check.holds:
+        raise SimplifyError(
+            f"the check of a step failed ({why}): the forms differ by {check.worst:.3g} times the "
+            f"response to one unit in the last place, {MULTIPLE:g} is allowed; please report the "
+            "rule, and use it as it is"
+        )
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What both forms of a step get."""
+
+    weights: ndarray
+    gradients: ndarray
+    lr: float
+    moment: tuple[int, int]
+
+    def step(
+        self,
+        rule: Evaluator,
+        states: tuple[ndarray, ...],
+        disturb: numpy.random.Generator | None = None,
+    ) -> Stepped:
+        return rule.step(self.weights, self.gradients, states, self.lr, disturb, self.moment)
+
+
+class _Comparison:
+    def __init__(
+        self, before: Program, after: Program, links: Sequence[Link], guarded: bool
+    ) -> None:
+        layout = layout_for(before, after)
+        self.elements = layout.elements
+        self.one = Evaluator(before, guarded, layout)
+        self.other = Evaluator(after, guarded, layout)
+        self.real_one = Evaluator(before, layout=layout)
+        self.real_other = Evaluator(after, layout=layout)
+        self.links = tuple(links)
+        self.common = all(link.source is not None for link in self.links)
+
+    def run(self, scale: float, seed: int) -> Check:
+        source = numpy.random.default_rng(seed)
+        weights = source.normal(size=self.elements)
+        states, own = self.one.zeros(), self.other.zeros()
+        values, skipped, worst, difference = 0, 0, 0.0, 0.0
+        for step in range(STEPS):
+            gradients = scale * (source.normal(size=self.elements) + 0.3)
+            lr = 1.0 - step / (2 * STEPS)
+            mine = self._linked(states) if self.common else own
+            inputs = _Inputs(weights, gradients, lr, (step, STEPS))
+            first = inputs.step(self.one, states)
+            second = inputs.step(self.other, mine)
+            response = first  # not asked for where all is equal bit for bit
+            if not self._are_equal(first, second):
+                response = self._response(inputs, states, first, source)
+            for a, b, r, compared in self._pairs(first, second, response):
+                values += int(compared.sum())
+                skipped += int((~compared).sum())
+                worst = max(worst, _multiple(a[compared], b[compared], r[compared]))
+            difference = max(difference, self._difference(inputs, states, mine))
+            own = second.states
+            weights, states = _moved(weights, first), first.states
+            if not all(numpy.isfinite(state).all() for state in self._linked(states)):
+                weights, states, own = (
+                    source.normal(size=self.elements),
+                    self.one.zeros(),
+                    self.other.zeros(),
+                )
+        return Check(values, skipped, worst, difference)
+
+    def _are_equal(self, first: Stepped, second: Stepped) -> bool:
+        pairs = self._pairs(first, second, first)
+        return all(numpy.array_equal(a[compared], b[compared]) for a, b, _, compared in pairs)
+
+    def _linked(self, states: tuple[ndarray, ...]) -> tuple[ndarray, ...]:
+        known = [link for link in self.links if link.source is not None]
+        return tuple(states[link.source or 0] * link.scale for link in known)
+
+    def _response(
+        self,
+        inputs: _Inputs,
+        states: tuple[ndarray, ...],
+        exact: Stepped,
+        source: numpy.random.Generator,
+    ) -> Stepped:
+        """Give the largest change of every value when all is disturbed by one ulp."""
+        update = _FLOOR * numpy.abs(exact.update)
+        following = [_FLOOR * numpy.abs(state) for state in exact.states]
+        with numpy.errstate(all="ignore"):
+            for _ in range(_TRIALS):
+                other = inputs.step(self.one, states, source)
+                update = numpy.fmax(update, numpy.abs(other.update - exact.update))
+                following = [
+                    numpy.fmax(known, numpy.abs(b - a))
+                    for known, a, b in zip(following, exact.states, other.states, strict=True)
+                ]
+        return Stepped(update, tuple(following), exact.clean)
+
+    def _pairs(
+        self, first: Stepped, second: Stepped, response: Stepped
+    ) -> Iterator[tuple[ndarray, ndarray, ndarray, ndarray]]:
+        yield first.update, second.update, response.update, _comparable(first.update, first.clean)
+        if not self.common:
+            return
+        for link, mine in zip(self.links, second.states, strict=True):
+            place = link.source or 0
+            theirs, allowed = first.states[place], response.states[place]
+            compared = _comparable(theirs, first.clean)
+            yield theirs * link.scale, mine, allowed * abs(link.scale), compared
+
+    def _difference(
+        self, inputs: _Inputs, states: tuple[ndarray, ...], mine: tuple[ndarray, ...]
+    ) -> float:
+        one = inputs.step(self.real_one, states)
+        other = inputs.step(self.real_other, mine)
+        compared = _comparable(one.update, one.clean)
+        gap = numpy.abs(one.update[compared] - other.update[compared])
+        return float(numpy.max(gap, initial=0.0))
+
+
+def _comparable(value: ndarray, clean: ndarray) -> ndarray:
+    """Tell which elements were finite on the way; what all elements share needs them all."""
+    if value.shape == clean.shape:
+        return clean & numpy.isfinite(value)
+    return numpy.isfinite(value) & bool(clean.all())
+
+
+def _multiple(a: ndarray, b: ndarray, response: ndarray) -> float:
+    """Give the largest difference in units of the response (infinite where that is zero)."""
+    with numpy.errstate(all="ignore"):
+        gap = numpy.where(a == b, 0.0, numpy.abs(a - b))
+        units = numpy.where(gap == 0, 0.0, gap / response)
+    return float(numpy.max(numpy.where(numpy.isnan(units), numpy.inf, units), initial=0.0))
+
+
+def _moved(weights: ndarray, stepped: Stepped) -> ndarray:
+    """Move the weights, but not so far that all that follows is one huge number."""
+    with numpy.errstate(all="ignore"):
+        moved = weights - stepped.update
+    return numpy.where(numpy.abs(moved) < 1e3, moved, weights)

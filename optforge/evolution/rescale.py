@@ -1,0 +1,110 @@
+"""Children whose statement changed the size of the update, put back to the size of the parent's.
+
+An update divided by another root of the second moment may be a better direction, but a hundred
+times as long: with the learning rate of its parent such a child fails at once, and the two
+changes it needs never come together. So a share of the children gets the second with the first.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy
+import torch
+
+from optforge.analysis import live_program, liveness, state_kinds
+from optforge.analysis.degree import degrees
+from optforge.evolution.population import Genome
+from optforge.language import Interpreter, Program, Statement, round_constant
+from optforge.tasks import Task
+from optforge.training import ProgramOrTrainee, Recording, Stack, one_thread, record
+
+_FIRST = 0.3  # share of the run before the steps that are recorded
+_STEPS, _IGNORED = 5, 2  # recorded steps; of these the first only fill the states
+_ALIKE = 1.25  # ratios within are no change of size
+_REMEMBERED = 20_000
+
+
+class Yardstick:
+    """Measures how long the updates of a program are, on weights and gradients of a real run.
+
+    Args:
+        recording: What the programs are given.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self._sizes: dict[str, float] = {}
+
+    @classmethod
+    def of(cls, task: Task, rule: ProgramOrTrainee, seed: int) -> Yardstick | None:
+        """Record a run of a task by its tuned rule; None if the model cannot be batched."""
+        stack = Stack(task)
+        if not stack.batched or task.steps < 2 * _STEPS:
+            return None
+        with one_thread():
+            return cls(record(stack, rule, seed, round(_FIRST * (task.steps - _STEPS)), _STEPS))
+
+    def size(self, genome: Genome) -> float:
+        """Give the norm of a program's updates; NaN if they are not finite."""
+        known = self._sizes.get(genome.fingerprint)
+        if known is None:
+            if len(self._sizes) >= _REMEMBERED:
+                self._sizes.clear()
+            known = self._sizes[genome.fingerprint] = self._measured(genome.lean)
+        return known
+
+    def ratio(self, parent: Genome, child: Genome) -> float | None:
+        """Give by what a child's update is to be multiplied, to two digits; None if by nothing."""
+        wanted, found = self.size(parent), self.size(child)
+        ratio = wanted / found if found > 0 else math.nan
+        if not math.isfinite(ratio) or ratio <= 0 or 1 / _ALIKE < ratio < _ALIKE:
+            return None
+        return float(f"{ratio:.2g}")
+
+    def _measured(self, lean: Program) -> float:
+        kept = self.recording
+        with numpy.errstate(all="ignore"):
+            dtype = torch.from_numpy(kept.weights[0]).dtype
+            rule = Interpreter(lean, state_kinds(lean), kept.layout, dtype, arrays=True)
+            scalars = rule.schedule(list(kept.lrs), kept.first, kept.total)
+            states, total = rule.initial_states(1), 0.0
+            for step, (weights, gradient) in enumerate(
+                zip(kept.weights, kept.gradients, strict=True)
+            ):
+                update, states = rule.step(weights, gradient, states, scalars[step])
+                if step >= _IGNORED:
+                    total += float(numpy.square(update, dtype=numpy.float64).sum())
+        return math.sqrt(total) if math.isfinite(total) else math.nan
+
+
+def rescaled(program: Program, ratio: float) -> Program | None:
+    """Multiply the learning rate of a program; None if none of its constants is one.
+
+    Args:
+        program: A valid program; its dead statements stay.
+        ratio: The factor.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> rescaled(load_rule("lion"), 2.0).statements[5].text
+        'lr = lr * 0.0002'
+    """
+    numbers = [n for n in range(len(program.statements)) if liveness(program).across >> n & 1]
+    lean = live_program(program)
+    for number in reversed(range(len(lean.statements))):  # the rate is near the end, if any
+        statement = lean.statements[number]
+        for place, value in enumerate(statement.arguments):
+            rate = isinstance(value, float) and value > 0
+            if rate and degrees(lean, ((number, place),)).update == 1.0:
+                return _multiplied(program, numbers[number], place, ratio)
+    return None
+
+
+def _multiplied(program: Program, number: int, place: int, ratio: float) -> Program:
+    statements = list(program.statements)
+    old = statements[number]
+    arguments = list(old.arguments)
+    arguments[place] = round_constant(float(arguments[place]) * ratio)
+    statements[number] = Statement(old.target, old.function, tuple(arguments))
+    return Program(program.parameters, tuple(statements), program.outputs)

@@ -1,0 +1,46 @@
+"""A rule as source text for others: PyTorch, optax, LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from optforge.errors import ProgramError
+from optforge.exporters.latex import to_latex
+from optforge.exporters.optax_file import to_optax
+from optforge.exporters.origin import Origin
+from optforge.exporters.plan import Plan, plan
+from optforge.exporters.torch_file import to_torch
+from optforge.language import Program
+
+Emitter = Callable[[Plan, Origin], str]
+
+TARGETS: Mapping[str, Emitter] = {"torch": to_torch, "optax": to_optax, "latex": to_latex}
+
+
+def export(program: Program, target: str, name: str = "rule") -> str:
+    """Write a rule as a self-contained source file that needs no optforge.
+
+    Only live code is written. All of the text follows from the checked program; names are cleaned,
+    so that no text of a stranger becomes code.
+
+    Args:
+        program: A valid program.
+        target: One of ``TARGETS``: ``torch``, ``optax`` or ``latex``.
+        name: What the rule is called.
+
+    Returns:
+        The text of the file.
+
+    Raises:
+        ProgramError: If there is no such target, or the program is not valid.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> print(export(load_rule("signum"), "latex", "signum").splitlines()[5])
+            m &\\leftarrow (1 - \\beta_{1}) \\, g + \\beta_{1} \\, m \\\\
+    """
+    emitter = TARGETS.get(target)
+    if emitter is None:
+        raise ProgramError(f"unknown target {target!r}; allowed are {', '.join(TARGETS)}")
+    found = plan(program)
+    return emitter(found, Origin(name, found.fingerprint))

@@ -1,0 +1,257 @@
+"""What an exported file will say, whatever its target: values, steps, hyper-parameters, stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from optforge.analysis import fingerprint, state_kinds
+from optforge.analysis.hyperparameters import Lifted, lift
+from optforge.exporters.names import AROUND, Names, identifier
+from optforge.exporters.source import OF_NUMBER, PLAIN
+from optforge.language import FUNCTIONS, Function, Kind, Program
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """What a variable holds from one assignment to the next.
+
+    Args:
+        wish: The name that it should have.
+        kind: One number, one per array, or one per element.
+        plain: Whether it is a Python float.
+    """
+
+    wish: str
+    kind: int
+    plain: bool = False
+
+
+Argument = Value | float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One statement over values instead of names.
+
+    Args:
+        target: What it assigns.
+        function: Name of the function.
+        arguments: What it is given.
+        also: What it reads besides: whether the array is a hidden matrix, and last, where a
+            result must take the shape of the weights again, a value of that shape.
+    """
+
+    target: Value
+    function: str
+    arguments: tuple[Argument, ...]
+    also: tuple[Value, ...] = ()
+
+    @property
+    def reads(self) -> tuple[Value, ...]:
+        """All values that it reads."""
+        return (*(a for a in self.arguments if isinstance(a, Value)), *self.also)
+
+    @property
+    def kinds(self) -> tuple[int, ...]:
+        """The kinds of the arguments."""
+        return tuple(a.kind if isinstance(a, Value) else Kind.SCALAR for a in self.arguments)
+
+    @property
+    def crosses(self) -> bool:
+        """Whether it looks at several arrays at once."""
+        form = FUNCTIONS[self.function].form
+        looks = form == "whole" or self.function == "clip"
+        return looks and max(self.kinds, default=0) > Kind.SCALAR
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A rule ready to be written.
+
+    Args:
+        program: Without dead statements and states.
+        fingerprint: Of what the rule computes.
+        weight: The weights.
+        gradient: The gradients.
+        states: The states in order.
+        schedule: The schedule value; None if the program does not read it by itself.
+        rate: The learning rate.
+        product: Whether the rule reads nothing but schedule times rate, so that the rate here is
+            that product: the learning rate of the step.
+        role: Whether an array is a hidden matrix; None if the rule does not ask.
+        step: The number of the step, from 1; None if the rule does not ask.
+        progress: The share of the steps that are done after this one; None likewise.
+        constants: Other hyper-parameters and their values in the rule.
+        rate_value: The learning rate of the rule as it is.
+        steps: The body.
+        outputs: The update and the next states.
+    """
+
+    program: Program
+    fingerprint: str
+    weight: Value
+    gradient: Value
+    states: tuple[Value, ...]
+    schedule: Value | None
+    rate: Value
+    product: bool
+    constants: Mapping[Value, float]
+    rate_value: float
+    steps: tuple[Step, ...]
+    outputs: tuple[Value, ...]
+    role: Value | None = None
+    step: Value | None = None
+    progress: Value | None = None
+
+    @cached_property
+    def tree_wide(self) -> bool:
+        """Whether a statement looks at several arrays at once."""
+        return any(step.crosses for step in self.steps)
+
+    @cached_property
+    def read(self) -> frozenset[Value]:
+        """All values that a step or the end reads."""
+        read = {value for step in self.steps for value in step.reads}
+        return frozenset(read | {*self.outputs})
+
+    def shares_memory(self, value: Value) -> bool:
+        """Return whether a value may lie in the memory of an input that changes in place."""
+        if value in (self.weight, self.gradient, *self.states):
+            return True
+        makers = [step for step in self.steps if step.target is value]
+        return any(
+            step.function in _VIEWS and any(map(self.shares_memory, step.reads)) for step in makers
+        )
+
+
+_VIEWS = ("transpose", "where_matrix")
+_OF_ROLES = ("matrix", "by_role", "transpose", "product")  # forms that ask for the role
+
+
+class _Builder:
+    def __init__(self, lifted: Lifted) -> None:
+        program, kinds = lifted.program, state_kinds(lifted.program)
+        self.lifted, self.program = lifted, program
+        self.named = lifted.names()
+        self.names = Names()
+        self.hyper = {
+            name: Value(self.names.fresh(identifier(name, "constant")), Kind.SCALAR, True)
+            for name in lifted.values
+        }
+        self.wishes = {program.weight: "weight", program.gradient: "gradient", program.lr: "rate"}
+        self.weight, self.gradient = Value("weight", Kind.TREE), Value("gradient", Kind.TREE)
+        for name in ("weight", "gradient", "schedule", "update", *AROUND):
+            self.names.fresh(name)
+        self.states = tuple(
+            self._state(name, kind) for name, kind in zip(program.states, kinds, strict=True)
+        )
+        self.schedule = Value("schedule", Kind.SCALAR, True)
+        self.role = Value("is_matrix", Kind.ARRAY)
+        self.clocks = {
+            f"get_{name}": Value(name, Kind.SCALAR, True) for name in ("step", "progress")
+        }
+        inputs = (self.weight, self.gradient, *self.states, self.schedule)
+        self.values: dict[str, Value] = dict(zip(program.parameters, inputs, strict=True))
+
+    def _state(self, name: str, kind: int) -> Value:
+        wish = self.names.fresh(identifier(name, "state"))
+        self.wishes[name] = wish
+        return Value(wish, kind)
+
+    def build(self) -> Plan:
+        made = [self._step(number) for number in range(len(self.program.statements))]
+        steps = [step for step in made if step]
+        read = {value for step in steps for value in step.reads}
+        outputs = [self.values[name] for name in self.program.outputs]
+        read |= {*outputs}
+        rate = self.hyper["lr"]
+        if self.lifted.scale is None:
+            update = Value("update", Kind.TREE)
+            steps.append(Step(update, "multiply", (outputs[0], rate)))
+            outputs[0] = update
+        schedule: Value | None = self.schedule
+        if product := _product(steps, outputs, self.schedule, rate):
+            schedule, rate = None, product.target
+            steps.remove(product)
+        elif not any(self.schedule in step.arguments for step in steps):
+            schedule = self.schedule if self.schedule in outputs else None
+        values = self.lifted.values
+        clocks = [value if value in read else None for value in self.clocks.values()]
+        return Plan(
+            program=self.program,
+            fingerprint=fingerprint(self.program),
+            weight=self.weight,
+            gradient=self.gradient,
+            states=self.states,
+            schedule=schedule,
+            rate=rate,
+            product=product is not None,
+            constants={v: values[name] for name, v in self.hyper.items() if name != "lr"},
+            rate_value=values["lr"],
+            steps=tuple(steps),
+            outputs=tuple(outputs),
+            role=self.role if self.role in read else None,
+            step=clocks[0],
+            progress=clocks[1],
+        )
+
+    def _step(self, number: int) -> Step | None:
+        """The step of a statement; None if it gives what is there already."""
+        statement = self.program.statements[number]
+        arguments = tuple(
+            self.values[a]
+            if isinstance(a, str)
+            else self.hyper[self.named[number, place]]
+            if (number, place) in self.named
+            else a
+            for place, a in enumerate(statement.arguments)
+        )
+        row, function = FUNCTIONS[statement.function], statement.function
+        kinds = tuple(a.kind if isinstance(a, Value) else Kind.SCALAR for a in arguments)
+        if row.form == "clock":
+            self.values[statement.target] = self.clocks[function]
+            return None
+        if row.on_array and max(kinds) < Kind.TREE:
+            function = OF_NUMBER.get(function, function)
+            if function == statement.function and isinstance(arguments[0], Value):
+                self.values[statement.target] = arguments[0]
+                return None
+        plain = function in PLAIN and all(a.plain for a in arguments if isinstance(a, Value))
+        wish = self.wishes.get(statement.target) or identifier(statement.target, "value")
+        target = self.values[statement.target] = Value(wish, row.result(kinds), plain)
+        return Step(target, function, arguments, self._also(row, kinds, target.kind, function))
+
+    def _also(
+        self, row: Function, kinds: tuple[int, ...], kind: int, function: str
+    ) -> tuple[Value, ...]:
+        if row.form not in _OF_ROLES or function != row.name:
+            return ()
+        back = row.form == "transpose" and kind == Kind.TREE
+        return (self.role, self.gradient) if back else (self.role,)
+
+
+def _product(steps: list[Step], outputs: list[Value], schedule: Value, rate: Value) -> Step | None:
+    """Find the step schedule * rate, if nothing else reads either of the two."""
+    readers = [step for step in steps if schedule in step.arguments or rate in step.arguments]
+    if len(readers) != 1 or schedule in outputs or rate in outputs:
+        return None
+    (step,) = readers
+    both = {*step.arguments} == {schedule, rate}
+    return step if step.function == "multiply" and both else None
+
+
+def plan(program: Program) -> Plan:
+    """Prepare a rule: live statements, named hyper-parameters, safe names.
+
+    Raises:
+        ProgramError: If the program is not valid.
+
+    Example:
+        >>> from optforge.language import load_rule
+        >>> found = plan(load_rule("program_8"))
+        >>> found.tree_wide, found.schedule.wish, [state.wish for state in found.states]
+        (True, 'schedule', ['v'])
+    """
+    return _Builder(lift(program)).build()

@@ -1,0 +1,296 @@
+"""A rule as a file for PyTorch: the pure update function, then an optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optforge.exporters.body import Body, Writer
+from optforge.exporters.lines import call
+from optforge.exporters.origin import Origin
+from optforge.exporters.plan import Plan, Value
+from optforge.exporters.torch_table import TORCH
+from optforge.exporters.words import STEPS, describe, heading, hidden_matrices, update_function
+from optforge.language import Kind
+from optforge.language.function import SIDES
+
+
+def to_torch(plan: Plan, origin: Origin) -> str:
+    """Write a rule as a module with a ``torch.optim.Optimizer``."""
+    body = Writer(plan, TORCH, "lr", (f"{origin.function}_update",)).write()
+    lines = heading(origin, "an optimizer for PyTorch; this file needs nothing else.", "torch")
+    lines += ["from __future__ import annotations", ""]
+    lines += ["import difflib", "import math"]
+    lines += ["from collections.abc import Callable", "from typing import Any", ""]
+    lines += ["import torch", "from torch import Tensor"]
+    lines += ["from torch.optim.optimizer import Optimizer, ParamsT", "", ""]
+    helpers = body.helpers | ({"is_hidden_matrix"} if plan.role else set())
+    helpers |= {"zeros"} if any(state.kind > Kind.TREE for state in plan.states) else set()
+    for text in TORCH.with_needs(set(helpers), any_lists=plan.role is not None):
+        lines += [text.strip("\n"), "", ""]
+    lines += [*update_function(plan, body, origin, "Tensor", "float"), "", ""]
+    return "\n".join([*lines, *_Class(plan, body, origin).lines()]) + "\n"
+
+
+class _Class:
+    """Writes the class of the optimizer."""
+
+    def __init__(self, plan: Plan, body: Body, origin: Origin) -> None:
+        self.plan, self.body, self.origin = plan, body, origin
+        self.hyper = {body.parameters[value]: v for value, v in _hyper(plan, body).items()}
+        self.stored = [s for s in plan.states if s.kind > Kind.SCALAR]
+        self.numbers = [s for s in plan.states if s.kind == Kind.SCALAR]
+
+    def lines(self) -> list[str]:
+        plan = self.plan
+        lines = [f"class {self.origin.title}(Optimizer):", *_in(self._docstring()), ""]
+        lines += _in(self._init()) + [""]
+        lines += _in(_add_param_group(plan)) + [""]
+        step = self._wide_step() if plan.tree_wide else self._step()
+        lines += _in([*_STEP.strip("\n").split("\n"), *_in(step)])
+        return lines + (["", *_in(self._rule())] if plan.tree_wide else [])
+
+    def _docstring(self) -> list[str]:
+        plan = self.plan
+        lines = [f'"""{self.origin.title} as a PyTorch optimizer.', ""]
+        if plan.schedule:
+            lines += [
+                "The rule reads the value of the schedule by itself. It is the group's lr over its",
+                "peak_lr, which is the lr given here: a scheduler moves the schedule only.",
+                "",
+            ]
+        elif not plan.product:
+            lines += [
+                "The rule does not read the schedule: its rate is the group's peak_lr, which is",
+                "the lr given here, and a scheduler changes nothing.",
+                "",
+            ]
+        if plan.tree_wide:
+            lines += [
+                "Norms and inner products go over all parameters of the optimizer. Each group's",
+                "parameters follow its own values; a step takes one pass for each group.",
+                "",
+            ]
+        lines += hidden_matrices(_HOW) if plan.role else []
+        lines += ["Args:", "    params: Parameters, or groups of them."]
+        lines += [_LR if plan.product else "    lr: Peak of the learning rate, above 0."]
+        lines += [f"    {name}: {describe(name)}" for name in self.hyper if name != "lr"]
+        lines += [f"    total_steps: {STEPS}"] if plan.progress else []
+        lines += [f"    matrices: {_MATRICES}"] if plan.role else []
+        return [*lines, '"""']
+
+    def _init(self) -> list[str]:
+        plan = self.plan
+        parameters = ["self", "params: ParamsT"]
+        parameters += [f"{name}: float = {value!r}" for name, value in self.hyper.items()]
+        parameters += ["*"] if plan.progress or plan.role else []
+        parameters += ["total_steps: int"] if plan.progress else []
+        parameters += ["matrices: bool | None = None"] if plan.role else []
+        lines = call("def __init__", parameters, " -> None:", indent=4)
+        entries = [f'"{name}": {name}' for name in self.hyper]
+        entries += [f'"{state.wish}": 0.0' for state in self.numbers]
+        entries += ['"step": 0'] if plan.step or plan.progress else []
+        entries += ['"total_steps": total_steps'] if plan.progress else []
+        entries += ['"matrices": matrices'] if plan.role else []
+        body = ["defaults: dict[str, Any] = {"] + [f"    {entry}," for entry in entries] + ["}"]
+        return [*lines, *_in([*body, "super().__init__(params, defaults)"])]
+
+    def _step(self) -> list[str]:
+        loop = ["if weight.grad is None:", "    continue", *_REFUSE]
+        loop += [f"is_matrix = {_IS_MATRIX}"] if self.plan.role else []
+        if self.stored:
+            loop += ["state = self.state[weight]", "if not state:"]
+            loop += [f"    {line}" for line in self._zeros("state")]
+        results = ["update", *(state.wish for state in self.plan.states)]
+        arguments = [self._argument(v, name) for v, name in self.body.parameters.items()]
+        loop += call(f"{', '.join(results)} = {self.origin.function}_update", arguments, indent=99)
+        loop += ["weight.sub_(update)"]
+        loop += [f'state["{s.wish}"].copy_({s.wish})' for s in self.stored]
+        lines = ["for group in self.param_groups:", *_in(self._count())]
+        lines += _in([f'{s.wish} = group["{s.wish}"]' for s in self.numbers])
+        lines += [*_in(['for weight in group["params"]:', *_in(loop)])]
+        lines += _in([f'group["{s.wish}"] = {s.wish}' for s in self.numbers])
+        return [*lines, "return loss"]
+
+    def _count(self) -> list[str]:
+        return ['group["step"] += 1'] if self.plan.step or self.plan.progress else []
+
+    def _zeros(self, state: str) -> list[str]:
+        made = {kind: f'zeros(weight, is_matrix, "{sides}")' for kind, sides in SIDES.items()}
+        made |= {Kind.ARRAY: "weight.new_zeros(())", Kind.TREE: "torch.zeros_like(weight)"}
+        return [f'{state}["{s.wish}"] = {made[s.kind]}' for s in self.stored]
+
+    def _argument(self, value: Value, name: str) -> str:
+        plan = self.plan
+        if value is plan.weight:
+            return "weight"
+        if value is plan.gradient:
+            return "weight.grad"
+        if value is plan.role:
+            return "is_matrix"
+        text = self._setting(value)
+        if value in plan.states:
+            text = f'state["{value.wish}"]' if value.kind > Kind.SCALAR else text
+        return f"{name}={text}" if value in plan.constants else text
+
+    def _setting(self, value: Value) -> str:
+        """What a group holds."""
+        name = self.body.parameters[value]
+        if value is self.plan.schedule:
+            return 'group["lr"] / group["peak_lr"]'
+        if value is self.plan.step:
+            return 'group["step"]'
+        if value is self.plan.progress:
+            return 'min(1.0, group["step"] / group["total_steps"])'
+        if value is self.plan.rate:
+            return 'group["lr"]' if self.plan.product else 'group["peak_lr"]'
+        if value in self.plan.states:
+            return f'torch.as_tensor(group["{value.wish}"], dtype=torch.float64)'
+        return f'group["{name}"]'
+
+    def _wide_step(self) -> list[str]:
+        lines = _WIDE_BEGIN.strip("\n").split("\n")
+        if self.plan.role:
+            lines += _WIDE_ROLES.strip("\n").split("\n")
+        if count := self._count():
+            lines += ["for group in groups:", *_in(count)]
+        if self.stored:
+            shaped = any(s.kind > Kind.TREE for s in self.stored)
+            both = "for weight, is_matrix in zip(weights, matrices, strict=True):"
+            lines += [both if shaped else "for weight in weights:"]
+            lines += ["    if not self.state[weight]:"]
+            lines += [f"        {line}" for line in self._zeros("self.state[weight]")]
+        extra = ", matrices" if self.plan.role else ""
+        lines += [f"results = [self._compute(group, weights{extra}) for group in groups]"]
+        names = [state.wish for state in self.plan.states]
+        single = not names
+        targets = "update" if single else f"({', '.join(['update', *names])})"
+        lines += [f"for group, {targets} in zip(groups, results, strict=True):"]
+        lines += ['    own = {id(weight) for weight in group["params"]}']
+        lines += ["    for number, weight in enumerate(weights):", "        if id(weight) in own:"]
+        lines += ["            weight.sub_(update[number])"]
+        lines += [
+            f'            self.state[weight]["{s.wish}"].copy_({s.wish}[number])'
+            for s in self.stored
+        ]
+        lines += [f'    group["{s.wish}"] = {s.wish}' for s in self.numbers]
+        return [*lines, "return loss"]
+
+    def _rule(self) -> list[str]:
+        """The method that runs the rule over all parameters with the values of one group."""
+        arguments = []
+        for value, name in self.body.parameters.items():
+            if value is self.plan.weight:
+                arguments.append("weights")
+            elif value is self.plan.role:
+                arguments.append("matrices")
+            elif value is self.plan.gradient:
+                arguments.append("[weight.grad for weight in weights]")
+            elif value in self.stored:
+                arguments.append(f'[self.state[weight]["{value.wish}"] for weight in weights]')
+            elif value in self.plan.constants:
+                arguments.append(f"{name}={self._setting(value)}")
+            else:
+                arguments.append(self._setting(value))
+        extra = ", matrices: list[bool]" if self.plan.role else ""
+        lines = [f"def _compute(self, group: dict[str, Any], weights: list[Any]{extra}) -> Any:"]
+        lines += ['    """Run the rule on all parameters with the values of one group."""']
+        return [*lines, *_in(call(f"return {self.origin.function}_update", arguments, indent=99))]
+
+
+def _hyper(plan: Plan, body: Body) -> dict[Value, float]:
+    return {plan.rate: plan.rate_value, **plan.constants}
+
+
+def _add_param_group(plan: Plan) -> list[str]:
+    words = ("Add parameters; refuse settings that cannot be meant.", "<", "at least 0", "lr")
+    if not plan.product:
+        words = (
+            "Add parameters; the lr that they have now is their peak.",
+            "<=",
+            "above 0",
+            "peak_lr",
+        )
+    text = _GROUP.format(**dict(zip(("said", "below", "allowed", "rate"), words, strict=True)))
+    lines = text.strip("\n").split("\n")
+    if plan.role:
+        lines[4] = lines[4].replace("if not", 'if name != "matrices" and not')
+        lines += _REFUSE_MATRICES.strip("\n").split("\n")
+    if plan.progress:
+        lines += _REFUSE_STEPS.strip("\n").split("\n")
+    if not plan.product:
+        lines.insert(
+            2, '    param_group.setdefault("peak_lr", param_group.get("lr", self.defaults["lr"]))'
+        )
+    return [*lines, "    super().add_param_group(param_group)"]
+
+
+def _in(lines: Sequence[str]) -> list[str]:
+    return [f"    {line}" if line else "" for line in lines]
+
+
+_LR = "    lr: Learning rate, at least 0; a scheduler may move it."
+
+_REFUSE = [
+    "if weight.grad.is_sparse:",
+    '    raise RuntimeError("sparse gradients are not supported")',
+]
+
+_GROUP = '''
+def add_param_group(self, param_group: dict[str, Any]) -> None:
+    """{said}"""
+    values = {{**self.defaults, **param_group}}
+    for name in self.defaults:
+        if not math.isfinite(values[name]):
+            raise ValueError(f"{{name}} is {{values[name]}}; it must be finite")
+    if values["{rate}"] {below} 0:
+        raise ValueError(f"{rate} is {{values['{rate}']}}; it must be {allowed}")
+    for name in param_group.keys() - self.defaults.keys():
+        if close := difflib.get_close_matches(name, self.defaults, 1, 0.85):
+            raise ValueError(f"{{name}} is not a setting; did you mean {{close[0]}}?")
+'''
+
+_STEP = '''
+@torch.no_grad()
+def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    """Take one step; the closure, if given, computes the loss and the gradients again."""
+    loss = None
+    if closure is not None:
+        with torch.enable_grad():
+            loss = closure()
+'''
+
+_HOW = (
+    "An embedding looks the same and must be told apart: give it in a group with "
+    "`matrices` False, together with position tables and, as a rule, the output layer."
+)
+_MATRICES = "Whether arrays with two sides are hidden matrices; None means yes."
+_IS_MATRIX = 'is_hidden_matrix(weight, group["matrices"])'
+
+_REFUSE_MATRICES = """
+    if (told := values["matrices"]) not in (True, False, None):
+        raise ValueError(f"matrices is {told}; it must be True, False or None")
+"""
+
+_REFUSE_STEPS = """
+    if (total := values["total_steps"]) < 1:
+        raise ValueError(f"total_steps is {total}; it must be at least 1")
+"""
+
+_WIDE_ROLES = f"""
+matrices = [
+    {_IS_MATRIX}
+    for group in groups
+    for weight in group["params"]
+    if weight.grad is not None
+]
+"""
+
+_WIDE_BEGIN = """
+groups = self.param_groups
+parameters = [weight for group in groups for weight in group["params"]]
+weights = [weight for weight in parameters if weight.grad is not None]
+if not weights:
+    return loss
+if any(weight.grad.is_sparse for weight in weights):
+    raise RuntimeError("sparse gradients are not supported")
+"""

@@ -1,0 +1,102 @@
+"""A search leaves the simple form of its winner beside the rule as found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import optforge
+import optforge.api.search
+from optforge import simplifying
+from optforge.ablation import Options, Store, winner
+from optforge.assessment import select, table
+from optforge.equality import simplify_exact
+from optforge.errors import SimplifyError
+from optforge.fitness import seeds
+from optforge.language import load_rule, parse
+from optforge.runs import RunDirectory
+from tests.helpers.tiny import Blobs
+
+SMALL = {
+    "programs": 40, "workers": 0, "trials": 2, "compile": False, "population": 20, "held_out": (),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "REPEATS", 3)
+    monkeypatch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
+
+
+def test_a_search_leaves_both_rules_and_simplify_goes_on_from_there(tmp_path: Path) -> None:
+    result = optforge.search(tasks=[Blobs()], run=tmp_path / "run", **SMALL)  # type: ignore[arg-type]
+    assert result.simple is not None
+    raw = parse((tmp_path / "run" / "best.py").read_text())
+    assert raw == result.best == parse(result.simple.simplified.derivation.start)
+    assert parse((tmp_path / "run" / "simple.py").read_text()) == result.simple.program
+    stored = json.loads((tmp_path / "run" / "simplify.json").read_text())
+    assert stored["program"] == result.simple.program.text and stored["training"] is None
+
+    options = Options(minutes=0.03, looks=(3, 6), repeats=3)
+    again = optforge.simplify(tmp_path / "run", tasks=[Blobs()], options=options, workers=0)
+    assert again.trained is not None and again.trained.tasks == ("Blobs",)
+    stored = json.loads((tmp_path / "run" / "simplify.json").read_text())
+    assert stored["program"] == again.program.text and stored["training"]["tasks"] == ["Blobs"]
+    assert (tmp_path / "run" / "simplify.losses").is_file()
+
+
+def test_with_time_the_winner_is_trained_and_the_time_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(winner, "LEAST_SECONDS", 0.5)
+    monkeypatch.setattr(optforge.api.search, "seconds_for", lambda searched: 3.0)
+    shown: list[tuple[str, int, int]] = []
+
+    class Watcher(optforge.api.search.Silent):
+        def progress(self, what: str, done: int, total: int) -> None:
+            shown.append((what, done, total))
+
+    run = tmp_path / "run"
+    result = optforge.search(tasks=[Blobs()], run=run, watcher=Watcher(), **SMALL)  # type: ignore[arg-type]
+    assert result.simple is not None and result.simple.trained is not None
+    assert "## Derivation" in (run / "simplify.md").read_text()
+    # What was measured then is known when the run is simplified again, with nothing else given.
+    place = simplifying._Place.of(result.best, run, None)
+    store = Store(place.losses, place.compiled)
+    lean, task = simplify_exact(result.best).program, Blobs()
+    (seed,) = seeds(place.seed, task.name, "simplify tune", 1)
+    assert store.get(store.key(lean, task, seed, "validation")) is not None
+    assert any(what == "Simplifying the winner" and total == 3 for what, _, total in shown)
+
+
+def test_a_compiled_run_is_simplified_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"search": {"seed": 7, "compiled": True, "tasks": ["digits_mlp"]}}
+    with RunDirectory.create(tmp_path / "run", settings):
+        pass
+    rule = load_rule("lion")
+    for there in (True, False):
+        monkeypatch.setattr(simplifying, "has_compiler", lambda there=there: there)
+        place = simplifying._Place.of(rule, tmp_path / "run", None)
+        assert (place.seed, place.compiled) == (7, there)
+    assert simplifying._Place.of(rule, tmp_path / "run", 3).seed == 3
+
+
+def test_a_failed_check_costs_the_simple_rule_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise SimplifyError("the check of a step failed")
+
+    monkeypatch.setattr(winner, "simplify_exact", fail)
+    result = optforge.search(tasks=[Blobs()], run=tmp_path / "run", **SMALL)  # type: ignore[arg-type]
+    assert result.simple is None and result.finish is not None
+    assert not (tmp_path / "run" / "simple.py").exists()
+
+
+def test_a_search_can_leave_its_winner_as_it_is(tmp_path: Path) -> None:
+    result = optforge.search(tasks=[Blobs()], run=tmp_path / "run", simplify=False, **SMALL)  # type: ignore[arg-type]
+    assert result.simple is None and result.finish is not None

@@ -1,0 +1,56 @@
+"""The oldest dies, the best of those drawn becomes a parent, a restart fills everything."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optforge.evolution.population import Individual, Population
+from optforge.fitness import rank
+from optforge.language import load_rule
+
+
+def individual(number: int, fitness: float = 0.0) -> Individual:
+    return Individual(
+        number, load_rule("lion").text, str(number), rank(fitness, 3, fitness, 8.0, 9)
+    )
+
+
+@given(st.integers(1, 7), st.integers(0, 20))
+def test_the_oldest_dies(size: int, count: int) -> None:
+    population = Population(size)
+    population.restart(individual(-1))
+    for number in range(count):
+        population.add(individual(number, fitness=-number))
+    expected = ([-1] * size + list(range(count)))[-size:]
+    assert [member.number for member in population.members] == expected
+
+
+def test_a_restart_fills_everything() -> None:
+    population = Population(5)
+    for number in range(8):
+        population.add(individual(number))
+    population.restart(individual(99))
+    assert [member.number for member in population.members] == [99] * 5
+
+
+@pytest.mark.parametrize("tournament", [1, 2, 5])
+def test_the_tournament_picks_the_best_of_those_drawn(tournament: int) -> None:
+    """The k-th best of n wins with probability ((n - k + 1)^t - (n - k)^t) / n^t."""
+    size, draws, source = 10, 6000, random.Random(0)
+    population = Population(size)
+    for number in range(size):
+        population.add(individual(number, fitness=float(number)))
+    wins = Counter(population.parent(tournament, source).number for _ in range(draws))
+    for k in range(size):
+        share = ((size - k) ** tournament - (size - k - 1) ** tournament) / size**tournament
+        margin = 4 * (share * (1 - share) / draws) ** 0.5 + 1e-9
+        assert abs(wins[k] / draws - share) <= margin
+
+
+def test_an_individual_parses_its_text() -> None:
+    assert individual(0).genome.program == load_rule("lion")

@@ -1,0 +1,122 @@
+"""The same history in this process, with one worker and with two; real deaths, real time-outs."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optforge.evolution import Budget, make_executor, make_search
+from optforge.evolution.recovery import KILLER
+from optforge.evolution.session import JOB_SECONDS
+from optforge.runs import Journal, RunDirectory
+from tests.helpers.searches import rows, small, tiny_plan, train_search
+from tests.helpers.tiny import Deadly, Hanging
+
+PROGRAMS = 130
+SETTINGS = small(constants_programs=40, restart_after=40, batch=8, audit=0.2)
+# With this seed one of the first programs makes huge steps; hurdles are low enough to let it.
+WILD = small(
+    start="def train(w, g, lr):\n    u = g * 6.0\n    u = u * lr\n    return u",
+    strategy="constants",
+    seed=1,
+    repeats=1,
+    slack=10.0,
+    batch=4,
+    lag=2,
+    max_state_bytes=0.0,
+)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    """The history of a search without workers."""
+    path = tmp_path_factory.mktemp("alone") / "run"
+    train_search(path, tiny_plan(SETTINGS), PROGRAMS)
+    return rows(path / "journal.sqlite")
+
+
+def test_a_real_search_has_everything(alone: dict[str, list[Any]]) -> None:
+    stages = Counter(v.stage_name.split(":")[0] for v in alone["verdicts"])
+    assert stages["judged"] > 5 and stages["probe"] > 0
+    assert any(name.startswith(("Blobs", "Sums")) for name in stages)
+    assert any(v.audit_fitness is not None for v in alone["verdicts"])
+    assert any(kind == "rescore" for _, kind, _ in alone["events"])
+
+
+def test_the_warm_start_is_judged_against_the_baseline(alone: dict[str, list[Any]]) -> None:
+    first = alone["verdicts"][0]
+    assert first.stage_name == "judged" and set(first.scores) == {"Blobs", "Sums"}
+    means = [sum(values) / len(values) for values in first.scores.values()]
+    assert first.fitness == pytest.approx(sum(means) / 2)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_write_the_same_history(
+    workers: int, alone: dict[str, list[Any]], tmp_path: Path
+) -> None:
+    train_search(tmp_path / "run", tiny_plan(SETTINGS), PROGRAMS, workers)
+    assert rows(tmp_path / "run" / "journal.sqlite") == alone
+
+
+def test_sessions_with_different_workers_write_the_same_history(
+    alone: dict[str, list[Any]], tmp_path: Path
+) -> None:
+    for programs, workers in ((30, 0), (70, 1), (PROGRAMS, 0)):
+        train_search(tmp_path / "run", tiny_plan(SETTINGS), programs, workers)
+    assert rows(tmp_path / "run" / "journal.sqlite") == alone
+
+
+@pytest.mark.filterwarnings("ignore:task .* cannot be batched")
+@pytest.mark.parametrize(
+    "task",
+    [
+        Deadly,
+        pytest.param(Hanging, marks=pytest.mark.slow),
+    ],
+)
+def test_programs_that_end_or_hang_their_worker(task: type[Deadly], tmp_path: Path) -> None:
+    plan, path = tiny_plan(WILD, [task()]), tmp_path / "run"
+    train_search(path, plan, 9, workers=1, timeout=3.0 if task is Hanging else 60.0)
+    history = rows(path / "journal.sqlite")
+    culprits = [v for v in history["verdicts"] if v.stage_name == KILLER]
+    judged = [v for v in history["verdicts"] if v.stage_name == "judged"]
+    assert culprits and judged, Counter(v.stage_name for v in history["verdicts"])
+    kinds = Counter(kind for _, kind, _ in history["events"])
+    assert kinds["killer"] == len(culprits)
+    assert kinds["timeout" if task is Hanging else "worker_death"] >= 2 + 2 * len(culprits)
+    train_search(path, plan, 9)  # reading needs no worker, and no program dies again
+    assert rows(path / "journal.sqlite") == history
+    with Journal.open(path / "journal.sqlite", write=False) as journal:
+        assert all(v.stage == -1 for v in journal.verdicts() if v.stage_name == KILLER)
+
+
+@pytest.mark.filterwarnings("ignore:task .* cannot be batched")
+def test_a_job_that_hangs_does_not_hold_the_end_of_a_search(tmp_path: Path) -> None:
+    """The limit of a job is ten minutes; the search has a second, and what follows waits no longer
+    than it is told."""
+    plan = tiny_plan(WILD, [Hanging()])
+    executor = make_executor(plan, workers=1)
+    try:
+        with RunDirectory.create(tmp_path / "run", plan.stored()) as directory:
+            search = make_search(plan, directory, executor)
+            history = search.run(Budget(1 / 60, None))
+            assert 1 <= history.tally.proposals < 9, "the batch after the first one hangs"
+            start = time.monotonic()
+            assert not search.drain(0.5)
+            assert time.monotonic() - start < JOB_SECONDS / 10
+    finally:
+        executor.close()
+
+
+def test_what_ends_in_time_frees_the_executor(tmp_path: Path) -> None:
+    plan = tiny_plan(SETTINGS)
+    executor = make_executor(plan, workers=0)
+    with RunDirectory.create(tmp_path / "run", plan.stored()) as directory:
+        search = make_search(plan, directory, executor)
+        search.run(Budget(None, 20))
+        assert search.recovery.outstanding and search.drain(60.0)
+        assert not search.recovery.outstanding
