@@ -51,10 +51,11 @@ from optforge.comparison import (
 from optforge.comparison.cost import estimate
 from optforge.comparison.protocol import compare_on
 from optforge.comparison.result import TaskResult
-from optforge.comparison.run import Bench, Runner, StoppedError
+from optforge.comparison.run import Bench, Runner
 from optforge.comparison.space import Setting
 from optforge.comparison.surroundings import surroundings
 from optforge.comparison.train import run_cell
+from optforge.errors import StoppedError
 from optforge.report.comparison import write_report
 from optforge.report.plan_table import plan_table
 from optforge.report.words import duration

@@ -128,7 +128,7 @@ def comparison(checkout: Checkout) -> Results:
     out, suite = checkout.folder / "smoke", HERE.parent / "tests" / "compare" / "smoke.toml"
     checkout.optforge("compare", "--suite", str(suite), "--workers", "1", "--out", str(out))
     results: Results = {}
-    for path in sorted(out.rglob("*.json*")):
+    for path in sorted(out.rglob("*.json")) + sorted(out.rglob("*.jsonl")):
         lines = path.read_text(encoding="utf-8").splitlines()
         whole = [json.loads(line) for line in lines] if path.suffix == ".jsonl" else _json(path)
         results[str(path.relative_to(out))] = without_times(whole)

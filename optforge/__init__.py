@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from optforge.api.comparison import ComparisonResult as ComparisonResult
     from optforge.api.comparison import compare as compare
     from optforge.api.explanation import explain as explain
+    from optforge.api.export import export as export
     from optforge.api.search import SearchResult as SearchResult
     from optforge.api.search import resume as resume
     from optforge.api.search import search as search
@@ -33,6 +34,7 @@ __version__ = "0.1.0"
 # Where each public name lives.
 _HOMES = {
     "SearchResult": "optforge.api.search",
+    "export": "optforge.api.export",
     "resume": "optforge.api.search",
     "search": "optforge.api.search",
     "ComparisonResult": "optforge.api.comparison",

@@ -55,3 +55,11 @@ class CompareError(OptforgeError):
 
 class TrainingError(OptforgeError):
     """An image training that cannot be set up, resumed or go on."""
+
+
+class StoppedError(Exception):
+    """Leaves work when a stop is asked for; what was finished is kept where it is resumed from."""
+
+
+class TimeIsUpError(Exception):
+    """Leaves work when its time is used up; what was finished is kept."""

@@ -16,7 +16,17 @@ FACE = "the public face"  # optforge/__init__.py, optforge/api/search.py and the
 # From the ground up, as in docs/architecture.md: each room imports only from rooms before it.
 ORDER = (
     *("errors", "language", "analysis", "equality", "tasks", "training", "statistics", "fitness"),
-    *("optim", "exporters", "runs", "execution", "evolution", "assessment", "ablation", "funnel"),
+    *(
+        "optim",
+        "exporters",
+        "runs",
+        "execution",
+        "jobs",
+        "evolution",
+        "assessment",
+        "ablation",
+        "funnel",
+    ),
     *("comparison", "images", "report", "api"),
     *(FACE, "cli"),
 )

@@ -2,11 +2,9 @@
 
 from optforge.ablation.effects import Effect as Effect
 from optforge.ablation.effects import Effects as Effects
-from optforge.ablation.laboratory import Laboratory as Laboratory
-from optforge.ablation.laboratory import StoppedError as StoppedError
 from optforge.ablation.result import SimpleRule as SimpleRule
 from optforge.ablation.result import describe as describe
-from optforge.ablation.store import Store as Store
+from optforge.ablation.rule_trainer import RuleTrainer as RuleTrainer
 from optforge.ablation.train import Options as Options
 from optforge.ablation.train import Trained as Trained
 from optforge.ablation.train import simplify_by_training as simplify_by_training

@@ -9,7 +9,7 @@ from typing import Any
 import numpy
 from numpy import ndarray
 
-from optforge.ablation.laboratory import FAILED, Laboratory
+from optforge.ablation.rule_trainer import FAILED, RuleTrainer
 from optforge.language import Program
 from optforge.statistics import Interval, mean_interval_over_tasks, paired_interval
 
@@ -93,7 +93,7 @@ def plain(value: Interval) -> dict[str, float | None]:
 
 
 def decide(
-    lab: Laboratory,
+    trainer: RuleTrainer,
     reference: Program,
     candidates: Sequence[Program],
     rule: Rule,
@@ -103,7 +103,7 @@ def decide(
     """Compare candidates with a reference, on seeds of their own.
 
     Args:
-        lab: Where rules are trained, on validation data.
+        trainer: Where rules are trained, on validation data.
         reference: What candidates are compared with.
         candidates: Tuned as it was.
         rule: How it is decided.
@@ -111,7 +111,7 @@ def decide(
         what: Is being done, for the display.
     """
     confidence = rule.confidence(number, max(1, len(candidates)))
-    logs = numpy.empty((1 + len(candidates), len(lab.tasks), 0))
+    logs = numpy.empty((1 + len(candidates), len(trainer.tasks), 0))
     found: dict[int, Verdict] = {}
     before = 0
     for look, seeds in enumerate(rule.looks, 1):
@@ -119,24 +119,29 @@ def decide(
         if not left:
             break
         programs = [reference, *(candidates[n] for n in left)]
-        new = lab.measure(programs, f"compare {number}", before, seeds, f"{what}, look {look}")
-        grown = numpy.full((len(logs), len(lab.tasks), seeds), numpy.nan)
+        new = trainer.measure(programs, f"compare {number}", before, seeds, f"{what}, look {look}")
+        grown = numpy.full((len(logs), len(trainer.tasks), seeds), numpy.nan)
         grown[:, :, :before] = logs
         grown[[0, *(n + 1 for n in left)], :, before:] = new
         logs, before = grown, seeds
         for n in left:
-            verdict = _verdict(lab, logs[0], logs[n + 1], rule, confidence, look)
+            verdict = _verdict(trainer, logs[0], logs[n + 1], rule, confidence, look)
             if verdict.outcome != UNRESOLVED or look == len(rule.looks):
                 found[n] = verdict
     return [found[n] for n in range(len(candidates))]
 
 
 def _verdict(
-    lab: Laboratory, reference: ndarray, ours: ndarray, rule: Rule, confidence: float, look: int
+    trainer: RuleTrainer,
+    reference: ndarray,
+    ours: ndarray,
+    rule: Rule,
+    confidence: float,
+    look: int,
 ) -> Verdict:
     differences, failures = paired(reference, ours)
     effect = mean_interval_over_tasks(differences, confidence)
-    tasks = {t.name: paired_interval(d) for t, d in zip(lab.tasks, differences, strict=True)}
+    tasks = {t.name: paired_interval(d) for t, d in zip(trainer.tasks, differences, strict=True)}
     last = look == len(rule.looks)
     if failures or effect.low > (0.0 if last and effect.high >= rule.margin else rule.margin):
         outcome = NEEDED

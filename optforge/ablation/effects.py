@@ -13,9 +13,9 @@ from optforge.ablation.candidates import Candidate, Removals
 from optforge.ablation.decision import Verdict, paired, plain
 from optforge.ablation.empirical import Removal, Work
 from optforge.ablation.keeping import protected
-from optforge.ablation.laboratory import TimeIsUpError
 from optforge.ablation.rounding import Roundings
 from optforge.ablation.tuning import tune
+from optforge.errors import TimeIsUpError
 from optforge.language import Program
 from optforge.statistics import Interval, mean_interval_over_tasks, paired_interval
 
@@ -129,7 +129,7 @@ def _kept(work: Work) -> list[tuple[Candidate, _Pair | None]]:
     try:
         rules = [work.current, *(one.program for one in candidates)]
         what = "tuning what stays, without each statement"
-        current, *forms = tune(work.lab, rules, what, work.kept.rates)
+        current, *forms = tune(work.trainer, rules, what, work.kept.rates)
     except TimeIsUpError:
         return [(one, None) for one in {one.statement: one for one in candidates}.values()]
     best: dict[str, tuple[float, Candidate, _Pair]] = {}
@@ -148,7 +148,7 @@ def _measured(work: Work, pairs: Sequence[_Pair], repeats: int) -> tuple[dict[st
         last = min(done + _AT_ONCE, repeats)
         try:
             chosen = list(programs.values())
-            parts.append(work.lab.measure(chosen, "report", done, last, what, SPLIT))
+            parts.append(work.trainer.measure(chosen, "report", done, last, what, SPLIT))
         except TimeIsUpError:
             break
         done = last
@@ -164,7 +164,7 @@ def _intervals(
     if not logs:
         return None, {}
     differences, _ = paired(logs[pair.before.text], logs[pair.after.text])
-    tasks = zip(work.lab.tasks, differences, strict=True)
+    tasks = zip(work.trainer.tasks, differences, strict=True)
     by_task = {task.name: paired_interval(values) for task, values in tasks}
     return mean_interval_over_tasks(differences), by_task
 

@@ -10,13 +10,13 @@ from optforge.ablation.candidates import Candidate, Removals, size
 from optforge.ablation.decision import NEEDED, REMOVABLE, UNRESOLVED, Rule, Verdict, decide, plain
 from optforge.ablation.evolve import Evolved, evolve
 from optforge.ablation.keeping import Kept, follow, protected, resolve
-from optforge.ablation.laboratory import Laboratory, TimeIsUpError
 from optforge.ablation.rounding import Roundings, fewest
+from optforge.ablation.rule_trainer import RuleTrainer
 from optforge.ablation.tuning import Tuned, tune
 from optforge.analysis import live_program
 from optforge.equality.derivation import EMPIRICAL, Step
 from optforge.equality.exact import Say, simplify_exact
-from optforge.errors import SimplifyError
+from optforge.errors import SimplifyError, TimeIsUpError
 from optforge.language import Program
 from optforge.statistics import Interval
 
@@ -47,7 +47,7 @@ class Work:
     """A derivation under way.
 
     Args:
-        lab: Where rules are trained.
+        trainer: Where rules are trained.
         rule: How comparisons are decided.
         keep: Names that are protected.
         drop_unresolved: Whether what the tasks cannot resolve leaves.
@@ -56,7 +56,7 @@ class Work:
         workers: Processes of that evolution.
     """
 
-    lab: Laboratory
+    trainer: RuleTrainer
     rule: Rule
     keep: tuple[str, ...] = ()
     drop_unresolved: bool = False
@@ -94,7 +94,7 @@ class Work:
 
     def _begin(self) -> None:
         """Tune the rule as given; what comes after is compared with that."""
-        (tuned,) = tune(self.lab, [self.current], "tuning the rule as given", self.kept.rates)
+        (tuned,) = tune(self.trainer, [self.current], "tuning the rule as given", self.kept.rates)
         self.reference = self.given = tuned.program
         if tuned.program.text == live_program(self.current).text:
             return
@@ -113,7 +113,7 @@ class Work:
         def allowed(program: Program) -> bool:
             return kept.settled(program) is not None
 
-        way = evolve(self.lab, self.reference, margin, count, self.workers, allowed)
+        way = evolve(self.trainer, self.reference, margin, count, self.workers, allowed)
         self.say(f"evolution found {len(way.found)} shorter rules that look as good")
         if self._compare(way):
             self._again()
@@ -242,13 +242,13 @@ class Work:
             self._current_tuned = self.current
             return [Tuned(program, {}, 0, 0.0) for program in programs]
         rules = [self.reference, self.current, *programs]
-        reference, current, *others = tune(self.lab, rules, f"{what}: tuning", self.kept.rates)
+        reference, current, *others = tune(self.trainer, rules, f"{what}: tuning", self.kept.rates)
         self.reference, self._current_tuned = reference.program, current.program
         return others
 
     def _decided(self, programs: Sequence[Program], what: str) -> list[Verdict]:
         self.comparisons += 1
-        return decide(self.lab, self.reference, programs, self.rule, self.comparisons, what)
+        return decide(self.trainer, self.reference, programs, self.rule, self.comparisons, what)
 
 
 def _one_each(

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy
 
 from optforge.ablation.candidates import Candidate, size
-from optforge.ablation.laboratory import Laboratory, StoppedError, TimeIsUpError
+from optforge.ablation.rule_trainer import RuleTrainer
 from optforge.analysis import cost, live_program
+from optforge.errors import StoppedError, TimeIsUpError
 from optforge.evolution.history import History
 from optforge.evolution.session import Plan, make_executor, make_search
 from optforge.evolution.settings import Settings
@@ -47,7 +48,7 @@ class Evolved:
 
 
 def evolve(
-    lab: Laboratory,
+    trainer: RuleTrainer,
     reference: Program,
     margin: float,
     programs: int = PROGRAMS,
@@ -61,7 +62,7 @@ def evolve(
     was chosen for it, and is decided about on other seeds.
 
     Args:
-        lab: Gives tasks, seed and the stop.
+        trainer: Gives tasks, seed and the stop.
         reference: A tuned rule.
         margin: Log loss by which a rule may be worse.
         programs: Proposals.
@@ -70,26 +71,26 @@ def evolve(
 
     Source: "Symbolic Discovery of Optimization Algorithms", section 3.
     """
-    plan = _plan(lab, reference, margin)
+    plan = _plan(trainer, reference, margin)
     executor = make_executor(plan, workers)
     try:
         with (
-            _folder(lab) as folder,
+            _folder(trainer) as folder,
             _directory(folder, plan) as directory,
         ):
             search = make_search(plan, directory, executor)
 
             def ended(history: History) -> bool:
-                return lab.interrupted or history.tally.proposals >= programs
+                return trainer.runner.interrupted or history.tally.proposals >= programs
 
             def watch(history: History) -> None:
                 done = min(history.tally.proposals, programs)
-                lab.watch("evolution without insertion", done, programs)
+                trainer.runner.watch("evolution without insertion", done, programs)
 
             search.run(ended, watch)
-            if lab.stop():
+            if trainer.runner.stop():
                 raise StoppedError
-            if lab.interrupted:
+            if trainer.runner.interrupted:
                 raise TimeIsUpError
             return Evolved(_shortest(directory, margin, size(reference), allowed))
     finally:
@@ -97,13 +98,13 @@ def evolve(
 
 
 @contextmanager
-def _folder(lab: Laboratory) -> Iterator[Path]:
+def _folder(trainer: RuleTrainer) -> Iterator[Path]:
     """Give the place of the journals: beside the losses, so that an evolution can go on."""
-    if lab.store.path is None:
+    if trainer.trainer.store.path is None:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
     else:
-        folder = lab.store.path.with_suffix(".evolution")
+        folder = trainer.trainer.store.path.with_suffix(".evolution")
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
 
@@ -118,13 +119,13 @@ def _directory(folder: Path, plan: Plan) -> RunDirectory:
     return RunDirectory.create(path, stored)
 
 
-def _plan(lab: Laboratory, reference: Program, margin: float) -> Plan:
+def _plan(trainer: RuleTrainer, reference: Program, margin: float) -> Plan:
     lean = round_constants(live_program(reference))
     settings = Settings(
         start=lean.text,
-        tasks=tuple(task.name for task in lab.tasks),
-        hashes=tuple(task.hash for task in lab.tasks),
-        seed=lab.seed,
+        tasks=tuple(task.name for task in trainer.tasks),
+        hashes=tuple(task.hash for task in trainer.tasks),
+        seed=trainer.trainer.seed,
         population=_POPULATION,
         tournament=_TOURNAMENT,
         repeats=_REPEATS,
@@ -135,13 +136,18 @@ def _plan(lab: Laboratory, reference: Program, margin: float) -> Plan:
         rescore_repeats=_RESCORE,
         slack=margin,
     )
-    draft = Plan(settings, lab.tasks, (), {task.name: {} for task in lab.tasks}, {})
-    losses: dict[str, dict[str, list[float]]] = {task.name: {} for task in lab.tasks}
+    draft = Plan(settings, trainer.tasks, (), {task.name: {} for task in trainer.tasks}, {})
+    losses: dict[str, dict[str, list[float]]] = {task.name: {} for task in trainer.tasks}
     for purpose, count in (("search", settings.seeds), ("rescore", _RESCORE)):
-        logs = lab.measure_on(lean, draft.seeds(purpose, count), "the start of the evolution")
+        logs = trainer.trainer.losses(
+            {task: [lean] for task in losses},
+            draft.seeds(purpose, count),
+            "validation",
+            "the start of the evolution",
+        )
         for task, values in logs.items():
-            losses[task][purpose] = numpy.nan_to_num(values, posinf=0.0).tolist()
-    return Plan(settings, draft.tasks, (), draft.baselines, losses, lab.schedules)
+            losses[task][purpose] = numpy.nan_to_num(values[0], posinf=0.0).tolist()
+    return Plan(settings, draft.tasks, (), draft.baselines, losses, trainer.schedules)
 
 
 def _shortest(

@@ -12,7 +12,7 @@ from optforge.ablation.decision import Rule
 from optforge.ablation.effects import REPEATS, Effect, Effects, longer_constants, measure_effects
 from optforge.ablation.empirical import Work
 from optforge.ablation.keeping import protectable
-from optforge.ablation.laboratory import Laboratory
+from optforge.ablation.rule_trainer import RuleTrainer
 from optforge.equality.derivation import Derivation, Link
 from optforge.equality.exact import Say, Simplified, simplify_exact
 from optforge.errors import SimplifyError
@@ -110,7 +110,7 @@ class Trained:
 
 def simplify_by_training(
     program: Program,
-    lab: Laboratory,
+    trainer: RuleTrainer,
     options: Options = Options(),
     workers: int = 0,
     say: Say = lambda text: None,
@@ -119,7 +119,7 @@ def simplify_by_training(
 
     Args:
         program: A valid program.
-        lab: Where rules are trained; its deadline is set here.
+        trainer: Where rules are trained; its deadline is set here.
         options: How.
         workers: Processes of an evolution.
         say: Told what is done.
@@ -134,18 +134,22 @@ def simplify_by_training(
     _check_names(program, options.keep)
     begin, length = time.monotonic(), 60 * (options.minutes or math.inf)
     rule = replace(Rule(), margin=options.margin, looks=options.looks)
-    work = Work(lab, rule, options.keep, options.drop_unresolved, say, options.programs, workers)
-    lab.deadline = begin + _TRIALS * length
+    work = Work(
+        trainer, rule, options.keep, options.drop_unresolved, say, options.programs, workers
+    )
+    trainer.runner.deadline = begin + _TRIALS * length
     work.run(program)
-    lab.deadline = begin + length
+    trainer.runner.deadline = begin + length
     effects = measure_effects(work, options.repeats)
     derivation = Derivation(program.text, tuple(work.steps))
     derivation.check()
     found = parse(derivation.end)
     links = tuple(Link(None) for _ in found.states)
-    tasks = tuple(task.name for task in lab.tasks)
+    tasks = tuple(task.name for task in trainer.tasks)
     ended, roundings = work.ended, longer_constants(work)
-    trained = Trained(effects, tasks, options, rule, work.comparisons, ended, lab.seed, roundings)
+    trained = Trained(
+        effects, tasks, options, rule, work.comparisons, ended, trainer.trainer.seed, roundings
+    )
     stops = tuple(dict.fromkeys(work.stops))
     return Simplified(found, derivation, links, stops), trained
 

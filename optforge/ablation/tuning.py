@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy
 
-from optforge.ablation.laboratory import FAILED, Laboratory
+from optforge.ablation.rule_trainer import FAILED, RuleTrainer
 from optforge.analysis.hyperparameters import Lifted, lift
 from optforge.language import Program
 
@@ -84,7 +84,7 @@ def _few(value: float, factor: float, digits: int) -> float:
 
 
 def tune(
-    lab: Laboratory, programs: Sequence[Program], what: str, keep: Iterable[str] = ()
+    trainer: RuleTrainer, programs: Sequence[Program], what: str, keep: Iterable[str] = ()
 ) -> list[Tuned]:
     """Give every rule its best learning rate and decay, each by the same procedure.
 
@@ -97,7 +97,7 @@ def tune(
     the first stage is not tuned further.
 
     Args:
-        lab: Where rules are trained, on seeds that decide nothing else.
+        trainer: Where rules are trained, on seeds that decide nothing else.
         programs: The rules, the reference first.
         what: Is being done, for the display.
         keep: Names of hyper-parameters that stay as they are, in all rules: ``lr``, or any decay
@@ -105,7 +105,7 @@ def tune(
     """
     fixed = frozenset(DECAY if name.startswith(DECAY) else name for name in keep)
     searches = [_Search(lift(program), fixed) for program in programs]
-    _coarse(lab, searches, what)
+    _coarse(trainer, searches, what)
     centres = [search.best for search in searches]
     losses = [search.losses[centre] for search, centre in zip(searches, centres, strict=True)]
     hopeful = [loss <= losses[0] + HOPELESS for loss in losses]
@@ -117,13 +117,13 @@ def tune(
         search.trials = len(search.losses)
         if goes_on:
             search.losses.clear()
-    _try(lab, searches, wanted, SEEDS[1], what)
+    _try(trainer, searches, wanted, SEEDS[1], what)
     return [_chosen(search, len(tried)) for search, tried in zip(searches, wanted, strict=True)]
 
 
-def _coarse(lab: Laboratory, searches: Sequence[_Search], what: str) -> None:
+def _coarse(trainer: RuleTrainer, searches: Sequence[_Search], what: str) -> None:
     wanted = [list(dict.fromkeys(s.at(s.given, rate, 1.0) for rate in _COARSE)) for s in searches]
-    _try(lab, searches, wanted, SEEDS[0], what)
+    _try(trainer, searches, wanted, SEEDS[0], what)
     low, high = [_COARSE[0]] * len(searches), [_COARSE[-1]] * len(searches)
     for _ in range(_EXTENSIONS):
         wanted = []
@@ -141,7 +141,7 @@ def _coarse(lab: Laboratory, searches: Sequence[_Search], what: str) -> None:
             wanted.append([search.at(search.given, rate, 1.0) for rate in rates])
         if not any(wanted):
             return
-        _try(lab, searches, wanted, SEEDS[0], what)
+        _try(trainer, searches, wanted, SEEDS[0], what)
 
 
 def _around(search: _Search, centre: Setting) -> list[Setting]:
@@ -154,7 +154,7 @@ def _around(search: _Search, centre: Setting) -> list[Setting]:
 
 
 def _try(
-    lab: Laboratory,
+    trainer: RuleTrainer,
     searches: Sequence[_Search],
     wanted: Sequence[Sequence[Setting]],
     seeds: int,
@@ -164,7 +164,7 @@ def _try(
         (s, setting) for s, settings in zip(searches, wanted, strict=True) for setting in settings
     ]
     programs = [search.program(setting) for search, setting in pairs]
-    logs = lab.measure(programs, _PURPOSE, 0, seeds, what)
+    logs = trainer.measure(programs, _PURPOSE, 0, seeds, what)
     capped = numpy.where(numpy.isfinite(logs), logs, FAILED)
     for (search, setting), value in zip(pairs, capped.mean((1, 2)).tolist(), strict=True):
         search.losses[setting] = value

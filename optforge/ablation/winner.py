@@ -6,20 +6,21 @@ import time
 from collections.abc import Callable
 
 from optforge.ablation.files import write_files
-from optforge.ablation.laboratory import Laboratory, StoppedError, Watch
 from optforge.ablation.result import SimpleRule, describe
-from optforge.ablation.store import Store
+from optforge.ablation.rule_trainer import RuleTrainer
 from optforge.ablation.train import Options, simplify_by_training
 from optforge.equality.exact import Say, simplify_exact
-from optforge.errors import OptforgeError
+from optforge.errors import OptforgeError, StoppedError
 from optforge.evolution.session import Plan
 from optforge.execution import Executor
+from optforge.jobs import JobRunner, Store, Watch
 from optforge.language import Program
 from optforge.runs import RunDirectory
+from optforge.runs.directory import LOSSES
 
-LOSSES = "simplify.losses"
 SHARE = 0.1  # of the search's own time
 LEAST_SECONDS = 180.0  # with less, training decides nothing
+_WINDOW = 4  # jobs at once, so that little is lost when the time is up
 _LOOKS, _REPEATS = (6, 12, 24, 48), 12
 _WHAT = "Simplifying the winner"
 
@@ -73,17 +74,10 @@ def simplify_winner(
         found = describe(simplify_exact(program, say=say))
     else:
         store = Store(directory.path / LOSSES, made.settings.compiled)
-        lab = Laboratory(
-            made.tasks,
-            executor,
-            store,
-            made.settings.seed,
-            progress,
-            stop,
-            schedules=made.schedules,
-        )
+        runner = JobRunner(executor, watch=progress, stop=stop, window=_WINDOW)
+        trainer = RuleTrainer.of(made.tasks, runner, store, made.settings.seed, made.schedules)
         options = Options(minutes=seconds / 60, looks=_LOOKS, repeats=_REPEATS)
-        found = describe(*simplify_by_training(program, lab, options, say=say))
+        found = describe(*simplify_by_training(program, trainer, options, say=say))
     write_files(found, directory, picture=found.trained is not None)
     return found
 

@@ -18,7 +18,8 @@ from optforge.assessment.explain import explain as explain_by_tuning
 from optforge.assessment.table import Table, table_from_json
 from optforge.assessment.verdict import FOUND
 from optforge.errors import RunError, SearchError
-from optforge.evolution.session import make_executor, read_plan
+from optforge.evolution.session import make_executor, make_trainer, read_plan
+from optforge.jobs import JobRunner
 from optforge.runs import RunDirectory
 from optforge.tasks import Task, find_tasks
 from optforge.training import one_thread
@@ -36,10 +37,6 @@ class Display(Protocol):
     def progress(self, what: str, done: int, total: int) -> None:
         """Take the progress of a measurement."""
         ...
-
-
-class StoppedError(Exception):
-    """Leaves an explanation when a stop is asked for."""
 
 
 class _Silent:
@@ -88,11 +85,6 @@ def explain(
     if count < 0:
         raise SearchError(f"workers is {count}; give 1 or more, or 0 for this process alone")
 
-    def progress(what: str, done: int, total: int) -> None:
-        display.progress(what, done, total)
-        if stop():
-            raise StoppedError
-
     with RunDirectory.open(run, write=True) as directory, one_thread():
         table = _table(directory.path)
         stored = directory.journal.settings
@@ -102,11 +94,12 @@ def explain(
         display.say(f"Starting {count} workers" if count else "Training in this process")
         executor = make_executor(made, count)
         try:
-            rest = (made, table, executor, directory.journal)
+            runner = JobRunner(executor, directory.journal, display.progress, stop)
+            trainer = make_trainer(made, directory, runner)
             found = None
             if trials is None:
-                found = explain_shipped(*rest, lambda done, total: progress(_MEASURE, done, total))
-            found = found or explain_by_tuning(*rest, trials or made.trials, progress)
+                found = explain_shipped(made, table, trainer, _MEASURE)
+            found = found or explain_by_tuning(made, table, trainer, trials or made.trials)
         finally:
             executor.close()
         directory.write_text(EXPLANATION, json.dumps(explanation_json(found), indent=2) + "\n")

@@ -11,7 +11,7 @@ from optforge.ablation import SimpleRule, seconds_for, try_simplify
 from optforge.analysis import cost
 from optforge.assessment.finish import Finish, finish
 from optforge.assessment.table import Table
-from optforge.errors import SearchError, TaskError
+from optforge.errors import SearchError, StoppedError, TaskError
 from optforge.evolution.history import History
 from optforge.evolution.propose import check_start, has_constants
 from optforge.evolution.session import (
@@ -21,11 +21,13 @@ from optforge.evolution.session import (
     make_executor,
     make_plan,
     make_search,
+    make_trainer,
     read_plan,
 )
 from optforge.evolution.settings import Settings
 from optforge.evolution.watcher import Silent, Watcher
 from optforge.fitness import TRIALS
+from optforge.jobs import JobRunner
 from optforge.language import Program, load_rule, round_constants, rule_text
 from optforge.report import draw_history
 from optforge.runs import HISTORY, Journal, RunDirectory, check_free
@@ -286,11 +288,6 @@ def _run(
                 budget.asked = budget.asked or stop()
                 return budget(history, search.replaying)
 
-            def measured(what: str, done: int, total: int) -> None:
-                watcher.progress(what, done, total)
-                if stop():
-                    raise _StoppedError
-
             history = search.run(ended, watcher.show)
             done = simple = None
             if not budget.asked:
@@ -298,8 +295,10 @@ def _run(
                     executor.close()
                     executor = make_executor(made, count)
                 try:
-                    done = finish(made, history, directory, executor, measured)
-                except _StoppedError:
+                    runner = JobRunner(executor, directory.journal, watcher.progress, stop)
+                    trainer = make_trainer(made, directory, runner)
+                    done = finish(made, history, directory, trainer)
+                except StoppedError:
                     budget.asked = True
             if done is not None and simplify:
                 rest = (seconds_for(budget.elapsed), watcher.progress, watcher.say, stop)
@@ -308,10 +307,6 @@ def _run(
             executor.close()
         _draw(directory, watcher)
     return SearchResult(directory.path, done, history, budget.asked, simple)
-
-
-class _StoppedError(Exception):
-    """Leaves the measurements at the end when a stop is asked for."""
 
 
 def _draw(directory: RunDirectory, watcher: Watcher) -> None:

@@ -12,19 +12,18 @@ from pathlib import Path
 from typing import Protocol
 
 from optforge.ablation.files import write_files
-from optforge.ablation.laboratory import Laboratory
 from optforge.ablation.result import SimpleRule, describe
-from optforge.ablation.store import Store
+from optforge.ablation.rule_trainer import RuleTrainer
 from optforge.ablation.train import Options, simplify_by_training
-from optforge.ablation.winner import LOSSES
 from optforge.equality.exact import simplify_exact
-from optforge.errors import RunError, SimplifyError
+from optforge.errors import SimplifyError
 from optforge.evolution.session import JOB_SECONDS, read_schedules
 from optforge.execution import Executor, InlineExecutor, WorkerPool
 from optforge.fitness import Evaluator
+from optforge.jobs import JobRunner, Store
 from optforge.language import Program, load_rule
 from optforge.runs import Journal, RunDirectory
-from optforge.runs.directory import BEST, JOURNAL
+from optforge.runs.directory import JOURNAL, LOSSES, is_directory, rule_file
 from optforge.tasks import PROXY_TASKS, TASKS, Schedule, Task, check_task, load_task
 from optforge.tasks.data.cache import directory as cache_directory
 from optforge.training import has_compiler
@@ -123,17 +122,10 @@ def _trained(
             check_task(task)
     store = Store(place.losses, place.compiled)
     with _executor(tasks, count, place) as executor:
-        lab = Laboratory(
-            tasks,
-            executor,
-            store,
-            place.seed,
-            display.progress,
-            stop,
-            window=max(2, 2 * count),
-            schedules=place.schedules,
-        )
-        return describe(*simplify_by_training(program, lab, options, count, display.say))
+        window = max(2, 2 * count)
+        runner = JobRunner(executor, watch=display.progress, stop=stop, window=window)
+        trainer = RuleTrainer.of(tasks, runner, store, place.seed, place.schedules)
+        return describe(*simplify_by_training(program, trainer, options, count, display.say))
 
 
 @dataclass(frozen=True)
@@ -185,18 +177,8 @@ def _read(rule: str | Path | Program) -> tuple[Program, Path | None]:
     """Give the program, and the directory if it is a run."""
     if isinstance(rule, Program):
         return rule, None
-    path = Path(rule)
-    try:
-        is_directory = path.is_dir()
-    except (OSError, ValueError):  # a name too long, or with a NUL byte
-        is_directory = False
-    if not is_directory:
-        return load_rule(rule), None
-    if not (path / BEST).is_file():
-        raise RunError(
-            f"{path} is a directory without {BEST}; give one of a run that finished, or a file"
-        )
-    return load_rule(path / BEST), path
+    run = Path(rule)
+    return load_rule(rule_file(rule)), run if is_directory(run) else None
 
 
 def _tasks(given: Sequence[str | Task] | None, run: Path | None) -> list[Task]:

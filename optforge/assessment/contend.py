@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from optforge.analysis import fingerprint
-from optforge.assessment.fit import fittable, on_workers
+from optforge.assessment.fit import fittable, losses_by
 from optforge.assessment.straighten import straightened
 from optforge.assessment.table import Contender
 from optforge.assessment.verdict import CONSTANTS, FOUND, NAMES, ONE_SETTING, STRAIGHT
 from optforge.evolution.history import History
 from optforge.evolution.session import Plan
-from optforge.execution import Executor
 from optforge.fitness import (
     JOINT,
     OPTIMIZERS,
@@ -27,12 +26,11 @@ from optforge.fitness import (
     tunable,
     tune_together,
 )
+from optforge.jobs import Trainer
 from optforge.language import Program, load_rule, parse, round_constants
-from optforge.runs import Journal
 from optforge.tasks import TASKS
 from optforge.training import Trainee
 
-Watch = Callable[[int, int], None]
 _ALL = "all"  # the place of one setting for all proxy tasks, beside those of single tasks
 
 
@@ -61,9 +59,7 @@ def contenders(
     made: Plan,
     history: History,
     winner: Program,
-    executor: Executor,
-    journal: Journal,
-    watch: Watch = lambda done, total: None,
+    trainer: Trainer,
 ) -> tuple[list[Contender], list[str]]:
     """Tune whoever is not tuned yet, all side by side and with the same number of trials.
 
@@ -71,9 +67,7 @@ def contenders(
         made: Of the run.
         history: Of the search.
         winner: What it found, the best on fresh seeds.
-        executor: Idle.
-        journal: Takes note of workers that die.
-        watch: Told the progress in settings.
+        trainer: Trains them.
 
     Returns:
         The rows of the table, tuned AdamW first, and what a reader must know of them.
@@ -82,8 +76,11 @@ def contenders(
     proxies = [task.name for task in made.tasks]
     missing = [(row, place) for row in known for place in row.places if place not in row.tuned]
     jobs = [(row.candidate, proxies if place == _ALL else [place]) for row, place in missing]
-    losses = on_workers(executor, journal, made.settings.seed)
-    found = tune_together(jobs, losses, made.trials, watch) if jobs else []
+
+    def watch(done: int, total: int) -> None:
+        trainer.runner.watch("Tuning the rows of the table, all alike", done, total)
+
+    found = tune_together(jobs, losses_by(trainer), made.trials, watch) if jobs else []
     fresh: dict[str, dict[str, Tuned]] = {}
     for (row, place), best in zip(missing, found, strict=True):
         fresh.setdefault(row.name, {})[place] = best

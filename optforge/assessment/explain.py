@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy
 
-from optforge.assessment.fit import on_workers
+from optforge.assessment.fit import losses_by
 from optforge.assessment.table import Table, finite, interval_json
 from optforge.assessment.verdict import ADAMW, FOUND, STRAIGHT, percent
-from optforge.evolution.measure import measure
 from optforge.evolution.session import Plan
-from optforge.execution import Executor
 from optforge.fitness import (
     THINGS,
     Parameters,
-    seeds,
     stored,
     thing,
     trainee_json,
     tune_together,
 )
-from optforge.runs import Journal
+from optforge.jobs import Trainer
 from optforge.statistics import Interval, mean_interval_over_tasks
 from optforge.training import Trainee
 
-Watch = Callable[[int, int], None]
 _EVERYTHING = "all of these"
 
 
@@ -75,11 +71,7 @@ class Explanation:
 
 
 def explain_shipped(
-    made: Plan,
-    table: Table,
-    executor: Executor,
-    journal: Journal,
-    watch: Watch = lambda done, total: None,
+    made: Plan, table: Table, trainer: Trainer, what: str = "Explaining the gain"
 ) -> Explanation | None:
     """Explain a table with the settings that are shipped for its tasks; None if there are none."""
     known = stored().get("things", {})
@@ -93,35 +85,29 @@ def explain_shipped(
         for name in THINGS
     }
     trials = min(of[name]["trials"] for of in found.values() for name in THINGS)
-    return _measured(made, table, trainees, trials, executor, journal, watch)
+    return _measured(made, table, trainees, trials, trainer, what)
 
 
-def explain(
-    made: Plan,
-    table: Table,
-    executor: Executor,
-    journal: Journal,
-    trials: int,
-    watch: Callable[[str, int, int], None] = lambda what, done, total: None,
-) -> Explanation:
+def explain(made: Plan, table: Table, trainer: Trainer, trials: int) -> Explanation:
     """Tune AdamW with one thing after the other and tell what is left of the rule's gain.
 
     Args:
         made: Of the run.
         table: Of the run.
-        executor: Idle.
-        journal: Takes note of workers that die.
+        trainer: Trains.
         trials: Settings of each thing, on each task.
-        watch: Told what is being done and how far it is.
     """
     names = [task.name for task in made.tasks]
     jobs = [(name, task) for name in THINGS for task in names]
-    losses = on_workers(executor, journal, made.settings.seed)
+
+    def watch(done: int, total: int) -> None:
+        trainer.runner.watch("Tuning AdamW, one thing after the other", done, total)
+
     found = tune_together(
         [(thing(name, _known(made, name, task)), [task]) for name, task in jobs],
-        losses,
+        losses_by(trainer),
         trials,
-        lambda done, total: watch("Tuning AdamW, one thing after the other", done, total),
+        watch,
     )
     trainees: dict[str, dict[str, Trainee]] = {name: {} for name in THINGS}
     for (name, task), best in zip(jobs, found, strict=True):
@@ -131,9 +117,8 @@ def explain(
         table,
         trainees,
         trials,
-        executor,
-        journal,
-        lambda done, total: watch("Measuring on test data", done, total),
+        trainer,
+        "Measuring on test data",
     )
 
 
@@ -151,15 +136,14 @@ def _measured(
     table: Table,
     trainees: Mapping[str, Mapping[str, Trainee]],
     trials: int,
-    executor: Executor,
-    journal: Journal,
-    watch: Watch,
+    trainer: Trainer,
+    what: str,
 ) -> Explanation:
     """Train every row on the seeds of the table, so that all differences are paired."""
     tasks = [task.name for task in made.tasks]
-    fresh = {task: seeds(made.settings.seed, task, "report", table.repeats) for task in tasks}
+    fresh = {task: trainer.seeds(task, "report", table.repeats) for task in tasks}
     chosen = {task: [trainees[name][task] for name in trainees] for task in tasks}
-    logs = measure(executor, journal, chosen, fresh, "test", watch)
+    logs = trainer.losses(chosen, fresh, "test", what)
     rule = {task: numpy.asarray(table.row(FOUND).logs[task]) for task in tasks}
     plain = {task: logs[task][0] for task in tasks}
     rows = [

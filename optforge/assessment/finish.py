@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,13 +26,11 @@ from optforge.assessment.verdict import (
 )
 from optforge.evolution.history import History
 from optforge.evolution.session import Plan
-from optforge.execution import Executor
 from optforge.fitness import trainee_json
+from optforge.jobs import Trainer
 from optforge.runs import RunDirectory
 from optforge.statistics import Interval
 from optforge.training import Trainee
-
-Watch = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -71,11 +69,7 @@ class Finish:
 
 
 def finish(
-    made: Plan,
-    history: History,
-    directory: RunDirectory,
-    executor: Executor,
-    watch: Watch = lambda what, done, total: None,
+    made: Plan, history: History, directory: RunDirectory, trainer: Trainer
 ) -> Finish | None:
     """Choose the winner on fresh seeds, then measure it fairly; None if nothing was judged.
 
@@ -83,47 +77,16 @@ def finish(
         made: Of the run.
         history: Of the search.
         directory: Takes the files.
-        executor: Idle.
-        watch: Told what is being done and how far it is.
+        trainer: Trains whatever is measured.
     """
     if not history.best:
         return None
     adamw = {task: of["adamw"].trainee for task, of in made.baselines.items()}
-    finalists = select(
-        executor,
-        directory.journal,
-        history,
-        made.settings,
-        adamw,
-        lambda done, total: watch("Measuring the best on fresh seeds", done, total),
-    )
-    rows, notes = contenders(
-        made,
-        history,
-        finalists[0].program,
-        executor,
-        directory.journal,
-        lambda done, total: watch("Tuning the rows of the table, all alike", done, total),
-    )
-    table = build_table(
-        executor,
-        directory.journal,
-        rows,
-        made.settings.tasks,
-        [task.name for task in made.held_out],
-        made.settings.seed,
-        notes,
-        lambda done, total: watch("Measuring the table on test data", done, total),
-    )
-    explanation = None
-    if table.has(FOUND):
-        explanation = explain_shipped(
-            made,
-            table,
-            executor,
-            directory.journal,
-            lambda done, total: watch("Explaining the gain", done, total),
-        )
+    finalists = select(trainer, history, made.settings, adamw)
+    rows, notes = contenders(made, history, finalists[0].program, trainer)
+    held_out = [task.name for task in made.held_out]
+    table = build_table(trainer, rows, made.settings.tasks, held_out, notes)
+    explanation = explain_shipped(made, table, trainer) if table.has(FOUND) else None
     counts = history.tally.plain()
     done = Finish(tuple(finalists), table, verdict(table), counts, explanation)
     write_files(done, directory)

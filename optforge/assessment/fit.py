@@ -9,11 +9,9 @@ from numpy import ndarray
 from optuna.distributions import FloatDistribution
 
 from optforge.analysis.hyperparameters import HyperParameter, lift
-from optforge.evolution.measure import measure
-from optforge.execution import Executor
-from optforge.fitness import SCHEDULE, Losses, Parameters, Tunable, schedule_of, seeds
+from optforge.fitness import SCHEDULE, Losses, Parameters, Tunable, schedule_of
+from optforge.jobs import Trainer
 from optforge.language import Program, round_constant
-from optforge.runs import Journal
 from optforge.training import Trainee
 
 # What practitioners tune, as for the baselines. All constants at once are too many for the trials.
@@ -46,20 +44,14 @@ def fittable(program: Program, known: Sequence[Parameters] = (_PLAIN,)) -> Tunab
     return Tunable({**space, **SCHEDULE}, build, tuple({**given, **shape} for shape in known))
 
 
-def on_workers(executor: Executor, journal: Journal, seed: int) -> Losses:
-    """Return what trains candidates on the workers.
-
-    Args:
-        executor: Idle.
-        journal: Takes note of workers that die.
-        seed: Of the run; decides the seeds, which nothing else uses.
-    """
+def losses_by(trainer: Trainer) -> Losses:
+    """Return what trains candidates for a tuner, on seeds that nothing else uses."""
 
     def losses(
         candidates: Mapping[str, Sequence[Trainee]], purpose: str, count: int
     ) -> dict[str, ndarray]:
-        fresh = {task: seeds(seed, task, f"fit, {purpose}", count) for task in candidates}
-        return measure(executor, journal, candidates, fresh, "validation")
+        fresh = {task: trainer.seeds(task, f"fit, {purpose}", count) for task in candidates}
+        return trainer.losses(candidates, fresh, "validation")
 
     return losses
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy
@@ -10,12 +10,9 @@ import numpy
 from optforge.analysis import cost, live_program
 from optforge.assessment.speed import step_seconds
 from optforge.evolution.history import Candidate, History
-from optforge.evolution.measure import measure
 from optforge.evolution.settings import Settings
-from optforge.execution import Executor
-from optforge.fitness import seeds
+from optforge.jobs import Trainer
 from optforge.language import Program, parse
-from optforge.runs import Journal
 from optforge.training import Trainee, trainee
 
 ROUNDS = ((32, 6), (8, 24))  # candidates and fresh seeds of each round of the selection
@@ -50,22 +47,15 @@ class Finalist:
 
 
 def select(
-    executor: Executor,
-    journal: Journal,
-    history: History,
-    settings: Settings,
-    baselines: Mapping[str, Trainee],
-    watch: Callable[[int, int], None] = lambda done, total: None,
+    trainer: Trainer, history: History, settings: Settings, baselines: Mapping[str, Trainee]
 ) -> list[Finalist]:
     """Measure the best on fresh seeds, in rounds with fewer candidates and more seeds.
 
     Args:
-        executor: Idle.
-        journal: Takes note of workers that die.
+        trainer: Trains them.
         history: Of the search.
         settings: Of the run.
         baselines: The tuned baseline of each task.
-        watch: Told the progress.
 
     Returns:
         The finalists, the best first; the first is the result of the search.
@@ -74,11 +64,9 @@ def select(
     scores: dict[str, list[numpy.ndarray]] = {c.fingerprint: [] for c in candidates}
     for number, (count, repeats) in enumerate(ROUNDS):
         candidates = sorted(candidates, key=lambda c: _score(c, scores))[:count]
-        fresh = {
-            task: seeds(settings.seed, task, f"select {number}", repeats) for task in settings.tasks
-        }
+        fresh = {task: trainer.seeds(task, f"select {number}", repeats) for task in settings.tasks}
         programs = [parse(candidate.text) for candidate in candidates]
-        ratios = _ratios(executor, journal, programs, baselines, fresh, watch)
+        ratios = _ratios(trainer, programs, baselines, fresh)
         for candidate, row in zip(candidates, ratios, strict=True):
             scores[candidate.fingerprint].append(row)
     ordered = sorted(candidates, key=lambda c: _score(c, scores))
@@ -102,16 +90,14 @@ def pareto(finalists: Sequence[Finalist]) -> list[Finalist]:
 
 
 def _ratios(
-    executor: Executor,
-    journal: Journal,
+    trainer: Trainer,
     programs: list[Program],
     baselines: Mapping[str, Trainee],
     fresh: Mapping[str, Sequence[int]],
-    watch: Callable[[int, int], None],
 ) -> numpy.ndarray:
     """Log ratios to the baseline, ``[programs, tasks, seeds]``."""
     chosen = {task: [*map(trainee, programs), baselines[task]] for task in fresh}
-    losses = measure(executor, journal, chosen, fresh, "validation", watch)
+    losses = trainer.losses(chosen, fresh, "validation", "Measuring the best on fresh seeds")
     return numpy.stack([losses[task][:-1] - losses[task][-1] for task in fresh], 1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,11 +12,9 @@ import numpy
 from optforge.analysis import cost
 from optforge.assessment.speed import step_seconds
 from optforge.errors import RunError
-from optforge.evolution.measure import measure
-from optforge.execution import Executor
-from optforge.fitness import seeds, trainee_from_json, trainee_json
+from optforge.fitness import trainee_from_json, trainee_json
+from optforge.jobs import Trainer
 from optforge.language import Program, Statement
-from optforge.runs import Journal
 from optforge.statistics import Interval, mean_interval_over_tasks, paired_interval
 from optforge.training import Trainee
 
@@ -105,39 +103,36 @@ class Table:
 
 
 def build_table(
-    executor: Executor,
-    journal: Journal,
+    trainer: Trainer,
     contenders: Sequence[Contender],
     proxies: Sequence[str],
     held_out: Sequence[str],
-    seed: int,
     notes: Sequence[str] = (),
-    watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> Table:
     """Train every contender on fresh seeds and measure it on test data.
 
     Args:
-        executor: Idle.
-        journal: Takes note of workers that die.
+        trainer: Trains them.
         contenders: The reference first.
         proxies: Tasks that the search scored on.
         held_out: Tasks that it did not.
-        seed: Of the run; decides the fresh seeds.
         notes: Handed on to the table.
-        watch: Told the progress.
     """
     tasks = [*proxies, *held_out]
     fitted = [dict(contender.trainees) for contender in contenders]
     for task in held_out:
-        _rescale(executor, journal, contenders, fitted, task, seed, watch)
-    fresh = {task: seeds(seed, task, "report", REPEATS) for task in tasks}
+        _rescale(trainer, contenders, fitted, task)
+    fresh = {task: trainer.seeds(task, "report", REPEATS) for task in tasks}
     programs = {task: [rules[task] for rules in fitted] for task in tasks}
-    logs = measure(executor, journal, programs, fresh, "test", watch)
+    logs = trainer.losses(programs, fresh, "test", _WHAT)
     rows = [
         _row(contender, fitted[number], number, logs, proxies, tasks)
         for number, contender in enumerate(contenders)
     ]
     return Table(tuple(rows), tuple(proxies), tuple(held_out), REPEATS, tuple(notes))
+
+
+_WHAT = "Measuring the table on test data"
 
 
 def scaled(program: Program, factor: float) -> Program:
@@ -158,21 +153,18 @@ def scaled(program: Program, factor: float) -> Program:
 
 
 def _rescale(
-    executor: Executor,
-    journal: Journal,
+    trainer: Trainer,
     contenders: Sequence[Contender],
     fitted: list[dict[str, Trainee]],
     task: str,
-    seed: int,
-    watch: Callable[[int, int], None],
 ) -> None:
     """Fit the peak learning rate of untuned contenders to a held-out task, on validation data."""
     chosen = [number for number, c in enumerate(contenders) if c.rescale]
     if not chosen:
         return
-    fresh = {task: seeds(seed, task, "rescale", _SCALE_REPEATS)}
+    fresh = {task: trainer.seeds(task, "rescale", _SCALE_REPEATS)}
     programs = [_scaled(fitted[n][task], factor) for n in chosen for factor in _SCALES]
-    logs = measure(executor, journal, {task: programs}, fresh, "validation", watch)[task]
+    logs = trainer.losses({task: programs}, fresh, "validation", _WHAT)[task]
     means = logs.mean(1).reshape(len(chosen), len(_SCALES))
     for number, best in zip(chosen, means.argmin(1), strict=True):
         fitted[number][task] = _scaled(fitted[number][task], _SCALES[int(best)])

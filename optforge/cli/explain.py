@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from optforge.api.explanation import StoppedError
 from optforge.api.explanation import explain as run_explain
 from optforge.assessment.explain import explanation_json
 from optforge.cli.console import screen
@@ -17,6 +16,7 @@ from optforge.cli.explained import print_explanation
 from optforge.cli.options import Json, PlainDebug
 from optforge.cli.stopping import Stopping
 from optforge.cli.trials import TrialsDisplay
+from optforge.errors import StoppedError
 from optforge.tasks import load_task
 
 STOPPED = 130

@@ -7,11 +7,9 @@ from typing import Annotated
 
 import typer
 
+from optforge.api.export import export as write
 from optforge.cli.options import PlainDebug
 from optforge.errors import RunError
-from optforge.exporters import export as write
-from optforge.language import load_rule
-from optforge.runs.directory import BEST
 
 
 def export(
@@ -29,8 +27,7 @@ def export(
     debug: PlainDebug = False,
 ) -> None:
     """Write a rule as a source file that needs no optforge."""
-    file = rule_file(rule)
-    text = write(load_rule(file), target, file)
+    text = write(rule, target)
     if output is None:
         typer.echo(text, nl=False)
         return
@@ -41,26 +38,3 @@ def export(
         raise RunError(f"{output} exists already; replace it with --force") from None
     except OSError as error:
         raise RunError(f"cannot write {output}: {error.strerror}") from None
-
-
-def rule_file(rule: str) -> str:
-    """Give the best rule's file for the directory of a run, and anything else as it is.
-
-    Raises:
-        RunError: If the directory holds no best rule.
-
-    Example:
-        >>> rule_file("lion")
-        'lion'
-    """
-    path = Path(rule)
-    try:
-        if not path.is_dir():
-            return rule
-    except (OSError, ValueError):  # a name too long, or with a NUL byte
-        return rule
-    if not (path / BEST).is_file():
-        raise RunError(
-            f"{rule} is a directory without {BEST}; give one of a run that finished, or a file"
-        )
-    return str(path / BEST)

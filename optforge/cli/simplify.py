@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from optforge.ablation import Options, SimpleRule, StoppedError
+from optforge.ablation import Options, SimpleRule
 from optforge.ablation.evolve import PROGRAMS
 from optforge.ablation.files import json_text, page, rule_text
 from optforge.api.simplification import simplify as run
@@ -18,7 +18,7 @@ from optforge.cli.options import Json, PlainDebug
 from optforge.cli.stopping import Stopping
 from optforge.cli.trials import TrialsDisplay
 from optforge.equality import draw_update
-from optforge.errors import SimplifyError
+from optforge.errors import SimplifyError, StoppedError
 from optforge.tasks import PROXY_TASKS
 
 STOPPED = 130

@@ -15,7 +15,7 @@ from optforge.comparison.progress import Progress, Share
 from optforge.comparison.protocol import compare_on
 from optforge.comparison.recipe import Recipe, tuned_recipes
 from optforge.comparison.result import Found, TaskResult
-from optforge.comparison.run import LIMIT, Bench, Runner, Silent, StoppedError, Watch, checked_limit
+from optforge.comparison.run import LIMIT, Bench, Runner, Silent, Watch, checked_limit
 from optforge.comparison.settings import Settings
 from optforge.comparison.studies import study
 from optforge.comparison.surroundings import other_versions, surroundings
@@ -23,7 +23,7 @@ from optforge.comparison.sweep import sweep
 from optforge.comparison.table import CellTable
 from optforge.comparison.trial_step import check_recipe
 from optforge.comparison.variant import Variant
-from optforge.errors import CompareError
+from optforge.errors import CompareError, StoppedError
 from optforge.fitness.seeds import seeds
 from optforge.tasks import check_task, initial_model
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from optforge.comparison.cell import Cell, Outcome
 from optforge.comparison.comparison import Comparison
 from optforge.comparison.protocol import compare_on
-from optforge.comparison.run import Runner, StoppedError
+from optforge.comparison.run import Runner
 from optforge.comparison.studies import study
 from optforge.comparison.sweep import sweep
 from optforge.comparison.table import CellTable
+from optforge.errors import StoppedError
 
 
 @dataclass(frozen=True)

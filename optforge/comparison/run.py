@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from optforge.comparison.cell import Cell, Outcome
 from optforge.comparison.progress import Progress
@@ -16,15 +16,10 @@ from optforge.comparison.table import CellTable
 from optforge.comparison.train import run_cell
 from optforge.comparison.variant import Variant
 from optforge.errors import CompareError
-from optforge.execution import Completed, Failed, InlineExecutor, WorkerPool
+from optforge.execution import Failed, InlineExecutor, WorkerPool
+from optforge.jobs import JobError, JobRunner
 
 LIMIT = 600.0  # seconds that one cell may take before its process is killed
-_POLL = 0.5
-_ATTEMPTS = 2  # of a cell whose process dies; one that takes too long would do so again
-
-
-class StoppedError(Exception):
-    """Leaves a comparison when a stop is asked for; what is finished is in the table."""
 
 
 class Watch(Protocol):
@@ -47,6 +42,25 @@ class Silent:
 
     def show(self, progress: Progress) -> None:
         """Show nothing."""
+
+
+@dataclass(frozen=True)
+class CellJob:
+    """A job: train one cell; one that is lost gives its failure."""
+
+    cell: Cell
+
+    def parts(self) -> list[CellJob]:
+        """Return itself: a cell has no parts."""
+        return [self]
+
+    def joined(self, results: Sequence[Outcome | Failed]) -> Outcome | Failed:
+        """Return the one result."""
+        return results[0]
+
+    def lost(self, failure: Failed) -> Failed:
+        """Return the failure, which the table does not keep."""
+        return failure
 
 
 @dataclass(frozen=True)
@@ -105,7 +119,6 @@ class Runner:
         self._before_first = before_first
         self.progress = progress or Progress({}, workers)
         self._executor: InlineExecutor | WorkerPool | None = None
-        self._next = 0
         self._said: set[tuple[str, str, str]] = set()
 
     def __enter__(self) -> Runner:
@@ -142,43 +155,26 @@ class Runner:
         return [self.failed[key] if key in self.failed else self.table[key] for key in keys]
 
     def _compute(self, missing: Mapping[str, Cell], purpose: str) -> None:
-        executor = self._started()
-        waiting: dict[int, tuple[str, Cell, int]] = {}
-        for key, cell in missing.items():
-            self._submit(executor, waiting, key, cell, 1)
-        while waiting:
-            if self.stop():
-                raise StoppedError
-            outcome = executor.next(_POLL)
-            if outcome is None:
-                self.watch.show(self.progress)
-                continue
-            key, cell, attempt = waiting.pop(outcome.key)
-            if isinstance(outcome, Failed) and outcome.reason == "died" and attempt < _ATTEMPTS:
-                self._submit(executor, waiting, key, cell, attempt + 1)
-                continue
-            self._finish(key, cell, outcome, purpose)
+        cells = list(missing.items())
+        runner = JobRunner(
+            self._started(),
+            watch=lambda what, done, total: self.watch.show(self.progress),
+            stop=self.stop,
+            retry_timeouts=False,  # a cell that takes too long would do so again
+        )
+        results = runner.run([CellJob(cell) for _, cell in cells])
+        try:
+            for number, result in results:
+                self._finish(*cells[number], result, purpose)
+        except JobError as error:
+            raise refused(error.job.cell, error.detail) from None
 
-    def _submit(
-        self,
-        executor: InlineExecutor | WorkerPool,
-        waiting: dict[int, tuple[str, Cell, int]],
-        key: str,
-        cell: Cell,
-        attempt: int,
-    ) -> None:
-        self._next += 1
-        waiting[self._next] = (key, cell, attempt)
-        executor.submit(self._next, cell)
-
-    def _finish(self, key: str, cell: Cell, outcome: Completed | Failed, purpose: str) -> None:
-        if isinstance(outcome, Failed) and outcome.reason == "error":
-            raise refused(cell, outcome.detail)
-        if isinstance(outcome, Failed):
-            made = Outcome(failed=outcome.detail)
-            self.watch.say(_unfinished(cell, outcome))
+    def _finish(self, key: str, cell: Cell, result: Outcome | Failed, purpose: str) -> None:
+        if isinstance(result, Failed):
+            made = Outcome(failed=result.detail)
+            self.watch.say(_unfinished(cell, result))
         else:
-            made = outcome.result
+            made = result
             self._say_failure(cell, made)
         _check_losses(cell, made)
         if made.failed:
@@ -186,7 +182,6 @@ class Runner:
         else:
             self.table.add(key, cell, made, purpose)
         self.progress.finished(cell.task, made.seconds)
-        self.watch.show(self.progress)
 
     def _say_failure(self, cell: Cell, made: Outcome) -> None:
         """Say why a run failed after its first step; of an optimizer on a task each kind once."""
@@ -209,8 +204,8 @@ class Runner:
         return self._executor
 
 
-def _make_answer(bench: Bench) -> Callable[[Any], Outcome]:
-    return bench.answer
+def _make_answer(bench: Bench) -> Callable[[CellJob], Outcome]:
+    return lambda job: bench.answer(job.cell)
 
 
 def checked_limit(limit: float) -> float:

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optforge.equality import (
-    ALL_REWRITES,
-    EXACT_REWRITES,
-    RULES,
-    Bounds,
-    Simplest,
-    derivation,
-    form_key,
-    instances,
-    needed_rows,
-    simplest,
-    tidy,
-    to_graph,
-    to_program,
-)
+from optforge.equality import derivation
 from optforge.equality.derivation import GUARDED, Change, Link, Step
-from optforge.equality.graph import GRADIENT, LR, WEIGHT, state_leaf
+from optforge.equality.explain import instances, needed_rows
+from optforge.equality.graph import GRADIENT, LR, WEIGHT, state_leaf, to_graph, to_program
 from optforge.equality.names import kinds_of, living_states, with_names
+from optforge.equality.rules import RULES
+from optforge.equality.saturate import ALL_REWRITES, EXACT_REWRITES, Bounds
+from optforge.equality.simplest import Simplest, form_key, simplest
+from optforge.equality.tidy import tidy
 from optforge.language import Program
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from optforge.equality import Bounds, fresh_engines
 from optforge.equality.algebraic import Algebraic
 from optforge.equality.derivation import EXACT, GUARDED, Change, Derivation, Link, Pass, Step
+from optforge.equality.engine import fresh_engines
 from optforge.equality.names import present
 from optforge.equality.recurrences import Recurrences
+from optforge.equality.saturate import Bounds
 from optforge.equality.static import Static
 from optforge.equality.verify import compare, demand
 from optforge.errors import SimplifyError

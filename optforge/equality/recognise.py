@@ -8,10 +8,11 @@ from functools import lru_cache
 from itertools import permutations
 
 from optforge.analysis.hyperparameters import lift
-from optforge.equality import Graph, tidy, to_graph
 from optforge.equality.families import STAND_INS, known_rules
+from optforge.equality.graph import Graph, to_graph
 from optforge.equality.names import SECOND, state_roles
 from optforge.equality.skeleton import preprocessed, skeleton, skeletons
+from optforge.equality.tidy import tidy
 from optforge.language import Program
 
 _NEAR = 1e-9  # of numbers that a template has

@@ -16,20 +16,14 @@ import numpy
 from numpy import ndarray
 
 from optforge.analysis import live_program
-from optforge.equality import (
-    Bounds,
-    Graph,
-    graph_cost,
-    saturate,
-    simplest,
-    tidy,
-    to_graph,
-    to_program,
-)
 from optforge.equality.derivation import EXACT, Change, Link, Step
 from optforge.equality.evaluate import Evaluator
-from optforge.equality.graph import CONSTANT, WEIGHT, state_leaf
+from optforge.equality.extract import graph_cost
+from optforge.equality.graph import CONSTANT, WEIGHT, Graph, state_leaf, to_graph, to_program
 from optforge.equality.names import kinds_of, living_states, with_names
+from optforge.equality.saturate import Bounds, saturate
+from optforge.equality.simplest import simplest
+from optforge.equality.tidy import tidy
 from optforge.language import Kind, Program
 
 _STEPS = 6

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 from optforge.evolution.history import History
 from optforge.evolution.propose import Draft, Proposer, is_audited
-from optforge.evolution.recovery import Recovery
 from optforge.evolution.rescale import Yardstick
 from optforge.evolution.rescore import plan_rescore, rescore_events
 from optforge.evolution.settings import Settings
 from optforge.execution import Executor
 from optforge.fitness import Judge, Measure, Outcome
+from optforge.jobs import Recovery
 from optforge.runs import Event, Journal, Proposal, Verdict
 
 Stop = Callable[[History], bool]
@@ -69,7 +69,7 @@ class Search:
         self.rescore_baseline, self.rescore_seeds = rescore_baseline, rescore_seeds
         self.history = History(settings, slacks)
         self.proposer = Proposer(settings, self.history, yardstick)
-        self.recovery = Recovery(journal, executor)
+        self.recovery = Recovery(executor, journal)
         self.flights: dict[int, _Flight] = {}
         self.stored: dict[int, _Stored] = {}
         self.generating_seconds = 0.0

@@ -32,8 +32,10 @@ from optforge.fitness import (
     shipped_jointly,
     tune,
 )
+from optforge.jobs import JobRunner, Store, Trainer
 from optforge.language import load_rule, parse, round_constants
 from optforge.runs import RunDirectory
+from optforge.runs.directory import LOSSES
 from optforge.tasks import Schedule, Task
 from optforge.training import Stack, Trainee, train_population
 
@@ -229,6 +231,13 @@ def make_search(made: Plan, directory: RunDirectory, executor: Executor) -> Sear
         {task: of["rescore"] for task, of in made.losses.items()},
         _yardstick(made),
     )
+
+
+def make_trainer(made: Plan, directory: RunDirectory, runner: JobRunner) -> Trainer:
+    """Return what trains programs for a run outside of its search, and keeps their losses."""
+    tasks = {task.name: task for task in (*made.tasks, *made.held_out)}
+    store = Store(directory.path / LOSSES, made.settings.compiled)
+    return Trainer(runner, tasks, made.settings.seed, store)
 
 
 def _yardstick(made: Plan) -> Yardstick | None:

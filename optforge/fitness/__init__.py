@@ -13,6 +13,7 @@ from optforge.fitness.baseline import stored as stored
 from optforge.fitness.baseline import trainee_from_json as trainee_from_json
 from optforge.fitness.baseline import trainee_json as trainee_json
 from optforge.fitness.baseline import tune as tune
+from optforge.fitness.evaluator import KILLER as KILLER
 from optforge.fitness.evaluator import Evaluator as Evaluator
 from optforge.fitness.evaluator import Judge as Judge
 from optforge.fitness.evaluator import Measure as Measure

@@ -28,6 +28,8 @@ from optforge.training import (
     trainee,
 )
 
+KILLER = "killed its worker"  # the stage of a program that ends its workers
+
 
 @dataclass(frozen=True)
 class Judge:
@@ -46,6 +48,19 @@ class Judge:
     audits: tuple[bool, ...]
     given: bool = False
 
+    def parts(self) -> list[Judge]:
+        """Return the job of each program alone."""
+        both = zip(self.programs, self.audits, strict=True)
+        return [replace(self, programs=(one,), audits=(audit,)) for one, audit in both]
+
+    def joined(self, results: Sequence[list[Outcome]]) -> list[Outcome]:
+        """Return the verdicts of all parts, in their order."""
+        return [outcome for result in results for outcome in result]
+
+    def lost(self, failure: object) -> list[Outcome]:
+        """Return the worst verdict, for a program that ends its workers."""
+        return [Outcome("", math.inf, -1, KILLER, math.inf, None, math.inf, 0, {}, (), 0, 0.0)]
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -58,6 +73,18 @@ class Measure:
     task: str
     seeds: tuple[int, ...]
     split: str
+
+    def parts(self) -> list[Measure]:
+        """Return the job of each program alone."""
+        return [replace(self, programs=(one,)) for one in self.programs]
+
+    def joined(self, results: Sequence[list[list[float]]]) -> list[list[float]]:
+        """Return the losses of all parts, in their order."""
+        return [losses for result in results for losses in result]
+
+    def lost(self, failure: object) -> list[list[float]]:
+        """Return infinite losses, for a program that ends its workers."""
+        return [[math.inf] * len(self.seeds)]
 
 
 @dataclass

@@ -22,8 +22,38 @@ BEST = "best.py"
 TABLE_JSON = "table.json"
 TABLE_MARKDOWN = "table.md"
 HISTORY = "history.png"
+LOSSES = "losses"  # of all that was trained outside of the search
 SIMPLE = ("simple.py", "simplify.json", "simplify.md", "update.png")  # written beside the rule as found
-_OURS = (JOURNAL, SETTINGS, BEST, TABLE_JSON, TABLE_MARKDOWN, HISTORY, *SIMPLE)
+_OURS = (JOURNAL, SETTINGS, BEST, TABLE_JSON, TABLE_MARKDOWN, HISTORY, LOSSES, *SIMPLE)
+
+
+
+def rule_file(rule: str | Path) -> str | Path:
+    """Return the file of the best rule for the directory of a run, and anything else as it is.
+
+    Raises:
+        RunError: If the directory holds no best rule.
+
+    Example:
+        >>> rule_file("lion")
+        'lion'
+    """
+    path = Path(rule)
+    if not is_directory(path):
+        return rule
+    if not (path / BEST).is_file():
+        raise RunError(
+            f"{rule} is a directory without {BEST}; give one of a run that finished, or a file"
+        )
+    return path / BEST
+
+
+def is_directory(path: Path) -> bool:
+    """Return whether a path is a directory; a text that can be no path is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name too long, or with a NUL byte
+        return False
 
 
 class RunDirectory:

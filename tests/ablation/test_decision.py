@@ -17,7 +17,7 @@ REFERENCE = load_rule("lion")
 
 
 @dataclass
-class FakeLab:
+class FakeTrainer:
     """Gives losses with a known effect and noise; common noise cancels in pairs."""
 
     effects: dict[str, float]
@@ -48,8 +48,8 @@ def rules(count: int) -> list[Program]:
 def decided(effects: Sequence[float], noise: float, seed: int = 0, **rule: Any) -> list[Verdict]:
     programs = rules(len(effects))
     known = {p.text: e for p, e in zip(programs, effects, strict=True)}
-    lab = FakeLab({REFERENCE.text: 0.0, **known}, noise, seed)
-    return decide(lab, REFERENCE, programs, Rule(**rule), 1, "test")  # type: ignore[arg-type]
+    trainer = FakeTrainer({REFERENCE.text: 0.0, **known}, noise, seed)
+    return decide(trainer, REFERENCE, programs, Rule(**rule), 1, "test")  # type: ignore[arg-type]
 
 
 def test_better_equal_and_worse_are_told_apart_at_the_first_look_that_can() -> None:
@@ -69,8 +69,8 @@ def test_what_the_noise_hides_is_unresolved_after_all_looks() -> None:
 
 def test_one_failure_that_the_reference_has_not_is_enough_to_stay() -> None:
     (program,) = rules(1)
-    lab = FakeLab({REFERENCE.text: 0.0, program.text: -1.0}, 0.01)
-    plain = lab.measure
+    trainer = FakeTrainer({REFERENCE.text: 0.0, program.text: -1.0}, 0.01)
+    plain = trainer.measure
 
     def failing(programs: Sequence[Program], *rest: Any) -> numpy.ndarray:
         logs = plain(programs, *rest)
@@ -78,16 +78,16 @@ def test_one_failure_that_the_reference_has_not_is_enough_to_stay() -> None:
             logs[1, 0, 0] = numpy.inf
         return logs
 
-    lab.measure = failing  # type: ignore[method-assign]
-    (verdict,) = decide(lab, REFERENCE, [program], Rule(), 1, "test")  # type: ignore[arg-type]
+    trainer.measure = failing  # type: ignore[method-assign]
+    (verdict,) = decide(trainer, REFERENCE, [program], Rule(), 1, "test")  # type: ignore[arg-type]
     assert verdict.outcome == NEEDED and verdict.failures == 1
 
 
 def test_nobody_is_trained_once_all_is_decided() -> None:
     (program,) = rules(1)
-    lab = FakeLab({REFERENCE.text: 0.0, program.text: 1.0}, 0.01)
-    decide(lab, REFERENCE, [program], Rule(), 1, "test")  # type: ignore[arg-type]
-    assert lab.trained == 2 * Rule.looks[0]
+    trainer = FakeTrainer({REFERENCE.text: 0.0, program.text: 1.0}, 0.01)
+    decide(trainer, REFERENCE, [program], Rule(), 1, "test")  # type: ignore[arg-type]
+    assert trainer.trained == 2 * Rule.looks[0]
 
 
 def test_the_shares_of_all_comparisons_add_up_to_less_than_alpha() -> None:

@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 
 from optforge.ablation import (
-    Laboratory,
     Options,
+    RuleTrainer,
     SimpleRule,
-    StoppedError,
-    Store,
     describe,
     empirical,
     simplify_by_training,
@@ -22,9 +20,10 @@ from optforge.ablation.files import page
 from optforge.ablation.tuning import tune
 from optforge.analysis.hyperparameters import lift
 from optforge.equality import EMPIRICAL
-from optforge.errors import SimplifyError
+from optforge.errors import SimplifyError, StoppedError
 from optforge.execution import Completed, Failed, InlineExecutor
 from optforge.fitness import Evaluator, Measure
+from optforge.jobs import JobRunner, Store
 from optforge.language import Program, load_rule, parse
 from tests.helpers.tiny import Blobs, Sums
 
@@ -42,19 +41,20 @@ def train(w, g, m, lr):
 QUICK = Options(margin=0.05, looks=(4, 8, 16), repeats=6)
 
 
-def laboratory(path: Path | None = None, **more: Any) -> Laboratory:
+def rule_trainer(path: Path | None = None, **more: Any) -> RuleTrainer:
     tasks = (Blobs(), Sums())
     evaluator = Evaluator(tasks, (), {}, {})
-    return Laboratory(tasks, InlineExecutor(lambda: evaluator), Store(path, False), **more)
+    runner = JobRunner(InlineExecutor(lambda: evaluator), window=4, **more)
+    return RuleTrainer.of(tasks, runner, Store(path, False))
 
 
 def simplified(
-    rule: str | Program = RULE, lab: Laboratory | None = None, **options: Any
-) -> tuple[SimpleRule, Laboratory]:
+    rule: str | Program = RULE, trainer: RuleTrainer | None = None, **options: Any
+) -> tuple[SimpleRule, RuleTrainer]:
     program = parse(rule) if isinstance(rule, str) else rule
-    lab = lab or laboratory()
+    trainer = trainer or rule_trainer()
     settings = Options(**{**vars(QUICK), **options})
-    return describe(*simplify_by_training(program, lab, settings)), lab
+    return describe(*simplify_by_training(program, trainer, settings)), trainer
 
 
 @pytest.fixture(scope="module")
@@ -107,12 +107,12 @@ def test_a_protected_statement_stays(done: SimpleRule) -> None:
 
 
 def test_kept_rates_are_left_out_of_tuning() -> None:
-    lab, far = laboratory(), parse(load_rule("lion").text.replace("0.0001", "0.0000001"))
-    (free,) = tune(lab, [far], "test")
+    trainer, far = rule_trainer(), parse(load_rule("lion").text.replace("0.0001", "0.0000001"))
+    (free,) = tune(trainer, [far], "test")
     assert free.values["lr"] > 1e-5, "or the test shows nothing"
-    (fixed,) = tune(lab, [far], "test", keep=("lr",))
+    (fixed,) = tune(trainer, [far], "test", keep=("lr",))
     assert fixed.values["lr"] == 1e-7 and fixed.trials <= 4
-    (decayed,) = tune(lab, [far], "test", keep=("weight_decay",))
+    (decayed,) = tune(trainer, [far], "test", keep=("weight_decay",))
     assert decayed.values["weight_decay"] == 0.1 and decayed.values["lr"] > 1e-5
 
 
@@ -147,13 +147,13 @@ def test_a_stopped_derivation_goes_on_from_the_file(tmp_path: Path, done: Simple
         return asked[0] > 40
 
     with pytest.raises(StoppedError):
-        simplified(lab=laboratory(path, stop=stop))
+        simplified(trainer=rule_trainer(path, stop=stop))
     with path.open("a") as file:
         file.write("0123 cut off in the mid")
     before = len(path.read_text().splitlines())
-    found, second = simplified(lab=laboratory(path))
+    found, second = simplified(trainer=rule_trainer(path))
     assert found.to_json() == done.to_json(), "as if it had never been stopped"
-    third, last = simplified(lab=laboratory(path))
+    third, last = simplified(trainer=rule_trainer(path))
     assert third.to_json() == done.to_json() and last.trained == 0
     assert before > 0 and second.trained > 0
 
@@ -185,9 +185,9 @@ def test_evolution_without_insertion_shortens_too() -> None:
 
 
 def test_reference_and_candidates_are_tuned_by_the_same_trials() -> None:
-    lab = laboratory()
+    trainer = rule_trainer()
     timid = parse(RULE.replace("0.5", "0.0005"))
-    found = tune(lab, [timid, parse(RULE), load_rule("lion")], "test")
+    found = tune(trainer, [timid, parse(RULE), load_rule("lion")], "test")
     assert found[0].values["lr"] > 0.005, "a rate a thousand times too small is found"
     assert found[0].loss < 1.05 * abs(found[1].loss) + found[1].loss
     assert set(found[2].values) == {"lr", "weight_decay"}
@@ -214,9 +214,9 @@ class Deadly:
 
 
 def test_a_rule_that_ends_its_worker_has_no_loss_and_harms_no_other() -> None:
-    lab = Laboratory((Blobs(),), Deadly("cosh"), Store(None, False))
+    trainer = RuleTrainer.of((Blobs(),), JobRunner(Deadly("cosh")), Store(None, False))
     deadly = parse("def train(w, g, lr):\n    u = cosh(g)\n    u = u * lr\n    return u\n")
-    logs = lab.measure([deadly, load_rule("lion"), load_rule("signum")], "test", 0, 2, "test")
+    logs = trainer.measure([deadly, load_rule("lion"), load_rule("signum")], "test", 0, 2, "test")
     assert logs.shape == (3, 1, 2)
     assert (logs[0] == float("inf")).all() and (logs[1:] < 2).all()
 

@@ -9,12 +9,13 @@ import pytest
 
 import optforge
 import optforge.api.search
-from optforge import simplifying
-from optforge.ablation import Options, Store, winner
+from optforge.ablation import Options, winner
+from optforge.api import simplification
 from optforge.assessment import select, table
 from optforge.equality import simplify_exact
 from optforge.errors import SimplifyError
 from optforge.fitness import seeds
+from optforge.jobs import Store
 from optforge.language import load_rule, parse
 from optforge.runs import RunDirectory
 from tests.helpers.tiny import Blobs
@@ -44,7 +45,7 @@ def test_a_search_leaves_both_rules_and_simplify_goes_on_from_there(tmp_path: Pa
     assert again.trained is not None and again.trained.tasks == ("Blobs",)
     stored = json.loads((tmp_path / "run" / "simplify.json").read_text())
     assert stored["program"] == again.program.text and stored["training"]["tasks"] == ["Blobs"]
-    assert (tmp_path / "run" / "simplify.losses").is_file()
+    assert (tmp_path / "run" / "losses").is_file()
 
 
 def test_with_time_the_winner_is_trained_and_the_time_holds(
@@ -63,7 +64,7 @@ def test_with_time_the_winner_is_trained_and_the_time_holds(
     assert result.simple is not None and result.simple.trained is not None
     assert "## Derivation" in (run / "simplify.md").read_text()
     # What was measured then is known when the run is simplified again, with nothing else given.
-    place = simplifying._Place.of(result.best, run, None)
+    place = simplification._Place.of(result.best, run, None)
     store = Store(place.losses, place.compiled)
     lean, task = simplify_exact(result.best).program, Blobs()
     (seed,) = seeds(place.seed, task.name, "simplify tune", 1)
@@ -79,10 +80,10 @@ def test_a_compiled_run_is_simplified_compiled(
         pass
     rule = load_rule("lion")
     for there in (True, False):
-        monkeypatch.setattr(simplifying, "has_compiler", lambda there=there: there)
-        place = simplifying._Place.of(rule, tmp_path / "run", None)
+        monkeypatch.setattr(simplification, "has_compiler", lambda there=there: there)
+        place = simplification._Place.of(rule, tmp_path / "run", None)
         assert (place.seed, place.compiled) == (7, there)
-    assert simplifying._Place.of(rule, tmp_path / "run", 3).seed == 3
+    assert simplification._Place.of(rule, tmp_path / "run", 3).seed == 3
 
 
 def test_a_failed_check_costs_the_simple_rule_alone(

@@ -35,6 +35,7 @@ from optforge.tasks import Schedule
 from optforge.training import Stack, Trainee, train_population, train_single
 from tests.helpers.searches import small
 from tests.helpers.tiny import Blobs, DoubleBlobs, Sums
+from tests.helpers.training import trainer_on
 
 TASKS = [Blobs(), Sums()]
 SETTING = {"lr": 0.03, "weight_decay": 0.1, "beta1": 0.9, "beta2": 0.99, "bias_correction": 1}
@@ -77,7 +78,7 @@ def everywhere(
 def test_the_table_recomputed_by_optimizers_of_torch(quick: None, journal: Journal) -> None:
     """Ours against torch.optim, and the statistics against SciPy."""
     contenders = [everywhere("a", adamw(SETTING)), everywhere("b", SGD)]
-    made = build_table(Recording(), journal, contenders, ["Blobs", "Sums"], [], 3)
+    made = build_table(trainer_on(Recording(), journal, 3), contenders, ["Blobs", "Sums"], [])
     makers = (
         lambda p: torch.optim.AdamW(p, lr=0.03, weight_decay=0.1, betas=(0.9, 0.99)),
         lambda p: torch.optim.SGD(p, lr=0.1),
@@ -115,7 +116,7 @@ def test_the_table_recomputed_by_optimizers_of_torch(quick: None, journal: Journ
 def test_equal_contenders_differ_by_exactly_nothing(quick: None, journal: Journal) -> None:
     rows = [("one", SGD), ("other", load_rule("lion")), ("same", SGD)]
     contenders = [everywhere(name, program) for name, program in rows]
-    made = build_table(Recording(), journal, contenders, ["Blobs", "Sums"], [], 0)
+    made = build_table(trainer_on(Recording(), journal, 0), contenders, ["Blobs", "Sums"], [])
     same = made.row("same")
     for interval in (*same.tasks.values(), same.proxies, made.difference("same", "one")):
         assert (interval.mean, interval.low, interval.high) == (0.0, 0.0, 0.0)
@@ -129,7 +130,7 @@ def test_every_row_is_trained_under_its_own_schedule(quick: None, journal: Journ
         everywhere("b", SGD, shape=shape),
         everywhere("c", SGD, True, shape),
     ]
-    made = build_table(Recording(), journal, rows, ["Blobs"], ["Sums"], 3)
+    made = build_table(trainer_on(Recording(), journal, 3), rows, ["Blobs"], ["Sums"])
     for name in ("b", "c"):
         assert made.row(name).trainees["Blobs"] == Trainee(SGD, shape)
         assert made.row(name).trainees["Sums"].schedule == shape
@@ -147,7 +148,7 @@ def test_only_held_out_tasks_are_rescaled_and_on_validation_data(
 ) -> None:
     executor = Recording()
     contenders = [everywhere("tuned", SGD), everywhere("found", scaled(SGD, 1 / 64), rescale=True)]
-    made = build_table(executor, journal, contenders, ["Blobs"], ["Sums"], 0)
+    made = build_table(trainer_on(executor, journal, 0), contenders, ["Blobs"], ["Sums"])
     fitting = [job for job in executor.asked if job.split == "validation"]
     testing = [job for job in executor.asked if job.split == "test"]
     assert len(fitting) + len(testing) == len(executor.asked)
@@ -192,7 +193,7 @@ def test_scaled_leaves_a_state_that_is_the_update_alone() -> None:
 
 def test_a_contender_that_diverges_claims_nothing(quick: None, journal: Journal) -> None:
     contenders = [everywhere(ADAMW, SGD), everywhere(FOUND, DIVERGING)]
-    made = build_table(Recording(), journal, contenders, ["Blobs", "Sums"], [], 0)
+    made = build_table(trainer_on(Recording(), journal, 0), contenders, ["Blobs", "Sums"], [])
     assert (
         made.row(FOUND).proxies.low == -math.inf
         and "each task, beats" not in verdict(made).split("that,")[0]
@@ -232,7 +233,7 @@ def test_selection_believes_fresh_seeds_more_than_the_search(
     executor = Recording()
     shape = Schedule(0.3, 0.5, 0.0)
     reference = {task.name: Trainee(adamw(SETTING), shape) for task in TASKS}
-    found = select.select(executor, journal, history, history.settings, reference)
+    found = select.select(trainer_on(executor, journal), history, history.settings, reference)
     assert [f.text for f in found] == [SGD.text, programs["bad"].text]
     assert {job.split for job in executor.asked} == {"validation"}
     ratios: list[float] = []

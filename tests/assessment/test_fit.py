@@ -10,7 +10,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 
 from optforge.analysis.hyperparameters import lift
-from optforge.assessment.fit import fittable, on_workers
+from optforge.assessment.fit import fittable, losses_by
 from optforge.assessment.table import scaled
 from optforge.execution import InlineExecutor
 from optforge.fitness import SCHEDULE, Evaluator, Measure, Tunable, seeds, tune_together
@@ -19,6 +19,7 @@ from optforge.runs import Journal
 from optforge.tasks import Schedule
 from optforge.training import ProgramOrTrainee, Stack, Trainee, train_population
 from tests.helpers.tiny import Blobs, Sums
+from tests.helpers.training import trainer_on
 
 TASKS = (Blobs(), Sums())
 NAMES = tuple(task.name for task in TASKS)
@@ -46,7 +47,7 @@ def fit(
     """Tune each on each task, on the workers of a run with seed 7."""
     with Journal.create(path / "journal", {}) as journal:
         jobs = [(one, [task]) for one in some for task in tasks]
-        found = iter(tune_together(jobs, on_workers(executor, journal, 7), trials))
+        found = iter(tune_together(jobs, losses_by(trainer_on(executor, journal, 7)), trials))
         return [{task: next(found).trainee for task in tasks} for _ in some]
 
 

@@ -13,7 +13,6 @@ import pytest
 
 from optforge.errors import RunError, SearchError
 from optforge.evolution import History, Settings, make_executor, read_plan
-from optforge.evolution.measure import measure
 from optforge.evolution.propose import check_start, is_audited
 from optforge.evolution.session import read_schedules
 from optforge.fitness import Baseline
@@ -25,6 +24,7 @@ from optforge.training import Stack, Trainee, train_population
 from tests.helpers.searches import ADAMW as BASELINE
 from tests.helpers.searches import small, tiny_plan
 from tests.helpers.tiny import Blobs, Sums
+from tests.helpers.training import trainer_on
 
 TEXT = load_rule("lion").text
 SGD = parse("def train(w, g, lr):\n    u = g * 0.3\n    u = u * lr\n    return u")
@@ -241,7 +241,9 @@ def test_candidates_train_under_the_schedule_of_the_tuned_adamw(tmp_path: Path) 
     plan = replace(tiny_plan(small(), [Blobs()]), schedules={"Blobs": shape})
     some, seed = [SGD, Trainee(SGD, shape), Trainee(SGD, Schedule())], {"Blobs": (3,)}
     with Journal.create(tmp_path / "journal", {}) as journal:
-        found = measure(make_executor(plan, 0), journal, {"Blobs": some}, seed, "test")["Blobs"]
+        found = trainer_on(make_executor(plan, 0), journal).losses({"Blobs": some}, seed, "test")[
+            "Blobs"
+        ]
     trained = train_population(Stack(Blobs()), some[1:], [3], split="test").losses.log()
     assert found[1:].tolist() == pytest.approx(trained.numpy(), rel=1e-4)
     assert found[0] == pytest.approx(found[1], rel=1e-6) and found[0] != pytest.approx(found[2])

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from optforge.evolution.recovery import KILLER
+from optforge.fitness import KILLER
 from optforge.language import parse
 from optforge.runs import Journal
 from tests.helpers.killed import BUSY, deadly, go

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from optforge.evolution import Budget, make_executor, make_search
-from optforge.evolution.recovery import KILLER
 from optforge.evolution.session import JOB_SECONDS
+from optforge.fitness import KILLER
 from optforge.runs import Journal, RunDirectory
 from tests.helpers.searches import rows, small, tiny_plan, train_search
 from tests.helpers.tiny import Deadly, Hanging

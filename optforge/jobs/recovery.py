@@ -2,51 +2,70 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from optforge.errors import SearchError
 from optforge.execution import Completed, Executor, Failed
-from optforge.fitness import Judge, Measure, Outcome
+from optforge.fitness import Judge
 from optforge.runs import Event, Journal
 
-KILLER = "killed its worker"
-_NOTHING = -1  # the part of a job in which all programs are known to be culprits
+_TRIES = 2  # of a job, then of each of its parts alone
+_NOTHING = -1  # the part of a job in which all are known to be culprits
+
+
+class Job(Protocol):
+    """What an executor answers, of one or several parts that can be done alone."""
+
+    def parts(self) -> Sequence[Job]:
+        """Return the jobs of one part each, in order."""
+        ...
+
+    def joined(self, results: Sequence[Any]) -> Any:
+        """Return the result of the whole job from those of its parts."""
+        ...
+
+    def lost(self, failure: Failed) -> Any:
+        """Return what stands for the result of a part that ends its workers."""
+        ...
 
 
 @dataclass
 class _Work:
-    """One job of a batch; after two failures its programs are done one by one."""
+    """One job of a batch; after two failures its parts are done one by one."""
 
     batch: int
     place: int
-    job: Judge | Measure
+    job: Any
     failures: int = 0
     parts: dict[int, Any] = field(default_factory=dict)
     strikes: dict[int, int] = field(default_factory=dict)
 
 
 class Recovery:
-    """Submits jobs, resubmits those whose worker died, and isolates programs that kill workers.
+    """Submits jobs, resubmits those whose worker died, and isolates parts that kill workers.
 
-    A program that ends its worker twice by itself gets the worst verdict, or infinite losses where
-    it is measured. Every death and time-out is an event in the journal, recorded at once, so that
-    a resumed run treats the batch as the interrupted one did.
+    A part that ends its worker twice by itself is lost: a program then gets the worst verdict, or
+    infinite losses where it is measured. Every death and time-out is an event in the journal,
+    recorded at once, so that a resumed run treats the batch as the interrupted one did.
 
     Args:
-        journal: Takes the events.
         executor: Runs the jobs.
+        journal: Takes the events, where there is one.
+        retry_timeouts: Whether a job that took too long is done again, as one whose worker died.
     """
 
-    def __init__(self, journal: Journal, executor: Executor) -> None:
-        self.journal, self.executor = journal, executor
+    def __init__(
+        self, executor: Executor, journal: Journal | None = None, retry_timeouts: bool = True
+    ) -> None:
+        self.executor, self.journal, self.retry_timeouts = executor, journal, retry_timeouts
         self._next = 0
         self._work: dict[int, tuple[_Work, int | None]] = {}
         self._failures, self._culprits = self._recorded()
 
-    def submit(self, batch: int, place: int, job: Judge | Measure) -> None:
+    def submit(self, batch: int, place: int, job: Job) -> None:
         """Hand over a job of a batch."""
         known = self._failures.get((batch, place), {})
         strikes = {part: count for part, count in known.items() if part is not None}
@@ -56,21 +75,17 @@ class Recovery:
         """Take what the executor gave; the finished job with its result, if it is one.
 
         Raises:
-            SearchError: If a job raised an exception, which is a defect and not a bad program.
+            JobError: If a job raised an exception, which is a defect and not a bad program.
         """
         work, part = self._work.pop(outcome.key)
         if isinstance(outcome, Completed):
             if part is None:
                 return work.batch, work.place, outcome.result
             if part != _NOTHING:
-                work.parts[part] = outcome.result[0]
+                work.parts[part] = outcome.result
             return self._assembled(work)
         if outcome.reason == "error":
-            error = SearchError(
-                f"the evaluation of batch {work.batch} failed: {_last_line(outcome.detail)}"
-            )
-            error.add_note(outcome.detail)
-            raise error
+            raise JobError(work.job, outcome.detail)
         return self._failed(work, part, outcome)
 
     @property
@@ -83,18 +98,19 @@ class Recovery:
         del self._work[outcome.key]
 
     def _start(self, work: _Work) -> None:
-        if work.failures < 2:
+        if work.failures < _TRIES:
             self._submit(work, None, work.job)
             return
-        for part in range(len(work.job.programs)):
-            if work.strikes.get(part, 0) < 2:
-                self._submit(work, part, _only(work.job, part))
+        parts = work.job.parts()
+        for part, job in enumerate(parts):
+            if work.strikes.get(part, 0) < _TRIES:
+                self._submit(work, part, job)
             else:  # found out before the run was interrupted
-                self._condemn(work, part)
-        if len(work.parts) == len(work.job.programs):
+                self._condemn(work, part, Failed(0, "died", "it ended its worker twice"))
+        if len(work.parts) == len(parts):
             self._submit(work, _NOTHING, Judge((), (), ()))
 
-    def _submit(self, work: _Work, part: int | None, job: Judge | Measure) -> None:
+    def _submit(self, work: _Work, part: int | None, job: Job) -> None:
         self._work[self._next] = (work, part)
         self.executor.submit(self._next, job)
         self._next += 1
@@ -104,30 +120,36 @@ class Recovery:
     ) -> tuple[int, int, Any] | None:
         kind = "timeout" if outcome.reason == "timeout" else "worker_death"
         detail = {"place": work.place, "program": part, "detail": outcome.detail}
-        self.journal.record(Event(work.batch, kind, detail))
+        self._record(Event(work.batch, kind, detail))
+        final = outcome.reason == "timeout" and not self.retry_timeouts
         if part is None:
             work.failures += 1
+            if len(work.job.parts()) == 1 and (final or work.failures == _TRIES):
+                self._condemn(work, 0, outcome)  # it was alone all the time
+                return self._assembled(work)
             self._start(work)
             return None
         work.strikes[part] = work.strikes.get(part, 0) + 1
-        if work.strikes[part] < 2:
-            self._submit(work, part, _only(work.job, part))
+        if work.strikes[part] < _TRIES and not final:
+            self._submit(work, part, work.job.parts()[part])
             return None
-        self._condemn(work, part)
+        self._condemn(work, part, outcome)
         return self._assembled(work)
 
-    def _condemn(self, work: _Work, part: int) -> None:
+    def _condemn(self, work: _Work, part: int, failure: Failed) -> None:
         if (work.batch, work.place, part) not in self._culprits:
-            detail = {"place": work.place, "program": part}
-            self.journal.record(Event(work.batch, "killer", detail))
-        job = work.job
-        work.parts[part] = [math.inf] * len(job.seeds) if isinstance(job, Measure) else _killer()
+            self._record(Event(work.batch, "killer", {"place": work.place, "program": part}))
+        work.parts[part] = work.job.parts()[part].lost(failure)
 
     def _assembled(self, work: _Work) -> tuple[int, int, Any] | None:
-        count = len(work.job.programs)
+        count = len(work.job.parts())
         if len(work.parts) < count:
             return None
-        return work.batch, work.place, [work.parts[part] for part in range(count)]
+        return work.batch, work.place, work.job.joined([work.parts[p] for p in range(count)])
+
+    def _record(self, event: Event) -> None:
+        if self.journal is not None:
+            self.journal.record(event)
 
     def _recorded(
         self,
@@ -140,6 +162,8 @@ class Recovery:
         """
         failures: dict[tuple[int, int], Counter[int | None]] = defaultdict(Counter)
         culprits: set[tuple[int, int, int]] = set()
+        if self.journal is None:
+            return failures, culprits
         committed = self.journal.batches
         for event in self.journal.events():
             if event.batch < committed:
@@ -151,16 +175,16 @@ class Recovery:
         return failures, culprits
 
 
-def _only(job: Judge | Measure, part: int) -> Judge | Measure:
-    if isinstance(job, Measure):
-        return replace(job, programs=(job.programs[part],))
-    return replace(job, programs=(job.programs[part],), audits=(job.audits[part],))
+class JobError(SearchError):
+    """A job that raised an exception.
 
+    Args:
+        job: The job.
+        detail: The traceback; its last line is the message, the whole is a note.
+    """
 
-def _killer() -> Outcome:
-    """The verdict on a program that ended its worker twice: the worst there is."""
-    return Outcome("", math.inf, -1, KILLER, math.inf, None, math.inf, 0, {}, (), 0, 0.0)
-
-
-def _last_line(text: str) -> str:
-    return text.strip().splitlines()[-1] if text.strip() else "no reason given"
+    def __init__(self, job: Any, detail: str) -> None:
+        lines = detail.strip().splitlines() or ["no reason given"]
+        super().__init__(f"the evaluation failed: {lines[-1]}")
+        self.job, self.detail = job, detail
+        self.add_note(detail)

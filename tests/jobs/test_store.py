@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from optforge.ablation import Store
+from optforge.jobs import Store
 from optforge.language import load_rule
 from tests.helpers.tiny import Blobs
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from optforge.evolution.measure import measure
 from optforge.execution import InlineExecutor
 from optforge.fitness import Measure
 from optforge.language import Program, load_rule, parse
 from optforge.runs import Journal
 from tests.helpers.killed import Mortal, MortalMeasurements, deadly
 from tests.helpers.searches import by_content, pretend, rows, small, state
+from tests.helpers.training import trainer_on
 
 RULES = [load_rule(name) for name in ("adamw", "lion", "signum", "momentum_sgd")]
 DYING = parse("def train(w, g, lr):\n    u = tanh(g)\n    return u")
@@ -34,7 +34,7 @@ def losses(job: Any) -> list[list[float]]:
 def measured(path: Path, programs: list[Program]) -> tuple[dict[str, np.ndarray], list[Any]]:
     with Journal.create(path, {}) as journal:
         executor = Mortal(lambda: losses)
-        found = measure(executor, journal, dict.fromkeys(SEEDS, programs), SEEDS, "test")
+        found = trainer_on(executor, journal).losses(dict.fromkeys(SEEDS, programs), SEEDS, "test")
         return found, list(journal.events())
 
 
@@ -68,7 +68,7 @@ def test_no_loss_is_the_worst_and_not_the_best(tmp_path: Path, value: float) -> 
     """The logarithm of 0 would be the best there is."""
     with Journal.create(tmp_path / "journal", {}) as journal:
         executor = InlineExecutor(lambda: lambda job: [[value, 1.0]])
-        found = measure(executor, journal, {"one": [RULES[0]]}, {"one": (0, 1)}, "test")
+        found = trainer_on(executor, journal).losses({"one": [RULES[0]]}, {"one": (0, 1)}, "test")
     assert found["one"].tolist() == [[math.inf, 0.0]]
 
 

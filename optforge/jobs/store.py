@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from optforge.language import Program
 from optforge.tasks import Task
+from optforge.training import ProgramOrTrainee, Trainee
 
 
 class Store:
@@ -36,9 +36,14 @@ class Store:
         self._machine = f"{torch.__version__}|{compiled}"
         self._known, self._whole = ({}, True) if path is None else _read(path)
 
-    def key(self, program: Program, task: Task, seed: int, split: str) -> str:
-        """Give the name of a measurement."""
-        text = "|".join((program.text, task.name, task.hash, str(seed), split, self._machine))
+    def key(self, program: ProgramOrTrainee, task: Task, seed: int, split: str) -> str:
+        """Return the name of a measurement: what it depends on, as a digest."""
+        how = ""
+        if isinstance(program, Trainee):
+            if program.schedule is not None or program.average:
+                how = f"|{program.schedule}|{program.average}"
+            program = program.program
+        text = "|".join((program.text, task.name, task.hash, str(seed), split, self._machine)) + how
         return blake2b(text.encode(), digest_size=12).hexdigest()
 
     def get(self, key: str) -> float | None:

@@ -1,0 +1,112 @@
+"""Training programs on tasks and seeds: the one way to get losses, asked of a store first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy
+from numpy import ndarray
+
+from optforge.fitness import Measure, seeds
+from optforge.jobs.runner import JobRunner
+from optforge.jobs.store import Store
+from optforge.tasks import Task
+from optforge.training import ProgramOrTrainee
+
+_PROGRAMS, _SEEDS = 16, 3  # of one job
+
+
+@dataclass
+class Trainer:
+    """Trains programs and returns their losses; what the store knows is not trained again.
+
+    Args:
+        runner: Runs the jobs, which a :class:`optforge.fitness.Evaluator` answers.
+        tasks: All tasks that may be named.
+        seed: Decides all training seeds.
+        store: Of losses.
+    """
+
+    runner: JobRunner
+    tasks: Mapping[str, Task]
+    seed: int
+    store: Store
+    trained: int = 0
+
+    def seeds(self, task: str, purpose: str, count: int) -> tuple[int, ...]:
+        """Return training seeds; those of two purposes have nothing in common."""
+        return seeds(self.seed, task, purpose, count)
+
+    def losses(
+        self,
+        programs: Mapping[str, Sequence[ProgramOrTrainee]],
+        chosen: Mapping[str, Sequence[int]],
+        split: str,
+        what: str = "",
+    ) -> dict[str, ndarray]:
+        """Train programs on tasks and return their log losses.
+
+        Args:
+            programs: For each task what to train; their number may differ between tasks. Programs
+                without a schedule of their own train under that of the evaluator.
+            chosen: For each task its seeds.
+            split: ``validation`` or ``test``.
+            what: Is being done, for the display.
+
+        Returns:
+            For each task float64 ``[programs, seeds]``; infinite where training failed.
+        """
+        jobs = [
+            job
+            for task in programs
+            for job in self._missing(task, programs[task], chosen[task], split)
+        ]
+        for number, losses in self.runner.run(jobs, what):
+            self._keep(jobs[number], losses)
+        return {
+            task: numpy.array(
+                [[self._known(p, task, seed, split) for seed in chosen[task]] for p in of],
+                dtype=numpy.float64,
+            ).reshape(len(of), len(chosen[task]))
+            for task, of in programs.items()
+        }
+
+    def _key(self, program: ProgramOrTrainee, task: str, seed: int, split: str) -> str:
+        return self.store.key(program, self.tasks[task], seed, split)
+
+    def _known(self, program: ProgramOrTrainee, task: str, seed: int, split: str) -> float:
+        value = self.store.get(self._key(program, task, seed, split))
+        assert value is not None
+        return value
+
+    def _missing(
+        self, task: str, programs: Sequence[ProgramOrTrainee], chosen: Sequence[int], split: str
+    ) -> list[Measure]:
+        """List what is not known, in jobs; programs that lack the same seeds go together."""
+        lacking: dict[tuple[int, ...], dict[str, ProgramOrTrainee]] = {}
+        for program in programs:
+            keys = {seed: self._key(program, task, seed, split) for seed in chosen}
+            left = tuple(seed for seed in chosen if self.store.get(keys[seed]) is None)
+            if left:
+                lacking.setdefault(left, {})[keys[left[0]]] = program
+        return [
+            Measure(tuple(of[a : a + _PROGRAMS]), task, left[b : b + _SEEDS], split)
+            for left, distinct in lacking.items()
+            for of in [list(distinct.values())]
+            for a in range(0, len(of), _PROGRAMS)
+            for b in range(0, len(left), _SEEDS)
+        ]
+
+    def _keep(self, job: Measure, losses: Sequence[Sequence[float]]) -> None:
+        values = numpy.asarray(losses, dtype=numpy.float64)
+        # What is not above 0 is no loss, and as bad as one that diverged.
+        logs = numpy.log(numpy.where(values > 0, values, numpy.inf))
+        self.store.put(
+            {
+                self._key(program, job.task, seed, job.split): float(logs[i, j])
+                for i, program in enumerate(job.programs)
+                for j, seed in enumerate(job.seeds)
+            }
+        )
+        self.trained += logs.size
