@@ -107,7 +107,7 @@ def compare(
         stop: Asked now and then whether to end early.
         limit: Seconds after which a worker's run is ended; it then counts as one without a
             result, and is tried again by whoever resumes.
-        settings: Of :class:`optforge.compare.Settings`, such as ``trials`` and ``seeds``;
+        settings: Of :class:`optforge.comparison.Settings`, such as ``trials`` and ``seeds``;
             ``objective="metric"`` chooses by the task's metric, of which higher is better.
 
     Raises:

@@ -168,7 +168,7 @@ def _memory(beta: float) -> tuple[float, float]:
 
 
 def _shipped(file: str) -> Source:
-    place = resources.files("optforge.compare") / "rules" / f"{file}.txt"
+    place = resources.files("optforge.comparison") / "rules" / f"{file}.txt"
     return rule_source(parse(place.read_text(encoding="utf-8")))
 
 

@@ -59,6 +59,8 @@ class JobRunner:
         recovery = Recovery(self.executor, self.journal, self.retry_timeouts)
         window, handed, done = self.window or len(jobs), 0, 0
         while done < len(jobs):
+            if self.stop():
+                raise StoppedError
             late = time.monotonic() > self.deadline
             while not late and handed < len(jobs) and handed - done < window:
                 recovery.submit(-1, handed + 1, jobs[handed])
@@ -71,5 +73,3 @@ class JobRunner:
                 done += 1
                 yield finished[1] - 1, finished[2]
             self.watch(what, done, len(jobs))
-            if self.stop():
-                raise StoppedError
