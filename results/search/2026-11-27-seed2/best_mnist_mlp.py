@@ -1,0 +1,26 @@
+# The rule of best.py tuned for mnist_mlp: learning rate, decay, averages and schedule, on its
+# validation data (search of 6877 programs, 256 a task). On fresh seeds and its test data: -7.9 %
+# loss [-9.4, -6.3] against tuned AdamW. Schedule: warm-up over 2.3 % of the steps, then the half
+# cosine to the power 0.384, ending at 0.0248 of the peak.
+def train(w, g, m, v, count, lr):
+    g2 = square(g)
+    v = row_mean(v)
+    m = interp(g, m, 0.4344)
+    v = interp(g2, v, 0.92703)
+    count = count + 1.09485
+    t2 = 1.0 - -0.00839704
+    scale_m = reciprocal(t2)
+    t3 = 0.92703 ** count
+    t4 = 1.0 - t3
+    scale_v = reciprocal(t4)
+    t5 = v * scale_v
+    count = cosh(count)
+    sqrt_v = sqrt(t5)
+    t6 = m * scale_m
+    update = t6 / sqrt_v
+    wd = w * 0.181074
+    update = update + wd
+    lr = lr * 0.017079
+    update = orthogonalize(update)
+    update = update * lr
+    return update, m, v, count
