@@ -32,7 +32,7 @@ class Interval:
         count: How many differences the estimate rests on.
 
     Example:
-        >>> Interval(mean=-0.2, low=-0.3, high=-0.1, p_value=0.001, count=10).excludes_zero
+        >>> Interval(mean=-0.2, low=-0.3, high=-0.1, p_value=0.001, count=10).high < 0
         True
     """
 
@@ -41,11 +41,6 @@ class Interval:
     high: float
     p_value: float
     count: int
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the whole interval lies on one side of zero."""
-        return self.low > 0 or self.high < 0
 
 
 def paired_interval(differences: ArrayLike, confidence: float = 0.95) -> Interval:

@@ -106,11 +106,6 @@ class Derivation:
         """Text of the simple rule."""
         return self.steps[-1].after if self.steps else self.start
 
-    @property
-    def uses_guard(self) -> bool:
-        """Tell whether a step is exact only up to a guard."""
-        return any(step.kind == GUARDED for step in self.steps)
-
     def check(self) -> None:
         """Check that every text is a program and that the steps hang together.
 
