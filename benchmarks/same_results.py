@@ -37,7 +37,9 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 # Whatever a clock, a process or a path decides.
-_OF_TIME = re.compile(r"second|time|started|commit|machine|load|path|directory|version|peak_mb")
+_OF_TIME = re.compile(
+    r"second|time|_ms|pareto|started|commit|machine|load|path|directory|version|peak_mb"
+)
 _SHOWN = 5
 Results = dict[str, Any]
 
