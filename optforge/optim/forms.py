@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from optforge.optim.leaves import Leaf
-from optforge.optim.options import Number, Rule
-from optforge.optim.rounding import moved
+from optforge.optim.options import Rule
 from optforge.optim.update import Numbers, Values, lion_update
 
 FILLER = 128  # elements: half the size of the parameters that fill up a pack
@@ -51,11 +50,6 @@ class Form(NamedTuple):
     def keyed(self) -> bool:
         """Whether weights are rounded at random."""
         return self.rule.rounding == "stochastic" and self.weight.itemsize == 2
-
-    @property
-    def step_of_keys(self) -> int:
-        """What the random key of the next unit (element, or block of 8 bits) has more."""
-        return int(moved(0, self.rule.block or 1))
 
 
 @cache
@@ -104,11 +98,9 @@ def stacked(tensors: Sequence[Any], form: Form) -> Tensor:
 
 def keys_of(leaves: Sequence[Leaf], form: Form) -> Tensor | None:
     """Give the random keys of parameters as int32, or None where nothing is rounded at random."""
-    return keys_as_tensor([leaf.key for leaf in leaves], form) if form.keyed else None
-
-
-def keys_as_tensor(keys: Sequence[Number], form: Form) -> Tensor:
-    """Give random keys as one int32 tensor."""
+    if not form.keyed:
+        return None
+    keys = [leaf.key for leaf in leaves]
     if any(isinstance(key, Tensor) for key in keys):
         return stacked(keys, form).to(torch.int32)
     return torch.tensor(keys, dtype=torch.int32, device=form.device)
@@ -143,7 +135,8 @@ def made_up(form: Form, count: int) -> Leaf:
         zeros(torch.bfloat16, count // block) if block else None,
         zeros(torch.int16) if form.compensated else None,
     )
-    scale = torch.ones((), device=form.device) if form.cautious else None
+    one = torch.ones((), dtype=torch.float32, device=form.device)
+    scale = one if form.cautious else None
     return Leaf(values, zeros(form.gradient), 0, block, scale)
 
 

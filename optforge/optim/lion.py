@@ -24,13 +24,11 @@ from optforge.optim.step_differentiable import differentiable_step
 from optforge.optim.step_foreach import foreach_step, plain_foreach
 from optforge.optim.step_fused import fused_step
 from optforge.optim.step_loop import loop_step
-from optforge.optim.step_native import plain_step
 from optforge.optim.update import Numbers
 
 Path = Callable[[Sequence[Leaf], Numbers, Rule], None]
 # How the paths step parameters that need no leaves.
 PLAIN_STEPS: Mapping[Path, Callable[..., bool]] = {
-    fused_step: plain_step,
     foreach_step: plain_foreach,
 }
 

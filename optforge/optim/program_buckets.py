@@ -12,7 +12,7 @@ from torch.distributed.tensor import DTensor
 from optforge.errors import OptimizerError
 from optforge.optim.compiler import compiles
 from optforge.optim.program_arrays import state_shape
-from optforge.optim.program_fused import fuses, native_kernel, try_kernels
+from optforge.optim.program_fused import fuses, try_kernels
 from optforge.optim.program_graph import Graph
 from optforge.optim.program_roles import graph_for, role_of
 from optforge.optim.program_settings import reads_clock
@@ -130,9 +130,7 @@ def buckets_of(optimizer: ProgramOptimizer, number: int, active: list[Tensor]) -
     for parameter in active:
         graph = graph_for(optimizer.graph, role_of(parameter, group["matrices"]))
         leaf = _leaf(parameter, graph, optimizer)
-        native = fused and _is_native(leaf, graph, maximize)
-        compiled = native or (fused and _is_compiled(leaf, graph, maximize))
-        way, leaves = ("native", [leaf]) if native else _way(leaf, compiled, foreach, graph)
+        way, leaves = _way(leaf, fused and _is_compiled(leaf, graph, maximize), foreach, graph)
         weight = leaf.weight
         key = (way, graph, weight.dtype, leaf.gradient.dtype, weight.device)
         sorts.setdefault(key, []).extend(leaves)
@@ -183,16 +181,6 @@ def _local(tensor: Any) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def _is_native(leaf: Leaf, graph: Graph, maximize: bool) -> bool:
-    """Tell whether a parameter can be one of those that one call of native code computes."""
-    weight, gradient = leaf.weight, leaf.gradient
-    possible = graph.stages == 1 and not graph.by_array and _on_cpu(leaf)
-    if not possible or isinstance(weight, DTensor) or not leaf.is_plain:
-        return False
-    form = graph, dtype_of(weight), maximize, weight.dtype, gradient.dtype
-    return compiles(native_kernel, *form) and native_kernel(*form) is not None
-
-
 def _is_compiled(leaf: Leaf, graph: Graph, maximize: bool) -> bool:
     """Tell whether the kernels that take one parameter, or a pack, compile on this machine."""
     weight, dtype = leaf.weight, dtype_of(leaf.weight)
@@ -239,7 +227,7 @@ def _chunks(leaves: list[Leaf], way: Way) -> Iterator[list[Leaf]]:
     """Cut a list so that what is in between fits the cache of a CPU; other devices do not care."""
     chunk: list[Leaf] = []
     elements = 0
-    cpu = way not in ("fused", "native") and _on_cpu(leaves[0])
+    cpu = way != "fused" and _on_cpu(leaves[0])
     limit = (PACK if way == "packed" else CHUNK) if cpu else float("inf")
     for leaf in leaves:
         count = leaf.weight.numel()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from array import array
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache, partial
 from typing import Any
@@ -17,10 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
-from torch.autograd.graph import increment_version
 
 from optforge.language import Kind
-from optforge.optim.native import SAMPLE, Column, Sweep, sweep_of
 from optforge.optim.program_arrays import state_shape
 from optforge.optim.program_graph import Graph, Node
 from optforge.optim.program_primitives import FOREACH, PRIMITIVES, VECTOR_FLOAT32, fitting, total
@@ -82,66 +79,6 @@ def _kernels(
     form = graph, stage, bucket.dtype, bucket.maximize
     made = {shape: compiled_kernel(*form, shape) for shape in dict.fromkeys(shapes)}
     return [made[shape][0] for shape in shapes], made[shapes[0]][1]
-
-
-def run_native(bucket: Bucket, numbers: Numbers) -> None:
-    """Run a rule of one stage on all leaves of a bucket by one call of native code."""
-    graph = bucket.graph
-    weight, gradient = bucket.leaves[0].weight, bucket.leaves[0].gradient
-    found = native_kernel(graph, bucket.dtype, bucket.maximize, weight.dtype, gradient.dtype)
-    assert found is not None
-    sweep, wanted = found
-    given = [fitting(numbers.number(node), bucket.dtype) for node in wanted]
-    scalars = torch.tensor([*given, 0.0], dtype=bucket.dtype)
-    end = scalars.data_ptr()
-    addresses: list[int] = []
-    for leaf in bucket.leaves:
-        addresses += (leaf.weight.data_ptr(), leaf.gradient.data_ptr())
-        addresses += [state.data_ptr() for state in leaf.states.values()]
-        addresses.append(end)
-    sweep(array("q", addresses), array("q", [leaf.weight.numel() for leaf in bucket.leaves]))
-    # Autograd cannot see what native code writes: it must refuse graphs that keep old weights.
-    increment_version([t for x in bucket.leaves for t in (x.weight, *x.states.values())])
-
-
-@lru_cache(256)
-def native_kernel(
-    graph: Graph,
-    dtype: torch.dtype,
-    maximize: bool,
-    weight: torch.dtype,
-    gradient: torch.dtype,
-) -> tuple[Sweep, tuple[Node, ...]] | None:
-    """Compile a rule of one stage for one call for all parameters, on the CPU.
-
-    Args:
-        graph: The rule; without anything that is one number an array.
-        dtype: Of states and of the computation.
-        maximize: Whether to climb.
-        weight: Dtype of the weights.
-        gradient: Dtype of the gradients.
-
-    Returns:
-        The sweep and the nodes whose numbers the scalars are; None where the usual calls must do.
-    """
-    module, wanted = build_kernel(graph, 0, dtype, maximize)
-    function = partial(
-        torch.compile(type(module).forward, fullgraph=True, options={"cpp.threads": 1}), None
-    )
-    generator = torch.Generator().manual_seed(0)
-    dtypes = (weight, gradient, *[dtype] * len(graph.stored))
-    samples = [torch.randn(SAMPLE, generator=generator).to(one) for one in dtypes]
-    for sample in samples:
-        torch._dynamo.mark_dynamic(sample, 0)
-    scalars = torch.full((len(wanted) + 1,), 0.5, dtype=dtype)
-    columns = [Column(sample, sample.element_size()) for sample in samples]
-
-    def run() -> None:
-        function(*samples, scalars)
-
-    run()
-    sweep = sweep_of(run, [*columns, Column(scalars, 0)], SAMPLE)
-    return None if sweep is None else (sweep, wanted)
 
 
 LEAVES = -1  # where a bucket keeps what its kernels run on, from stage to stage

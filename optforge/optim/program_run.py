@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from optforge.language import Kind
-from optforge.optim.program_fused import run_fused, run_native
+from optforge.optim.program_fused import run_fused
 from optforge.optim.program_graph import Graph
 from optforge.optim.program_primitives import FOREACH, apply_each, apply_foreach, total
 from optforge.optim.program_values import Bucket, Numbers, add_up, compute_numbers
@@ -27,9 +27,7 @@ def run_step(graph: Graph, buckets: Sequence[Bucket], numbers: Mapping[int, Numb
         compute_numbers(graph, stage, numbers)
         for bucket in buckets:
             own = numbers[bucket.group]
-            if bucket.way == "native":
-                run_native(bucket, own)
-            elif bucket.way in ("packed", "fused"):
+            if bucket.way in ("packed", "fused"):
                 run_fused(stage, bucket, own)
             else:
                 _run(bucket.graph, stage, bucket, own)

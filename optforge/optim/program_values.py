@@ -15,7 +15,7 @@ from optforge.optim.program_arrays import state_shape
 from optforge.optim.program_graph import Graph, Node
 from optforge.optim.program_primitives import PRIMITIVES, fitting
 
-Way = Literal["loop", "foreach", "packed", "fused", "native"]
+Way = Literal["loop", "foreach", "packed", "fused"]
 
 
 def dtype_of(parameter: Tensor) -> torch.dtype:
@@ -36,18 +36,6 @@ class Leaf:
     weight: Tensor
     gradient: Tensor
     states: dict[int, Tensor]
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the addresses of the tensors are all that native code must know.
-
-        They are in the memory of the CPU, and states have the dtype of the computation.
-        """
-        dtype = dtype_of(self.weight)
-        tensors = (self.weight, self.gradient, *self.states.values())
-        return all(t.is_contiguous() and not t.is_neg() and t.is_cpu for t in tensors) and all(
-            state.dtype is dtype for state in self.states.values()
-        )
 
     def check_shapes(self, graph: Graph) -> None:
         """Refuse what has another shape than the weight: it would be broadcast, or read wrongly.
@@ -117,8 +105,7 @@ class Bucket:
         leaves: What is computed.
         graph: What the rule computes for arrays of their role.
         maximize: Whether to climb.
-        way: One tensor after the other, by lists, compiled on copies in one, compiled, or
-            compiled and called once for all.
+        way: One tensor after the other, by lists, compiled on copies in one, or compiled.
     """
 
     group: int

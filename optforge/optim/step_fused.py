@@ -13,12 +13,11 @@ from optforge.optim.forms import Form, form_of, has_compiler
 from optforge.optim.leaves import Leaf, by_kind
 from optforge.optim.options import Rule
 from optforge.optim.step_foreach import foreach_step
-from optforge.optim.step_native import native_step, sweep_for
 from optforge.optim.step_packs import compiled, packed_step
 from optforge.optim.update import Numbers
 
-FEW = 128  # smaller parameters are left to foreach by kernels that take packs
-FEW_ON_CPU = 1 << 13  # there the call of such a kernel costs more than the step of fewer
+FEW = 128  # elements: smaller parameters are left to foreach
+FEW_ON_CPU = 1 << 13  # there the call of a kernel costs more than the step of fewer
 
 
 def fused_step(leaves: Sequence[Leaf], numbers: Numbers, rule: Rule) -> None:
@@ -34,30 +33,22 @@ def fused_step(leaves: Sequence[Leaf], numbers: Numbers, rule: Rule) -> None:
         return
     for members in by_kind(leaves):
         form = form_of(members[0], numbers, rule)
-        on_cpu = form.device.type == "cpu"
-        if on_cpu and not compiles(sweep_for, form):
-            foreach_step(members, numbers, rule)
-            continue
-        sweep = sweep_for(form) if on_cpu else None
         fitting, rest = [], []
         for leaf in members:
-            (fitting if _fits(leaf, form, sweep is not None) else rest).append(leaf)
+            (fitting if _fits(leaf, form) else rest).append(leaf)
+        if fitting and compiles(compiled, form):
+            packed_step(fitting, numbers, form)
+        else:
+            rest = members
         foreach_step(rest, numbers, rule)
-        if not fitting:
-            continue
-        if sweep is not None:
-            native_step(fitting, numbers, form, sweep)
-        elif fitting:
-            works = compiles(compiled, form)
-            packed_step(fitting, numbers, form) if works else foreach_step(fitting, numbers, rule)
 
 
-def _fits(leaf: Leaf, form: Form, native: bool) -> bool:
-    """Tell whether kernels take a leaf: not small, and its blocks are full."""
+def _fits(leaf: Leaf, form: Form) -> bool:
+    """Return whether kernels take a leaf: it is not small, and its blocks are full."""
     count = leaf.gradient.numel()
     if leaf.block and count % leaf.block:
         return False
     # Rounding and codes of 8 bits take many operations, which foreach does one by one.
     cheap = min(form.weight.itemsize, form.momentum.itemsize) >= 4
     few = FEW_ON_CPU if cheap and form.device.type == "cpu" else FEW
-    return native or count >= few
+    return count >= few

@@ -1,7 +1,6 @@
 """Compiled kernels that take a pack of parameters, called as torch.compile has it.
 
-They run wherever `step_native` does not: on other devices, or if torch's inside has changed. A
-kernel takes eight parameters of any sizes (two, if momentum has 8 bits), so that 400 tensors
+A kernel takes eight parameters of any sizes (two, if momentum has 8 bits), so that 400 tensors
 compile as fast as one.
 """
 
@@ -57,8 +56,13 @@ def _run(form: Form, members: list[Leaf], vector: Tensor, numbers: Numbers) -> N
     scales = stacked([leaf.cautious_scale for leaf in leaves], form) if form.cautious else None
     keys = keys_of(leaves, form)
     extra = numbers.grad_scale, numbers.found_inf
-    scaler = [None if e is None else e.detach().reshape(()) for e in extra]
+    scaler = [None if e is None else _scaler(e, form) for e in extra]
     kernel(*columns_of(leaves, form), scales, keys, vector, *scaler)
+
+
+def _scaler(value: Tensor, form: Form) -> Tensor:
+    """Return what a gradient scaler brings, as kernels are compiled for it."""
+    return value.detach().to(form.device, torch.float32).reshape(())
 
 
 @cache
@@ -74,7 +78,7 @@ def compiled(form: Form) -> tuple[Callable[..., None], list[Leaf]]:
     function = kernel_function(form, pack_size(form))
     kernel = torch.compile(function, dynamic=True, fullgraph=True)
     large = [made_up(form, 128 * (512 + number)) for number in range(pack_size(form))]
-    one = torch.zeros((), device=form.device)
+    one = torch.zeros((), dtype=torch.float32, device=form.device)
     scaler = one if form.scaled else None, one if form.may_skip else None
     numbers = Numbers(0.0, 0.0, 0.0, 0.0, 0.0, *scaler)
     columns = columns_of(large, form)

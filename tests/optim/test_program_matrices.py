@@ -109,7 +109,6 @@ def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         program_fused, "compiled_kernel", lambda *form: program_fused.build_kernel(*form)
     )
-    monkeypatch.setattr(program_buckets, "native_kernel", lambda *_: None)
     monkeypatch.setattr(program_buckets, "try_kernels", lambda *_: None)
 
 

@@ -72,7 +72,6 @@ class Reloaded(ProgramSubject):
 def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the very graphs that are handed to the compiler, without compiling each of hundreds."""
     monkeypatch.setattr(program_fused, "compiled_kernel", program_fused.build_kernel)
-    monkeypatch.setattr(program_buckets, "native_kernel", lambda *_: None)
     monkeypatch.setattr(program_buckets, "try_kernels", lambda *_: None)
 
 
