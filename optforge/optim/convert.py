@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from optforge.errors import OptimizerError
+from optforge.optim.base import parts_of
 from optforge.optim.leaves import local
 from optforge.optim.low_bit import block_size, decode
 from optforge.optim.options import reference_lr
@@ -60,7 +61,7 @@ def convert_state_dict(
         >>> lion.state[weight]["momentum"]
         tensor([0.1000, 0.1000])
     """
-    groups, state = _parts(state_dict)
+    groups, state = parts_of(state_dict)
     _check_groups(groups, lion)
     chosen = _chosen(groups, state, source)
     translated = [
@@ -145,7 +146,7 @@ def momentum_of(entry: Entry, shape: torch.Size | tuple[int, ...]) -> Tensor:
 
 def _settings(chosen: Source, mine: Group, theirs: Group) -> dict[str, Any]:
     """Give what their group says, and their peak rate where their rates are taken over."""
-    settings = chosen.settings(theirs)
+    settings = chosen.settings(theirs) if theirs["params"] else {}
     if "lr" in settings:
         settings["reference_lr"] = reference_lr(theirs) or mine["reference_lr"]
     return settings
@@ -162,18 +163,7 @@ def _check_google(group: Group) -> None:
             )
 
 
-def _parts(state_dict: Mapping[str, Any]) -> tuple[list[Group], Mapping[Any, Entry]]:
-    try:
-        return list(state_dict["param_groups"]), state_dict["state"]
-    except (KeyError, TypeError):
-        got = list(state_dict) if isinstance(state_dict, Mapping) else type(state_dict).__name__
-        raise OptimizerError(
-            f"got {got}; a state dict has 'state' and 'param_groups', as `optimizer.state_dict()` "
-            "gives them. Is the optimizer one part of a larger checkpoint?"
-        ) from None
-
-
-def _check_groups(groups: list[Group], lion: torch.optim.Optimizer) -> None:
+def _check_groups(groups: Sequence[Group], lion: torch.optim.Optimizer) -> None:
     theirs = [len(group["params"]) for group in groups]
     ours = [len(group["params"]) for group in lion.param_groups]
     if theirs != ours:
@@ -183,7 +173,7 @@ def _check_groups(groups: list[Group], lion: torch.optim.Optimizer) -> None:
         )
 
 
-def _chosen(groups: list[Group], state: Mapping[Any, Entry], name: str | None) -> Source:
+def _chosen(groups: Sequence[Group], state: Mapping[Any, Entry], name: str | None) -> Source:
     if name is not None and name not in SOURCES:
         raise OptimizerError(f"unknown source {name!r}; allowed are {', '.join(SOURCES)}")
     entry = next((one for one in state.values() if one), None)
@@ -191,12 +181,14 @@ def _chosen(groups: list[Group], state: Mapping[Any, Entry], name: str | None) -
         raise OptimizerError(
             "the state is empty, so there is nothing to take over; was it saved before a step?"
         )
-    fitting = [source for source in SOURCES.values() if source.recognises(groups[0], entry)]
+    # A group without parameters may lack its settings, in distributed checkpoints.
+    group = next((one for one in groups if one["params"]), {})
+    fitting = [source for source in SOURCES.values() if source.recognises(group, entry)]
     if name is not None and not (fitting and _alike(SOURCES[name], fitting[0])):
-        raise OptimizerError(f"this is not a state of {name!r}: {_seen(groups[0], entry)}")
+        raise OptimizerError(f"this is not a state of {name!r}: {_seen(group, entry)}")
     if not fitting:
         raise OptimizerError(
-            f"not recognised: {_seen(groups[0], entry)}; known are {', '.join(SOURCES)}"
+            f"not recognised: {_seen(group, entry)}; known are {', '.join(SOURCES)}"
         )
     return fitting[0] if name is None else SOURCES[name]
 

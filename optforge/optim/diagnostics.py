@@ -16,6 +16,7 @@ from torch import Tensor
 from optforge.errors import OptimizerError
 from optforge.optim.lion import Lion
 from optforge.optim.probe import COUNTS, Numbers, Probe
+from optforge.optim.settings import FLAG, LENGTH, RATE
 from optforge.optim.shards import over_ranks
 
 
@@ -251,10 +252,9 @@ def watch(
     """
     if not isinstance(lion, Lion):
         raise OptimizerError(f"got {type(lion).__name__}; only a Lion can be watched")
-    for name, value, low in (("every", every, 1), ("near", near, 0), ("patience", patience, 1)):
-        if not value >= low:
-            raise OptimizerError(f"{name} is {value!r}; it must be at least {low}")
-    return Diagnostics(lion, every, oracle, near, patience)
+    every, patience = LENGTH.plain("every", every), LENGTH.plain("patience", patience)
+    near = float(RATE.plain("near", near))
+    return Diagnostics(lion, every, FLAG.plain("oracle", oracle), near, patience)
 
 
 def _share(part: float, whole: float) -> float:

@@ -18,8 +18,8 @@ from torch.nn import Parameter
 
 from optforge.errors import OptimizerError
 from optforge.optim.low_bit import block_size, scale_shape
-from optforge.optim.options import Number
 from optforge.optim.rounding import moved
+from optforge.optim.settings import Number
 from optforge.optim.update import Values
 
 SMALL = 1 << 14  # elements
@@ -147,8 +147,6 @@ def make_leaf(parameter: Tensor, gradient: Tensor, state: dict[str, Any], key: N
     Returns:
         The leaf; call `write_back` when its step is done.
 
-    Raises:
-        OptimizerError: If gradient or state do not fit the parameter, which may have been resized.
     """
     momentum = state["momentum"]
     traced = torch.compiler.is_compiling()  # which cannot ask for the layout of every kind
@@ -157,7 +155,6 @@ def make_leaf(parameter: Tensor, gradient: Tensor, state: dict[str, Any], key: N
             return Leaf(Values(parameter, momentum), gradient, key)
         values = Values(parameter.detach().view(-1), momentum.view(-1))
         return Leaf(values, gradient.view(-1), key)
-    check_fits(parameter, gradient, state)
     weight = real(local(parameter.detach()))
     scale = state.get("momentum_scale")
     # Blocks of 8-bit momentum count elements in the usual order, whatever the layout.
@@ -184,11 +181,21 @@ def make_leaf(parameter: Tensor, gradient: Tensor, state: dict[str, Any], key: N
 
 
 def check_fits(parameter: Tensor, gradient: Tensor, state: Mapping[str, Any]) -> None:
-    """Refuse what does not fit a parameter: native code would read past its end.
+    """Refuse a gradient or a state that does not fit a parameter, which may have been resized.
 
     Raises:
         OptimizerError: Names shapes or devices, and what to do.
     """
+    if _fits_plainly(parameter, gradient, state):
+        return
+    traced = torch.compiler.is_compiling()
+    if len(state) == 1 and not traced and is_simple(parameter, gradient, state["momentum"]):
+        return  # as many elements in another shape, in the same order
+    if gradient.layout != torch.strided:
+        raise OptimizerError(
+            f"a sparse gradient ({gradient.layout}), but Lion moves every weight in every step; "
+            "use sparse=False in the embedding, or torch.optim.SparseAdam"
+        )
     shape, device = tuple(parameter.shape), parameter.device
     wanted = {"momentum": shape, "compensation": shape}
     if "momentum_scale" in state:
@@ -210,6 +217,21 @@ def check_fits(parameter: Tensor, gradient: Tensor, state: Mapping[str, Any]) ->
                 f"{name} is of {tensor.dtype}, but a parameter is of {parameter.dtype}; convert "
                 "parameters before the optimizer is built"
             )
+
+
+def _fits_plainly(parameter: Tensor, gradient: Tensor, state: Mapping[str, Any]) -> bool:
+    """Return whether nothing can be wrong: most parameters, asked for in each step."""
+    shape, device, dtype = parameter.shape, parameter.device, parameter.dtype
+    momentum = state.get("momentum", gradient)
+    return (
+        len(state) <= 1
+        and gradient.layout is torch.strided
+        and gradient.shape == shape == momentum.shape
+        and gradient.device == device == momentum.device
+        and gradient.dtype is dtype
+        and (momentum.dtype is dtype or momentum.dtype is torch.float32)
+        and not (parameter.is_complex() and momentum.dtype is torch.float32)
+    )
 
 
 def is_simple(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:

@@ -10,16 +10,24 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 from torch.distributed.tensor import DTensor
-from torch.optim import Optimizer
 
 from optforge.errors import NonFiniteError, OptimizerError
+from optforge.optim.base import BaseOptimizer
 from optforge.optim.cautious import set_cautious_scales
-from optforge.optim.leaves import Leaf, local, make_leaf, real
-from optforge.optim.options import KEYS, Number, Rule, check_group, check_key, reference_lr
+from optforge.optim.leaves import Leaf, check_fits, local, make_leaf, real
+from optforge.optim.options import KEYS, Rule, check_key, checked_settings, reference_lr
 from optforge.optim.resolution import ResolutionCheck
 from optforge.optim.rounding import random_key
+from optforge.optim.settings import Number
 from optforge.optim.shards import found_nonfinite
-from optforge.optim.state import initial_state, load_with_own_dtypes, uses_stochastic_rounding
+from optforge.optim.state import (
+    check_entry,
+    check_source,
+    complete,
+    initial_state,
+    placed,
+    uses_stochastic_rounding,
+)
 from optforge.optim.step_differentiable import differentiable_step
 from optforge.optim.step_foreach import foreach_step, plain_foreach
 from optforge.optim.step_fused import fused_step
@@ -33,7 +41,7 @@ PLAIN_STEPS: Mapping[Path, Callable[..., bool]] = {
 }
 
 
-class Lion(Optimizer):
+class Lion(BaseOptimizer):
     """Lion: the sign of an interpolation of gradient and momentum, with decoupled weight decay.
 
     Maths, for each element, with m = 0 before the first step and sign(0) = 0:
@@ -111,98 +119,122 @@ class Lion(Optimizer):
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
-        given = locals()
-        defaults = {key: given[key] for key in KEYS if key != "reference_lr"}
-        defaults["reference_lr"] = None
-        check_group({**defaults, "reference_lr": 1.0})
-        self._resolution = ResolutionCheck()
-        super().__init__(params, defaults)
+        given = locals() | {"reference_lr": 1.0}
+        defaults = checked_settings({key: given[key] for key in KEYS})
+        self._forget()
+        super().__init__(params, {**defaults, "reference_lr": None})
 
     @property
     def _step_supports_amp_scaling(self) -> bool:
         """Tell torch's GradScaler to leave unscaling to the step, as for torch's fused ones."""
         return any(bool(group["fused"]) for group in self.param_groups)
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group; what it does not set comes from the constructor's arguments.
+    def _forget(self) -> None:
+        """Look at everything anew in the next step."""
+        self._resolution = ResolutionCheck()
+        # Dtype and options for which the state of a parameter is complete.
+        self._completed: dict[Tensor, tuple[Any, ...]] = {}
 
-        Args:
-            param_group: ``params`` and any of the constructor's keywords, and ``reference_lr``
-                for independent decay.
-
-        Raises:
-            OptimizerError: As the constructor.
-        """
-        for key in param_group:
+    def checked_group(self, group: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a group with plain values, and with the peak rate of independent decay."""
+        for key in group:
             check_key(key)
-        group = {**self.defaults, **param_group}
-        check_group({**group, "reference_lr": None, "decay_mode": "lr"})
-        if group["reference_lr"] is None:
-            param_group["reference_lr"] = group["reference_lr"] = reference_lr(group)
-        check_group(group)
-        warn_of_strong_decay(group)
-        super().add_param_group(param_group)
-        for parameter in self.param_groups[-1]["params"]:
-            check_parameter(parameter, group)
+        checked = {**group, **checked_settings(group)}
+        warn_of_strong_decay(checked)
+        return checked
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state; every tensor keeps its own dtype, unlike in the base class.
+    def check_parameter(self, parameter: Tensor, group: Mapping[str, Any]) -> None:
+        """Refuse parameters of a dtype that has no step."""
+        check_parameter(parameter, group)
 
-        Args:
-            state_dict: From `state_dict()`, of this or another Lion with the same keys.
-        """
-        load_with_own_dtypes(self, super().load_state_dict, state_dict)
-        for group in self.param_groups:
-            warn_of_strong_decay(group)
+    def check_source(self, groups: list[Mapping[str, Any]], states: Mapping[Any, Any]) -> None:
+        """Refuse the state dict of another optimizer."""
+        check_source(groups, states)
+
+    def check_entry(
+        self, entry: Mapping[str, Any], key: Any, parameter: Tensor, group: Mapping[str, Any]
+    ) -> None:
+        """Refuse a saved state whose tensors cannot be those of a parameter."""
+        check_entry(entry, key, parameter)
+
+    def loaded_entry(
+        self, entry: Mapping[str, Any], parameter: Tensor, group: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the state of a parameter from a saved one, each tensor in its own dtype."""
+        state = {name: placed(value, name, parameter) for name, value in entry.items()}
+        complete(state, parameter, group)
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._resolution = ResolutionCheck()
-        for group in self.param_groups:
+        self._forget()
+        for group in self.param_groups:  # saved before some settings were there
             for key, value in self.defaults.items():
                 group.setdefault(key, value)
             if group["reference_lr"] is None:
                 group["reference_lr"] = reference_lr(group)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Do one step for all parameters that have a gradient.
+        """Make one step for all parameters that have a gradient.
 
         Args:
-            closure: Recomputes the loss and its gradients; run with gradients enabled.
+            closure: Computes the loss and its gradients anew; run with gradients enabled.
 
         Returns:
-            What the closure gives, else None.
+            What the closure returns, else None.
+
+        Raises:
+            OptimizerError: If gradients or states do not fit; nothing is changed then.
         """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = self.closed(closure)
         live = [self._live(group) for group in self.param_groups]
         with torch.no_grad():
             found = self._found(live)
-        if isinstance(found, bool) and found:
-            return loss
+            if isinstance(found, bool) and found:
+                return loss
+            for group, members in zip(self.param_groups, live, strict=True):
+                self._prepare(group, members)
         numbers_before = 0
+        mask = found if isinstance(found, Tensor) else None
         for group, members in zip(self.param_groups, live, strict=True):
-            mask = found if isinstance(found, Tensor) else None
-            self._step_group(group, members, numbers_before, mask)
+            if members:
+                self._step_group(group, members, numbers_before, mask)
             numbers_before += len(group["params"])
         return loss
 
     def _live(self, group: Mapping[str, Any]) -> list[tuple[int, Tensor]]:
-        """Give the parameters that have a gradient, with their number within the group."""
+        """Return the parameters that have a gradient, checked, with their number in the group."""
         members = []
         for number, parameter in enumerate(group["params"]):
             gradient = parameter.grad
             if gradient is None or gradient.numel() == 0:
                 continue
-            if gradient.layout != torch.strided:
-                raise OptimizerError(
-                    f"a sparse gradient ({gradient.layout}), but Lion moves every weight in "
-                    "every step; use sparse=False in the embedding, or torch.optim.SparseAdam"
-                )
+            state = self.state.get(parameter) or {}
+            check_fits(parameter, gradient, state)
+            if torch.compiler.is_compiling():
+                pass
+            elif state and self._completed.get(parameter, _NEVER)[0] is not parameter.dtype:
+                check_parameter(parameter, group)  # cast since it was added
             members.append((number, parameter))
         return members
+
+    def _prepare(self, group: Mapping[str, Any], members: Sequence[tuple[int, Tensor]]) -> None:
+        """Make states, and complete those of parameters that were cast or got other options."""
+        options = tuple(group[key] for key in ("rounding", "momentum_dtype", "capturable"))
+        for _, parameter in members:
+            state = self.state.get(parameter)
+            if not state:
+                self.state[parameter] = initial_state(parameter, group)
+            if torch.compiler.is_compiling():
+                continue
+            wanted = (parameter.dtype, *options)
+            known = self._completed.get(parameter)
+            if known != wanted:
+                if state:
+                    complete(state, parameter, group, was=known[0] if known else None)
+                self._completed[parameter] = wanted
+        if members and not stays_on_device(group):
+            self._resolution(group, [p for _, p in members])
 
     def _found(self, live: Sequence[Sequence[tuple[int, Tensor]]]) -> bool | Tensor:
         """Tell whether the whole step must do nothing; as a tensor where the host must not ask."""
@@ -253,14 +285,7 @@ class Lion(Optimizer):
         numbers_before: int,
         found: Tensor | None,
     ) -> None:
-        if not members:
-            return
         rule, numbers = rule_of(group), self._numbers(group, found)
-        for _, parameter in members:
-            if not self.state.get(parameter):
-                self.state[parameter] = initial_state(parameter, group)
-        if not stays_on_device(group):
-            self._resolution(group, [p for _, p in members])
         if group["differentiable"]:
             differentiable_step([p for _, p in members], self.state, numbers, rule)
             return
@@ -277,6 +302,8 @@ class Lion(Optimizer):
             ]
             if group["cautious"]:
                 set_cautious_scales(parameters, leaves, numbers, rule)
+            # Ranks with nothing of a sharded parameter have only helped to add up.
+            leaves = [leaf for leaf in leaves if leaf.gradient.numel()]
             path(leaves, numbers, rule)
             for leaf in leaves:
                 if leaf.copies:
@@ -299,13 +326,22 @@ class Lion(Optimizer):
     def _numbers(self, group: Mapping[str, Any], found: Tensor | None) -> Numbers:
         """Give the numbers of a step: floats, or tensors where the host must not ask."""
         lr, (beta1, beta2) = group["lr"], group["betas"]
-        if not (stays_on_device(group) or group["differentiable"]):
-            lr, beta1, beta2 = float(lr), float(beta1), float(beta2)
-        decay = lr * group["weight_decay"]
+        on_device = stays_on_device(group) or group["differentiable"]
+        plain = _as_given if on_device else float  # schedules may have written anything
+        lr, beta1, beta2, decay = map(plain, (lr, beta1, beta2, group["weight_decay"]))
+        decay = lr * decay
         if group["decay_mode"] == "independent":
-            decay = decay / group["reference_lr"]
+            decay = decay / plain(group["reference_lr"])
         grad_scale: Tensor | None = getattr(self, "grad_scale", None)
         return Numbers(lr, decay, beta1 / (1 - beta1), beta2, 1 - beta2, grad_scale, found)
+
+
+_NEVER = (None,)
+
+
+def _as_given(value: Any) -> Number:
+    """Return a tensor of one element as a 0-d one, and any other number as a float."""
+    return value.reshape(()) if isinstance(value, Tensor) else float(value)
 
 
 def stays_on_device(group: Mapping[str, Any]) -> bool:

@@ -3,76 +3,47 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from optforge.errors import OptimizerError
+from optforge.optim.settings import (
+    BETAS,
+    CHOICE,
+    COUNT,
+    FLAG,
+    POSITIVE,
+    RATE,
+    Setting,
+    one_of,
+    or_none,
+)
 
 DECAY_MODES = ("lr", "independent", "cautious")
 NONFINITE = ("ignore", "skip_step", "zero", "propagate", "raise")
 ROUNDINGS = (None, "nearest", "stochastic", "kahan")
 MOMENTUM_DTYPES = (None, torch.float32, torch.bfloat16, "8bit")
 
-Number = float | Tensor
-
-
-def _one_of(allowed: tuple[Any, ...]) -> tuple[str, Callable[[Any], bool]]:
-    return "one of " + ", ".join(map(repr, allowed)), lambda value: any(
-        value is other or (isinstance(value, str) and value == other) for other in allowed
-    )
-
-
-def _number(value: Any) -> bool:
-    if isinstance(value, Tensor):
-        return value.numel() == 1
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _rate(value: Any) -> bool:
-    return _number(value) and math.isfinite(float(value)) and float(value) >= 0
-
-
-def _beta(value: Any) -> bool:
-    return _number(value) and 0 <= float(value) < 1
-
-
-_RATE = ("a finite number that is not negative", _rate)
-_FLAG = ("True or False", lambda value: isinstance(value, bool))
-_CHOICE = ("True, False or None", lambda value: value is None or isinstance(value, bool))
-
-# Every key of a parameter group: what is allowed, in words and as a check.
-KEYS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
-    "lr": _RATE,
-    "betas": (
-        "two numbers, each at least 0 and under 1",
-        lambda value: (
-            isinstance(value, tuple | list) and len(value) == 2 and all(map(_beta, value))
-        ),
-    ),
-    "weight_decay": _RATE,
-    "decay_mode": _one_of(DECAY_MODES),
-    "cautious": _FLAG,
-    "nonfinite": _one_of(NONFINITE),
-    "momentum_dtype": _one_of(MOMENTUM_DTYPES),
-    "rounding": _one_of(ROUNDINGS),
-    "seed": (
-        "an integer from 0 to 2**63 - 1",
-        lambda value: isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63,
-    ),
-    "foreach": _CHOICE,
-    "fused": _CHOICE,
-    "maximize": _FLAG,
-    "capturable": _FLAG,
-    "differentiable": _FLAG,
-    "reference_lr": (
-        "None or a finite number above 0",
-        lambda value: value is None or (_rate(value) and float(value) > 0),
-    ),
+# Every key of a parameter group.
+KEYS: Mapping[str, Setting] = {
+    "lr": RATE,
+    "betas": BETAS,
+    "weight_decay": RATE,
+    "decay_mode": one_of(*DECAY_MODES),
+    "cautious": FLAG,
+    "nonfinite": one_of(*NONFINITE),
+    "momentum_dtype": one_of(*MOMENTUM_DTYPES),
+    "rounding": one_of(*ROUNDINGS),
+    "seed": COUNT,
+    "foreach": CHOICE,
+    "fused": CHOICE,
+    "maximize": FLAG,
+    "capturable": FLAG,
+    "differentiable": FLAG,
+    "reference_lr": or_none(POSITIVE),
 }
 
 
@@ -186,28 +157,29 @@ REFUSALS = (
 )
 
 
-def check_group(group: Mapping[str, Any]) -> None:
-    """Refuse values that are not allowed and options that exclude each other.
+def checked_settings(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a group as plain values.
 
     Args:
         group: A parameter group with all keys of `KEYS`.
 
     Raises:
-        OptimizerError: Says the key, the value received and what is allowed.
+        OptimizerError: For values that are not allowed and options that exclude each other.
 
     Example:
-        >>> group = dict(lr=1.0, betas=(0.9, 0.99), weight_decay=-1.0)
-        >>> check_group(group)
+        >>> from optforge.optim import Lion
+        >>> group = Lion([torch.zeros(1)]).param_groups[0]
+        >>> checked_settings({**group, "weight_decay": -1.0})
         Traceback (most recent call last):
-        optforge.errors.OptimizerError: weight_decay=-1.0, but it must be a finite number ...
+        optforge.errors.OptimizerError: weight_decay must be a finite number that is not ...
     """
-    for key, (allowed, check) in KEYS.items():
-        if key in group and not check(group[key]):
-            raise OptimizerError(f"{key}={group[key]!r}, but it must be {allowed}")
-    if len(KEYS.keys() - group.keys()) == 0:
-        for refusal in REFUSALS:
-            if refusal.applies(group):
-                raise OptimizerError(f"{refusal.options} exclude each other: {refusal.reason}")
+    plain = {key: setting.plain(key, group[key]) for key, setting in KEYS.items()}
+    if plain["reference_lr"] is None:
+        plain["reference_lr"] = reference_lr({**group, **plain})
+    for refusal in REFUSALS:
+        if refusal.applies(plain):
+            raise OptimizerError(f"{refusal.options} exclude each other: {refusal.reason}")
+    return plain
 
 
 def reference_lr(group: Mapping[str, Any]) -> float | None:

@@ -19,6 +19,7 @@ from optforge.language import Interpreter, Program, layout_of, load_rule
 from optforge.optim.options import reference_lr
 from optforge.optim.program_roles import Role, role_of
 from optforge.optim.recipe import RATES_OF_GROUPS, lion_from_adamw
+from optforge.optim.settings import POSITIVE, or_none
 
 if TYPE_CHECKING:
     from optforge.optim.program import ProgramOptimizer
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 ARRAYS = {Role.MATRIX: (48, 32), Role.TABLE: (48, 32), Role.COLUMN: (256,)}  # made up, by role
 STEPS, LAST = 3000, 300  # three times what an average with 0.999 takes; the updates that count
 SIZES = (0.003, 0.1)  # root mean squares of gradients as in training; which should not matter
+F32, CPU = torch.float32, "cpu"  # whatever torch's defaults are
 WEIGHTS = 0.02  # root mean square of the weights
 
 
@@ -42,8 +44,7 @@ def groups_from_adamw(
     Raises:
         OptimizerError: As `ProgramOptimizer.from_adamw` says.
     """
-    if ratio is not None and not (math.isfinite(ratio) and ratio > 0):
-        raise OptimizerError(f"ratio={ratio!r}, but it must be a finite number above 0, or None")
+    ratio = or_none(POSITIVE).plain("ratio", ratio)
     checked = lion_from_adamw(adamw, divisor=1.0).groups  # its rates and decay, with a verdict
     groups = []
     for theirs, own in zip(adamw.param_groups, checked, strict=True):
@@ -134,11 +135,14 @@ def update_sizes(program: Program, roles: Iterable[Role], size: float) -> list[f
     source = torch.Generator().manual_seed(0)
 
     def noise(scale: float) -> Any:
-        return (scale * torch.randn(1, layout.elements, generator=source).double()).numpy()
+        return (
+            scale
+            * torch.randn(1, layout.elements, generator=source, dtype=F32, device=CPU).double()
+        ).numpy()
 
     weights, states = noise(WEIGHTS), rule.initial_states(1)
     scalars = rule.schedule([1.0] * STEPS)
-    squares = torch.zeros(layout.elements, dtype=torch.float64)
+    squares = torch.zeros(layout.elements, dtype=torch.float64, device=CPU)
     with numpy.errstate(all="ignore"):
         for step in range(STEPS):
             update, states = rule.step(weights, noise(size), states, scalars[step])

@@ -52,6 +52,26 @@ def check_gradient(gradient: Tensor) -> None:
         )
 
 
+def check_step(optimizer: ProgramOptimizer, group: Mapping[str, Any], active: list[Tensor]) -> None:
+    """Refuse what a step cannot use, before anything is changed.
+
+    Raises:
+        OptimizerError: For gradients, states and shards that are refused, and parameters that
+            were cast to a dtype that is.
+    """
+    for parameter in active:
+        check_parameter(parameter)
+        graph = graph_for(optimizer.graph, role_of(parameter, group["matrices"]))
+        names = graph.lifted.program.states
+        state = optimizer.state.get(parameter) or {}
+        assert parameter.grad is not None
+        check_gradient(parameter.grad)
+        stored = {n: state[names[n]] for n in graph.stored if names[n] in state}
+        Leaf(parameter, parameter.grad, stored).check_shapes(graph)
+        if graph.by_shape:
+            check_whole(parameter)
+
+
 def numbers_of(optimizer: ProgramOptimizer, group: dict[str, Any], active: list[Tensor]) -> Numbers:
     """Give the inputs of a step that are one number a group; missing states are made, as zeros."""
     graph = optimizer.graph
@@ -62,6 +82,8 @@ def numbers_of(optimizer: ProgramOptimizer, group: dict[str, Any], active: list[
         for name, shape in state_shapes(graph, parameter, group).items():
             if name not in state:
                 state[name] = scalars[name] if shape is None else _zeros(parameter, shape)
+            elif shape is not None and state[name].dtype is not dtype_of(parameter):
+                state[name] = state[name].to(dtype_of(parameter))  # the parameter was cast
     peak = group["peak_lr"]
     values = graph.lifted.values
     constants = {name: float(group[name]) for name in values if name != "lr"}
@@ -108,7 +130,9 @@ def _scalar_states(optimizer: ProgramOptimizer, group: Mapping[str, Any]) -> dic
     """Scalar states of a group; all its parameters hold the same tensors."""
     names = _scalar_names(optimizer.graph)
     known = next((optimizer.state[p] for p in group["params"] if optimizer.state.get(p)), {})
-    return {name: known.get(name, torch.zeros((), dtype=torch.float64)) for name in names}
+    return {
+        name: known.get(name, torch.zeros((), dtype=torch.float64, device="cpu")) for name in names
+    }
 
 
 def share_scalars(optimizer: ProgramOptimizer) -> None:
@@ -142,35 +166,33 @@ def buckets_of(optimizer: ProgramOptimizer, number: int, active: list[Tensor]) -
 
 
 def _leaf(parameter: Tensor, graph: Graph, optimizer: ProgramOptimizer) -> Leaf:
-    """Gather what belongs to a parameter, checked.
-
-    Raises:
-        OptimizerError: For shapes that do not fit, and gradients and shards that are refused.
-    """
+    """Gather what belongs to a parameter."""
     gradient, state = parameter.grad, optimizer.state[parameter]
     assert gradient is not None
-    check_gradient(gradient)
     names = graph.lifted.program.states
     leaf = Leaf(parameter, gradient, {number: state[names[number]] for number in graph.stored})
-    leaf.check_shapes(graph)
     if graph.by_shape and isinstance(parameter, DTensor):
         return _whole(leaf)
     return leaf
 
 
-def _whole(leaf: Leaf) -> Leaf:
-    """View a replicated parameter as the tensor that this rank has of it.
+def check_whole(parameter: Any) -> None:
+    """Refuse a sharded parameter: a shard has other rows, columns and singular values.
 
     Raises:
-        OptimizerError: If it is sharded: a shard has other rows, columns and singular values.
+        OptimizerError: Says what to do.
     """
-    weight: Any = leaf.weight
-    if not all(placement.is_replicate() for placement in weight.placements):
+    if isinstance(parameter, DTensor) and not all(p.is_replicate() for p in parameter.placements):
         raise OptimizerError(
-            f"a parameter of shape {tuple(weight.shape)} is sharded ({weight.placements}), but "
-            "this rule looks at whole rows, columns or matrices; keep the parameter replicated "
+            f"a parameter of shape {tuple(parameter.shape)} is sharded ({parameter.placements}), "
+            "but this rule looks at whole rows, columns or matrices; keep the parameter replicated "
             "(DDP, or leave it out of fully_shard), or take a rule without such functions"
         )
+
+
+def _whole(leaf: Leaf) -> Leaf:
+    """View a replicated parameter as the tensor that this rank has of it."""
+    weight: Any = leaf.weight
     gradient: Any = leaf.gradient
     whole = gradient.full_tensor() if isinstance(gradient, DTensor) else gradient
     states = {n: _local(state) for n, state in leaf.states.items()}

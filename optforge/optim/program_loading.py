@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
-from torch.optim import Optimizer
 
 from optforge.analysis import Lifted, fingerprint
 from optforge.errors import OptimizerError
-from optforge.optim.program_values import dtype_of
-from optforge.optim.state import pairs_of
+from optforge.optim.base import name_of_source
 
 
 def structure_of(lifted: Lifted) -> str:
@@ -30,78 +28,43 @@ def structure_of(lifted: Lifted) -> str:
     return fingerprint(lifted.with_values(fixed))
 
 
-def check_state_dict(state_dict: Mapping[str, Any], structure: str, lifted: Lifted) -> None:
-    """Refuse what another rule saved.
+def check_source(
+    groups: Sequence[Mapping[str, Any]],
+    states: Mapping[Any, Any],
+    structure: str,
+    lifted: Lifted,
+) -> None:
+    """Refuse what another rule or optimizer saved.
+
+    Args:
+        groups: The saved groups that have parameters.
+        states: The saved states by key.
+        structure: From `structure_of` this rule.
+        lifted: The rule.
 
     Raises:
         OptimizerError: If states have other names, or the rule that saved is not this one.
     """
     names = set(lifted.program.states)
-    for state in state_dict["state"].values():
+    for state in states.values():
         if not set(state) <= names or (names and not state):
             raise OptimizerError(
                 f"the state dict has {sorted(state)} for a parameter, this rule keeps "
                 f"{sorted(names)}; load it into an optimizer with the rule that saved it"
             )
-    for group in state_dict["param_groups"]:
-        if (saved := group.get("fingerprint")) != structure:
+    for group in groups:
+        if "fingerprint" not in group:
+            raise OptimizerError(
+                f"the state dict is of {name_of_source(group)}, not of a ProgramOptimizer: its "
+                f"groups have {sorted(group)}; start without it, or take its settings by "
+                "ProgramOptimizer.from_adamw"
+            )
+        if (saved := group["fingerprint"]) != structure:
             raise OptimizerError(
                 f"the state dict was saved by a rule with the fingerprint {saved}, this rule has "
                 f"{structure} (values of hyper-parameters do not count); load it into an "
                 "optimizer with the rule that saved it"
             )
-
-
-Shapes = Callable[[Tensor, Mapping[str, Any]], Mapping[str, tuple[int, ...] | None]]
-
-
-def load_states(
-    optimizer: Optimizer,
-    load: Callable[[dict[str, Any]], None],
-    state_dict: dict[str, Any],
-    shapes_of: Shapes,
-) -> None:
-    """Load with the base class, which casts states to the weights' dtypes; then undo the cast.
-
-    States of an array come in the dtype that the rule computes in; scalars as saved.
-
-    Args:
-        optimizer: The optimizer; its steps write in place, so it gets copies.
-        load: The base class's `load_state_dict`, bound to it.
-        state_dict: What is loaded.
-        shapes_of: Gives the shape of each state of a parameter in a group, None for scalars.
-
-    Raises:
-        OptimizerError: If shapes are not those of the parameters; nothing is changed then.
-    """
-    seen: list[dict[str, Any]] = []
-
-    def remember(_: Optimizer, given: dict[str, Any]) -> None:
-        seen.append(given)  # as the user's own hooks have left it
-        for number, parameter, group in _members(optimizer, given):
-            entry = given["state"].get(number, {})
-            check_entry(entry, number, parameter, shapes_of(parameter, group))
-
-    handle = optimizer.register_load_state_dict_pre_hook(remember)
-    try:
-        load(state_dict)
-    finally:
-        handle.remove()
-    for number, parameter, group in _members(optimizer, seen[-1]):
-        shapes = shapes_of(parameter, group)
-        for name, value in seen[-1]["state"].get(number, {}).items():
-            dtype = value.dtype if shapes[name] is None else dtype_of(parameter)
-            optimizer.state[parameter][name] = value.to(parameter.device, dtype, copy=True)
-
-
-def _members(
-    optimizer: Optimizer, state_dict: Mapping[str, Any]
-) -> Iterator[tuple[Any, Tensor, Mapping[str, Any]]]:
-    """Give the key of each saved parameter, the parameter in the same place and its saved group."""
-    groups = [group for group in state_dict["param_groups"] for _ in group["params"]]
-    pairs = pairs_of(optimizer, state_dict)
-    for (number, parameter), group in zip(pairs, groups, strict=False):
-        yield number, parameter, {"matrices": None, **group}
 
 
 def check_entry(

@@ -170,7 +170,9 @@ class Numbers:
         if node.op == "state":
             self.values[node.index] = self.states[node.arguments[0]]
         elif node.op in ("schedule", "hyperparameter", "constant") or node.op in self.clock:
-            self.values[node.index] = torch.tensor(self._given(node), dtype=torch.float64)
+            self.values[node.index] = torch.tensor(
+                self._given(node), dtype=torch.float64, device="cpu"
+            )
         else:
             known = [self.values[a.index] if isinstance(a, Node) else a for a in node.arguments]
             self.values[node.index] = PRIMITIVES[node.op](*known)

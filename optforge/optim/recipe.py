@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from optforge.errors import OptimizerError
+from optforge.optim.settings import BETAS, RATE, numbers_where
 
 Group = dict[str, Any]
 Source = torch.optim.Optimizer | Mapping[str, Any] | Iterable[Mapping[str, Any]]
@@ -146,20 +146,17 @@ def lion_from_adamw(
 
     Source: Symbolic Discovery of Optimization Algorithms, section 5 and table 12.
     """
-    _check(divisor, betas)
+    divisor = float(_DIVISOR.plain("divisor", divisor))
+    betas = BETAS.plain("betas", betas)
     groups = tuple(_translated(group, divisor, betas) for group in _groups(adamw))
     if not groups:
         raise OptimizerError("got no param group; pass an AdamW optimizer, its groups or a mapping")
-    return LionRecipe(groups, float(divisor))
+    return LionRecipe(groups, divisor)
 
 
-def _check(divisor: float, betas: Sequence[float]) -> None:
-    if not (isinstance(divisor, int | float) and 1 <= divisor <= _LARGEST):
-        raise OptimizerError(
-            f"divisor is {divisor!r}; it must be a number from 1 to {_LARGEST:g}, commonly 3 to 10"
-        )
-    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-        raise OptimizerError(f"betas is {betas!r}; it must be two numbers from 0 to below 1")
+_DIVISOR = numbers_where(
+    lambda value: 1 <= value <= _LARGEST, f"a number from 1 to {_LARGEST:g}, commonly 3 to 10"
+)
 
 
 def _groups(adamw: Source) -> list[Any]:
@@ -179,10 +176,8 @@ def _translated(group: Mapping[str, Any], divisor: float, betas: tuple[float, fl
             f"a group needs 'lr' and 'weight_decay'; got {found}. Pass an AdamW optimizer, its "
             "param_groups or a mapping with both"
         )
-    decay = group["weight_decay"]
-    for name, value in (("lr", group["lr"]), ("weight_decay", decay)):
-        if not math.isfinite(value) or value < 0:
-            raise OptimizerError(f"{name} is {value!r}; it must be finite and at least 0")
+    own = {name: RATE.plain(name, group[name]) for name in RATES_OF_GROUPS if name in group}
+    decay = RATE.plain("weight_decay", group["weight_decay"])
     if decay and group.get("decoupled_weight_decay") is False:
         raise OptimizerError(
             f"the group has L2 decay {decay:g} inside the gradient (Adam); only decoupled decay "
@@ -190,8 +185,8 @@ def _translated(group: Mapping[str, Any], divisor: float, betas: tuple[float, fl
         )
     kept = {name: group[name] for name in _KEPT if name in group}
     # A tensor becomes another tensor, so that AdamW keeps its own.
-    rates = {name: group[name] / divisor for name in RATES_OF_GROUPS if name in group}
-    return {**kept, **rates, "betas": tuple(betas), "weight_decay": decay * divisor}
+    rates = {name: rate / divisor for name, rate in own.items()}
+    return {**kept, **rates, "betas": betas, "weight_decay": decay * divisor}
 
 
 def _after(first: Callable[..., Any], then: Callable[[Any], Any]) -> Callable[..., Any]:

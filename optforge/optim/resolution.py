@@ -32,11 +32,12 @@ class ResolutionCheck:
             group: The parameter group.
             parameters: Those that are stepped.
         """
-        number, lr = id(group), float(torch.as_tensor(group["lr"]).detach())
+        number, lr = id(group), float(group["lr"])
         if number in self._warned or lr <= 0 or lr > 0.1 * self._checked.get(number, 1e30):
             return
         self._checked[number] = lr
         weights = [real(local(parameter.detach())) for parameter in parameters]
+        weights = [weight for weight in weights if weight.numel()]  # a rank may have no rows
         # A differentiable step rounds to nearest, since nothing else has a derivative.
         rounding = "nearest" if group["differentiable"] else group["rounding"]
         lost = [weight for weight in weights if _is_lost(weight, lr, rounding)]

@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from optforge.optim.options import Number
+from optforge.optim.settings import Number
 
 _WORD = 1 << 32
 

@@ -22,7 +22,7 @@ Group = Mapping[str, Any]
 # What every Lion's param groups have, and what schedulers add.
 COMMON = ("betas", "weight_decay", *RATES_OF_GROUPS)
 _WRAPPED = "__bnb_optimizer_quant_state__"  # bitsandbytes hides its tensors there from FSDP
-_BLOCK = 256  # elements that share a scale in bitsandbytes
+_BLOCKS = tuple(1 << power for power in range(4, 17))  # sizes that bitsandbytes has had
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,32 @@ def _first_state(entry: Entry) -> Tensor:
     codes = entry["state1"]
     if codes.dtype != torch.uint8:
         return codes
+    if not {"qmap1", "absmax1"} <= set(entry):
+        raise OptimizerError(
+            f"8-bit state of bitsandbytes without 'qmap1' and 'absmax1' (it has {sorted(entry)}), "
+            "as block_wise=False leaves it, has no counterpart; save it with block_wise=True"
+        )
     book, scales = entry["qmap1"].to(codes.device), entry["absmax1"].to(codes.device)
     values = book[codes.flatten().long()]
-    return (values * scales.repeat_interleave(_BLOCK)[: values.numel()]).view(codes.shape)
+    block = _block_of(codes.numel(), scales.numel())
+    return (values * scales.repeat_interleave(block)[: values.numel()]).view(codes.shape)
+
+
+def _block_of(elements: int, scales: int) -> int:
+    """Return how many elements share a scale; from two scales on only one size fits.
+
+    Raises:
+        OptimizerError: If none does.
+    """
+    if scales == 1:
+        return max(elements, 1)
+    block = next((size for size in _BLOCKS if -(-elements // size) == scales), None)
+    if block is None:
+        raise OptimizerError(
+            f"8-bit state of bitsandbytes has {scales} scales for {elements} elements, which fits "
+            f"no block of {_BLOCKS[0]} to {_BLOCKS[-1]} elements; was the state cut or padded?"
+        )
+    return block
 
 
 def _as_google(group: Group) -> dict[str, Any]:
@@ -78,7 +101,7 @@ def _as_google(group: Group) -> dict[str, Any]:
 
 
 def _as_timm(group: Group) -> dict[str, Any]:
-    if group.get("corrected_weight_decay") and group["weight_decay"]:
+    if group.get("corrected_weight_decay") and group.get("weight_decay"):
         raise OptimizerError(
             "timm's corrected_weight_decay=True (lr**2 / max_lr * weight_decay) has no counterpart "
             "in Lion; set it to False in the saved groups and choose a decay_mode"
@@ -88,7 +111,7 @@ def _as_timm(group: Group) -> dict[str, Any]:
 
 
 def _as_pytorch_optimizer(group: Group) -> dict[str, Any]:
-    if group["weight_decay"] and (group["fixed_decay"] or not group["weight_decouple"]):
+    if group.get("weight_decay") and (group["fixed_decay"] or not group["weight_decouple"]):
         how = "fixed_decay=True" if group["fixed_decay"] else "weight_decouple=False"
         raise OptimizerError(
             f"pytorch_optimizer's {how} has no counterpart in Lion; set it to the default in the "

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from optforge.optim.leaves import Leaf, by_kind, is_dense
-from optforge.optim.options import Number, Rule
+from optforge.optim.options import Rule
+from optforge.optim.settings import Number
 from optforge.optim.step_loop import update_leaf
 from optforge.optim.update import Numbers, Values
 

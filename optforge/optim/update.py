@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from optforge.optim.low_bit import decode, encode
-from optforge.optim.options import Number, Rule
+from optforge.optim.options import Rule
 from optforge.optim.rounding import join, split, stochastic_round
+from optforge.optim.settings import Number
 
 
 class Numbers(NamedTuple):

@@ -354,5 +354,5 @@ def test_what_cannot_be_watched_is_refused() -> None:
     with pytest.raises(OptimizerError, match="got SGD; only a Lion"):
         watch(torch.optim.SGD(weights))  # type: ignore[arg-type]
     for name, value in (("every", 0), ("near", -1.0), ("patience", 0), ("near", NAN)):
-        with pytest.raises(OptimizerError, match=f"{name} is {value}"):
+        with pytest.raises(OptimizerError, match=f"{name} must be .*, got {value}"):
             watch(Lion(weights), **{name: value})
