@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CHUNK = 2**16  # elements computed at once on the CPU, so that what is in between stays in the cache
 SMALL = 2**15  # elements up to which tensors are copied into one for a compiled step
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 PACK = 2**18  # elements of such a copy
 
 
@@ -30,11 +31,12 @@ def check_parameter(parameter: Tensor) -> None:
     """Refuse what rules are not defined for.
 
     Raises:
-        OptimizerError: For complex and integer parameters.
+        OptimizerError: For complex, integer and 8-bit parameters.
     """
-    if parameter.is_complex() or not parameter.is_floating_point():
+    if parameter.dtype not in DTYPES:
         raise OptimizerError(
-            f"a parameter is of {parameter.dtype}; a rule runs on real floating-point parameters. "
+            f"a parameter is of {parameter.dtype}; a rule runs on real floating-point parameters "
+            f"of 16 bits or more. "
             "Give complex weights as pairs of real ones (torch.view_as_real)"
         )
 
