@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import warnings
 from collections.abc import Callable, Hashable
+from functools import cache
 from typing import Any
+
+
+def find_compiler() -> bool:
+    """Return whether there is a C++ compiler."""
+    names = [os.environ.get("CXX", ""), "g++", "clang++"]
+    return any(name and shutil.which(name) for name in names)
+
+
+@cache
+def has_compiler() -> bool:
+    """Return whether compiled steps can run on the CPU; warn once if they cannot."""
+    if find_compiler():
+        return True
+    warnings.warn(
+        "fused=True, but no C++ compiler was found (g++, clang++ or $CXX): foreach runs in its "
+        "place. Install one, or leave fused=None",
+        stacklevel=6,
+    )
+    return False
+
 
 _failed: set[Hashable] = set()
 _working: set[Hashable] = set()

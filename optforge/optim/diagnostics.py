@@ -17,7 +17,7 @@ from optforge.errors import OptimizerError
 from optforge.optim.lion import Lion
 from optforge.optim.probe import COUNTS, Numbers, Probe
 from optforge.optim.settings import FLAG, LENGTH, RATE
-from optforge.optim.shards import over_ranks
+from optforge.optim.steps.nonfinite import over_ranks
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,15 +10,21 @@ from torch import Tensor
 from torch.autograd.graph import increment_version
 from torch.distributed.tensor import DTensor
 
-from optforge.errors import NonFiniteError, OptimizerError
 from optforge.optim.base import BaseOptimizer
-from optforge.optim.cautious import set_cautious_scales
-from optforge.optim.leaves import Leaf, check_fits, local, make_leaf, real
-from optforge.optim.options import KEYS, Rule, check_key, checked_settings, reference_lr
+from optforge.optim.lion_settings import (
+    KEYS,
+    Rule,
+    check_key,
+    check_parameter,
+    checked_settings,
+    reference_lr,
+    rule_of,
+    stays_on_device,
+    warn_of_strong_decay,
+)
+from optforge.optim.precision.rounding import random_key
 from optforge.optim.resolution import ResolutionCheck
-from optforge.optim.rounding import random_key
 from optforge.optim.settings import Number
-from optforge.optim.shards import found_nonfinite
 from optforge.optim.state import (
     check_entry,
     check_source,
@@ -28,17 +33,49 @@ from optforge.optim.state import (
     placed,
     uses_stochastic_rounding,
 )
-from optforge.optim.step_differentiable import differentiable_step
-from optforge.optim.step_foreach import foreach_step, plain_foreach
-from optforge.optim.step_fused import fused_step
-from optforge.optim.step_loop import loop_step
-from optforge.optim.update import Numbers
+from optforge.optim.steps.cautious import set_cautious_scales
+from optforge.optim.steps.differentiable import differentiable_step
+from optforge.optim.steps.flat import FlatParameter, check_fits, flatten
+from optforge.optim.steps.foreach import foreach_step, plain_foreach
+from optforge.optim.steps.fused import fused_step
+from optforge.optim.steps.loop import loop_step
+from optforge.optim.steps.nonfinite import any_found, found_nonfinite, raise_nonfinite
+from optforge.optim.steps.update import Numbers
 
-Path = Callable[[Sequence[Leaf], Numbers, Rule], None]
+Path = Callable[[Sequence[FlatParameter], Numbers, Rule], None]
 # How the paths step parameters that need no leaves.
 PLAIN_STEPS: Mapping[Path, Callable[..., bool]] = {
     foreach_step: plain_foreach,
 }
+
+
+def lion(
+    weight: Tensor,
+    gradient: Tensor,
+    momentum: Tensor,
+    numbers: Numbers,
+    sign: Callable[[Tensor], Tensor],
+    decayed: Callable[[Tensor, Tensor], Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Compute one step of Lion; all else in this package runs these three lines fast and exactly.
+
+    Args:
+        weight: Any shape.
+        gradient: Of what is minimized.
+        momentum: Before the step.
+        numbers: ``ratio`` is beta1 / (1 - beta1), as only the sign of the sum counts.
+        sign: -1, 0 or 1 of each element; cautious updates drop and scale some.
+        decayed: The weight without what weight decay removes.
+
+    Returns:
+        The next weight and momentum.
+
+    Source: "Symbolic Discovery of Optimization Algorithms", program 1, arXiv 2302.06675.
+    """
+    update = sign(momentum * numbers.ratio + gradient)
+    weight = decayed(weight, update) - update * numbers.lr
+    momentum = momentum * numbers.memory + gradient * numbers.intake
+    return weight, momentum
 
 
 class Lion(BaseOptimizer):
@@ -237,11 +274,9 @@ class Lion(BaseOptimizer):
             self._resolution(group, [p for _, p in members])
 
     def _found(self, live: Sequence[Sequence[tuple[int, Tensor]]]) -> bool | Tensor:
-        """Tell whether the whole step must do nothing; as a tensor where the host must not ask."""
-        founds: list[Tensor] = []
+        """Return whether the whole step must do nothing; a tensor where the host must not ask."""
         scaler: Tensor | None = getattr(self, "found_inf", None)
-        if scaler is not None:
-            founds.append(scaler)
+        founds = [] if scaler is None else [scaler]
         for group, members in zip(self.param_groups, live, strict=True):
             if group["nonfinite"] in ("skip_step", "raise") and members:
                 found = found_nonfinite([p for _, p in members], stays_on_device(group))
@@ -251,32 +286,9 @@ class Lion(BaseOptimizer):
                 # the policy.
                 overflow = scaler is not None and bool(scaler)
                 if group["nonfinite"] == "raise" and not overflow and bool(found):
-                    self._raise_nonfinite(group, members)
+                    raise_nonfinite(group, members)
                 founds.append(found)
-        if not founds:
-            return False
-        if all(found.device.type == "cpu" for found in founds) and not self._capturable():
-            return any(bool(found) for found in founds)
-        device = founds[0].device
-        return torch.stack([(found != 0).to(device).reshape(()) for found in founds]).any()
-
-    def _capturable(self) -> bool:
-        return any(stays_on_device(group) for group in self.param_groups)
-
-    def _raise_nonfinite(
-        self, group: Mapping[str, Any], members: Sequence[tuple[int, Tensor]]
-    ) -> None:
-        names = group.get("param_names")
-        bad = [
-            repr(names[number]) if names else f"number {number} of its group"
-            for number, parameter in members
-            if not bool(real(local(parameter.grad)).isfinite().all())  # type: ignore[arg-type]
-        ]
-        where = ", ".join(bad) or "on another rank"
-        raise NonFiniteError(
-            f"infinite or NaN gradients of parameters {where}; nothing was changed. Lower the "
-            "learning rate or clip gradients, or choose nonfinite='ignore' or 'skip_step'"
-        )
+        return any_found(founds, any(map(stays_on_device, self.param_groups)))
 
     def _step_group(
         self,
@@ -285,7 +297,7 @@ class Lion(BaseOptimizer):
         numbers_before: int,
         found: Tensor | None,
     ) -> None:
-        rule, numbers = rule_of(group), self._numbers(group, found)
+        rule, numbers = rule_of(group, lion), self._numbers(group, found)
         if group["differentiable"]:
             differentiable_step([p for _, p in members], self.state, numbers, rule)
             return
@@ -297,7 +309,7 @@ class Lion(BaseOptimizer):
             if plain and plain(parameters, self.state, keys, numbers, rule):
                 return
             leaves = [
-                make_leaf(p, p.grad, self.state[p], key)  # type: ignore[arg-type]
+                flatten(p, p.grad, self.state[p], key)  # type: ignore[arg-type]
                 for p, key in zip(parameters, keys, strict=True)
             ]
             if group["cautious"]:
@@ -344,62 +356,8 @@ def _as_given(value: Any) -> Number:
     return value.reshape(()) if isinstance(value, Tensor) else float(value)
 
 
-def stays_on_device(group: Mapping[str, Any]) -> bool:
-    """Tell whether the host must not ask for values: for CUDA graphs or inside `torch.compile`."""
-    return group["capturable"] or torch.compiler.is_compiling()
-
-
-def rule_of(group: Mapping[str, Any]) -> Rule:
-    """Give what is fixed in a group's step."""
-    return Rule(
-        nonfinite=group["nonfinite"],
-        cautious=group["cautious"],
-        cautious_decay=group["decay_mode"] == "cautious",
-        maximize=group["maximize"],
-        rounding=group["rounding"] or "stochastic",
-        capturable=group["capturable"],
-    )
-
-
-STRONG_DECAY = 0.1  # of each weight in each step: half of it is gone after seven
-
-
-def warn_of_strong_decay(group: Mapping[str, Any]) -> None:
-    """Warn where independent decay has a number that is meant for decay times the rate."""
-    decay = float(group["weight_decay"])
-    if group["decay_mode"] == "independent" and decay >= STRONG_DECAY:
-        warnings.warn(
-            f"weight_decay={decay:g} with decay_mode='independent' removes this "
-            "share of every weight in every step at the peak rate, and sets weights to nearly zero "
-            "within a few steps. For what decay_mode='lr' does with it, give lr * weight_decay",
-            stacklevel=4,
-        )
-
-
 def path_of(group: Mapping[str, Any]) -> Path:
     """Choose how a group's step runs."""
     if torch.compiler.is_compiling() or (group["foreach"] is False and not group["fused"]):
         return loop_step
     return fused_step if group["fused"] else foreach_step
-
-
-_DTYPES = {
-    *(torch.float64, torch.float32, torch.bfloat16, torch.float16),
-    *(torch.complex128, torch.complex64),
-}
-
-
-def check_parameter(parameter: Tensor, group: Mapping[str, Any]) -> None:
-    """Refuse parameters of a dtype that has no step.
-
-    Raises:
-        OptimizerError: Names the dtype and what is allowed.
-    """
-    if parameter.dtype not in _DTYPES:
-        allowed = ", ".join(sorted(str(dtype) for dtype in _DTYPES))
-        raise OptimizerError(f"a parameter of dtype {parameter.dtype}; allowed are {allowed}")
-    if parameter.is_complex() and group["momentum_dtype"] in (torch.bfloat16, "8bit"):
-        raise OptimizerError(
-            f"momentum_dtype={group['momentum_dtype']!r} with a complex parameter; complex "
-            "momentum is kept in complex64 or complex128, so leave momentum_dtype=None"
-        )

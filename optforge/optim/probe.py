@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optforge.optim.convert import momentum_of
-from optforge.optim.leaves import local, real
+from optforge.optim.migration.convert import momentum_of
+from optforge.optim.steps.flat import local, real
 
 # What `Probe.after` counts, in this order.
 COUNTS = (

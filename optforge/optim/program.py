@@ -12,21 +12,21 @@ from torch.optim import Optimizer
 
 from optforge.language import Program, load_rule
 from optforge.optim.base import BaseOptimizer
-from optforge.optim.program_adamw import groups_from_adamw
-from optforge.optim.program_buckets import (
-    buckets_of,
+from optforge.optim.migration.rule_from_adamw import groups_from_adamw
+from optforge.optim.rules.batches import (
+    batches_of,
     check_parameter,
     check_step,
     numbers_of,
     share_scalars,
     state_shapes,
 )
-from optforge.optim.program_graph import Graph, graph_of
-from optforge.optim.program_loading import check_entry, check_source, structure_of
-from optforge.optim.program_run import run_step
-from optforge.optim.program_settings import checked_settings, defaults_of, peak_of, reads_clock
-from optforge.optim.program_stall import StallCheck
-from optforge.optim.program_values import dtype_of
+from optforge.optim.rules.graph import Graph, graph_of
+from optforge.optim.rules.loading import check_entry, check_source, structure_of
+from optforge.optim.rules.run import run_step
+from optforge.optim.rules.settings import checked_settings, defaults_of, peak_of, reads_clock
+from optforge.optim.rules.stall import StallCheck
+from optforge.optim.rules.values import dtype_of
 
 Closure = Callable[[], Any]
 
@@ -68,7 +68,7 @@ class ProgramOptimizer(BaseOptimizer):
         params: Parameters or groups, as everywhere in `torch.optim`. A group may set its own
             ``lr``, ``schedule``, ``maximize``, ``matrices``, ``total_steps`` and constants.
         rule: A program, the name of a shipped rule, or the path of a file.
-        lr: The rule's learning rate, positive; None leaves the rule's own.
+        lr: The rule's learning rate, positive; None parts the rule's own.
         schedule: Fed to the rule as its ``lr``; change ``group["schedule"]`` to move it by hand.
         foreach: Whether to compute lists of tensors at once (the default) or one after the other.
         fused: Whether to compile the step with ``torch.compile``; without a C++ compiler a
@@ -163,7 +163,8 @@ class ProgramOptimizer(BaseOptimizer):
         """
         program = rule if isinstance(rule, Program) else load_rule(rule)
         probe = cls([torch.zeros(1, dtype=torch.float32, device="cpu")], program, **settings)
-        return cls(groups_from_adamw(optimizer, probe, ratio), program, **settings)
+        groups = groups_from_adamw(optimizer, probe.graph.lifted, probe.param_groups[0], ratio)
+        return cls(groups, program, **settings)
 
     def checked_group(self, group: Mapping[str, Any]) -> dict[str, Any]:
         """Return a group with plain values; the ``lr`` of a new one is its peak."""
@@ -212,7 +213,7 @@ class ProgramOptimizer(BaseOptimizer):
         for group in self.param_groups:  # saved before these settings were there
             group.setdefault("matrices", None)
             group.setdefault("total_steps", None)
-        share_scalars(self)
+        share_scalars(self.graph, self.state, self.param_groups)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state dict; values of hyper-parameters may differ from those here.
@@ -222,7 +223,7 @@ class ProgramOptimizer(BaseOptimizer):
                 optimizer stays as it was.
         """
         super().load_state_dict(state_dict)
-        share_scalars(self)
+        share_scalars(self.graph, self.state, self.param_groups)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -243,16 +244,16 @@ class ProgramOptimizer(BaseOptimizer):
             for number, group in enumerate(self.param_groups)
         }
         for number, parameters in active.items():
-            check_step(self, self.param_groups[number], parameters)
-        buckets, numbers, copies = [], {}, {}
+            check_step(self.graph, self.state, self.param_groups[number], parameters)
+        batches, numbers, copies = [], {}, {}
         for number, parameters in active.items():
             if parameters:
                 group = self.param_groups[number]
-                numbers[number] = numbers_of(self, group, parameters)
-                buckets += buckets_of(self, number, parameters)
+                numbers[number] = numbers_of(self.graph, self.state, group, parameters)
+                batches += batches_of(self.graph, self.state, group, number, parameters)
                 copies[number] = self._stalls.before(number, group, parameters)
-        if buckets:
-            run_step(self.graph, buckets, numbers)
+        if batches:
+            run_step(self.graph, batches, numbers)
         for number, old in copies.items():
             self._stalls.after(number, self.param_groups[number], old)
         return loss

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optforge.optim.leaves import local, real
+from optforge.optim.steps.flat import local, real
 
 
 class ResolutionCheck:

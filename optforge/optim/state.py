@@ -12,9 +12,15 @@ from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tenso
 
 from optforge.errors import OptimizerError
 from optforge.optim.base import name_of_source
-from optforge.optim.leaves import local
-from optforge.optim.low_bit import block_size, decode, encode, is_row_aligned, scale_shape
+from optforge.optim.precision.eight_bits import (
+    block_size,
+    decode,
+    encode,
+    is_row_aligned,
+    scale_shape,
+)
 from optforge.optim.settings import numbers_where
+from optforge.optim.steps.flat import local
 
 
 def uses_stochastic_rounding(parameter: Tensor, group: Mapping[str, Any]) -> bool:

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from optforge.optim import Lion, ProgramOptimizer, program_fused, step_packs, watch
-from optforge.optim.convert import convert_state_dict
+from optforge.optim import Lion, ProgramOptimizer, compiler, watch
+from optforge.optim.migration.convert import convert_state_dict
+from optforge.optim.rules import fused as program_fused
+from optforge.optim.steps import kernel_calls as step_packs
 from tests.optim import test_contract as contract
 
 F32, F64 = torch.float32, torch.float64
@@ -90,7 +92,7 @@ PATHS: dict[str, dict[str, Any]] = {
 def test_lion_is_the_float64_loop(ambient: str, path: str, options: dict[str, Any]) -> None:
     if path == "differentiable":
         pytest.skip("parameters are leaves here")
-    if path == "fused" and not program_fused.find_compiler():
+    if path == "fused" and not compiler.find_compiler():
         pytest.skip("needs a C++ compiler")
     cautious, scaler = "cautious" in options, "scaler" in options
     for dtype in (F32,) if path == "fused" and not cautious else (F32, F64):
@@ -105,7 +107,7 @@ def test_lion_is_the_float64_loop(ambient: str, path: str, options: dict[str, An
 
 @pytest.mark.parametrize("path", ["loop", "foreach", "fused"])
 def test_a_rule_is_the_float64_loop(ambient: str, path: str) -> None:
-    if path == "fused" and not program_fused.find_compiler():
+    if path == "fused" and not compiler.find_compiler():
         pytest.skip("needs a C++ compiler")
     for dtype in (F32, F64):
         got = trained(

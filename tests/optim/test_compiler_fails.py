@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from optforge.optim import Lion, ProgramOptimizer, compiler, program_fused, step_packs
+from optforge.optim import Lion, ProgramOptimizer, compiler
+from optforge.optim.rules import fused as program_fused
+from optforge.optim.steps import kernel_calls as step_packs
 
 pytestmark = pytest.mark.skipif(
-    not program_fused.find_compiler(), reason="without a compiler nothing is compiled"
+    not compiler.find_compiler(), reason="without a compiler nothing is compiled"
 )
 SHAPES = ((130, 64), (7,), (), (400, 300))
 

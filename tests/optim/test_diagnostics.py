@@ -13,9 +13,9 @@ import torch
 from torch.nn import Parameter
 
 from optforge.errors import NonFiniteError, OptimizerError
-from optforge.optim.convert import momentum_of
 from optforge.optim.diagnostics import Measurement, watch
 from optforge.optim.lion import Lion
+from optforge.optim.migration.convert import momentum_of
 
 NAN, INF = float("nan"), float("inf")
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from optforge.errors import NonFiniteError, OptimizerError
 from optforge.optim import Lion
-from optforge.optim.low_bit import decode, encode
-from optforge.optim.rounding import join, random_bits, random_key, split, stochastic_round
+from optforge.optim.precision.eight_bits import decode, encode
+from optforge.optim.precision.rounding import join, random_bits, random_key, split, stochastic_round
 
 PATHS: dict[str, dict[str, Any]] = {
     "loop": {"foreach": False},

@@ -8,9 +8,9 @@ from torch import nn
 
 from optforge.errors import OptimizerError
 from optforge.language import mark_matrix, parameter_groups, parse
+from optforge.optim.migration.rule_from_adamw import update_sizes
 from optforge.optim.program import ProgramOptimizer
-from optforge.optim.program_adamw import update_sizes
-from optforge.optim.program_roles import Role
+from optforge.optim.rules.roles import Role
 from tests.helpers.parameters import parameter, train
 
 NOISE = (0.1 / 1.9) ** 0.5  # root mean square of AdamW's updates on noise, with beta1 0.9

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from optforge.language import Program, load_rule, parse, rule_names
-from optforge.optim import program_buckets, program_fused
 from optforge.optim.program import ProgramOptimizer
-from optforge.optim.program_buckets import state_shapes
+from optforge.optim.rules import batches as program_buckets
+from optforge.optim.rules import fused as program_fused
+from optforge.optim.rules.batches import state_shapes
 from tests.helpers.loops import LOOPS
 from tests.helpers.parity import (
     Array,

@@ -15,7 +15,7 @@ from torch.optim import lr_scheduler as schedules
 
 from optforge.errors import OptimizerError
 from optforge.optim.lion import Lion
-from optforge.optim.recipe import lion_from_adamw
+from optforge.optim.migration.recipe import lion_from_adamw
 
 STEPS = 12
 Rates = Callable[[Any], Any]  # from AdamW's units to those of the optimizer at hand

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from optforge.errors import OptimizerError
-from optforge.optim.recipe import RATES_OF_GROUPS
+from optforge.optim.migration.recipe import RATES_OF_GROUPS
 
 Entry = Mapping[str, Any]
 Group = Mapping[str, Any]

@@ -1,6 +1,6 @@
-"""Lion's update, element by element: the one place that holds its maths.
+"""The three lines of Lion with all options around them, element by element.
 
-The plain loop runs it as it stands, the fused path compiles it, and the foreach path runs it
+The plain loop runs this as it stands, the fused path compiles it, and the foreach path runs it
 wherever its own shorter form does not apply. All functions here are pure.
 """
 
@@ -11,9 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from optforge.optim.low_bit import decode, encode
-from optforge.optim.options import Rule
-from optforge.optim.rounding import join, split, stochastic_round
+from optforge.optim.lion_settings import Rule
+from optforge.optim.precision.eight_bits import decode, encode
+from optforge.optim.precision.rounding import join, split, stochastic_round
 from optforge.optim.settings import Number
 
 
@@ -94,14 +94,20 @@ def _step(
     finite = gradient.isfinite() if rule.nonfinite in ("ignore", "zero") else None
     if finite is not None:  # zero in either case: under `ignore` the element is put back below
         gradient = torch.where(finite, gradient, 0.0)
-    update = sign(direction(gradient, momentum, numbers), rule)
-    if cautious_scale is not None:
-        update = torch.where(update * gradient.sign() <= 0, 0.0, update * cautious_scale)
-    decayed = weight - weight * numbers.decay
-    if rule.cautious_decay:
-        decayed = torch.where(update * weight.sign() >= 0, decayed, weight)
-    new_weight = decayed - update * numbers.lr
-    new_momentum = momentum * numbers.memory + gradient * numbers.intake
+
+    def sign_of(values: Tensor) -> Tensor:
+        update = sign(values, rule)
+        if cautious_scale is None:
+            return update
+        return torch.where(update * gradient.sign() <= 0, 0.0, update * cautious_scale)
+
+    def decayed(weight: Tensor, update: Tensor) -> Tensor:
+        shorter = weight - weight * numbers.decay
+        if not rule.cautious_decay:
+            return shorter
+        return torch.where(update * weight.sign() >= 0, shorter, weight)
+
+    new_weight, new_momentum = rule.formula(weight, gradient, momentum, numbers, sign_of, decayed)
     if finite is not None and rule.nonfinite == "ignore":
         new_weight = torch.where(finite, new_weight, weight)
         new_momentum = torch.where(finite, new_momentum, momentum)

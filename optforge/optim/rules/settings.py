@@ -10,7 +10,7 @@ import numpy
 
 from optforge.analysis import Lifted
 from optforge.errors import OptimizerError
-from optforge.optim.program_graph import Graph
+from optforge.optim.rules.graph import Graph
 from optforge.optim.settings import (
     CHOICE,
     COUNT,

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optforge.optim.program_arrays import SHAPED, WHOLE, orthogonalize_each
+from optforge.optim.rules.arrays import SHAPED, WHOLE, orthogonalize_each
 
 Operand = Tensor | float
 FOREACH: Any = torch  # where the functions of lists are; type stubs do not know them

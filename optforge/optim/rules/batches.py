@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,16 +11,14 @@ from torch.distributed.tensor import DTensor
 
 from optforge.errors import OptimizerError
 from optforge.optim.compiler import compiles
-from optforge.optim.program_arrays import state_shape
-from optforge.optim.program_fused import fuses, try_kernels
-from optforge.optim.program_graph import Graph
-from optforge.optim.program_roles import graph_for, role_of
-from optforge.optim.program_settings import reads_clock
-from optforge.optim.program_values import Bucket, Leaf, Numbers, Way, dtype_of
+from optforge.optim.rules.arrays import state_shape
+from optforge.optim.rules.fused import fuses, try_kernels
+from optforge.optim.rules.graph import Graph
+from optforge.optim.rules.roles import graph_for, role_of
+from optforge.optim.rules.settings import reads_clock
+from optforge.optim.rules.values import Batch, Numbers, Part, Way, dtype_of
 
-if TYPE_CHECKING:
-    from optforge.optim.program import ProgramOptimizer
-
+States = Mapping[Tensor, dict[str, Tensor]]  # what an optimizer keeps
 CHUNK = 2**16  # elements computed at once on the CPU, so that what is in between stays in the cache
 SMALL = 2**15  # elements up to which tensors are copied into one for a compiled step
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -54,7 +52,7 @@ def check_gradient(gradient: Tensor) -> None:
         )
 
 
-def check_step(optimizer: ProgramOptimizer, group: Mapping[str, Any], active: list[Tensor]) -> None:
+def check_step(base: Graph, states: States, group: Mapping[str, Any], active: list[Tensor]) -> None:
     """Refuse what a step cannot use, before anything is changed.
 
     Raises:
@@ -63,24 +61,25 @@ def check_step(optimizer: ProgramOptimizer, group: Mapping[str, Any], active: li
     """
     for parameter in active:
         check_parameter(parameter)
-        graph = graph_for(optimizer.graph, role_of(parameter, group["matrices"]))
+        graph = graph_for(base, role_of(parameter, group["matrices"]))
         names = graph.lifted.program.states
-        state = optimizer.state.get(parameter) or {}
+        state = states.get(parameter) or {}
         assert parameter.grad is not None
         check_gradient(parameter.grad)
         stored = {n: state[names[n]] for n in graph.stored if names[n] in state}
-        Leaf(parameter, parameter.grad, stored).check_shapes(graph)
+        Part(parameter, parameter.grad, stored).check_shapes(graph)
         if graph.by_shape:
             check_whole(parameter)
 
 
-def numbers_of(optimizer: ProgramOptimizer, group: dict[str, Any], active: list[Tensor]) -> Numbers:
+def numbers_of(
+    graph: Graph, states: States, group: dict[str, Any], active: list[Tensor]
+) -> Numbers:
     """Give the inputs of a step that are one number a group; missing states are made, as zeros."""
-    graph = optimizer.graph
     program = graph.lifted.program
-    scalars = _scalar_states(optimizer, group)
+    scalars = _scalar_states(graph, states, group)
     for parameter in active:
-        state = optimizer.state[parameter]
+        state = states[parameter]
         for name, shape in state_shapes(graph, parameter, group).items():
             if name not in state:
                 state[name] = scalars[name] if shape is None else _zeros(parameter, shape)
@@ -128,54 +127,56 @@ def _scalar_names(graph: Graph) -> list[str]:
     return [graph.lifted.program.states[number] for number in graph.shared]
 
 
-def _scalar_states(optimizer: ProgramOptimizer, group: Mapping[str, Any]) -> dict[str, Tensor]:
+def _scalar_states(graph: Graph, states: States, group: Mapping[str, Any]) -> dict[str, Tensor]:
     """Scalar states of a group; all its parameters hold the same tensors."""
-    names = _scalar_names(optimizer.graph)
-    known = next((optimizer.state[p] for p in group["params"] if optimizer.state.get(p)), {})
+    names = _scalar_names(graph)
+    known = next((states[p] for p in group["params"] if states.get(p)), {})
     return {
         name: known.get(name, torch.zeros((), dtype=torch.float64, device="cpu")) for name in names
     }
 
 
-def share_scalars(optimizer: ProgramOptimizer) -> None:
+def share_scalars(graph: Graph, states: States, groups: Sequence[Mapping[str, Any]]) -> None:
     """Let the parameters of a group hold the same scalar states again, after loading."""
-    names = _scalar_names(optimizer.graph)
-    for group in optimizer.param_groups:
-        states = [optimizer.state[p] for p in group["params"] if optimizer.state.get(p)]
-        for name in names if states else ():
-            shared = states[0][name].detach().to("cpu", torch.float64, copy=True)
-            for state in states:
+    names = _scalar_names(graph)
+    for group in groups:
+        members = [states[p] for p in group["params"] if states.get(p)]
+        for name in names if members else ():
+            shared = members[0][name].detach().to("cpu", torch.float64, copy=True)
+            for state in members:
                 state[name] = shared
 
 
-def buckets_of(optimizer: ProgramOptimizer, number: int, active: list[Tensor]) -> list[Bucket]:
-    """Divide the parameters of a group that have gradients into buckets."""
-    group, maximize = optimizer.param_groups[number], optimizer.param_groups[number]["maximize"]
+def batches_of(
+    base: Graph, states: States, group: Mapping[str, Any], number: int, active: list[Tensor]
+) -> list[Batch]:
+    """Divide the parameters of a group that have gradients into batches."""
+    maximize = group["maximize"]
     fused, foreach = fuses(group), group["foreach"] is not False
-    sorts: dict[tuple[Any, ...], list[Leaf]] = {}
+    sorts: dict[tuple[Any, ...], list[Part]] = {}
     for parameter in active:
-        graph = graph_for(optimizer.graph, role_of(parameter, group["matrices"]))
-        leaf = _leaf(parameter, graph, optimizer)
-        way, leaves = _way(leaf, fused and _is_compiled(leaf, graph, maximize), foreach, graph)
-        weight = leaf.weight
-        key = (way, graph, weight.dtype, leaf.gradient.dtype, weight.device)
-        sorts.setdefault(key, []).extend(leaves)
+        graph = graph_for(base, role_of(parameter, group["matrices"]))
+        part = _part(parameter, graph, states[parameter])
+        way, parts = _way(part, fused and _is_compiled(part, graph, maximize), foreach, graph)
+        weight = part.weight
+        key = (way, graph, weight.dtype, part.gradient.dtype, weight.device)
+        sorts.setdefault(key, []).extend(parts)
     return [
-        Bucket(number, dtype_of(chunk[0].weight), chunk, graph, maximize, _filled(way, chunk))
-        for (way, graph, *_), leaves in sorts.items()
-        for chunk in _chunks(leaves, way)
+        Batch(number, dtype_of(chunk[0].weight), chunk, graph, maximize, _filled(way, chunk))
+        for (way, graph, *_), parts in sorts.items()
+        for chunk in _chunks(parts, way)
     ]
 
 
-def _leaf(parameter: Tensor, graph: Graph, optimizer: ProgramOptimizer) -> Leaf:
+def _part(parameter: Tensor, graph: Graph, state: Mapping[str, Tensor]) -> Part:
     """Gather what belongs to a parameter."""
-    gradient, state = parameter.grad, optimizer.state[parameter]
+    gradient = parameter.grad
     assert gradient is not None
     names = graph.lifted.program.states
-    leaf = Leaf(parameter, gradient, {number: state[names[number]] for number in graph.stored})
+    part = Part(parameter, gradient, {number: state[names[number]] for number in graph.stored})
     if graph.by_shape and isinstance(parameter, DTensor):
-        return _whole(leaf)
-    return leaf
+        return _whole(part)
+    return part
 
 
 def check_whole(parameter: Any) -> None:
@@ -192,25 +193,25 @@ def check_whole(parameter: Any) -> None:
         )
 
 
-def _whole(leaf: Leaf) -> Leaf:
+def _whole(part: Part) -> Part:
     """View a replicated parameter as the tensor that this rank has of it."""
-    weight: Any = leaf.weight
-    gradient: Any = leaf.gradient
+    weight: Any = part.weight
+    gradient: Any = part.gradient
     whole = gradient.full_tensor() if isinstance(gradient, DTensor) else gradient
-    states = {n: _local(state) for n, state in leaf.states.items()}
-    return Leaf(weight.detach().to_local(), whole, states)
+    states = {n: _local(state) for n, state in part.states.items()}
+    return Part(weight.detach().to_local(), whole, states)
 
 
 def _local(tensor: Any) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def _is_compiled(leaf: Leaf, graph: Graph, maximize: bool) -> bool:
+def _is_compiled(part: Part, graph: Graph, maximize: bool) -> bool:
     """Tell whether the kernels that take one parameter, or a pack, compile on this machine."""
-    weight, dtype = leaf.weight, dtype_of(leaf.weight)
+    weight, dtype = part.weight, dtype_of(part.weight)
     if isinstance(weight, DTensor):
         return False
-    form = graph, dtype, maximize, weight.dtype, leaf.gradient.dtype, weight.device
+    form = graph, dtype, maximize, weight.dtype, part.gradient.dtype, weight.device
     if not graph.by_shape:
         return compiles(try_kernels, *form)
     if weight.numel() < 2 or not weight.is_contiguous():
@@ -218,46 +219,46 @@ def _is_compiled(leaf: Leaf, graph: Graph, maximize: bool) -> bool:
     return compiles(try_kernels, *form, tuple(weight.shape))
 
 
-def _way(leaf: Leaf, fused: bool, foreach: bool, graph: Graph) -> tuple[Way, list[Leaf]]:
+def _way(part: Part, fused: bool, foreach: bool, graph: Graph) -> tuple[Way, list[Part]]:
     """Choose how a parameter is computed, and cut it if it is large and need not be whole."""
-    if isinstance(leaf.weight, DTensor):
-        return "loop", [leaf]
+    if isinstance(part.weight, DTensor):
+        return "loop", [part]
     if graph.by_shape and fused:
-        return "fused", [leaf.contiguous()]
+        return "fused", [part.contiguous()]
     if graph.by_shape:
-        return ("foreach" if foreach else "loop"), [leaf]
+        return ("foreach" if foreach else "loop"), [part]
     by_array = graph.by_array
-    count, small = leaf.weight.numel(), SMALL if fused else CHUNK
+    count, small = part.weight.numel(), SMALL if fused else CHUNK
     if count <= small and not (fused and by_array):
-        return ("packed" if fused else "foreach" if foreach else "loop"), [leaf]
-    flat = leaf.flat() if count > 1 else None
+        return ("packed" if fused else "foreach" if foreach else "loop"), [part]
+    flat = part.flat() if count > 1 else None
     if fused and flat:
         return "fused", [flat]
     way: Way = "foreach" if foreach else "loop"
-    return way, [leaf] if by_array or not flat or not _on_cpu(leaf) else flat.cut(CHUNK)
+    return way, [part] if by_array or not flat or not _on_cpu(part) else flat.cut(CHUNK)
 
 
-def _filled(way: Way, leaves: list[Leaf]) -> Way:
+def _filled(way: Way, parts: list[Part]) -> Way:
     """A kernel for any size is not one for no or one element."""
-    few = way == "packed" and sum(leaf.weight.numel() for leaf in leaves) < 2
+    few = way == "packed" and sum(part.weight.numel() for part in parts) < 2
     return "foreach" if few else way
 
 
-def _on_cpu(leaf: Leaf) -> bool:
-    return leaf.weight.is_cpu
+def _on_cpu(part: Part) -> bool:
+    return part.weight.is_cpu
 
 
-def _chunks(leaves: list[Leaf], way: Way) -> Iterator[list[Leaf]]:
+def _chunks(parts: list[Part], way: Way) -> Iterator[list[Part]]:
     """Cut a list so that what is in between fits the cache of a CPU; other devices do not care."""
-    chunk: list[Leaf] = []
+    chunk: list[Part] = []
     elements = 0
-    cpu = way != "fused" and _on_cpu(leaves[0])
+    cpu = way != "fused" and _on_cpu(parts[0])
     limit = (PACK if way == "packed" else CHUNK) if cpu else float("inf")
-    for leaf in leaves:
-        count = leaf.weight.numel()
+    for part in parts:
+        count = part.weight.numel()
         if chunk and (way == "loop" or elements + count > limit):
             yield chunk
             chunk, elements = [], 0
-        chunk.append(leaf)
+        chunk.append(part)
         elements += count
     yield chunk

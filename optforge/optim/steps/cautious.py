@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Partial, Replicate
 
-from optforge.optim.leaves import Leaf
-from optforge.optim.low_bit import decode
-from optforge.optim.options import Rule
-from optforge.optim.update import Numbers, agreement, ascent
+from optforge.optim.lion_settings import Rule
+from optforge.optim.precision.eight_bits import decode
+from optforge.optim.steps.flat import FlatParameter
+from optforge.optim.steps.update import Numbers, agreement, ascent
 
 SMALLEST_SHARE = 1e-3
 
 
 def set_cautious_scales(
-    parameters: Sequence[Tensor], leaves: Sequence[Leaf], numbers: Numbers, rule: Rule
+    parameters: Sequence[Tensor], leaves: Sequence[FlatParameter], numbers: Numbers, rule: Rule
 ) -> None:
     """Set `cautious_scale` of every leaf, over the whole parameter also where it is sharded.
 
@@ -41,7 +41,7 @@ def set_cautious_scales(
         leaf.cautious_scale = 1 / share.clamp(min=SMALLEST_SHARE)
 
 
-def _agreeing(leaf: Leaf, numbers: Numbers, rule: Rule) -> Tensor:
+def _agreeing(leaf: FlatParameter, numbers: Numbers, rule: Rule) -> Tensor:
     values = leaf.values
     dtype = torch.float64 if values.weight.dtype == torch.float64 else torch.float32
     momentum = values.momentum

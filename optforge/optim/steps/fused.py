@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optforge.optim.compiler import compiles
-from optforge.optim.forms import Form, form_of, has_compiler
-from optforge.optim.leaves import Leaf, by_kind
-from optforge.optim.options import Rule
-from optforge.optim.step_foreach import foreach_step
-from optforge.optim.step_packs import compiled, packed_step
-from optforge.optim.update import Numbers
+from optforge.optim.compiler import compiles, has_compiler
+from optforge.optim.lion_settings import Rule
+from optforge.optim.steps.flat import FlatParameter, by_kind
+from optforge.optim.steps.foreach import foreach_step
+from optforge.optim.steps.kernel import KernelKey, key_of_kernel
+from optforge.optim.steps.kernel_calls import compiled, packed_step
+from optforge.optim.steps.update import Numbers
 
 FEW = 128  # elements: smaller parameters are left to foreach
 FEW_ON_CPU = 1 << 13  # there the call of a kernel costs more than the step of fewer
 
 
-def fused_step(leaves: Sequence[Leaf], numbers: Numbers, rule: Rule) -> None:
+def fused_step(leaves: Sequence[FlatParameter], numbers: Numbers, rule: Rule) -> None:
     """Step all leaves by compiled kernels.
 
     Args:
@@ -32,7 +32,7 @@ def fused_step(leaves: Sequence[Leaf], numbers: Numbers, rule: Rule) -> None:
         foreach_step(leaves, numbers, rule)
         return
     for members in by_kind(leaves):
-        form = form_of(members[0], numbers, rule)
+        form = key_of_kernel(members[0], numbers, rule)
         fitting, rest = [], []
         for leaf in members:
             (fitting if _fits(leaf, form) else rest).append(leaf)
@@ -43,7 +43,7 @@ def fused_step(leaves: Sequence[Leaf], numbers: Numbers, rule: Rule) -> None:
         foreach_step(rest, numbers, rule)
 
 
-def _fits(leaf: Leaf, form: Form) -> bool:
+def _fits(leaf: FlatParameter, form: KernelKey) -> bool:
     """Return whether kernels take a leaf: it is not small, and its blocks are full."""
     count = leaf.gradient.numel()
     if leaf.block and count % leaf.block:

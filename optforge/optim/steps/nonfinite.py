@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Partial
 
-from optforge.optim.leaves import local, real
-from optforge.optim.step_foreach import surely_finite
-from optforge.optim.step_loop import all_finite
+from optforge.errors import NonFiniteError
+from optforge.optim.steps.flat import local, real
+from optforge.optim.steps.foreach import surely_finite
+from optforge.optim.steps.loop import all_finite
 
 
 def found_nonfinite(parameters: Sequence[Tensor], capturable: bool = False) -> Tensor | None:
@@ -54,4 +56,33 @@ def _surely_finite(gradients: Sequence[Tensor]) -> bool:
     kinds = {(gradient.device, gradient.dtype) for gradient in gradients}
     return all(
         surely_finite([g for g in gradients if (g.device, g.dtype) == kind]) for kind in kinds
+    )
+
+
+def any_found(founds: Sequence[Tensor], stays_on_device: bool) -> bool | Tensor:
+    """Return whether some flag is set; as a tensor where the host must not or need not ask."""
+    if not founds:
+        return False
+    if all(found.device.type == "cpu" for found in founds) and not stays_on_device:
+        return any(bool(found) for found in founds)
+    device = founds[0].device
+    return torch.stack([(found != 0).to(device).reshape(()) for found in founds]).any()
+
+
+def raise_nonfinite(group: Mapping[str, Any], members: Sequence[tuple[int, Tensor]]) -> None:
+    """Raise an error that names the parameters whose gradients are not finite.
+
+    Raises:
+        NonFiniteError: Always.
+    """
+    names = group.get("param_names")
+    bad = [
+        repr(names[number]) if names else f"number {number} of its group"
+        for number, parameter in members
+        if not bool(real(local(parameter.grad)).isfinite().all())  # type: ignore[arg-type]
+    ]
+    where = ", ".join(bad) or "on another rank"
+    raise NonFiniteError(
+        f"infinite or NaN gradients of parameters {where}; nothing was changed. Lower the "
+        "learning rate or clip gradients, or choose nonfinite='ignore' or 'skip_step'"
     )

@@ -17,16 +17,16 @@ from torch.distributed.tensor import DTensor
 from torch.nn import Parameter
 
 from optforge.errors import OptimizerError
-from optforge.optim.low_bit import block_size, scale_shape
-from optforge.optim.rounding import moved
+from optforge.optim.precision.eight_bits import block_size, scale_shape
+from optforge.optim.precision.rounding import moved
 from optforge.optim.settings import Number
-from optforge.optim.update import Values
+from optforge.optim.steps.update import Values
 
 SMALL = 1 << 14  # elements
 
 
 @dataclass(slots=True)
-class Leaf:
+class FlatParameter:
     """One parameter of a step.
 
     Args:
@@ -53,15 +53,15 @@ class Leaf:
         extras = compensation is None, self.cautious_scale is None
         return *dtypes, weight.device, self.block, *extras
 
-    def flattened(self) -> Leaf:
+    def flattened(self) -> FlatParameter:
         """Give the leaf with flat tensors, also if it is a small one."""
         if self.gradient.dim() == 1 and not self.values.weight.requires_grad:
             return self
         values = [None if v is None else v.detach().view(-1) for v in self.values]
         gradient = self.gradient.detach().view(-1)
-        return Leaf(Values(*values), gradient, self.key, self.block, self.cautious_scale)  # type: ignore[arg-type]
+        return FlatParameter(Values(*values), gradient, self.key, self.block, self.cautious_scale)  # type: ignore[arg-type]
 
-    def slices(self, size: int) -> Iterable[Leaf]:
+    def slices(self, size: int) -> Iterable[FlatParameter]:
         """Cut the leaf into consecutive leaves of at most `size` elements, whole blocks each."""
         count = self.gradient.numel()
         if count <= size:
@@ -69,7 +69,7 @@ class Leaf:
         size -= size % (self.block or 1)
         return [self.slice(first, min(first + size, count)) for first in range(0, count, size)]
 
-    def slice(self, first: int, end: int) -> Leaf:
+    def slice(self, first: int, end: int) -> FlatParameter:
         """Give the elements from `first` to before `end` as a leaf; a block must begin there."""
         scale = self.values.scale
         if scale is not None:
@@ -81,7 +81,7 @@ class Leaf:
             scale,
             None if compensation is None else compensation[first:end],
         )
-        return Leaf(
+        return FlatParameter(
             values,
             self.gradient[first:end],
             moved(self.key, first),
@@ -135,7 +135,9 @@ def _flat(tensor: Tensor, order: list[int] | None) -> Tensor:
     return ordered.contiguous().view(-1)
 
 
-def make_leaf(parameter: Tensor, gradient: Tensor, state: dict[str, Any], key: Number) -> Leaf:
+def flatten(
+    parameter: Tensor, gradient: Tensor, state: dict[str, Any], key: Number
+) -> FlatParameter:
     """Build the leaf of a parameter.
 
     Args:
@@ -152,9 +154,9 @@ def make_leaf(parameter: Tensor, gradient: Tensor, state: dict[str, Any], key: N
     traced = torch.compiler.is_compiling()  # which cannot ask for the layout of every kind
     if len(state) == 1 and not traced and is_simple(parameter, gradient, momentum):
         if parameter.numel() <= SMALL and parameter.shape == momentum.shape == gradient.shape:
-            return Leaf(Values(parameter, momentum), gradient, key)
+            return FlatParameter(Values(parameter, momentum), gradient, key)
         values = Values(parameter.detach().view(-1), momentum.view(-1))
-        return Leaf(values, gradient.view(-1), key)
+        return FlatParameter(values, gradient.view(-1), key)
     weight = real(local(parameter.detach()))
     scale = state.get("momentum_scale")
     # Blocks of 8-bit momentum count elements in the usual order, whatever the layout.
@@ -177,7 +179,7 @@ def make_leaf(parameter: Tensor, gradient: Tensor, state: dict[str, Any], key: N
     )
     whole = real(local(gradient, parameter))
     block = 0 if scale is None else block_size(parameter.shape)
-    return Leaf(values, _flat(whole, order), key, block, copies=copies)
+    return FlatParameter(values, _flat(whole, order), key, block, copies=copies)
 
 
 def check_fits(parameter: Tensor, gradient: Tensor, state: Mapping[str, Any]) -> None:
@@ -270,9 +272,9 @@ def is_dense(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
 PLAIN = (Parameter, Tensor)
 
 
-def by_kind(leaves: Iterable[Leaf]) -> Iterable[list[Leaf]]:
+def by_kind(leaves: Iterable[FlatParameter]) -> Iterable[list[FlatParameter]]:
     """Gather the leaves that can be stepped together."""
-    kinds: dict[Hashable, list[Leaf]] = {}
+    kinds: dict[Hashable, list[FlatParameter]] = {}
     for leaf in leaves:
         kinds.setdefault(leaf.kind, []).append(leaf)
     return kinds.values()

@@ -1,4 +1,4 @@
-"""What a step of a program works on: buckets of parameters, and what is one number a group."""
+"""What a step of a program works on: batches of parameters, and what is one number a group."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 
 from optforge.errors import OptimizerError
 from optforge.language import Kind
-from optforge.optim.program_arrays import state_shape
-from optforge.optim.program_graph import Graph, Node
-from optforge.optim.program_primitives import PRIMITIVES, fitting
+from optforge.optim.rules.arrays import state_shape
+from optforge.optim.rules.graph import Graph, Node
+from optforge.optim.rules.primitives import PRIMITIVES, fitting
 
 Way = Literal["loop", "foreach", "packed", "fused"]
 
@@ -24,7 +24,7 @@ def dtype_of(parameter: Tensor) -> torch.dtype:
 
 
 @dataclass
-class Leaf:
+class Part:
     """A parameter, or a piece of one, in a step.
 
     Args:
@@ -60,7 +60,7 @@ class Leaf:
             "optimizer.state[parameter]"
         )
 
-    def flat(self) -> Leaf | None:
+    def flat(self) -> Part | None:
         """View all as vectors in the order of the weight's memory; None if it has gaps."""
         weight = self.weight.detach()
         order = sorted(range(weight.dim()), key=lambda i: (-weight.stride(i), i))
@@ -73,20 +73,20 @@ class Leaf:
         if gradient.stride() != weight.stride():
             gradient = torch.empty_like(weight, dtype=gradient.dtype).copy_(gradient)
         states = {i: _flat(state) if state.dim() else state for i, state in self.states.items()}
-        return Leaf(_flat(weight), _flat(gradient), states)
+        return Part(_flat(weight), _flat(gradient), states)
 
-    def contiguous(self) -> Leaf:
+    def contiguous(self) -> Part:
         """View all in the order of their dimensions; the weight must be so already."""
         for state in self.states.values():
             if not state.is_contiguous():  # loaded from another layout
                 state.data = state.contiguous()
-        return Leaf(self.weight.detach(), self.gradient.detach().contiguous(), self.states)
+        return Part(self.weight.detach(), self.gradient.detach().contiguous(), self.states)
 
-    def cut(self, size: int) -> list[Leaf]:
-        """Cut a flat leaf into pieces."""
+    def cut(self, size: int) -> list[Part]:
+        """Cut a flat part into pieces."""
         columns = [t.split(size) for t in (self.weight, self.gradient, *self.states.values())]
         return [
-            Leaf(w, g, dict(zip(self.states, states, strict=True)))
+            Part(w, g, dict(zip(self.states, states, strict=True)))
             for w, g, *states in zip(*columns, strict=True)
         ]
 
@@ -96,13 +96,13 @@ def _flat(tensor: Tensor) -> Tensor:
 
 
 @dataclass
-class Bucket:
+class Batch:
     """Leaves that are computed together: of one group, dtype and device.
 
     Args:
         group: Number of the group.
         dtype: In which updates and states are computed.
-        leaves: What is computed.
+        parts: What is computed.
         graph: What the rule computes for arrays of their role.
         maximize: Whether to climb.
         way: One tensor after the other, by lists, compiled on copies in one, or compiled.
@@ -110,7 +110,7 @@ class Bucket:
 
     group: int
     dtype: torch.dtype
-    leaves: list[Leaf]
+    parts: list[Part]
     graph: Graph
     maximize: bool = False
     way: Way = "loop"
@@ -119,16 +119,16 @@ class Bucket:
     @property
     def weights(self) -> list[Tensor]:
         """All weights."""
-        return [leaf.weight for leaf in self.leaves]
+        return [part.weight for part in self.parts]
 
     @property
     def gradients(self) -> list[Tensor]:
         """All gradients."""
-        return [leaf.gradient for leaf in self.leaves]
+        return [part.gradient for part in self.parts]
 
     def states(self, number: int) -> list[Tensor]:
-        """One state of all leaves."""
-        return [leaf.states[number] for leaf in self.leaves]
+        """One state of all parts."""
+        return [part.states[number] for part in self.parts]
 
     def operand(self, argument: Any, numbers: Numbers) -> Any:
         """Give the value of an argument: a list of tensors, or what is one number as a float."""

@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optforge.optim.leaves import Leaf, by_kind, is_dense
-from optforge.optim.options import Rule
+from optforge.optim.lion_settings import Rule
 from optforge.optim.settings import Number
-from optforge.optim.step_loop import update_leaf
-from optforge.optim.update import Numbers, Values
+from optforge.optim.steps.flat import FlatParameter, by_kind, is_dense
+from optforge.optim.steps.loop import update_one
+from optforge.optim.steps.update import Numbers, Values
 
 CACHE_ELEMENTS = 1 << 17  # for each thread: measured best; fewer operations, still near the core
 WITHOUT_LIMIT = 1 << 62
@@ -31,7 +31,7 @@ Row = tuple[Tensor, Tensor, Tensor]  # weight, gradient, momentum
 LISTS: Any = torch  # its list operations are public by custom, not by type
 
 
-def foreach_step(leaves: Sequence[Leaf], numbers: Numbers, rule: Rule) -> None:
+def foreach_step(leaves: Sequence[FlatParameter], numbers: Numbers, rule: Rule) -> None:
     """Step all leaves, batch by batch.
 
     Args:
@@ -85,7 +85,7 @@ def plain_foreach(
         count = row[0].numel()
         if count >= size:
             weight, gradient, momentum = (tensor.detach().view(-1) for tensor in row)
-            step_by_slices(Leaf(Values(weight, momentum), gradient), numbers, rule, size)
+            step_by_slices(FlatParameter(Values(weight, momentum), gradient), numbers, rule, size)
             continue
         if count > free and batch:
             _step_rows(batch, numbers, rule)
@@ -129,7 +129,7 @@ def _step_rows(batch: Sequence[Row], numbers: Numbers, rule: Rule) -> None:
         _short_form(weights, gradients, momenta, numbers, rule)
         return
     for weight, gradient, momentum in batch:
-        update_leaf(Leaf(Values(weight, momentum), gradient), numbers, rule)
+        update_one(FlatParameter(Values(weight, momentum), gradient), numbers, rule)
 
 
 def batch_size(device: torch.device, short: bool) -> int:
@@ -139,7 +139,7 @@ def batch_size(device: torch.device, short: bool) -> int:
     return WITHOUT_LIMIT
 
 
-def has_short_form(leaf: Leaf, numbers: Numbers, rule: Rule) -> bool:
+def has_short_form(leaf: FlatParameter, numbers: Numbers, rule: Rule) -> bool:
     """Tell whether a leaf can take the short form: one dtype, numbers as floats, plain options."""
     dtypes = {leaf.values.weight.dtype, leaf.values.momentum.dtype, leaf.gradient.dtype}
     return (
@@ -162,9 +162,9 @@ def are_short(numbers: Numbers, rule: Rule) -> bool:
     )
 
 
-def batches(leaves: Sequence[Leaf], size: int) -> Iterator[list[Leaf]]:
+def batches(leaves: Sequence[FlatParameter], size: int) -> Iterator[list[FlatParameter]]:
     """Cut large leaves and gather small ones, so that a batch has at most `size` elements."""
-    batch: list[Leaf] = []
+    batch: list[FlatParameter] = []
     free = size
     for leaf in leaves:
         for part in leaf.slices(size) if leaf.gradient.numel() > size else (leaf,):
@@ -178,7 +178,7 @@ def batches(leaves: Sequence[Leaf], size: int) -> Iterator[list[Leaf]]:
         yield batch
 
 
-def step_batch(batch: Sequence[Leaf], numbers: Numbers, rule: Rule, short: bool) -> None:
+def step_batch(batch: Sequence[FlatParameter], numbers: Numbers, rule: Rule, short: bool) -> None:
     """Step one batch, by the short form if it may and the gradients are finite and not huge."""
     if short and surely_finite([leaf.gradient for leaf in batch]):
         _short_form(
@@ -191,7 +191,7 @@ def step_batch(batch: Sequence[Leaf], numbers: Numbers, rule: Rule, short: bool)
         return
     rule = _without_masks(batch, numbers, rule)
     for leaf in batch:
-        update_leaf(leaf, numbers, rule)
+        update_one(leaf, numbers, rule)
 
 
 def step_flat(
@@ -213,7 +213,7 @@ def step_flat(
     weight.add_(update, alpha=-lr)  # type: ignore[arg-type]
 
 
-def _without_masks(batch: Sequence[Leaf], numbers: Numbers, rule: Rule) -> Rule:
+def _without_masks(batch: Sequence[FlatParameter], numbers: Numbers, rule: Rule) -> Rule:
     """Leave out the treatment of single elements where the host may ask and none needs it."""
     # Not for `propagate`: its momenta may be NaN where the gradient is finite.
     masked = rule.nonfinite in ("ignore", "zero") and numbers.found_inf is None
@@ -247,7 +247,7 @@ def _short_form(
     LISTS._foreach_add_(weights, updates, alpha=-numbers.lr)
 
 
-def step_by_slices(leaf: Leaf, numbers: Numbers, rule: Rule, size: int) -> None:
+def step_by_slices(leaf: FlatParameter, numbers: Numbers, rule: Rule, size: int) -> None:
     """Step a large leaf by the short form, slice by slice, with one buffer for all slices."""
     buffer = torch.empty(size, dtype=leaf.gradient.dtype, device=leaf.gradient.device)
     columns = (leaf.values.weight, leaf.gradient, leaf.values.momentum)
@@ -257,4 +257,4 @@ def step_by_slices(leaf: Leaf, numbers: Numbers, rule: Rule, size: int) -> None:
             step_flat(weight, gradient, momentum, buffer[: weight.numel()], numbers, rule)
             continue
         first = number * size
-        update_leaf(leaf.slice(first, first + weight.numel()), numbers, rule)
+        update_one(leaf.slice(first, first + weight.numel()), numbers, rule)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from optforge.errors import OptimizerError
 from optforge.optim.settings import (
@@ -193,6 +195,7 @@ class Rule:
     """What is fixed while a step is compiled; numbers that schedules change are no part of it.
 
     Args:
+        formula: The three lines of `optforge.optim.lion`.
         nonfinite: The policy for elements of the gradient that are infinite or NaN.
         cautious: Whether only updates that agree with the gradient count.
         cautious_decay: Whether decay acts only where the update shrinks the weight too.
@@ -202,6 +205,7 @@ class Rule:
         capturable: Whether the host must not ask for values.
     """
 
+    formula: Callable[..., Any]
     nonfinite: str = "ignore"
     cautious: bool = False
     cautious_decay: bool = False
@@ -209,3 +213,58 @@ class Rule:
     rounding: str = "nearest"
     block: int = 0
     capturable: bool = False
+
+
+def stays_on_device(group: Mapping[str, Any]) -> bool:
+    """Return whether the host must not ask for values: in CUDA graphs and `torch.compile`."""
+    return group["capturable"] or torch.compiler.is_compiling()
+
+
+def rule_of(group: Mapping[str, Any], formula: Callable[..., Any]) -> Rule:
+    """Return what is fixed in a group's step."""
+    return Rule(
+        formula=formula,
+        nonfinite=group["nonfinite"],
+        cautious=group["cautious"],
+        cautious_decay=group["decay_mode"] == "cautious",
+        maximize=group["maximize"],
+        rounding=group["rounding"] or "stochastic",
+        capturable=group["capturable"],
+    )
+
+
+STRONG_DECAY = 0.1  # of each weight in each step: half of it is gone after seven
+
+
+def warn_of_strong_decay(group: Mapping[str, Any]) -> None:
+    """Warn where independent decay has a number that is meant for decay times the rate."""
+    decay = float(group["weight_decay"])
+    if group["decay_mode"] == "independent" and decay >= STRONG_DECAY:
+        warnings.warn(
+            f"weight_decay={decay:g} with decay_mode='independent' removes this "
+            "share of every weight in every step at the peak rate, and sets weights to nearly zero "
+            "within a few steps. For what decay_mode='lr' does with it, give lr * weight_decay",
+            stacklevel=4,
+        )
+
+
+_DTYPES = {
+    *(torch.float64, torch.float32, torch.bfloat16, torch.float16),
+    *(torch.complex128, torch.complex64),
+}
+
+
+def check_parameter(parameter: Tensor, group: Mapping[str, Any]) -> None:
+    """Refuse parameters of a dtype that has no step.
+
+    Raises:
+        OptimizerError: Names the dtype and what is allowed.
+    """
+    if parameter.dtype not in _DTYPES:
+        allowed = ", ".join(sorted(str(dtype) for dtype in _DTYPES))
+        raise OptimizerError(f"a parameter of dtype {parameter.dtype}; allowed are {allowed}")
+    if parameter.is_complex() and group["momentum_dtype"] in (torch.bfloat16, "8bit"):
+        raise OptimizerError(
+            f"momentum_dtype={group['momentum_dtype']!r} with a complex parameter; complex "
+            "momentum is kept in complex64 or complex128, so leave momentum_dtype=None"
+        )

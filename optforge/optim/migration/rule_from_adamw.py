@@ -6,24 +6,22 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optforge.analysis import lift, state_kinds
+from optforge.analysis import Lifted, lift, state_kinds
 from optforge.errors import OptimizerError
 from optforge.language import Interpreter, Program, layout_of, load_rule
-from optforge.optim.options import reference_lr
-from optforge.optim.program_roles import Role, role_of
-from optforge.optim.recipe import RATES_OF_GROUPS, lion_from_adamw
+from optforge.optim.lion_settings import reference_lr
+from optforge.optim.migration.recipe import RATES_OF_GROUPS, lion_from_adamw
+from optforge.optim.rules.roles import Role, role_of
 from optforge.optim.settings import POSITIVE, or_none
 
-if TYPE_CHECKING:
-    from optforge.optim.program import ProgramOptimizer
-
+Group = Mapping[str, Any]
 ARRAYS = {Role.MATRIX: (48, 32), Role.TABLE: (48, 32), Role.COLUMN: (256,)}  # made up, by role
 STEPS, LAST = 3000, 300  # three times what an average with 0.999 takes; the updates that count
 SIZES = (0.003, 0.1)  # root mean squares of gradients as in training; which should not matter
@@ -32,13 +30,14 @@ WEIGHTS = 0.02  # root mean square of the weights
 
 
 def groups_from_adamw(
-    adamw: Optimizer, probe: ProgramOptimizer, ratio: float | None
+    adamw: Optimizer, lifted: Lifted, settings: Group, ratio: float | None
 ) -> list[dict[str, Any]]:
     """Translate the groups of an AdamW.
 
     Args:
         adamw: The optimizer.
-        probe: The rule with its settings, on any parameter.
+        lifted: The rule.
+        settings: A group of an optimizer with the rule, for what is set.
         ratio: Of the rates; None measures it for each group.
 
     Raises:
@@ -48,13 +47,13 @@ def groups_from_adamw(
     checked = lion_from_adamw(adamw, divisor=1.0).groups  # its rates and decay, with a verdict
     groups = []
     for theirs, own in zip(adamw.param_groups, checked, strict=True):
-        matrices = theirs.get("matrices", probe.defaults["matrices"])
-        scale = ratio or _ratio(theirs, matrices, probe)
-        groups.append(_translated(own, scale, probe) | {"matrices": matrices})
+        matrices = theirs.get("matrices", settings["matrices"])
+        scale = ratio or _ratio(theirs, matrices, _undecayed(lifted, settings))
+        groups.append(_translated(own, scale, lifted) | {"matrices": matrices})
     return groups
 
 
-def _translated(own: Mapping[str, Any], scale: float, probe: ProgramOptimizer) -> dict[str, Any]:
+def _translated(own: Group, scale: float, lifted: Lifted) -> dict[str, Any]:
     peak, decay = reference_lr(own), own["weight_decay"]
     if peak is None:
         raise OptimizerError(
@@ -64,7 +63,7 @@ def _translated(own: Mapping[str, Any], scale: float, probe: ProgramOptimizer) -
     kept = {name: value for name, value in own.items() if name not in ("betas", "weight_decay")}
     rates = {name: own[name] * scale for name in RATES_OF_GROUPS if name in own}
     group = {**kept, **rates, "peak_lr": peak * scale}
-    if "weight_decay" in probe.graph.lifted.values:
+    if "weight_decay" in lifted.values:
         group["weight_decay"] = decay / scale
     elif decay:
         warnings.warn(
@@ -74,7 +73,7 @@ def _translated(own: Mapping[str, Any], scale: float, probe: ProgramOptimizer) -
     return group
 
 
-def _ratio(theirs: Mapping[str, Any], matrices: bool | None, probe: ProgramOptimizer) -> float:
+def _ratio(theirs: Group, matrices: bool | None, rule: Program) -> float:
     """Return how many times as long AdamW's updates are as the rule's, to two digits."""
     counts = dict.fromkeys(Role, 0)
     for parameter in theirs["params"]:
@@ -83,7 +82,7 @@ def _ratio(theirs: Mapping[str, Any], matrices: bool | None, probe: ProgramOptim
     if not total:
         return 1.0
     shares = tuple((role, count / total) for role, count in counts.items() if count)
-    mine = [_length(_undecayed(probe), shares, size) for size in SIZES]
+    mine = [_length(rule, shares, size) for size in SIZES]
     if not all(math.isfinite(length) for length in mine):
         raise OptimizerError(
             f"gradients of size {SIZES[0]:g} and {SIZES[1]:g} give updates of size {mine[0]:.2g} "
@@ -101,10 +100,9 @@ def _ratio(theirs: Mapping[str, Any], matrices: bool | None, probe: ProgramOptim
     return float(f"{math.sqrt(ratio):.2g}")
 
 
-def _undecayed(probe: ProgramOptimizer) -> Program:
+def _undecayed(lifted: Lifted, settings: Group) -> Program:
     """Return the rule with the constants that are set, a rate of 1 and no decay."""
-    lifted, group = probe.graph.lifted, probe.param_groups[0]
-    values = {name: float(group[name]) for name in lifted.values}
+    values = {name: float(settings[name]) for name in lifted.values}
     decays = (name for name in values if name.startswith("weight_decay"))
     return lifted.with_values({**values, "lr": 1.0, **dict.fromkeys(decays, 0.0)})
 

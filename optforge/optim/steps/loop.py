@@ -8,19 +8,19 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from optforge.optim.leaves import Leaf
-from optforge.optim.options import Rule
-from optforge.optim.update import Numbers, lion_update
+from optforge.optim.lion_settings import Rule
+from optforge.optim.steps.flat import FlatParameter
+from optforge.optim.steps.update import Numbers, lion_update
 
 
-def update_leaf(leaf: Leaf, numbers: Numbers, rule: Rule) -> None:
+def update_one(leaf: FlatParameter, numbers: Numbers, rule: Rule) -> None:
     """Run the maths on one leaf, or a slice of it, and write the results."""
     rule = replace(rule, block=leaf.block)
     new = lion_update(leaf.values, leaf.gradient, leaf.cautious_scale, leaf.key, numbers, rule)
     leaf.write(new)
 
 
-def loop_step(leaves: Sequence[Leaf], numbers: Numbers, rule: Rule) -> None:
+def loop_step(leaves: Sequence[FlatParameter], numbers: Numbers, rule: Rule) -> None:
     """Step all leaves, one by one.
 
     Args:
@@ -29,7 +29,7 @@ def loop_step(leaves: Sequence[Leaf], numbers: Numbers, rule: Rule) -> None:
         rule: What is fixed.
     """
     for leaf in leaves:
-        update_leaf(leaf, numbers, rule)
+        update_one(leaf, numbers, rule)
 
 
 def all_finite(tensors: Sequence[Tensor]) -> Tensor:

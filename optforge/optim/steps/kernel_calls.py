@@ -12,9 +12,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from optforge.optim.forms import (
+from optforge.optim.steps.flat import FlatParameter
+from optforge.optim.steps.kernel import (
     FILLER,
-    Form,
+    KernelKey,
     columns_of,
     kernel_function,
     keys_of,
@@ -22,15 +23,14 @@ from optforge.optim.forms import (
     stacked,
     vector_of,
 )
-from optforge.optim.leaves import Leaf
-from optforge.optim.update import Numbers
+from optforge.optim.steps.update import Numbers
 
 PACK = 8
 PACK_OF_8_BITS = 2  # its kernels are long
 LARGEST = 1 << 30  # elements of one entry: element numbers are 32 bits inside the kernel
 
 
-def packed_step(members: Sequence[Leaf], numbers: Numbers, form: Form) -> None:
+def packed_step(members: Sequence[FlatParameter], numbers: Numbers, form: KernelKey) -> None:
     """Step leaves of one form, a pack at a time.
 
     Args:
@@ -44,12 +44,12 @@ def packed_step(members: Sequence[Leaf], numbers: Numbers, form: Form) -> None:
         _run(form, parts[first : first + pack], vector, numbers)
 
 
-def pack_size(form: Form) -> int:
+def pack_size(form: KernelKey) -> int:
     """Give the number of parameters that one call takes."""
     return PACK_OF_8_BITS if form.rule.block else PACK
 
 
-def _run(form: Form, members: list[Leaf], vector: Tensor, numbers: Numbers) -> None:
+def _run(form: KernelKey, members: list[FlatParameter], vector: Tensor, numbers: Numbers) -> None:
     """Run a pack, filled up with made-up parameters."""
     kernel, fillers = compiled(form)
     leaves = [*members, *fillers[len(members) :]]
@@ -60,13 +60,13 @@ def _run(form: Form, members: list[Leaf], vector: Tensor, numbers: Numbers) -> N
     kernel(*columns_of(leaves, form), scales, keys, vector, *scaler)
 
 
-def _scaler(value: Tensor, form: Form) -> Tensor:
+def _scaler(value: Tensor, form: KernelKey) -> Tensor:
     """Return what a gradient scaler brings, as kernels are compiled for it."""
     return value.detach().to(form.device, torch.float32).reshape(())
 
 
 @cache
-def compiled(form: Form) -> tuple[Callable[..., None], list[Leaf]]:
+def compiled(form: KernelKey) -> tuple[Callable[..., None], list[FlatParameter]]:
     """Compile the kernel of a form, by a run on made-up parameters.
 
     Their sizes all differ, so that the compiler takes none for equal, and are large enough that

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from optforge.language import Kind, may_be_matrix
 from optforge.language.layout import as_matrix
-from optforge.optim.program_arrays import LINES, SPREADS
-from optforge.optim.program_graph import Graph, Node, reached
+from optforge.optim.rules.arrays import LINES, SPREADS
+from optforge.optim.rules.graph import Graph, Node, reached
 
 _BY_ROLE = {"where_matrix", "orthogonalize", "transpose", "matmul", *LINES}
 
@@ -55,7 +55,7 @@ def graph_for(graph: Graph, role: Role) -> Graph:
 
     Example:
         >>> from optforge.language import parse
-        >>> from optforge.optim.program_graph import graph_of
+        >>> from optforge.optim.rules.graph import graph_of
         >>> graph = graph_of(parse('''
         ... def train(w, g, v, lr):
         ...     s = square(g)

@@ -15,7 +15,7 @@ from typing import Any
 
 from optforge.analysis import Lifted, lift, state_kinds
 from optforge.language import FUNCTIONS, Function, Kind, Program, Statement
-from optforge.optim.program_arrays import SHAPED, SPREADS, WHOLE
+from optforge.optim.rules.arrays import SHAPED, SPREADS, WHOLE
 
 Value = Any  # a Node, or the Python float of a constant
 
@@ -25,7 +25,7 @@ class Node:
 
     Args:
         graph: Where equal operations are found again.
-        op: A row of ``program_primitives.PRIMITIVES``, ``sum`` over the tree, or an input:
+        op: A row of ``rules.primitives.PRIMITIVES``, ``sum`` over the tree, or an input:
             ``weight``, ``gradient``, ``state``, ``schedule``, ``hyperparameter``, ``constant``,
             ``get_step``, ``get_progress``.
         arguments: Nodes and floats; for an input its name or number.
@@ -156,7 +156,7 @@ class Graph:
         states: The next states.
         weight: The weights.
         stored: Numbers of the states that are kept for each array.
-        of_matrices: Whether it is what hidden matrices compute; see ``program_roles``.
+        of_matrices: Whether it is what hidden matrices compute; see ``rules.roles``.
     """
 
     lifted: Lifted

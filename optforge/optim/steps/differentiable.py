@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optforge.optim.cautious import SMALLEST_SHARE
-from optforge.optim.leaves import real
-from optforge.optim.options import Rule
-from optforge.optim.update import Numbers, Values, agreement, ascent, lion_update
+from optforge.optim.lion_settings import Rule
+from optforge.optim.steps.cautious import SMALLEST_SHARE
+from optforge.optim.steps.flat import real
+from optforge.optim.steps.update import Numbers, Values, agreement, ascent, lion_update
 
 
 def differentiable_step(

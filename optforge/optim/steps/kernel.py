@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
 from types import FunctionType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from optforge.optim.leaves import Leaf
-from optforge.optim.options import Rule
-from optforge.optim.update import Numbers, Values, lion_update
+from optforge.optim.lion_settings import Rule
+from optforge.optim.steps.flat import FlatParameter
+from optforge.optim.steps.update import Numbers, Values, lion_update
 
 FILLER = 128  # elements: half the size of the parameters that fill up a pack
 
 
-class Form(NamedTuple):
+class KernelKey(NamedTuple):
     """What a compiled kernel is specialised on.
 
     Args:
@@ -52,23 +48,9 @@ class Form(NamedTuple):
         return self.rule.rounding == "stochastic" and self.weight.itemsize == 2
 
 
-@cache
-def has_compiler() -> bool:
-    """Tell whether `torch.compile` finds a C++ compiler; warn once if not."""
-    names = [os.environ.get("CXX", ""), "g++", "clang++"]
-    if any(name and shutil.which(name) for name in names):
-        return True
-    warnings.warn(
-        "fused=True, but no C++ compiler was found (g++, clang++ or $CXX): foreach runs in its "
-        "place. Install one, or leave fused=None",
-        stacklevel=6,
-    )
-    return False
-
-
-def form_of(leaf: Leaf, numbers: Numbers, rule: Rule) -> Form:
+def key_of_kernel(leaf: FlatParameter, numbers: Numbers, rule: Rule) -> KernelKey:
     """Give what the kernel for a leaf is specialised on."""
-    return Form(
+    return KernelKey(
         replace(rule, block=leaf.block, capturable=False),  # kernels never ask the host
         leaf.gradient.device,
         leaf.gradient.dtype,
@@ -81,7 +63,7 @@ def form_of(leaf: Leaf, numbers: Numbers, rule: Rule) -> Form:
     )
 
 
-def vector_of(numbers: Numbers, form: Form) -> Tensor:
+def vector_of(numbers: Numbers, form: KernelKey) -> Tensor:
     """Put the numbers of a step into one tensor: as floats they would be compiled in."""
     dtype = torch.float64 if form.weight == torch.float64 else torch.float32
     values = numbers[:5]
@@ -91,12 +73,12 @@ def vector_of(numbers: Numbers, form: Form) -> Tensor:
     return torch.tensor(values, dtype=dtype, device=form.device)
 
 
-def stacked(tensors: Sequence[Any], form: Form) -> Tensor:
+def stacked(tensors: Sequence[Any], form: KernelKey) -> Tensor:
     """Put one number of each parameter into one tensor."""
     return torch.stack([torch.as_tensor(t, device=form.device).reshape(()) for t in tensors])
 
 
-def keys_of(leaves: Sequence[Leaf], form: Form) -> Tensor | None:
+def keys_of(leaves: Sequence[FlatParameter], form: KernelKey) -> Tensor | None:
     """Give the random keys of parameters as int32, or None where nothing is rounded at random."""
     if not form.keyed:
         return None
@@ -106,7 +88,7 @@ def keys_of(leaves: Sequence[Leaf], form: Form) -> Tensor | None:
     return torch.tensor(keys, dtype=torch.int32, device=form.device)
 
 
-def columns_of(leaves: list[Leaf], form: Form) -> tuple[list[Tensor] | None, ...]:
+def columns_of(leaves: list[FlatParameter], form: KernelKey) -> tuple[list[Tensor] | None, ...]:
     """Give weights, gradients, momenta, scales and compensations, in rows of blocks for 8 bits."""
     columns = list(zip(*(leaf.values for leaf in leaves), strict=True))
     weights, momenta, scales, kept = [list(c) if c[0] is not None else None for c in columns]
@@ -121,7 +103,7 @@ def columns_of(leaves: list[Leaf], form: Form) -> tuple[list[Tensor] | None, ...
     )
 
 
-def made_up(form: Form, count: int) -> Leaf:
+def made_up(form: KernelKey, count: int) -> FlatParameter:
     """Give a leaf of zeros, of about `count` elements."""
     block = form.rule.block
     count -= count % (block or 1)
@@ -137,10 +119,10 @@ def made_up(form: Form, count: int) -> Leaf:
     )
     one = torch.ones((), dtype=torch.float32, device=form.device)
     scale = one if form.cautious else None
-    return Leaf(values, zeros(form.gradient), 0, block, scale)
+    return FlatParameter(values, zeros(form.gradient), 0, block, scale)
 
 
-def kernel_function(form: Form, pack: int) -> Callable[..., None]:
+def kernel_function(form: KernelKey, pack: int) -> Callable[..., None]:
     """Build the function that is compiled.
 
     Its code gets a name of its own: the compiler counts compilations by code, and refuses more

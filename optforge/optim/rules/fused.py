@@ -6,11 +6,8 @@ the shape, and no run can then meet a shape that was not tried before.
 
 from __future__ import annotations
 
-import os
-import shutil
-import warnings
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -18,86 +15,68 @@ from torch import Tensor
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from optforge.language import Kind
-from optforge.optim.program_arrays import state_shape
-from optforge.optim.program_graph import Graph, Node
-from optforge.optim.program_primitives import FOREACH, PRIMITIVES, VECTOR_FLOAT32, fitting, total
-from optforge.optim.program_values import Bucket, Leaf, Numbers
+from optforge.optim.compiler import has_compiler
+from optforge.optim.rules.arrays import state_shape
+from optforge.optim.rules.graph import Graph, Node
+from optforge.optim.rules.primitives import FOREACH, PRIMITIVES, VECTOR_FLOAT32, fitting, total
+from optforge.optim.rules.values import Batch, Numbers, Part
 
 Kernel = Callable[..., tuple[Tensor, ...]]
 
 
-def find_compiler() -> bool:
-    """Tell whether there is a C++ compiler."""
-    names = [os.environ.get("CXX", ""), "g++", "clang++"]
-    return any(name and shutil.which(name) for name in names)
-
-
-@cache
-def can_compile() -> bool:
-    """Tell whether compiled steps can run, and say once if they cannot."""
-    if find_compiler():
-        return True
-    warnings.warn(
-        "fused=True: no C++ compiler was found (g++, clang++ or $CXX), so the foreach path runs; "
-        "install one, or set fused=None",
-        stacklevel=7,
-    )
-    return False
-
-
 def fuses(group: Mapping[str, Any]) -> bool:
     """Tell whether the parameters of a group are to run compiled, and can on this machine."""
-    return bool(group["fused"]) and can_compile()
+    return bool(group["fused"]) and has_compiler()
 
 
-def run_fused(stage: int, bucket: Bucket, numbers: Numbers) -> None:
-    """Run one stage of a bucket by its compiled kernel; it changes weights and states in place."""
+def run_fused(stage: int, batch: Batch, numbers: Numbers) -> None:
+    """Run one stage of a batch by its compiled kernel; it changes weights and states in place."""
     if stage == 0:
-        bucket.values[LEAVES] = [_packed(bucket)] if bucket.way == "packed" else bucket.leaves
-    leaves: list[Leaf] = bucket.values[LEAVES]
-    graph = bucket.graph
-    kernels, wanted = _kernels(graph, stage, bucket, leaves)
-    given = [fitting(numbers.number(node), bucket.dtype) for node in wanted]
-    scalars = torch.tensor(given, dtype=bucket.dtype, device=leaves[0].weight.device)
-    parts = [
+        batch.values[LEAVES] = [_packed(batch)] if batch.way == "packed" else batch.parts
+    parts: list[Part] = batch.values[LEAVES]
+    graph = batch.graph
+    kernels, wanted = _kernels(graph, stage, batch, parts)
+    given = [fitting(numbers.number(node), batch.dtype) for node in wanted]
+    scalars = torch.tensor(given, dtype=batch.dtype, device=parts[0].weight.device)
+    results = [
         kernel(x.weight, x.gradient, *x.states.values(), scalars)
-        for kernel, x in zip(kernels, leaves, strict=True)
+        for kernel, x in zip(kernels, parts, strict=True)
     ]
     for number, node in enumerate(graph.sums(stage)):
-        bucket.values[node.index] = torch.stack([part[number] for part in parts]).sum()
+        batch.values[node.index] = torch.stack([sums[number] for sums in results]).sum()
     if stage == graph.stages - 1:
-        if bucket.way == "packed":
-            _unpack(bucket, leaves[0])
-        bucket.values.clear()
+        if batch.way == "packed":
+            _unpack(batch, parts[0])
+        batch.values.clear()
 
 
 def _kernels(
-    graph: Graph, stage: int, bucket: Bucket, leaves: list[Leaf]
+    graph: Graph, stage: int, batch: Batch, parts: list[Part]
 ) -> tuple[list[Kernel], tuple[Node, ...]]:
-    """Give a kernel for each leaf, and the nodes whose numbers all of them read."""
-    shapes = [tuple(x.weight.shape) if graph.by_shape else None for x in leaves]
-    form = graph, stage, bucket.dtype, bucket.maximize
+    """Give a kernel for each part, and the nodes whose numbers all of them read."""
+    shapes = [tuple(x.weight.shape) if graph.by_shape else None for x in parts]
+    form = graph, stage, batch.dtype, batch.maximize
     made = {shape: compiled_kernel(*form, shape) for shape in dict.fromkeys(shapes)}
     return [made[shape][0] for shape in shapes], made[shapes[0]][1]
 
 
-LEAVES = -1  # where a bucket keeps what its kernels run on, from stage to stage
+LEAVES = -1  # where a batch keeps what its kernels run on, from stage to stage
 
 
-def _packed(bucket: Bucket) -> Leaf:
-    """Copy small leaves into one."""
-    numbers = bucket.leaves[0].states
+def _packed(batch: Batch) -> Part:
+    """Copy small parts into one."""
+    numbers = batch.parts[0].states
     pack = _flatten_dense_tensors
-    states = {number: pack(bucket.states(number)) for number in numbers}
-    return Leaf(pack([w.detach() for w in bucket.weights]), pack(bucket.gradients), states)
+    states = {number: pack(batch.states(number)) for number in numbers}
+    return Part(pack([w.detach() for w in batch.weights]), pack(batch.gradients), states)
 
 
-def _unpack(bucket: Bucket, packed: Leaf) -> None:
+def _unpack(batch: Batch, packed: Part) -> None:
     """Copy what a kernel has changed back to where it is kept."""
-    weights = bucket.weights
+    weights = batch.weights
     FOREACH._foreach_copy_(weights, list(_unflatten_dense_tensors(packed.weight, weights)))
     for number, flat in packed.states.items():
-        states = bucket.states(number)
+        states = batch.states(number)
         FOREACH._foreach_copy_(states, list(_unflatten_dense_tensors(flat, states)))
 
 

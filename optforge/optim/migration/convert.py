@@ -11,11 +11,19 @@ from torch import Tensor
 
 from optforge.errors import OptimizerError
 from optforge.optim.base import parts_of
-from optforge.optim.leaves import local
-from optforge.optim.low_bit import block_size, decode
-from optforge.optim.options import reference_lr
-from optforge.optim.sources import COMMON, SOURCES, Entry, Group, Source, picked, unwrapped
+from optforge.optim.lion_settings import reference_lr
+from optforge.optim.migration.sources import (
+    COMMON,
+    SOURCES,
+    Entry,
+    Group,
+    Source,
+    picked,
+    unwrapped,
+)
+from optforge.optim.precision.eight_bits import block_size, decode
 from optforge.optim.state import initial_state, write_momentum
+from optforge.optim.steps.flat import local
 
 StateDict = dict[str, Any]
 
