@@ -43,10 +43,6 @@ from optforge.optim.steps.nonfinite import any_found, found_nonfinite, raise_non
 from optforge.optim.steps.update import Numbers
 
 Path = Callable[[Sequence[FlatParameter], Numbers, Rule], None]
-# How the paths step parameters that need no leaves.
-PLAIN_STEPS: Mapping[Path, Callable[..., bool]] = {
-    foreach_step: plain_foreach,
-}
 
 
 def lion(
@@ -305,21 +301,21 @@ class Lion(BaseOptimizer):
         keys = [self._key(p, group, numbers_before + number) for number, p in members]
         path = path_of(group)
         with torch.no_grad():
-            plain = None if group["cautious"] else PLAIN_STEPS.get(path)
-            if plain and plain(parameters, self.state, keys, numbers, rule):
+            may_be_plain = path is foreach_step and not group["cautious"]
+            if may_be_plain and plain_foreach(parameters, self.state, numbers, rule):
                 return
-            leaves = [
+            parts = [
                 flatten(p, p.grad, self.state[p], key)  # type: ignore[arg-type]
                 for p, key in zip(parameters, keys, strict=True)
             ]
             if group["cautious"]:
-                set_cautious_scales(parameters, leaves, numbers, rule)
+                set_cautious_scales(parameters, parts, numbers, rule)
             # Ranks with nothing of a sharded parameter have only helped to add up.
-            leaves = [leaf for leaf in leaves if leaf.gradient.numel()]
-            path(leaves, numbers, rule)
-            for leaf in leaves:
-                if leaf.copies:
-                    leaf.write_back()
+            parts = [part for part in parts if part.gradient.numel()]
+            path(parts, numbers, rule)
+            for part in parts:
+                if part.copies:
+                    part.write_back()
             # Of distributed parameters the step has seen only the part that lives here.
             if distributed := [p for p in parameters if isinstance(p, DTensor)]:
                 increment_version(distributed)

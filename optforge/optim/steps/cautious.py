@@ -17,37 +17,37 @@ SMALLEST_SHARE = 1e-3
 
 
 def set_cautious_scales(
-    parameters: Sequence[Tensor], leaves: Sequence[FlatParameter], numbers: Numbers, rule: Rule
+    parameters: Sequence[Tensor], parts: Sequence[FlatParameter], numbers: Numbers, rule: Rule
 ) -> None:
-    """Set `cautious_scale` of every leaf, over the whole parameter also where it is sharded.
+    """Set `cautious_scale` of every part, over the whole parameter also where it is sharded.
 
     Maths: scale = 1 / max(mean(sign(c) g > 0), 0.001).
 
     Args:
         parameters: The parameters, as the user gave them.
-        leaves: Their leaves.
+        parts: Their parts.
         numbers: Learning rate and the like.
         rule: What is fixed.
 
     Source: Liang et al., "Cautious Optimizers", arXiv 2411.16085, algorithm 1.
     """
-    for parameter, leaf in zip(parameters, leaves, strict=True):
-        total = leaf.gradient.numel()
-        count = _agreeing(leaf, numbers, rule)
+    for parameter, part in zip(parameters, parts, strict=True):
+        total = part.gradient.numel()
+        count = _agreeing(part, numbers, rule)
         if isinstance(parameter, DTensor):
             count = _over_shards(count, parameter)
             total = parameter.numel() * (2 if parameter.is_complex() else 1)
         share = count.to(torch.float32) / total
-        leaf.cautious_scale = 1 / share.clamp(min=SMALLEST_SHARE)
+        part.cautious_scale = 1 / share.clamp(min=SMALLEST_SHARE)
 
 
-def _agreeing(leaf: FlatParameter, numbers: Numbers, rule: Rule) -> Tensor:
-    values = leaf.values
+def _agreeing(part: FlatParameter, numbers: Numbers, rule: Rule) -> Tensor:
+    values = part.values
     dtype = torch.float64 if values.weight.dtype == torch.float64 else torch.float32
     momentum = values.momentum
     if values.scale is not None:
-        momentum = decode(momentum, values.scale, leaf.block)
-    gradient = ascent(leaf.gradient, dtype, numbers, rule)
+        momentum = decode(momentum, values.scale, part.block)
+    gradient = ascent(part.gradient, dtype, numbers, rule)
     if rule.nonfinite != "propagate":
         gradient = torch.where(gradient.isfinite(), gradient, 0.0)
     return agreement(gradient, momentum.to(dtype), numbers).sum()

@@ -1,6 +1,6 @@
 """Parameters as flat tensors: one form for every layout, dtype and sharding.
 
-A leaf is one parameter with its gradient and state as flat tensors in one order of elements. They
+A part is one parameter with its gradient and state as flat tensors in one order of elements. They
 are views wherever memory allows it; otherwise they are copies, and `write_back` brings them home.
 Small contiguous parameters stay as they are: their views would cost more than their step.
 """
@@ -47,14 +47,14 @@ class FlatParameter:
 
     @property
     def kind(self) -> Hashable:
-        """Give what leaves must share to be stepped together: device, dtypes, blocks, extras."""
+        """Give what parts must share to be stepped together: device, dtypes, blocks, extras."""
         (weight, momentum, _, compensation), gradient = self.values, self.gradient
         dtypes = weight.dtype, momentum.dtype, gradient.dtype
         extras = compensation is None, self.cautious_scale is None
         return *dtypes, weight.device, self.block, *extras
 
     def flattened(self) -> FlatParameter:
-        """Give the leaf with flat tensors, also if it is a small one."""
+        """Give the part with flat tensors, also if it is a small one."""
         if self.gradient.dim() == 1 and not self.values.weight.requires_grad:
             return self
         values = [None if v is None else v.detach().view(-1) for v in self.values]
@@ -62,7 +62,7 @@ class FlatParameter:
         return FlatParameter(Values(*values), gradient, self.key, self.block, self.cautious_scale)  # type: ignore[arg-type]
 
     def slices(self, size: int) -> Iterable[FlatParameter]:
-        """Cut the leaf into consecutive leaves of at most `size` elements, whole blocks each."""
+        """Cut the part into consecutive parts of at most `size` elements, whole blocks each."""
         count = self.gradient.numel()
         if count <= size:
             return [self]
@@ -70,7 +70,7 @@ class FlatParameter:
         return [self.slice(first, min(first + size, count)) for first in range(0, count, size)]
 
     def slice(self, first: int, end: int) -> FlatParameter:
-        """Give the elements from `first` to before `end` as a leaf; a block must begin there."""
+        """Give the elements from `first` to before `end` as a part; a block must begin there."""
         scale = self.values.scale
         if scale is not None:
             scale = scale[first // self.block : -(-end // self.block)]
@@ -138,7 +138,7 @@ def _flat(tensor: Tensor, order: list[int] | None) -> Tensor:
 def flatten(
     parameter: Tensor, gradient: Tensor, state: dict[str, Any], key: Number
 ) -> FlatParameter:
-    """Build the leaf of a parameter.
+    """Build the part of a parameter.
 
     Args:
         parameter: The parameter, of any layout; it may be distributed or complex.
@@ -147,7 +147,7 @@ def flatten(
         key: Random key of the step.
 
     Returns:
-        The leaf; call `write_back` when its step is done.
+        The part; call `write_back` when its step is done.
 
     """
     momentum = state["momentum"]
@@ -272,9 +272,9 @@ def is_dense(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
 PLAIN = (Parameter, Tensor)
 
 
-def by_kind(leaves: Iterable[FlatParameter]) -> Iterable[list[FlatParameter]]:
-    """Gather the leaves that can be stepped together."""
+def by_kind(parts: Iterable[FlatParameter]) -> Iterable[list[FlatParameter]]:
+    """Gather the parts that can be stepped together."""
     kinds: dict[Hashable, list[FlatParameter]] = {}
-    for leaf in leaves:
-        kinds.setdefault(leaf.kind, []).append(leaf)
+    for part in parts:
+        kinds.setdefault(part.kind, []).append(part)
     return kinds.values()

@@ -12,89 +12,68 @@ the same size run the maths of `lion_update`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from operator import itemgetter
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from optforge.optim.lion_settings import Rule
-from optforge.optim.settings import Number
 from optforge.optim.steps.flat import FlatParameter, by_kind, is_dense
 from optforge.optim.steps.loop import update_one
 from optforge.optim.steps.update import Numbers, Values
 
 CACHE_ELEMENTS = 1 << 17  # for each thread: measured best; fewer operations, still near the core
 WITHOUT_LIMIT = 1 << 62
+T = TypeVar("T")
 Row = tuple[Tensor, Tensor, Tensor]  # weight, gradient, momentum
 LISTS: Any = torch  # its list operations are public by custom, not by type
 
 
-def foreach_step(leaves: Sequence[FlatParameter], numbers: Numbers, rule: Rule) -> None:
-    """Step all leaves, batch by batch.
+def foreach_step(parts: Sequence[FlatParameter], numbers: Numbers, rule: Rule) -> None:
+    """Step flat parameters, batch by batch.
 
     Args:
-        leaves: The parameters.
+        parts: The parameters.
         numbers: Learning rate and the like.
         rule: What is fixed.
     """
-    for members in by_kind(leaves):
+    for members in by_kind(parts):
         device = members[0].gradient.device
-        short = has_short_form(members[0], numbers, rule)
-        size = batch_size(device, short)
-        if short and device.type == "cpu":
-            for leaf in members:
-                if leaf.gradient.numel() >= size:
-                    step_by_slices(leaf, numbers, rule, size)
-            members = [leaf for leaf in members if leaf.gradient.numel() < size]
-        for batch in batches(members, size):
-            step_batch(batch, numbers, rule, short)
+        if has_short_form(members[0], numbers, rule):
+            rows = [(part.values.weight, part.gradient, part.values.momentum) for part in members]
+            _step_rows(rows, batch_size(device, True), numbers, rule)
+            continue
+        pieces = (piece for part in members for piece in part.slices(batch_size(device, False)))
+        for batch in batched(pieces, lambda piece: piece.gradient, batch_size(device, False)):
+            masked = _without_masks(batch, numbers, rule)
+            for piece in batch:
+                update_one(piece, numbers, masked)
 
 
 def plain_foreach(
-    parameters: Sequence[Tensor],
-    states: Mapping[Any, dict[str, Any]],
-    keys: Sequence[Number],
-    numbers: Numbers,
-    rule: Rule,
+    parameters: Sequence[Tensor], states: Mapping[Any, dict[str, Any]], numbers: Numbers, rule: Rule
 ) -> bool:
-    """Step parameters on the CPU that need no leaves, as almost all are: lists of them will do.
+    """Step parameters on the CPU that are flat as they are, as almost all: lists of them will do.
 
     Args:
         parameters: With gradients, all of one group.
         states: Their states.
-        keys: Not needed; the rounding of 16-bit weights takes leaves.
         numbers: Learning rate and the like.
         rule: What is fixed.
 
     Returns:
         Whether it was done; if not, nothing was.
     """
-    del keys
     dtype = parameters[0].dtype
     if dtype not in (torch.float32, torch.float64) or not are_short(numbers, rule):
         return False
     rows = _plain_rows(parameters, states, dtype)
-    if rows is None:
-        return False
-    size = batch_size(torch.device("cpu"), True)
-    batch: list[Row] = []
-    free = size
-    for row in rows:
-        count = row[0].numel()
-        if count >= size:
-            weight, gradient, momentum = (tensor.detach().view(-1) for tensor in row)
-            step_by_slices(FlatParameter(Values(weight, momentum), gradient), numbers, rule, size)
-            continue
-        if count > free and batch:
-            _step_rows(batch, numbers, rule)
-            batch, free = [], size
-        batch.append(row)
-        free -= count
-    if batch:
-        _step_rows(batch, numbers, rule)
-    return True
+    if rows is not None:
+        _step_rows(rows, batch_size(torch.device("cpu"), True), numbers, rule)
+    return rows is not None
 
 
 def _plain_rows(
@@ -122,14 +101,37 @@ def _plain_rows(
     return rows
 
 
-def _step_rows(batch: Sequence[Row], numbers: Numbers, rule: Rule) -> None:
-    """Step one batch of plain parameters, as `step_batch` does."""
-    weights, gradients, momenta = zip(*batch, strict=True)
-    if surely_finite(list(gradients)):
-        _short_form(weights, gradients, momenta, numbers, rule)
-        return
-    for weight, gradient, momentum in batch:
-        update_one(FlatParameter(Values(weight, momentum), gradient), numbers, rule)
+def _step_rows(rows: Sequence[Row], size: int, numbers: Numbers, rule: Rule) -> None:
+    """Step rows by the short form: large ones slice by slice, small ones in batches."""
+    small = []
+    for row in rows:
+        if row[0].numel() < size:
+            small.append(row)
+            continue
+        weight, gradient, momentum = (tensor.detach().view(-1) for tensor in row)
+        step_by_slices(FlatParameter(Values(weight, momentum), gradient), numbers, rule, size)
+    for batch in batched(small, itemgetter(0), size):
+        weights, gradients, momenta = zip(*batch, strict=True)
+        if surely_finite(list(gradients)):
+            _short_form(weights, gradients, momenta, numbers, rule)
+            continue
+        for weight, gradient, momentum in batch:
+            update_one(FlatParameter(Values(weight, momentum), gradient), numbers, rule)
+
+
+def batched(items: Iterable[T], tensor: Callable[[T], Tensor], size: int) -> Iterator[list[T]]:
+    """Gather consecutive items, so that those of a batch have at most `size` elements."""
+    batch: list[T] = []
+    free = size
+    for item in items:
+        count = tensor(item).numel()
+        if count > free and batch:
+            yield batch
+            batch, free = [], size
+        batch.append(item)
+        free -= count
+    if batch:
+        yield batch
 
 
 def batch_size(device: torch.device, short: bool) -> int:
@@ -139,13 +141,13 @@ def batch_size(device: torch.device, short: bool) -> int:
     return WITHOUT_LIMIT
 
 
-def has_short_form(leaf: FlatParameter, numbers: Numbers, rule: Rule) -> bool:
-    """Tell whether a leaf can take the short form: one dtype, numbers as floats, plain options."""
-    dtypes = {leaf.values.weight.dtype, leaf.values.momentum.dtype, leaf.gradient.dtype}
+def has_short_form(part: FlatParameter, numbers: Numbers, rule: Rule) -> bool:
+    """Tell whether a part can take the short form: one dtype, numbers as floats, plain options."""
+    dtypes = {part.values.weight.dtype, part.values.momentum.dtype, part.gradient.dtype}
     return (
         (dtypes == {torch.float32} or dtypes == {torch.float64})
-        and leaf.values.compensation is None
-        and leaf.cautious_scale is None
+        and part.values.compensation is None
+        and part.cautious_scale is None
         and are_short(numbers, rule)
     )
 
@@ -160,38 +162,6 @@ def are_short(numbers: Numbers, rule: Rule) -> bool:
         and numbers.found_inf is None
         and not any(isinstance(number, Tensor) for number in numbers)
     )
-
-
-def batches(leaves: Sequence[FlatParameter], size: int) -> Iterator[list[FlatParameter]]:
-    """Cut large leaves and gather small ones, so that a batch has at most `size` elements."""
-    batch: list[FlatParameter] = []
-    free = size
-    for leaf in leaves:
-        for part in leaf.slices(size) if leaf.gradient.numel() > size else (leaf,):
-            count = part.gradient.numel()
-            if count > free and batch:
-                yield batch
-                batch, free = [], size
-            batch.append(part)
-            free -= count
-    if batch:
-        yield batch
-
-
-def step_batch(batch: Sequence[FlatParameter], numbers: Numbers, rule: Rule, short: bool) -> None:
-    """Step one batch, by the short form if it may and the gradients are finite and not huge."""
-    if short and surely_finite([leaf.gradient for leaf in batch]):
-        _short_form(
-            [leaf.values.weight for leaf in batch],
-            [leaf.gradient for leaf in batch],
-            [leaf.values.momentum for leaf in batch],
-            numbers,
-            rule,
-        )
-        return
-    rule = _without_masks(batch, numbers, rule)
-    for leaf in batch:
-        update_one(leaf, numbers, rule)
 
 
 def step_flat(
@@ -217,7 +187,7 @@ def _without_masks(batch: Sequence[FlatParameter], numbers: Numbers, rule: Rule)
     """Leave out the treatment of single elements where the host may ask and none needs it."""
     # Not for `propagate`: its momenta may be NaN where the gradient is finite.
     masked = rule.nonfinite in ("ignore", "zero") and numbers.found_inf is None
-    if masked and not rule.capturable and surely_finite([leaf.gradient for leaf in batch]):
+    if masked and not rule.capturable and surely_finite([part.gradient for part in batch]):
         return replace(rule, nonfinite="skip_step")
     return rule
 
@@ -247,14 +217,14 @@ def _short_form(
     LISTS._foreach_add_(weights, updates, alpha=-numbers.lr)
 
 
-def step_by_slices(leaf: FlatParameter, numbers: Numbers, rule: Rule, size: int) -> None:
-    """Step a large leaf by the short form, slice by slice, with one buffer for all slices."""
-    buffer = torch.empty(size, dtype=leaf.gradient.dtype, device=leaf.gradient.device)
-    columns = (leaf.values.weight, leaf.gradient, leaf.values.momentum)
+def step_by_slices(part: FlatParameter, numbers: Numbers, rule: Rule, size: int) -> None:
+    """Step a large part by the short form, slice by slice, with one buffer for all slices."""
+    buffer = torch.empty(size, dtype=part.gradient.dtype, device=part.gradient.device)
+    columns = (part.values.weight, part.gradient, part.values.momentum)
     slices = zip(*(column.split(size) for column in columns), strict=True)
     for number, (weight, gradient, momentum) in enumerate(slices):
         if math.isfinite(torch.dot(gradient, gradient).item()):
             step_flat(weight, gradient, momentum, buffer[: weight.numel()], numbers, rule)
             continue
         first = number * size
-        update_one(leaf.slice(first, first + weight.numel()), numbers, rule)
+        update_one(part.slice(first, first + weight.numel()), numbers, rule)

@@ -17,7 +17,7 @@ from optforge.optim.steps.update import Numbers, Values, lion_update
 FILLER = 128  # elements: half the size of the parameters that fill up a pack
 
 
-class KernelKey(NamedTuple):
+class KernelKind(NamedTuple):
     """What a compiled kernel is specialised on.
 
     Args:
@@ -48,52 +48,52 @@ class KernelKey(NamedTuple):
         return self.rule.rounding == "stochastic" and self.weight.itemsize == 2
 
 
-def key_of_kernel(leaf: FlatParameter, numbers: Numbers, rule: Rule) -> KernelKey:
-    """Give what the kernel for a leaf is specialised on."""
-    return KernelKey(
-        replace(rule, block=leaf.block, capturable=False),  # kernels never ask the host
-        leaf.gradient.device,
-        leaf.gradient.dtype,
-        leaf.values.weight.dtype,
-        leaf.values.momentum.dtype,
-        leaf.values.compensation is not None,
-        leaf.cautious_scale is not None,
+def kernel_kind(part: FlatParameter, numbers: Numbers, rule: Rule) -> KernelKind:
+    """Give what the kernel for a part is specialised on."""
+    return KernelKind(
+        replace(rule, block=part.block, capturable=False),  # kernels never ask the host
+        part.gradient.device,
+        part.gradient.dtype,
+        part.values.weight.dtype,
+        part.values.momentum.dtype,
+        part.values.compensation is not None,
+        part.cautious_scale is not None,
         numbers.grad_scale is not None,
         numbers.found_inf is not None,
     )
 
 
-def vector_of(numbers: Numbers, form: KernelKey) -> Tensor:
+def vector_of(numbers: Numbers, kind: KernelKind) -> Tensor:
     """Put the numbers of a step into one tensor: as floats they would be compiled in."""
-    dtype = torch.float64 if form.weight == torch.float64 else torch.float32
+    dtype = torch.float64 if kind.weight == torch.float64 else torch.float32
     values = numbers[:5]
     if any(isinstance(value, Tensor) for value in values):
-        tensors = [torch.as_tensor(value, dtype=dtype, device=form.device) for value in values]
+        tensors = [torch.as_tensor(value, dtype=dtype, device=kind.device) for value in values]
         return torch.stack([tensor.reshape(()) for tensor in tensors])
-    return torch.tensor(values, dtype=dtype, device=form.device)
+    return torch.tensor(values, dtype=dtype, device=kind.device)
 
 
-def stacked(tensors: Sequence[Any], form: KernelKey) -> Tensor:
+def stacked(tensors: Sequence[Any], kind: KernelKind) -> Tensor:
     """Put one number of each parameter into one tensor."""
-    return torch.stack([torch.as_tensor(t, device=form.device).reshape(()) for t in tensors])
+    return torch.stack([torch.as_tensor(t, device=kind.device).reshape(()) for t in tensors])
 
 
-def keys_of(leaves: Sequence[FlatParameter], form: KernelKey) -> Tensor | None:
+def keys_of(parts: Sequence[FlatParameter], kind: KernelKind) -> Tensor | None:
     """Give the random keys of parameters as int32, or None where nothing is rounded at random."""
-    if not form.keyed:
+    if not kind.keyed:
         return None
-    keys = [leaf.key for leaf in leaves]
+    keys = [part.key for part in parts]
     if any(isinstance(key, Tensor) for key in keys):
-        return stacked(keys, form).to(torch.int32)
-    return torch.tensor(keys, dtype=torch.int32, device=form.device)
+        return stacked(keys, kind).to(torch.int32)
+    return torch.tensor(keys, dtype=torch.int32, device=kind.device)
 
 
-def columns_of(leaves: list[FlatParameter], form: KernelKey) -> tuple[list[Tensor] | None, ...]:
+def columns_of(parts: list[FlatParameter], kind: KernelKind) -> tuple[list[Tensor] | None, ...]:
     """Give weights, gradients, momenta, scales and compensations, in rows of blocks for 8 bits."""
-    columns = list(zip(*(leaf.values for leaf in leaves), strict=True))
+    columns = list(zip(*(part.values for part in parts), strict=True))
     weights, momenta, scales, kept = [list(c) if c[0] is not None else None for c in columns]
-    result = weights, [leaf.gradient for leaf in leaves], momenta, scales, kept
-    block = form.rule.block
+    result = weights, [part.gradient for part in parts], momenta, scales, kept
+    block = kind.rule.block
     if not block:
         return result
     whole = [0, 1, 2, 4]  # all but the scales, one of which is for a row
@@ -103,26 +103,26 @@ def columns_of(leaves: list[FlatParameter], form: KernelKey) -> tuple[list[Tenso
     )
 
 
-def made_up(form: KernelKey, count: int) -> FlatParameter:
-    """Give a leaf of zeros, of about `count` elements."""
-    block = form.rule.block
+def made_up(kind: KernelKind, count: int) -> FlatParameter:
+    """Give a part of zeros, of about `count` elements."""
+    block = kind.rule.block
     count -= count % (block or 1)
 
     def zeros(dtype: torch.dtype, count: int = count) -> Tensor:
-        return torch.zeros(count, dtype=dtype, device=form.device)
+        return torch.zeros(count, dtype=dtype, device=kind.device)
 
     values = Values(
-        zeros(form.weight),
-        zeros(form.momentum),
+        zeros(kind.weight),
+        zeros(kind.momentum),
         zeros(torch.bfloat16, count // block) if block else None,
-        zeros(torch.int16) if form.compensated else None,
+        zeros(torch.int16) if kind.compensated else None,
     )
-    one = torch.ones((), dtype=torch.float32, device=form.device)
-    scale = one if form.cautious else None
-    return FlatParameter(values, zeros(form.gradient), 0, block, scale)
+    one = torch.ones((), dtype=torch.float32, device=kind.device)
+    scale = one if kind.cautious else None
+    return FlatParameter(values, zeros(kind.gradient), 0, block, scale)
 
 
-def kernel_function(form: KernelKey, pack: int) -> Callable[..., None]:
+def kernel_function(kind: KernelKind, pack: int) -> Callable[..., None]:
     """Build the function that is compiled.
 
     Its code gets a name of its own: the compiler counts compilations by code, and refuses more
@@ -152,10 +152,10 @@ def kernel_function(form: KernelKey, pack: int) -> Callable[..., None]:
             )
             cautious_scale = None if cautious_scales is None else cautious_scales[i]
             key = 0 if keys is None else keys[i]
-            new = lion_update(values, gradients[i], cautious_scale, key, numbers, form.rule)
+            new = lion_update(values, gradients[i], cautious_scale, key, numbers, kind.rule)
             for old, value in zip(values, new, strict=True):
                 if old is not None and value is not None:
                     old.copy_(value)
 
-    code = kernel.__code__.replace(co_name=f"lion_{abs(hash(form)):x}")
+    code = kernel.__code__.replace(co_name=f"lion_{abs(hash(kind)):x}")
     return FunctionType(code, kernel.__globals__, closure=kernel.__closure__)

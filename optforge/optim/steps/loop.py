@@ -13,23 +13,23 @@ from optforge.optim.steps.flat import FlatParameter
 from optforge.optim.steps.update import Numbers, lion_update
 
 
-def update_one(leaf: FlatParameter, numbers: Numbers, rule: Rule) -> None:
-    """Run the maths on one leaf, or a slice of it, and write the results."""
-    rule = replace(rule, block=leaf.block)
-    new = lion_update(leaf.values, leaf.gradient, leaf.cautious_scale, leaf.key, numbers, rule)
-    leaf.write(new)
+def update_one(part: FlatParameter, numbers: Numbers, rule: Rule) -> None:
+    """Run the maths on one part, or a slice of it, and write the results."""
+    rule = replace(rule, block=part.block)
+    new = lion_update(part.values, part.gradient, part.cautious_scale, part.key, numbers, rule)
+    part.write(new)
 
 
-def loop_step(leaves: Sequence[FlatParameter], numbers: Numbers, rule: Rule) -> None:
-    """Step all leaves, one by one.
+def loop_step(parts: Sequence[FlatParameter], numbers: Numbers, rule: Rule) -> None:
+    """Step all parts, one by one.
 
     Args:
-        leaves: The parameters.
+        parts: The parameters.
         numbers: Learning rate and the like.
         rule: What is fixed.
     """
-    for leaf in leaves:
-        update_one(leaf, numbers, rule)
+    for part in parts:
+        update_one(part, numbers, rule)
 
 
 def all_finite(tensors: Sequence[Tensor]) -> Tensor:
