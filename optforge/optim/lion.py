@@ -40,7 +40,7 @@ from optforge.optim.steps.foreach import foreach_step, plain_foreach
 from optforge.optim.steps.fused import fused_step
 from optforge.optim.steps.loop import loop_step
 from optforge.optim.steps.nonfinite import any_found, found_nonfinite, raise_nonfinite
-from optforge.optim.steps.update import Numbers
+from optforge.optim.steps.update import Numbers, numbers_of
 
 Path = Callable[[Sequence[FlatParameter], Numbers, Rule], None]
 
@@ -271,7 +271,7 @@ class Lion(BaseOptimizer):
 
     def _found(self, live: Sequence[Sequence[tuple[int, Tensor]]]) -> bool | Tensor:
         """Return whether the whole step must do nothing; a tensor where the host must not ask."""
-        scaler: Tensor | None = getattr(self, "found_inf", None)
+        scaler = self._scaler("found_inf")
         founds = [] if scaler is None else [scaler]
         for group, members in zip(self.param_groups, live, strict=True):
             if group["nonfinite"] in ("skip_step", "raise") and members:
@@ -293,7 +293,7 @@ class Lion(BaseOptimizer):
         numbers_before: int,
         found: Tensor | None,
     ) -> None:
-        rule, numbers = rule_of(group, lion), self._numbers(group, found)
+        rule, numbers = rule_of(group, lion), numbers_of(group, self._scaler("grad_scale"), found)
         if group["differentiable"]:
             differentiable_step([p for _, p in members], self.state, numbers, rule)
             return
@@ -331,25 +331,13 @@ class Lion(BaseOptimizer):
         step = counted if stays_on_device(group) else int(counted)
         return random_key(group["seed"], step, number)
 
-    def _numbers(self, group: Mapping[str, Any], found: Tensor | None) -> Numbers:
-        """Give the numbers of a step: floats, or tensors where the host must not ask."""
-        lr, (beta1, beta2) = group["lr"], group["betas"]
-        on_device = stays_on_device(group) or group["differentiable"]
-        plain = _as_given if on_device else float  # schedules may have written anything
-        lr, beta1, beta2, decay = map(plain, (lr, beta1, beta2, group["weight_decay"]))
-        decay = lr * decay
-        if group["decay_mode"] == "independent":
-            decay = decay / plain(group["reference_lr"])
-        grad_scale: Tensor | None = getattr(self, "grad_scale", None)
-        return Numbers(lr, decay, beta1 / (1 - beta1), beta2, 1 - beta2, grad_scale, found)
+    def _scaler(self, name: str) -> Tensor | None:
+        """Return what a gradient scaler has left here, without dimensions."""
+        value: Tensor | None = getattr(self, name, None)
+        return None if value is None else value.reshape(())
 
 
 _NEVER = (None,)
-
-
-def _as_given(value: Any) -> Number:
-    """Return a tensor of one element as a 0-d one, and any other number as a float."""
-    return value.reshape(()) if isinstance(value, Tensor) else float(value)
 
 
 def path_of(group: Mapping[str, Any]) -> Path:

@@ -20,6 +20,7 @@ from optforge.optim.settings import (
     POSITIVE,
     RATE,
     Setting,
+    as_float,
     one_of,
     or_none,
 )
@@ -187,7 +188,7 @@ def checked_settings(group: Mapping[str, Any]) -> dict[str, Any]:
 def reference_lr(group: Mapping[str, Any]) -> float | None:
     """Give the peak rate of a group, also in mid-schedule; None where all its rates are 0."""
     rates = (group.get(name) for name in ("max_lr", "initial_lr", "lr"))
-    return next((float(rate) for rate in rates if rate is not None and float(rate) > 0), None)
+    return next((as_float(rate) for rate in rates if rate is not None and as_float(rate) > 0), None)
 
 
 @dataclass(frozen=True)
@@ -238,7 +239,7 @@ STRONG_DECAY = 0.1  # of each weight in each step: half of it is gone after seve
 
 def warn_of_strong_decay(group: Mapping[str, Any]) -> None:
     """Warn where independent decay has a number that is meant for decay times the rate."""
-    decay = float(group["weight_decay"])
+    decay = as_float(group["weight_decay"])
     if group["decay_mode"] == "independent" and decay >= STRONG_DECAY:
         warnings.warn(
             f"weight_decay={decay:g} with decay_mode='independent' removes this "

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from optforge.optim.migration.convert import momentum_of
+from optforge.optim.settings import as_float
 from optforge.optim.steps.flat import local, real
 
 # What `Probe.after` counts, in this order.
@@ -34,9 +35,9 @@ class Numbers:
     @staticmethod
     def of(group: Mapping[str, Any], grad_scale: Tensor | None) -> Numbers:
         """Read them from a param group."""
-        beta1, beta2 = map(float, group["betas"])
+        beta1, beta2 = map(as_float, group["betas"])
         policy, maximize = group["nonfinite"], group["maximize"]
-        return Numbers(float(group["lr"]), beta1, beta2, policy, maximize, grad_scale)
+        return Numbers(as_float(group["lr"]), beta1, beta2, policy, maximize, grad_scale)
 
 
 class Probe:

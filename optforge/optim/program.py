@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.optim import Optimizer
 from optforge.language import Program, load_rule
 from optforge.optim.base import BaseOptimizer
 from optforge.optim.migration.rule_from_adamw import groups_from_adamw
+from optforge.optim.resolution import StallCheck
 from optforge.optim.rules.batches import (
     batches_of,
     check_parameter,
@@ -23,9 +25,8 @@ from optforge.optim.rules.batches import (
 )
 from optforge.optim.rules.graph import Graph, graph_of
 from optforge.optim.rules.loading import check_entry, check_source, structure_of
-from optforge.optim.rules.run import run_step
+from optforge.optim.rules.run import run_step, without_autocast
 from optforge.optim.rules.settings import checked_settings, defaults_of, peak_of, reads_clock
-from optforge.optim.rules.stall import StallCheck
 from optforge.optim.rules.values import dtype_of
 
 Closure = Callable[[], Any]
@@ -245,6 +246,14 @@ class ProgramOptimizer(BaseOptimizer):
         }
         for number, parameters in active.items():
             check_step(self.graph, self.state, self.param_groups[number], parameters)
+        with without_autocast(chain.from_iterable(active.values())):
+            copies = self._run(active)
+        for number, old in copies.items():
+            self._stalls.after(number, self.param_groups[number], old)
+        return loss
+
+    def _run(self, active: Mapping[int, list[Tensor]]) -> dict[int, list[Any]]:
+        """Run a step of checked parameters by group; return copies of weights to look at."""
         batches, numbers, copies = [], {}, {}
         for number, parameters in active.items():
             if parameters:
@@ -254,6 +263,4 @@ class ProgramOptimizer(BaseOptimizer):
                 copies[number] = self._stalls.before(number, group, parameters)
         if batches:
             run_step(self.graph, batches, numbers)
-        for number, old in copies.items():
-            self._stalls.after(number, self.param_groups[number], old)
-        return loss
+        return copies

@@ -81,6 +81,11 @@ def _tensor_number(value: Tensor) -> Tensor:
     return value if value.is_floating_point() else value.to(torch.float32)
 
 
+def as_float(value: Any) -> float:
+    """Return a number as a float; of a tensor that requires gradients too, without a warning."""
+    return float(value.detach() if isinstance(value, Tensor) else value)
+
+
 def count(value: Any) -> int:
     """Return a whole number as an int.
 
@@ -108,7 +113,7 @@ def numbers_where(fits: Callable[[float], bool], allowed: str) -> Setting:
 
     def read(value: Any) -> Number:
         plain = number(value)
-        if not (math.isfinite(float(plain)) and fits(float(plain))):
+        if not (math.isfinite(as_float(plain)) and fits(as_float(plain))):
             raise ValueError(value)
         return plain
 

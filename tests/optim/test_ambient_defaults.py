@@ -13,7 +13,7 @@ from torch.nn import Parameter
 from optforge.optim import Lion, ProgramOptimizer, compiler, watch
 from optforge.optim.migration.convert import convert_state_dict
 from optforge.optim.rules import fused as program_fused
-from optforge.optim.steps import kernel_calls as step_packs
+from optforge.optim.steps import kernel_calls
 from tests.optim import test_contract as contract
 
 F32, F64 = torch.float32, torch.float64
@@ -24,7 +24,7 @@ LR, DECAY = 0.25, 0.125
 @pytest.fixture(params=["float64", "bfloat16", "meta"])
 def ambient(request: pytest.FixtureRequest) -> Iterator[str]:
     """A default dtype, or a default device on which no value can be read."""
-    for cached in (step_packs.compiled, program_fused.try_kernels, program_fused.compiled_kernel):
+    for cached in (kernel_calls.compiled, program_fused.try_kernels, program_fused.compiled_kernel):
         cached.cache_clear()
     device = torch.get_default_device()
     if request.param == "meta":
@@ -36,7 +36,7 @@ def ambient(request: pytest.FixtureRequest) -> Iterator[str]:
     finally:
         torch.set_default_dtype(F32)
         torch.set_default_device(None if device.type == "cpu" else device)
-        for cached in (step_packs.compiled, program_fused.try_kernels):
+        for cached in (kernel_calls.compiled, program_fused.try_kernels):
             cached.cache_clear()
         program_fused.compiled_kernel.cache_clear()
 
@@ -155,3 +155,14 @@ def test_what_is_measured_and_converted_does_not_see_it(ambient: str) -> None:
     assert diagnostics.latest is not None and diagnostics.latest.update_rms > 0
     group = ProgramOptimizer.from_adamw(adamw, "signum").param_groups[0]
     assert group["lr"] == pytest.approx(0.0023)
+
+
+@pytest.mark.parametrize("rule", ["muon", "ortho_lion", "lion", "adamw"])
+@pytest.mark.parametrize("path", ["loop", "foreach"])
+def test_a_step_inside_autocast_is_the_same(rule: str, path: str) -> None:
+    results = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            results.append(trained(lambda w: ProgramOptimizer(w, rule, **PATHS[path]), F32))
+            results[-1] += trained(lambda w: Lion(w, LR, **PATHS[path]), F32)
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))

@@ -137,3 +137,27 @@ def test_a_rule_goes_on_in_the_new_dtype(
         assert all(v.dtype == dtype for v in optimizer.state[weight].values() if v.dim())
     bound = 0.03 if BF16 in dtypes else 1e-5
     torch.testing.assert_close(*results, rtol=bound, atol=bound)
+
+
+@pytest.mark.parametrize("path", [{"foreach": False}, {"capturable": True}], ids=str)
+def test_what_a_scaler_leaves_may_have_a_dimension(path: dict[str, Any]) -> None:
+    weight = Parameter(torch.tensor(1.0))
+    lion = Lion([weight], lr=0.25, **path)
+    weight.grad = torch.tensor(8.0)
+    lion.grad_scale, lion.found_inf = torch.tensor([8.0]), torch.tensor([0.0])  # type: ignore[attr-defined]
+    lion.step()
+    assert weight.shape == () and weight.item() == 0.75
+    assert float(lion.state[weight]["momentum"]) == pytest.approx(0.01)
+
+
+def test_a_rule_s_state_on_another_device_is_told_before_anything_changes() -> None:
+    weights = [Parameter(torch.ones(4)), Parameter(torch.ones(4))]
+    optimizer = ProgramOptimizer([{"params": [weight]} for weight in weights], "lion")
+    for weight in weights:
+        weight.grad = torch.ones(4)
+    optimizer.step()
+    optimizer.state[weights[1]]["momentum"] = torch.zeros(4, device="meta")
+    before = weights[0].detach().clone()
+    with pytest.raises(OptimizerError, match="is on meta.*on cpu"):
+        optimizer.step()
+    assert torch.equal(weights[0], before)

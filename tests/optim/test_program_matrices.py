@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from optforge.language import Program, parse
 from optforge.optim import compiler
 from optforge.optim.program import ProgramOptimizer
-from optforge.optim.rules import batches as program_buckets
+from optforge.optim.rules import batches as program_batches
 from optforge.optim.rules import fused as program_fused
 from optforge.optim.rules.arrays import orthogonalize_each
 from optforge.optim.rules.batches import state_shapes
@@ -111,7 +111,7 @@ def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         program_fused, "compiled_kernel", lambda *form: program_fused.build_kernel(*form)
     )
-    monkeypatch.setattr(program_buckets, "try_kernels", lambda *_: None)
+    monkeypatch.setattr(program_batches, "try_kernels", lambda *_: None)
 
 
 @pytest.mark.usefixtures("uncompiled")
@@ -148,7 +148,9 @@ def test_a_compiled_rule_has_no_second_compilation_and_really_is_compiled() -> N
     weights = [parameter(6, 4, dtype=torch.float32), parameter(9, dtype=torch.float32)]
     optimizer = ProgramOptimizer(weights, "muon", fused=True)
     train(optimizer, 1)
-    ways = {b.way for b in program_buckets.buckets_of(optimizer, 0, list(weights))}
+    group = optimizer.param_groups[0]
+    batches = program_batches.batches_of(optimizer.graph, optimizer.state, group, 0, list(weights))
+    ways = {batch.way for batch in batches}
     assert "fused" in ways and "foreach" not in ways
     with torch._dynamo.config.patch(error_on_recompile=True):
         optimizer.param_groups[0]["lr"] = 0.5

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from optforge.language import Program, load_rule, parse, rule_names
 from optforge.optim.program import ProgramOptimizer
-from optforge.optim.rules import batches as program_buckets
+from optforge.optim.rules import batches as program_batches
 from optforge.optim.rules import fused as program_fused
 from optforge.optim.rules.batches import state_shapes
 from tests.helpers.loops import LOOPS
@@ -73,7 +73,7 @@ class Reloaded(ProgramSubject):
 def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the very graphs that are handed to the compiler, without compiling each of hundreds."""
     monkeypatch.setattr(program_fused, "compiled_kernel", program_fused.build_kernel)
-    monkeypatch.setattr(program_buckets, "try_kernels", lambda *_: None)
+    monkeypatch.setattr(program_batches, "try_kernels", lambda *_: None)
 
 
 def assert_right(verdict: Verdict) -> None:

@@ -19,7 +19,7 @@ from optforge.language import Interpreter, Program, layout_of, load_rule
 from optforge.optim.lion_settings import reference_lr
 from optforge.optim.migration.recipe import RATES_OF_GROUPS, lion_from_adamw
 from optforge.optim.rules.roles import Role, role_of
-from optforge.optim.settings import POSITIVE, or_none
+from optforge.optim.settings import POSITIVE, as_float, or_none
 
 Group = Mapping[str, Any]
 ARRAYS = {Role.MATRIX: (48, 32), Role.TABLE: (48, 32), Role.COLUMN: (256,)}  # made up, by role
@@ -93,7 +93,7 @@ def _ratio(theirs: Group, matrices: bool | None, rule: Program) -> float:
             f"gradients of size {SIZES[0]:g} and {SIZES[1]:g} give updates of size {mine[0]:.2g} "
             f"and {mine[1]:.2g}: the rule's rate depends on the size of the gradients; pass ratio="
         )
-    beta1, beta2 = (float(beta) for beta in theirs["betas"])
+    beta1, beta2 = (as_float(beta) for beta in theirs["betas"])
     values = {"lr": 1.0, "beta1": beta1, "beta2": beta2, "weight_decay": 0.0}
     adamw = lift(load_rule("adamw_bias_correction")).with_values(values)
     ratio = math.prod(_length(adamw, shares, size) / m for size, m in zip(SIZES, mine, strict=True))
@@ -102,7 +102,7 @@ def _ratio(theirs: Group, matrices: bool | None, rule: Program) -> float:
 
 def _undecayed(lifted: Lifted, settings: Group) -> Program:
     """Return the rule with the constants that are set, a rate of 1 and no decay."""
-    values = {name: float(settings[name]) for name in lifted.values}
+    values = {name: as_float(settings[name]) for name in lifted.values}
     decays = (name for name in values if name.startswith("weight_decay"))
     return lifted.with_values({**values, "lr": 1.0, **dict.fromkeys(decays, 0.0)})
 

@@ -17,6 +17,7 @@ from optforge.optim.rules.graph import Graph
 from optforge.optim.rules.roles import graph_for, role_of
 from optforge.optim.rules.settings import reads_clock
 from optforge.optim.rules.values import Batch, Numbers, Part, Way, dtype_of
+from optforge.optim.settings import as_float
 
 States = Mapping[Tensor, dict[str, Tensor]]  # what an optimizer keeps
 CHUNK = 2**16  # elements computed at once on the CPU, so that what is in between stays in the cache
@@ -67,7 +68,7 @@ def check_step(base: Graph, states: States, group: Mapping[str, Any], active: li
         assert parameter.grad is not None
         check_gradient(parameter.grad)
         stored = {n: state[names[n]] for n in graph.stored if names[n] in state}
-        Part(parameter, parameter.grad, stored).check_shapes(graph)
+        Part(parameter, parameter.grad, stored).check_fits(graph)
         if graph.by_shape:
             check_whole(parameter)
 
@@ -87,9 +88,9 @@ def numbers_of(
                 state[name] = state[name].to(dtype_of(parameter))  # the parameter was cast
     peak = group["peak_lr"]
     values = graph.lifted.values
-    constants = {name: float(group[name]) for name in values if name != "lr"}
+    constants = {name: as_float(group[name]) for name in values if name != "lr"}
     return Numbers(
-        float(group["schedule"]) * (float(group["lr"]) / peak),
+        as_float(group["schedule"]) * (as_float(group["lr"]) / peak),
         {"lr": peak, **constants},
         {number: scalars[program.states[number]] for number in graph.shared},
         _clock(graph, group),

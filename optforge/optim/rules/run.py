@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor
@@ -13,6 +14,17 @@ from optforge.optim.rules.fused import run_fused
 from optforge.optim.rules.graph import Graph
 from optforge.optim.rules.primitives import FOREACH, apply_each, apply_foreach, total
 from optforge.optim.rules.values import Batch, Numbers, add_up, compute_numbers
+
+
+@contextmanager
+def without_autocast(parameters: Iterable[Tensor]) -> Iterator[None]:
+    """Compute in the dtypes that a rule names: autocast would narrow products of matrices."""
+    kinds = {parameter.device.type for parameter in parameters}
+    with ExitStack() as stack:
+        for kind in kinds:
+            if kind != "meta" and torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
 
 
 def run_step(graph: Graph, batches: Sequence[Batch], numbers: Mapping[int, Numbers]) -> None:

@@ -19,6 +19,7 @@ from optforge.optim.settings import (
     LENGTH,
     POSITIVE,
     Setting,
+    as_float,
     check_exclusive,
     or_none,
 )
@@ -90,7 +91,7 @@ def peak_of(lr: Any) -> float:
     Raises:
         OptimizerError: If it is not a positive finite number.
     """
-    return float(_PEAK.plain("lr", lr))
+    return as_float(_PEAK.plain("lr", lr))
 
 
 def checked_settings(graph: Graph, group: Mapping[str, Any]) -> dict[str, Any]:

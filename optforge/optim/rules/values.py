@@ -37,16 +37,23 @@ class Part:
     gradient: Tensor
     states: dict[int, Tensor]
 
-    def check_shapes(self, graph: Graph) -> None:
-        """Refuse what has another shape than the weight: it would be broadcast, or read wrongly.
+    def check_fits(self, graph: Graph) -> None:
+        """Refuse what has another shape or device than the weight: it would be read wrongly.
 
         Args:
             graph: What the rule computes for this array.
 
         Raises:
-            OptimizerError: Says what was resized, and what to do.
+            OptimizerError: Says what was resized or moved, and what to do.
         """
-        shape = self.weight.shape
+        shape, device = self.weight.shape, self.weight.device
+        for name, tensor in (("gradient", self.gradient), *self.states.items()):
+            if tensor.device != device:
+                raise OptimizerError(
+                    f"a gradient or state ({name}) is on {tensor.device}, but the parameter is on "
+                    f"{device}; move the model first and then load the optimizer's state dict, "
+                    "which moves states along"
+                )
         trees = {n: state for n, state in self.states.items() if graph.kinds[n] != Kind.ARRAY}
         wanted = {n: state_shape(graph.kinds[n], shape, graph.of_matrices) for n in trees}
         fits = all(tuple(state.shape) == wanted[number] for number, state in trees.items())

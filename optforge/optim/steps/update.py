@@ -6,15 +6,16 @@ wherever its own shorter form does not apply. All functions here are pure.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from optforge.optim.lion_settings import Rule
+from optforge.optim.lion_settings import Rule, stays_on_device
 from optforge.optim.precision.eight_bits import decode, encode
 from optforge.optim.precision.rounding import join, split, stochastic_round
-from optforge.optim.settings import Number
+from optforge.optim.settings import Number, as_float
 
 
 class Numbers(NamedTuple):
@@ -53,6 +54,25 @@ class Values(NamedTuple):
     momentum: Tensor
     scale: Tensor | None = None
     compensation: Tensor | None = None
+
+
+def numbers_of(
+    group: Mapping[str, Any], grad_scale: Tensor | None, found_inf: Tensor | None
+) -> Numbers:
+    """Return the numbers of a step: floats, or tensors where the host must not ask."""
+    lr, (beta1, beta2) = group["lr"], group["betas"]
+    on_device = stays_on_device(group) or group["differentiable"]
+    plain = _as_given if on_device else as_float  # schedules may have written anything
+    lr, beta1, beta2, decay = map(plain, (lr, beta1, beta2, group["weight_decay"]))
+    decay = lr * decay
+    if group["decay_mode"] == "independent":
+        decay = decay / plain(group["reference_lr"])
+    return Numbers(lr, decay, beta1 / (1 - beta1), beta2, 1 - beta2, grad_scale, found_inf)
+
+
+def _as_given(value: Any) -> Number:
+    """Return a tensor of one element as a 0-d one, and any other number as a float."""
+    return value.reshape(()) if isinstance(value, Tensor) else float(value)
 
 
 def ascent(gradient: Tensor, dtype: torch.dtype, numbers: Numbers, rule: Rule) -> Tensor:
