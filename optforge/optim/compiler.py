@@ -34,7 +34,7 @@ _working: set[Hashable] = set()
 
 
 def compiles(make: Callable[..., Any], *arguments: Hashable) -> bool:
-    """Tell whether something can be compiled; what failed once is not tried again.
+    """Return whether something can be compiled; what failed once is not tried again.
 
     A compiler that is found may still fail: a wrong ``$CXX``, no headers, a full disk. Then a step
     must go on without it, as where there is none.

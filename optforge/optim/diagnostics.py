@@ -62,7 +62,7 @@ class Measurement:
     poisoned: int
 
     def as_dict(self, prefix: str = "lion/") -> dict[str, float]:
-        """Give the figures for a logger; those that are None are left out.
+        """Return the figures for a logger; those that are None are left out.
 
         Example:
             >>> m = Measurement(1, 8, None, None, 0.0, 0.5, 1e-4, 1.0, 0, 0, 0, 0)
@@ -158,7 +158,7 @@ class Diagnostics:
         self._read([probe for probe, _, _ in present], counts, measured)
 
     def _skipped(self, members: list[tuple[Probe, Tensor, Numbers]]) -> bool:
-        """Tell whether the step did nothing: a gradient scaler or `skip_step` found non-finites."""
+        """Return whether the step did nothing: a gradient scaler or `skip_step` found non-finites."""
         found = getattr(self.optimizer, "found_inf", None)
         if found is not None and bool(found):
             return True

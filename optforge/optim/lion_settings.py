@@ -186,7 +186,7 @@ def checked_settings(group: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def reference_lr(group: Mapping[str, Any]) -> float | None:
-    """Give the peak rate of a group, also in mid-schedule; None where all its rates are 0."""
+    """Return the peak rate of a group, also in mid-schedule; None where all its rates are 0."""
     rates = (group.get(name) for name in ("max_lr", "initial_lr", "lr"))
     return next((as_float(rate) for rate in rates if rate is not None and as_float(rate) > 0), None)
 

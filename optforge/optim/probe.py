@@ -154,7 +154,7 @@ class Probe:
 
 
 def _gradient(parameter: Tensor, numbers: Numbers) -> Tensor:
-    """Give the gradient as a step sees it: float64, unscaled, of what is minimised."""
+    """Return the gradient as a step sees it: float64, unscaled, of what is minimised."""
     assert parameter.grad is not None
     gradient = _plain(parameter.grad).double()
     if numbers.grad_scale is not None:
@@ -170,6 +170,6 @@ def _momentum(entry: Mapping[str, Any], shape: torch.Size, like: Tensor) -> Tens
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    """Give this rank's part of a sharded tensor, dense, and complex numbers as pairs."""
+    """Return this rank's part of a sharded tensor, dense, and complex numbers as pairs."""
     tensor = local(tensor.detach())
     return real(tensor.to_dense() if tensor.is_sparse else tensor)

@@ -24,12 +24,12 @@ from optforge.optim.steps.flat import local
 
 
 def uses_stochastic_rounding(parameter: Tensor, group: Mapping[str, Any]) -> bool:
-    """Tell whether random bits are needed to write a parameter."""
+    """Return whether random bits are needed to write a parameter."""
     return group["rounding"] in (None, "stochastic") and is_16_bit(parameter)
 
 
 def is_16_bit(parameter: Tensor) -> bool:
-    """Tell whether a parameter is bfloat16 or float16."""
+    """Return whether a parameter is bfloat16 or float16."""
     return parameter.dtype in (torch.bfloat16, torch.float16)
 
 
@@ -70,7 +70,7 @@ def _momentum_dtype(parameter: Tensor, wanted: torch.dtype | str | None) -> torc
 
 
 def can_have_8_bits(parameter: Tensor) -> bool:
-    """Tell whether blocks fit the shards: whole rows on each rank, whole blocks in each row.
+    """Return whether blocks fit the shards: whole rows on each rank, whole blocks in each row.
 
     Parameters that are not distributed always can. Distributed ones that cannot (vectors, rows
     that blocks do not fill, shards along other dimensions) keep float32 momentum.
@@ -134,8 +134,6 @@ _OTHER_STATE = (
 
 def check_entry(entry: Mapping[str, Any], number: Any, parameter: Tensor) -> None:
     """Refuse a saved state whose tensors cannot be those of a parameter.
-
-    Native code trusts what is stored, so this must not.
 
     Args:
         entry: The saved state of one parameter; empty before its first step.
@@ -212,7 +210,7 @@ def complete(
 
 
 def _sharded(value: Tensor, like: Tensor) -> Tensor:
-    """Give each rank its part of what was saved whole."""
+    """Return each rank its part of what was saved whole."""
     if isinstance(like, DTensor) and not isinstance(value, DTensor) and value.shape == like.shape:
         return distribute_tensor(value, like.device_mesh, like.placements, src_data_rank=None)
     return value

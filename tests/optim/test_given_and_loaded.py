@@ -239,3 +239,20 @@ def test_a_rate_that_requires_gradients_says_nothing_and_stays_in_its_graph(kind
     assert torch.equal(
         stepped(optimizer)[0], stepped(MAKERS[kind]([Parameter(draw(4))], lr=0.5))[0]
     )
+
+
+@each_kind
+@pytest.mark.parametrize("nothing", [None, {}])
+def test_a_parameter_without_a_state_begins_at_zero(kind: str, nothing: Any) -> None:
+    """As sharding wrappers leave it for parameters of other ranks, or that had no gradient."""
+
+    def make() -> Any:
+        return MAKERS[kind]([Parameter(draw(3)), Parameter(draw(4))])
+
+    one, other = make(), make()
+    stepped(one)
+    saved = copy.deepcopy(one.state_dict())
+    saved["state"][1] = nothing
+    other.load_state_dict(saved)
+    got, fresh = stepped(other, 1)[1], stepped(make(), 1)[1]
+    assert torch.equal(got, fresh)

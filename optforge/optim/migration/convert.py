@@ -91,14 +91,14 @@ def convert_state_dict(
 
 
 def _without_poison(momentum: Tensor) -> tuple[Tensor, int]:
-    """Put 0 for elements that are not finite, and count them; on each rank its own."""
+    """Set to 0 elements that are not finite, and count them; on each rank its own."""
     finite = momentum.isfinite()
     count = int((~local(finite)).sum())
     return (torch.where(finite, momentum, 0.0) if count else momentum), count
 
 
 def google_state_dict(lion: torch.optim.Optimizer) -> StateDict:
-    """Give Lion's state as google/automl's Lion saves it; lion-pytorch and timm load it too.
+    """Return Lion's state as google/automl's Lion saves it; lion-pytorch and timm load it too.
 
     Args:
         lion: A `Lion` with `decay_mode="lr"`, not cautious and not maximizing. Of a sharded one
@@ -153,7 +153,7 @@ def momentum_of(entry: Entry, shape: torch.Size | tuple[int, ...]) -> Tensor:
 
 
 def _settings(chosen: Source, mine: Group, theirs: Group) -> dict[str, Any]:
-    """Give what their group says, and their peak rate where their rates are taken over."""
+    """Return what their group says, and their peak rate where their rates are taken over."""
     settings = chosen.settings(theirs) if theirs["params"] else {}
     if "lr" in settings:
         settings["reference_lr"] = reference_lr(theirs) or mine["reference_lr"]
@@ -212,7 +212,7 @@ def _seen(group: Group, entry: Entry) -> str:
 def _members(
     groups: list[Any], state: Mapping[Any, Entry], lion: torch.optim.Optimizer
 ) -> Iterator[tuple[Any, Tensor, Group]]:
-    """Give the key of each saved entry, with Lion's parameter in the same place and its group."""
+    """Return the key of each saved entry, with Lion's parameter in the same place and its group."""
     for group, ours in zip(groups, lion.param_groups, strict=True):
         for key, parameter in zip(group["params"], ours["params"], strict=True):
             if state.get(key):  # parameters that never had a gradient have none

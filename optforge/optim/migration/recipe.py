@@ -40,7 +40,7 @@ class LionRecipe:
 
     @property
     def keywords(self) -> dict[str, Any]:
-        """Give `lr`, `betas` and `weight_decay` for `Lion`, where one group says it all.
+        """Return `lr`, `betas` and `weight_decay` for `Lion`, where one group says it all.
 
         Raises:
             OptimizerError: If there are several groups with different settings.

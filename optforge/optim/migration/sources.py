@@ -45,7 +45,7 @@ class Source:
     settings: Callable[[Group], dict[str, Any]]
 
     def recognises(self, group: Group, entry: Entry) -> bool:
-        """Tell whether a group and an entry of its state can come from this source."""
+        """Return whether a group and an entry of its state can come from this source."""
         return self.group_keys <= set(group) and self.entry_keys <= set(unwrapped(entry))
 
 
@@ -55,7 +55,7 @@ def unwrapped(entry: Entry) -> Entry:
 
 
 def picked(group: Group, names: tuple[str, ...]) -> dict[str, Any]:
-    """Give the named entries that are there."""
+    """Return the named entries that are there."""
     return {name: group[name] for name in names if name in group}
 
 

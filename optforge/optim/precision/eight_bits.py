@@ -23,7 +23,7 @@ TINY = 2.0**-126  # smaller scales have no inverse: such momenta become 0
 
 
 def block_size(shape: torch.Size | tuple[int, ...]) -> int:
-    """Give the number of consecutive elements that share a scale.
+    """Return the number of consecutive elements that share a scale.
 
     64 where blocks of 64 fill each row (all dimensions but the first) or where there are no rows;
     else the divisor of the row nearest below, or above up to 128; else 64, across rows.
@@ -47,7 +47,7 @@ _known_block_size = lru_cache(1 << 12)(_block_size)
 
 
 def is_row_aligned(shape: torch.Size | tuple[int, ...]) -> bool:
-    """Tell whether no block crosses rows, so that sharding by rows changes nothing."""
+    """Return whether no block crosses rows, so that sharding by rows changes nothing."""
     row = 1
     for size in shape[1:]:
         row *= size
@@ -55,7 +55,7 @@ def is_row_aligned(shape: torch.Size | tuple[int, ...]) -> bool:
 
 
 def scale_shape(shape: torch.Size | tuple[int, ...]) -> tuple[int, ...]:
-    """Give the shape of `momentum_scale` for a parameter's shape: by rows where blocks allow it."""
+    """Return the shape of `momentum_scale` for a parameter's shape: by rows where blocks allow it."""
     block, count = block_size(shape), 1
     for size in shape:
         count *= size
@@ -95,7 +95,7 @@ def encode(values: Tensor, block: int) -> tuple[Tensor, Tensor]:
 
 
 def decode(codes: Tensor, scale: Tensor, block: int) -> Tensor:
-    """Give the float32 values that codes and their scales stand for, in the shape of the codes."""
+    """Return the float32 values that codes and their scales stand for, in the shape of the codes."""
     blocks = _blocks(codes, block).to(torch.float32) / LARGEST
     return _unblocked(blocks**3 * scale.to(torch.float32)[:, None], codes)
 

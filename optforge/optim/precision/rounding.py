@@ -18,7 +18,7 @@ _WORD = 1 << 32
 
 
 def signed(number: int) -> int:
-    """Give the 32-bit integer, with sign, that has the same low 32 bits."""
+    """Return the 32-bit integer, with sign, that has the same low 32 bits."""
     return (number + (_WORD >> 1)) % _WORD - (_WORD >> 1)
 
 
@@ -40,7 +40,7 @@ def mix(number: int) -> int:
 
 
 def random_key(seed: int, step: Number, number: int) -> Number:
-    """Give the key of a parameter at a step, a signed 32-bit integer.
+    """Return the key of a parameter at a step, a signed 32-bit integer.
 
     Nothing but the arguments enters: not the rank, the device, the path or the order of calls.
 
@@ -62,7 +62,7 @@ def random_key(seed: int, step: Number, number: int) -> Number:
 
 @torch.compiler.assume_constant_result
 def _base(seed: int, number: int) -> int:
-    """Give what the keys of a parameter share; too large a number for `torch.compile` to trace."""
+    """Return what the keys of a parameter share; too large a number for `torch.compile` to trace."""
     return signed(mix(mix(seed) + number))
 
 
@@ -74,7 +74,7 @@ def _scatter(bits: Tensor) -> Tensor:
 
 
 def _scatter_int(bits: int) -> int:
-    """Do the same with one integer of any size, of which the low 32 bits count."""
+    """Hash the same way, with one integer of any size, of which the low 32 bits count."""
     bits &= _WORD - 1
     bits = (bits ^ bits >> 16) * 0x7FEB352D % _WORD
     bits = (bits ^ bits >> 15) * _FACTOR % _WORD
@@ -82,14 +82,14 @@ def _scatter_int(bits: int) -> int:
 
 
 def moved(key: Number, offset: int) -> Number:
-    """Give the key for the slice of a parameter that begins at element `offset`."""
+    """Return the key for the slice of a parameter that begins at element `offset`."""
     if isinstance(key, Tensor):
         return key + signed(offset * _GOLDEN)
     return signed(int(key) + offset * _GOLDEN)
 
 
 def random_bits(like: Tensor, key: Number) -> Tensor:
-    """Give 16 random bits for each of some consecutive elements, as a hash of their numbers.
+    """Return 16 random bits for each of some consecutive elements, as a hash of their numbers.
 
     One round of a hash does: for keys drawn evenly each element's bits are exactly even, and
     bits of any two elements are as good as independent (the tests look for the contrary).
@@ -110,7 +110,7 @@ def random_bits(like: Tensor, key: Number) -> Tensor:
 
 
 def _numbered(like: Tensor) -> Tensor:
-    """Give the multiples of the golden ratio; from a table, unless compiled or on fake tensors."""
+    """Return the multiples of the golden ratio; from a table, unless compiled or on fake tensors."""
     count, device = like.numel(), like.device
     if torch.compiler.is_compiling() or type(like) is not Tensor or count > _TABLE:
         return torch.arange(count, dtype=torch.int32, device=device) * _GOLDEN
@@ -154,7 +154,7 @@ def stochastic_round(values: Tensor, dtype: torch.dtype, key: Number) -> Tensor:
 
 
 def half_unit(values: Tensor) -> Tensor:
-    """Give the distance of neighbouring float16 numbers around float32 values."""
+    """Return the distance of neighbouring float16 numbers around float32 values."""
     power = (values.view(torch.int32) & 0x7F800000).view(torch.float32)
     return (power * 2.0**-10).clamp(2.0**-24, 2.0**5)
 

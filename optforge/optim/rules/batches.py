@@ -76,7 +76,7 @@ def check_step(base: Graph, states: States, group: Mapping[str, Any], active: li
 def numbers_of(
     graph: Graph, states: States, group: dict[str, Any], active: list[Tensor]
 ) -> Numbers:
-    """Give the inputs of a step that are one number a group; missing states are made, as zeros."""
+    """Return the inputs of a step that are one number a group; missing states are made, as zeros."""
     program = graph.lifted.program
     scalars = _scalar_states(graph, states, group)
     for parameter in active:
@@ -208,7 +208,7 @@ def _local(tensor: Any) -> Tensor:
 
 
 def _is_compiled(part: Part, graph: Graph, maximize: bool) -> bool:
-    """Tell whether the kernels that take one parameter, or a pack, compile on this machine."""
+    """Return whether the kernels that take one parameter, or a pack, compile on this machine."""
     weight, dtype = part.weight, dtype_of(part.weight)
     if isinstance(weight, DTensor):
         return False

@@ -25,7 +25,7 @@ Kernel = Callable[..., tuple[Tensor, ...]]
 
 
 def fuses(group: Mapping[str, Any]) -> bool:
-    """Tell whether the parameters of a group are to run compiled, and can on this machine."""
+    """Return whether the parameters of a group are to run compiled, and can on this machine."""
     return bool(group["fused"]) and has_compiler()
 
 
@@ -53,7 +53,7 @@ def run_fused(stage: int, batch: Batch, numbers: Numbers) -> None:
 def _kernels(
     graph: Graph, stage: int, batch: Batch, parts: list[Part]
 ) -> tuple[list[Kernel], tuple[Node, ...]]:
-    """Give a kernel for each part, and the nodes whose numbers all of them read."""
+    """Return a kernel for each part, and the nodes whose numbers all of them read."""
     shapes = [tuple(x.weight.shape) if graph.by_shape else None for x in parts]
     form = graph, stage, batch.dtype, batch.maximize
     made = {shape: compiled_kernel(*form, shape) for shape in dict.fromkeys(shapes)}
@@ -185,7 +185,7 @@ class _Builder:
             self.fx.call_method("copy_", (target, value))
 
     def _kept(self, node: Node) -> torch.fx.Node:
-        """Give a value that no write changes.
+        """Return a value that no write changes.
 
         The compiler drops a clone of an input and reads the input after it was written; the
         larger of a value and itself, bit by bit the same, it computes.

@@ -111,7 +111,7 @@ class _Engine:
         self._known: dict[tuple[Any, ...], Node] = {}
 
     def note(self, op: str, arguments: tuple[Any, ...], kind: int) -> Node:
-        """Give the node of this operation, a known one if it was done before."""
+        """Return the node of this operation, a known one if it was done before."""
         key = (op, *(id(a) if isinstance(a, Node) else repr(a) for a in arguments))
         if key not in self._known:
             self._known[key] = Node(self, op, arguments, kind)
@@ -287,7 +287,7 @@ def _apply(engine: _Engine, statement: Statement, arguments: list[Value]) -> Val
 
 
 def _needs_arrays(row: Function, kinds: tuple[int, ...]) -> bool:
-    """Tell whether a function is a primitive, since it looks at more than single elements.
+    """Return whether a function is a primitive, since it looks at more than single elements.
 
     ``where`` is one too: its condition may be one number, and its choices constants.
     """

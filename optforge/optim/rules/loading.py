@@ -13,7 +13,7 @@ from optforge.optim.base import name_of_source
 
 
 def structure_of(lifted: Lifted) -> str:
-    """Give the fingerprint of a rule, whatever the values of its hyper-parameters are.
+    """Return the fingerprint of a rule, whatever the values of its hyper-parameters are.
 
     Example:
         >>> from optforge.analysis import lift
@@ -47,7 +47,7 @@ def check_source(
     """
     names = set(lifted.program.states)
     for state in states.values():
-        if not set(state) <= names or (names and not state):
+        if not set(state or ()) <= names:  # empty, or None in shards, before a first step
             raise OptimizerError(
                 f"the state dict has {sorted(state)} for a parameter, this rule keeps "
                 f"{sorted(names)}; load it into an optimizer with the rule that saved it"

@@ -170,5 +170,5 @@ def apply_each(op: str, arguments: list[Any]) -> list[Tensor]:
 
 
 def fitting(value: float, dtype: torch.dtype) -> float:
-    """Give an infinity for a number that is beyond a dtype, where torch would raise."""
+    """Return an infinity for a number that is beyond a dtype, where torch would raise."""
     return math.copysign(math.inf, value) if abs(value) > torch.finfo(dtype).max else value

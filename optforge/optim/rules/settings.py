@@ -48,7 +48,7 @@ def reads_clock(graph: Graph) -> bool:
 
 
 def defaults_of(lifted: Lifted, lr: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the rule's constants by name, with those that a user sets put in.
+    """Return the rule's constants by name, with those that a user sets put in.
 
     Args:
         lifted: The rule.

@@ -19,7 +19,7 @@ Way = Literal["loop", "foreach", "packed", "fused"]
 
 
 def dtype_of(parameter: Tensor) -> torch.dtype:
-    """Give the dtype in which a parameter is computed and its states are kept."""
+    """Return the dtype in which a parameter is computed and its states are kept."""
     return torch.float64 if parameter.dtype == torch.float64 else torch.float32
 
 
@@ -138,7 +138,7 @@ class Batch:
         return [part.states[number] for part in self.parts]
 
     def operand(self, argument: Any, numbers: Numbers) -> Any:
-        """Give the value of an argument: a list of tensors, or what is one number as a float."""
+        """Return the value of an argument: a list of tensors, or what is one number as a float."""
         if isinstance(argument, Node) and argument.kind != Kind.SCALAR:
             return self.values[argument.index]
         value = numbers.number(argument) if isinstance(argument, Node) else argument
@@ -167,7 +167,7 @@ class Numbers:
     floats: dict[int, float] = field(default_factory=dict)
 
     def number(self, node: Node) -> float:
-        """Give a value that is known by now as a float."""
+        """Return a value that is known by now as a float."""
         if node.index not in self.floats:
             self.floats[node.index] = self.values[node.index].item()
         return self.floats[node.index]
@@ -211,7 +211,7 @@ def compute_numbers(graph: Graph, stage: int, numbers: Mapping[int, Numbers]) ->
 
 
 def add_up(total: Node, parts: Sequence[Tensor], numbers: Mapping[int, Numbers]) -> None:
-    """Give all groups the sum over the whole tree, which goes over all groups."""
+    """Return all groups the sum over the whole tree, which goes over all groups."""
     value = torch.stack([part.cpu().double() for part in parts]).sum()
     for own in numbers.values():
         own.values[total.index] = value

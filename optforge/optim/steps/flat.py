@@ -47,14 +47,14 @@ class FlatParameter:
 
     @property
     def kind(self) -> Hashable:
-        """Give what parts must share to be stepped together: device, dtypes, blocks, extras."""
+        """Return what parts must share to be stepped together: device, dtypes, blocks, extras."""
         (weight, momentum, _, compensation), gradient = self.values, self.gradient
         dtypes = weight.dtype, momentum.dtype, gradient.dtype
         extras = compensation is None, self.cautious_scale is None
         return *dtypes, weight.device, self.block, *extras
 
     def flattened(self) -> FlatParameter:
-        """Give the part with flat tensors, also if it is a small one."""
+        """Return the part with flat tensors, also if it is a small one."""
         if self.gradient.dim() == 1 and not self.values.weight.requires_grad:
             return self
         values = [None if v is None else v.detach().view(-1) for v in self.values]
@@ -70,7 +70,7 @@ class FlatParameter:
         return [self.slice(first, min(first + size, count)) for first in range(0, count, size)]
 
     def slice(self, first: int, end: int) -> FlatParameter:
-        """Give the elements from `first` to before `end` as a part; a block must begin there."""
+        """Return the elements from `first` to before `end` as a part; a block must begin there."""
         scale = self.values.scale
         if scale is not None:
             scale = scale[first // self.block : -(-end // self.block)]
@@ -102,7 +102,7 @@ class FlatParameter:
 
 
 def local(tensor: Tensor, like: Tensor | None = None) -> Tensor:
-    """Give the part of a distributed tensor that lives here; other tensors as they are.
+    """Return the part of a distributed tensor that lives here; other tensors as they are.
 
     Args:
         tensor: A parameter, gradient or state.
@@ -124,7 +124,7 @@ def real(tensor: Tensor) -> Tensor:
 
 
 def _order(tensor: Tensor) -> list[int] | None:
-    """Give the order of dimensions in memory, or None where that is the usual one."""
+    """Return the order of dimensions in memory, or None where that is the usual one."""
     if tensor.is_contiguous():
         return None
     return sorted(range(tensor.dim()), key=lambda number: -tensor.stride(number))
@@ -237,7 +237,7 @@ def _fits_plainly(parameter: Tensor, gradient: Tensor, state: Mapping[str, Any])
 
 
 def is_simple(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
-    """Tell whether flat views are all it takes; asked first, as small parameters are many."""
+    """Return whether flat views are all it takes; asked first, as small parameters are many."""
     device = parameter.device
     return (
         is_flat(parameter, gradient, momentum)
@@ -249,14 +249,14 @@ def is_simple(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
 
 
 def is_flat(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
-    """Tell whether three tensors, on one device, hold the same elements in the same order."""
+    """Return whether three tensors, on one device, hold the same elements in the same order."""
     count = parameter.numel()
     same = gradient.numel() == count and momentum.numel() == count
     return same and is_dense(parameter, gradient, momentum)
 
 
 def is_dense(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
-    """Tell whether three ordinary tensors have their elements in the usual order, without gaps."""
+    """Return whether three ordinary tensors have their elements in the usual order, without gaps."""
     return (
         parameter.__class__ in PLAIN
         and gradient.__class__ is Tensor

@@ -79,7 +79,7 @@ def plain_foreach(
 def _plain_rows(
     parameters: Sequence[Tensor], states: Mapping[Any, dict[str, Any]], dtype: torch.dtype
 ) -> list[Row] | None:
-    """Give weight, gradient and momentum of each parameter; None if one is not plain."""
+    """Return weight, gradient and momentum of each parameter; None if one is not plain."""
     rows: list[Row] = []
     for parameter in parameters:
         state, gradient = states[parameter], parameter.grad
@@ -135,14 +135,14 @@ def batched(items: Iterable[T], tensor: Callable[[T], Tensor], size: int) -> Ite
 
 
 def batch_size(device: torch.device, short: bool) -> int:
-    """Give the number of elements of a batch on a device."""
+    """Return the number of elements of a batch on a device."""
     if device.type == "cpu":
         return CACHE_ELEMENTS * max(1, torch.get_num_threads()) // (1 if short else 2)
     return WITHOUT_LIMIT
 
 
 def has_short_form(part: FlatParameter, numbers: Numbers, rule: Rule) -> bool:
-    """Tell whether a part can take the short form: one dtype, numbers as floats, plain options."""
+    """Return whether a part can take the short form: one dtype, numbers as floats, plain options."""
     dtypes = {part.values.weight.dtype, part.values.momentum.dtype, part.gradient.dtype}
     return (
         (dtypes == {torch.float32} or dtypes == {torch.float64})
@@ -153,7 +153,7 @@ def has_short_form(part: FlatParameter, numbers: Numbers, rule: Rule) -> bool:
 
 
 def are_short(numbers: Numbers, rule: Rule) -> bool:
-    """Tell whether the short form does all that the numbers and the options of a step ask for."""
+    """Return whether the short form does all that the numbers and the options of a step ask for."""
     return (
         rule.nonfinite != "propagate"  # its momenta may be infinite, which `lerp` makes NaN
         and not rule.cautious_decay
@@ -193,7 +193,7 @@ def _without_masks(batch: Sequence[FlatParameter], numbers: Numbers, rule: Rule)
 
 
 def surely_finite(gradients: list[Tensor]) -> bool:
-    """Tell whether the norms are finite; if not, an element is not, or the squares overflow."""
+    """Return whether the norms are finite; if not, an element is not, or the squares overflow."""
     norms = LISTS._foreach_norm(gradients)
     total = norms[0] if len(norms) == 1 else torch.stack(norms).sum()
     return math.isfinite(float(total))

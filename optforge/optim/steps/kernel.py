@@ -49,7 +49,7 @@ class KernelKind(NamedTuple):
 
 
 def kernel_kind(part: FlatParameter, numbers: Numbers, rule: Rule) -> KernelKind:
-    """Give what the kernel for a part is specialised on."""
+    """Return what the kernel for a part is specialised on."""
     return KernelKind(
         replace(rule, block=part.block, capturable=False),  # kernels never ask the host
         part.gradient.device,
@@ -79,7 +79,7 @@ def stacked(tensors: Sequence[Any], kind: KernelKind) -> Tensor:
 
 
 def keys_of(parts: Sequence[FlatParameter], kind: KernelKind) -> Tensor | None:
-    """Give the random keys of parameters as int32, or None where nothing is rounded at random."""
+    """Return the random keys of parameters as int32, or None where nothing is rounded at random."""
     if not kind.keyed:
         return None
     keys = [part.key for part in parts]
@@ -89,7 +89,7 @@ def keys_of(parts: Sequence[FlatParameter], kind: KernelKind) -> Tensor | None:
 
 
 def columns_of(parts: list[FlatParameter], kind: KernelKind) -> tuple[list[Tensor] | None, ...]:
-    """Give weights, gradients, momenta, scales and compensations, in rows of blocks for 8 bits."""
+    """Return weights, gradients, momenta, scales and compensations, in rows of blocks for 8 bits."""
     columns = list(zip(*(part.values for part in parts), strict=True))
     weights, momenta, scales, kept = [list(c) if c[0] is not None else None for c in columns]
     result = weights, [part.gradient for part in parts], momenta, scales, kept
@@ -104,7 +104,7 @@ def columns_of(parts: list[FlatParameter], kind: KernelKind) -> tuple[list[Tenso
 
 
 def made_up(kind: KernelKind, count: int) -> FlatParameter:
-    """Give a part of zeros, of about `count` elements."""
+    """Return a part of zeros, of about `count` elements."""
     block = kind.rule.block
     count -= count % (block or 1)
 

@@ -45,7 +45,7 @@ def packed_step(members: Sequence[FlatParameter], numbers: Numbers, kind: Kernel
 
 
 def pack_size(kind: KernelKind) -> int:
-    """Give the number of parameters that one call takes."""
+    """Return the number of parameters that one call takes."""
     return PACK_OF_8_BITS if kind.rule.block else PACK
 
 

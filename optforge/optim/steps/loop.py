@@ -33,6 +33,6 @@ def loop_step(parts: Sequence[FlatParameter], numbers: Numbers, rule: Rule) -> N
 
 
 def all_finite(tensors: Sequence[Tensor]) -> Tensor:
-    """Tell, as a tensor of one bool, whether all elements of all tensors are finite."""
+    """Return, as a tensor of one bool, whether all elements of all tensors are finite."""
     device = tensors[0].device
     return torch.stack([tensor.isfinite().all().to(device) for tensor in tensors]).all()

@@ -16,7 +16,7 @@ from optforge.optim.steps.loop import all_finite
 
 
 def found_nonfinite(parameters: Sequence[Tensor], capturable: bool = False) -> Tensor | None:
-    """Tell whether some gradient has an infinite or NaN element, on any rank that shares it.
+    """Return whether some gradient has an infinite or NaN element, on any rank that shares it.
 
     All ranks must come to one verdict: a step that one rank leaves out and another takes would
     tear a model apart.
@@ -52,7 +52,7 @@ def over_ranks(found: Tensor, parameters: Sequence[Tensor]) -> Tensor:
 
 
 def _surely_finite(gradients: Sequence[Tensor]) -> bool:
-    """Tell whether gradients are finite for sure; `torch._foreach_norm` wants one dtype."""
+    """Return whether gradients are finite for sure; `torch._foreach_norm` wants one dtype."""
     kinds = {(gradient.device, gradient.dtype) for gradient in gradients}
     return all(
         surely_finite([g for g in gradients if (g.device, g.dtype) == kind]) for kind in kinds

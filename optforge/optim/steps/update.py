@@ -76,7 +76,7 @@ def _as_given(value: Any) -> Number:
 
 
 def ascent(gradient: Tensor, dtype: torch.dtype, numbers: Numbers, rule: Rule) -> Tensor:
-    """Give the gradient of what is minimised, in the dtype of the computation, unscaled."""
+    """Return the gradient of what is minimised, in the dtype of the computation, unscaled."""
     gradient = gradient.to(dtype)
     if numbers.grad_scale is not None:
         gradient = gradient / numbers.grad_scale.to(dtype)
@@ -84,7 +84,7 @@ def ascent(gradient: Tensor, dtype: torch.dtype, numbers: Numbers, rule: Rule) -
 
 
 def direction(gradient: Tensor, momentum: Tensor, numbers: Numbers) -> Tensor:
-    """Give a positive multiple of c = beta1 m + (1 - beta1) g, that is ratio m + g.
+    """Return a positive multiple of c = beta1 m + (1 - beta1) g, that is ratio m + g.
 
     Only its sign counts. For finite numbers the sum may overflow, but never with the wrong sign.
     """
@@ -92,13 +92,13 @@ def direction(gradient: Tensor, momentum: Tensor, numbers: Numbers) -> Tensor:
 
 
 def sign(values: Tensor, rule: Rule) -> Tensor:
-    """Give -1, 0 or 1, and NaN of NaN where non-finite numbers are to be seen."""
+    """Return -1, 0 or 1, and NaN of NaN where non-finite numbers are to be seen."""
     signs = torch.sign(values)
     return torch.where(values.isnan(), values, signs) if rule.nonfinite == "propagate" else signs
 
 
 def agreement(gradient: Tensor, momentum: Tensor, numbers: Numbers) -> Tensor:
-    """Tell where the update has the gradient's sign (the mask of cautious optimizers)."""
+    """Return where the update has the gradient's sign (the mask of cautious optimizers)."""
     return direction(gradient, momentum, numbers).sign() * gradient.sign() > 0
 
 
@@ -192,7 +192,7 @@ def _store(old: Values, weight: Tensor, momentum: Tensor, key: Number, rule: Rul
 
 
 def _keep_if_found(old: Values, new: Values, numbers: Numbers) -> Values:
-    """Give the old values where the gradient scaler, or a policy, found non-finite gradients."""
+    """Return the old values where the gradient scaler, or a policy, found non-finite gradients."""
     if numbers.found_inf is None:
         return new
     found = numbers.found_inf != 0
