@@ -158,7 +158,7 @@ class Diagnostics:
         self._read([probe for probe, _, _ in present], counts, measured)
 
     def _skipped(self, members: list[tuple[Probe, Tensor, Numbers]]) -> bool:
-        """Return whether the step did nothing: a gradient scaler or `skip_step` found non-finites."""
+        """Return whether nothing was done: a gradient scaler or `skip_step` found non-finites."""
         found = getattr(self.optimizer, "found_inf", None)
         if found is not None and bool(found):
             return True

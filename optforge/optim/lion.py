@@ -196,6 +196,7 @@ class Lion(BaseOptimizer):
         """Return the state of a parameter from a saved one, each tensor in its own dtype."""
         state = {name: placed(value, name, parameter) for name, value in entry.items()}
         complete(state, parameter, group)
+        self._completed[parameter] = _form_of(parameter, group)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -244,23 +245,21 @@ class Lion(BaseOptimizer):
                 continue
             state = self.state.get(parameter) or {}
             check_fits(parameter, gradient, state)
-            if torch.compiler.is_compiling():
-                pass
-            elif state and self._completed.get(parameter, _NEVER)[0] is not parameter.dtype:
-                check_parameter(parameter, group)  # cast since it was added
+            traced = torch.compiler.is_compiling()
+            if not traced and self._completed.get(parameter, _NEVER)[0] is not parameter.dtype:
+                check_parameter(parameter, group)  # it may have been cast since it was added
             members.append((number, parameter))
         return members
 
     def _prepare(self, group: Mapping[str, Any], members: Sequence[tuple[int, Tensor]]) -> None:
         """Make states, and complete those of parameters that were cast or got other options."""
-        options = tuple(group[key] for key in ("rounding", "momentum_dtype", "capturable"))
         for _, parameter in members:
             state = self.state.get(parameter)
             if not state:
                 self.state[parameter] = initial_state(parameter, group)
             if torch.compiler.is_compiling():
                 continue
-            wanted = (parameter.dtype, *options)
+            wanted = _form_of(parameter, group)
             known = self._completed.get(parameter)
             if known != wanted:
                 if state:
@@ -338,6 +337,11 @@ class Lion(BaseOptimizer):
 
 
 _NEVER = (None,)
+
+
+def _form_of(parameter: Tensor, group: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return all that the state of a parameter depends on."""
+    return parameter.dtype, group["rounding"], group["momentum_dtype"], group["capturable"]
 
 
 def path_of(group: Mapping[str, Any]) -> Path:

@@ -161,3 +161,30 @@ def test_a_rule_s_state_on_another_device_is_told_before_anything_changes() -> N
     with pytest.raises(OptimizerError, match="is on meta.*on cpu"):
         optimizer.step()
     assert torch.equal(weights[0], before)
+
+
+def test_a_compensation_of_another_dtype_is_never_read() -> None:
+    weight = Parameter(torch.linspace(-2, 2, 64).bfloat16())
+    lion = Lion([weight], lr=2.0**-12, rounding="kahan")
+    steps_down(lion, weight, 3)
+    assert bool(lion.state[weight]["compensation"].any())
+    lion.load_state_dict(lion.state_dict())
+    weight.data, weight.grad = weight.data.to(F16), None
+    before = weight.detach().double().clone()
+    steps_down(lion, weight, 1)
+    torch.testing.assert_close(before - 2.0**-12, weight.detach().double(), rtol=0, atol=2.0**-11)
+    rest = lion.state[weight]["compensation"].double() * 2.0**-16
+    power = 2.0 ** (torch.frexp(weight.detach().double().abs())[1] - 11).double()
+    whole = weight.detach().double() + rest * power.clamp(min=2.0**-24)
+    torch.testing.assert_close(whole, before - 2.0**-12, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["lion", "rule"])
+def test_a_cast_before_the_first_step_is_looked_at_too(kind: str) -> None:
+    weight = Parameter(torch.ones(4))
+    optimizer: Any = Lion([weight]) if kind == "lion" else ProgramOptimizer([weight], "lion")
+    weight.data = weight.data.to(torch.float8_e5m2)
+    weight.grad = torch.ones(4).to(torch.float8_e5m2)
+    with pytest.raises(OptimizerError, match="float8_e5m2"):
+        optimizer.step()
+    assert not optimizer.state

@@ -55,7 +55,7 @@ def is_row_aligned(shape: torch.Size | tuple[int, ...]) -> bool:
 
 
 def scale_shape(shape: torch.Size | tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of `momentum_scale` for a parameter's shape: by rows where blocks allow it."""
+    """Return the shape of `momentum_scale` for a parameter: by rows where blocks allow it."""
     block, count = block_size(shape), 1
     for size in shape:
         count *= size
@@ -95,7 +95,7 @@ def encode(values: Tensor, block: int) -> tuple[Tensor, Tensor]:
 
 
 def decode(codes: Tensor, scale: Tensor, block: int) -> Tensor:
-    """Return the float32 values that codes and their scales stand for, in the shape of the codes."""
+    """Return the float32 values that codes and their scales stand for, in their shape."""
     blocks = _blocks(codes, block).to(torch.float32) / LARGEST
     return _unblocked(blocks**3 * scale.to(torch.float32)[:, None], codes)
 

@@ -62,7 +62,7 @@ def random_key(seed: int, step: Number, number: int) -> Number:
 
 @torch.compiler.assume_constant_result
 def _base(seed: int, number: int) -> int:
-    """Return what the keys of a parameter share; too large a number for `torch.compile` to trace."""
+    """Return what the keys of a parameter share; too large for `torch.compile` to trace."""
     return signed(mix(mix(seed) + number))
 
 
@@ -110,7 +110,7 @@ def random_bits(like: Tensor, key: Number) -> Tensor:
 
 
 def _numbered(like: Tensor) -> Tensor:
-    """Return the multiples of the golden ratio; from a table, unless compiled or on fake tensors."""
+    """Return the multiples of the golden ratio; from a table, unless compiled or fake."""
     count, device = like.numel(), like.device
     if torch.compiler.is_compiling() or type(like) is not Tensor or count > _TABLE:
         return torch.arange(count, dtype=torch.int32, device=device) * _GOLDEN

@@ -76,7 +76,7 @@ def check_step(base: Graph, states: States, group: Mapping[str, Any], active: li
 def numbers_of(
     graph: Graph, states: States, group: dict[str, Any], active: list[Tensor]
 ) -> Numbers:
-    """Return the inputs of a step that are one number a group; missing states are made, as zeros."""
+    """Return the inputs of a step that are one number a group, and make missing states."""
     program = graph.lifted.program
     scalars = _scalar_states(graph, states, group)
     for parameter in active:

@@ -256,7 +256,7 @@ def is_flat(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
 
 
 def is_dense(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
-    """Return whether three ordinary tensors have their elements in the usual order, without gaps."""
+    """Return whether three ordinary tensors have elements in the usual order, without gaps."""
     return (
         parameter.__class__ in PLAIN
         and gradient.__class__ is Tensor

@@ -142,7 +142,7 @@ def batch_size(device: torch.device, short: bool) -> int:
 
 
 def has_short_form(part: FlatParameter, numbers: Numbers, rule: Rule) -> bool:
-    """Return whether a part can take the short form: one dtype, numbers as floats, plain options."""
+    """Return whether a part can take the short form: one dtype, floats, plain options."""
     dtypes = {part.values.weight.dtype, part.values.momentum.dtype, part.gradient.dtype}
     return (
         (dtypes == {torch.float32} or dtypes == {torch.float64})

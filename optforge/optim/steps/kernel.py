@@ -89,7 +89,7 @@ def keys_of(parts: Sequence[FlatParameter], kind: KernelKind) -> Tensor | None:
 
 
 def columns_of(parts: list[FlatParameter], kind: KernelKind) -> tuple[list[Tensor] | None, ...]:
-    """Return weights, gradients, momenta, scales and compensations, in rows of blocks for 8 bits."""
+    """Return weights, gradients, momenta, scales and compensations, in rows for 8 bits."""
     columns = list(zip(*(part.values for part in parts), strict=True))
     weights, momenta, scales, kept = [list(c) if c[0] is not None else None for c in columns]
     result = weights, [part.gradient for part in parts], momenta, scales, kept
