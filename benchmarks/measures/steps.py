@@ -17,9 +17,9 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from optforge.optim import step_fused
 from optforge.optim.program import ProgramOptimizer
-from optforge.optim.program_fused import fuses
+from optforge.optim.rules.fused import fuses
+from optforge.optim.steps import fused as step_fused
 
 from .contestants import Contestant
 from .machine import Spread, spread

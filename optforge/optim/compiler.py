@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import warnings
 from collections.abc import Callable, Hashable
+from functools import cache
 from typing import Any
+
+
+def find_compiler() -> bool:
+    """Return whether there is a C++ compiler."""
+    names = [os.environ.get("CXX", ""), "g++", "clang++"]
+    return any(name and shutil.which(name) for name in names)
+
+
+@cache
+def has_compiler() -> bool:
+    """Return whether compiled steps can run on the CPU; warn once if they cannot."""
+    if find_compiler():
+        return True
+    warnings.warn(
+        "fused=True, but no C++ compiler was found (g++, clang++ or $CXX): foreach runs in its "
+        "place. Install one, or leave fused=None",
+        stacklevel=6,
+    )
+    return False
+
 
 _failed: set[Hashable] = set()
 _working: set[Hashable] = set()
 
 
 def compiles(make: Callable[..., Any], *arguments: Hashable) -> bool:
-    """Tell whether something can be compiled; what failed once is not tried again.
+    """Return whether something can be compiled; what failed once is not tried again.
 
     A compiler that is found may still fail: a wrong ``$CXX``, no headers, a full disk. Then a step
     must go on without it, as where there is none.

@@ -16,7 +16,8 @@ from torch import Tensor
 from optforge.errors import OptimizerError
 from optforge.optim.lion import Lion
 from optforge.optim.probe import COUNTS, Numbers, Probe
-from optforge.optim.shards import over_ranks
+from optforge.optim.settings import FLAG, LENGTH, RATE
+from optforge.optim.steps.nonfinite import over_ranks
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Measurement:
     poisoned: int
 
     def as_dict(self, prefix: str = "lion/") -> dict[str, float]:
-        """Give the figures for a logger; those that are None are left out.
+        """Return the figures for a logger; those that are None are left out.
 
         Example:
             >>> m = Measurement(1, 8, None, None, 0.0, 0.5, 1e-4, 1.0, 0, 0, 0, 0)
@@ -157,7 +158,7 @@ class Diagnostics:
         self._read([probe for probe, _, _ in present], counts, measured)
 
     def _skipped(self, members: list[tuple[Probe, Tensor, Numbers]]) -> bool:
-        """Tell whether the step did nothing: a gradient scaler or `skip_step` found non-finites."""
+        """Return whether nothing was done: a gradient scaler or `skip_step` found non-finites."""
         found = getattr(self.optimizer, "found_inf", None)
         if found is not None and bool(found):
             return True
@@ -251,10 +252,9 @@ def watch(
     """
     if not isinstance(lion, Lion):
         raise OptimizerError(f"got {type(lion).__name__}; only a Lion can be watched")
-    for name, value, low in (("every", every, 1), ("near", near, 0), ("patience", patience, 1)):
-        if not value >= low:
-            raise OptimizerError(f"{name} is {value!r}; it must be at least {low}")
-    return Diagnostics(lion, every, oracle, near, patience)
+    every, patience = LENGTH.plain("every", every), LENGTH.plain("patience", patience)
+    near = float(RATE.plain("near", near))
+    return Diagnostics(lion, every, FLAG.plain("oracle", oracle), near, patience)
 
 
 def _share(part: float, whole: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,32 +9,72 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 from torch.distributed.tensor import DTensor
-from torch.optim import Optimizer
 
-from optforge.errors import NonFiniteError, OptimizerError
-from optforge.optim.cautious import set_cautious_scales
-from optforge.optim.leaves import Leaf, local, make_leaf, real
-from optforge.optim.options import KEYS, Number, Rule, check_group, check_key, reference_lr
+from optforge.optim.base import BaseOptimizer
+from optforge.optim.lion_settings import (
+    KEYS,
+    Rule,
+    check_key,
+    check_parameter,
+    checked_settings,
+    reference_lr,
+    rule_of,
+    stays_on_device,
+    warn_of_strong_decay,
+)
+from optforge.optim.precision.rounding import random_key
 from optforge.optim.resolution import ResolutionCheck
-from optforge.optim.rounding import random_key
-from optforge.optim.shards import found_nonfinite
-from optforge.optim.state import initial_state, load_with_own_dtypes, uses_stochastic_rounding
-from optforge.optim.step_differentiable import differentiable_step
-from optforge.optim.step_foreach import foreach_step, plain_foreach
-from optforge.optim.step_fused import fused_step
-from optforge.optim.step_loop import loop_step
-from optforge.optim.step_native import plain_step
-from optforge.optim.update import Numbers
+from optforge.optim.settings import Number
+from optforge.optim.state import (
+    check_entry,
+    check_source,
+    complete,
+    initial_state,
+    placed,
+    uses_stochastic_rounding,
+)
+from optforge.optim.steps.cautious import set_cautious_scales
+from optforge.optim.steps.differentiable import differentiable_step
+from optforge.optim.steps.flat import FlatParameter, check_fits, flatten
+from optforge.optim.steps.foreach import foreach_step, plain_foreach
+from optforge.optim.steps.fused import fused_step
+from optforge.optim.steps.loop import loop_step
+from optforge.optim.steps.nonfinite import any_found, found_nonfinite, raise_nonfinite
+from optforge.optim.steps.update import Numbers, numbers_of
 
-Path = Callable[[Sequence[Leaf], Numbers, Rule], None]
-# How the paths step parameters that need no leaves.
-PLAIN_STEPS: Mapping[Path, Callable[..., bool]] = {
-    fused_step: plain_step,
-    foreach_step: plain_foreach,
-}
+Path = Callable[[Sequence[FlatParameter], Numbers, Rule], None]
 
 
-class Lion(Optimizer):
+def lion(
+    weight: Tensor,
+    gradient: Tensor,
+    momentum: Tensor,
+    numbers: Numbers,
+    sign: Callable[[Tensor], Tensor],
+    decayed: Callable[[Tensor, Tensor], Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Compute one step of Lion; all else in this package runs these three lines fast and exactly.
+
+    Args:
+        weight: Any shape.
+        gradient: Of what is minimized.
+        momentum: Before the step.
+        numbers: ``ratio`` is beta1 / (1 - beta1), as only the sign of the sum counts.
+        sign: -1, 0 or 1 of each element; cautious updates drop and scale some.
+        decayed: The weight without what weight decay removes.
+
+    Returns:
+        The next weight and momentum.
+
+    Source: "Symbolic Discovery of Optimization Algorithms", program 1, arXiv 2302.06675.
+    """
+    update = sign(momentum * numbers.ratio + gradient)
+    weight = decayed(weight, update) - update * numbers.lr
+    momentum = momentum * numbers.memory + gradient * numbers.intake
+    return weight, momentum
+
+
+class Lion(BaseOptimizer):
     """Lion: the sign of an interpolation of gradient and momentum, with decoupled weight decay.
 
     Maths, for each element, with m = 0 before the first step and sign(0) = 0:
@@ -113,105 +152,126 @@ class Lion(Optimizer):
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
-        given = locals()
-        defaults = {key: given[key] for key in KEYS if key != "reference_lr"}
-        defaults["reference_lr"] = None
-        check_group({**defaults, "reference_lr": 1.0})
-        self._resolution = ResolutionCheck()
-        super().__init__(params, defaults)
+        given = locals() | {"reference_lr": 1.0}
+        defaults = checked_settings({key: given[key] for key in KEYS})
+        self._forget()
+        super().__init__(params, {**defaults, "reference_lr": None})
 
     @property
     def _step_supports_amp_scaling(self) -> bool:
         """Tell torch's GradScaler to leave unscaling to the step, as for torch's fused ones."""
         return any(bool(group["fused"]) for group in self.param_groups)
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group; what it does not set comes from the constructor's arguments.
+    def _forget(self) -> None:
+        """Look at everything anew in the next step."""
+        self._resolution = ResolutionCheck()
+        # Dtype and options for which the state of a parameter is complete.
+        self._completed: dict[Tensor, tuple[Any, ...]] = {}
 
-        Args:
-            param_group: ``params`` and any of the constructor's keywords, and ``reference_lr``
-                for independent decay.
-
-        Raises:
-            OptimizerError: As the constructor.
-        """
-        for key in param_group:
+    def checked_group(self, group: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a group with plain values, and with the peak rate of independent decay."""
+        for key in group:
             check_key(key)
-        group = {**self.defaults, **param_group}
-        check_group({**group, "reference_lr": None, "decay_mode": "lr"})
-        if group["reference_lr"] is None:
-            param_group["reference_lr"] = group["reference_lr"] = reference_lr(group)
-        check_group(group)
-        warn_of_strong_decay(group)
-        super().add_param_group(param_group)
-        for parameter in self.param_groups[-1]["params"]:
-            check_parameter(parameter, group)
+        checked = {**group, **checked_settings(group)}
+        warn_of_strong_decay(checked)
+        return checked
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state; every tensor keeps its own dtype, unlike in the base class.
+    def check_parameter(self, parameter: Tensor, group: Mapping[str, Any]) -> None:
+        """Refuse parameters of a dtype that has no step."""
+        check_parameter(parameter, group)
 
-        Args:
-            state_dict: From `state_dict()`, of this or another Lion with the same keys.
-        """
-        load_with_own_dtypes(self, super().load_state_dict, state_dict)
-        for group in self.param_groups:
-            warn_of_strong_decay(group)
+    def check_source(self, groups: list[Mapping[str, Any]], states: Mapping[Any, Any]) -> None:
+        """Refuse the state dict of another optimizer."""
+        check_source(groups, states)
+
+    def check_entry(
+        self, entry: Mapping[str, Any], key: Any, parameter: Tensor, group: Mapping[str, Any]
+    ) -> None:
+        """Refuse a saved state whose tensors cannot be those of a parameter."""
+        check_entry(entry, key, parameter)
+
+    def loaded_entry(
+        self, entry: Mapping[str, Any], parameter: Tensor, group: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the state of a parameter from a saved one, each tensor in its own dtype."""
+        state = {name: placed(value, name, parameter) for name, value in entry.items()}
+        complete(state, parameter, group)
+        self._completed[parameter] = _form_of(parameter, group)
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._resolution = ResolutionCheck()
-        for group in self.param_groups:
+        self._forget()
+        for group in self.param_groups:  # saved before some settings were there
             for key, value in self.defaults.items():
                 group.setdefault(key, value)
             if group["reference_lr"] is None:
                 group["reference_lr"] = reference_lr(group)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Do one step for all parameters that have a gradient.
+        """Make one step for all parameters that have a gradient.
 
         Args:
-            closure: Recomputes the loss and its gradients; run with gradients enabled.
+            closure: Computes the loss and its gradients anew; run with gradients enabled.
 
         Returns:
-            What the closure gives, else None.
+            What the closure returns, else None.
+
+        Raises:
+            OptimizerError: If gradients or states do not fit; nothing is changed then.
         """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = self.closed(closure)
         live = [self._live(group) for group in self.param_groups]
         with torch.no_grad():
             found = self._found(live)
-        if isinstance(found, bool) and found:
-            return loss
+            if isinstance(found, bool) and found:
+                return loss
+            for group, members in zip(self.param_groups, live, strict=True):
+                self._prepare(group, members)
         numbers_before = 0
+        mask = found if isinstance(found, Tensor) else None
         for group, members in zip(self.param_groups, live, strict=True):
-            mask = found if isinstance(found, Tensor) else None
-            self._step_group(group, members, numbers_before, mask)
+            if members:
+                self._step_group(group, members, numbers_before, mask)
             numbers_before += len(group["params"])
         return loss
 
     def _live(self, group: Mapping[str, Any]) -> list[tuple[int, Tensor]]:
-        """Give the parameters that have a gradient, with their number within the group."""
+        """Return the parameters that have a gradient, checked, with their number in the group."""
         members = []
         for number, parameter in enumerate(group["params"]):
             gradient = parameter.grad
             if gradient is None or gradient.numel() == 0:
                 continue
-            if gradient.layout != torch.strided:
-                raise OptimizerError(
-                    f"a sparse gradient ({gradient.layout}), but Lion moves every weight in "
-                    "every step; use sparse=False in the embedding, or torch.optim.SparseAdam"
-                )
+            state = self.state.get(parameter) or {}
+            check_fits(parameter, gradient, state)
+            traced = torch.compiler.is_compiling()
+            if not traced and self._completed.get(parameter, _NEVER)[0] is not parameter.dtype:
+                check_parameter(parameter, group)  # it may have been cast since it was added
             members.append((number, parameter))
         return members
 
+    def _prepare(self, group: Mapping[str, Any], members: Sequence[tuple[int, Tensor]]) -> None:
+        """Make states, and complete those of parameters that were cast or got other options."""
+        for _, parameter in members:
+            state = self.state.get(parameter)
+            if not state:
+                self.state[parameter] = initial_state(parameter, group)
+            if torch.compiler.is_compiling():
+                continue
+            wanted = _form_of(parameter, group)
+            known = self._completed.get(parameter)
+            if known != wanted:
+                if state:
+                    complete(state, parameter, group, was=known[0] if known else None)
+                self._completed[parameter] = wanted
+        if members and not stays_on_device(group):
+            self._resolution(group, [p for _, p in members])
+
     def _found(self, live: Sequence[Sequence[tuple[int, Tensor]]]) -> bool | Tensor:
-        """Tell whether the whole step must do nothing; as a tensor where the host must not ask."""
-        founds: list[Tensor] = []
-        scaler: Tensor | None = getattr(self, "found_inf", None)
-        if scaler is not None:
-            founds.append(scaler)
+        """Return whether the whole step must do nothing; a tensor where the host must not ask."""
+        scaler = self._scaler("found_inf")
+        founds = [] if scaler is None else [scaler]
         for group, members in zip(self.param_groups, live, strict=True):
             if group["nonfinite"] in ("skip_step", "raise") and members:
                 found = found_nonfinite([p for _, p in members], stays_on_device(group))
@@ -221,32 +281,9 @@ class Lion(Optimizer):
                 # the policy.
                 overflow = scaler is not None and bool(scaler)
                 if group["nonfinite"] == "raise" and not overflow and bool(found):
-                    self._raise_nonfinite(group, members)
+                    raise_nonfinite(group, members)
                 founds.append(found)
-        if not founds:
-            return False
-        if all(found.device.type == "cpu" for found in founds) and not self._capturable():
-            return any(bool(found) for found in founds)
-        device = founds[0].device
-        return torch.stack([(found != 0).to(device).reshape(()) for found in founds]).any()
-
-    def _capturable(self) -> bool:
-        return any(stays_on_device(group) for group in self.param_groups)
-
-    def _raise_nonfinite(
-        self, group: Mapping[str, Any], members: Sequence[tuple[int, Tensor]]
-    ) -> None:
-        names = group.get("param_names")
-        bad = [
-            repr(names[number]) if names else f"number {number} of its group"
-            for number, parameter in members
-            if not bool(real(local(parameter.grad)).isfinite().all())  # type: ignore[arg-type]
-        ]
-        where = ", ".join(bad) or "on another rank"
-        raise NonFiniteError(
-            f"infinite or NaN gradients of parameters {where}; nothing was changed. Lower the "
-            "learning rate or clip gradients, or choose nonfinite='ignore' or 'skip_step'"
-        )
+        return any_found(founds, any(map(stays_on_device, self.param_groups)))
 
     def _step_group(
         self,
@@ -255,14 +292,7 @@ class Lion(Optimizer):
         numbers_before: int,
         found: Tensor | None,
     ) -> None:
-        if not members:
-            return
-        rule, numbers = rule_of(group), self._numbers(group, found)
-        for _, parameter in members:
-            if not self.state.get(parameter):
-                self.state[parameter] = initial_state(parameter, group)
-        if not stays_on_device(group):
-            self._resolution(group, [p for _, p in members])
+        rule, numbers = rule_of(group, lion), numbers_of(group, self._scaler("grad_scale"), found)
         if group["differentiable"]:
             differentiable_step([p for _, p in members], self.state, numbers, rule)
             return
@@ -270,19 +300,21 @@ class Lion(Optimizer):
         keys = [self._key(p, group, numbers_before + number) for number, p in members]
         path = path_of(group)
         with torch.no_grad():
-            plain = None if group["cautious"] else PLAIN_STEPS.get(path)
-            if plain and plain(parameters, self.state, keys, numbers, rule):
+            may_be_plain = path is foreach_step and not group["cautious"]
+            if may_be_plain and plain_foreach(parameters, self.state, numbers, rule):
                 return
-            leaves = [
-                make_leaf(p, p.grad, self.state[p], key)  # type: ignore[arg-type]
+            parts = [
+                flatten(p, p.grad, self.state[p], key)  # type: ignore[arg-type]
                 for p, key in zip(parameters, keys, strict=True)
             ]
             if group["cautious"]:
-                set_cautious_scales(parameters, leaves, numbers, rule)
-            path(leaves, numbers, rule)
-            for leaf in leaves:
-                if leaf.copies:
-                    leaf.write_back()
+                set_cautious_scales(parameters, parts, numbers, rule)
+            # Ranks with nothing of a sharded parameter have only helped to add up.
+            parts = [part for part in parts if part.gradient.numel()]
+            path(parts, numbers, rule)
+            for part in parts:
+                if part.copies:
+                    part.write_back()
             # Of distributed parameters the step has seen only the part that lives here.
             if distributed := [p for p in parameters if isinstance(p, DTensor)]:
                 increment_version(distributed)
@@ -298,48 +330,18 @@ class Lion(Optimizer):
         step = counted if stays_on_device(group) else int(counted)
         return random_key(group["seed"], step, number)
 
-    def _numbers(self, group: Mapping[str, Any], found: Tensor | None) -> Numbers:
-        """Give the numbers of a step: floats, or tensors where the host must not ask."""
-        lr, (beta1, beta2) = group["lr"], group["betas"]
-        if not (stays_on_device(group) or group["differentiable"]):
-            lr, beta1, beta2 = float(lr), float(beta1), float(beta2)
-        decay = lr * group["weight_decay"]
-        if group["decay_mode"] == "independent":
-            decay = decay / group["reference_lr"]
-        grad_scale: Tensor | None = getattr(self, "grad_scale", None)
-        return Numbers(lr, decay, beta1 / (1 - beta1), beta2, 1 - beta2, grad_scale, found)
+    def _scaler(self, name: str) -> Tensor | None:
+        """Return what a gradient scaler has left here, without dimensions."""
+        value: Tensor | None = getattr(self, name, None)
+        return None if value is None else value.reshape(())
 
 
-def stays_on_device(group: Mapping[str, Any]) -> bool:
-    """Tell whether the host must not ask for values: for CUDA graphs or inside `torch.compile`."""
-    return group["capturable"] or torch.compiler.is_compiling()
+_NEVER = (None,)
 
 
-def rule_of(group: Mapping[str, Any]) -> Rule:
-    """Give what is fixed in a group's step."""
-    return Rule(
-        nonfinite=group["nonfinite"],
-        cautious=group["cautious"],
-        cautious_decay=group["decay_mode"] == "cautious",
-        maximize=group["maximize"],
-        rounding=group["rounding"] or "stochastic",
-        capturable=group["capturable"],
-    )
-
-
-STRONG_DECAY = 0.1  # of each weight in each step: half of it is gone after seven
-
-
-def warn_of_strong_decay(group: Mapping[str, Any]) -> None:
-    """Warn where independent decay has a number that is meant for decay times the rate."""
-    decay = float(group["weight_decay"])
-    if group["decay_mode"] == "independent" and decay >= STRONG_DECAY:
-        warnings.warn(
-            f"weight_decay={decay:g} with decay_mode='independent' removes this "
-            "share of every weight in every step at the peak rate, and sets weights to nearly zero "
-            "within a few steps. For what decay_mode='lr' does with it, give lr * weight_decay",
-            stacklevel=4,
-        )
+def _form_of(parameter: Tensor, group: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return all that the state of a parameter depends on."""
+    return parameter.dtype, group["rounding"], group["momentum_dtype"], group["capturable"]
 
 
 def path_of(group: Mapping[str, Any]) -> Path:
@@ -347,25 +349,3 @@ def path_of(group: Mapping[str, Any]) -> Path:
     if torch.compiler.is_compiling() or (group["foreach"] is False and not group["fused"]):
         return loop_step
     return fused_step if group["fused"] else foreach_step
-
-
-_DTYPES = {
-    *(torch.float64, torch.float32, torch.bfloat16, torch.float16),
-    *(torch.complex128, torch.complex64),
-}
-
-
-def check_parameter(parameter: Tensor, group: Mapping[str, Any]) -> None:
-    """Refuse parameters of a dtype that has no step.
-
-    Raises:
-        OptimizerError: Names the dtype and what is allowed.
-    """
-    if parameter.dtype not in _DTYPES:
-        allowed = ", ".join(sorted(str(dtype) for dtype in _DTYPES))
-        raise OptimizerError(f"a parameter of dtype {parameter.dtype}; allowed are {allowed}")
-    if parameter.is_complex() and group["momentum_dtype"] in (torch.bfloat16, "8bit"):
-        raise OptimizerError(
-            f"momentum_dtype={group['momentum_dtype']!r} with a complex parameter; complex "
-            "momentum is kept in complex64 or complex128, so leave momentum_dtype=None"
-        )

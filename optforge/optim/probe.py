@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optforge.optim.convert import momentum_of
-from optforge.optim.leaves import local, real
+from optforge.optim.migration.convert import momentum_of
+from optforge.optim.settings import as_float
+from optforge.optim.steps.flat import local, real
 
 # What `Probe.after` counts, in this order.
 COUNTS = (
@@ -34,9 +35,9 @@ class Numbers:
     @staticmethod
     def of(group: Mapping[str, Any], grad_scale: Tensor | None) -> Numbers:
         """Read them from a param group."""
-        beta1, beta2 = map(float, group["betas"])
+        beta1, beta2 = map(as_float, group["betas"])
         policy, maximize = group["nonfinite"], group["maximize"]
-        return Numbers(float(group["lr"]), beta1, beta2, policy, maximize, grad_scale)
+        return Numbers(as_float(group["lr"]), beta1, beta2, policy, maximize, grad_scale)
 
 
 class Probe:
@@ -153,7 +154,7 @@ class Probe:
 
 
 def _gradient(parameter: Tensor, numbers: Numbers) -> Tensor:
-    """Give the gradient as a step sees it: float64, unscaled, of what is minimised."""
+    """Return the gradient as a step sees it: float64, unscaled, of what is minimised."""
     assert parameter.grad is not None
     gradient = _plain(parameter.grad).double()
     if numbers.grad_scale is not None:
@@ -169,6 +170,6 @@ def _momentum(entry: Mapping[str, Any], shape: torch.Size, like: Tensor) -> Tens
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    """Give this rank's part of a sharded tensor, dense, and complex numbers as pairs."""
+    """Return this rank's part of a sharded tensor, dense, and complex numbers as pairs."""
     tensor = local(tensor.detach())
     return real(tensor.to_dense() if tensor.is_sparse else tensor)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +12,27 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optforge.language import Program, load_rule
-from optforge.optim.program_adamw import groups_from_adamw
-from optforge.optim.program_buckets import (
-    buckets_of,
+from optforge.optim.base import BaseOptimizer
+from optforge.optim.migration.rule_from_adamw import groups_from_adamw
+from optforge.optim.resolution import StallCheck
+from optforge.optim.rules.batches import (
+    batches_of,
     check_parameter,
+    check_step,
     numbers_of,
     share_scalars,
     state_shapes,
 )
-from optforge.optim.program_graph import Graph, graph_of
-from optforge.optim.program_loading import check_state_dict, load_states, structure_of
-from optforge.optim.program_run import run_step
-from optforge.optim.program_settings import check_group, defaults_of, peak_of, reads_clock
-from optforge.optim.program_stall import StallCheck
+from optforge.optim.rules.graph import Graph, graph_of
+from optforge.optim.rules.loading import check_entry, check_source, structure_of
+from optforge.optim.rules.run import run_step, without_autocast
+from optforge.optim.rules.settings import checked_settings, defaults_of, peak_of, reads_clock
+from optforge.optim.rules.values import dtype_of
 
 Closure = Callable[[], Any]
 
 
-class ProgramOptimizer(Optimizer):
+class ProgramOptimizer(BaseOptimizer):
     r"""Train with any rule: a program, a shipped rule by its name, or a file.
 
     One step is :math:`w \leftarrow w - \text{update}`, with
@@ -66,7 +69,7 @@ class ProgramOptimizer(Optimizer):
         params: Parameters or groups, as everywhere in `torch.optim`. A group may set its own
             ``lr``, ``schedule``, ``maximize``, ``matrices``, ``total_steps`` and constants.
         rule: A program, the name of a shipped rule, or the path of a file.
-        lr: The rule's learning rate, positive; None leaves the rule's own.
+        lr: The rule's learning rate, positive; None parts the rule's own.
         schedule: Fed to the rule as its ``lr``; change ``group["schedule"]`` to move it by hand.
         foreach: Whether to compute lists of tensors at once (the default) or one after the other.
         fused: Whether to compile the step with ``torch.compile``; without a C++ compiler a
@@ -160,21 +163,46 @@ class ProgramOptimizer(Optimizer):
             (0.00023, 0.0001)
         """
         program = rule if isinstance(rule, Program) else load_rule(rule)
-        probe = cls([torch.zeros(1)], program, **settings)
-        return cls(groups_from_adamw(optimizer, probe, ratio), program, **settings)
+        probe = cls([torch.zeros(1, dtype=torch.float32, device="cpu")], program, **settings)
+        groups = groups_from_adamw(optimizer, probe.graph.lifted, probe.param_groups[0], ratio)
+        return cls(groups, program, **settings)
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group; its ``lr`` is the rate of the rule for it, its peak."""
-        if isinstance(param_group, dict):
-            param_group = dict(param_group)
-            if "peak_lr" not in param_group:
-                param_group["peak_lr"] = peak_of(param_group.get("lr", self.defaults["lr"]))
-            if reads_clock(self.graph):
-                param_group.setdefault("step", 0)
-            check_group(self.graph, {**self.defaults, **param_group})
-        super().add_param_group(param_group)
-        for parameter in self.param_groups[-1]["params"]:
-            check_parameter(parameter)
+    def checked_group(self, group: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a group with plain values; the ``lr`` of a new one is its peak."""
+        group = dict(group)
+        if "peak_lr" not in group:
+            group["peak_lr"] = peak_of(group["lr"])
+        if reads_clock(self.graph):
+            group.setdefault("step", 0)
+        return {**group, **checked_settings(self.graph, group)}
+
+    def check_parameter(self, parameter: Tensor, group: Mapping[str, Any]) -> None:
+        """Refuse complex and integer parameters."""
+        check_parameter(parameter)
+
+    def check_source(self, groups: list[Mapping[str, Any]], states: Mapping[Any, Any]) -> None:
+        """Refuse the state dict of another rule or optimizer."""
+        check_source(groups, states, structure_of(self.graph.lifted), self.graph.lifted)
+
+    def check_entry(
+        self, entry: Mapping[str, Any], key: Any, parameter: Tensor, group: Mapping[str, Any]
+    ) -> None:
+        """Refuse a saved state whose tensors cannot be those of a parameter."""
+        check_entry(entry, key, parameter, state_shapes(self.graph, parameter, group))
+
+    def loaded_entry(
+        self, entry: Mapping[str, Any], parameter: Tensor, group: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the state of a parameter, in the dtype that the rule computes in."""
+        shapes = state_shapes(self.graph, parameter, group)
+        return {
+            name: value.to(
+                parameter.device,
+                value.dtype if shapes[name] is None else dtype_of(parameter),
+                copy=True,
+            )
+            for name, value in entry.items()
+        }
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "rule": self.rule}
@@ -186,41 +214,53 @@ class ProgramOptimizer(Optimizer):
         for group in self.param_groups:  # saved before these settings were there
             group.setdefault("matrices", None)
             group.setdefault("total_steps", None)
-        share_scalars(self)
+        share_scalars(self.graph, self.state, self.param_groups)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state dict; states are kept in the dtype that the rule computes in.
+        """Load a state dict; values of hyper-parameters may differ from those here.
 
         Raises:
-            OptimizerError: If it was saved by another rule, or for parameters of other shapes;
-                values of hyper-parameters may differ.
+            OptimizerError: If it was saved by another rule, or for parameters of other shapes. The
+                optimizer stays as it was.
         """
-        check_state_dict(state_dict, structure_of(self.graph.lifted), self.graph.lifted)
-        load_states(self, super().load_state_dict, state_dict, partial(state_shapes, self.graph))
-        share_scalars(self)
+        super().load_state_dict(state_dict)
+        share_scalars(self.graph, self.state, self.param_groups)
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Make one step; parameters without a gradient, and their states, stay as they are.
 
         Args:
-            closure: Computes the loss anew, with gradients, and gives it back.
+            closure: Computes the loss and its gradients anew, and returns the loss.
 
         Returns:
-            What the closure gave, or None.
+            What the closure returns, or None.
+
+        Raises:
+            OptimizerError: If gradients or states do not fit; nothing is changed then.
         """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        buckets, numbers, copies = [], {}, {}
-        for number, group in enumerate(self.param_groups):
-            if active := [p for p in group["params"] if p.grad is not None]:
-                numbers[number] = numbers_of(self, group, active)
-                buckets += buckets_of(self, number, active)
-                copies[number] = self._stalls.before(number, group, active)
-        if buckets:
-            run_step(self.graph, buckets, numbers)
+        loss = self.closed(closure)
+        active = {
+            number: [p for p in group["params"] if p.grad is not None]
+            for number, group in enumerate(self.param_groups)
+        }
+        for number, parameters in active.items():
+            check_step(self.graph, self.state, self.param_groups[number], parameters)
+        with without_autocast(chain.from_iterable(active.values())):
+            copies = self._run(active)
         for number, old in copies.items():
             self._stalls.after(number, self.param_groups[number], old)
         return loss
+
+    def _run(self, active: Mapping[int, list[Tensor]]) -> dict[int, list[Any]]:
+        """Run a step of checked parameters by group; return copies of weights to look at."""
+        batches, numbers, copies = [], {}, {}
+        for number, parameters in active.items():
+            if parameters:
+                group = self.param_groups[number]
+                numbers[number] = numbers_of(self.graph, self.state, group, parameters)
+                batches += batches_of(self.graph, self.state, group, number, parameters)
+                copies[number] = self._stalls.before(number, group, parameters)
+        if batches:
+            run_step(self.graph, batches, numbers)
+        return copies

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
-from torch.optim import Optimizer
 
 from optforge.errors import OptimizerError
-from optforge.optim.leaves import local
-from optforge.optim.low_bit import block_size, decode, encode, is_row_aligned, scale_shape
+from optforge.optim.base import name_of_source
+from optforge.optim.precision.eight_bits import (
+    block_size,
+    decode,
+    encode,
+    is_row_aligned,
+    scale_shape,
+)
+from optforge.optim.settings import numbers_where
+from optforge.optim.steps.flat import local
 
 
 def uses_stochastic_rounding(parameter: Tensor, group: Mapping[str, Any]) -> bool:
-    """Tell whether random bits are needed to write a parameter."""
+    """Return whether random bits are needed to write a parameter."""
     return group["rounding"] in (None, "stochastic") and is_16_bit(parameter)
 
 
 def is_16_bit(parameter: Tensor) -> bool:
-    """Tell whether a parameter is bfloat16 or float16."""
+    """Return whether a parameter is bfloat16 or float16."""
     return parameter.dtype in (torch.bfloat16, torch.float16)
 
 
@@ -63,7 +70,7 @@ def _momentum_dtype(parameter: Tensor, wanted: torch.dtype | str | None) -> torc
 
 
 def can_have_8_bits(parameter: Tensor) -> bool:
-    """Tell whether blocks fit the shards: whole rows on each rank, whole blocks in each row.
+    """Return whether blocks fit the shards: whole rows on each rank, whole blocks in each row.
 
     Parameters that are not distributed always can. Distributed ones that cannot (vectors, rows
     that blocks do not fill, shards along other dimensions) keep float32 momentum.
@@ -89,79 +96,44 @@ def _scale(parameter: Tensor) -> Tensor:
         parameter.placements,
         run_check=False,
         shape=torch.Size(shape),
-        stride=torch.empty(shape, device="meta").stride(),
+        stride=torch.empty(shape, dtype=torch.bfloat16, device="meta").stride(),
     )
 
 
-def load_with_own_dtypes(
-    optimizer: Optimizer, load: Callable[[dict[str, Any]], None], state_dict: dict[str, Any]
-) -> None:
-    """Load a state dict and keep the dtypes of its tensors.
-
-    The base class casts every floating state to the parameter's dtype, which would ruin float32
-    momentum of bfloat16 weights and codes of 8 bits alike.
+def check_source(groups: Sequence[Mapping[str, Any]], states: Mapping[Any, Any]) -> None:
+    """Refuse the state dict of another optimizer.
 
     Args:
-        optimizer: The optimizer.
-        load: The base class's `load_state_dict`, bound to it.
-        state_dict: What is loaded.
+        groups: The saved groups that have parameters. Options that only Lion has must be there: a
+            state without tensors could be anybody's.
+        states: The saved states by key.
 
     Raises:
-        OptimizerError: If it is the state of another optimizer; nothing is changed then.
+        OptimizerError: Says whose state it is and how to load it.
     """
-    seen: list[dict[str, Any]] = []
-
-    def remember(_: Optimizer, state_dict: dict[str, Any]) -> None:
-        seen.append(state_dict)  # as the user's own hooks have left it
-        _check_ours(state_dict["state"])
-        for number, parameter in pairs_of(optimizer, state_dict):
-            check_entry(state_dict["state"].get(number, {}), number, parameter)
-
-    def restore(optimizer: Optimizer) -> None:
-        saved = seen[-1]
-        for number, parameter in pairs_of(optimizer, saved):
-            for name, value in saved["state"].get(number, {}).items():
-                if isinstance(value, Tensor):
-                    optimizer.state[parameter][name] = _placed(value, name, parameter)
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                _complete(optimizer.state, parameter, group)
-
-    handles = [
-        optimizer.register_load_state_dict_pre_hook(remember),
-        optimizer.register_load_state_dict_post_hook(restore, prepend=True),
-    ]
-    try:
-        load(state_dict)
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _check_ours(states: Mapping[Any, Mapping[str, Any]]) -> None:
-    for number, entry in states.items():
+    for key, entry in states.items():
         if entry and "momentum" not in entry:
             raise OptimizerError(
-                f"the state of parameter {number!r} has {sorted(entry)}, but Lion's has "
-                "'momentum'; to load the state of another optimizer, use "
-                "lion.load_state_dict(convert_state_dict(state_dict, lion))"
+                f"the state of parameter {key!r} has {sorted(entry)}, but Lion's has 'momentum'; "
+                f"{_OTHER_STATE}"
+            )
+    for group in groups:
+        if not {"betas", "decay_mode", "momentum_dtype", "rounding"} <= set(group):
+            raise OptimizerError(
+                f"the state dict is of {name_of_source(group)}: its groups have {sorted(group)}, "
+                f"and lack options of Lion; {_OTHER_STATE}. Without a momentum in it there is "
+                "nothing to load: build Lion with settings of its own"
             )
 
 
-def pairs_of(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> Iterator[tuple[Any, Tensor]]:
-    """Give the key of each saved parameter with the parameter in the same place.
-
-    Where numbers of parameters differ, the base class has the word.
-    """
-    numbers = chain.from_iterable(group["params"] for group in state_dict["param_groups"])
-    parameters = chain.from_iterable(group["params"] for group in optimizer.param_groups)
-    yield from zip(numbers, parameters, strict=False)
+_OTHER_STATE = (
+    "to load the state of another optimizer, use "
+    "lion.load_state_dict(convert_state_dict(state_dict, lion))"
+)
 
 
 def check_entry(entry: Mapping[str, Any], number: Any, parameter: Tensor) -> None:
     """Refuse a saved state whose tensors cannot be those of a parameter.
-
-    Native code trusts what is stored, so this must not.
 
     Args:
         entry: The saved state of one parameter; empty before its first step.
@@ -191,6 +163,11 @@ def check_entry(entry: Mapping[str, Any], number: Any, parameter: Tensor) -> Non
                 "build Lion over the same parameters in the same order, and let nothing cast its "
                 "state dict"
             )
+    if "step" in entry:
+        STEP.plain(f"the saved 'step' of parameter {number!r}", entry["step"])
+
+
+STEP = numbers_where(lambda value: value >= 0, "a finite number that is not negative")
 
 
 def _is(tensor: Tensor, kind: str) -> bool:
@@ -199,26 +176,41 @@ def _is(tensor: Tensor, kind: str) -> bool:
     return tensor.is_floating_point() if kind == "a floating dtype" else str(tensor.dtype) == kind
 
 
-def _complete(states: Mapping[Any, Any], parameter: Tensor, group: Mapping[str, Any]) -> None:
-    """Add what the group's options need and the loaded state has not, as before a first step.
+def complete(
+    state: dict[str, Any],
+    parameter: Tensor,
+    group: Mapping[str, Any],
+    was: torch.dtype | None = None,
+) -> None:
+    """Add what dtype and options need and the state lacks, and drop what would be misread.
 
-    Momentum comes in 8 bits where the group asks for it and shards allow it, and the same
-    parameter may have been sharded when it was saved, or be sharded now: it is encoded or decoded.
+    Momentum comes in 8 bits where the group asks for it and shards allow it: it is encoded or
+    decoded where a parameter was sharded when it was saved, or is now. The compensation of a dtype
+    means nothing in another one.
+
+    Args:
+        state: Of the parameter, not empty.
+        parameter: The parameter; it may have been cast since its state was made.
+        group: Its group; its options may have been changed.
+        was: The dtype that the parameter had when its state was made, if that is known.
     """
-    state = states.get(parameter)
-    if not state:
-        return
     wanted = initial_state(parameter, group)
+    if "compensation" not in wanted or was not in (None, parameter.dtype):
+        state.pop("compensation", None)
     if ("momentum_scale" in wanted) != ("momentum_scale" in state):
         write_momentum(wanted, _decoded(state, parameter), parameter)
         state.pop("momentum_scale", None)
         state.update({name: wanted[name] for name in wanted if name.startswith("momentum")})
+    elif "momentum_scale" not in wanted:
+        state["momentum"] = state["momentum"].to(wanted["momentum"].dtype)
     for name, like in wanted.items():
         state[name] = _sharded(state[name], like) if name in state else like
+    if "step" in wanted:
+        state["step"] = state["step"].to(wanted["step"].device)
 
 
 def _sharded(value: Tensor, like: Tensor) -> Tensor:
-    """Give each rank its part of what was saved whole."""
+    """Return each rank its part of what was saved whole."""
     if isinstance(like, DTensor) and not isinstance(value, DTensor) and value.shape == like.shape:
         return distribute_tensor(value, like.device_mesh, like.placements, src_data_rank=None)
     return value
@@ -256,10 +248,12 @@ def write_momentum(entry: Mapping[str, Any], momentum: Tensor, parameter: Tensor
         local(kept).copy_(part.view(local(kept).shape))
 
 
-def _placed(value: Tensor, name: str, parameter: Tensor) -> Tensor:
-    """Bring a loaded tensor to the parameter's device and layout, in its own dtype."""
+def placed(value: Any, name: str, parameter: Tensor) -> Any:
+    """Return a copy of a loaded value, a tensor on the parameter's device and in its layout."""
     if name == "step":
-        return value.clone()
+        return torch.as_tensor(STEP.plain(name, value), dtype=torch.float32, device="cpu").clone()
+    if not isinstance(value, Tensor):
+        return deepcopy(value)
     value = value.to(device=parameter.device, copy=True)  # two optimizers must not share it
     if name == "momentum_scale" or value.dtype == torch.int8 or isinstance(value, DTensor):
         return value

@@ -29,9 +29,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from optforge.errors import NonFiniteError
 from optforge.language import Program, parse
-from optforge.optim.convert import momentum_of
 from optforge.optim.diagnostics import watch
 from optforge.optim.lion import Lion
+from optforge.optim.migration.convert import momentum_of
 from optforge.optim.program import ProgramOptimizer
 
 RANKS, STEPS, BATCH = 2, 4, 8

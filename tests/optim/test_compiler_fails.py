@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from optforge.optim import Lion, ProgramOptimizer, compiler, program_fused, step_native
+from optforge.optim import Lion, ProgramOptimizer, compiler
+from optforge.optim.rules import fused as program_fused
+from optforge.optim.steps import kernel_calls
 
 pytestmark = pytest.mark.skipif(
-    not program_fused.find_compiler(), reason="without a compiler nothing is compiled"
+    not compiler.find_compiler(), reason="without a compiler nothing is compiled"
 )
 SHAPES = ((130, 64), (7,), (), (400, 300))
 
@@ -51,8 +53,7 @@ def test_what_fails_to_compile_is_told_once_and_runs(
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("CppCompileError: cannot execute\nand a long log")
 
-    caches = step_native.sweep_for, program_fused.native_kernel, program_fused.try_kernels
-    caches = *caches, program_fused.compiled_kernel
+    caches = kernel_calls.compiled, program_fused.try_kernels, program_fused.compiled_kernel
     for cached in caches:
         cached.cache_clear()
     compiler.forget()

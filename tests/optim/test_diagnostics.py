@@ -13,9 +13,9 @@ import torch
 from torch.nn import Parameter
 
 from optforge.errors import NonFiniteError, OptimizerError
-from optforge.optim.convert import momentum_of
 from optforge.optim.diagnostics import Measurement, watch
 from optforge.optim.lion import Lion
+from optforge.optim.migration.convert import momentum_of
 
 NAN, INF = float("nan"), float("inf")
 
@@ -354,5 +354,5 @@ def test_what_cannot_be_watched_is_refused() -> None:
     with pytest.raises(OptimizerError, match="got SGD; only a Lion"):
         watch(torch.optim.SGD(weights))  # type: ignore[arg-type]
     for name, value in (("every", 0), ("near", -1.0), ("patience", 0), ("near", NAN)):
-        with pytest.raises(OptimizerError, match=f"{name} is {value}"):
+        with pytest.raises(OptimizerError, match=f"{name} must be .*, got {value}"):
             watch(Lion(weights), **{name: value})

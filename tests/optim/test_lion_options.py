@@ -14,9 +14,9 @@ from torch import Tensor
 
 from optforge.errors import OptimizerError
 from optforge.optim import Lion
-from optforge.optim import step_fused as fused_module
-from optforge.optim.leaves import real
-from optforge.optim.options import REFUSALS
+from optforge.optim.lion_settings import REFUSALS
+from optforge.optim.steps import fused as fused_module
+from optforge.optim.steps.flat import real
 
 PAGE = (Path(__file__).parents[2] / "docs" / "lion_options.md").read_text(encoding="utf-8")
 PATHS: list[dict[str, Any]] = [

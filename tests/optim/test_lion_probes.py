@@ -14,8 +14,8 @@ from torch import Tensor
 
 from optforge.errors import NonFiniteError, OptimizerError
 from optforge.optim import Lion
-from optforge.optim.low_bit import decode, encode
-from optforge.optim.rounding import join, random_bits, random_key, split, stochastic_round
+from optforge.optim.precision.eight_bits import decode, encode
+from optforge.optim.precision.rounding import join, random_bits, random_key, split, stochastic_round
 
 PATHS: dict[str, dict[str, Any]] = {
     "loop": {"foreach": False},
@@ -327,7 +327,7 @@ def test_misspelt_and_impossible_settings_are_refused() -> None:
     for wrong in ({"weight_decay": -1.0}, {"lr": float("nan")}, {"betas": (0.9, 1.0)},
                   {"nonfinite": "drop"}, {"decay_mode": "l2"}, {"seed": -1}, {"foreach": 1},
                   {"momentum_dtype": torch.float16}, {"rounding": "up"}):  # fmt: skip
-        with pytest.raises(OptimizerError, match=next(iter(wrong)) + "=.*must be"):
+        with pytest.raises(OptimizerError, match=next(iter(wrong)) + " must be"):
             Lion([weight], **wrong)
     with pytest.raises(OptimizerError, match="dtype torch.int32"):
         Lion([torch.zeros(3, dtype=torch.int32)])

@@ -15,7 +15,7 @@ from torch.nn import Parameter
 
 from optforge.errors import OptimizerError
 from optforge.optim import Lion, convert_state_dict, lion_from_adamw
-from optforge.optim.low_bit import decode
+from optforge.optim.precision.eight_bits import decode
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:

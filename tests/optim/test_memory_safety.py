@@ -1,4 +1,4 @@
-"""Native code is never given states that do not fit their weights, wherever these come from."""
+"""A step is never given states that do not fit their weights, wherever these come from."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_a_rule_s_state_of_another_shape_is_refused_at_load(path: str, rule: Any
 @each_path
 @pytest.mark.parametrize("rule", ["lion", WITH_A_NUMBER], ids=["lion", "with a number"])
 def test_a_rule_computes_loaded_states_in_its_own_dtype(path: str, rule: Any) -> None:
-    """From a float32 model to a float64 one: its native code reads eight bytes an element."""
+    """From a float32 model to a float64 one: its kernels read eight bytes an element."""
     narrow = saved(lambda weight: ProgramOptimizer([weight], rule), 64, 64)
     results = []
     for options in (PATHS[path], {"foreach": False}):

@@ -8,9 +8,9 @@ from torch import nn
 
 from optforge.errors import OptimizerError
 from optforge.language import mark_matrix, parameter_groups, parse
+from optforge.optim.migration.rule_from_adamw import update_sizes
 from optforge.optim.program import ProgramOptimizer
-from optforge.optim.program_adamw import update_sizes
-from optforge.optim.program_roles import Role
+from optforge.optim.rules.roles import Role
 from tests.helpers.parameters import parameter, train
 
 NOISE = (0.1 / 1.9) ** 0.5  # root mean square of AdamW's updates on noise, with beta1 0.9
@@ -107,7 +107,7 @@ def test_what_cannot_be_translated_is_refused() -> None:
         ProgramOptimizer.from_adamw(adam, "lion")
     with pytest.raises(OptimizerError, match="not AdamW"):
         ProgramOptimizer.from_adamw(torch.optim.SGD([parameter(3)], lr=0.1), "lion")
-    with pytest.raises(OptimizerError, match="ratio=-1"):
+    with pytest.raises(OptimizerError, match="ratio must be .*, got -1"):
         ProgramOptimizer.from_adamw(adamw_of(), "lion", ratio=-1.0)
     with pytest.raises(OptimizerError, match="left a peak"):
         ProgramOptimizer.from_adamw(adamw_of(lr=0.0), "lion", ratio=0.5)

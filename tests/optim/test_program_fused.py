@@ -11,14 +11,14 @@ from torch import Tensor
 from torch._dynamo.utils import counters
 
 from optforge.language import Program, parse, rule_names
-from optforge.optim import program_fused
+from optforge.optim import compiler
 from optforge.optim.program import ProgramOptimizer
-from optforge.optim.program_primitives import VECTOR_FLOAT32
+from optforge.optim.rules.primitives import VECTOR_FLOAT32
 from tests.helpers.parity import Scenario, TorchSubject, compare, parameters_of
 from tests.helpers.plain import WHOLE_TREE
 
 pytestmark = pytest.mark.skipif(
-    not program_fused.find_compiler(), reason="torch.compile needs a C++ compiler"
+    not compiler.find_compiler(), reason="torch.compile needs a C++ compiler"
 )
 SHAPES = ((70_001,), (300, 200), (5, 3), (7,), (), (1,), (0,), (2, 3, 4, 5))
 
@@ -162,16 +162,16 @@ def test_states_loaded_from_another_layout_are_put_in_order() -> None:
 
 
 def test_without_a_compiler_it_says_so_once_and_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program_fused, "find_compiler", lambda: False)
-    program_fused.can_compile.cache_clear()
+    monkeypatch.setattr(compiler, "find_compiler", lambda: False)
+    compiler.has_compiler.cache_clear()
     try:
-        with pytest.warns(UserWarning, match="no C\\+\\+ compiler was found.*foreach path runs"):
+        with pytest.warns(UserWarning, match="no C\\+\\+ compiler was found.*foreach runs"):
             fused, _ = train("lion", torch.float32, steps=1, fused=True)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             again, _ = train("lion", torch.float32, steps=1, fused=True)
     finally:
-        program_fused.can_compile.cache_clear()
+        compiler.has_compiler.cache_clear()
     plain, _ = train("lion", torch.float32, steps=1)
     for paths in zip(fused, again, plain, strict=True):
         assert torch.equal(paths[0], paths[2]) and torch.equal(paths[1], paths[2])

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from optforge.language import Program, parse
-from optforge.optim import program_buckets, program_fused
+from optforge.optim import compiler
 from optforge.optim.program import ProgramOptimizer
-from optforge.optim.program_arrays import orthogonalize_each
-from optforge.optim.program_buckets import state_shapes
+from optforge.optim.rules import batches as program_batches
+from optforge.optim.rules import fused as program_fused
+from optforge.optim.rules.arrays import orthogonalize_each
+from optforge.optim.rules.batches import state_shapes
 from tests.helpers.parameters import SHAMPOO, parameter, train
 from tests.helpers.parity import Scenario, TorchSubject, Verdict, compare, parameters_of
 from tests.strategies import ALL, SHAPING, random_program
@@ -109,8 +111,7 @@ def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         program_fused, "compiled_kernel", lambda *form: program_fused.build_kernel(*form)
     )
-    monkeypatch.setattr(program_buckets, "native_kernel", lambda *_: None)
-    monkeypatch.setattr(program_buckets, "try_kernels", lambda *_: None)
+    monkeypatch.setattr(program_batches, "try_kernels", lambda *_: None)
 
 
 @pytest.mark.usefixtures("uncompiled")
@@ -134,7 +135,7 @@ def test_random_programs_follow_the_interpreter(way: str, functions: tuple[str, 
         assert not verdict.errors, f"seed {seed}:\n{program}" + "\n".join(verdict.errors[:5])
 
 
-@pytest.mark.skipif(not program_fused.find_compiler(), reason="needs a C++ compiler")
+@pytest.mark.skipif(not compiler.find_compiler(), reason="needs a C++ compiler")
 @pytest.mark.parametrize("name", ["shampoo", "rows"])
 def test_a_compiled_rule_follows_the_interpreter(name: str) -> None:
     scenario = Scenario(((3, 2), (2, 2, 2), (4,)), steps=10, matrices=(True, True, False))
@@ -142,12 +143,14 @@ def test_a_compiled_rule_follows_the_interpreter(name: str) -> None:
     assert not verdict.errors, "\n".join(verdict.errors[:5])
 
 
-@pytest.mark.skipif(not program_fused.find_compiler(), reason="needs a C++ compiler")
+@pytest.mark.skipif(not compiler.find_compiler(), reason="needs a C++ compiler")
 def test_a_compiled_rule_has_no_second_compilation_and_really_is_compiled() -> None:
     weights = [parameter(6, 4, dtype=torch.float32), parameter(9, dtype=torch.float32)]
     optimizer = ProgramOptimizer(weights, "muon", fused=True)
     train(optimizer, 1)
-    ways = {b.way for b in program_buckets.buckets_of(optimizer, 0, list(weights))}
+    group = optimizer.param_groups[0]
+    batches = program_batches.batches_of(optimizer.graph, optimizer.state, group, 0, list(weights))
+    ways = {batch.way for batch in batches}
     assert "fused" in ways and "foreach" not in ways
     with torch._dynamo.config.patch(error_on_recompile=True):
         optimizer.param_groups[0]["lr"] = 0.5

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from optforge.language import Program, load_rule, parse, rule_names
-from optforge.optim import program_buckets, program_fused
 from optforge.optim.program import ProgramOptimizer
-from optforge.optim.program_buckets import state_shapes
+from optforge.optim.rules import batches as program_batches
+from optforge.optim.rules import fused as program_fused
+from optforge.optim.rules.batches import state_shapes
 from tests.helpers.loops import LOOPS
 from tests.helpers.parity import (
     Array,
@@ -72,8 +73,7 @@ class Reloaded(ProgramSubject):
 def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the very graphs that are handed to the compiler, without compiling each of hundreds."""
     monkeypatch.setattr(program_fused, "compiled_kernel", program_fused.build_kernel)
-    monkeypatch.setattr(program_buckets, "native_kernel", lambda *_: None)
-    monkeypatch.setattr(program_buckets, "try_kernels", lambda *_: None)
+    monkeypatch.setattr(program_batches, "try_kernels", lambda *_: None)
 
 
 def assert_right(verdict: Verdict) -> None:

@@ -15,7 +15,7 @@ from torch.optim import lr_scheduler as schedules
 
 from optforge.errors import OptimizerError
 from optforge.optim.lion import Lion
-from optforge.optim.recipe import lion_from_adamw
+from optforge.optim.migration.recipe import lion_from_adamw
 
 STEPS = 12
 Rates = Callable[[Any], Any]  # from AdamW's units to those of the optimizer at hand
@@ -173,11 +173,11 @@ def test_one_group_gives_keywords_and_different_groups_refuse() -> None:
     ("source", "options", "message"),
     [
         ({"lr": 1e-3}, {}, r"needs 'lr' and 'weight_decay'; got \['lr'\]"),
-        ({"lr": float("nan"), "weight_decay": 0.0}, {}, "lr is nan"),
-        ({"lr": 1e-3, "weight_decay": -1.0}, {}, "weight_decay is -1.0"),
+        ({"lr": float("nan"), "weight_decay": 0.0}, {}, "lr must be .*, got nan"),
+        ({"lr": 1e-3, "weight_decay": -1.0}, {}, "weight_decay must be .*, got -1.0"),
         ({"lr": 1e-3, "weight_decay": 0.0}, {"divisor": 0.5}, "from 1 to 100"),
         ({"lr": 1e-3, "weight_decay": 0.0}, {"divisor": float("nan")}, "from 1 to 100"),
-        ({"lr": 1e-3, "weight_decay": 0.0}, {"betas": (0.9, 1.0)}, "from 0 to below 1"),
+        ({"lr": 1e-3, "weight_decay": 0.0}, {"betas": (0.9, 1.0)}, "betas must be .* under 1"),
         ([Parameter(torch.ones(1))], {}, "got Parameter"),
         ([], {}, "no param group"),
         (Adam([Parameter(torch.ones(1))], weight_decay=0.1), {}, "L2 decay 0.1"),

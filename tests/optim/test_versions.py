@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from optforge.optim import Lion, ProgramOptimizer, native, program_fused, step_native
+from optforge.optim import Lion, ProgramOptimizer
 
 PATHS: dict[str, dict[str, Any]] = {
     "loop": {"foreach": False},
@@ -64,17 +64,3 @@ def test_a_backward_after_lion_s_step_is_refused(
 def test_a_backward_after_a_rule_s_step_is_refused(path: str, rule: str) -> None:
     weights = [Parameter(draw(*shape)) for shape in SHAPES]
     assert_told(ProgramOptimizer(weights, rule, **PATHS[path]), weights)
-
-
-@pytest.mark.parametrize("kind", [Lion, lambda w, **k: ProgramOptimizer(w, "lion", **k)])
-def test_nor_by_the_usual_calls_of_kernels(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    caches = step_native.sweep_for, program_fused.native_kernel
-    monkeypatch.setattr(native, "_recording", None)
-    for cached in caches:
-        cached.cache_clear()
-    weights = [Parameter(draw(*shape)) for shape in SHAPES]
-    try:
-        assert_told(kind(weights, lr=0.25, fused=True), weights)
-    finally:
-        for cached in caches:
-            cached.cache_clear()

@@ -1,0 +1,191 @@
+"""What `Lion` and `ProgramOptimizer` share: whatever is given or loaded is checked first.
+
+A refusal leaves the optimizer as it was: groups and states are checked before anything changes.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from optforge.errors import OptimizerError
+
+StateDict = dict[str, Any]
+
+# Group keys that only these have, to call a foreign state dict by its name.
+_MARKS: Mapping[str, tuple[str, ...]] = {
+    "optforge's ProgramOptimizer": ("fingerprint", "peak_lr"),
+    "optforge's Lion": ("decay_mode", "momentum_dtype"),
+    "torch's SGD": ("dampening", "nesterov"),
+    "torch's RMSprop": ("alpha", "centered"),
+    "torch's Adagrad": ("lr_decay", "initial_accumulator_value"),
+    "torch's Adam or AdamW": ("amsgrad", "betas"),
+    "an optimizer like Adam": ("eps", "betas"),
+    "another Lion": ("betas", "weight_decay"),
+}
+
+
+def name_of_source(group: Mapping[str, Any]) -> str:
+    """Return what kind of optimizer a saved group comes from, as far as its keys show it.
+
+    Example:
+        >>> name_of_source(torch.optim.SGD([torch.zeros(1)]).param_groups[0])
+        "torch's SGD"
+    """
+    return next(
+        (name for name, keys in _MARKS.items() if set(keys) <= set(group)), "an unknown optimizer"
+    )
+
+
+def parts_of(state_dict: Any) -> tuple[list[Mapping[str, Any]], Mapping[Any, Any]]:
+    """Return the groups and the states of a state dict.
+
+    Raises:
+        OptimizerError: If it is none.
+    """
+    try:
+        return list(state_dict["param_groups"]), state_dict["state"]
+    except (KeyError, TypeError):
+        got = list(state_dict) if isinstance(state_dict, Mapping) else type(state_dict).__name__
+        raise OptimizerError(
+            f"a state dict has 'state' and 'param_groups', as `optimizer.state_dict()` returns "
+            f"them, got {got}. Is the optimizer one part of a larger checkpoint?"
+        ) from None
+
+
+class BaseOptimizer(Optimizer):
+    """An optimizer whose groups and states are checked before they are taken over."""
+
+    @abstractmethod
+    def checked_group(self, group: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a group with plain values.
+
+        Args:
+            group: With all settings; ``params`` may be anything.
+
+        Raises:
+            OptimizerError: Says the setting, the value received and what is allowed.
+        """
+
+    @abstractmethod
+    def check_parameter(self, parameter: Tensor, group: Mapping[str, Any]) -> None:
+        """Refuse parameters that the optimizer cannot step."""
+
+    @abstractmethod
+    def check_source(self, groups: list[Mapping[str, Any]], states: Mapping[Any, Any]) -> None:
+        """Refuse the state dict of another optimizer; groups without parameters are left out."""
+
+    @abstractmethod
+    def check_entry(
+        self, entry: Mapping[str, Any], key: Any, parameter: Tensor, group: Mapping[str, Any]
+    ) -> None:
+        """Refuse a saved state that cannot be the one of a parameter."""
+
+    @abstractmethod
+    def loaded_entry(
+        self, entry: Mapping[str, Any], parameter: Tensor, group: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the state of a parameter from a checked one, sharing nothing with it."""
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group; what it does not set comes from the constructor's arguments.
+
+        Args:
+            param_group: ``params``, and any of the constructor's keywords.
+
+        Raises:
+            OptimizerError: As the constructor. The optimizer stays as it was.
+        """
+        if not isinstance(param_group, dict):
+            raise TypeError(f"a param group must be a dict, got {type(param_group).__name__}")
+        super().add_param_group(self.checked_group({**self.defaults, **param_group}))
+        try:
+            for parameter in self.param_groups[-1]["params"]:
+                self.check_parameter(parameter, self.param_groups[-1])
+        except OptimizerError:
+            self.param_groups.pop()
+            raise
+
+    def load_state_dict(self, state_dict: StateDict) -> None:
+        """Load a state dict; tensors keep their dtypes, which the base class would change.
+
+        Args:
+            state_dict: From `state_dict()` of an optimizer of the same kind.
+
+        Raises:
+            OptimizerError: If it comes from another optimizer, or if settings or tensors are not
+                allowed. The optimizer stays as it was.
+        """
+        entries: list[Callable[[], dict[Tensor, dict[str, Any]]]] = []
+
+        def check(_: Optimizer, given: StateDict) -> StateDict | None:
+            checked = self._checked(given)  # after the user's own hooks
+            if checked is not None:
+                entries.append(lambda: self._entries(checked))
+                given, own = checked, {key for key, *_ in self._members(checked)}
+                kept = {key: value for key, value in given["state"].items() if key not in own}
+                return {**given, "state": kept}
+            return None
+
+        def restore(_: Optimizer) -> None:
+            self.state.update(entries[-1]())
+
+        handles = [
+            self.register_load_state_dict_pre_hook(check),
+            self.register_load_state_dict_post_hook(restore, prepend=True),
+        ]
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _checked(self, given: StateDict) -> StateDict | None:
+        """Return a state dict with plain settings; None if only the base class can refuse it."""
+        groups, states = parts_of(given)
+        sizes = [len(group["params"]) for group in groups]
+        if sizes != [len(group["params"]) for group in self.param_groups]:
+            return None
+        self.check_source([group for group in groups if group["params"]], states)
+        # Distributed checkpoints hold no settings of groups without parameters; theirs stay.
+        merged = [
+            self.checked_group({**own, **group})
+            for own, group in zip(self.param_groups, groups, strict=True)
+        ]
+        checked = {**given, "param_groups": merged}
+        for key, parameter, group in self._members(checked):
+            self.check_parameter(parameter, group)
+            self.check_entry(states.get(key) or {}, key, parameter, group)
+        return checked
+
+    def _entries(self, checked: StateDict) -> dict[Tensor, dict[str, Any]]:
+        states = checked["state"]
+        return {
+            parameter: self.loaded_entry(states[key], parameter, group)
+            for key, parameter, group in self._members(checked)
+            if states.get(key)
+        }
+
+    def _members(self, state_dict: StateDict) -> Iterator[tuple[Any, Tensor, Mapping[str, Any]]]:
+        """Yield the key of each saved parameter, the parameter in its place and its saved group."""
+        for saved, own in zip(state_dict["param_groups"], self.param_groups, strict=True):
+            for key, parameter in zip(saved["params"], own["params"], strict=True):
+                yield key, parameter, saved
+
+    def closed(self, closure: Callable[[], Any] | None) -> Any:
+        """Return what a closure returns, run with gradients enabled; None without one."""
+        if closure is None:
+            return None
+        with torch.enable_grad():
+            return closure()
+
+
+def copied(value: Any) -> Any:
+    """Return a value that shares nothing with the one given."""
+    return value.detach().clone() if isinstance(value, Tensor) else deepcopy(value)

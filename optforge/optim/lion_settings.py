@@ -1,0 +1,271 @@
+"""What a parameter group of Lion may ask for, and which wishes exclude each other."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optforge.errors import OptimizerError
+from optforge.optim.settings import (
+    BETAS,
+    CHOICE,
+    COUNT,
+    FLAG,
+    POSITIVE,
+    RATE,
+    Setting,
+    as_float,
+    one_of,
+    or_none,
+)
+
+DECAY_MODES = ("lr", "independent", "cautious")
+NONFINITE = ("ignore", "skip_step", "zero", "propagate", "raise")
+ROUNDINGS = (None, "nearest", "stochastic", "kahan")
+MOMENTUM_DTYPES = (None, torch.float32, torch.bfloat16, "8bit")
+
+# Every key of a parameter group.
+KEYS: Mapping[str, Setting] = {
+    "lr": RATE,
+    "betas": BETAS,
+    "weight_decay": RATE,
+    "decay_mode": one_of(*DECAY_MODES),
+    "cautious": FLAG,
+    "nonfinite": one_of(*NONFINITE),
+    "momentum_dtype": one_of(*MOMENTUM_DTYPES),
+    "rounding": one_of(*ROUNDINGS),
+    "seed": COUNT,
+    "foreach": CHOICE,
+    "fused": CHOICE,
+    "maximize": FLAG,
+    "capturable": FLAG,
+    "differentiable": FLAG,
+    "reference_lr": or_none(POSITIVE),
+}
+
+
+# What other optimizers call these options, or what Lion has no counterpart for.
+ALIASES: Mapping[str, str] = {
+    "learning_rate": "use 'lr'",
+    **dict.fromkeys(("beta", "beta1", "beta2", "b1", "b2"), "use 'betas', a pair"),
+    **dict.fromkeys(("wd", "decay"), "use 'weight_decay'"),
+    **dict.fromkeys(
+        ("decoupled", "decoupled_weight_decay", "weight_decouple", "fixed_decay"),
+        "use 'decay_mode': 'lr' for the paper's decay, 'independent' for one without the rate",
+    ),
+    "caution": "use 'cautious'",
+    "use_triton": "use 'fused'",
+    **dict.fromkeys(
+        ("eps", "amsgrad"),
+        "Lion has none; for the settings of an AdamW use `lion_from_adamw(groups).groups`",
+    ),
+}
+
+
+def check_key(key: str) -> None:
+    """Refuse a group key that is another optimizer's word for an option, or a misspelt one.
+
+    Other unknown keys are the user's own and stay.
+
+    Args:
+        key: Of a parameter group that is added.
+
+    Raises:
+        OptimizerError: Names the right key and lists all.
+
+    Example:
+        >>> check_key("wd")
+        Traceback (most recent call last):
+        optforge.errors.OptimizerError: unknown group key 'wd'; use 'weight_decay'. Allowed are ...
+    """
+    if key in KEYS:
+        return
+    close = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.8)
+    advice = ALIASES.get(key) or (f"did you mean {close[0]!r}?" if close else None)
+    if advice:
+        end = "" if advice.endswith("?") else "."
+        raise OptimizerError(
+            f"unknown group key {key!r}; {advice}{end} Allowed are {', '.join(KEYS)}"
+        )
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Options of one group that exclude each other.
+
+    Args:
+        options: The group options, with the values that clash.
+        reason: Why, and what to do.
+        applies: Tells from a group whether it is meant.
+    """
+
+    options: str
+    reason: str
+    applies: Callable[[Mapping[str, Any]], bool]
+
+
+REFUSALS = (
+    Refusal(
+        "foreach=True, fused=True",
+        "they are two ways to run the same step; set one of them",
+        lambda g: bool(g["foreach"] and g["fused"]),
+    ),
+    Refusal(
+        "differentiable=True, foreach=True",
+        "a differentiable step runs as the plain loop; leave foreach=None",
+        lambda g: bool(g["differentiable"] and g["foreach"]),
+    ),
+    Refusal(
+        "differentiable=True, fused=True",
+        "a differentiable step runs as the plain loop; leave fused=None",
+        lambda g: bool(g["differentiable"] and g["fused"]),
+    ),
+    Refusal(
+        "differentiable=True, momentum_dtype=torch.bfloat16",
+        "rounding has no derivative; leave momentum_dtype=None",
+        lambda g: g["differentiable"] and g["momentum_dtype"] is torch.bfloat16,
+    ),
+    Refusal(
+        "differentiable=True, momentum_dtype='8bit'",
+        "rounding has no derivative; leave momentum_dtype=None",
+        lambda g: g["differentiable"] and g["momentum_dtype"] == "8bit",
+    ),
+    Refusal(
+        "differentiable=True, rounding='stochastic'",
+        "rounding has no derivative; leave rounding=None and use float32 or float64 weights",
+        lambda g: g["differentiable"] and g["rounding"] == "stochastic",
+    ),
+    Refusal(
+        "differentiable=True, rounding='kahan'",
+        "rounding has no derivative; leave rounding=None and use float32 or float64 weights",
+        lambda g: g["differentiable"] and g["rounding"] == "kahan",
+    ),
+    Refusal(
+        "capturable=True, nonfinite='raise'",
+        "an error needs the values on the host; use 'ignore', 'skip_step', 'zero' or 'propagate'",
+        lambda g: g["capturable"] and g["nonfinite"] == "raise",
+    ),
+    Refusal(
+        "decay_mode='independent', lr=0, reference_lr=None",
+        "independent decay is weight_decay * lr / reference_lr; give the peak rate, as lr or "
+        "as reference_lr",
+        lambda g: g["decay_mode"] == "independent" and g["reference_lr"] is None,
+    ),
+)
+
+
+def checked_settings(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a group as plain values.
+
+    Args:
+        group: A parameter group with all keys of `KEYS`.
+
+    Raises:
+        OptimizerError: For values that are not allowed and options that exclude each other.
+
+    Example:
+        >>> from optforge.optim import Lion
+        >>> group = Lion([torch.zeros(1)]).param_groups[0]
+        >>> checked_settings({**group, "weight_decay": -1.0})
+        Traceback (most recent call last):
+        optforge.errors.OptimizerError: weight_decay must be a finite number that is not ...
+    """
+    plain = {key: setting.plain(key, group[key]) for key, setting in KEYS.items()}
+    if plain["reference_lr"] is None:
+        plain["reference_lr"] = reference_lr({**group, **plain})
+    for refusal in REFUSALS:
+        if refusal.applies(plain):
+            raise OptimizerError(f"{refusal.options} exclude each other: {refusal.reason}")
+    return plain
+
+
+def reference_lr(group: Mapping[str, Any]) -> float | None:
+    """Return the peak rate of a group, also in mid-schedule; None where all its rates are 0."""
+    rates = (group.get(name) for name in ("max_lr", "initial_lr", "lr"))
+    return next((as_float(rate) for rate in rates if rate is not None and as_float(rate) > 0), None)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is fixed while a step is compiled; numbers that schedules change are no part of it.
+
+    Args:
+        formula: The three lines of `optforge.optim.lion`.
+        nonfinite: The policy for elements of the gradient that are infinite or NaN.
+        cautious: Whether only updates that agree with the gradient count.
+        cautious_decay: Whether decay acts only where the update shrinks the weight too.
+        maximize: Whether to climb.
+        rounding: How 16-bit weights are written: ``nearest``, ``stochastic`` or ``kahan``.
+        block: Elements that share a scale of 8-bit momentum; 0 means no 8-bit momentum.
+        capturable: Whether the host must not ask for values.
+    """
+
+    formula: Callable[..., Any]
+    nonfinite: str = "ignore"
+    cautious: bool = False
+    cautious_decay: bool = False
+    maximize: bool = False
+    rounding: str = "nearest"
+    block: int = 0
+    capturable: bool = False
+
+
+def stays_on_device(group: Mapping[str, Any]) -> bool:
+    """Return whether the host must not ask for values: in CUDA graphs and `torch.compile`."""
+    return group["capturable"] or torch.compiler.is_compiling()
+
+
+def rule_of(group: Mapping[str, Any], formula: Callable[..., Any]) -> Rule:
+    """Return what is fixed in a group's step."""
+    return Rule(
+        formula=formula,
+        nonfinite=group["nonfinite"],
+        cautious=group["cautious"],
+        cautious_decay=group["decay_mode"] == "cautious",
+        maximize=group["maximize"],
+        rounding=group["rounding"] or "stochastic",
+        capturable=group["capturable"],
+    )
+
+
+STRONG_DECAY = 0.1  # of each weight in each step: half of it is gone after seven
+
+
+def warn_of_strong_decay(group: Mapping[str, Any]) -> None:
+    """Warn where independent decay has a number that is meant for decay times the rate."""
+    decay = as_float(group["weight_decay"])
+    if group["decay_mode"] == "independent" and decay >= STRONG_DECAY:
+        warnings.warn(
+            f"weight_decay={decay:g} with decay_mode='independent' removes this "
+            "share of every weight in every step at the peak rate, and sets weights to nearly zero "
+            "within a few steps. For what decay_mode='lr' does with it, give lr * weight_decay",
+            stacklevel=4,
+        )
+
+
+_DTYPES = {
+    *(torch.float64, torch.float32, torch.bfloat16, torch.float16),
+    *(torch.complex128, torch.complex64),
+}
+
+
+def check_parameter(parameter: Tensor, group: Mapping[str, Any]) -> None:
+    """Refuse parameters of a dtype that has no step.
+
+    Raises:
+        OptimizerError: Names the dtype and what is allowed.
+    """
+    if parameter.dtype not in _DTYPES:
+        allowed = ", ".join(sorted(str(dtype) for dtype in _DTYPES))
+        raise OptimizerError(f"a parameter of dtype {parameter.dtype}; allowed are {allowed}")
+    if parameter.is_complex() and group["momentum_dtype"] in (torch.bfloat16, "8bit"):
+        raise OptimizerError(
+            f"momentum_dtype={group['momentum_dtype']!r} with a complex parameter; complex "
+            "momentum is kept in complex64 or complex128, so leave momentum_dtype=None"
+        )

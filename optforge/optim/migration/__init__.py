@@ -1,0 +1,1 @@
+"""From other optimizers, their settings and their saved states."""

@@ -1,0 +1,1 @@
+"""How any rule becomes the step of an optimizer."""

@@ -1,0 +1,122 @@
+"""The settings of a rule's parameter groups: which there are, and which values are allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy
+
+from optforge.analysis import Lifted
+from optforge.errors import OptimizerError
+from optforge.optim.rules.graph import Graph
+from optforge.optim.settings import (
+    CHOICE,
+    COUNT,
+    FINITE,
+    FLAG,
+    LENGTH,
+    POSITIVE,
+    Setting,
+    as_float,
+    check_exclusive,
+    or_none,
+)
+
+SETTINGS: Mapping[str, Setting] = {
+    "lr": FINITE,
+    "peak_lr": POSITIVE,
+    "schedule": FINITE,
+    "foreach": CHOICE,
+    "fused": CHOICE,
+    "maximize": FLAG,
+    "matrices": CHOICE,
+    "total_steps": or_none(LENGTH),
+    "step": COUNT,
+}
+_PEAK = Setting(
+    "a finite number above 0, the peak of the rate; to begin at 0, let a scheduler or "
+    "group['schedule'] warm up",
+    POSITIVE.read,
+)
+
+
+def reads_clock(graph: Graph) -> bool:
+    """Return whether a rule reads the number of the step, or the share that is done."""
+    return graph.reads("get_step") or graph.reads("get_progress")
+
+
+def defaults_of(lifted: Lifted, lr: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rule's constants by name, with those that a user sets put in.
+
+    Args:
+        lifted: The rule.
+        lr: Its rate, or None for its own.
+        given: Other constants by name; ``betas`` stands for ``beta1``, ``beta2``, ...
+
+    Raises:
+        OptimizerError: For a name that the rule has not.
+    """
+    given = _without_betas(lifted, given)
+    own = {name: value for name, value in lifted.values.items() if name != "lr"}
+    for name in given:
+        if name not in own:
+            raise OptimizerError(f"unknown hyper-parameter {name!r}; {_allowed(own)}")
+    return {"lr": lifted.values["lr"] if lr is None else lr, **own, **given}
+
+
+def _without_betas(lifted: Lifted, given: Mapping[str, Any]) -> dict[str, Any]:
+    if "betas" not in given:
+        return dict(given)
+    names = [name for name in lifted.values if name.startswith("beta")]
+    betas = given["betas"]
+    listed = isinstance(betas, Sequence | numpy.ndarray) and not isinstance(betas, str)
+    if not names or not listed or len(betas) != len(names):
+        wanted = (
+            f"{len(names)} numbers, for {', '.join(names)}" if names else "not set: it has none"
+        )
+        raise OptimizerError(f"betas={betas!r}, but for this rule they must be {wanted}")
+    rest = {name: value for name, value in given.items() if name != "betas"}
+    return rest | dict(zip(names, betas, strict=True))
+
+
+def _allowed(own: Mapping[str, Any]) -> str:
+    return f"this rule has {', '.join(('lr', *own))}"
+
+
+def peak_of(lr: Any) -> float:
+    """Return the rate that is the peak of the schedule.
+
+    Raises:
+        OptimizerError: If it is not a positive finite number.
+    """
+    return as_float(_PEAK.plain("lr", lr))
+
+
+def checked_settings(graph: Graph, group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a group as plain values.
+
+    Names that look like misspelt ones are refused. Others pass: tools keep notes in groups.
+
+    Raises:
+        OptimizerError: Says the name, the value received and what is allowed.
+    """
+    values = graph.lifted.values
+    if group["total_steps"] is None and graph.reads("get_progress"):
+        raise OptimizerError(
+            "total_steps=None, but this rule reads get_progress(), the share of the steps that "
+            "are done; pass total_steps=N, the number of steps of the whole run"
+        )
+    settings = {**dict.fromkeys(values, FINITE), **SETTINGS}
+    plain = {name: settings[name].plain(name, group[name]) for name in settings if name in group}
+    check_exclusive(plain["foreach"], plain["fused"])
+    for name in group.keys() - settings.keys() - {"params"}:
+        if close := difflib.get_close_matches(
+            str(name), {*values, "schedule", "peak_lr"} - {"lr"}, 1, 0.85
+        ):
+            raise OptimizerError(
+                f"unknown setting {name!r} of a group; did you mean {close[0]!r}? "
+                f"{_allowed({n: 0 for n in values if n != 'lr'})}"
+            )
+    return plain

@@ -1,0 +1,189 @@
+"""What a setting of a parameter group may be: numbers, flags and choices, made plain when given.
+
+Whatever follows Python's number protocols is a number here: NumPy scalars, fractions, arrays and
+tensors of one element. A setting is checked once, when it is given or loaded, and kept as a float,
+int or bool; a tensor is kept as a tensor of its own without dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+
+from optforge.errors import OptimizerError
+
+Number = float | Tensor
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What one setting may be.
+
+    Args:
+        allowed: The allowed values in words, after "must be".
+        read: Returns the plain value; raises `TypeError`, `ValueError` or `OverflowError`.
+    """
+
+    allowed: str
+    read: Callable[[Any], Any]
+
+    def plain(self, name: str, value: Any) -> Any:
+        """Return the value as it is kept.
+
+        Raises:
+            OptimizerError: Says what was received and what is allowed.
+
+        Example:
+            >>> RATE.plain("lr", numpy.float32(0.25)), COUNT.plain("seed", numpy.int64(3))
+            (0.25, 3)
+            >>> RATE.plain("lr", -1.0)
+            Traceback (most recent call last):
+            optforge.errors.OptimizerError: lr must be a finite number that is not negative, ...
+        """
+        try:
+            return self.read(value)
+        except (TypeError, ValueError, OverflowError):
+            raise OptimizerError(f"{name} must be {self.allowed}, got {value!r}") from None
+
+
+def number(value: Any) -> Number:
+    """Return a real number as a float, or a tensor of one element as a 0-d tensor of its own.
+
+    A tensor that requires gradients stays part of its graph.
+
+    Raises:
+        TypeError: If it is no real number. Truth values are none.
+        ValueError: If it is a tensor or array of several elements.
+    """
+    if isinstance(value, Tensor):
+        return _tensor_number(value)
+    if isinstance(value, numpy.ndarray) and value.ndim == 0:
+        value = value[()]
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(value)
+    return float(value)
+
+
+def _tensor_number(value: Tensor) -> Tensor:
+    if value.numel() != 1 or value.is_complex() or value.dtype == torch.bool:
+        raise ValueError(value)
+    if value.requires_grad:
+        return value.reshape(()) if value.dim() else value
+    value = value.detach().clone().reshape(())
+    return value if value.is_floating_point() else value.to(torch.float32)
+
+
+def as_float(value: Any) -> float:
+    """Return a number as a float; of a tensor that requires gradients too, without a warning."""
+    return float(value.detach() if isinstance(value, Tensor) else value)
+
+
+def count(value: Any) -> int:
+    """Return a whole number as an int.
+
+    Raises:
+        TypeError: If it is no whole number. Truth values are none.
+    """
+    if isinstance(value, bool | numpy.bool_):
+        raise TypeError(value)
+    return operator.index(value)
+
+
+def flag(value: Any) -> bool:
+    """Return a truth value as a bool.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if isinstance(value, bool | numpy.bool_):
+        return bool(value)
+    raise TypeError(value)
+
+
+def numbers_where(fits: Callable[[float], bool], allowed: str) -> Setting:
+    """Return the setting of one finite number that passes a check."""
+
+    def read(value: Any) -> Number:
+        plain = number(value)
+        if not (math.isfinite(as_float(plain)) and fits(as_float(plain))):
+            raise ValueError(value)
+        return plain
+
+    return Setting(allowed, read)
+
+
+def counts_from(lowest: int, highest: float, allowed: str) -> Setting:
+    """Return the setting of a whole number in a range."""
+
+    def read(value: Any) -> int:
+        plain = count(value)
+        if not lowest <= plain <= highest:
+            raise ValueError(value)
+        return plain
+
+    return Setting(allowed, read)
+
+
+def one_of(*allowed: Any) -> Setting:
+    """Return the setting of one of some values."""
+
+    def read(value: Any) -> Any:
+        for other in allowed:
+            if value is other or (isinstance(value, str) and value == other):
+                return other
+        raise ValueError(value)
+
+    return Setting("one of " + ", ".join(map(repr, allowed)), read)
+
+
+def or_none(setting: Setting) -> Setting:
+    """Return a setting that may also be None."""
+    return Setting(
+        f"{setting.allowed}, or None", lambda value: None if value is None else setting.read(value)
+    )
+
+
+def pair_of(setting: Setting, allowed: str) -> Setting:
+    """Return the setting of two values, as a tuple."""
+
+    def read(value: Any) -> tuple[Any, Any]:
+        if isinstance(value, str | bytes | Mapping) or not isinstance(
+            value, Sequence | numpy.ndarray
+        ):
+            raise TypeError(value)
+        first, second = map(setting.read, value)
+        return first, second
+
+    return Setting(allowed, read)
+
+
+FINITE = numbers_where(lambda value: True, "a finite number")
+RATE = numbers_where(lambda value: value >= 0, "a finite number that is not negative")
+POSITIVE = numbers_where(lambda value: value > 0, "a finite number above 0")
+SHARE = numbers_where(lambda value: 0 <= value < 1, "a number of at least 0 and under 1")
+BETAS = pair_of(SHARE, "two numbers, each at least 0 and under 1")
+FLAG = Setting("True or False", flag)
+CHOICE = Setting("True, False or None", or_none(FLAG).read)
+COUNT = counts_from(0, 2**63 - 1, "an integer from 0 to 2**63 - 1")
+LENGTH = counts_from(1, math.inf, "a whole number above 0")
+
+
+def check_exclusive(foreach: bool | None, fused: bool | None) -> None:
+    """Refuse both of two ways to run the same step.
+
+    Raises:
+        OptimizerError: If both are asked for.
+    """
+    if foreach and fused:
+        raise OptimizerError(
+            "foreach=True, fused=True exclude each other: they are two ways to run the same step; "
+            "set one of them"
+        )

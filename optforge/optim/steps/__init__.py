@@ -1,0 +1,1 @@
+"""The paths of Lion's step: loop, foreach, fused and differentiable."""

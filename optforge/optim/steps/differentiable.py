@@ -1,0 +1,54 @@
+"""The step that autograd records: for gradients through an optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optforge.optim.lion_settings import Rule
+from optforge.optim.steps.cautious import SMALLEST_SHARE
+from optforge.optim.steps.flat import real
+from optforge.optim.steps.update import Numbers, Values, agreement, ascent, lion_update
+
+
+def differentiable_step(
+    parameters: Sequence[Tensor],
+    states: Mapping[Any, dict[str, Any]],
+    numbers: Numbers,
+    rule: Rule,
+) -> None:
+    """Step parameters in place with gradients recorded; the momentum is replaced, not changed.
+
+    The sign has derivative 0, so weights depend on earlier weights, the learning rate and decay;
+    momenta depend on the gradients.
+
+    Args:
+        parameters: Parameters with gradients; no leaves that require gradients.
+        states: Their states.
+        numbers: Learning rate and the like.
+        rule: What is fixed.
+    """
+    rule = replace(rule, rounding="nearest", block=0)
+    with torch.enable_grad():
+        for parameter in parameters:
+            state = states[parameter]
+            values = Values(real(parameter.clone()), real(state["momentum"]))
+            gradient = real(parameter.grad)  # type: ignore[arg-type]
+            scale = _cautious_scale(values, gradient, numbers, rule) if rule.cautious else None
+            new = lion_update(values, gradient, scale, 0, numbers, rule)
+            parameter.copy_(_like(new.weight, parameter))
+            state["momentum"] = _like(new.momentum, parameter)
+
+
+def _cautious_scale(values: Values, gradient: Tensor, numbers: Numbers, rule: Rule) -> Tensor:
+    dtype = values.momentum.dtype
+    agree = agreement(ascent(gradient, dtype, numbers, rule), values.momentum, numbers)
+    return 1 / agree.to(dtype).mean().clamp(min=SMALLEST_SHARE)
+
+
+def _like(tensor: Tensor, parameter: Tensor) -> Tensor:
+    return torch.view_as_complex(tensor) if parameter.is_complex() else tensor

@@ -1,0 +1,280 @@
+"""Parameters as flat tensors: one form for every layout, dtype and sharding.
+
+A part is one parameter with its gradient and state as flat tensors in one order of elements. They
+are views wherever memory allows it; otherwise they are copies, and `write_back` brings them home.
+Small contiguous parameters stay as they are: their views would cost more than their step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+from torch.nn import Parameter
+
+from optforge.errors import OptimizerError
+from optforge.optim.precision.eight_bits import block_size, scale_shape
+from optforge.optim.precision.rounding import moved
+from optforge.optim.settings import Number
+from optforge.optim.steps.update import Values
+
+SMALL = 1 << 14  # elements
+
+
+@dataclass(slots=True)
+class FlatParameter:
+    """One parameter of a step.
+
+    Args:
+        values: Weight and state, flat.
+        gradient: Flat, same order of elements.
+        key: Random key of this step and the first element, where rounding needs one.
+        block: Elements for each scale of 8-bit momentum, else 0.
+        cautious_scale: One over the share of agreeing elements, where updates are cautious.
+        copies: Tensors to write when the step is done: (kept tensor, flat copy as its shape).
+    """
+
+    values: Values
+    gradient: Tensor
+    key: Number = 0
+    block: int = 0
+    cautious_scale: Tensor | None = None
+    copies: Sequence[tuple[Tensor, Tensor]] = ()
+
+    @property
+    def kind(self) -> Hashable:
+        """Return what parts must share to be stepped together: device, dtypes, blocks, extras."""
+        (weight, momentum, _, compensation), gradient = self.values, self.gradient
+        dtypes = weight.dtype, momentum.dtype, gradient.dtype
+        extras = compensation is None, self.cautious_scale is None
+        return *dtypes, weight.device, self.block, *extras
+
+    def flattened(self) -> FlatParameter:
+        """Return the part with flat tensors, also if it is a small one."""
+        if self.gradient.dim() == 1 and not self.values.weight.requires_grad:
+            return self
+        values = [None if v is None else v.detach().view(-1) for v in self.values]
+        gradient = self.gradient.detach().view(-1)
+        return FlatParameter(Values(*values), gradient, self.key, self.block, self.cautious_scale)  # type: ignore[arg-type]
+
+    def slices(self, size: int) -> Iterable[FlatParameter]:
+        """Cut the part into consecutive parts of at most `size` elements, whole blocks each."""
+        count = self.gradient.numel()
+        if count <= size:
+            return [self]
+        size -= size % (self.block or 1)
+        return [self.slice(first, min(first + size, count)) for first in range(0, count, size)]
+
+    def slice(self, first: int, end: int) -> FlatParameter:
+        """Return the elements from `first` to before `end` as a part; a block must begin there."""
+        scale = self.values.scale
+        if scale is not None:
+            scale = scale[first // self.block : -(-end // self.block)]
+        compensation = self.values.compensation
+        values = Values(
+            self.values.weight[first:end],
+            self.values.momentum[first:end],
+            scale,
+            None if compensation is None else compensation[first:end],
+        )
+        return FlatParameter(
+            values,
+            self.gradient[first:end],
+            moved(self.key, first),
+            self.block,
+            self.cautious_scale,
+        )
+
+    def write(self, new: Values) -> None:
+        """Take over the results of a step."""
+        for old, value in zip(self.values, new, strict=True):
+            if old is not None and value is not None:
+                old.copy_(value)
+
+    def write_back(self) -> None:
+        """Copy what is no view to where it is kept."""
+        for kept, copy in self.copies:
+            kept.copy_(copy)
+
+
+def local(tensor: Tensor, like: Tensor | None = None) -> Tensor:
+    """Return the part of a distributed tensor that lives here; other tensors as they are.
+
+    Args:
+        tensor: A parameter, gradient or state.
+        like: The distributed parameter whose placements a gradient must have.
+    """
+    if not isinstance(tensor, DTensor):
+        return tensor
+    if isinstance(like, DTensor) and tensor.placements != like.placements:
+        tensor = tensor.redistribute(like.device_mesh, like.placements)
+    part: Any = tensor.to_local()
+    return part.wait() if hasattr(part, "wait") else part  # a gradient may still be on its way
+
+
+def real(tensor: Tensor) -> Tensor:
+    """View complex numbers as pairs of real ones; other tensors as they are."""
+    if tensor.is_complex():
+        return torch.view_as_real(tensor.resolve_conj().resolve_neg())
+    return tensor.resolve_neg()
+
+
+def _order(tensor: Tensor) -> list[int] | None:
+    """Return the order of dimensions in memory, or None where that is the usual one."""
+    if tensor.is_contiguous():
+        return None
+    return sorted(range(tensor.dim()), key=lambda number: -tensor.stride(number))
+
+
+def _flat(tensor: Tensor, order: list[int] | None) -> Tensor:
+    ordered = tensor if order is None else tensor.permute(order)
+    return ordered.contiguous().view(-1)
+
+
+def flatten(
+    parameter: Tensor, gradient: Tensor, state: dict[str, Any], key: Number
+) -> FlatParameter:
+    """Build the part of a parameter.
+
+    Args:
+        parameter: The parameter, of any layout; it may be distributed or complex.
+        gradient: Its gradient; never changed.
+        state: ``momentum`` and, where the options need them, ``momentum_scale``, ``compensation``.
+        key: Random key of the step.
+
+    Returns:
+        The part; call `write_back` when its step is done.
+
+    """
+    momentum = state["momentum"]
+    traced = torch.compiler.is_compiling()  # which cannot ask for the layout of every kind
+    if len(state) == 1 and not traced and is_simple(parameter, gradient, momentum):
+        if parameter.numel() <= SMALL and parameter.shape == momentum.shape == gradient.shape:
+            return FlatParameter(Values(parameter, momentum), gradient, key)
+        values = Values(parameter.detach().view(-1), momentum.view(-1))
+        return FlatParameter(values, gradient.view(-1), key)
+    weight = real(local(parameter.detach()))
+    scale = state.get("momentum_scale")
+    # Blocks of 8-bit momentum count elements in the usual order, whatever the layout.
+    order = _order(weight) if scale is None else None
+    copies: list[tuple[Tensor, Tensor]] = []
+
+    def flat(tensor: Tensor) -> Tensor:
+        ordered = tensor if order is None else tensor.permute(order)
+        result = _flat(tensor, order)
+        if not ordered.is_contiguous():
+            copies.append((ordered, result.view(ordered.shape)))
+        return result
+
+    compensation = state.get("compensation")
+    values = Values(
+        flat(weight),
+        flat(real(local(state["momentum"]))),
+        None if scale is None else flat(local(scale)),
+        None if compensation is None else flat(local(compensation)),
+    )
+    whole = real(local(gradient, parameter))
+    block = 0 if scale is None else block_size(parameter.shape)
+    return FlatParameter(values, _flat(whole, order), key, block, copies=copies)
+
+
+def check_fits(parameter: Tensor, gradient: Tensor, state: Mapping[str, Any]) -> None:
+    """Refuse a gradient or a state that does not fit a parameter, which may have been resized.
+
+    Raises:
+        OptimizerError: Names shapes or devices, and what to do.
+    """
+    if _fits_plainly(parameter, gradient, state):
+        return
+    traced = torch.compiler.is_compiling()
+    if len(state) == 1 and not traced and is_simple(parameter, gradient, state["momentum"]):
+        return  # as many elements in another shape, in the same order
+    if gradient.layout != torch.strided:
+        raise OptimizerError(
+            f"a sparse gradient ({gradient.layout}), but Lion moves every weight in every step; "
+            "use sparse=False in the embedding, or torch.optim.SparseAdam"
+        )
+    shape, device = tuple(parameter.shape), parameter.device
+    wanted = {"momentum": shape, "compensation": shape}
+    if "momentum_scale" in state:
+        wanted["momentum_scale"] = scale_shape(shape)
+    named = [(f"its state {name!r}", state[name], wanted[name]) for name in wanted if name in state]
+    for name, tensor, right in (("its gradient", gradient, shape), *named):
+        if tuple(tensor.shape) != right:
+            raise OptimizerError(
+                f"{name} has shape {tuple(tensor.shape)}, but a parameter now has shape {shape}; "
+                "after resizing one, clear its gradient and delete optimizer.state[parameter]"
+            )
+        if tensor.device != device:
+            raise OptimizerError(
+                f"{name} is on {tensor.device}, but a parameter is on {device}; move the model "
+                "first and then load the optimizer's state dict, which moves states along"
+            )
+        if tensor.is_complex() != parameter.is_complex():
+            raise OptimizerError(
+                f"{name} is of {tensor.dtype}, but a parameter is of {parameter.dtype}; convert "
+                "parameters before the optimizer is built"
+            )
+
+
+def _fits_plainly(parameter: Tensor, gradient: Tensor, state: Mapping[str, Any]) -> bool:
+    """Return whether nothing can be wrong: most parameters, asked for in each step."""
+    shape, device, dtype = parameter.shape, parameter.device, parameter.dtype
+    momentum = state.get("momentum", gradient)
+    return (
+        len(state) <= 1
+        and gradient.layout is torch.strided
+        and gradient.shape == shape == momentum.shape
+        and gradient.device == device == momentum.device
+        and gradient.dtype is dtype
+        and (momentum.dtype is dtype or momentum.dtype is torch.float32)
+        and not (parameter.is_complex() and momentum.dtype is torch.float32)
+    )
+
+
+def is_simple(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
+    """Return whether flat views are all it takes; asked first, as small parameters are many."""
+    device = parameter.device
+    return (
+        is_flat(parameter, gradient, momentum)
+        and parameter.is_floating_point()
+        and momentum.is_floating_point()
+        and gradient.device == device
+        and momentum.device == device
+    )
+
+
+def is_flat(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
+    """Return whether three tensors, on one device, hold the same elements in the same order."""
+    count = parameter.numel()
+    same = gradient.numel() == count and momentum.numel() == count
+    return same and is_dense(parameter, gradient, momentum)
+
+
+def is_dense(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
+    """Return whether three ordinary tensors have elements in the usual order, without gaps."""
+    return (
+        parameter.__class__ in PLAIN
+        and gradient.__class__ is Tensor
+        and momentum.__class__ is Tensor
+        and parameter.is_contiguous()
+        and gradient.is_contiguous()
+        and momentum.is_contiguous()
+        and not parameter.is_neg()
+        and not gradient.is_neg()
+    )
+
+
+PLAIN = (Parameter, Tensor)
+
+
+def by_kind(parts: Iterable[FlatParameter]) -> Iterable[list[FlatParameter]]:
+    """Gather the parts that can be stepped together."""
+    kinds: dict[Hashable, list[FlatParameter]] = {}
+    for part in parts:
+        kinds.setdefault(part.kind, []).append(part)
+    return kinds.values()

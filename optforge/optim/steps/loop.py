@@ -1,0 +1,38 @@
+"""The plain loop: one parameter after the other, the maths as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from optforge.optim.lion_settings import Rule
+from optforge.optim.steps.flat import FlatParameter
+from optforge.optim.steps.update import Numbers, lion_update
+
+
+def update_one(part: FlatParameter, numbers: Numbers, rule: Rule) -> None:
+    """Run the maths on one part, or a slice of it, and write the results."""
+    rule = replace(rule, block=part.block)
+    new = lion_update(part.values, part.gradient, part.cautious_scale, part.key, numbers, rule)
+    part.write(new)
+
+
+def loop_step(parts: Sequence[FlatParameter], numbers: Numbers, rule: Rule) -> None:
+    """Step all parts, one by one.
+
+    Args:
+        parts: The parameters.
+        numbers: Learning rate and the like.
+        rule: What is fixed.
+    """
+    for part in parts:
+        update_one(part, numbers, rule)
+
+
+def all_finite(tensors: Sequence[Tensor]) -> Tensor:
+    """Return, as a tensor of one bool, whether all elements of all tensors are finite."""
+    device = tensors[0].device
+    return torch.stack([tensor.isfinite().all().to(device) for tensor in tensors]).all()

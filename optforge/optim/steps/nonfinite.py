@@ -1,0 +1,88 @@
+"""Whether gradients are finite, asked of all ranks where parameters are sharded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor, Partial
+
+from optforge.errors import NonFiniteError
+from optforge.optim.steps.flat import local, real
+from optforge.optim.steps.foreach import surely_finite
+from optforge.optim.steps.loop import all_finite
+
+
+def found_nonfinite(parameters: Sequence[Tensor], capturable: bool = False) -> Tensor | None:
+    """Return whether some gradient has an infinite or NaN element, on any rank that shares it.
+
+    All ranks must come to one verdict: a step that one rank leaves out and another takes would
+    tear a model apart.
+
+    Args:
+        parameters: All with a gradient, the same on every rank.
+        capturable: Whether the host must not be asked.
+
+    Returns:
+        A tensor of one element, not 0 if there is one; None if all are finite, where that could
+        be told without a second look.
+    """
+    gradients = [real(local(p.grad, p)) for p in parameters if p.grad is not None]
+    sharded = any(isinstance(parameter, DTensor) for parameter in parameters)
+    if not (capturable or sharded) and _surely_finite(gradients):
+        return None
+    return over_ranks(~all_finite(gradients), parameters)
+
+
+def over_ranks(found: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """Add up a flag over the ranks that hold other parts of the same parameters.
+
+    Args:
+        found: One element.
+        parameters: Where none is distributed, the flag is given back as it is.
+    """
+    meshes = dict.fromkeys(p.device_mesh for p in parameters if isinstance(p, DTensor))
+    for mesh in meshes:
+        part = found.to(device=mesh.device_type, dtype=torch.int32)
+        placements = [Partial()] * mesh.ndim
+        found = DTensor.from_local(part, mesh, placements, run_check=False).full_tensor()
+    return found
+
+
+def _surely_finite(gradients: Sequence[Tensor]) -> bool:
+    """Return whether gradients are finite for sure; `torch._foreach_norm` wants one dtype."""
+    kinds = {(gradient.device, gradient.dtype) for gradient in gradients}
+    return all(
+        surely_finite([g for g in gradients if (g.device, g.dtype) == kind]) for kind in kinds
+    )
+
+
+def any_found(founds: Sequence[Tensor], stays_on_device: bool) -> bool | Tensor:
+    """Return whether some flag is set; as a tensor where the host must not or need not ask."""
+    if not founds:
+        return False
+    if all(found.device.type == "cpu" for found in founds) and not stays_on_device:
+        return any(bool(found) for found in founds)
+    device = founds[0].device
+    return torch.stack([(found != 0).to(device).reshape(()) for found in founds]).any()
+
+
+def raise_nonfinite(group: Mapping[str, Any], members: Sequence[tuple[int, Tensor]]) -> None:
+    """Raise an error that names the parameters whose gradients are not finite.
+
+    Raises:
+        NonFiniteError: Always.
+    """
+    names = group.get("param_names")
+    bad = [
+        repr(names[number]) if names else f"number {number} of its group"
+        for number, parameter in members
+        if not bool(real(local(parameter.grad)).isfinite().all())  # type: ignore[arg-type]
+    ]
+    where = ", ".join(bad) or "on another rank"
+    raise NonFiniteError(
+        f"infinite or NaN gradients of parameters {where}; nothing was changed. Lower the "
+        "learning rate or clip gradients, or choose nonfinite='ignore' or 'skip_step'"
+    )

@@ -1,0 +1,203 @@
+"""The three lines of Lion with all options around them, element by element.
+
+The plain loop runs this as it stands, the fused path compiles it, and the foreach path runs it
+wherever its own shorter form does not apply. All functions here are pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from optforge.optim.lion_settings import Rule, stays_on_device
+from optforge.optim.precision.eight_bits import decode, encode
+from optforge.optim.precision.rounding import join, split, stochastic_round
+from optforge.optim.settings import Number, as_float
+
+
+class Numbers(NamedTuple):
+    """The numbers of a step, as floats or as tensors of one element.
+
+    Args:
+        lr: The learning rate.
+        decay: The share of a weight that decay removes in this step.
+        ratio: beta1 / (1 - beta1).
+        memory: beta2, the share of the momentum that stays.
+        intake: 1 - beta2, the share of the gradient that enters it.
+        grad_scale: The factor of a gradient scaler that is still in the gradient, or None.
+        found_inf: Not 0 where the step must do nothing, or None.
+    """
+
+    lr: Number
+    decay: Number
+    ratio: Number
+    memory: Number
+    intake: Number
+    grad_scale: Tensor | None = None
+    found_inf: Tensor | None = None
+
+
+class Values(NamedTuple):
+    """What a step reads and writes for one flat parameter or a slice of it.
+
+    Args:
+        weight: The weights, any floating dtype.
+        momentum: float32, float64 or bfloat16; int8 codes with `scale`.
+        scale: One bfloat16 number for each block of 8-bit momentum, or None.
+        compensation: What 16-bit weights could not hold (int16), or None.
+    """
+
+    weight: Tensor
+    momentum: Tensor
+    scale: Tensor | None = None
+    compensation: Tensor | None = None
+
+
+def numbers_of(
+    group: Mapping[str, Any], grad_scale: Tensor | None, found_inf: Tensor | None
+) -> Numbers:
+    """Return the numbers of a step: floats, or tensors where the host must not ask."""
+    lr, (beta1, beta2) = group["lr"], group["betas"]
+    on_device = stays_on_device(group) or group["differentiable"]
+    plain = _as_given if on_device else as_float  # schedules may have written anything
+    lr, beta1, beta2, decay = map(plain, (lr, beta1, beta2, group["weight_decay"]))
+    decay = lr * decay
+    if group["decay_mode"] == "independent":
+        decay = decay / plain(group["reference_lr"])
+    return Numbers(lr, decay, beta1 / (1 - beta1), beta2, 1 - beta2, grad_scale, found_inf)
+
+
+def _as_given(value: Any) -> Number:
+    """Return a tensor of one element as a 0-d one, and any other number as a float."""
+    return value.reshape(()) if isinstance(value, Tensor) else float(value)
+
+
+def ascent(gradient: Tensor, dtype: torch.dtype, numbers: Numbers, rule: Rule) -> Tensor:
+    """Return the gradient of what is minimised, in the dtype of the computation, unscaled."""
+    gradient = gradient.to(dtype)
+    if numbers.grad_scale is not None:
+        gradient = gradient / numbers.grad_scale.to(dtype)
+    return -gradient if rule.maximize else gradient
+
+
+def direction(gradient: Tensor, momentum: Tensor, numbers: Numbers) -> Tensor:
+    """Return a positive multiple of c = beta1 m + (1 - beta1) g, that is ratio m + g.
+
+    Only its sign counts. For finite numbers the sum may overflow, but never with the wrong sign.
+    """
+    return momentum * numbers.ratio + gradient
+
+
+def sign(values: Tensor, rule: Rule) -> Tensor:
+    """Return -1, 0 or 1, and NaN of NaN where non-finite numbers are to be seen."""
+    signs = torch.sign(values)
+    return torch.where(values.isnan(), values, signs) if rule.nonfinite == "propagate" else signs
+
+
+def agreement(gradient: Tensor, momentum: Tensor, numbers: Numbers) -> Tensor:
+    """Return where the update has the gradient's sign (the mask of cautious optimizers)."""
+    return direction(gradient, momentum, numbers).sign() * gradient.sign() > 0
+
+
+def _step(
+    weight: Tensor,
+    gradient: Tensor,
+    momentum: Tensor,
+    cautious_scale: Tensor | None,
+    numbers: Numbers,
+    rule: Rule,
+) -> tuple[Tensor, Tensor]:
+    """Compute the next weight and momentum, all in one dtype."""
+    finite = gradient.isfinite() if rule.nonfinite in ("ignore", "zero") else None
+    if finite is not None:  # zero in either case: under `ignore` the element is put back below
+        gradient = torch.where(finite, gradient, 0.0)
+
+    def sign_of(values: Tensor) -> Tensor:
+        update = sign(values, rule)
+        if cautious_scale is None:
+            return update
+        return torch.where(update * gradient.sign() <= 0, 0.0, update * cautious_scale)
+
+    def decayed(weight: Tensor, update: Tensor) -> Tensor:
+        shorter = weight - weight * numbers.decay
+        if not rule.cautious_decay:
+            return shorter
+        return torch.where(update * weight.sign() >= 0, shorter, weight)
+
+    new_weight, new_momentum = rule.formula(weight, gradient, momentum, numbers, sign_of, decayed)
+    if finite is not None and rule.nonfinite == "ignore":
+        new_weight = torch.where(finite, new_weight, weight)
+        new_momentum = torch.where(finite, new_momentum, momentum)
+    return new_weight, new_momentum
+
+
+def lion_update(
+    values: Values,
+    gradient: Tensor,
+    cautious_scale: Tensor | None,
+    key: Number,
+    numbers: Numbers,
+    rule: Rule,
+) -> Values:
+    """Compute one step of Lion on flat tensors of equal length.
+
+    Maths, with the old momentum m in the sign:
+
+        c = beta1 m + (1 - beta1) g
+        w <- w - decay w - lr sign(c)
+        m <- beta2 m + (1 - beta2) g
+
+    Args:
+        values: Weight and state.
+        gradient: The gradient, any floating dtype.
+        cautious_scale: One over the share of elements that agree, or None.
+        key: Random key of the parameter, step and first element, for stochastic rounding.
+        numbers: Learning rate and the like.
+        rule: What is fixed.
+
+    Returns:
+        The next values; the arguments are not changed.
+
+    Source: "Symbolic Discovery of Optimization Algorithms", program 1.
+    """
+    double = values.weight.dtype == torch.float64
+    dtype = torch.float64 if double else torch.float32
+    weight = values.weight.to(dtype)
+    if values.compensation is not None:
+        weight = join(values.weight, values.compensation)
+    if values.scale is not None:
+        momentum = decode(values.momentum, values.scale, rule.block).to(dtype)
+    else:
+        momentum = values.momentum.to(dtype)
+    gradient = ascent(gradient, dtype, numbers, rule)
+    weight, momentum = _step(weight, gradient, momentum, cautious_scale, numbers, rule)
+    return _keep_if_found(values, _store(values, weight, momentum, key, rule), numbers)
+
+
+def _store(old: Values, weight: Tensor, momentum: Tensor, key: Number, rule: Rule) -> Values:
+    """Bring the results to the dtypes they are kept in."""
+    compensation = None
+    if old.compensation is not None:
+        weight, compensation = split(weight, old.weight.dtype)
+    elif rule.rounding == "stochastic" and old.weight.dtype.itemsize == 2:
+        weight = stochastic_round(weight, old.weight.dtype, key)
+    if old.scale is not None:
+        momentum, scale = encode(momentum, rule.block)
+    else:
+        momentum, scale = momentum.to(old.momentum.dtype), None
+    return Values(weight.to(old.weight.dtype), momentum, scale, compensation)
+
+
+def _keep_if_found(old: Values, new: Values, numbers: Numbers) -> Values:
+    """Return the old values where the gradient scaler, or a policy, found non-finite gradients."""
+    if numbers.found_inf is None:
+        return new
+    found = numbers.found_inf != 0
+    pairs = [
+        None if after is None or before is None else torch.where(found, before, after)
+        for before, after in zip(old, new, strict=True)
+    ]
+    return Values(*pairs)  # type: ignore[arg-type]
