@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from optforge import api
+from optforge.api import search as api
 from optforge.cli.app import app
 from optforge.cli.conduct import Session
 from optforge.cli.plain import PlainWatcher
