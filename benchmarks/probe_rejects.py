@@ -25,7 +25,7 @@ from scipy.stats import binomtest
 from optforge.analysis import fingerprint, live_program, probe_updates, reads_gradient
 from optforge.analysis.numeric import Scales
 from optforge.evolution.mutation import Mutator
-from optforge.fitness import Evaluator, Judge, plan, probe, seeds, stored
+from optforge.fitness import Evaluator, Judge, plan_stages, probe, seeds, stored
 from optforge.fitness.probe import wrong
 from optforge.language import Program, parse
 from optforge.tasks import PROXY_TASKS, load_task
@@ -85,7 +85,7 @@ def first_look(lean: Program) -> str | None:
 def train(parent: Program, programs: list[Program], seed: int) -> list[float]:
     """Mean log ratio of validation loss to the parent's, on one seed of each task."""
     tasks = [load_task(name) for name in PROXY_TASKS]
-    stages = plan(tasks, 1)
+    stages = plan_stages(tasks, 1)
     chosen = {task.name: seeds(seed, task.name, "probe", 1) for task in tasks}
     own = {
         task.name: train_population(Stack(task), [parent], chosen[task.name]).losses.log()[0]

@@ -29,7 +29,8 @@ from rich.table import Table
 from optforge.analysis import lean_fingerprint, live_program
 from optforge.evolution import population, propose
 from optforge.evolution.history import History
-from optforge.evolution.session import Plan, make_executor, make_plan, make_search
+from optforge.evolution.plan import SearchPlan
+from optforge.evolution.session import make_executor, make_plan, make_search
 from optforge.evolution.settings import Settings
 from optforge.language import load_rule, parse, round_constants
 from optforge.runs import Journal, RunDirectory
@@ -76,7 +77,7 @@ def read_options() -> Any:
     return parser.parse_args()
 
 
-def searched(plan: Plan, name: str, options: Any) -> dict[str, Any]:
+def searched(plan: SearchPlan, name: str, options: Any) -> dict[str, Any]:
     """Run one search with one kind of key."""
     key = KEYS[name]
     population.lean_fingerprint = key

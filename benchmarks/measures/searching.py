@@ -11,8 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from optforge.api.search import search
+from optforge.evolution.budget import Budget
 from optforge.evolution.history import History, stage_counts
-from optforge.evolution.session import Budget, Plan
+from optforge.evolution.plan import SearchPlan
 from optforge.runs import RunDirectory
 
 from .machine import resident_mb
@@ -64,7 +65,9 @@ class Recorder:
     def say(self, text: str) -> None:
         del text
 
-    def begin(self, plan: Plan, directory: RunDirectory, budget: Budget, workers: int) -> None:
+    def begin(
+        self, plan: SearchPlan, directory: RunDirectory, budget: Budget, workers: int
+    ) -> None:
         del plan, directory, budget, workers
         self.begun = time.perf_counter()
 

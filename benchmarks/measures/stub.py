@@ -20,7 +20,7 @@ from typing import Any
 from optforge.analysis import live_program
 from optforge.evolution.history import History
 from optforge.evolution.loop import Search
-from optforge.evolution.session import Plan
+from optforge.evolution.plan import SearchPlan
 from optforge.evolution.settings import Settings
 from optforge.execution import Completed
 from optforge.fitness import JUDGED, Judge, Measure, Outcome, Stage
@@ -110,7 +110,7 @@ class StubRun:
     def __enter__(self) -> StubRun:
         tasks = tuple(load_task(name) for name in PROXY_TASKS)
         settings = Settings(_START.text, PROXY_TASKS, (), self.seed)
-        made = Plan(settings, tasks, (), {}, {})
+        made = SearchPlan(settings, tasks, (), {}, {})
         self._directory = TemporaryDirectory()
         self.journal = Journal.create(Path(self._directory.name) / "journal.sqlite", {})
         self.search = Search(

@@ -17,7 +17,8 @@ from optforge.ablation.rule_trainer import RuleTrainer
 from optforge.analysis import cost, live_program
 from optforge.errors import StoppedError, TimeIsUpError
 from optforge.evolution.history import History
-from optforge.evolution.session import Plan, make_executor, make_search
+from optforge.evolution.plan import SearchPlan
+from optforge.evolution.session import make_executor, make_search
 from optforge.evolution.settings import Settings
 from optforge.language import Program, parse, round_constants
 from optforge.runs import RunDirectory
@@ -109,7 +110,7 @@ def _folder(trainer: RuleTrainer) -> Iterator[Path]:
         yield folder
 
 
-def _directory(folder: Path, plan: Plan) -> RunDirectory:
+def _directory(folder: Path, plan: SearchPlan) -> RunDirectory:
     """Open the journal of this very evolution, or begin one; its name is what it depends on."""
     stored = plan.stored()
     text = json.dumps(stored, sort_keys=True)
@@ -119,7 +120,7 @@ def _directory(folder: Path, plan: Plan) -> RunDirectory:
     return RunDirectory.create(path, stored)
 
 
-def _plan(trainer: RuleTrainer, reference: Program, margin: float) -> Plan:
+def _plan(trainer: RuleTrainer, reference: Program, margin: float) -> SearchPlan:
     lean = round_constants(live_program(reference))
     settings = Settings(
         start=lean.text,
@@ -136,7 +137,7 @@ def _plan(trainer: RuleTrainer, reference: Program, margin: float) -> Plan:
         rescore_repeats=_RESCORE,
         slack=margin,
     )
-    draft = Plan(settings, trainer.tasks, (), {task.name: {} for task in trainer.tasks}, {})
+    draft = SearchPlan(settings, trainer.tasks, (), {task.name: {} for task in trainer.tasks}, {})
     losses: dict[str, dict[str, list[float]]] = {task.name: {} for task in trainer.tasks}
     for purpose, count in (("search", settings.seeds), ("rescore", _RESCORE)):
         logs = trainer.trainer.losses(
@@ -147,7 +148,7 @@ def _plan(trainer: RuleTrainer, reference: Program, margin: float) -> Plan:
         )
         for task, values in logs.items():
             losses[task][purpose] = numpy.nan_to_num(values[0], posinf=0.0).tolist()
-    return Plan(settings, draft.tasks, (), draft.baselines, losses, trainer.schedules)
+    return SearchPlan(settings, draft.tasks, (), draft.baselines, losses, trainer.schedules)
 
 
 def _shortest(

@@ -11,7 +11,7 @@ from optforge.ablation.rule_trainer import RuleTrainer
 from optforge.ablation.train import Options, simplify_by_training
 from optforge.equality.exact import Say, simplify_exact
 from optforge.errors import OptforgeError, StoppedError
-from optforge.evolution.session import Plan
+from optforge.evolution.plan import SearchPlan
 from optforge.execution import Executor
 from optforge.jobs import JobRunner, Store, Watch
 from optforge.language import Program
@@ -37,7 +37,7 @@ def seconds_for(searched: float) -> float:
 
 
 def simplify_winner(
-    made: Plan,
+    made: SearchPlan,
     directory: RunDirectory,
     executor: Executor,
     program: Program,
@@ -83,7 +83,7 @@ def simplify_winner(
 
 
 def try_simplify(
-    made: Plan,
+    made: SearchPlan,
     directory: RunDirectory,
     executor: Executor,
     program: Program,

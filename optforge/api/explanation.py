@@ -18,7 +18,8 @@ from optforge.assessment.explain import explain as explain_by_tuning
 from optforge.assessment.table import Table, table_from_json
 from optforge.assessment.verdict import FOUND
 from optforge.errors import RunError, SearchError
-from optforge.evolution.session import make_executor, make_trainer, read_plan
+from optforge.evolution.plan import read_plan
+from optforge.evolution.session import make_executor, make_trainer
 from optforge.jobs import JobRunner
 from optforge.runs import RunDirectory
 from optforge.tasks import Task, find_tasks

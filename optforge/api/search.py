@@ -12,17 +12,16 @@ from optforge.analysis import cost
 from optforge.assessment.finish import Finish, finish
 from optforge.assessment.table import Table
 from optforge.errors import SearchError, StoppedError, TaskError
+from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
+from optforge.evolution.plan import SearchPlan, read_plan
 from optforge.evolution.propose import check_start, has_constants
 from optforge.evolution.session import (
     DRAIN_SECONDS,
-    Budget,
-    Plan,
     make_executor,
     make_plan,
     make_search,
     make_trainer,
-    read_plan,
 )
 from optforge.evolution.settings import Settings
 from optforge.evolution.watcher import Silent, Watcher
@@ -269,7 +268,7 @@ def resume(
 
 
 def _run(
-    made: Plan,
+    made: SearchPlan,
     directory: RunDirectory,
     budget: Budget,
     workers: int | None,

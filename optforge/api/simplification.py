@@ -17,7 +17,8 @@ from optforge.ablation.rule_trainer import RuleTrainer
 from optforge.ablation.train import Options, simplify_by_training
 from optforge.equality.exact import simplify_exact
 from optforge.errors import SimplifyError
-from optforge.evolution.session import JOB_SECONDS, read_schedules
+from optforge.evolution.plan import read_schedules
+from optforge.evolution.session import JOB_SECONDS
 from optforge.execution import Executor, InlineExecutor, WorkerPool
 from optforge.fitness import Evaluator
 from optforge.jobs import JobRunner, Store

@@ -12,7 +12,7 @@ from optforge.assessment.straighten import straightened
 from optforge.assessment.table import Contender
 from optforge.assessment.verdict import CONSTANTS, FOUND, NAMES, ONE_SETTING, STRAIGHT
 from optforge.evolution.history import History
-from optforge.evolution.session import Plan
+from optforge.evolution.plan import SearchPlan
 from optforge.fitness import (
     JOINT,
     OPTIMIZERS,
@@ -56,7 +56,7 @@ class _Known:
 
 
 def contenders(
-    made: Plan,
+    made: SearchPlan,
     history: History,
     winner: Program,
     trainer: Trainer,
@@ -89,7 +89,7 @@ def contenders(
     return rows, [*notes, *_words(made)]
 
 
-def _known(made: Plan, history: History, winner: Program) -> tuple[list[_Known], list[str]]:
+def _known(made: SearchPlan, history: History, winner: Program) -> tuple[list[_Known], list[str]]:
     names = [task.name for task in (*made.tasks, *made.held_out)]
     rows, notes = [], []
     for optimizer in OPTIMIZERS:
@@ -116,7 +116,7 @@ def _known(made: Plan, history: History, winner: Program) -> tuple[list[_Known],
     return rows, notes
 
 
-def _schedules(made: Plan) -> list[Parameters]:
+def _schedules(made: SearchPlan) -> list[Parameters]:
     """The schedules that candidates trained under: what a rule is known to train with."""
     shapes = {task.name: made.schedules.get(task.name) for task in made.tasks}
     settings = {
@@ -127,7 +127,7 @@ def _schedules(made: Plan) -> list[Parameters]:
     return [dict(zip(names, one, strict=True)) for one in sorted({*settings, plain})]
 
 
-def _control(made: Plan, history: History, winner: Program) -> _Known | None:
+def _control(made: SearchPlan, history: History, winner: Program) -> _Known | None:
     """Return AdamW with constants from a search of the same budget, or the warm start with its own.
 
     Its name says whose constants they are, where it is not the warm start's. A search over
@@ -164,12 +164,12 @@ def _control(made: Plan, history: History, winner: Program) -> _Known | None:
     return _Known(CONSTANTS, searched, fittable(parse(best.text), schedules), places)
 
 
-def _committed(made: Plan) -> dict[str, Any] | None:
+def _committed(made: SearchPlan) -> dict[str, Any] | None:
     shipped = all(type(task) is TASKS.get(task.name) for task in made.tasks)
     return shipped_control(made.tasks) if shipped else None
 
 
-def _control_note(made: Plan) -> str:
+def _control_note(made: SearchPlan) -> str:
     committed = _committed(made)
     if committed is None or made.settings.strategy == "constants":
         return ""
@@ -177,7 +177,7 @@ def _control_note(made: Plan) -> str:
     return f"{CONSTANTS}: {note}" if note else ""
 
 
-def _rows(row: _Known, fresh: Mapping[str, Tuned], made: Plan) -> list[Contender]:
+def _rows(row: _Known, fresh: Mapping[str, Tuned], made: SearchPlan) -> list[Contender]:
     """Return the row tuned for each task, and the one with one setting for all."""
     trainees = {**row.tuned, **{place: best.trainee for place, best in fresh.items()}}
     joint = trainees.pop(_ALL, None)
@@ -191,7 +191,7 @@ def _rows(row: _Known, fresh: Mapping[str, Tuned], made: Plan) -> list[Contender
     return rows
 
 
-def _words(made: Plan) -> list[str]:
+def _words(made: SearchPlan) -> list[str]:
     words = [
         f"Every row is tuned by {made.trials} trials a task on validation data: learning rate, "
         "decay, averages and the shape of the schedule (warm-up, power of the decay, final value); "

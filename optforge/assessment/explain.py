@@ -11,7 +11,7 @@ import numpy
 from optforge.assessment.fit import losses_by
 from optforge.assessment.table import Table, finite, interval_json
 from optforge.assessment.verdict import ADAMW, FOUND, STRAIGHT, percent
-from optforge.evolution.session import Plan
+from optforge.evolution.plan import SearchPlan
 from optforge.fitness import (
     THINGS,
     Parameters,
@@ -71,7 +71,7 @@ class Explanation:
 
 
 def explain_shipped(
-    made: Plan, table: Table, trainer: Trainer, what: str = "Explaining the gain"
+    made: SearchPlan, table: Table, trainer: Trainer, what: str = "Explaining the gain"
 ) -> Explanation | None:
     """Explain a table with the settings that are shipped for its tasks; None if there are none."""
     known = stored().get("things", {})
@@ -88,7 +88,7 @@ def explain_shipped(
     return _measured(made, table, trainees, trials, trainer, what)
 
 
-def explain(made: Plan, table: Table, trainer: Trainer, trials: int) -> Explanation:
+def explain(made: SearchPlan, table: Table, trainer: Trainer, trials: int) -> Explanation:
     """Tune AdamW with one thing after the other and tell what is left of the rule's gain.
 
     Args:
@@ -122,7 +122,7 @@ def explain(made: Plan, table: Table, trainer: Trainer, trials: int) -> Explanat
     )
 
 
-def _known(made: Plan, name: str, task: str) -> tuple[Parameters, ...]:
+def _known(made: SearchPlan, name: str, task: str) -> tuple[Parameters, ...]:
     """The tuned AdamW is among the first settings of all things at once."""
     if name != _EVERYTHING:
         return ()
@@ -132,7 +132,7 @@ def _known(made: Plan, name: str, task: str) -> tuple[Parameters, ...]:
 
 
 def _measured(
-    made: Plan,
+    made: SearchPlan,
     table: Table,
     trainees: Mapping[str, Mapping[str, Trainee]],
     trials: int,

@@ -25,7 +25,7 @@ from optforge.assessment.verdict import (
     verdict,
 )
 from optforge.evolution.history import History
-from optforge.evolution.session import Plan
+from optforge.evolution.plan import SearchPlan
 from optforge.fitness import trainee_json
 from optforge.jobs import Trainer
 from optforge.runs import RunDirectory
@@ -69,7 +69,7 @@ class Finish:
 
 
 def finish(
-    made: Plan, history: History, directory: RunDirectory, trainer: Trainer
+    made: SearchPlan, history: History, directory: RunDirectory, trainer: Trainer
 ) -> Finish | None:
     """Choose the winner on fresh seeds, then measure it fairly; None if nothing was judged.
 

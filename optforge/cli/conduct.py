@@ -18,8 +18,9 @@ from optforge.cli.live import LiveWatcher
 from optforge.cli.plain import PlainWatcher
 from optforge.cli.result import print_result
 from optforge.cli.stopping import Stopping
+from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
-from optforge.evolution.session import Budget, Plan
+from optforge.evolution.plan import SearchPlan
 from optforge.runs import RunDirectory
 
 STOPPED = 130
@@ -46,7 +47,9 @@ class Session:
         """Hand on."""
         self.display.say(text)
 
-    def begin(self, plan: Plan, directory: RunDirectory, budget: Budget, workers: int) -> None:
+    def begin(
+        self, plan: SearchPlan, directory: RunDirectory, budget: Budget, workers: int
+    ) -> None:
         """Note the run and hand on."""
         self.directory, self.budget = directory.path, budget
         self.stopping.armed = True

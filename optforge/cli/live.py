@@ -15,8 +15,9 @@ from optforge.cli.console import screen
 from optforge.cli.plain import starting
 from optforge.cli.track import Track, leader
 from optforge.cli.view import frame
+from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
-from optforge.evolution.session import Budget, Plan
+from optforge.evolution.plan import SearchPlan
 from optforge.runs import RunDirectory
 
 _FRAME = 0.5  # seconds; nothing is drawn more often
@@ -61,7 +62,9 @@ class LiveWatcher:
             self._status.start()
         self._status.update(f"{text} ...")
 
-    def begin(self, plan: Plan, directory: RunDirectory, budget: Budget, workers: int) -> None:
+    def begin(
+        self, plan: SearchPlan, directory: RunDirectory, budget: Budget, workers: int
+    ) -> None:
         """Take what the search is made of."""
         self.track = Track(plan, directory, budget, workers)
         self.say(starting(plan, workers))

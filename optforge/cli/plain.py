@@ -7,8 +7,9 @@ import time
 import typer
 
 from optforge.cli.track import Track, clock, leader, phase_words, rescored
+from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
-from optforge.evolution.session import Budget, Plan
+from optforge.evolution.plan import SearchPlan
 from optforge.runs import RunDirectory
 
 _EVERY = 10.0  # seconds between two lines
@@ -34,7 +35,9 @@ class PlainWatcher:
         """Print a sentence."""
         _line(text)
 
-    def begin(self, plan: Plan, directory: RunDirectory, budget: Budget, workers: int) -> None:
+    def begin(
+        self, plan: SearchPlan, directory: RunDirectory, budget: Budget, workers: int
+    ) -> None:
         """Print where the run is and what comes first."""
         self.track = Track(plan, directory, budget, workers)
         _line(f"The run is in {directory.path}; Ctrl-C stops it and loses nothing")
@@ -59,7 +62,7 @@ class PlainWatcher:
             _line(f"{what}: {done} of {total}")
 
 
-def starting(plan: Plan, workers: int) -> str:
+def starting(plan: SearchPlan, workers: int) -> str:
     """Say what happens before the first program is judged."""
     who = f"{workers} worker{'s' if workers != 1 else ''}" if workers else "the evaluation"
     if plan.settings.compiled:

@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from optforge.evolution.budget import Budget
 from optforge.evolution.history import Candidate, History
-from optforge.evolution.session import Budget, Plan
+from optforge.evolution.plan import SearchPlan
 from optforge.runs import RunDirectory
 
 _WINDOW = 10.0  # seconds over which the present rate is taken
@@ -39,7 +40,7 @@ class Track:
         clock: Gives seconds.
     """
 
-    plan: Plan
+    plan: SearchPlan
     directory: RunDirectory
     budget: Budget
     workers: int

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
-from optforge.evolution.session import Budget, Plan
+from optforge.evolution.plan import SearchPlan
 from optforge.runs import RunDirectory
 
 
@@ -16,7 +17,9 @@ class Watcher(Protocol):
         """Take one sentence on what is going on."""
         ...
 
-    def begin(self, plan: Plan, directory: RunDirectory, budget: Budget, workers: int) -> None:
+    def begin(
+        self, plan: SearchPlan, directory: RunDirectory, budget: Budget, workers: int
+    ) -> None:
         """Take what the search is made of, before it starts."""
         ...
 
@@ -35,7 +38,9 @@ class Silent:
     def say(self, text: str) -> None:
         """Show nothing."""
 
-    def begin(self, plan: Plan, directory: RunDirectory, budget: Budget, workers: int) -> None:
+    def begin(
+        self, plan: SearchPlan, directory: RunDirectory, budget: Budget, workers: int
+    ) -> None:
         """Show nothing."""
 
     def show(self, history: History) -> None:

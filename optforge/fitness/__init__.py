@@ -28,7 +28,7 @@ from optforge.fitness.seeds import seeds as seeds
 from optforge.fitness.stages import JUDGED as JUDGED
 from optforge.fitness.stages import PROBE as PROBE
 from optforge.fitness.stages import Stage as Stage
-from optforge.fitness.stages import plan as plan
+from optforge.fitness.stages import plan_stages as plan_stages
 from optforge.fitness.tuning import SCHEDULE as SCHEDULE
 from optforge.fitness.tuning import TRIALS as TRIALS
 from optforge.fitness.tuning import Losses as Losses

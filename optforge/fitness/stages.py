@@ -44,7 +44,7 @@ class Stage:
         return self.first + len(self.checkpoints)
 
 
-def plan(tasks: Sequence[Task], repeats: int, confirm: int = 0) -> tuple[Stage, ...]:
+def plan_stages(tasks: Sequence[Task], repeats: int, confirm: int = 0) -> tuple[Stage, ...]:
     """Order the judgement of tasks by cost of finding out.
 
     One repeat of each task comes first, since different tasks tell more than different seeds,
@@ -59,7 +59,7 @@ def plan(tasks: Sequence[Task], repeats: int, confirm: int = 0) -> tuple[Stage, 
 
     Example:
         >>> from optforge.tasks import load_task
-        >>> [stage.name for stage in plan([load_task("digits_mlp")], 3)]
+        >>> [stage.name for stage in plan_stages([load_task("digits_mlp")], 3)]
         ['digits_mlp, repeat 0', 'digits_mlp, repeats 1-2']
     """
     more = tuple(range(1, repeats))

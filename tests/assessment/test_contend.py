@@ -15,7 +15,7 @@ from optforge.assessment.straighten import straightened
 from optforge.assessment.table import Contender
 from optforge.assessment.verdict import ADAMW, CONSTANTS, FOUND, LION, MUON, ONE_SETTING, STRAIGHT
 from optforge.evolution.history import Candidate, History
-from optforge.evolution.session import Plan
+from optforge.evolution.plan import SearchPlan
 from optforge.execution import InlineExecutor
 from optforge.fitness import (
     OPTIMIZERS,
@@ -73,7 +73,7 @@ class Recording(InlineExecutor):
 def a_plan(
     tasks: tuple[Task, ...], held_out: tuple[Task, ...] = (),
     shipped: tuple[str, ...] = OPTIMIZERS, shape: dict[str, float] | None = None, **changes: Any,
-) -> Plan:  # fmt: skip
+) -> SearchPlan:  # fmt: skip
     """A plan whose baselines nobody tuned; those that are not shipped are missing."""
     names, hashes = tuple(t.name for t in tasks), tuple(t.hash for t in tasks)
     settings = small(**{"start": START.text, "tasks": names, "hashes": hashes, **changes})
@@ -83,11 +83,11 @@ def a_plan(
     baselines = {task.name: found for task in (*tasks, *held_out)}
     own = found["adamw"].trainee.schedule
     schedules = {} if own is None else dict.fromkeys(baselines, own)
-    return Plan(settings, tasks, held_out, baselines, {}, schedules)
+    return SearchPlan(settings, tasks, held_out, baselines, {}, schedules)
 
 
 def contend(
-    path: Path, made: Plan, best: Program = START
+    path: Path, made: SearchPlan, best: Program = START
 ) -> tuple[dict[str, Contender], list[str], Recording]:
     history, executor = History(made.settings, ()), Recording()
     history.phase = "structure"

@@ -23,7 +23,7 @@ from optforge.assessment.explain import (
 )
 from optforge.assessment.table import Row, Table
 from optforge.assessment.verdict import ADAMW, FOUND, STRAIGHT
-from optforge.evolution.session import Plan
+from optforge.evolution.plan import SearchPlan
 from optforge.execution import InlineExecutor
 from optforge.fitness import (
     THINGS,
@@ -91,14 +91,14 @@ def a_table(rows: dict[str, dict[str, np.ndarray]]) -> Table:
 
 
 @pytest.fixture(scope="module")
-def plan() -> Plan:
+def plan() -> SearchPlan:
     made = tiny_plan(small(repeats=1, rescore_repeats=1), TASKS)
     return replace(made, schedules=dict.fromkeys(STACKS, SHAPE))
 
 
 @pytest.fixture(scope="module")
 def explained(
-    plan: Plan, tmp_path_factory: pytest.TempPathFactory
+    plan: SearchPlan, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Explanation, Recording, Table]]:
     """The rule of this table is AdamW with another schedule, called a discovery."""
     table = a_table({ADAMW: measured(PLAIN), FOUND: measured(SCHEDULED), STRAIGHT: measured(PLAIN)})
@@ -209,7 +209,7 @@ def test_files_hold_every_row_with_its_interval(explained: Found) -> None:
 
 
 def test_shipped_settings_are_measured_and_nothing_is_tuned(
-    plan: Plan, explained: Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan: SearchPlan, explained: Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All or none: with one thing missing, or other data, the settings are of no use."""
     _, _, table = explained

@@ -27,7 +27,7 @@ from optforge.errors import TaskError
 from optforge.evolution import make_plan
 from optforge.evolution.history import Candidate, History
 from optforge.execution import InlineExecutor
-from optforge.fitness import Evaluator, Measure, plan, seeds
+from optforge.fitness import Evaluator, Measure, plan_stages, seeds
 from optforge.fitness.optimizers import adamw
 from optforge.language import Program, load_rule, parse, rule_names
 from optforge.runs import Journal
@@ -47,7 +47,7 @@ class Recording(InlineExecutor):
     """Keeps the measurements that it was asked for."""
 
     def __init__(self) -> None:
-        chosen = plan(TASKS, 1)
+        chosen = plan_stages(TASKS, 1)
         used = {task.name: (0,) for task in TASKS}
         super().__init__(lambda: Evaluator(TASKS, chosen, used, {n: (0.0,) for n in used}))
         self.asked: list[Measure] = []

@@ -10,7 +10,7 @@ import torch
 
 from optforge.errors import TaskError
 from optforge.execution import Completed, WorkerPool
-from optforge.fitness import Evaluator, Judge, plan
+from optforge.fitness import Evaluator, Judge, plan_stages
 from optforge.language import load_rule
 from optforge.tasks import check_task, load_task
 
@@ -138,7 +138,7 @@ def test_mistakes_are_found_before_the_search(file: Path, name: str, said: str) 
 
 def test_a_task_from_a_file_travels_to_workers(file: Path) -> None:
     task = load_task(f"{file}:Line")
-    stages = plan([task], 2)
+    stages = plan_stages([task], 2)
     factory = functools.partial(
         Evaluator, [task], stages, {task.name: (1, 2)}, {task.name: (0.0, 0.0)}
     )

@@ -16,8 +16,9 @@ from optforge.cli.braille import plot
 from optforge.cli.live import LiveWatcher
 from optforge.cli.track import Counts, Track, clock
 from optforge.cli.view import frame
+from optforge.evolution.budget import Budget
 from optforge.evolution.history import History, Tally
-from optforge.evolution.session import Budget, Plan
+from optforge.evolution.plan import SearchPlan
 from optforge.fitness import tuning
 from optforge.runs import RunDirectory
 from tests.helpers.tiny import Blobs, Sums
@@ -107,7 +108,7 @@ def test_the_terminal_is_left_in_order(looked: Looking) -> None:
 
 def test_rates_follow_the_last_seconds() -> None:
     now = [0.0]
-    plan, run = Plan.__new__(Plan), RunDirectory.__new__(RunDirectory)  # not looked at
+    plan, run = SearchPlan.__new__(SearchPlan), RunDirectory.__new__(RunDirectory)  # not looked at
     track = Track(plan, run, Budget(None, 1000), 1, lambda: now[0])
     history = History.__new__(History)
     history.phase_best = math.inf

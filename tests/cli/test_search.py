@@ -19,7 +19,7 @@ from optforge.cli.conduct import Session
 from optforge.cli.plain import PlainWatcher
 from optforge.cli.stopping import Stopping
 from optforge.evolution import Settings
-from optforge.evolution.session import Budget
+from optforge.evolution.budget import Budget
 from optforge.language import parse
 from optforge.runs import RunDirectory
 

@@ -13,8 +13,8 @@ import pytest
 
 from optforge.errors import RunError, SearchError
 from optforge.evolution import History, Settings, make_executor, read_plan
+from optforge.evolution.plan import read_schedules
 from optforge.evolution.propose import check_start, is_audited
-from optforge.evolution.session import read_schedules
 from optforge.fitness import Baseline
 from optforge.fitness.optimizers import adamw
 from optforge.language import load_rule, parse, round_constants

@@ -8,7 +8,7 @@ from itertools import accumulate
 import pytest
 import torch
 
-from optforge.fitness import JUDGED, Evaluator, Judge, Measure, Outcome, plan, rank
+from optforge.fitness import JUDGED, Evaluator, Judge, Measure, Outcome, plan_stages, rank
 from optforge.language import Program, load_rule, parse
 from optforge.tasks import Schedule
 from optforge.training import Stack, Trainee, train_population
@@ -16,7 +16,7 @@ from tests.helpers.plain import RULES, train
 from tests.helpers.tiny import Blobs, Sums
 
 TASKS = [Blobs(), Sums()]
-STAGES = plan(TASKS, 3)
+STAGES = plan_stages(TASKS, 3)
 SEEDS = {"Blobs": (11, 12, 13), "Sums": (21, 22, 23)}
 BASELINE = {"Blobs": (-0.5, -0.6, -0.7), "Sums": (-2.0, -2.1, -2.2)}
 FREE = (math.inf,) * (STAGES[-1].last + 1)
@@ -181,7 +181,7 @@ def test_costs_count_what_is_live(evaluator: Evaluator) -> None:
 def test_one_task_one_seed() -> None:
     task = Blobs()
     (outcome,) = judge(
-        Evaluator([task], plan([task], 1), {"Blobs": (3,)}, {"Blobs": (0.0,)}), [SGD]
+        Evaluator([task], plan_stages([task], 1), {"Blobs": (3,)}, {"Blobs": (0.0,)}), [SGD]
     )
     expected = train_population(Stack(task), [SGD], [3]).losses.log().item()
     assert outcome.fitness == pytest.approx(expected, rel=1e-5)

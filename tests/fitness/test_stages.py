@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optforge.analysis import live_program, probe_updates
-from optforge.fitness import plan, probe, rank, seeds
+from optforge.fitness import plan_stages, probe, rank, seeds
 from optforge.language import load_rule, parse, rule_names
 from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS
 from tests.helpers.tiny import Blobs, Sums
@@ -22,7 +22,7 @@ class Other(Sums):
 
 
 def test_a_look_at_each_task_then_the_rest() -> None:
-    stages = plan([Blobs(), Sums(), Other()], 3)
+    stages = plan_stages([Blobs(), Sums(), Other()], 3)
     assert [(stage.task, stage.seeds) for stage in stages] == [
         ("Blobs", (0,)),
         ("Sums", (0,)),
@@ -39,7 +39,7 @@ def test_a_look_at_each_task_then_the_rest() -> None:
 @pytest.mark.parametrize("repeats", [1, 2, 5])
 def test_every_repeat_once_and_positions_without_gaps(repeats: int) -> None:
     tasks = [Blobs(), Sums()]
-    stages = plan(tasks, repeats)
+    stages = plan_stages(tasks, repeats)
     for task in tasks:
         trained = [seed for stage in stages if stage.task == task.name for seed in stage.seeds]
         assert trained == list(range(repeats))

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from optforge.analysis import cost, fingerprint, live_program, numeric_fingerprint, probe_updates
-from optforge.evolution import Budget, History, Plan, Search, Settings, make_executor, make_search
+from optforge.evolution import (
+    Budget,
+    History,
+    Search,
+    SearchPlan,
+    Settings,
+    make_executor,
+    make_search,
+)
 from optforge.execution import Executor, InlineExecutor
 from optforge.fitness import JUDGED, Baseline, Measure, Outcome, seeds
 from optforge.language import Program, rule_text
@@ -121,14 +129,14 @@ def state(history: History) -> dict[str, Any]:
 
 def tiny_plan(
     settings: Settings, tasks: Sequence[Task] = (), held_out: Sequence[Task] = ()
-) -> Plan:
+) -> SearchPlan:
     """A plan on real tasks, with baselines that nobody had to tune."""
     tasks = tuple(tasks) or (Blobs(), Sums())
     names, hashes = tuple(t.name for t in tasks), tuple(t.hash for t in tasks)
     settings = replace(settings, tasks=names, hashes=hashes)
     found = {"adamw": Baseline("adamw", ADAMW, 0.0, 7), "lion": Baseline("lion", LION, 0.0, 7)}
     baselines = {task.name: found for task in (*tasks, *held_out)}
-    draft = Plan(settings, tasks, tuple(held_out), baselines, {})
+    draft = SearchPlan(settings, tasks, tuple(held_out), baselines, {})
     rule = found["adamw"].program
     losses = {
         task.name: {
@@ -145,7 +153,7 @@ def tiny_plan(
 
 
 def train_search(
-    path: Path, plan: Plan, programs: int, workers: int = 0, timeout: float = 60.0
+    path: Path, plan: SearchPlan, programs: int, workers: int = 0, timeout: float = 60.0
 ) -> History:
     """Search by training; resumes what is there."""
     directory = (

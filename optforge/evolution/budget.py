@@ -1,0 +1,41 @@
+"""How long a search goes on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from optforge.evolution.history import History
+
+
+@dataclass
+class Budget:
+    """When a search ends: after minutes or programs, or when it was asked to.
+
+    The clock starts when the first batch has landed, the warm start alone: what it costs to
+    start workers and to compile, once a machine, is not taken from the search.
+
+    Args:
+        minutes: Of this session; None for no limit.
+        programs: Proposals of the whole run; None for no limit.
+    """
+
+    minutes: float | None
+    programs: int | None
+    asked: bool = False
+    began: float = 0.0
+
+    def __call__(self, history: History, replaying: bool = False) -> bool:
+        """Return whether the search ends now; replaying a journal takes no time from it."""
+        if self.asked:
+            return True
+        if not self.began and history.tally.proposals and not replaying:
+            self.began = time.monotonic()
+        if self.programs is not None and history.tally.proposals >= self.programs:
+            return True
+        return self.minutes is not None and self.elapsed >= 60 * self.minutes
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the first batch landed; 0 before."""
+        return time.monotonic() - self.began if self.began else 0.0
