@@ -22,7 +22,7 @@ import numpy as np
 from scipy import stats
 
 from optforge.comparison.suite import suite_tables
-from optforge.report.comparison_sweeps import best_text
+from optforge.report.comparison.sweep_tables import best_text
 from optforge.report.words import p_value
 from optforge.statistics import holm
 from optforge.tasks import initial_model, load_task

@@ -56,8 +56,8 @@ from optforge.comparison.space import Setting
 from optforge.comparison.surroundings import surroundings
 from optforge.comparison.train import run_cell
 from optforge.errors import StoppedError
-from optforge.report.comparison import write_report
-from optforge.report.plan_table import plan_table
+from optforge.report.comparison.page import write_report
+from optforge.report.comparison.plan_table import plan_table
 from optforge.report.words import duration
 from optforge.tasks import load_task
 from optforge.tasks.images.finetune import SCRATCH

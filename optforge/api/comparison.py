@@ -31,7 +31,7 @@ from optforge.comparison.finished import Finished, finished
 from optforge.comparison.progress import Progress
 from optforge.comparison.run import LIMIT
 from optforge.errors import CompareError
-from optforge.report.comparison import to_markdown, write_report
+from optforge.report.comparison.page import to_markdown, write_report
 from optforge.tasks import Task, load_task
 
 _HOW = "optforge compare --resume --out"

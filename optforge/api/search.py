@@ -28,7 +28,7 @@ from optforge.evolution.watcher import Silent, Watcher
 from optforge.fitness import TRIALS
 from optforge.jobs import JobRunner
 from optforge.language import Program, load_rule, round_constants, rule_text
-from optforge.report import draw_history
+from optforge.report.search.history import draw_history
 from optforge.runs import HISTORY, Journal, RunDirectory, check_free
 from optforge.tasks import (
     HELD_OUT_TASK,

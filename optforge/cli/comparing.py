@@ -31,9 +31,9 @@ from optforge.comparison.finished import Finished
 from optforge.comparison.progress import Progress as State
 from optforge.comparison.progress import Whole
 from optforge.comparison.run import LIMIT, Silent
-from optforge.report.comparison import to_json
-from optforge.report.comparison_tables import all_tables
-from optforge.report.plan_table import plan_table, seconds_left
+from optforge.report.comparison.json_report import to_json
+from optforge.report.comparison.plan_table import plan_table, seconds_left
+from optforge.report.comparison.tables import all_tables
 from optforge.report.text_table import TextTable
 from optforge.report.words import duration
 

@@ -1,3 +1,1 @@
-"""What a run looks like: pictures and pages made of its journal."""
-
-from optforge.report.history import draw_history as draw_history
+"""Every sentence, table, picture and page about what the rooms below found."""

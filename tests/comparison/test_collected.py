@@ -14,7 +14,7 @@ from scipy import stats
 from optforge.comparison import Found, Outcome, extra_pairs, load_recipe, map_pairs, optima, vary
 from optforge.comparison.collected import good_shares
 from optforge.comparison.result import TaskResult, Trial, Tuned
-from optforge.report.comparison_tables import best_of_axis, extra_measurements, maps
+from optforge.report.comparison.tables import best_of_axis, extra_measurements, maps
 from tests.helpers.tiny import Blobs
 
 SPACE = load_recipe("adamw").space

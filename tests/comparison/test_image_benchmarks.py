@@ -18,7 +18,7 @@ from scipy import stats
 
 from optforge.api.comparison import conduct
 from optforge.comparison import Comparison, Settings, load_recipe, variants
-from optforge.report.comparison_sweeps import best_text
+from optforge.report.comparison.sweep_tables import best_text
 from optforge.tasks.images.finetune import FineTuneTask
 from tests.helpers.tiny import Blobs
 

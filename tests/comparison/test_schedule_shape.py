@@ -25,7 +25,7 @@ from optforge.comparison.space import Dimension, Space, setting_of
 from optforge.comparison.suite import comparison_from
 from optforge.comparison.train import run_cell
 from optforge.errors import CompareError
-from optforge.report.comparison import to_markdown
+from optforge.report.comparison.page import to_markdown
 from optforge.tasks import Schedule
 from tests.helpers.comparisons import few
 from tests.helpers.tiny import Blobs

@@ -12,12 +12,12 @@ import pytest
 from optforge.comparison import Comparison, Found, Outcome, Settings, load_recipe, summaries, vary
 from optforge.comparison.result import TaskResult, Trial, Tuned
 from optforge.comparison.space import Space
-from optforge.report import comparison as report
-from optforge.report import comparison_style
-from optforge.report.comparison import write_report
-from optforge.report.comparison_figures import draw_figures
-from optforge.report.comparison_style import looks, new_figure, one_legend
-from optforge.report.comparison_tables import (
+from optforge.report.comparison import page as report
+from optforge.report.comparison import style as comparison_style
+from optforge.report.comparison.figures import draw_figures
+from optforge.report.comparison.page import write_report
+from optforge.report.comparison.style import looks, new_figure, one_legend
+from optforge.report.comparison.tables import (
     all_tables,
     best_of_axis,
     luck_table,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from optforge.report.history import draw_history
+from optforge.report.search.history import draw_history
 from optforge.runs.journal import Journal
 
 

@@ -1,6 +1,6 @@
 """The figures of a comparison; each is a PNG that a paper could print.
 
-Here are those with a panel for each task; those over all tasks are in ``comparison_plots``.
+Here are those with a panel for each task; those over all tasks are in ``plots``.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from optforge.comparison import Found, compare_pairs, score_found
 from optforge.comparison.analyse import best_so_far
 from optforge.comparison.cell import Outcome
 from optforge.comparison.result import TaskResult, Trial, log_loss, score
-from optforge.report.comparison_plots import (
+from optforge.report.comparison.plots import (
     draw_axis,
     draw_differences,
     draw_maps,
     draw_profiles,
     numeric_axis,
 )
-from optforge.report.comparison_style import (
+from optforge.report.comparison.style import (
     Look,
     exponential,
     looks,

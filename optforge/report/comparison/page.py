@@ -10,10 +10,10 @@ from typing import Any
 from optforge.comparison import Comparison, Found
 from optforge.comparison.recipe import ranges_of
 from optforge.errors import CompareError
-from optforge.report.comparison_figures import TRIALS, draw_figures
-from optforge.report.comparison_json import distinct, to_json
-from optforge.report.comparison_ranges import range_text
-from optforge.report.comparison_tables import all_tables
+from optforge.report.comparison.figures import TRIALS, draw_figures
+from optforge.report.comparison.json_report import distinct, to_json
+from optforge.report.comparison.ranges import range_text
+from optforge.report.comparison.tables import all_tables
 
 REPORT_JSON, REPORT_MARKDOWN = "report.json", "report.md"
 _GIVEN = (

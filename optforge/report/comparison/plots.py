@@ -11,7 +11,7 @@ import numpy as np
 from optforge.comparison import Found, compare_pairs, score_found
 from optforge.comparison.cell import Outcome
 from optforge.comparison.result import TaskResult, Tuned, log_loss, score
-from optforge.report.comparison_style import (
+from optforge.report.comparison.style import (
     Look,
     exponential,
     looks,

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from optforge.comparison import Found, Pair, Summary, compare_pairs, score_found, summaries
 from optforge.comparison.analyse import every_run
-from optforge.report.comparison_luck import luck_table
-from optforge.report.comparison_ranges import final_ranges, range_text, uneven_ranges
-from optforge.report.comparison_sweeps import best_of_axis, extra_measurements, maps, studies
+from optforge.report.comparison.halves import luck_table
+from optforge.report.comparison.ranges import final_ranges, range_text, uneven_ranges
+from optforge.report.comparison.sweep_tables import best_of_axis, extra_measurements, maps, studies
 from optforge.report.text_table import TextTable
 from optforge.report.words import duration, number, p_value, percent, points, ratio, size, value
 

@@ -21,7 +21,7 @@ from optforge.comparison import (
 from optforge.comparison.luck import luck
 from optforge.comparison.recipe import ranges_of
 from optforge.comparison.result import Trial
-from optforge.report.comparison_ranges import final_ranges, uneven
+from optforge.report.comparison.ranges import final_ranges, uneven
 
 
 def to_json(
