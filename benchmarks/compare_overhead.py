@@ -29,7 +29,7 @@ from rich.console import Console
 from torch import nn
 
 from optforge.comparison import Cell, CellTable, load_recipe, vary
-from optforge.comparison.run import Bench, Runner
+from optforge.comparison.cells.runner import Bench, Runner
 from optforge.tasks import Split, Task, batch_order, initial_model, load_task, schedule
 
 TASKS = {"digits_mlp": 12, "mnist_vit": 3, "letters_cnn": 3}

@@ -38,23 +38,23 @@ from optforge.cli.stopping import Stopping
 from optforge.comparison import (
     CELLS,
     Cell,
+    CellResult,
     CellTable,
     Comparison,
-    Found,
-    Outcome,
+    ComparisonSettings,
+    Findings,
     Recipe,
-    Settings,
     Variant,
     load_recipe,
     vary,
 )
+from optforge.comparison.cells.runner import Bench, Runner
+from optforge.comparison.cells.train import run_cell
 from optforge.comparison.cost import estimate
+from optforge.comparison.environment import environment
 from optforge.comparison.protocol import compare_on
 from optforge.comparison.result import TaskResult
-from optforge.comparison.run import Bench, Runner
 from optforge.comparison.space import Setting
-from optforge.comparison.surroundings import surroundings
-from optforge.comparison.train import run_cell
 from optforge.errors import StoppedError
 from optforge.report.comparison.page import write_report
 from optforge.report.comparison.plan_table import plan_table
@@ -64,8 +64,8 @@ from optforge.tasks.images.finetune import SCRATCH
 from optforge.training.pretrain import pretrain
 
 OPTIMIZERS = ("adamw", "lion", "sgd", "adafactor")
-SETTINGS = Settings(trials=16, extensions=2, seeds=10, finalists=2, again=1)
-QUICK = Settings(trials=1, seeds=2, finalists=1, again=1, extensions=1, extra=1)
+SETTINGS = ComparisonSettings(trials=16, extensions=2, seeds=10, finalists=2, again=1)
+QUICK = ComparisonSettings(trials=1, seeds=2, finalists=1, again=1, extensions=1, extra=1)
 WEIGHTS, RESULTS = Path("runs/pretrained"), Path("results/images/finetune")
 
 
@@ -87,7 +87,7 @@ class Started(Bench):
         """The key of a cell, in which the pre-training stands for its weights."""
         return super().key(replace(cell, start=self._chain(cell)))
 
-    def answer(self, cell: Cell) -> Outcome:
+    def answer(self, cell: Cell) -> CellResult:
         """Pre-train if that was not done, then fine-tune; in a worker."""
         assert self.before is not None
         base = self.variants[cell.task].task
@@ -147,7 +147,7 @@ def work(options: argparse.Namespace, stop: Callable[[], bool]) -> None:
     started = Started({after.label: after}, by_name(recipes), "cpu", before, chosen,
                       options.weights)  # fmt: skip
     with CellTable(options.out / CELLS) as table:
-        table.describe(surroundings(options.workers))
+        table.describe(environment(options.workers))
         results = [
             fine_tune(bench, after, recipes, settings, table, options.workers, stop)
             for bench in (started, Bench({after.label: after}, by_name(recipes)))
@@ -178,7 +178,7 @@ def tasks(options: argparse.Namespace) -> tuple[Variant, Variant]:
 
 
 def fine_tune(
-    bench: Bench, after: Variant, recipes: tuple[Recipe, ...], settings: Settings,
+    bench: Bench, after: Variant, recipes: tuple[Recipe, ...], settings: ComparisonSettings,
     table: CellTable, workers: int, stop: Callable[[], bool],
 ) -> TaskResult:  # fmt: skip
     """Tune all together and measure, as always."""
@@ -206,15 +206,15 @@ def plan(comparison: Comparison, after: Variant, workers: int) -> None:
 
 
 def report(
-    results: list[TaskResult], recipes: tuple[Recipe, ...], settings: Settings, table: CellTable,
-    out: Path, drawn: bool,
+    results: list[TaskResult], recipes: tuple[Recipe, ...], settings: ComparisonSettings,
+    table: CellTable, out: Path, drawn: bool,
 ) -> None:  # fmt: skip
     comparison = Comparison(
         tuple(result.variant for result in results), recipes, settings,
         title="Pre-training on glyphs, fine-tuning on letters at a higher resolution",
         claim="table 3: pre-trained and fine-tuned, Lion is ahead of AdamW by 0.5 to 0.8 points",
     )  # fmt: skip
-    write_report(comparison, Found(tuple(results), recipes[0].name), table.sessions, out, drawn)
+    write_report(comparison, Findings(tuple(results), recipes[0].name), table.sessions, out, drawn)
 
 
 def read_options(arguments: list[str] | None) -> argparse.Namespace:

@@ -39,7 +39,7 @@ from rich.table import Table
 from torch import nn
 from torch.nn import functional
 
-from optforge.comparison.measure import optimizer_bytes
+from optforge.comparison.cells.measurements import optimizer_bytes
 from optforge.images import build_model, preset
 from optforge.statistics import paired_interval
 

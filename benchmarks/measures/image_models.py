@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from optforge.comparison.measure import optimizer_bytes
+from optforge.comparison.cells.measurements import optimizer_bytes
 from optforge.images import build_model, make_optimizer, preset
 from optforge.images.presets import OptimizerSettings
 from optforge.optim import Lion

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from optforge.comparison import Found, Outcome, compare_pairs, load_recipe, vary
-from optforge.comparison.cell import Cell
+from optforge.comparison import CellResult, Findings, compare_pairs, load_recipe, vary
+from optforge.comparison.cells.cell import Cell
+from optforge.comparison.cells.runner import Bench
 from optforge.comparison.result import TaskResult, Tuned
-from optforge.comparison.run import Bench
 from optforge.fitness.seeds import seeds
 from optforge.tasks import Data, Split, Task
 
@@ -62,11 +62,11 @@ def null_p_values(
             name: Tuned(name, recipe.space, (), (), SETTING, finals=tuple(runs[first::2]))
             for first, name in enumerate("ab")
         }
-        (pair,) = compare_pairs(Found((TaskResult(variant, tuned),), "a"))
+        (pair,) = compare_pairs(Findings((TaskResult(variant, tuned),), "a"))
         found.append(pair.test_loss.p_value)
         watch(number + 1)
     return found
 
 
-def _run(bench: Bench, label: str, seed: int) -> Outcome:
+def _run(bench: Bench, label: str, seed: int) -> CellResult:
     return bench.answer(Cell(label, "a", SETTING, seed, test=True))

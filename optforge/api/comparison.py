@@ -12,12 +12,12 @@ from optforge.comparison import (
     CELLS,
     CellTable,
     Comparison,
-    Found,
+    ComparisonDisplay,
+    ComparisonSettings,
+    Findings,
     Pair,
     Recipe,
-    Settings,
     Summary,
-    Watch,
     compare_pairs,
     comparison_from,
     load_recipe,
@@ -26,10 +26,10 @@ from optforge.comparison import (
     summaries,
     variants,
 )
+from optforge.comparison.cells.runner import LIMIT
 from optforge.comparison.definition import DEFINITION, store_definition, stored_definition
 from optforge.comparison.finished import Finished, finished
 from optforge.comparison.progress import Progress
-from optforge.comparison.run import LIMIT
 from optforge.errors import CompareError
 from optforge.report.comparison.page import to_markdown, write_report
 from optforge.tasks import Task, load_task
@@ -50,7 +50,7 @@ class ComparisonResult:
     """
 
     comparison: Comparison
-    found: Found
+    found: Findings
     sessions: tuple[Mapping[str, Any], ...]
     path: Path | None
     stopped: bool
@@ -84,7 +84,7 @@ def compare(
     claim: str = "",
     device: str = "cpu",
     workers: int | None = None,
-    watch: Watch | None = None,
+    watch: ComparisonDisplay | None = None,
     stop: Callable[[], bool] = lambda: False,
     limit: float = LIMIT,
     **settings: Any,
@@ -107,8 +107,9 @@ def compare(
         stop: Asked now and then whether to end early.
         limit: Seconds after which a worker's run is ended; it then counts as one without a
             result, and is tried again by whoever resumes.
-        settings: Of :class:`optforge.comparison.Settings`, such as ``trials`` and ``seeds``;
-            ``objective="metric"`` chooses by the task's metric, of which higher is better.
+        settings: Of :class:`optforge.comparison.ComparisonSettings`, such as ``trials`` and
+            ``seeds``; ``objective="metric"`` chooses by the task's metric,
+            of which higher is better.
 
     Raises:
         OptforgeError: In one sentence, with what to do.
@@ -125,7 +126,7 @@ def compare(
     comparison = Comparison(
         variants(loaded, axes or {}, fixed or {}),
         _recipes(optimizers),
-        Settings.read(settings),
+        ComparisonSettings.read(settings),
         baseline,
         title,
         claim,
@@ -139,7 +140,7 @@ def conduct(
     out: str | Path | None = None,
     resume: bool = False,
     workers: int | None = None,
-    watch: Watch | None = None,
+    watch: ComparisonDisplay | None = None,
     *,
     stop: Callable[[], bool] = lambda: False,
     definition: Mapping[str, Any] | None = None,
@@ -169,7 +170,7 @@ def conduct(
         prepare(path, resume, definition)
     with CellTable(path / CELLS if path is not None else None) as table:
 
-        def write(found: Found, *, draw: bool = False) -> None:
+        def write(found: Findings, *, draw: bool = False) -> None:
             if path is not None:
                 write_report(comparison, found, table.sessions, path, draw)
 

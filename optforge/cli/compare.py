@@ -13,7 +13,7 @@ from optforge.api.comparison import stored_comparison, stored_names
 from optforge.cli.comparing import conduct_all, show_plan
 from optforge.cli.options import Debug
 from optforge.comparison import Comparison, comparison_from, recipe_names
-from optforge.comparison.run import LIMIT, checked_limit
+from optforge.comparison.cells.runner import LIMIT, checked_limit
 from optforge.comparison.suite import suite_tables
 from optforge.errors import CompareError
 from optforge.runs.directory import new_run_path

@@ -25,12 +25,12 @@ from optforge.api.comparison import (
 from optforge.cli.console import is_live, screen
 from optforge.cli.stopping import Stopping
 from optforge.comparison import Comparison
+from optforge.comparison.cells.runner import LIMIT, SilentComparison
 from optforge.comparison.comparison import check, expected, measure
 from optforge.comparison.cost import UNIT, Line
 from optforge.comparison.finished import Finished
 from optforge.comparison.progress import Progress as State
 from optforge.comparison.progress import Whole
-from optforge.comparison.run import LIMIT, Silent
 from optforge.report.comparison.json_report import to_json
 from optforge.report.comparison.plan_table import plan_table, seconds_left
 from optforge.report.comparison.tables import all_tables
@@ -151,7 +151,7 @@ def show_plan(
     count = max(1, worker_count(workers))
     total = 0.0
     for name, comparison in asked.items():
-        check(comparison, Silent())
+        check(comparison, SilentComparison())
         done = finished_runs(comparison, out / name) if out is not None else Finished()
         lines = comparison.plan()
         if name or comparison.title:

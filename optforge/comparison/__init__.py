@@ -8,10 +8,13 @@ Example:
 
 from __future__ import annotations
 
-from optforge.comparison.algoperf import Scores, score_found
-from optforge.comparison.analyse import Pair, Summary, compare_pairs, summaries
-from optforge.comparison.cell import Cell, Outcome
-from optforge.comparison.collected import (
+from optforge.comparison.cells.cell import Cell, CellResult
+from optforge.comparison.cells.cell_table import CELLS, CellTable
+from optforge.comparison.cells.runner import ComparisonDisplay
+from optforge.comparison.cells.variant import Variant, variants, vary
+from optforge.comparison.comparison import Comparison, run_comparison
+from optforge.comparison.figures.analysis import Pair, Summary, compare_pairs, summaries
+from optforge.comparison.figures.measured_pairs import (
     ExtraPair,
     MapPair,
     Optimum,
@@ -19,15 +22,12 @@ from optforge.comparison.collected import (
     map_pairs,
     optima,
 )
-from optforge.comparison.comparison import Comparison, run_comparison
+from optforge.comparison.figures.time_to_target import Scores, score_found
 from optforge.comparison.presets import load_recipe, recipe_names
-from optforge.comparison.recipe import Recipe
-from optforge.comparison.result import Found
-from optforge.comparison.run import Watch
-from optforge.comparison.settings import Settings
+from optforge.comparison.recipes.recipe import Recipe
+from optforge.comparison.result import Findings
+from optforge.comparison.settings import ComparisonSettings
 from optforge.comparison.suite import comparison_from, read_suite, recipe_from
-from optforge.comparison.table import CELLS, CellTable
-from optforge.comparison.variant import Variant, variants, vary
 
 __all__ = [
     "CELLS",
@@ -35,17 +35,17 @@ __all__ = [
     "CellTable",
     "Comparison",
     "ExtraPair",
-    "Found",
+    "Findings",
     "MapPair",
     "Optimum",
-    "Outcome",
+    "CellResult",
     "Pair",
     "Recipe",
     "Scores",
-    "Settings",
+    "ComparisonSettings",
     "Summary",
     "Variant",
-    "Watch",
+    "ComparisonDisplay",
     "compare_pairs",
     "extra_pairs",
     "comparison_from",

@@ -9,20 +9,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from optforge.comparison.cells.cell_table import CellTable
+from optforge.comparison.cells.device import checked_device
+from optforge.comparison.cells.runner import (
+    LIMIT,
+    Bench,
+    ComparisonDisplay,
+    Runner,
+    SilentComparison,
+    checked_limit,
+)
+from optforge.comparison.cells.trial_step import check_recipe
+from optforge.comparison.cells.variant import Variant
 from optforge.comparison.cost import Line, counts, estimate, expected_cells
-from optforge.comparison.device import checked_device
+from optforge.comparison.environment import environment, other_versions
 from optforge.comparison.progress import Progress, Share
 from optforge.comparison.protocol import compare_on
-from optforge.comparison.recipe import Recipe, tuned_recipes
-from optforge.comparison.result import Found, TaskResult
-from optforge.comparison.run import LIMIT, Bench, Runner, Silent, Watch, checked_limit
-from optforge.comparison.settings import Settings
+from optforge.comparison.recipes.recipe import Recipe, tuned_recipes
+from optforge.comparison.result import Findings, TaskResult
+from optforge.comparison.settings import ComparisonSettings
 from optforge.comparison.studies import study
-from optforge.comparison.surroundings import other_versions, surroundings
 from optforge.comparison.sweep import sweep
-from optforge.comparison.table import CellTable
-from optforge.comparison.trial_step import check_recipe
-from optforge.comparison.variant import Variant
 from optforge.errors import CompareError, StoppedError
 from optforge.fitness.seeds import seeds
 from optforge.tasks import check_task, initial_model
@@ -48,7 +55,7 @@ class Comparison:
 
     variants: tuple[Variant, ...]
     recipes: tuple[Recipe, ...]
-    settings: Settings = field(default_factory=Settings)
+    settings: ComparisonSettings = field(default_factory=ComparisonSettings)
     baseline: str = ""
     title: str = ""
     claim: str = ""
@@ -94,13 +101,13 @@ def run_comparison(
     comparison: Comparison,
     table: CellTable,
     workers: int = 0,
-    watch: Watch | None = None,
+    watch: ComparisonDisplay | None = None,
     stop: Callable[[], bool] = lambda: False,
-    each: Callable[[Found], None] = lambda found: None,
+    each: Callable[[Findings], None] = lambda found: None,
     limit: float = LIMIT,
     progress: Progress | None = None,
     before_first: Callable[[], None] | None = None,
-) -> tuple[Found, bool]:
+) -> tuple[Findings, bool]:
     """Run what the table has not, task by task.
 
     Args:
@@ -118,10 +125,10 @@ def run_comparison(
     Returns:
         What was found, and whether it was stopped before the end.
     """
-    watch = watch or Silent()
+    watch = watch or SilentComparison()
     checked_limit(limit)
     check(comparison, watch)
-    now = surroundings(workers, device=comparison.device)
+    now = environment(workers, device=comparison.device)
     if table and (mixed := other_versions(table.sessions, now)):
         watch.say(mixed)
     table.describe(now)
@@ -146,7 +153,7 @@ def run_comparison(
     return _found(comparison, done), stopped
 
 
-def check(comparison: Comparison, watch: Watch | None = None) -> None:
+def check(comparison: Comparison, watch: ComparisonDisplay | None = None) -> None:
     """Look at every task, and let every optimizer make a step on it, before anything runs.
 
     Points of an axis at which parameters have the same shapes are tried once.
@@ -160,7 +167,7 @@ def check(comparison: Comparison, watch: Watch | None = None) -> None:
     """
     seen: set[tuple[str, tuple[Any, ...]]] = set()
     for variant in comparison.variants:
-        (watch or Silent()).say(f"Reading the data of {variant.label}")
+        (watch or SilentComparison()).say(f"Reading the data of {variant.label}")
         check_task(variant.task)
         (seed,) = seeds(comparison.settings.seed, variant.task.name, "compare tune", 1)
         shapes = tuple(tuple(p.shape) for p in initial_model(variant.task, seed).parameters())
@@ -177,8 +184,8 @@ def _one(comparison: Comparison, variant: Variant, runner: Runner) -> TaskResult
     return study(result, recipes, settings, runner)
 
 
-def _found(comparison: Comparison, done: Sequence[TaskResult]) -> Found:
-    return Found(tuple(done), comparison.against, comparison.settings.objective)
+def _found(comparison: Comparison, done: Sequence[TaskResult]) -> Findings:
+    return Findings(tuple(done), comparison.against, comparison.settings.objective)
 
 
 def expected(comparison: Comparison, workers: int) -> Progress:

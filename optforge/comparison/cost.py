@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 import torch
 
-from optforge.comparison.cell import Cell
-from optforge.comparison.device import wait_for
+from optforge.comparison.cells.cell import Cell
+from optforge.comparison.cells.device import wait_for
+from optforge.comparison.cells.runner import refused
+from optforge.comparison.cells.train import run_cell
+from optforge.comparison.cells.variant import Variant, vary
 from optforge.comparison.protocol import draw
-from optforge.comparison.recipe import Recipe
-from optforge.comparison.run import refused
-from optforge.comparison.settings import TRIALS_A_STUDY, Settings
+from optforge.comparison.recipes.recipe import Recipe
+from optforge.comparison.settings import TRIALS_A_STUDY, ComparisonSettings
 from optforge.comparison.sweep import sweep_points
-from optforge.comparison.train import run_cell
-from optforge.comparison.variant import Variant, vary
 from optforge.tasks import initial_model
 from optforge.training.single import evaluate_model
 
@@ -59,7 +59,7 @@ class Line:
         return self.cells * self.seconds + self.finals * self.validations
 
 
-def counts(settings: Settings, recipe: Recipe) -> tuple[int, int, int]:
+def counts(settings: ComparisonSettings, recipe: Recipe) -> tuple[int, int, int]:
     """How many runs one optimizer has on one task: tuning, finals, sweeps; the most it can be."""
     trials = settings.trials + settings.extensions * settings.extra_trials
     tuning = trials * settings.tune_seeds + min(settings.finalists, trials) * settings.again
@@ -71,7 +71,7 @@ def counts(settings: Settings, recipe: Recipe) -> tuple[int, int, int]:
 def estimate(
     variants: Sequence[Variant],
     recipes: Sequence[Recipe],
-    settings: Settings,
+    settings: ComparisonSettings,
     device: str = "cpu",
 ) -> list[Line]:
     """Measure a few steps of every optimizer on every task; takes about a second each."""
@@ -94,7 +94,7 @@ def expected_cells(lines: Sequence[Line]) -> Mapping[str, tuple[int, float]]:
     return {task: (cells, total / max(1, cells)) for task, (cells, total) in found.items()}
 
 
-def _line(variant: Variant, recipe: Recipe, settings: Settings, device: str) -> Line:
+def _line(variant: Variant, recipe: Recipe, settings: ComparisonSettings, device: str) -> Line:
     step, look, rest = _measure(variant, recipe, settings, device)
     looks = -(-variant.task.steps // variant.period)
     seconds = variant.task.steps * step + look + rest
@@ -102,7 +102,7 @@ def _line(variant: Variant, recipe: Recipe, settings: Settings, device: str) -> 
 
 
 def _measure(
-    variant: Variant, recipe: Recipe, settings: Settings, device: str
+    variant: Variant, recipe: Recipe, settings: ComparisonSettings, device: str
 ) -> tuple[float, float, float]:
     """Seconds of a step, of a validation, and of everything else about a run."""
     few = min(_STEPS, variant.task.steps)

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from optforge.comparison.cell import Cell, Outcome
+from optforge.comparison.cells.cell import Cell, CellResult
+from optforge.comparison.cells.cell_table import CellTable
+from optforge.comparison.cells.runner import Runner
 from optforge.comparison.comparison import Comparison
 from optforge.comparison.protocol import compare_on
-from optforge.comparison.run import Runner
 from optforge.comparison.studies import study
 from optforge.comparison.sweep import sweep
-from optforge.comparison.table import CellTable
 from optforge.errors import StoppedError
 
 
@@ -38,7 +38,7 @@ def finished(comparison: Comparison, table: CellTable) -> Finished:
     """Count what a table has of a comparison."""
     runs: Counter[tuple[str, str]] = Counter()
     done = []
-    reader = _Reader(comparison, table, runs)
+    reader = _TableReader(comparison, table, runs)
     recipes, settings = comparison.tuned_recipes, comparison.settings
     for variant in comparison.variants:
         try:
@@ -50,7 +50,7 @@ def finished(comparison: Comparison, table: CellTable) -> Finished:
     return Finished(frozenset(done), runs)
 
 
-class _Reader(Runner):
+class _TableReader(Runner):
     """Answers from the table, counts, and leaves where something is missing."""
 
     def __init__(
@@ -59,7 +59,7 @@ class _Reader(Runner):
         super().__init__(comparison.bench, table)
         self._runs = runs
 
-    def run(self, cells: Sequence[Cell], purpose: str) -> list[Outcome]:
+    def run(self, cells: Sequence[Cell], purpose: str) -> list[CellResult]:
         del purpose
         keys = [self.bench.key(cell) for cell in cells]
         known = [key in self.table for key in keys]

@@ -18,8 +18,13 @@ from importlib import resources
 from typing import Any, TypeAlias
 
 from optforge.comparison.ranges import SHAPE, dimensions_from
-from optforge.comparison.recipe import Recipe, default_space
-from optforge.comparison.sources import Source, class_source, find_source, rule_source
+from optforge.comparison.recipes.optimizer_source import (
+    OptimizerSource,
+    class_source,
+    find_source,
+    rule_source,
+)
+from optforge.comparison.recipes.recipe import Recipe, default_space
 from optforge.comparison.space import Dimension, Space
 from optforge.errors import CompareError
 from optforge.language import load_rule, parse, rule_names
@@ -167,7 +172,7 @@ def _memory(beta: float) -> tuple[float, float]:
     return _MEMORY["beta2"] if 1 - beta > 5e-4 else _SLOWER
 
 
-def _shipped(file: str) -> Source:
+def _shipped(file: str) -> OptimizerSource:
     place = resources.files("optforge.comparison") / "rules" / f"{file}.txt"
     return rule_source(parse(place.read_text(encoding="utf-8")))
 

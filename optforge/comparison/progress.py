@@ -14,7 +14,7 @@ class Share:
     Args:
         cells: Expected.
         estimate: Seconds of one cell, measured before or guessed.
-        answered: Found in the table or computed.
+        answered: Findings in the table or computed.
         computed: Computed in this session.
         seconds: They took.
     """

@@ -16,13 +16,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from optforge.comparison.cell import Cell, Outcome
-from optforge.comparison.recipe import Recipe
+from optforge.comparison.cells.cell import Cell, CellResult
+from optforge.comparison.cells.runner import Runner
+from optforge.comparison.cells.variant import Variant
+from optforge.comparison.recipes.recipe import Recipe
 from optforge.comparison.result import TaskResult, Trial, Tuned, score
-from optforge.comparison.run import Runner
-from optforge.comparison.settings import Settings
+from optforge.comparison.settings import ComparisonSettings
 from optforge.comparison.space import Setting, Space
-from optforge.comparison.variant import Variant
 from optforge.errors import CompareError
 from optforge.fitness.seeds import seeds as seeds_of
 
@@ -30,7 +30,11 @@ _TARGET_AT = 0.75  # share of the baseline's budget after which its loss is the 
 
 
 def compare_on(
-    variant: Variant, recipes: Sequence[Recipe], settings: Settings, runner: Runner, baseline: str
+    variant: Variant,
+    recipes: Sequence[Recipe],
+    settings: ComparisonSettings,
+    runner: Runner,
+    baseline: str,
 ) -> TaskResult:
     """Compare all recipes on one task; what the table has is not computed again.
 
@@ -53,7 +57,7 @@ def compare_on(
     return TaskResult(variant, tuned, chosen, target, derived)
 
 
-def derived_target(finals: Sequence[Outcome]) -> float | None:
+def derived_target(finals: Sequence[CellResult]) -> float | None:
     """The median validation loss that runs have after three quarters of their steps.
 
     Args:
@@ -74,7 +78,7 @@ def derived_target(finals: Sequence[Outcome]) -> float | None:
 
 
 def _tune(
-    variant: Variant, recipes: Sequence[Recipe], settings: Settings, runner: Runner
+    variant: Variant, recipes: Sequence[Recipe], settings: ComparisonSettings, runner: Runner
 ) -> dict[str, Tuned]:
     drawn = {recipe.name: draw(recipe.space, settings) for recipe in recipes}
     trials = _trials(variant, drawn, settings, runner, "tuning", 0)
@@ -84,7 +88,7 @@ def _tune(
     }
 
 
-def draw(space: Space, settings: Settings) -> tuple[Setting, ...]:
+def draw(space: Space, settings: ComparisonSettings) -> tuple[Setting, ...]:
     """The first trials of a recipe; a grid is filled up by quasi-random settings."""
     if settings.sampler == "grid":
         grid = space.grid(settings.trials)
@@ -95,7 +99,7 @@ def draw(space: Space, settings: Settings) -> tuple[Setting, ...]:
 def _trials(
     variant: Variant,
     drawn: Mapping[str, Sequence[Setting]],
-    settings: Settings,
+    settings: ComparisonSettings,
     runner: Runner,
     purpose: str,
     number: int,
@@ -119,7 +123,7 @@ def train_all(
     runner: Runner,
     purpose: str,
     template: Cell | None = None,
-) -> dict[str, list[tuple[Outcome, ...]]]:
+) -> dict[str, list[tuple[CellResult, ...]]]:
     """Train settings of several recipes on the same seeds.
 
     Args:
@@ -148,7 +152,7 @@ def train_all(
 
 
 def _grow(
-    variant: Variant, tuned: dict[str, Tuned], settings: Settings, runner: Runner
+    variant: Variant, tuned: dict[str, Tuned], settings: ComparisonSettings, runner: Runner
 ) -> dict[str, Tuned]:
     """Let ranges grow at whose edge a best trial lies, and give every recipe the same trials."""
     for number in range(1, settings.extensions + 1):
@@ -165,7 +169,7 @@ def _grow(
     return tuned
 
 
-def _edges(tuned: Tuned, settings: Settings) -> dict[str, int]:
+def _edges(tuned: Tuned, settings: ComparisonSettings) -> dict[str, int]:
     best = best_trial(tuned.trials, settings.objective)
     return tuned.space.edges(best.setting) if best else {}
 
@@ -176,7 +180,7 @@ def _extended(tuned: Tuned, edges: Mapping[str, int]) -> Tuned:
 
 
 def _further(
-    tuned: Tuned, edges: Mapping[str, int], settings: Settings, number: int
+    tuned: Tuned, edges: Mapping[str, int], settings: ComparisonSettings, number: int
 ) -> tuple[Setting, ...]:
     best = best_trial(tuned.trials, settings.objective)
     if best is None:  # nothing to refine: more of the whole space
@@ -190,8 +194,9 @@ def best_trial(trials: Sequence[Trial], objective: str) -> Trial | None:
     """The trial with the lowest score; None if all diverged.
 
     Example:
-        >>> best_trial([Trial((), (Outcome(loss=2.0),)), Trial((), (Outcome(loss=1.0),))], "loss")
-        Trial(setting=(), outcomes=(Outcome(loss=1.0, ...
+        >>> trials = [Trial((), (CellResult(loss=loss),)) for loss in (2.0, 1.0)]
+        >>> best_trial(trials, "loss")
+        Trial(setting=(), outcomes=(CellResult(loss=1.0, ...
     """
     scores = [score(trial.outcomes, objective) for trial in trials]
     if not scores or not math.isfinite(min(scores)):
@@ -200,7 +205,7 @@ def best_trial(trials: Sequence[Trial], objective: str) -> Trial | None:
 
 
 def _choose(
-    variant: Variant, tuned: dict[str, Tuned], settings: Settings, runner: Runner
+    variant: Variant, tuned: dict[str, Tuned], settings: ComparisonSettings, runner: Runner
 ) -> dict[str, Tuned]:
     """Train the best few on further seeds, so that luck with one seed does not choose."""
     shortlist = {name: _shortlist(of, settings) for name, of in tuned.items()}
@@ -226,7 +231,7 @@ def _choose(
     return chosen
 
 
-def _shortlist(tuned: Tuned, settings: Settings) -> tuple[Trial, ...]:
+def _shortlist(tuned: Tuned, settings: ComparisonSettings) -> tuple[Trial, ...]:
     finite = [t for t in tuned.trials if math.isfinite(score(t.outcomes, settings.objective))]
     ordered = sorted(finite, key=lambda trial: score(trial.outcomes, settings.objective))
     distinct = {trial.setting: trial for trial in reversed(ordered)}
@@ -236,7 +241,7 @@ def _shortlist(tuned: Tuned, settings: Settings) -> tuple[Trial, ...]:
 def _measure(
     variant: Variant,
     tuned: dict[str, Tuned],
-    settings: Settings,
+    settings: ComparisonSettings,
     runner: Runner,
     chosen: Sequence[int],
 ) -> dict[str, Tuned]:
@@ -251,7 +256,9 @@ def _measure(
     }
 
 
-def _seeds(settings: Settings, variant: Variant, purpose: str, count: int) -> tuple[int, ...]:
+def _seeds(
+    settings: ComparisonSettings, variant: Variant, purpose: str, count: int
+) -> tuple[int, ...]:
     if count < 0:
         raise CompareError(f"{count} seeds make no sense; give 0 or more")
     return seeds_of(settings.seed, variant.task.name, f"compare {purpose}", count)

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from optforge.comparison.cell import Outcome
+from optforge.comparison.cells.cell import CellResult
+from optforge.comparison.cells.variant import Variant
 from optforge.comparison.space import Setting, Space
-from optforge.comparison.variant import Variant
 from optforge.errors import CompareError
 
 _SMALLEST = 1e-12  # a loss of exactly 0 has no logarithm
@@ -39,7 +39,7 @@ def not_positive(task: str, what: str, loss: float) -> CompareError:
     )
 
 
-def score(outcomes: Sequence[Outcome], objective: str) -> float:
+def score(outcomes: Sequence[CellResult], objective: str) -> float:
     """What settings are chosen by, the lower the better: mean log loss, or minus the metric.
 
     A run that diverged or has no result makes the score infinite.
@@ -64,7 +64,7 @@ class Trial:
     """
 
     setting: Setting
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[CellResult, ...]
     round: int = 0
 
 
@@ -93,10 +93,10 @@ class Tuned:
     best: Setting | None
     grown: tuple[str, ...] = ()
     edges: tuple[str, ...] = ()
-    finals: tuple[Outcome, ...] = ()
+    finals: tuple[CellResult, ...] = ()
     sensitivity: tuple[Trial, ...] = ()
     heat_map: tuple[Trial, ...] = ()
-    studies: tuple[tuple[Outcome, ...], ...] = ()
+    studies: tuple[tuple[CellResult, ...], ...] = ()
 
     @property
     def diverged_trials(self) -> int:
@@ -139,7 +139,7 @@ class TaskResult:
 
 
 @dataclass(frozen=True)
-class Found:
+class Findings:
     """A whole comparison.
 
     Args:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from optforge.comparison.measure import EXTRAS
-from optforge.comparison.recipe import TUNED
+from optforge.comparison.cells.measurements import EXTRAS
+from optforge.comparison.recipes.recipe import TUNED
 from optforge.errors import CompareError
 
 SAMPLERS = ("sobol", "grid")
@@ -19,7 +19,7 @@ _LEAST = {"trials": 1, "seeds": 1, "finalists": 1, "again": 0, "tune_seeds": 1, 
 
 
 @dataclass(frozen=True)
-class Settings:
+class ComparisonSettings:
     """How a comparison is made; the same for every optimizer and task.
 
     Args:
@@ -47,7 +47,7 @@ class Settings:
         CompareError: For values that are not allowed.
 
     Example:
-        >>> Settings(trials=20).extra_trials
+        >>> ComparisonSettings(trials=20).extra_trials
         5
     """
 
@@ -96,7 +96,7 @@ class Settings:
         return {name: _plain(value) for name, value in asdict(self).items()}
 
     @classmethod
-    def read(cls, values: Mapping[str, Any]) -> Settings:
+    def read(cls, values: Mapping[str, Any]) -> ComparisonSettings:
         """Read what :meth:`stored` gave, or what a suite says.
 
         Raises:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from optforge.comparison.cell import Cell
-from optforge.comparison.recipe import Recipe
+from optforge.comparison.cells.cell import Cell
+from optforge.comparison.cells.runner import Runner
+from optforge.comparison.recipes.recipe import Recipe
 from optforge.comparison.result import TaskResult
-from optforge.comparison.run import Runner
-from optforge.comparison.settings import TRIALS_A_STUDY, Settings
+from optforge.comparison.settings import TRIALS_A_STUDY, ComparisonSettings
 from optforge.fitness.seeds import seeds
 
 
 def study(
-    result: TaskResult, recipes: Sequence[Recipe], settings: Settings, runner: Runner
+    result: TaskResult, recipes: Sequence[Recipe], settings: ComparisonSettings, runner: Runner
 ) -> TaskResult:
     """Add the studies that the settings ask for, if there is a target to reach.
 
@@ -43,7 +43,9 @@ def study(
     return replace(result, tuned=tuned)
 
 
-def _cells(result: TaskResult, recipe: Recipe, settings: Settings, number: int) -> list[Cell]:
+def _cells(
+    result: TaskResult, recipe: Recipe, settings: ComparisonSettings, number: int
+) -> list[Cell]:
     (scramble,) = seeds(settings.seed, "any task", f"compare settings of study {number}", 1)
     drawn = recipe.space.quasi_random(TRIALS_A_STUDY, scramble)
     name, label = result.variant.task.name, result.variant.label

@@ -5,7 +5,7 @@
     tasks = ["letters_cnn"]
     optimizers = ["adamw", "lion"]
 
-    [settings]                 # of Settings
+    [settings]                 # of ComparisonSettings
     trials = 16
 
     [axes]                     # attributes of the task; their product is taken
@@ -28,11 +28,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from optforge.comparison.cells.variant import variants
 from optforge.comparison.comparison import Comparison
 from optforge.comparison.presets import load_recipe
-from optforge.comparison.recipe import Recipe
-from optforge.comparison.settings import Settings
-from optforge.comparison.variant import variants
+from optforge.comparison.recipes.recipe import Recipe
+from optforge.comparison.settings import ComparisonSettings
 from optforge.errors import CompareError
 from optforge.tasks import load_task
 
@@ -109,7 +109,7 @@ def comparison_from(table: Mapping[str, Any]) -> Comparison:
     return Comparison(
         variants(tasks, table.get("axes", {}), table.get("fixed", {})),
         tuple(recipes),
-        Settings.read(table.get("settings", {})),
+        ComparisonSettings.read(table.get("settings", {})),
         table.get("baseline", ""),
         table.get("title", ""),
         table.get("claim", ""),

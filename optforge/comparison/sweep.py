@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from optforge.comparison.cells.runner import Runner
 from optforge.comparison.protocol import train_all
 from optforge.comparison.result import TaskResult, Trial, Tuned
-from optforge.comparison.run import Runner
-from optforge.comparison.settings import Settings
+from optforge.comparison.settings import ComparisonSettings
 from optforge.comparison.space import Setting, setting_of
 from optforge.fitness.seeds import seeds
 
@@ -18,7 +18,7 @@ _SPAN = {"lr": 10.0, "weight_decay": 10.0}  # a curve reaches so many times up a
 _MAP_SPAN = {"lr": 4.0, "weight_decay": 10.0}
 
 
-def sweep(result: TaskResult, settings: Settings, runner: Runner) -> TaskResult:
+def sweep(result: TaskResult, settings: ComparisonSettings, runner: Runner) -> TaskResult:
     """Add the learning-rate curve and the map that the settings ask for."""
     tuned = dict(result.tuned)
     missing = sum(
@@ -36,7 +36,7 @@ def sweep(result: TaskResult, settings: Settings, runner: Runner) -> TaskResult:
     return replace(result, tuned=tuned)
 
 
-def sweep_points(settings: Settings, names: Sequence[str]) -> tuple[int, int]:
+def sweep_points(settings: ComparisonSettings, names: Sequence[str]) -> tuple[int, int]:
     """How many points the curve and the map of an optimizer have.
 
     Args:
@@ -44,7 +44,7 @@ def sweep_points(settings: Settings, names: Sequence[str]) -> tuple[int, int]:
         names: Of the dimensions that are tuned; without a rate there is neither curve nor map.
 
     Example:
-        >>> sweep_points(Settings(sensitivity=7, heat_map=(5, 4)), ("lr",))
+        >>> sweep_points(ComparisonSettings(sensitivity=7, heat_map=(5, 4)), ("lr",))
         (7, 5)
     """
     if "lr" not in names:
@@ -56,7 +56,7 @@ def sweep_points(settings: Settings, names: Sequence[str]) -> tuple[int, int]:
 def _train(
     result: TaskResult,
     points: Mapping[str, list[Setting]],
-    settings: Settings,
+    settings: ComparisonSettings,
     runner: Runner,
     purpose: str,
 ) -> dict[str, tuple[Trial, ...]]:

@@ -12,15 +12,23 @@ from typing import Any
 import pytest
 import torch
 
-from optforge.comparison import CELLS, Cell, CellTable, Comparison, Outcome, Settings, load_recipe
+from optforge.comparison import (
+    CELLS,
+    Cell,
+    CellResult,
+    CellTable,
+    Comparison,
+    ComparisonSettings,
+    load_recipe,
+)
+from optforge.comparison.cells.runner import Runner
 from optforge.comparison.comparison import expected, run_comparison
 from optforge.comparison.cost import counts
+from optforge.comparison.environment import environment, other_versions
 from optforge.comparison.progress import Progress
 from optforge.comparison.protocol import derived_target
 from optforge.comparison.result import TaskResult, Tuned
-from optforge.comparison.run import Runner
 from optforge.comparison.studies import study
-from optforge.comparison.surroundings import other_versions, surroundings
 from optforge.errors import CompareError
 from tests.helpers.comparisons import few
 from tests.helpers.tiny import Blobs
@@ -44,12 +52,12 @@ def test_cuda_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_device_told_is_the_one_that_trains(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _=0: "a large one")
-    assert surroundings(1)["device"] == "cpu"
-    assert surroundings(1, device="cuda")["device"] == "a large one"
+    assert environment(1)["device"] == "cpu"
+    assert environment(1, device="cuda")["device"] == "a large one"
 
 
 def test_a_plan_counts_no_more_than_can_come() -> None:
-    settings = Settings(
+    settings = ComparisonSettings(
         trials=2, extensions=0, finalists=3, again=2, heat_map=(5, 4), sweep_seeds=1
     )
     adamw, rates = load_recipe("adamw"), load_recipe("adamw").tuning(("lr",))
@@ -82,12 +90,14 @@ def test_the_bar_ends_at_its_end_where_less_was_needed_than_could_be() -> None:
 
 
 def test_a_derived_target_is_the_median_and_waits_for_every_run() -> None:
-    def run(loss: float) -> Outcome:
-        return Outcome(steps=4, curve=((2, 9.0, 0.0, 0.0), (3, loss, 0.0, 0.0), (4, 0.1, 0.0, 0.0)))
+    def run(loss: float) -> CellResult:
+        return CellResult(
+            steps=4, curve=((2, 9.0, 0.0, 0.0), (3, loss, 0.0, 0.0), (4, 0.1, 0.0, 0.0))
+        )
 
     runs = [run(float(n)) for n in range(1, 11)]
     assert derived_target(runs) == 5.5
-    assert derived_target([*runs, Outcome(failed="died")]) is None
+    assert derived_target([*runs, CellResult(failed="died")]) is None
     assert derived_target([]) is None
 
 
@@ -95,9 +105,9 @@ def test_studies_of_neighbouring_seeds_have_nothing_in_common() -> None:
     seen: list[list[Cell]] = []
 
     class Noting(Runner):
-        def run(self, cells: Any, purpose: str) -> list[Outcome]:
+        def run(self, cells: Any, purpose: str) -> list[CellResult]:
             seen.append(list(cells))
-            return [Outcome() for _ in cells]
+            return [CellResult() for _ in cells]
 
     for seed in (0, 1):
         asked = few("adamw", studies=3, seed=seed)
@@ -114,7 +124,7 @@ def _empty() -> Any:
 def filled(path: Path) -> bytes:
     with CellTable(path / CELLS) as table:
         table.describe({"torch": "1"})
-        table.add("a", ONE, Outcome(loss=0.5))
+        table.add("a", ONE, CellResult(loss=0.5))
     return (path / CELLS).read_bytes()
 
 
@@ -124,7 +134,7 @@ def test_a_whole_last_line_without_an_end_is_kept(tmp_path: Path) -> None:
     with CellTable(tmp_path / CELLS, write=False) as table:
         assert "a" in table
     with CellTable(tmp_path / CELLS) as table:
-        table.add("b", ONE, Outcome(loss=0.25))
+        table.add("b", ONE, CellResult(loss=0.25))
         assert "a" in table
     lines = (tmp_path / CELLS).read_text().splitlines()
     assert [json.loads(line).get("key") for line in lines] == [None, "a", "b"]
@@ -176,9 +186,9 @@ def test_a_plan_is_timed_on_the_device_asked_for(monkeypatch: pytest.MonkeyPatch
     cost = importlib.import_module("optforge.comparison.cost")
     seen: list[str] = []
 
-    def noting(*arguments: Any) -> Outcome:
+    def noting(*arguments: Any) -> CellResult:
         seen.append(arguments[3])
-        return Outcome(step_ms=1.0, seconds=1.0)
+        return CellResult(step_ms=1.0, seconds=1.0)
 
     monkeypatch.setattr(cost, "run_cell", noting)
     asked = few("adamw", task=Blobs())

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from optforge.comparison import CellTable, load_recipe, recipe_names, run_comparison
-from optforge.comparison.recipe import TUNED, tuned_recipes
+from optforge.comparison.recipes.recipe import TUNED, tuned_recipes
 from optforge.language import rule_names
 from optforge.optim import ProgramOptimizer
 from tests.helpers.comparisons import few

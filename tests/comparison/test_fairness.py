@@ -10,16 +10,16 @@ import torch
 
 from optforge.comparison import (
     Cell,
+    CellResult,
     CellTable,
     Comparison,
-    Found,
-    Outcome,
+    Findings,
     compare_pairs,
     load_recipe,
     run_comparison,
 )
+from optforge.comparison.cells.runner import Runner
 from optforge.comparison.protocol import compare_on
-from optforge.comparison.run import Runner
 from optforge.comparison.space import drawn_value
 from tests.helpers.comparisons import Guarded, OtherTest, TouchedError, Watched, few, named
 from tests.helpers.tiny import Blobs
@@ -32,7 +32,7 @@ class Twin(torch.optim.AdamW):
 """
 
 
-def run(comparison: Comparison, table: CellTable | None = None) -> Found:
+def run(comparison: Comparison, table: CellTable | None = None) -> Findings:
     table = CellTable(None) if table is None else table
     found, stopped = run_comparison(comparison, table)
     assert not stopped
@@ -90,11 +90,13 @@ def test_every_optimizer_gets_the_same_number_of_trials() -> None:
 class Told(Runner):
     """Answers by a formula: the lowest rate wins the trials, the second one all further runs."""
 
-    def run(self, cells: Sequence[Cell], purpose: str) -> list[Outcome]:
+    def run(self, cells: Sequence[Cell], purpose: str) -> list[CellResult]:
         rates = sorted({dict(cell.setting)["lr"] for cell in cells})
         places = [rates.index(dict(cell.setting)["lr"]) for cell in cells]
         again = purpose != "tuning"
-        return [Outcome(loss=0.1 if again and p == 1 else 1.0 + p, test_loss=1.0) for p in places]
+        return [
+            CellResult(loss=0.1 if again and p == 1 else 1.0 + p, test_loss=1.0) for p in places
+        ]
 
 
 def test_the_edge_that_is_told_is_that_of_the_chosen_setting() -> None:
@@ -111,7 +113,7 @@ def test_final_seeds_were_never_seen_in_tuning() -> None:
     seen: dict[str, set[int]] = {}
 
     class Noting(CellTable):
-        def add(self, key: str, cell: Cell, outcome: Outcome, purpose: str = "") -> None:
+        def add(self, key: str, cell: Cell, outcome: CellResult, purpose: str = "") -> None:
             seen.setdefault(purpose, set()).add(cell.seed)
             super().add(key, cell, outcome, purpose)
 
@@ -126,7 +128,7 @@ def test_nothing_of_test_data_is_touched_before_the_end() -> None:
     purposes: list[str] = []
 
     class Gated(Runner):
-        def run(self, cells: Sequence[Cell], purpose: str) -> list[Outcome]:
+        def run(self, cells: Sequence[Cell], purpose: str) -> list[CellResult]:
             purposes.append(purpose)
             assert all(cell.test == (purpose == "measuring") for cell in cells)
             Watched.open = purpose == "measuring"

@@ -17,7 +17,7 @@ import torch
 from scipy import stats
 
 from optforge.api.comparison import conduct
-from optforge.comparison import Comparison, Settings, load_recipe, variants
+from optforge.comparison import Comparison, ComparisonSettings, load_recipe, variants
 from optforge.report.comparison.sweep_tables import best_text
 from optforge.tasks.images.finetune import FineTuneTask
 from tests.helpers.tiny import Blobs
@@ -112,7 +112,7 @@ def test_the_page_of_all_experiments_has_what_the_reports_have(
     comparison = Comparison(
         variants([Blobs()], {"batch_size": [8, 16, 32]}, {}),
         (load_recipe("adamw"), load_recipe("lion")),
-        Settings(trials=2, seeds=3, finalists=1, again=0, extensions=0, heat_map=(2, 2),
+        ComparisonSettings(trials=2, seeds=3, finalists=1, again=0, extensions=0, heat_map=(2, 2),
                  extras=("flatness",)),
         title="Batch",
         claim="a claim",
@@ -149,7 +149,7 @@ def test_what_is_not_known_leaves_the_page_a_blank(
     comparison = Comparison(
         variants([Blobs()], {}, {}),
         (load_recipe("adamw"), load_recipe("lion")),
-        Settings(trials=1, seeds=1, finalists=1, again=0, extensions=0, heat_map=(2, 2),
+        ComparisonSettings(trials=1, seeds=1, finalists=1, again=0, extensions=0, heat_map=(2, 2),
                  sweep_seeds=1, extras=("flatness",)),
         title="One seed",
     )  # fmt: skip

@@ -11,8 +11,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from optforge.comparison import Recipe, load_recipe
-from optforge.comparison.recipe import default_space
-from optforge.comparison.sources import Source, rule_source
+from optforge.comparison.recipes.optimizer_source import OptimizerSource, rule_source
+from optforge.comparison.recipes.recipe import default_space
 from optforge.language import mark_matrix, parse
 
 ORTHO = """
@@ -66,7 +66,7 @@ class Kept(Optimizer):
 def kept(text: str, steps: int | None = None, **changes: Any) -> tuple[Any, dict[str, Any]]:
     """What a rule's optimizer would be made with."""
     real = rule_source(parse(text))
-    source = Source("kept", Kept, real.accepts, real.defaults, real.tells_matrices,
+    source = OptimizerSource("kept", Kept, real.accepts, real.defaults, real.tells_matrices,
                     real.asks_progress)  # fmt: skip
     optimizer = Recipe("kept", source, default_space(source), **changes).make(
         Words(), (("lr", 0.1),), steps

@@ -14,8 +14,8 @@ from torch import nn
 
 from optforge.comparison import load_recipe
 from optforge.comparison.ranges import dimensions_from
-from optforge.comparison.recipe import TUNED, Recipe, tuned_recipes
-from optforge.comparison.settings import Settings
+from optforge.comparison.recipes.recipe import TUNED, Recipe, tuned_recipes
+from optforge.comparison.settings import ComparisonSettings
 from optforge.comparison.space import Dimension, Space, setting_of
 from optforge.errors import CompareError
 
@@ -98,7 +98,7 @@ def tuned(space: dict[str, Any], names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def test_all_dimensions_of_a_space_of_ones_own_are_tuned() -> None:
-    assert tuned(OWN, Settings().tune) == ("lr", "eps", "beta1")
+    assert tuned(OWN, ComparisonSettings().tune) == ("lr", "eps", "beta1")
     assert tuned(OWN, ("lr", "eps")) == ("lr", "eps")
     assert tuned(OWN, ("lr", "betas")) == ("lr", "beta1")
     assert tuned({"lr": [1e-3, 1e-2], "one_minus_beta1": [0.1, 0.5]}, ("beta1",)) == (
@@ -144,7 +144,9 @@ def test_a_grid_has_the_centres_of_its_cells(count: int) -> None:
 
 def test_no_setting_of_the_default_grid_lies_at_an_edge() -> None:
     space = load_recipe("adamw").space
-    assert [space.edges(setting) for setting in space.grid(Settings().trials)] == [{}] * 16
+    assert [space.edges(setting) for setting in space.grid(ComparisonSettings().trials)] == [
+        {}
+    ] * 16
 
 
 @pytest.mark.parametrize("clip", [0, -1.0, "x", True, math.nan, math.inf])
@@ -194,9 +196,9 @@ def test_objects_that_are_fixed_enter_by_content_and_not_by_address() -> None:
 )
 def test_settings_of_the_wrong_kind_are_told_in_a_sentence(values: dict, says: str) -> None:
     with pytest.raises(CompareError, match=says):
-        Settings.read(values)
+        ComparisonSettings.read(values)
     with pytest.raises(CompareError, match="settings is 5; write a table"):
-        Settings.read(5)  # type: ignore[arg-type]
+        ComparisonSettings.read(5)  # type: ignore[arg-type]
 
 
 def test_files_that_cannot_be_run_are_told_in_a_sentence(tmp_path: Path) -> None:

@@ -12,18 +12,18 @@ from optforge.comparison import (
     Cell,
     CellTable,
     Comparison,
+    ComparisonSettings,
     Recipe,
-    Settings,
     load_recipe,
     run_comparison,
     vary,
 )
+from optforge.comparison.cells.train import run_cell
 from optforge.comparison.ranges import SHAPE, dimensions_from
-from optforge.comparison.recipe import TUNED, tuned_recipes
+from optforge.comparison.recipes.recipe import TUNED, tuned_recipes
 from optforge.comparison.schedules import SCHEDULES
 from optforge.comparison.space import Dimension, Space, setting_of
 from optforge.comparison.suite import comparison_from
-from optforge.comparison.train import run_cell
 from optforge.errors import CompareError
 from optforge.report.comparison.page import to_markdown
 from optforge.tasks import Schedule
@@ -68,7 +68,7 @@ def test_each_dimension_has_its_own_name(name: str) -> None:
 
 
 def test_by_default_the_schedule_is_not_tuned() -> None:
-    (tuned,) = tuned_recipes([load_recipe("sgd")], Settings().tune)
+    (tuned,) = tuned_recipes([load_recipe("sgd")], ComparisonSettings().tune)
     assert not SHAPE.keys() & set(tuned.space.names)
 
 

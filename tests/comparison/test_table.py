@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optforge.comparison import Cell, CellTable, Outcome
+from optforge.comparison import Cell, CellResult, CellTable
 from optforge.errors import CompareError
 
 CELL = Cell("task", "adamw", (("lr", 0.1),), 3)
 numbers = st.floats(allow_nan=True, allow_infinity=True)
 outcomes = st.builds(
-    Outcome,
+    CellResult,
     loss=numbers,
     metric=numbers,
     test_loss=numbers,
@@ -34,16 +34,16 @@ def same(one: object, other: object) -> bool:
 
 
 @given(outcomes)
-def test_an_outcome_survives_json_exactly(outcome: Outcome) -> None:
+def test_an_outcome_survives_json_exactly(outcome: CellResult) -> None:
     text = json.dumps(outcome.to_json(), allow_nan=False)
-    assert same(Outcome.from_json(json.loads(text)), outcome)
+    assert same(CellResult.from_json(json.loads(text)), outcome)
 
 
 def filled(path: Path, count: int = 3) -> None:
     with CellTable(path) as table:
         table.describe({"torch": "1"})
         for n in range(count):
-            table.add(f"k{n}", CELL, Outcome(loss=n / 3), "tuning")
+            table.add(f"k{n}", CELL, CellResult(loss=n / 3), "tuning")
 
 
 def test_what_was_added_is_read_back(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_half_written_line_is_cut_off_and_its_cell_repeated(tmp_path: Path, cu
     path.write_bytes(whole[:-cut])
     with CellTable(path) as table:
         assert "k1" in table and "k2" not in table
-        table.add("k2", CELL, Outcome(loss=2 / 3), "tuning")
+        table.add("k2", CELL, CellResult(loss=2 / 3), "tuning")
     assert path.read_bytes() == whole
 
 
@@ -92,7 +92,7 @@ def test_the_first_outcome_of_a_key_stays(tmp_path: Path) -> None:
     size = path.stat().st_size
     with CellTable(path) as table:
         table.describe({"torch": "1"})
-        table.add("k0", CELL, Outcome(loss=9.0))
+        table.add("k0", CELL, CellResult(loss=9.0))
         assert table["k0"].loss == 0.0
     assert path.stat().st_size == size
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from optforge.comparison import Cell, CellTable, Recipe, load_recipe, run_comparison, vary
-from optforge.comparison.measure import flatness, optimizer_bytes
+from optforge.comparison.cells.measurements import EXTRAS, flatness, optimizer_bytes
+from optforge.comparison.cells.train import run_cell
 from optforge.comparison.schedules import SCHEDULES
-from optforge.comparison.train import run_cell
 from optforge.errors import CompareError
 from optforge.tasks import Task, initial_model
 from optforge.training import train_single
@@ -124,8 +124,7 @@ def test_clipping_is_the_global_norm() -> None:
         return {}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(__import__("optforge.comparison.measure", fromlist=["EXTRAS"]).EXTRAS,
-                      "length", measure)  # fmt: skip
+        patch.setitem(EXTRAS, "length", measure)  # type: ignore[arg-type]
         run_cell(vary(task, {}), recipe, cell(task, setting=(("lr", 2.0),), extras=("length",)))
     assert kept == [pytest.approx(2.0 * 0.01, rel=1e-3)]
 
@@ -172,7 +171,7 @@ def test_the_growth_of_memory_is_that_of_the_states() -> None:
 def test_memory_that_the_system_does_not_tell_is_unknown_and_not_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    module = importlib.import_module("optforge.comparison.measure")
+    module = importlib.import_module("optforge.comparison.cells.measurements")
     monkeypatch.setattr(module, "_STATUS", Path("/nowhere"))
     task = Blobs()
     assert math.isnan(run_cell(vary(task, {}), ADAMW, cell(task, test=True)).peak_mb)

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from optforge.comparison import Cell, CellTable, Comparison, Outcome, load_recipe, variants, vary
+from optforge.comparison import Cell, CellResult, CellTable, Comparison, load_recipe, variants, vary
+from optforge.comparison.cells.runner import Runner
+from optforge.comparison.cells.train import run_cell
 from optforge.comparison.comparison import check, run_comparison
 from optforge.comparison.progress import Progress
-from optforge.comparison.run import Runner
-from optforge.comparison.train import run_cell
 from optforge.errors import CompareError
 from optforge.tasks import Task
 from tests.helpers.comparisons import few
@@ -97,7 +97,7 @@ def recipe(kind: type[torch.optim.Optimizer], name: str = "o") -> Any:
     return load_recipe(name, kind, space={"lr": [0.01, 0.1]})
 
 
-def run(kind: type[torch.optim.Optimizer], task: Task | None = None, **changes: Any) -> Outcome:
+def run(kind: type[torch.optim.Optimizer], task: Task | None = None, **changes: Any) -> CellResult:
     task = task or Blobs()
     return run_cell(vary(task, {}), recipe(kind), cell(task, **changes))
 
@@ -188,7 +188,7 @@ def test_a_loss_that_falls_below_zero_ends_the_comparison_at_its_first_run() -> 
 def test_negative_losses_of_older_tables_are_refused_as_well() -> None:
     asked, table = few("adamw"), CellTable(None)
     one = Cell("Blobs", "adamw", (("lr", 0.1),), 0)
-    table.add(asked.bench.key(one), one, Outcome(loss=-2.0))
+    table.add(asked.bench.key(one), one, CellResult(loss=-2.0))
     with Runner(asked.bench, table) as runner, pytest.raises(CompareError, match="above 0"):
         runner.run([one], "tuning")
 

@@ -8,39 +8,39 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optforge.comparison import Found, Outcome, load_recipe, map_pairs, optima, vary
-from optforge.comparison.algoperf import score_found
-from optforge.comparison.analyse import best_so_far, pair
-from optforge.comparison.collected import good_shares
+from optforge.comparison import CellResult, Findings, load_recipe, map_pairs, optima, vary
+from optforge.comparison.figures.analysis import best_so_far, pair
+from optforge.comparison.figures.measured_pairs import good_shares
+from optforge.comparison.figures.time_to_target import score_found
 from optforge.comparison.result import TaskResult, Trial, Tuned
 from optforge.tasks import Task
 from tests.helpers.tiny import Blobs, Sums
 
 SPACE = load_recipe("adamw").space
-DEAD = Outcome(failed="no answer within 600 s")
+DEAD = CellResult(failed="no answer within 600 s")
 
 
-def ended(loss: float) -> Outcome:
+def ended(loss: float) -> CellResult:
     lost = math.isnan(loss)
-    return Outcome(loss=loss, test_loss=loss, metric=0.9, test_metric=0.9, diverged=lost)
+    return CellResult(loss=loss, test_loss=loss, metric=0.9, test_metric=0.9, diverged=lost)
 
 
-def tuned(name: str, finals: list[Outcome]) -> Tuned:
+def tuned(name: str, finals: list[CellResult]) -> Tuned:
     return Tuned(name, SPACE, (), (), (("lr", 0.1),), finals=tuple(finals))
 
 
 def along(
-    table: list[list[Outcome]], points: list[float], task: Task | None = None,
+    table: list[list[CellResult]], points: list[float], task: Task | None = None,
     axis: str = "batch_size",
-) -> Found:  # fmt: skip
+) -> Findings:  # fmt: skip
     results = (
         TaskResult(vary(task or Blobs(), {axis: point}), {"a": tuned("a", row)})
         for point, row in zip(points, table, strict=True)
     )
-    return Found(tuple(results), "a")
+    return Findings(tuple(results), "a")
 
 
-def random_runs(seed: int, points: int = 3, seeds: int = 6) -> list[list[Outcome]]:
+def random_runs(seed: int, points: int = 3, seeds: int = 6) -> list[list[CellResult]]:
     losses = np.exp(np.random.default_rng(seed).normal(size=(points, seeds)))
     return [[ended(x) for x in row] for row in losses]
 
@@ -63,12 +63,12 @@ def test_an_optimum_names_its_task_and_tells_whether_it_is_at_an_end() -> None:
         along(rows, [8, 16, 32]),
         along([rows[1], rows[0], rows[2]], [8, 16, 32], Sums()),
     ]
-    told = optima(Found(tuple(t for part in parts for t in part.tasks), "a"))
+    told = optima(Findings(tuple(t for part in parts for t in part.tasks), "a"))
     assert [(o.task, o.best, o.at_end) for o in told] == [("Blobs", 8, True), ("Sums", 16, False)]
     assert optima(along(rows, [8, 16, 32], axis="steps")) == []  # longer is better by itself
 
 
-def maps(points: list[list[Outcome]]) -> tuple[Trial, ...]:
+def maps(points: list[list[CellResult]]) -> tuple[Trial, ...]:
     return tuple(Trial((("lr", 0.1 * n),), tuple(row)) for n, row in enumerate(points, 1))
 
 
@@ -78,10 +78,10 @@ def test_maps_leave_out_the_seeds_of_dead_runs_in_pairs() -> None:
     base, own = (
         replace(tuned(n, []), heat_map=maps(t)) for n, t in zip("ab", without, strict=True)
     )
-    expected = map_pairs(Found((TaskResult(vary(Blobs(), {}), {"a": base, "b": own}),), "a"))
+    expected = map_pairs(Findings((TaskResult(vary(Blobs(), {}), {"a": base, "b": own}),), "a"))
     one[1][0], other[3][4] = DEAD, DEAD
     base, own = replace(base, heat_map=maps(one)), replace(own, heat_map=maps(other))
-    told = map_pairs(Found((TaskResult(vary(Blobs(), {}), {"a": base, "b": own}),), "a"))
+    told = map_pairs(Findings((TaskResult(vary(Blobs(), {}), {"a": base, "b": own}),), "a"))
     assert [p.share.count for p in told] == [5, 5]
     assert told[1].difference == expected[1].difference
     assert np.isfinite([told[0].share.low, told[1].share.low]).all()
@@ -92,11 +92,11 @@ def test_a_map_of_dead_runs_is_not_shown_and_one_of_another_size_is_not_compared
     own = replace(tuned("b", []), heat_map=maps(random_runs(5, 3)))
     dead = replace(tuned("c", []), heat_map=maps([[DEAD, DEAD]] * 3))
     result = TaskResult(vary(Blobs(), {}), {"a": base, "b": own, "c": dead})
-    told = map_pairs(Found((result,), "a"))
+    told = map_pairs(Findings((result,), "a"))
     assert [(p.recipe, p.points, p.difference) for p in told] == [("a", 6, None), ("b", 3, None)]
     assert np.isnan(good_shares(dead.heat_map)).all()
     without = TaskResult(vary(Blobs(), {}), {"a": tuned("a", [])})
-    assert map_pairs(Found((without,), "a")) == []
+    assert map_pairs(Findings((without,), "a")) == []
 
 
 def test_dead_trials_are_no_worst_ones() -> None:
@@ -112,10 +112,10 @@ def test_a_diverged_run_has_a_worse_metric_not_a_better_one() -> None:
 
 
 def test_dead_trials_of_studies_are_no_misses() -> None:
-    def arriving(step: int) -> Outcome:
-        return Outcome(curve=((step, 0.1, 0.9, 0.01 * step),))
+    def arriving(step: int) -> CellResult:
+        return CellResult(curve=((step, 0.1, 0.9, 0.01 * step),))
 
-    def studied(name: str, *studies: list[Outcome]) -> Tuned:
+    def studied(name: str, *studies: list[CellResult]) -> Tuned:
         return replace(tuned(name, []), studies=tuple(map(tuple, studies)))
 
     good = studied("a", [arriving(10), DEAD], [arriving(20), arriving(30)])
@@ -126,7 +126,7 @@ def test_dead_trials_of_studies_are_no_misses() -> None:
         TaskResult(one, {"a": good, "b": half}, target=0.5),
         TaskResult(two, {"a": good, "b": dead}, target=0.5),
     )
-    told = score_found(Found(results, "a"), "steps")
+    told = score_found(Findings(results, "a"), "steps")
     assert told is not None
     assert told.times == {"a": {"Blobs": 15.0}, "b": {"Blobs": 40.0}}
-    assert score_found(Found(results[1:], "a")) is None
+    assert score_found(Findings(results[1:], "a")) is None

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optforge.comparison import Comparison, Recipe, Settings, load_recipe, variants
+from optforge.comparison import Comparison, ComparisonSettings, Recipe, load_recipe, variants
 from optforge.tasks import Data, Split, Task
 from tests.helpers.tiny import Blobs, blobs
 
@@ -18,7 +18,9 @@ FEW: dict[str, Any] = {"trials": 6, "seeds": 4, "finalists": 2, "again": 1}
 def few(*recipes: str | Recipe, task: Task | None = None, **settings: Any) -> Comparison:
     """A comparison that takes a second or two."""
     made = tuple(load_recipe(r) if isinstance(r, str) else r for r in recipes)
-    return Comparison(variants([task or Blobs()], {}, {}), made, Settings(**{**FEW, **settings}))
+    return Comparison(
+        variants([task or Blobs()], {}, {}), made, ComparisonSettings(**{**FEW, **settings})
+    )
 
 
 def named(recipe: str, name: str, **changes: Any) -> Recipe:

@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from optforge.comparison import Comparison, Found, Outcome, Settings, load_recipe, summaries, vary
+from optforge.comparison import (
+    CellResult,
+    Comparison,
+    ComparisonSettings,
+    Findings,
+    load_recipe,
+    summaries,
+    vary,
+)
 from optforge.comparison.result import TaskResult, Trial, Tuned
 from optforge.comparison.space import Space
 from optforge.report.comparison import page as report
@@ -29,7 +37,7 @@ from tests.helpers.tiny import Blobs
 SPACE = load_recipe("adamw").space
 SETTING = (("beta1", 0.9), ("beta2", 0.99), ("lr", 0.01), ("weight_decay", 0.1))
 CURVE = tuple((step, 1.0 / step, 0.5, 0.1 * step) for step in (5, 10, 15, 20))
-DEAD, LOST = Outcome(failed="its process died"), Outcome(diverged=True, steps=3)
+DEAD, LOST = CellResult(failed="its process died"), CellResult(diverged=True, steps=3)
 
 
 @pytest.fixture(autouse=True)
@@ -38,13 +46,13 @@ def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison_style, "_DPI", 20)
 
 
-def run(loss: float) -> Outcome:
-    return Outcome(loss=loss, metric=0.5, test_loss=loss, test_metric=0.5, steps=20, curve=CURVE)
+def run(loss: float) -> CellResult:
+    return CellResult(loss=loss, metric=0.5, test_loss=loss, test_metric=0.5, steps=20, curve=CURVE)
 
 
 def tuned(
-    name: str, finals: Sequence[Outcome], grown: Sequence[str] = (), space: Space = SPACE,
-    trials: Sequence[Outcome] = (), best: Any = SETTING,
+    name: str, finals: Sequence[CellResult], grown: Sequence[str] = (), space: Space = SPACE,
+    trials: Sequence[CellResult] = (), best: Any = SETTING,
 ) -> Tuned:  # fmt: skip
     tried = tuple(Trial(SETTING, (one,)) for one in trials or [run(0.5), run(0.6)])
     points = tuple(
@@ -55,7 +63,7 @@ def tuned(
     return Tuned(name, space, tried, tried, best, tuple(grown), (), tuple(finals), tried, points)
 
 
-def along(rows: Sequence[Mapping[str, Sequence[Outcome]]], axis: str = "batch_size") -> Found:
+def along(rows: Sequence[Mapping[str, Sequence[CellResult]]], axis: str = "batch_size") -> Findings:
     results = (
         TaskResult(
             vary(Blobs(), {axis: 8 * 2**place}),
@@ -63,13 +71,13 @@ def along(rows: Sequence[Mapping[str, Sequence[Outcome]]], axis: str = "batch_si
         )
         for place, row in enumerate(rows)
     )
-    return Found(tuple(results), "adamw")
+    return Findings(tuple(results), "adamw")
 
 
-def comparison(found: Found, *names: str) -> Comparison:
+def comparison(found: Findings, *names: str) -> Comparison:
     variants = tuple(result.variant for result in found.tasks)
     recipes = tuple(replace(load_recipe("adamw"), name=name) for name in names)
-    return Comparison(variants, recipes, Settings(seeds=3))
+    return Comparison(variants, recipes, ComparisonSettings(seeds=3))
 
 
 GOOD = [run(0.5), run(0.52), run(0.55)]
@@ -77,7 +85,9 @@ GOOD = [run(0.5), run(0.52), run(0.55)]
 
 @pytest.mark.parametrize("bad", [[DEAD, *GOOD[1:]], [LOST, *GOOD[1:]], [DEAD] * 3, [LOST] * 3,
                                  [DEAD, LOST, GOOD[0]]])  # fmt: skip
-def test_runs_without_a_result_never_break_the_report(tmp_path: Path, bad: list[Outcome]) -> None:
+def test_runs_without_a_result_never_break_the_report(
+    tmp_path: Path, bad: list[CellResult]
+) -> None:
     found = along([{"adamw": GOOD, "b": GOOD}, {"adamw": GOOD, "b": bad}, {"adamw": bad, "b": bad}])
     write_report(comparison(found, "adamw", "b"), found, [], tmp_path)
     assert (tmp_path / "axis-batch_size.png").read_bytes()[:4] == b"\x89PNG"
@@ -91,7 +101,7 @@ def test_a_figure_that_fails_costs_neither_the_tables_nor_the_other_figures(
     def broken() -> bytes:
         raise ValueError("no ink")
 
-    def figures(found: Found) -> Any:
+    def figures(found: Findings) -> Any:
         assert (tmp_path / "report.md").exists() and (tmp_path / "report.json").exists()
         yield "a.png", broken
         yield "b.png", lambda: b"drawn"
@@ -105,9 +115,9 @@ def test_a_figure_that_fails_costs_neither_the_tables_nor_the_other_figures(
 
 
 def test_trials_that_never_ended_are_not_called_diverged() -> None:
-    def said(trials: list[Outcome]) -> str:
+    def said(trials: list[CellResult]) -> str:
         results = {"adamw": tuned("adamw", [DEAD], trials=trials, best=None)}
-        found = Found((TaskResult(vary(Blobs(), {}), results),), "adamw")
+        found = Findings((TaskResult(vary(Blobs(), {}), results),), "adamw")
         table = verdicts(found, summaries(found), [])
         return table.rows[0][2]
 
@@ -135,7 +145,7 @@ def test_a_range_that_grew_for_some_and_not_for_others_is_marked(tmp_path: Path)
         "b": tuned("b", GOOD, ["lr", "one_minus_beta1"], wide),
         "c": tuned("c", GOOD, ["one_minus_beta1"]),
     }
-    found = Found((TaskResult(vary(Blobs(), {}), results),), "adamw")
+    found = Findings((TaskResult(vary(Blobs(), {}), results),), "adamw")
     table = uneven_ranges(found)
     assert table is not None and table.rows == (("Blobs", "lr", "b", "adamw, c"),)
     assert table in list(all_tables(found))
@@ -154,10 +164,10 @@ def test_ranges_that_grew_for_all_or_none_or_the_only_one_that_has_them_are_not_
     only = Space(SPACE.dimensions[:1])
     for grown in ({"a": ["lr"], "b": ["lr"]}, {"a": [], "b": []}):
         results = {name: tuned(name, GOOD, which) for name, which in grown.items()}
-        found = Found((TaskResult(vary(Blobs(), {}), results),), "a")
+        found = Findings((TaskResult(vary(Blobs(), {}), results),), "a")
         assert uneven_ranges(found) is None
     results = {"a": tuned("a", GOOD, ["weight_decay"]), "b": tuned("b", GOOD, (), only)}
-    assert uneven_ranges(Found((TaskResult(vary(Blobs(), {}), results),), "a")) is None
+    assert uneven_ranges(Findings((TaskResult(vary(Blobs(), {}), results),), "a")) is None
 
 
 def test_the_luck_of_the_tuning_is_told_beside_the_differences() -> None:
@@ -165,7 +175,7 @@ def test_the_luck_of_the_tuning_is_told_beside_the_differences() -> None:
         "adamw": tuned("adamw", GOOD, trials=[run(x) for x in (0.5, 0.6, 0.7, 0.8)]),
         "b": tuned("b", GOOD, trials=[run(x) for x in (0.25, 0.9, 1.0, 1.1)]),
     }
-    found = Found((TaskResult(vary(Blobs(), {}), results),), "adamw")
+    found = Findings((TaskResult(vary(Blobs(), {}), results),), "adamw")
     table = luck_table(found)
     assert table is not None and table in list(all_tables(found))
     # Half of the halves of b have 0.25, the best of the others is 0.9 or 1.0.

@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from optforge.comparison import Found, compare_pairs, score_found
-from optforge.comparison.analyse import best_so_far
-from optforge.comparison.cell import Outcome
+from optforge.comparison import Findings, compare_pairs, score_found
+from optforge.comparison.cells.cell import CellResult
+from optforge.comparison.figures.analysis import best_so_far
 from optforge.comparison.result import TaskResult, Trial, log_loss, score
 from optforge.report.comparison.plots import (
     draw_axis,
@@ -42,7 +42,7 @@ _COLUMNS = 3
 Draw = Callable[[], bytes]
 
 
-def draw_figures(found: Found) -> Iterator[tuple[str, Draw]]:
+def draw_figures(found: Findings) -> Iterator[tuple[str, Draw]]:
     """Tell which figures the runs allow, and how each is drawn.
 
     Args:
@@ -70,7 +70,9 @@ def draw_figures(found: Found) -> Iterator[tuple[str, Draw]]:
         yield "profiles.png", lambda: draw_profiles(found)
 
 
-def _panels(found: Found, draw: Callable[[Axes, TaskResult, dict[str, Look], str], None]) -> bytes:
+def _panels(
+    found: Findings, draw: Callable[[Axes, TaskResult, dict[str, Look], str], None]
+) -> bytes:
     """One panel a task, one legend for all."""
     columns = min(_COLUMNS, len(found.tasks))
     rows = -(-len(found.tasks) // columns)
@@ -144,7 +146,7 @@ def _draw_curves(axes: Axes, result: TaskResult, drawn: dict[str, Look], objecti
     axes.set_ylabel("validation loss", fontsize=8)
 
 
-def _common_curve(finals: Sequence[Outcome]) -> tuple[list[float], list[list[float]]]:
+def _common_curve(finals: Sequence[CellResult]) -> tuple[list[float], list[list[float]]]:
     curves = [o.curve for o in finals if o.curve and not (o.diverged or o.failed)]
     if not curves:
         return [], []

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 
-from optforge.comparison import Found
-from optforge.comparison.luck import Halves, luck
+from optforge.comparison import Findings
+from optforge.comparison.figures.tuning_variation import Halves, compare_halves
 from optforge.report.text_table import TextTable
 from optforge.report.words import percent, points
 from optforge.statistics import Interval
 
 
-def luck_table(found: Found) -> TextTable | None:
+def luck_table(found: Findings) -> TextTable | None:
     """Differences between optimizers tuned by random halves of their trials; None without any."""
-    told = luck(found)
+    told = compare_halves(found)
     if not told:
         return None
     loss = found.objective == "loss"

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from optforge.comparison import (
+    CellResult,
     Comparison,
-    Found,
-    Outcome,
+    Findings,
     compare_pairs,
     extra_pairs,
     map_pairs,
@@ -18,14 +18,14 @@ from optforge.comparison import (
     score_found,
     summaries,
 )
-from optforge.comparison.luck import luck
-from optforge.comparison.recipe import ranges_of
+from optforge.comparison.figures.tuning_variation import compare_halves
+from optforge.comparison.recipes.recipe import ranges_of
 from optforge.comparison.result import Trial
 from optforge.report.comparison.ranges import final_ranges, uneven
 
 
 def to_json(
-    comparison: Comparison, found: Found, sessions: Sequence[Mapping[str, Any]]
+    comparison: Comparison, found: Findings, sessions: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Everything as plain values; what is not finite is null."""
     scores = {unit: score_found(found, unit) for unit in ("seconds", "steps")}
@@ -55,7 +55,7 @@ def to_json(
             {**asdict(one), "ranges": ranges[one.task, one.recipe]} for one in summaries(found)
         ],
         "uneven_ranges": [asdict(one) for one in uneven(found)],
-        "luck": [asdict(one) for one in luck(found)],
+        "luck": [asdict(one) for one in compare_halves(found)],
         "pairs": [{**asdict(pair), "verdict": pair.verdict} for pair in compare_pairs(found)],
         "measured": [asdict(one) for one in extra_pairs(found)],
         "maps": [asdict(one) for one in map_pairs(found)],
@@ -66,7 +66,7 @@ def to_json(
     return _plain(content)
 
 
-def _runs(finals: Sequence[Outcome]) -> list[dict[str, Any]]:
+def _runs(finals: Sequence[CellResult]) -> list[dict[str, Any]]:
     """The final runs in the order of the seeds."""
     names = ("loss", "metric", "test_loss", "test_metric", "diverged", "failed", "steps", "extras")
     return [{name: getattr(one, name) for name in names} for one in finals]
@@ -80,7 +80,7 @@ def _points(trials: Sequence[Trial]) -> list[dict[str, Any]]:
     ]
 
 
-def _loss(outcome: Outcome) -> float:
+def _loss(outcome: CellResult) -> float:
     return math.nan if outcome.diverged or outcome.failed else outcome.loss
 
 

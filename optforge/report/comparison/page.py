@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from optforge.comparison import Comparison, Found
-from optforge.comparison.recipe import ranges_of
+from optforge.comparison import Comparison, Findings
+from optforge.comparison.recipes.recipe import ranges_of
 from optforge.errors import CompareError
 from optforge.report.comparison.figures import TRIALS, draw_figures
 from optforge.report.comparison.json_report import distinct, to_json
@@ -26,7 +26,7 @@ _TRIALS_FIGURE = f" ({TRIALS} shows how the best found depends on the number of 
 
 def write_report(
     comparison: Comparison,
-    found: Found,
+    found: Findings,
     sessions: Sequence[Mapping[str, Any]],
     path: Path,
     figures: bool = True,
@@ -50,7 +50,7 @@ def write_report(
         _write(path / REPORT_MARKDOWN, text.encode())
 
 
-def _draw(found: Found, path: Path) -> tuple[list[str], list[str]]:
+def _draw(found: Findings, path: Path) -> tuple[list[str], list[str]]:
     """Draw all figures; give the names of those that are there, and why others are not."""
     drawn, failed = [], []
     for name, draw in draw_figures(found):
@@ -67,7 +67,7 @@ def _draw(found: Found, path: Path) -> tuple[list[str], list[str]]:
 
 def to_markdown(
     comparison: Comparison,
-    found: Found,
+    found: Findings,
     sessions: Sequence[Mapping[str, Any]],
     figures: Sequence[str] = (),
     failed: Sequence[str] = (),
@@ -102,7 +102,7 @@ def to_markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def _seeds(found: Found) -> str:
+def _seeds(found: Findings) -> str:
     told = {result.variant.task.name: result.seeds for result in found.tasks}
     return "; ".join(f"{name}: {', '.join(map(str, seeds))}" for name, seeds in told.items())
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optforge.comparison import Found, compare_pairs, score_found
-from optforge.comparison.cell import Outcome
+from optforge.comparison import Findings, compare_pairs, score_found
+from optforge.comparison.cells.cell import CellResult
 from optforge.comparison.result import TaskResult, Tuned, log_loss, score
 from optforge.report.comparison.style import (
     Look,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # matplotlib is slow to import and only needed when something
     from matplotlib.image import AxesImage
 
 
-def draw_differences(found: Found) -> bytes:
+def draw_differences(found: Findings) -> bytes:
     """Change of the test loss against the baseline, one line a task and optimizer."""
     pairs = compare_pairs(found)
     figure, axes = new_figure(1, 1)
@@ -89,7 +89,7 @@ def _draw_map(axes: Axes, tuned: Tuned) -> AxesImage:
     return image
 
 
-def numeric_axis(found: Found) -> str:
+def numeric_axis(found: Findings) -> str:
     """The one axis of a sweep that is a number and has at least three values; or nothing."""
     values: dict[str, set[float]] = {}
     for result in found.tasks:
@@ -99,7 +99,7 @@ def numeric_axis(found: Found) -> str:
     return next((name for name, of in values.items() if len(of) > 2), "")
 
 
-def draw_axis(found: Found, axis: str) -> bytes:
+def draw_axis(found: Findings, axis: str) -> bytes:
     """Test loss of the tuned optimizers against the axis, a panel for each other point."""
     groups: dict[str, list[TaskResult]] = {}
     for result in found.tasks:
@@ -143,7 +143,7 @@ def _draw_axis(
     plain_panel(axes)
 
 
-def _ended_losses(finals: Sequence[Outcome]) -> list[float]:
+def _ended_losses(finals: Sequence[CellResult]) -> list[float]:
     """Log test losses of the runs that have one; the others are no number to draw."""
     logs = [log_loss(o.test_loss) for o in finals if not (o.diverged or o.failed)]
     return [x for x in logs if math.isfinite(x)]
@@ -162,7 +162,7 @@ def _draw_points(
                   markersize=4, capsize=2, linewidth=1.2, label=name)  # fmt: skip
 
 
-def draw_profiles(found: Found) -> bytes:
+def draw_profiles(found: Findings) -> bytes:
     """Performance profiles of the second ruleset."""
     figure, axes = new_figure(1, 1)
     panel, drawn = axes[0, 0], looks(found)

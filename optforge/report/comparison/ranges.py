@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from optforge.comparison import Found
+from optforge.comparison import Findings
 from optforge.report.text_table import TextTable
 
 Range = tuple[float, float]
@@ -28,7 +28,7 @@ class Uneven:
     not_for: tuple[str, ...]
 
 
-def final_ranges(found: Found) -> dict[tuple[str, str], dict[str, Range]]:
+def final_ranges(found: Findings) -> dict[tuple[str, str], dict[str, Range]]:
     """By task and optimizer the ranges as they were at the end."""
     return {
         (result.variant.label, name): {d.name: (d.low, d.high) for d in of.space.dimensions}
@@ -47,7 +47,7 @@ def range_text(ends: Range) -> str:
     return f"{ends[0]:.3g} to {ends[1]:.3g}"
 
 
-def uneven(found: Found) -> Iterator[Uneven]:
+def uneven(found: Findings) -> Iterator[Uneven]:
     """Every range that grew for some and not for others, on each task."""
     for result in found.tasks:
         names = dict.fromkeys(n for of in result.tuned.values() for n in of.space.names)
@@ -59,7 +59,7 @@ def uneven(found: Found) -> Iterator[Uneven]:
                 yield Uneven(result.variant.label, name, grew, others)
 
 
-def uneven_ranges(found: Found) -> TextTable | None:
+def uneven_ranges(found: Findings) -> TextTable | None:
     """The table of such ranges; None if there are none."""
     rows = tuple(
         (one.task, one.range, ", ".join(one.grew_for), ", ".join(one.not_for))

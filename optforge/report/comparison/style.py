@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optforge.comparison import Found
+from optforge.comparison import Findings
 
 if TYPE_CHECKING:  # matplotlib is slow to import and only needed when something is drawn
     from matplotlib.axes import Axes
@@ -40,7 +40,7 @@ class Look:
     line: str
 
 
-def looks(found: Found) -> dict[str, Look]:
+def looks(found: Findings) -> dict[str, Look]:
     """A look for each optimizer; with up to 24 of them no two lines and no two dots are alike."""
     names = dict.fromkeys(name for result in found.tasks for name in result.tuned)
     return {name: _look(place) for place, name in enumerate(names)}

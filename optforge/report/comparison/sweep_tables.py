@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from optforge.comparison import Found, Scores, extra_pairs, map_pairs, optima
+from optforge.comparison import Findings, Scores, extra_pairs, map_pairs, optima
 from optforge.report.text_table import TextTable
 from optforge.report.words import duration, p_value, percent, points, value
 from optforge.statistics import Interval
 
 
-def extra_measurements(found: Found) -> TextTable | None:
+def extra_measurements(found: Findings) -> TextTable | None:
     """What was measured besides, against the baseline seed by seed; None if nothing was."""
     rows = tuple(
         (one.task, one.name.replace("_", " "), one.recipe, f"{one.mean:.4g}",
@@ -30,7 +30,7 @@ def extra_measurements(found: Found) -> TextTable | None:
     )
 
 
-def maps(found: Found) -> TextTable | None:
+def maps(found: Findings) -> TextTable | None:
     """How much of each map is good; None without maps."""
     pairs = map_pairs(found)
     if not pairs:
@@ -51,7 +51,7 @@ def maps(found: Found) -> TextTable | None:
     )
 
 
-def best_of_axis(found: Found) -> TextTable | None:
+def best_of_axis(found: Findings) -> TextTable | None:
     """Where on an axis each optimizer is best; None without one."""
     told = optima(found)
     if not told:

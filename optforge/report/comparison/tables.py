@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from optforge.comparison import Found, Pair, Summary, compare_pairs, score_found, summaries
-from optforge.comparison.analyse import every_run
+from optforge.comparison import Findings, Pair, Summary, compare_pairs, score_found, summaries
+from optforge.comparison.figures.analysis import every_run
 from optforge.report.comparison.halves import luck_table
 from optforge.report.comparison.ranges import final_ranges, range_text, uneven_ranges
 from optforge.report.comparison.sweep_tables import best_of_axis, extra_measurements, maps, studies
@@ -14,7 +14,7 @@ from optforge.report.text_table import TextTable
 from optforge.report.words import duration, number, p_value, percent, points, ratio, size, value
 
 
-def all_tables(found: Found) -> Iterator[TextTable]:
+def all_tables(found: Findings) -> Iterator[TextTable]:
     """What was found, most wanted first."""
     told, pairs = summaries(found), compare_pairs(found)
     yield verdicts(found, told, pairs)
@@ -38,7 +38,7 @@ def all_tables(found: Found) -> Iterator[TextTable]:
             yield studies(scores)
 
 
-def verdicts(found: Found, told: Sequence[Summary], pairs: Sequence[Pair]) -> TextTable:
+def verdicts(found: Findings, told: Sequence[Summary], pairs: Sequence[Pair]) -> TextTable:
     """The main table: losses on fresh seeds, and the paired comparison."""
     by_name = {(p.task, p.recipe): p for p in pairs}
     rows = []
@@ -87,7 +87,7 @@ def _against(pair: Pair | None, one: Summary, baseline: str) -> tuple[str, ...]:
     )
 
 
-def choices(found: Found, told: Sequence[Summary]) -> TextTable:
+def choices(found: Findings, told: Sequence[Summary]) -> TextTable:
     """What was chosen, and how much it took."""
     rows = []
     ranges = final_ranges(found)
@@ -120,7 +120,7 @@ def choices(found: Found, told: Sequence[Summary]) -> TextTable:
     )  # fmt: skip
 
 
-def costs(found: Found, told: Sequence[Summary]) -> TextTable:
+def costs(found: Findings, told: Sequence[Summary]) -> TextTable:
     """Time and memory."""
     runs = [len(every_run(t)) for result in found.tasks for t in result.tuned.values()]
     rows = [

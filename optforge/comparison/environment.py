@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from optforge.comparison.device import device_name
+from optforge.comparison.cells.device import device_name
 
 _DECIDING = ("torch", "optforge")
 _PACKAGES = ("numpy", "optuna", "timm", "pytorch_optimizer")
 
 
-def surroundings(workers: int, threads: int = 1, device: str = "cpu") -> dict[str, Any]:
+def environment(workers: int, threads: int = 1, device: str = "cpu") -> dict[str, Any]:
     """Describe this machine and its software.
 
     Args:
@@ -27,7 +27,7 @@ def surroundings(workers: int, threads: int = 1, device: str = "cpu") -> dict[st
         device: Where they train.
 
     Example:
-        >>> sorted(surroundings(2))[:3]
+        >>> sorted(environment(2))[:3]
         ['commit', 'cores', 'device']
     """
     return {

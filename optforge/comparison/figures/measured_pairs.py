@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from optforge.comparison.analyse import ended
-from optforge.comparison.cell import Outcome
-from optforge.comparison.result import Found, TaskResult, Trial, Tuned, log_loss
+from optforge.comparison.cells.cell import CellResult
+from optforge.comparison.figures.analysis import ended
+from optforge.comparison.result import Findings, TaskResult, Trial, Tuned, log_loss
 from optforge.statistics import Interval, paired_interval
 
 WIDTH = 0.10  # a point of a map is good whose loss is at most this share above the best one
@@ -89,7 +89,7 @@ class Optimum:
     at_end: bool
 
 
-def extra_pairs(found: Found) -> list[ExtraPair]:
+def extra_pairs(found: Findings) -> list[ExtraPair]:
     """All further measurements of the final runs, against those of the baseline."""
     return [
         _extra_pair(result, tuned, name, found.baseline)
@@ -108,7 +108,7 @@ def extra_names(result: TaskResult) -> list[str]:
     return [*names, *(rises if _WITHOUT in names else [])]
 
 
-def map_pairs(found: Found, width: float = WIDTH) -> list[MapPair]:
+def map_pairs(found: Findings, width: float = WIDTH) -> list[MapPair]:
     """How wide the good region of each optimizer's map is, against that of the baseline."""
     return [
         _map_pair(result, tuned, result.tuned.get(found.baseline), width)
@@ -148,7 +148,7 @@ def good_shares(points: Sequence[Trial], width: float = WIDTH) -> NDArray[np.flo
 
     Example:
         >>> losses = [(1.0, 2.0), (1.05, 9.0), (3.0, 2.1)]
-        >>> runs = [Trial((), tuple(Outcome(loss=x) for x in row)) for row in losses]
+        >>> runs = [Trial((), tuple(CellResult(loss=x) for x in row)) for row in losses]
         >>> good_shares(runs).round(3).tolist()
         [0.667, 0.667]
     """
@@ -158,7 +158,7 @@ def good_shares(points: Sequence[Trial], width: float = WIDTH) -> NDArray[np.flo
     return np.where(np.isfinite(best), good.mean(axis=0), math.nan)
 
 
-def optima(found: Found) -> list[Optimum]:
+def optima(found: Findings) -> list[Optimum]:
     """Where on the one numeric axis of a comparison each optimizer is best.
 
     The means are taken over log test losses. Seeds are resampled with replacement, the same ones
@@ -190,7 +190,7 @@ def _extra_pair(result: TaskResult, tuned: Tuned, name: str, baseline: str) -> E
     return ExtraPair(result.variant.label, tuned.recipe, name, mean, ratio)
 
 
-def _extra(outcome: Outcome, name: str) -> float:
+def _extra(outcome: CellResult, name: str) -> float:
     if outcome.diverged or outcome.failed:
         return math.nan
     if name.startswith(_RISE):
@@ -204,15 +204,15 @@ def _log(value: float) -> float:
     return math.log(value) if value > 0 else math.nan
 
 
-def _validation(outcome: Outcome) -> float:
+def _validation(outcome: CellResult) -> float:
     return math.inf if outcome.diverged or outcome.failed else log_loss(outcome.loss)
 
 
-def _test(outcome: Outcome) -> float:
+def _test(outcome: CellResult) -> float:
     return math.inf if outcome.diverged else log_loss(outcome.test_loss)
 
 
-def _axes(found: Found) -> list[tuple[list[TaskResult], str]]:
+def _axes(found: Findings) -> list[tuple[list[TaskResult], str]]:
     """Results of one task along one numeric axis, in its order."""
     by_task: dict[str, list[TaskResult]] = {}
     for result in found.tasks:

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from optforge.comparison import Found, Outcome, compare_pairs, load_recipe, summaries, vary
-from optforge.comparison.algoperf import score_times, time_to_target
-from optforge.comparison.analyse import arrival, best_so_far, good_rates
+from optforge.comparison import CellResult, Findings, compare_pairs, load_recipe, summaries, vary
+from optforge.comparison.figures.analysis import arrival, best_so_far, good_rates
+from optforge.comparison.figures.time_to_target import score_times, time_to_target
 from optforge.comparison.protocol import derived_target
 from optforge.comparison.result import TaskResult, Trial, Tuned, score
 from tests.helpers.tiny import Blobs
@@ -22,19 +22,19 @@ SPACE = load_recipe("adamw").space
 
 
 def trial(loss: float, lr: float = 0.1, **changes: object) -> Trial:
-    return Trial((("lr", lr),), (Outcome(loss=loss, **changes),))
+    return Trial((("lr", lr),), (CellResult(loss=loss, **changes),))
 
 
-def finals(losses: list[float], **changes: object) -> tuple[Outcome, ...]:
-    return tuple(Outcome(loss=x, test_loss=2 * x, test_metric=0.5, **changes) for x in losses)
+def finals(losses: list[float], **changes: object) -> tuple[CellResult, ...]:
+    return tuple(CellResult(loss=x, test_loss=2 * x, test_metric=0.5, **changes) for x in losses)
 
 
-def found(runs: dict[str, tuple[Outcome, ...]], target: float | None = None) -> Found:
+def found(runs: dict[str, tuple[CellResult, ...]], target: float | None = None) -> Findings:
     tuned = {
         name: Tuned(name, SPACE, (), (), (("lr", 0.1), ("weight_decay", 2.0)), finals=of)
         for name, of in runs.items()
     }
-    return Found((TaskResult(vary(Blobs(), {}), tuned, target=target),), next(iter(runs)))
+    return Findings((TaskResult(vary(Blobs(), {}), tuned, target=target),), next(iter(runs)))
 
 
 @given(st.lists(st.floats(-3, 3), min_size=1, max_size=7))
@@ -75,7 +75,7 @@ def test_many_optimizers_are_corrected_together() -> None:
 
 
 def test_a_run_that_diverged_is_counted_and_nothing_is_claimed() -> None:
-    broken = (*finals([0.1] * 9), Outcome(diverged=True))
+    broken = (*finals([0.1] * 9), CellResult(diverged=True))
     of = found({"a": finals([1.0] * 10), "b": broken})
     (pair,) = compare_pairs(of)
     assert pair.adjusted == 1.0 and pair.verdict == "undecided"
@@ -84,14 +84,14 @@ def test_a_run_that_diverged_is_counted_and_nothing_is_claimed() -> None:
 
 def test_a_run_without_a_result_leaves_its_pair_out() -> None:
     whole = finals([1.0, 1.1, 1.2, 1.3])
-    broken = (Outcome(failed="no answer within 600 s"), *finals([0.5, 0.6, 0.7]))
+    broken = (CellResult(failed="no answer within 600 s"), *finals([0.5, 0.6, 0.7]))
     of = found({"a": whole, "b": broken})
     (pair,) = compare_pairs(of)
     expected = stats.ttest_rel(np.log([0.5, 0.6, 0.7]), np.log([1.1, 1.2, 1.3]))
     assert pair.test_loss.count == 3 and pair.arrived == (0, 0)
     assert pair.test_loss.p_value == pytest.approx(expected.pvalue)
     assert [(s.failed_runs, s.diverged_runs) for s in summaries(of)] == [(0, 0), (1, 0)]
-    nothing = tuple(Outcome(failed="died") for _ in range(4))
+    nothing = tuple(CellResult(failed="died") for _ in range(4))
     assert compare_pairs(found({"a": whole, "b": nothing})) == []
 
 
@@ -112,9 +112,9 @@ def test_steps_to_target_are_paired_and_misses_counted() -> None:
 
 
 def test_a_derived_target_is_the_median_at_three_quarters() -> None:
-    runs = [Outcome(steps=40, curve=curve(9.0, 8.0, x, 0.0)) for x in (3.0, 1.0, 2.0)]
+    runs = [CellResult(steps=40, curve=curve(9.0, 8.0, x, 0.0)) for x in (3.0, 1.0, 2.0)]
     assert derived_target(runs) == 2.0
-    assert derived_target([Outcome(steps=4)]) is None
+    assert derived_target([CellResult(steps=4)]) is None
 
 
 def test_good_rates_are_within_one_percent_of_the_best() -> None:
@@ -128,8 +128,8 @@ def test_the_effective_decay_is_the_product() -> None:
 
 
 def test_scores_by_metric_prefer_the_higher() -> None:
-    assert score([Outcome(loss=1.0, metric=0.9)], "metric") < score(
-        [Outcome(loss=0.1, metric=0.8)], "metric"
+    assert score([CellResult(loss=1.0, metric=0.9)], "metric") < score(
+        [CellResult(loss=0.1, metric=0.8)], "metric"
     )
 
 

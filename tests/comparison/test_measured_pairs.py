@@ -11,8 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from optforge.comparison import Found, Outcome, extra_pairs, load_recipe, map_pairs, optima, vary
-from optforge.comparison.collected import good_shares
+from optforge.comparison import (
+    CellResult,
+    Findings,
+    extra_pairs,
+    load_recipe,
+    map_pairs,
+    optima,
+    vary,
+)
+from optforge.comparison.figures.measured_pairs import good_shares
 from optforge.comparison.result import TaskResult, Trial, Tuned
 from optforge.report.comparison.tables import best_of_axis, extra_measurements, maps
 from tests.helpers.tiny import Blobs
@@ -21,21 +29,21 @@ SPACE = load_recipe("adamw").space
 losses = st.one_of(st.floats(0.01, 10.0), st.just(math.nan))
 
 
-def tuned(name: str, finals: list[Outcome], points: list[list[float]] | None = None) -> Tuned:
+def tuned(name: str, finals: list[CellResult], points: list[list[float]] | None = None) -> Tuned:
     trials = tuple(
-        Trial((("lr", 0.1),), tuple(Outcome(loss=x, diverged=math.isnan(x)) for x in row))
+        Trial((("lr", 0.1),), tuple(CellResult(loss=x, diverged=math.isnan(x)) for x in row))
         for row in points or []
     )
     return Tuned(name, SPACE, (), (), (("lr", 0.1),), finals=tuple(finals), heat_map=trials)
 
 
-def found(*results: dict[str, Tuned], axis: list[float] | None = None) -> Found:
+def found(*results: dict[str, Tuned], axis: list[float] | None = None) -> Findings:
     axes = [{"batch_size": value} for value in axis or []] or [{}] * len(results)
     made = (
         TaskResult(vary(Blobs(), attributes), of)
         for attributes, of in zip(axes, results, strict=True)
     )
-    return Found(tuple(made), "base")
+    return Findings(tuple(made), "base")
 
 
 @given(st.integers(1, 4).flatmap(
@@ -76,10 +84,10 @@ def test_flatness_is_compared_in_pairs_and_its_rise_spares_the_training_loss() -
     generator = np.random.default_rng(4)
     plain, noisy = (np.exp(generator.normal(size=(2, 10))) for _ in range(2))
 
-    def runs(place: int) -> list[Outcome]:
+    def runs(place: int) -> list[CellResult]:
         names = ("loss_without_noise", "loss_under_absolute_noise_0.02")
         rows = zip(plain[place], noisy[place], strict=True)
-        return [Outcome(extras=dict(zip(names, row, strict=True))) for row in rows]
+        return [CellResult(extras=dict(zip(names, row, strict=True))) for row in rows]
 
     of = found({"base": tuned("base", runs(0)), "b": tuned("b", runs(1))})
     told = {(one.recipe, one.name): one for one in extra_pairs(of)}
@@ -93,11 +101,11 @@ def test_flatness_is_compared_in_pairs_and_its_rise_spares_the_training_loss() -
     assert told["base", "loss_without_noise"].ratio is None
     text = extra_measurements(of)
     assert text is not None and len(text.rows) == 2 * 3
-    assert extra_measurements(found({"base": tuned("base", [Outcome()])})) is None
+    assert extra_measurements(found({"base": tuned("base", [CellResult()])})) is None
 
 
-def along(table: list[list[float]], axis: list[float]) -> Found:
-    rows = [[Outcome(test_loss=x, diverged=math.isnan(x)) for x in row] for row in table]
+def along(table: list[list[float]], axis: list[float]) -> Findings:
+    rows = [[CellResult(test_loss=x, diverged=math.isnan(x)) for x in row] for row in table]
     return found(*({"base": tuned("base", row)} for row in rows), axis=axis)
 
 

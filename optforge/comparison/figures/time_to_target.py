@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from optforge.comparison.analyse import arrival, arrival_seconds
-from optforge.comparison.cell import Outcome
-from optforge.comparison.result import Found
+from optforge.comparison.cells.cell import CellResult
+from optforge.comparison.figures.analysis import arrival, arrival_seconds
+from optforge.comparison.result import Findings
 
 LARGEST_RATIO = 4.0
 
@@ -31,7 +31,7 @@ class Scores:
     scores: Mapping[str, float]
 
 
-def score_found(found: Found, unit: str = "seconds") -> Scores | None:
+def score_found(found: Findings, unit: str = "seconds") -> Scores | None:
     """Score a comparison that has studies; None if it has none.
 
     Trials without a result are left out, and a task on which an optimizer has nothing else is
@@ -47,7 +47,7 @@ def score_found(found: Found, unit: str = "seconds") -> Scores | None:
     return score_times(times, unit) if times else None
 
 
-def _known(studies: Sequence[Sequence[Outcome]]) -> list[list[Outcome]]:
+def _known(studies: Sequence[Sequence[CellResult]]) -> list[list[CellResult]]:
     kept = [[outcome for outcome in study if not outcome.failed] for study in studies]
     return [study for study in kept if study]
 

@@ -17,7 +17,7 @@ import torch
 from torch.optim import Optimizer
 
 from optforge.analysis import lift
-from optforge.comparison.identity import content_hash, identity_of, library_version
+from optforge.comparison.recipes.cache_key import content_hash, identity_of, library_version
 from optforge.errors import CompareError, ProgramError
 from optforge.language import FUNCTIONS, Program, load_rule, parse, rule_names
 from optforge.optim import ProgramOptimizer
@@ -32,7 +32,7 @@ _LIBRARIES = ("torch", "timm", "pytorch_optimizer")
 
 
 @dataclass(frozen=True)
-class Source:
+class OptimizerSource:
     """An optimizer that can be made from settings; travels to workers.
 
     Args:
@@ -117,7 +117,7 @@ class Source:
         return f"it has {', '.join(sorted(self.accepts))}"
 
 
-def find_source(name: str) -> Source:
+def find_source(name: str) -> OptimizerSource:
     """Find an optimizer by what a user writes.
 
     Args:
@@ -153,7 +153,7 @@ def find_source(name: str) -> Source:
     )
 
 
-def rule_source(program: Program) -> Source:
+def rule_source(program: Program) -> OptimizerSource:
     """A program as a source, its constants as settings."""
     lifted = lift(program)
     digest = hashlib.sha256(program.text.encode()).hexdigest()[:16]
@@ -161,7 +161,7 @@ def rule_source(program: Program) -> Source:
     used = {statement.function for statement in program.statements}
     asks_progress = "get_progress" in used
     accepts = {*lifted.values, *(("total_steps",) if asks_progress else ())}
-    return Source(
+    return OptimizerSource(
         f"rule {digest}",
         build,
         frozenset(accepts),
@@ -171,7 +171,7 @@ def rule_source(program: Program) -> Source:
     )
 
 
-def class_source(cls: Callable[..., Optimizer], identity: str | None = None) -> Source:
+def class_source(cls: Callable[..., Optimizer], identity: str | None = None) -> OptimizerSource:
     """Any optimizer class, or a function that takes parameters and keywords."""
     named = identity or identity_of(cls)
     parameters = inspect.signature(cls).parameters
@@ -182,14 +182,14 @@ def class_source(cls: Callable[..., Optimizer], identity: str | None = None) -> 
     for p in plain:
         if p.name == "betas" and isinstance(p.default, tuple):
             defaults |= {f"beta{n}": b for n, b in enumerate(p.default, 1)}
-    return Source(named, cls, frozenset(p.name for p in plain), defaults)
+    return OptimizerSource(named, cls, frozenset(p.name for p in plain), defaults)
 
 
 def _program_optimizer(text: str, parameters: Any, **settings: Any) -> Optimizer:
     return ProgramOptimizer(parameters, parse(text), **settings)
 
 
-def _from_library(library: str, name: str) -> Source:
+def _from_library(library: str, name: str) -> OptimizerSource:
     module = _import(library)
     finder = {"torch": _torch, "timm": _timm, "pytorch_optimizer": _pytorch_optimizer}[library]
     found = finder(module, name)
@@ -198,7 +198,7 @@ def _from_library(library: str, name: str) -> Source:
     return found
 
 
-def _torch(module: ModuleType, name: str) -> Source | None:
+def _torch(module: ModuleType, name: str) -> OptimizerSource | None:
     classes = {
         key.lower(): value
         for key, value in vars(torch.optim).items()
@@ -208,7 +208,7 @@ def _torch(module: ModuleType, name: str) -> Source | None:
     return class_source(found) if found else None
 
 
-def _timm(module: ModuleType, name: str) -> Source | None:
+def _timm(module: ModuleType, name: str) -> OptimizerSource | None:
     try:
         cls = module.optim.get_optimizer_class(name, bind_defaults=True)
     except ValueError:
@@ -216,7 +216,7 @@ def _timm(module: ModuleType, name: str) -> Source | None:
     return class_source(cls, f"timm {name} {library_version('timm')}")
 
 
-def _pytorch_optimizer(module: ModuleType, name: str) -> Source | None:
+def _pytorch_optimizer(module: ModuleType, name: str) -> OptimizerSource | None:
     try:
         identity = f"pytorch_optimizer {name} {library_version('pytorch_optimizer')}"
         return class_source(module.load_optimizer(name), identity)
@@ -242,7 +242,7 @@ def _looks_like_file(name: str) -> bool:
     return name.endswith((".py", ".txt")) or file.endswith(".py") or "/" in name
 
 
-def _from_file(name: str) -> Source:
+def _from_file(name: str) -> OptimizerSource:
     """A rule's text, which is parsed and never run; or else a Python file, which is run."""
     file, _, cls = name.rpartition(":") if ":" in name else (name, "", "")
     if not cls:

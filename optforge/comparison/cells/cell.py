@@ -69,7 +69,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CellResult:
     """What one run gave. Losses and metrics are NaN where they were not measured.
 
     Args:
@@ -108,18 +108,18 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; what was not measured is left out, what is not finite becomes a word."""
-        empty = asdict(Outcome())
+        empty = asdict(CellResult())
         values = asdict(self)
         changed = {name: values[name] for name in values if not _same(values[name], empty[name])}
         return {name: _packed(value) for name, value in changed.items()}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Outcome:
+    def from_json(cls, values: Mapping[str, Any]) -> CellResult:
         """Read what :meth:`to_json` gave; unknown names, of later versions, are dropped.
 
         Example:
-            >>> outcome = Outcome(loss=math.inf, curve=((1, 0.5, 0.9, 0.1),))
-            >>> Outcome.from_json(outcome.to_json()) == outcome
+            >>> outcome = CellResult(loss=math.inf, curve=((1, 0.5, 0.9, 0.1),))
+            >>> CellResult.from_json(outcome.to_json()) == outcome
             True
         """
         known = {name: _unpacked(v) for name, v in values.items() if name in _FIELDS}
@@ -128,7 +128,7 @@ class Outcome:
         return cls(**known)
 
 
-_FIELDS = set(Outcome.__dataclass_fields__)
+_FIELDS = set(CellResult.__dataclass_fields__)
 _WORDS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 

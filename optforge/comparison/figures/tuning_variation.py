@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optforge.comparison.result import Found, TaskResult, Trial, score
+from optforge.comparison.result import Findings, TaskResult, Trial, score
 
 _LEAST = 4  # trials; half of fewer is no search
 
@@ -41,7 +41,7 @@ class Halves:
     ahead: float
 
 
-def luck(found: Found) -> list[Halves]:
+def compare_halves(found: Findings) -> list[Halves]:
     """Every optimizer against the baseline on every task; without those with too few trials.
 
     Args:
@@ -53,7 +53,7 @@ def luck(found: Found) -> list[Halves]:
     return [one for several in each for one in several]
 
 
-def _halves(result: TaskResult, found: Found) -> list[Halves]:
+def _halves(result: TaskResult, found: Findings) -> list[Halves]:
     base = result.tuned[found.baseline].trials
     rows = []
     for name, tuned in result.tuned.items():
@@ -81,8 +81,8 @@ def differences(
         everywhere is infinitely bad; two of them are a draw.
 
     Example:
-        >>> from optforge.comparison.cell import Outcome
-        >>> good, bad = ([Trial((), (Outcome(loss=x),))] * 4 for x in (0.5, 1.0))
+        >>> from optforge.comparison.cells.cell import CellResult
+        >>> good, bad = ([Trial((), (CellResult(loss=x),))] * 4 for x in (0.5, 1.0))
         >>> [round(x, 3) for x in differences(good, bad)]
         [-0.693, -0.693, -0.693, 1.0]
     """

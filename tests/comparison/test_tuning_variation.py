@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optforge.comparison.cell import Outcome
-from optforge.comparison.luck import differences
+from optforge.comparison.cells.cell import CellResult
+from optforge.comparison.figures.tuning_variation import differences
 from optforge.comparison.result import Trial
 
 LOSSES = st.lists(st.sampled_from([0.1, 0.3, 0.5, 1.0, 2.0, math.inf]), min_size=4, max_size=7)
 
 
 def tried(losses: Sequence[float]) -> list[Trial]:
-    return [Trial((), (Outcome(loss=x, diverged=math.isinf(x)),)) for x in losses]
+    return [Trial((), (CellResult(loss=x, diverged=math.isinf(x)),)) for x in losses]
 
 
 def bests(losses: Sequence[float]) -> list[float]:
@@ -45,7 +45,7 @@ def test_all_pairs_of_halves_are_counted(one: list[float], other: list[float]) -
 
 
 def test_three_trials_are_too_few_and_those_without_result_do_not_count() -> None:
-    lost = Trial((), (Outcome(failed="killed"),))
+    lost = Trial((), (CellResult(failed="killed"),))
     assert differences(tried([1.0] * 3), tried([1.0] * 8)) is None
     assert differences([*tried([1.0] * 3), lost], tried([1.0] * 8)) is None
 
@@ -60,6 +60,6 @@ def test_a_clear_difference_is_ahead_in_all_halves_and_luck_is_not() -> None:
 
 
 def test_trials_that_refine_the_best_are_no_draws() -> None:
-    later = [Trial((), (Outcome(loss=1e-3),), round=1)]
+    later = [Trial((), (CellResult(loss=1e-3),), round=1)]
     even = differences([*tried([1.0] * 4), *later], tried([1.0] * 4))
     assert even == (0.0, 0.0, 0.0, 0.5)

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from optforge.comparison.cell import Cell, Outcome
-from optforge.comparison.chance import seeded
-from optforge.comparison.measure import EXTRAS, PeakMemory, optimizer_bytes
-from optforge.comparison.recipe import Recipe
+from optforge.comparison.cells.cell import Cell, CellResult
+from optforge.comparison.cells.measurements import EXTRAS, PeakMemory, optimizer_bytes
+from optforge.comparison.cells.random_state import seeded
+from optforge.comparison.cells.variant import Variant
+from optforge.comparison.recipes.recipe import Recipe
 from optforge.comparison.schedules import SCHEDULES
-from optforge.comparison.variant import Variant
 from optforge.tasks import augmented, batch_order, initial_model
 from optforge.training.single import evaluate_model
 from optforge.training.stack import random_numbers
@@ -27,7 +27,7 @@ _TAIL = 10  # the training loss at the end is the mean over one of so many parts
 _LOST = 1.0  # a training loss that ends above the first one by so many times its size has diverged
 
 
-def run_cell(variant: Variant, recipe: Recipe, cell: Cell, device: str = "cpu") -> Outcome:
+def run_cell(variant: Variant, recipe: Recipe, cell: Cell, device: str = "cpu") -> CellResult:
     """Train one model and measure it; test data is touched after the last step or never.
 
     With the same settings, without a schedule in the setting, this is
@@ -50,7 +50,7 @@ def run_cell(variant: Variant, recipe: Recipe, cell: Cell, device: str = "cpu") 
     """
     began = time.perf_counter()
     with seeded(cell.seed, device):
-        run = _Run.begin(variant, recipe, cell, torch.device(device))
+        run = _CellRun.begin(variant, recipe, cell, torch.device(device))
         try:
             outcome = _trained(run)
         except Exception as error:
@@ -60,7 +60,7 @@ def run_cell(variant: Variant, recipe: Recipe, cell: Cell, device: str = "cpu") 
     return replace(outcome, seconds=round(time.perf_counter() - began, 4))
 
 
-def _trained(run: _Run) -> Outcome:
+def _trained(run: _CellRun) -> CellResult:
     """Train and measure."""
     looks = run.cell.test and _may_look(run.variant, run.recipe)
     memory = PeakMemory(run.device) if looks else None
@@ -81,7 +81,7 @@ def _may_look(variant: Variant, recipe: Recipe) -> bool:
 
 
 @dataclass
-class _Run:
+class _CellRun:
     """A training run as it goes."""
 
     variant: Variant
@@ -99,7 +99,7 @@ class _Run:
     broken: bool = False
 
     @classmethod
-    def begin(cls, variant: Variant, recipe: Recipe, cell: Cell, device: torch.device) -> _Run:
+    def begin(cls, variant: Variant, recipe: Recipe, cell: Cell, device: torch.device) -> _CellRun:
         model = initial_model(variant.task, cell.seed).to(device)
         optimizer = recipe.make(model, cell.setting, variant.task.steps)
         return cls(variant, recipe, cell, device, model, optimizer, variant.random)
@@ -172,12 +172,12 @@ class _Run:
 
         return advance
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> CellResult:
         """Measure the trained model."""
         first, *rest = torch.stack(self.losses).tolist()
         train_loss = sum(rest) / len(rest) if rest else math.nan
         lost = bool(rest) and _lost(train_loss, first)
-        made = Outcome(
+        made = CellResult(
             train_loss=train_loss,
             steps=self.steps,
             curve=tuple(self.curve),
@@ -189,13 +189,13 @@ class _Run:
         made = self._measured(made)
         return replace(made, diverged=made.diverged or not math.isfinite(made.loss))
 
-    def ended_by(self, error: Exception) -> Outcome:
+    def ended_by(self, error: Exception) -> CellResult:
         """What is known of a run that an error ended after its first step."""
         if not self._ran_away():
-            return Outcome(steps=self.steps, failed=f"{type(error).__name__}: {_in_line(error)}")
+            return CellResult(steps=self.steps, failed=f"{type(error).__name__}: {_in_line(error)}")
         spent = round(1000 * self.seconds / self.steps, 5)
         curve = tuple(self.curve)
-        return Outcome(steps=self.steps, curve=curve, step_ms=spent, diverged=True)
+        return CellResult(steps=self.steps, curve=curve, step_ms=spent, diverged=True)
 
     def _ran_away(self) -> bool:
         """Whether the last loss, a weight or a gradient tells that the run has diverged."""
@@ -206,7 +206,7 @@ class _Run:
             return True
         return any(_lost(loss.item(), self.losses[0].item()) for loss in last)
 
-    def _measured(self, made: Outcome) -> Outcome:
+    def _measured(self, made: CellResult) -> CellResult:
         task, cell = self.variant.task, self.cell
         switch(self.optimizer, "eval")
         if self.curve and self.curve[-1][0] == made.steps:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from optforge.comparison.cell import Cell, Outcome
+from optforge.comparison.cells.cell import Cell, CellResult
+from optforge.comparison.cells.cell_table import CellTable
+from optforge.comparison.cells.train import run_cell
+from optforge.comparison.cells.variant import Variant
 from optforge.comparison.progress import Progress
-from optforge.comparison.recipe import Recipe
+from optforge.comparison.recipes.recipe import Recipe
 from optforge.comparison.result import not_positive
-from optforge.comparison.table import CellTable
-from optforge.comparison.train import run_cell
-from optforge.comparison.variant import Variant
 from optforge.errors import CompareError
 from optforge.execution import Failed, InlineExecutor, WorkerPool
 from optforge.jobs import JobError, JobRunner
@@ -22,7 +22,7 @@ from optforge.jobs import JobError, JobRunner
 LIMIT = 600.0  # seconds that one cell may take before its process is killed
 
 
-class Watch(Protocol):
+class ComparisonDisplay(Protocol):
     """What a display implements."""
 
     def say(self, text: str) -> None:
@@ -34,7 +34,7 @@ class Watch(Protocol):
         ...
 
 
-class Silent:
+class SilentComparison:
     """A display that shows nothing."""
 
     def say(self, text: str) -> None:
@@ -54,7 +54,7 @@ class CellJob:
         """Return itself: a cell has no parts."""
         return [self]
 
-    def joined(self, results: Sequence[Outcome | Failed]) -> Outcome | Failed:
+    def joined(self, results: Sequence[CellResult | Failed]) -> CellResult | Failed:
         """Return the one result."""
         return results[0]
 
@@ -77,7 +77,7 @@ class Bench:
         identity = self.recipes[cell.recipe].identity
         return cell.key(variant.task.hash, identity, variant.period, self.device)
 
-    def answer(self, cell: Cell) -> Outcome:
+    def answer(self, cell: Cell) -> CellResult:
         """Compute a cell, in a worker."""
         return run_cell(self.variants[cell.task], self.recipes[cell.recipe], cell, self.device)
 
@@ -105,7 +105,7 @@ class Runner:
         bench: Bench,
         table: CellTable,
         workers: int = 0,
-        watch: Watch | None = None,
+        watch: ComparisonDisplay | None = None,
         stop: Callable[[], bool] = lambda: False,
         progress: Progress | None = None,
         before_first: Callable[[], None] = lambda: None,
@@ -113,8 +113,8 @@ class Runner:
     ) -> None:
         self.bench, self.table, self.workers = bench, table, workers
         self.limit = checked_limit(limit)
-        self.failed: dict[str, Outcome] = {}
-        self.watch: Watch = watch or Silent()
+        self.failed: dict[str, CellResult] = {}
+        self.watch: ComparisonDisplay = watch or SilentComparison()
         self.stop = stop
         self._before_first = before_first
         self.progress = progress or Progress({}, workers)
@@ -129,7 +129,7 @@ class Runner:
             self._executor.close()
             self._executor = None
 
-    def run(self, cells: Sequence[Cell], purpose: str) -> list[Outcome]:
+    def run(self, cells: Sequence[Cell], purpose: str) -> list[CellResult]:
         """Give the outcomes of cells, in their order.
 
         Args:
@@ -169,9 +169,9 @@ class Runner:
         except JobError as error:
             raise refused(error.job.cell, error.detail) from None
 
-    def _finish(self, key: str, cell: Cell, result: Outcome | Failed, purpose: str) -> None:
+    def _finish(self, key: str, cell: Cell, result: CellResult | Failed, purpose: str) -> None:
         if isinstance(result, Failed):
-            made = Outcome(failed=result.detail)
+            made = CellResult(failed=result.detail)
             self.watch.say(_unfinished(cell, result))
         else:
             made = result
@@ -183,7 +183,7 @@ class Runner:
             self.table.add(key, cell, made, purpose)
         self.progress.finished(cell.task, made.seconds)
 
-    def _say_failure(self, cell: Cell, made: Outcome) -> None:
+    def _say_failure(self, cell: Cell, made: CellResult) -> None:
         """Say why a run failed after its first step; of an optimizer on a task each kind once."""
         kind = (cell.task, cell.recipe, made.failed.partition(":")[0])
         if made.failed and kind not in self._said:
@@ -204,7 +204,7 @@ class Runner:
         return self._executor
 
 
-def _make_answer(bench: Bench) -> Callable[[CellJob], Outcome]:
+def _make_answer(bench: Bench) -> Callable[[CellJob], CellResult]:
     return lambda job: bench.answer(job.cell)
 
 
@@ -219,7 +219,7 @@ def checked_limit(limit: float) -> float:
     return limit
 
 
-def _check_losses(cell: Cell, outcome: Outcome) -> None:
+def _check_losses(cell: Cell, outcome: CellResult) -> None:
     """Refuse negative losses; one of exactly 0 is a perfect fit in float32, and has a floor."""
     for what, loss in (("validation", outcome.loss), ("test", outcome.test_loss)):
         if math.isfinite(loss) and loss < 0:

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from filelock import FileLock, Timeout
 
-from optforge.comparison.cell import Cell, Outcome
+from optforge.comparison.cells.cell import Cell, CellResult
 from optforge.errors import CompareError
 from optforge.runs.guard import explain_os
 
@@ -36,14 +36,14 @@ class CellTable:
 
     Example:
         >>> table = CellTable(None)
-        >>> table.add("a", Cell("t", "adamw", (), 0), Outcome(loss=0.5))
+        >>> table.add("a", Cell("t", "adamw", (), 0), CellResult(loss=0.5))
         >>> table["a"].loss, "b" in table
         (0.5, False)
     """
 
     def __init__(self, path: Path | None, write: bool = True) -> None:
         self.path = path
-        self._found: dict[str, Outcome] = {}
+        self._found: dict[str, CellResult] = {}
         self.sessions: list[dict[str, Any]] = []
         self._session: Mapping[str, Any] | None = None
         self._file: TextIO | None = None
@@ -68,7 +68,7 @@ class CellTable:
     def __contains__(self, key: str) -> bool:
         return key in self._found
 
-    def __getitem__(self, key: str) -> Outcome:
+    def __getitem__(self, key: str) -> CellResult:
         return self._found[key]
 
     def keys(self) -> KeysView[str]:
@@ -83,7 +83,7 @@ class CellTable:
         same = bool(self.sessions) and self.sessions[-1] == dict(session)
         self._session = None if same else session
 
-    def add(self, key: str, cell: Cell, outcome: Outcome, purpose: str = "") -> None:
+    def add(self, key: str, cell: Cell, outcome: CellResult, purpose: str = "") -> None:
         """Keep an outcome, on the disk too; one that is there already stays as it is."""
         if key in self._found:
             return
@@ -149,7 +149,7 @@ class CellTable:
         if "session" in row:
             self.sessions.append(dict(row["session"]))
         elif not row.get("failed"):  # what has no result is computed again
-            self._found.setdefault(row["key"], Outcome.from_json(row))
+            self._found.setdefault(row["key"], CellResult.from_json(row))
 
     def _write(self, row: Mapping[str, Any]) -> None:
         if self._file is None:

@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from optforge.comparison.attributes import BUDGET, SAMPLES, check_attributes
+from optforge.comparison.cells.task_attributes import BUDGET, SAMPLES, check_attributes
 from optforge.errors import CompareError
 from optforge.tasks import Task
 from optforge.training.stack import draws_random_numbers

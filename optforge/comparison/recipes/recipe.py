@@ -12,10 +12,10 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from optforge.comparison.identity import content_hash
 from optforge.comparison.ranges import SHAPE
+from optforge.comparison.recipes.cache_key import content_hash
+from optforge.comparison.recipes.optimizer_source import OptimizerSource
 from optforge.comparison.schedules import SCHEDULES
-from optforge.comparison.sources import Source
 from optforge.comparison.space import Dimension, Setting, Space
 from optforge.errors import CompareError
 from optforge.language import hidden_matrices
@@ -45,7 +45,7 @@ class Recipe:
     """
 
     name: str
-    source: Source
+    source: OptimizerSource
     space: Space
     fixed: tuple[tuple[str, Any], ...] = ()
     schedule: str = "cosine"
@@ -209,7 +209,7 @@ def _is_norm(value: Any) -> bool:
     return plain and 0 < value < math.inf
 
 
-def default_space(source: Source) -> Space:
+def default_space(source: OptimizerSource) -> Space:
     """A wide space about the defaults of an optimizer that no preset knows.
 
     The learning rate varies by a factor of 30 to both sides, weight decay by 30 about its default

@@ -7,11 +7,11 @@ import inspect
 from torch import nn
 from torch.optim import Optimizer
 
-from optforge.comparison.chance import seeded
-from optforge.comparison.recipe import Recipe
+from optforge.comparison.cells.random_state import seeded
+from optforge.comparison.cells.train import switch
+from optforge.comparison.cells.variant import Variant
+from optforge.comparison.recipes.recipe import Recipe
 from optforge.comparison.result import not_positive
-from optforge.comparison.train import switch
-from optforge.comparison.variant import Variant
 from optforge.errors import CompareError
 from optforge.tasks import initial_model
 from optforge.training.stack import random_numbers

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from optforge.comparison.cell import Outcome
-from optforge.comparison.result import Found, TaskResult, Trial, Tuned, log_loss, score
+from optforge.comparison.cells.cell import CellResult
+from optforge.comparison.result import Findings, TaskResult, Trial, Tuned, log_loss, score
 from optforge.comparison.space import Setting
 from optforge.statistics import Interval, holm, paired_interval
 
@@ -110,7 +110,7 @@ class Summary:
     failed_runs: int = 0
 
 
-def compare_pairs(found: Found) -> list[Pair]:
+def compare_pairs(found: Findings) -> list[Pair]:
     """All optimizers against the baseline, on all tasks, with one correction over them."""
     pairs = [
         pair(result, name, found.baseline)
@@ -134,7 +134,7 @@ def pair(result: TaskResult, name: str, baseline: str) -> Pair:
     """
     both_ended = ended(result, name, baseline)
 
-    def interval(value: Callable[[Outcome], float]) -> Interval:
+    def interval(value: Callable[[CellResult], float]) -> Interval:
         return paired_interval([_minus(value(a), value(b)) for a, b in both_ended])
 
     steps = [(arrival(a, result.target), arrival(b, result.target)) for a, b in both_ended]
@@ -154,7 +154,7 @@ def pair(result: TaskResult, name: str, baseline: str) -> Pair:
     )
 
 
-def ended(result: TaskResult, name: str, baseline: str) -> list[tuple[Outcome, Outcome]]:
+def ended(result: TaskResult, name: str, baseline: str) -> list[tuple[CellResult, CellResult]]:
     """The pairs of final runs of two optimizers of which both have a result."""
     one, other = result.tuned[name].finals, result.tuned[baseline].finals
     if not (one and other):
@@ -162,11 +162,11 @@ def ended(result: TaskResult, name: str, baseline: str) -> list[tuple[Outcome, O
     return [(a, b) for a, b in zip(one, other, strict=True) if not (a.failed or b.failed)]
 
 
-def arrival(outcome: Outcome, target: float | None) -> float:
+def arrival(outcome: CellResult, target: float | None) -> float:
     """The first step of a curve at which the validation loss is at the target; or infinity.
 
     Example:
-        >>> arrival(Outcome(curve=((10, 0.9, 0.5, 0.1), (20, 0.4, 0.8, 0.2))), 0.5)
+        >>> arrival(CellResult(curve=((10, 0.9, 0.5, 0.1), (20, 0.4, 0.8, 0.2))), 0.5)
         20
     """
     if target is None:
@@ -174,14 +174,14 @@ def arrival(outcome: Outcome, target: float | None) -> float:
     return next((point[0] for point in outcome.curve if point[1] <= target), math.inf)
 
 
-def arrival_seconds(outcome: Outcome, target: float | None) -> float:
+def arrival_seconds(outcome: CellResult, target: float | None) -> float:
     """Seconds of training, validations not counted, until the target; or infinity."""
     if target is None:
         return math.inf
     return next((point[3] for point in outcome.curve if point[1] <= target), math.inf)
 
 
-def summaries(found: Found) -> list[Summary]:
+def summaries(found: Findings) -> list[Summary]:
     """Every optimizer on every task by itself."""
     return [summarise(result, tuned) for result in found.tasks for tuned in result.tuned.values()]
 
@@ -215,7 +215,7 @@ def summarise(result: TaskResult, tuned: Tuned) -> Summary:
     )
 
 
-def every_run(tuned: Tuned) -> list[Outcome]:
+def every_run(tuned: Tuned) -> list[CellResult]:
     """All runs of one optimizer on one task; those of finalists once."""
     first = {t.setting: t for t in tuned.trials} | {t.setting: t for t in tuned.finalists}
     trials = [*first.values(), *tuned.sensitivity, *tuned.heat_map]
@@ -254,7 +254,7 @@ def best_so_far(trials: Sequence[Trial], objective: str = "loss") -> list[float]
         Optimizers for Deep Learning, 2019.
 
     Example:
-        >>> trials = [Trial((), (Outcome(loss=math.exp(x)),)) for x in (3.0, 1.0, 2.0)]
+        >>> trials = [Trial((), (CellResult(loss=math.exp(x)),)) for x in (3.0, 1.0, 2.0)]
         >>> [round(value, 3) for value in best_so_far(trials)]
         [2.0, 1.333, 1.0]
     """
@@ -271,7 +271,7 @@ def best_so_far(trials: Sequence[Trial], objective: str = "loss") -> list[float]
     ]
 
 
-def _mean(outcomes: Sequence[Outcome], value: Callable[[Outcome], float]) -> Interval | None:
+def _mean(outcomes: Sequence[CellResult], value: Callable[[CellResult], float]) -> Interval | None:
     values = [value(o) for o in outcomes if not o.failed]
     return paired_interval(values) if values else None
 

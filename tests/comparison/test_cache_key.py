@@ -16,7 +16,7 @@ import torch
 
 from optforge import compare
 from optforge.comparison import load_recipe
-from optforge.comparison.identity import content_hash, identity_of, library_version
+from optforge.comparison.recipes.cache_key import content_hash, identity_of, library_version
 from optforge.errors import CompareError
 from optforge.optim import Lion
 
@@ -107,7 +107,7 @@ def test_comments_docstrings_and_use_are_no_edits() -> None:
 
 
 def test_the_hash_is_the_same_in_another_process() -> None:
-    script = "from tests.comparison.test_identity import *; print(*hashes())"
+    script = "from tests.comparison.test_cache_key import *; print(*hashes())"
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.getcwd()}
     told = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment

@@ -1,0 +1,1 @@
+"""Cells: one training run each, from its key to its row in the table of results."""

@@ -1,0 +1,1 @@
+"""Figures: what a finished comparison shows, as plain data."""

@@ -1,0 +1,1 @@
+"""Recipes: an optimizer, the space in which it is tuned, and its schedule."""
