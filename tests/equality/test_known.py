@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import lru_cache
 from itertools import pairwise
@@ -25,7 +26,9 @@ from optforge.equality import (
 from optforge.equality.algebraic import Algebraic
 from optforge.equality.saturate import proves
 from optforge.language import Interpreter, Layout, Program, load_rule, parse, rule_names
+from tests.helpers import texts
 
+TEXTS = json.loads(texts.FILE.read_text(encoding="utf-8"))
 LAYOUT = Layout((6, 3), shapes=((2, 3), (3, 1)), matrices=(True, False))
 
 
@@ -90,6 +93,12 @@ def test_every_statement_of_program_8_is_what_the_paper_derives() -> None:
         numpy.testing.assert_allclose(update[0].numpy(), expected, rtol=1e-10)
         numpy.testing.assert_allclose(states[0][0].numpy(), v, rtol=1e-9)
         weights = weights - update[0].numpy()
+
+
+@pytest.mark.parametrize("name", rule_names())
+def test_the_texts_of_a_shipped_rule_stay_as_they_are(name: str) -> None:
+    remake = "if the change is meant, run python -m tests.helpers.texts and commit the digests"
+    assert texts.digests(name, simple(name)) == TEXTS[name], remake
 
 
 @pytest.mark.parametrize("name", rule_names())
