@@ -31,6 +31,7 @@ from optforge.comparison.settings import ComparisonSettings
 from optforge.comparison.studies import study
 from optforge.comparison.sweep import sweep
 from optforge.errors import CompareError, StoppedError
+from optforge.files import replace_file
 from optforge.fitness.seeds import seeds
 from optforge.tasks import check_task, initial_model
 
@@ -205,9 +206,7 @@ def measure(comparison: Comparison, progress: Progress) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write a file as a whole: a reader sees the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.part")
     try:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        replace_file(path, json.dumps(content, indent=1) + "\n")
     except OSError as error:
         raise CompareError(f"{path} was not written: {error.strerror}") from error

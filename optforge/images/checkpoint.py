@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from optforge.errors import TrainingError
+from optforge.files import replacing
 from optforge.images.plan import Plan
 
 CHECKPOINT = "checkpoint.pt"
@@ -37,16 +37,11 @@ def save(folder: Path, plan: Plan, step: int, state: dict[str, Any]) -> Path:
         TrainingError: If it cannot be written; the old one is as it was.
     """
     path = folder / CHECKPOINT
-    temporary = path.with_name(f"{CHECKPOINT}.{os.getpid()}.tmp")
     content = {"version": _VERSION, "plan": dataclasses.asdict(plan), "step": step, **state}
     try:
-        with temporary.open("wb") as file:
+        with replacing(path) as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise TrainingError(f"the checkpoint cannot be written to {path}: {error}") from error
     return path
 

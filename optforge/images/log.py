@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from optforge.errors import TrainingError
+from optforge.files import replacing
 
 LOG = "log.jsonl"
 
@@ -32,13 +32,11 @@ class Log:
         """
         if not self.path.exists():
             return
-        temporary = self.path.with_name(f"{LOG}.{os.getpid()}.tmp")
         try:
-            with self.path.open(encoding="utf-8") as old, temporary.open("w") as new:
-                new.writelines(f"{line.strip()}\n" for line in old if _belongs(line, step))
-            os.replace(temporary, self.path)
+            with self.path.open(encoding="utf-8") as old, replacing(self.path) as new:
+                lines = (f"{line.strip()}\n" for line in old if _belongs(line, step))
+                new.writelines(line.encode() for line in lines)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise self._failure(error) from error
 
     def add(self, **content: Any) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from optforge.files import replace_file
+
 import json
-import os
 import secrets
 import string
 from collections.abc import Mapping
@@ -146,17 +147,8 @@ class RunDirectory:
         if Path(name).name != name:
             raise RunError(f"{name!r} is not a plain file name")
         target = self.path / name
-        temporary = self.path / f".{name}.{os.getpid()}.part"
         with guard.sentences(target, f"{name} was not written"):
-            try:
-                with temporary.open("wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, target)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+            replace_file(target, content)
         return target
 
 

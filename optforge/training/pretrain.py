@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from optforge.errors import TaskError
+from optforge.files import replacing
 from optforge.tasks import Task
 from optforge.training.single import Result, train_single
 
@@ -39,7 +39,7 @@ def pretrain(
         TaskError: If the file cannot be written.
 
     Example:
-        >>> import tempfile
+        >>> import os, tempfile
         >>> from optforge.tasks import load_task
         >>> folder = tempfile.mkdtemp()
         >>> make = lambda parameters: torch.optim.AdamW(parameters, lr=3e-3)
@@ -50,11 +50,11 @@ def pretrain(
     models: list[nn.Module] = []
     result = train_single(task, make_optimizer, seed, keep=models.append)
     path = Path(str(file).replace("{seed}", str(seed)))
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    content = {"model": models[0].state_dict(), "task": task.name, "seed": seed}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"model": models[0].state_dict(), "task": task.name, "seed": seed}, temporary)
-        os.replace(temporary, path)
+        with replacing(path) as stream:
+            torch.save(content, stream)
     except OSError as error:
         raise TaskError(f"the weights cannot be written to {path}: {error.strerror}") from None
     return result

@@ -10,6 +10,7 @@ from typing import Any
 from optforge.comparison import Comparison, Findings
 from optforge.comparison.recipes.recipe import ranges_of
 from optforge.errors import CompareError
+from optforge.files import replace_file
 from optforge.report.comparison.figures import TRIALS, draw_figures
 from optforge.report.comparison.json_report import distinct, to_json
 from optforge.report.comparison.ranges import range_text
@@ -120,9 +121,7 @@ def _session(session: Mapping[str, Any]) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.part")
     try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        replace_file(path, content)
     except OSError as error:
         raise CompareError(f"{path} was not written: {error.strerror}") from error

@@ -7,7 +7,6 @@ import importlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from optforge.errors import TaskError
+from optforge.files import replacing
 
 Arrays = dict[str, np.ndarray]
 _log = logging.getLogger(__name__)
@@ -116,14 +116,11 @@ def _read(path: Path) -> Arrays | None:
 
 
 def _write(path: Path, arrays: Arrays) -> None:
-    """Write beside the target and rename: a reader never sees half a file."""
-    temporary = None
+    """Store arrays, or keep them in memory where the folder cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            temporary = file.name
+        with replacing(path) as file:
             np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
-        os.replace(temporary, path)
     except OSError as error:
         _memory[path] = arrays
         _log.warning(
@@ -132,6 +129,3 @@ def _write(path: Path, arrays: Arrays) -> None:
             path.parent,
             error,
         )
-    finally:
-        if temporary is not None and os.path.exists(temporary):  # not renamed: a failure
-            os.unlink(temporary)
