@@ -15,6 +15,7 @@ from optforge.tasks.registry import (
     TASKS,
     find_tasks,
     image_task_names,
+    ladder_task_names,
     load_task,
     task_names,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "find_tasks",
     "image_task_names",
     "initial_model",
+    "ladder_task_names",
     "load_task",
     "schedule",
     "task_names",

@@ -13,6 +13,7 @@ from optforge.tasks.data.mnist import digits, mnist
 from optforge.tasks.data.python_source import provenance, python_source
 from optforge.tasks.files import is_place, task_from_file
 from optforge.tasks.images.table import IMAGE_TASKS, image_task
+from optforge.tasks.ladder import LADDER, SANITY, SET_ASIDE
 from optforge.tasks.models import MLP, CausalTransformer, ConvNet, VisionTransformer
 from optforge.tasks.task import Data, Task
 
@@ -184,12 +185,25 @@ def image_task_names() -> tuple[str, ...]:
     return tuple(IMAGE_TASKS)
 
 
+_NEVER_SEARCHED = {task.name: task for task in (*LADDER, *SANITY, *SET_ASIDE)}
+
+
+def ladder_task_names() -> tuple[str, ...]:
+    """Return the names of the tasks of the ladder, the cheapest first.
+
+    Example:
+        >>> ladder_task_names()[0]
+        'mnist_autoencoder'
+    """
+    return tuple(task.name for task in LADDER)
+
+
 def load_task(name: str) -> Task:
     """Load a shipped task by its name, or one's own by its file; data is built when asked for.
 
     Args:
-        name: One of ``task_names()`` or ``image_task_names()``, or ``file.py:Class``; that file
-            is run.
+        name: One of ``task_names()``, ``ladder_task_names()`` or ``image_task_names()``, a task
+            that is set aside, or ``file.py:Class``; that file is run.
 
     Returns:
         A new instance.
@@ -201,8 +215,8 @@ def load_task(name: str) -> Task:
         >>> load_task("mnist_vit").steps
         120
     """
-    if name in TASKS:
-        return TASKS[name]()
+    if (shipped := TASKS.get(name) or _NEVER_SEARCHED.get(name)) is not None:
+        return shipped()
     if is_place(name):
         return task_from_file(name)
     if (found := image_task(name)) is not None:

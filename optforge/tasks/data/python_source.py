@@ -6,18 +6,14 @@ import hashlib
 import os
 import platform
 import sysconfig
-from collections import Counter
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from optforge.errors import TaskError
 from optforge.tasks.data.cache import Arrays, cached
-from optforge.tasks.task import Data, Split
+from optforge.tasks.data.characters import PARTS, character_splits, character_windows
+from optforge.tasks.task import Data
 
-PARTS = ("train", "validation", "test")
 # Folders without ordinary source (tables, tests, demonstrations) or not of the library itself.
 _EXCLUDED = {"test", "tests", "idle_test", "idlelib", "turtledemo", "lib2to3", "ensurepip"}
 _EXCLUDED |= {"site-packages", "dist-packages", "__pycache__", "encodings", "pydoc_data"}
@@ -51,8 +47,7 @@ def python_source(
     sizes = (train, evaluation, evaluation)
     key = {"version": 1, "sizes": sizes, "length": length, "characters": characters, **provenance()}
     arrays = cached("python_source", key, lambda: _build(sizes, length, characters))
-    parts = (torch.from_numpy(arrays[part].astype(np.int64)) for part in PARTS)
-    return Data(*(Split(part[:, :-1].contiguous(), part[:, 1:].contiguous()) for part in parts))
+    return character_splits(arrays)
 
 
 @cache
@@ -62,7 +57,7 @@ def provenance() -> dict[str, str]:
     Returns:
         ``python``, the version, and ``files``, a hash over the sorted paths and sizes.
     """
-    root = _root()
+    root = library_folder()
     listing = "\n".join(f"{name} {os.path.getsize(root / name)}" for name in file_names())
     digest = hashlib.sha256(listing.encode()).hexdigest()[:16]
     return {"python": platform.python_version(), "files": digest}
@@ -78,7 +73,7 @@ def file_names() -> tuple[str, ...]:
     Raises:
         TaskError: If there is none.
     """
-    root = _root()
+    root = library_folder()
     names = sorted(
         path.relative_to(root).as_posix() for path in root.rglob("*.py") if _wanted(path, root)
     )
@@ -107,7 +102,8 @@ def part_of(name: str) -> str:
     return PARTS[0] if draw < 205 else PARTS[1] if draw < 230 else PARTS[2]
 
 
-def _root() -> Path:
+def library_folder() -> Path:
+    """Return the folder of the standard library."""
     return Path(sysconfig.get_paths()["stdlib"])
 
 
@@ -119,34 +115,6 @@ def _wanted(path: Path, root: Path) -> bool:
 def _build(sizes: tuple[int, int, int], length: int, characters: int) -> Arrays:
     texts: dict[str, list[str]] = {part: [] for part in PARTS}
     for name in file_names():
-        text = (_root() / name).read_text(encoding="utf-8", errors="replace")
+        text = (library_folder() / name).read_text(encoding="utf-8", errors="replace")
         texts[part_of(name)].append(text)
-    counts = Counter("".join(texts["train"]))
-    # Ties by the character itself, so that the order never depends on the run.
-    kept = sorted(counts, key=lambda character: (-counts[character], character))[: characters - 1]
-    index = {character: number for number, character in enumerate(kept)}
-    taken: set[str] = set()
-    arrays: Arrays = {"vocabulary": np.array(kept)}
-    for part, size in zip(PARTS, sizes, strict=True):
-        windows = _windows(texts[part], size, length + 1, taken)
-        arrays[part] = np.array([[index.get(c, len(kept)) for c in w] for w in windows], np.uint8)
-    return arrays
-
-
-def _windows(texts: list[str], size: int, length: int, taken: set[str]) -> list[str]:
-    """Draw windows at random; none twice, and none that an earlier split holds."""
-    cut = [text[i : i + length] for text in texts for i in range(0, len(text) - length + 1, length)]
-    windows = []
-    for number in np.random.default_rng(0).permutation(len(cut)):
-        if len(windows) == size:
-            break
-        inputs = cut[number][:-1]  # the last character is only ever predicted
-        if inputs not in taken:
-            taken.add(inputs)
-            windows.append(cut[number])
-    if len(windows) < size:
-        raise TaskError(
-            f"the standard library yields {len(windows)} sequences of {length} characters for one "
-            f"split, {size} were asked for; ask for fewer"
-        )
-    return windows
+    return character_windows(texts, dict(zip(PARTS, sizes, strict=True)), length, characters)

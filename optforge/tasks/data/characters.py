@@ -1,0 +1,76 @@
+"""Text as windows of characters for next-character prediction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from optforge.errors import TaskError
+from optforge.tasks.data.cache import Arrays
+from optforge.tasks.task import Data, Split
+
+PARTS = ("train", "validation", "test")
+
+
+def character_windows(
+    texts: Mapping[str, Sequence[str]], sizes: Mapping[str, int], length: int, characters: int
+) -> Arrays:
+    """Cut texts into windows of characters, each window in one split only.
+
+    Args:
+        texts: For each of ``PARTS`` its texts; a window lies within one of them.
+        sizes: For each part its number of windows.
+        length: Characters that a model sees; a window holds one more, the last target.
+        characters: Size of the vocabulary: the most frequent characters of the training texts,
+            and one last entry for all others.
+
+    Returns:
+        ``vocabulary``, and for each part uint8 ``[windows, length + 1]``.
+
+    Raises:
+        TaskError: If a part has too little text.
+
+    Example:
+        >>> texts = {"train": ["abab"], "validation": ["bbaa"], "test": ["aabb"]}
+        >>> arrays = character_windows(texts, dict.fromkeys(PARTS, 1), 3, 2)
+        >>> arrays["vocabulary"].tolist(), arrays["train"].tolist()
+        (['a'], [[0, 1, 0, 1]])
+    """
+    counts = Counter("".join(texts["train"]))
+    # Ties by the character itself, so that the order never depends on the run.
+    kept = sorted(counts, key=lambda character: (-counts[character], character))[: characters - 1]
+    index = {character: number for number, character in enumerate(kept)}
+    taken: set[str] = set()
+    arrays: Arrays = {"vocabulary": np.array(kept)}
+    for part, size in sizes.items():
+        windows = _windows(texts[part], size, length + 1, taken)
+        arrays[part] = np.array([[index.get(c, len(kept)) for c in w] for w in windows], np.uint8)
+    return arrays
+
+
+def character_splits(arrays: Arrays) -> Data:
+    """Return windows as data: inputs int64 ``[N, length]``, targets one character later."""
+    parts = (torch.from_numpy(arrays[part].astype(np.int64)) for part in PARTS)
+    return Data(*(Split(part[:, :-1].contiguous(), part[:, 1:].contiguous()) for part in parts))
+
+
+def _windows(texts: Sequence[str], size: int, length: int, taken: set[str]) -> list[str]:
+    """Draw windows at random; none twice, and none that an earlier split holds."""
+    cut = [text[i : i + length] for text in texts for i in range(0, len(text) - length + 1, length)]
+    windows = []
+    for number in np.random.default_rng(0).permutation(len(cut)):
+        if len(windows) == size:
+            break
+        inputs = cut[number][:-1]  # the last character is only ever predicted
+        if inputs not in taken:
+            taken.add(inputs)
+            windows.append(cut[number])
+    if len(windows) < size:
+        raise TaskError(
+            f"the text yields {len(windows)} sequences of {length} characters for one split, "
+            f"{size} were asked for; ask for fewer"
+        )
+    return windows

@@ -1,0 +1,116 @@
+"""Three families that are set aside: nothing is searched, tuned for promotion or chosen on them.
+
+Their data, architectures and losses are unlike those of the proxies and of the ladder. The final
+table of a discovery trains on them, and nothing else does.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from optforge.tasks.data.imports import import_graph, import_pairs
+from optforge.tasks.data.mnist import digits
+from optforge.tasks.data.photo import photo
+from optforge.tasks.data.python_source import provenance
+from optforge.tasks.ladder.rungs import Regression
+from optforge.tasks.ladder.set_aside_models import CouplingFlow, GraphScorer, SineField
+from optforge.tasks.task import Data, Split, Task
+
+
+class PhotoField(Regression):
+    """A photograph as a function of the place: regression, sines in the place of ReLU."""
+
+    name = "photo_field"
+    steps = 500
+    batch_size = 256
+    sizes = (16384, 4096, 4096)
+    features = 32
+    hidden = (48, 48, 48)
+
+    def data(self) -> Data:
+        """Inputs [N, 2], targets [N, 3]."""
+        return photo(self.sizes)
+
+    def model(self) -> nn.Module:
+        """Fourier features and three layers."""
+        return SineField(self.features, self.hidden)
+
+
+class DigitsFlow(Task):
+    """The density of 8x8 digits by a normalizing flow: the loss is bits a pixel, above 0."""
+
+    name = "digits_flow"
+    steps = 500
+    batch_size = 64
+    sizes = (997, 400, 400)
+    couplings = 4
+    hidden = 48
+    levels = 17
+
+    def data(self) -> Data:
+        """Inputs [N, 8, 8] from 0 to 17; pixels of training are whole numbers until augmented."""
+        generator = torch.Generator().manual_seed(0)
+        counts = [_levels(part.inputs) for part in vars(digits(self.sizes)).values()]
+        spread = [counts[0], *(x + torch.rand(x.shape, generator=generator) for x in counts[1:])]
+        return Data(*(Split(x, torch.zeros(len(x))) for x in spread))
+
+    def model(self) -> nn.Module:
+        """Four couplings."""
+        return CouplingFlow(64, self.couplings, self.hidden, self.levels)
+
+    def augment(
+        self, inputs: Tensor, targets: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Spread each whole number evenly over its interval."""
+        return inputs + torch.rand(inputs.shape, generator=generator), targets
+
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Mean bits a pixel, a bound on those of the whole numbers."""
+        return -output.mean() / (64 * math.log(2))
+
+    def metric(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Negative bits a pixel."""
+        return -self.loss(output, targets)
+
+
+class ImportGraph(Task):
+    """Which module imports which, by a graph network over the standard library."""
+
+    name = "import_graph"
+    steps = 200
+    batch_size = 128
+    width = 16
+
+    def data(self) -> Data:
+        """Inputs [N, 2], two modules; targets 1 for an import."""
+        return import_pairs()
+
+    def model(self) -> nn.Module:
+        """Two graph convolutions."""
+        return GraphScorer(import_graph(), self.width)
+
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Binary cross entropy of logits."""
+        return functional.binary_cross_entropy_with_logits(output, targets)
+
+    def metric(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Share of right answers."""
+        return ((output > 0) == (targets > 0.5)).to(output.dtype).mean()
+
+    def settings(self) -> dict[str, Any]:
+        """Also the version of Python and the list of files, which decide the graph."""
+        return {**super().settings(), **provenance()}
+
+
+SET_ASIDE: tuple[type[Task], ...] = (PhotoField, DigitsFlow, ImportGraph)
+
+
+def _levels(images: Tensor) -> Tensor:
+    """Return standardized pixels as the whole numbers from 0 to 16 that they came from."""
+    low, high = images.min(), images.max()
+    return ((images - low) * (16 / (high - low))).round()
