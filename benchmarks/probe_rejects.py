@@ -66,7 +66,7 @@ def draw(parent: Program, count: int, seed: int) -> dict[str, Program]:
     random, mutator = Random(seed), Mutator(max_state_bytes=8.0)
     known, found = {fingerprint(parent)}, {}
     while len(found) < count:
-        program = mutator.draw(parent, random).program
+        program, _ = mutator.child(parent, random)
         value = fingerprint(program)
         if value not in known:
             known.add(value)

@@ -27,11 +27,12 @@ from rich.console import Console
 from rich.table import Table
 
 from optforge.analysis import lean_fingerprint, live_program
-from optforge.evolution import population, propose
+from optforge.evolution import genome
 from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
 from optforge.evolution.session import make_executor, make_plan, make_search
 from optforge.evolution.settings import Settings
+from optforge.jobs import JobRunner
 from optforge.language import load_rule, parse, round_constants
 from optforge.runs import Journal, RunDirectory
 from optforge.tasks import PROXY_TASKS, load_task
@@ -80,8 +81,7 @@ def read_options() -> Any:
 def searched(plan: SearchPlan, name: str, options: Any) -> dict[str, Any]:
     """Run one search with one kind of key."""
     key = KEYS[name]
-    population.lean_fingerprint = key
-    propose.fingerprint = lambda program: key(live_program(program))
+    genome.lean_fingerprint = key
     times: list[float] = []
 
     def watch(history: History) -> None:
@@ -94,7 +94,7 @@ def searched(plan: SearchPlan, name: str, options: Any) -> dict[str, Any]:
     ):
         executor = make_executor(plan, options.workers)
         try:
-            search = make_search(plan, directory, executor)
+            search = make_search(plan, JobRunner(executor, directory.journal))
             history = search.run(lambda h: h.tally.proposals >= options.programs, watch)
         finally:
             executor.close()

@@ -12,8 +12,9 @@ from typing import Any
 
 from optforge.api.search import search
 from optforge.evolution.budget import Budget
-from optforge.evolution.history import History, stage_counts
+from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
+from optforge.evolution.tally import stage_counts
 from optforge.runs import RunDirectory
 
 from .machine import resident_mb

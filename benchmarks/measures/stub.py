@@ -21,9 +21,11 @@ from optforge.analysis import live_program
 from optforge.evolution.history import History
 from optforge.evolution.loop import Search
 from optforge.evolution.plan import SearchPlan
+from optforge.evolution.rescore import Rescorer
 from optforge.evolution.settings import Settings
 from optforge.execution import Completed
 from optforge.fitness import JUDGED, Judge, Measure, Outcome, Stage
+from optforge.jobs import JobRunner
 from optforge.language import Program, load_rule, round_constants
 from optforge.runs import Journal
 from optforge.tasks import PROXY_TASKS, load_task
@@ -110,16 +112,18 @@ class StubRun:
     def __enter__(self) -> StubRun:
         tasks = tuple(load_task(name) for name in PROXY_TASKS)
         settings = Settings(_START.text, PROXY_TASKS, (), self.seed)
-        made = SearchPlan(settings, tasks, (), {}, {})
+        plan = SearchPlan(settings, tasks, (), {}, {})
         self._directory = TemporaryDirectory()
         self.journal = Journal.create(Path(self._directory.name) / "journal.sqlite", {})
         self.search = Search(
             settings,
-            self.journal,
-            StubExecutor(made.stages),
-            made.slacks(),
-            made.seeds("rescore", settings.rescore_repeats),
-            {name: (0.0,) * settings.rescore_repeats for name in PROXY_TASKS},
+            JobRunner(StubExecutor(plan.stages), self.journal),
+            plan.slacks(),
+            Rescorer(
+                settings.rescore_every,
+                plan.seeds("rescore", settings.rescore_repeats),
+                {name: (0.0,) * settings.rescore_repeats for name in PROXY_TASKS},
+            ),
         )
         self._time_parts()
         return self
@@ -138,15 +142,15 @@ class StubRun:
 
     def _time_parts(self) -> None:
         """Put a clock around drawing a batch and around committing it."""
-        draw, commit, costs = self.search.proposer.batch, self.journal.commit, self.costs
+        draw, commit, costs = self.search.draw, self.journal.commit, self.costs
 
         def timed_draw(number: int) -> Any:
             start = time.perf_counter()
-            drafts = draw(number)
+            batch = draw(number)
             costs.drawing += time.perf_counter() - start
-            costs.drawn += len(drafts)
-            costs.cached += sum(not draft.new for draft in drafts)
-            return drafts
+            costs.drawn += len(batch.candidates)
+            costs.cached += sum(not candidate.new for candidate in batch.candidates)
+            return batch
 
         def timed_commit(batch: int, proposals: Any = (), *rest: Any) -> None:
             start = time.perf_counter()
@@ -154,7 +158,7 @@ class StubRun:
             costs.committing += time.perf_counter() - start
             costs.committed += len(proposals)
 
-        vars(self.search.proposer)["batch"] = timed_draw
+        vars(self.search)["draw"] = timed_draw
         vars(self.journal)["commit"] = timed_commit
 
 

@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -79,20 +79,19 @@ def evolve(
             _folder(trainer) as folder,
             _directory(folder, plan) as directory,
         ):
-            search = make_search(plan, directory, executor)
+            runner = replace(trainer.runner, executor=executor, journal=directory.journal)
+            search = make_search(plan, runner)
 
             def ended(history: History) -> bool:
-                return trainer.runner.interrupted or history.tally.proposals >= programs
+                return history.tally.proposals >= programs
 
             def watch(history: History) -> None:
                 done = min(history.tally.proposals, programs)
                 trainer.runner.watch("evolution without insertion", done, programs)
 
             search.run(ended, watch)
-            if trainer.runner.stop():
-                raise StoppedError
-            if trainer.runner.interrupted:
-                raise TimeIsUpError
+            if search.stopped:
+                raise StoppedError if runner.stop() else TimeIsUpError
             return Evolved(_shortest(directory, margin, size(reference), allowed))
     finally:
         executor.close()

@@ -15,7 +15,6 @@ from optforge.errors import SearchError, StoppedError, TaskError
 from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan, read_plan
-from optforge.evolution.propose import check_start, has_constants
 from optforge.evolution.session import (
     DRAIN_SECONDS,
     make_executor,
@@ -24,6 +23,7 @@ from optforge.evolution.session import (
     make_trainer,
 )
 from optforge.evolution.settings import Settings
+from optforge.evolution.starts import check_start, has_constants
 from optforge.evolution.watcher import Silent, Watcher
 from optforge.fitness import TRIALS
 from optforge.jobs import JobRunner
@@ -281,31 +281,26 @@ def _run(
         watcher.begin(made, directory, budget, count)
         executor = make_executor(made, count)
         try:
-            search = make_search(made, directory, executor)
-
-            def ended(history: History) -> bool:
-                budget.asked = budget.asked or stop()
-                return budget(history, search.replaying)
-
-            history = search.run(ended, watcher.show)
-            done = simple = None
-            if not budget.asked:
+            runner = JobRunner(executor, directory.journal, watcher.progress, stop)
+            search = make_search(made, runner)
+            history = search.run(lambda h: budget(h, search.replaying), watcher.show)
+            done, simple, stopped = None, None, search.stopped
+            if not stopped:
                 if not search.drain(DRAIN_SECONDS):  # a job hangs, and its worker with it
                     executor.close()
-                    executor = make_executor(made, count)
+                    executor = runner.executor = make_executor(made, count)
                 try:
-                    runner = JobRunner(executor, directory.journal, watcher.progress, stop)
                     trainer = make_trainer(made, directory, runner)
                     done = finish(made, history, directory, trainer)
                 except StoppedError:
-                    budget.asked = True
+                    stopped = True
             if done is not None and simplify:
                 rest = (seconds_for(budget.elapsed), watcher.progress, watcher.say, stop)
                 simple = try_simplify(made, directory, executor, done.rule.program, *rest)
         finally:
             executor.close()
         _draw(directory, watcher)
-    return SearchResult(directory.path, done, history, budget.asked, simple)
+    return SearchResult(directory.path, done, history, stopped, simple)
 
 
 def _draw(directory: RunDirectory, watcher: Watcher) -> None:

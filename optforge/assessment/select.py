@@ -9,7 +9,8 @@ import numpy
 
 from optforge.analysis import cost, live_program
 from optforge.assessment.speed import step_seconds
-from optforge.evolution.history import Candidate, History
+from optforge.evolution.candidate import Candidate
+from optforge.evolution.history import History
 from optforge.evolution.settings import Settings
 from optforge.jobs import Trainer
 from optforge.language import Program, parse

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from optforge.evolution.budget import Budget
-from optforge.evolution.history import Candidate, History
+from optforge.evolution.candidate import Candidate
+from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
 from optforge.runs import RunDirectory
 

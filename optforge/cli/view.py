@@ -14,7 +14,8 @@ from rich.text import Text
 from optforge.cli.braille import plot
 from optforge.cli.change import Changing
 from optforge.cli.track import Track, clock, fitness, leader, phase_words, rescored
-from optforge.evolution.history import History, stage_counts
+from optforge.evolution.history import History
+from optforge.evolution.tally import stage_counts
 
 _SIDE = 44, 56  # width of the numbers where the program stands beside them
 _TWO_COLUMNS, _ROOMY = 80, 104

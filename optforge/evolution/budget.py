@@ -10,7 +10,7 @@ from optforge.evolution.history import History
 
 @dataclass
 class Budget:
-    """When a search ends: after minutes or programs, or when it was asked to.
+    """When a search ends: after minutes or programs.
 
     The clock starts when the first batch has landed, the warm start alone: what it costs to
     start workers and to compile, once a machine, is not taken from the search.
@@ -22,13 +22,10 @@ class Budget:
 
     minutes: float | None
     programs: int | None
-    asked: bool = False
     began: float = 0.0
 
     def __call__(self, history: History, replaying: bool = False) -> bool:
         """Return whether the search ends now; replaying a journal takes no time from it."""
-        if self.asked:
-            return True
         if not self.began and history.tally.proposals and not replaying:
             self.began = time.monotonic()
         if self.programs is not None and history.tally.proposals >= self.programs:

@@ -4,79 +4,18 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from optforge.evolution.population import Individual, Population
+from optforge.evolution.candidate import Candidate, Standing
+from optforge.evolution.population import Population
 from optforge.evolution.settings import Settings
-from optforge.fitness import JUDGED, Rank, rank
-from optforge.runs import Event, Proposal, Verdict
+from optforge.evolution.tally import Tally
+from optforge.fitness import rank
+from optforge.runs import Event, Verdict
 
 _BEST = 64  # how many of the best are kept for re-scoring
 _ELITE = 16  # how many of them set the hurdles
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is kept of a verdict for the rest of the run."""
-
-    id: int
-    rank: Rank
-    numeric: str
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A fully judged program among the best of a phase."""
-
-    fitness: float
-    fingerprint: str
-    text: str
-    phase: str
-
-
-@dataclass
-class Tally:
-    """Counts for the display and the report."""
-
-    proposals: int = 0
-    cached: int = 0
-    stages: Counter[str] = field(default_factory=Counter)
-    audited: int = 0
-    false_rejects: int = 0
-    same_numbers: int = 0
-    mismatches: int = 0
-    training_seconds: float = 0.0
-    restarts: int = 0
-
-    @property
-    def evaluated(self) -> int:
-        """New fingerprints that were evaluated."""
-        return sum(self.stages.values())
-
-    @property
-    def judged(self) -> int:
-        """Full verdicts."""
-        return self.stages[JUDGED]
-
-    def plain(self) -> dict[str, Any]:
-        """Give plain values for the report."""
-        rejected = stage_counts(self.stages)
-        rejected.pop(JUDGED, None)
-        return {
-            "programs": self.proposals,
-            "new": self.evaluated,
-            "judged": self.judged,
-            "rejected": rejected,
-            "audited": self.audited,
-            "wrongly_rejected": self.false_rejects,
-            "same_fingerprint_other_numbers": self.mismatches,
-            "same_numbers_other_fingerprint": self.same_numbers,
-            "restarts": self.restarts,
-            "training_seconds": round(self.training_seconds, 1),
-        }
 
 
 class History:
@@ -93,7 +32,7 @@ class History:
     def __init__(self, settings: Settings, slacks: Sequence[float]) -> None:
         self.settings, self.slacks = settings, tuple(slacks)
         self.population = Population(settings.population)
-        self.known: dict[str, Known] = {}
+        self.known: dict[str, Standing] = {}
         self.traces: dict[str, tuple[float, ...]] = {}
         self.best: list[Candidate] = []
         self.rescored: dict[str, float] = {}
@@ -109,15 +48,15 @@ class History:
 
     def apply(
         self,
-        proposals: Sequence[Proposal],
+        candidates: Sequence[Candidate],
         verdicts: Iterable[Verdict],
         events: Iterable[Event] = (),
     ) -> None:
-        """Take in one batch: verdicts, then proposals in order, then events."""
+        """Take in one batch: verdicts, then candidates in order, then events."""
         for verdict in verdicts:
             self._learn(verdict)
-        for proposal in proposals:
-            self._add(proposal)
+        for candidate in candidates:
+            self._add(candidate)
         for event in events:
             if event.kind == "rescore":
                 self._rescore(event.detail["fingerprint"], event.detail["fitness"])
@@ -125,19 +64,19 @@ class History:
                 self.tally.mismatches += 1
 
     def leading(self, phase: str) -> list[Candidate]:
-        """List the best of a phase, by their fitness in the search."""
+        """Return the best of a phase, by their fitness in the search."""
         return [candidate for candidate in self.best if candidate.phase == phase]
 
     def incumbent(self, phase: str) -> Candidate | None:
-        """Give the best program of a phase: by its re-scored value where there is one."""
-        ours = self.leading(phase)
-        scored = [c for c in ours if math.isfinite(self.rescored.get(c.fingerprint, math.inf))]
-        if scored:
-            return min(scored, key=lambda c: self.rescored[c.fingerprint])
-        return ours[0] if ours else None
+        """Return the best program of a phase: by its re-scored value where there is one."""
+        leading = self.leading(phase)
+        rescored = [c for c in leading if math.isfinite(self.rescored.get(c.fingerprint, math.inf))]
+        if rescored:
+            return min(rescored, key=lambda c: self.rescored[c.fingerprint])
+        return leading[0] if leading else None
 
     def hurdles(self, start: str | None = None) -> tuple[float, ...]:
-        """Give for each position of a trace the value that a candidate must reach.
+        """Return for each position of a trace the value that a candidate must reach.
 
         It is a quantile of what the best programs of the phase had at this position, and the
         slack of the position. It tightens as the search goes on; what is rejected still takes
@@ -155,23 +94,25 @@ class History:
             _quantile(sorted(column), self.settings.hurdle) + slack for column, slack in columns
         )
 
-    def _rescore(self, value: str, fresh: float) -> None:
+    def _rescore(self, fingerprint: str, fresh: float) -> None:
         """Pool the fitness of a program with its value on fresh seeds, each seed counting alike.
 
         The best of many is always a lucky one; so it keeps its place only if it is also good. One
         that fails on fresh seeds is not among the best any more.
         """
-        self.rescored[value] = fresh
-        old, settings = self.known[value], self.settings
+        self.rescored[fingerprint] = fresh
+        old, settings = self.known[fingerprint], self.settings
         seeds = settings.seeds + settings.rescore_repeats
         pooled = (settings.seeds * old.rank[2] + settings.rescore_repeats * fresh) / seeds
-        new = rank(pooled, 0, pooled, old.rank[3], int(old.rank[4]))
-        self.known[value] = replace(old, rank=new)
-        self.population.rerank(value, new)
-        best = [replace(c, fitness=pooled) if c.fingerprint == value else c for c in self.best]
+        standing = replace(old, rank=rank(pooled, 0, pooled, old.rank[3], int(old.rank[4])))
+        self.known[fingerprint] = standing
+        self.population.rerank(fingerprint, standing)
+        best = [
+            replace(c, standing=standing) if c.fingerprint == fingerprint else c for c in self.best
+        ]
         self.best = sorted((c for c in best if math.isfinite(c.fitness)), key=lambda c: c.fitness)
-        ours = self.leading(self.phase)
-        self.phase_best = ours[0].fitness if ours else self.phase_best
+        leading = self.leading(self.phase)
+        self.phase_best = leading[0].fitness if leading else self.phase_best
 
     def _learn(self, verdict: Verdict) -> None:
         key = rank(
@@ -181,7 +122,7 @@ class History:
             verdict.state_bytes,
             verdict.live_statements,
         )
-        self.known[verdict.fingerprint] = Known(verdict.id, key, verdict.numeric_fingerprint)
+        self.known[verdict.fingerprint] = Standing(verdict.id, key, verdict.numeric_fingerprint)
         self.next_verdict = max(self.next_verdict, verdict.id + 1)
         if math.isfinite(verdict.fitness):
             self.traces[verdict.fingerprint] = tuple(verdict.trace)
@@ -198,51 +139,42 @@ class History:
             best = self.leading(self.phase)[:_ELITE]
             tally.false_rejects += bool(best) and verdict.audit_fitness < best[-1].fitness
 
-    def _add(self, proposal: Proposal) -> None:
-        known = self.known[proposal.fingerprint]
-        individual = Individual(proposal.number, proposal.program, proposal.fingerprint, known.rank)
-        self.next_number = proposal.number + 1
+    def _add(self, candidate: Candidate) -> None:
+        candidate = replace(candidate, standing=self.known[candidate.fingerprint])
+        self.next_number = candidate.number + 1
         self.tally.proposals += 1
-        self.tally.cached += proposal.cached
-        if proposal.parent is None:
-            self._begin(proposal, individual)
+        self.tally.cached += not candidate.new
+        if candidate.parent is None:
+            self._begin(candidate)
         else:
-            self.population.add(individual)
+            self.population.add(candidate)
         self.phase_proposals += 1
-        if known.rank[0] == 0.0:
-            self._compete(proposal, known.rank[2])
+        if math.isfinite(candidate.fitness):
+            self._compete(candidate)
 
-    def _begin(self, proposal: Proposal, individual: Individual) -> None:
+    def _begin(self, start: Candidate) -> None:
         """Start a phase or restart it: the whole population becomes one program."""
-        self.population.restart(individual)
-        restart = proposal.mutation.startswith("restart")
-        if proposal.phase != self.phase:
-            self.phase, self.phase_best, self.phase_proposals = proposal.phase, math.inf, 0
-        self.phase_start = self.phase_start if restart else proposal.program
+        self.population.restart(start)
+        restart = start.mutation.startswith("restart")
+        if start.phase != self.phase:
+            self.phase, self.phase_best, self.phase_proposals = start.phase, math.inf, 0
+        self.phase_start = self.phase_start if restart else start.text
         self.tally.restarts += restart
         self.improved_at = self.phase_proposals
 
-    def _compete(self, proposal: Proposal, fitness: float) -> None:
-        if fitness < self.phase_best:
-            self.phase_best = fitness
+    def _compete(self, candidate: Candidate) -> None:
+        """Let a judged candidate take its place among the best of the phase."""
+        if candidate.fitness < self.phase_best:
+            self.phase_best = candidate.fitness
             self.improved_at = self.phase_proposals
-        ours = self.leading(self.phase)
-        if any(c.fingerprint == proposal.fingerprint for c in ours):
+        leading = self.leading(self.phase)
+        if any(c.fingerprint == candidate.fingerprint for c in leading):
             return
-        if len(ours) >= _BEST and fitness >= ours[-1].fitness:
+        if len(leading) >= _BEST and candidate.fitness >= leading[-1].fitness:
             return
-        entry = Candidate(fitness, proposal.fingerprint, proposal.program, self.phase)
         others = [c for c in self.best if c.phase != self.phase]
-        self.best = others + heapq.nsmallest(_BEST, [*ours, entry], key=lambda c: c.fitness)
+        self.best = others + heapq.nsmallest(_BEST, [*leading, candidate], key=lambda c: c.fitness)
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
-def stage_counts(counts: Mapping[str, int]) -> dict[str, int]:
-    """Sum rejections of the probe, for displays that want one line for it."""
-    merged: Counter[str] = Counter()
-    for name, count in counts.items():
-        merged[name.split(":")[0]] += count
-    return dict(merged)

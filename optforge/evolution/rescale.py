@@ -14,7 +14,7 @@ import torch
 
 from optforge.analysis import live_program, liveness, state_kinds
 from optforge.analysis.degree import degrees
-from optforge.evolution.population import Genome
+from optforge.evolution.genome import Genome
 from optforge.language import Interpreter, Program, Statement, round_constant
 from optforge.tasks import Task
 from optforge.training import ProgramOrTrainee, Recording, Stack, one_thread, record

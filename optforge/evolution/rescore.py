@@ -4,59 +4,74 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
+from optforge.evolution.candidate import Candidate
 from optforge.evolution.history import History
-from optforge.evolution.settings import Settings
 from optforge.fitness import Measure
-from optforge.language import parse
 from optforge.runs import Event
 
 _LEADERS = 4  # so many must have been measured on fresh seeds before nothing more is
 
 
-def plan_rescore(
-    settings: Settings,
-    history: History,
-    batch: int,
-    seeds: Mapping[str, Sequence[int]],
-    on_their_way: Collection[str | None] = (),
-) -> tuple[str | None, list[Measure]]:
-    """Decide whether one of the leaders is measured on fresh seeds together with this batch.
+@dataclass(frozen=True)
+class Rescorer:
+    """Measures the leaders of a search on fresh seeds, one with every few batches.
 
     Args:
-        settings: Of the run.
-        history: Of all committed batches.
-        batch: Number of the batch.
+        every: Batches between two of them.
         seeds: The fresh seeds of each task.
-        on_their_way: Fingerprints that batches in flight measure.
-
-    Returns:
-        The leader's fingerprint and one job for each task, or nothing.
+        baseline: Log losses of the baseline on them.
     """
-    if batch % settings.rescore_every:
-        return None, []
-    leading = history.leading(history.phase)[:_LEADERS]
-    measured = {*history.rescored, *on_their_way}
-    leader = next((c for c in leading if c.fingerprint not in measured), None)
-    if leader is None:
-        return None, []
-    program = parse(leader.text)
-    jobs = [Measure((program,), task, tuple(seeds[task]), "validation") for task in settings.tasks]
-    return leader.fingerprint, jobs
 
+    every: int
+    seeds: Mapping[str, Sequence[int]]
+    baseline: Mapping[str, Sequence[float]]
 
-def rescore_events(flight: Any, baseline: Mapping[str, Sequence[float]]) -> list[Event]:
-    """Turn the losses on fresh seeds into the event that the journal keeps."""
-    if flight.rescored is None:
-        return []
-    means = []
-    for place, measure in enumerate(flight.rescore, 1):
-        (losses,) = flight.measured[place]
-        ratios = [
-            (math.log(loss) if loss > 0 else math.inf) - reference  # no loss is 0, nor is NaN
-            for loss, reference in zip(losses, baseline[measure.task], strict=True)
+    def leader(
+        self, history: History, batch: int, in_flight: Collection[str | None]
+    ) -> Candidate | None:
+        """Return the leader that is measured together with a batch, if any.
+
+        Args:
+            history: Of all committed batches.
+            batch: Number of the batch.
+            in_flight: Fingerprints that batches in flight measure.
+        """
+        if batch % self.every:
+            return None
+        leading = history.leading(history.phase)[:_LEADERS]
+        measured = {*history.rescored, *in_flight}
+        return next((c for c in leading if c.fingerprint not in measured), None)
+
+    def jobs(self, leader: Candidate) -> list[Measure]:
+        """Return the job of each task that measures a leader."""
+        return [
+            Measure((leader.program,), task, tuple(seeds), "validation")
+            for task, seeds in self.seeds.items()
         ]
-        means.append(sum(ratios) / len(ratios))
-    detail = {"fingerprint": flight.rescored, "fitness": sum(means) / len(means)}
-    return [Event(flight.number, "rescore", detail)]
+
+    def event(
+        self, batch: int, leader: Candidate, measured: Sequence[Sequence[Sequence[float]]]
+    ) -> Event:
+        """Return the event that the journal keeps.
+
+        Args:
+            batch: Number of the batch.
+            leader: What was measured.
+            measured: The result of each job of :meth:`jobs`: losses ``[1][seeds]``.
+        """
+        means = [
+            _mean_ratio(losses[0], self.baseline[task])
+            for task, losses in zip(self.seeds, measured, strict=True)
+        ]
+        detail = {"fingerprint": leader.fingerprint, "fitness": sum(means) / len(means)}
+        return Event(batch, "rescore", detail)
+
+
+def _mean_ratio(losses: Sequence[float], baseline: Sequence[float]) -> float:
+    ratios = [
+        (math.log(loss) if loss > 0 else math.inf) - reference  # no loss is 0, nor is NaN
+        for loss, reference in zip(losses, baseline, strict=True)
+    ]
+    return sum(ratios) / len(ratios)

@@ -13,6 +13,7 @@ from optforge.errors import TaskError
 from optforge.evolution.loop import Search
 from optforge.evolution.plan import SearchPlan, schedules_of
 from optforge.evolution.rescale import Yardstick
+from optforge.evolution.rescore import Rescorer
 from optforge.evolution.settings import Settings
 from optforge.execution import Executor, InlineExecutor, WorkerPool
 from optforge.fitness import (
@@ -90,18 +91,12 @@ def make_executor(plan: SearchPlan, workers: int, timeout: float = JOB_SECONDS) 
     return WorkerPool(factory, workers, timeout)
 
 
-def make_search(plan: SearchPlan, directory: RunDirectory, executor: Executor) -> Search:
-    """Join plan, journal and executor into a search."""
+def make_search(plan: SearchPlan, runner: JobRunner) -> Search:
+    """Return the search of a plan; its journal is that of the runner."""
     settings = plan.settings
-    return Search(
-        settings,
-        directory.journal,
-        executor,
-        plan.slacks(),
-        plan.seeds("rescore", settings.rescore_repeats),
-        plan.reference("rescore"),
-        _yardstick(plan),
-    )
+    seeds = plan.seeds("rescore", settings.rescore_repeats)
+    rescorer = Rescorer(settings.rescore_every, seeds, plan.reference("rescore"))
+    return Search(settings, runner, plan.slacks(), rescorer, _yardstick(plan))
 
 
 def make_trainer(plan: SearchPlan, directory: RunDirectory, runner: JobRunner) -> Trainer:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import itertools
+import time
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from optforge.errors import SearchError
 from optforge.execution import Completed, Executor, Failed
-from optforge.fitness import Judge
-from optforge.runs import Event, Journal
+from optforge.jobs.failures import FailureLog, JobKey
+from optforge.runs import Journal
 
 _TRIES = 2  # of a job, then of each of its parts alone
-_NOTHING = -1  # the part of a job in which all are known to be culprits
+_KNOWN_CULPRIT = Failed(0, "died", "it ended its worker twice")
 
 
 class Job(Protocol):
@@ -34,14 +37,17 @@ class Job(Protocol):
 
 @dataclass
 class _Work:
-    """One job of a batch; after two failures its parts are done one by one."""
+    """A job and its failures; after two of them its parts are done one by one."""
 
-    batch: int
-    place: int
-    job: Any
-    failures: int = 0
-    parts: dict[int, Any] = field(default_factory=dict)
-    strikes: dict[int, int] = field(default_factory=dict)
+    key: JobKey
+    job: Job
+    failures: int
+    strikes: Counter[int]  # failures of each part alone
+    results: dict[int, Any] = field(default_factory=dict)  # of parts
+
+    @cached_property
+    def parts(self) -> Sequence[Job]:
+        return self.job.parts()
 
 
 class Recovery:
@@ -52,7 +58,7 @@ class Recovery:
     recorded at once, so that a resumed run treats the batch as the interrupted one did.
 
     Args:
-        executor: Runs the jobs.
+        executor: Runs the jobs; nobody else may use it meanwhile.
         journal: Takes the events, where there is one.
         retry_timeouts: Whether a job that took too long is done again, as one whose worker died.
     """
@@ -60,119 +66,109 @@ class Recovery:
     def __init__(
         self, executor: Executor, journal: Journal | None = None, retry_timeouts: bool = True
     ) -> None:
-        self.executor, self.journal, self.retry_timeouts = executor, journal, retry_timeouts
-        self._next = 0
-        self._work: dict[int, tuple[_Work, int | None]] = {}
-        self._failures, self._culprits = self._recorded()
+        self.executor, self.retry_timeouts = executor, retry_timeouts
+        self._log = FailureLog(journal)
+        self._numbers = itertools.count()
+        self._submitted: dict[int, tuple[_Work, int | None]] = {}  # None: the job as a whole
+        self._finished: deque[tuple[JobKey, Any]] = deque()
 
-    def submit(self, batch: int, place: int, job: Job) -> None:
-        """Hand over a job of a batch."""
-        known = self._failures.get((batch, place), {})
-        strikes = {part: count for part, count in known.items() if part is not None}
-        self._start(_Work(batch, place, job, known.get(None, 0), strikes=strikes))
+    @property
+    def outstanding(self) -> int:
+        """Jobs and parts that the executor still owes."""
+        return len(self._submitted)
 
-    def receive(self, outcome: Completed | Failed) -> tuple[int, int, Any] | None:
-        """Take what the executor gave; the finished job with its result, if it is one.
+    def submit(self, key: JobKey, job: Job) -> None:
+        """Hand over a job under a key that no other job in flight has."""
+        self._start(_Work(key, job, self._log.of_job(key), self._log.of_parts(key)))
+
+    def next(self, timeout: float | None = None) -> tuple[JobKey, Any] | None:
+        """Wait for the executor once; return the key and result of a finished job, if there is one.
+
+        Args:
+            timeout: Seconds to wait at most; None waits as long as it takes.
 
         Raises:
             JobError: If a job raised an exception, which is a defect and not a bad program.
         """
-        work, part = self._work.pop(outcome.key)
-        if isinstance(outcome, Completed):
-            if part is None:
-                return work.batch, work.place, outcome.result
-            if part != _NOTHING:
-                work.parts[part] = outcome.result
-            return self._assembled(work)
-        if outcome.reason == "error":
-            raise JobError(work.job, outcome.detail)
-        return self._failed(work, part, outcome)
+        if not self._finished:
+            outcome = self.executor.next(timeout=timeout)
+            if outcome is not None:
+                self._receive(outcome)
+        return self._finished.popleft() if self._finished else None
 
-    @property
-    def outstanding(self) -> int:
-        """Jobs that the executor still owes."""
-        return len(self._work)
+    def drain(self, seconds: float) -> bool:
+        """Wait for what is in flight and drop it, so that the executor is free for others.
 
-    def drop(self, outcome: Completed | Failed) -> None:
-        """Take an outcome that nobody waits for any more."""
-        del self._work[outcome.key]
+        Args:
+            seconds: The longest to wait; a job that hangs would take all of its time limit.
+
+        Returns:
+            Whether the executor is free; if not, only closing it ends what still runs.
+        """
+        end = time.monotonic() + seconds
+        while self._submitted:
+            outcome = self.executor.next(timeout=max(0.0, min(1.0, end - time.monotonic())))
+            if outcome is not None:
+                del self._submitted[outcome.key]
+            elif time.monotonic() >= end:
+                return False
+        return True
 
     def _start(self, work: _Work) -> None:
         if work.failures < _TRIES:
-            self._submit(work, None, work.job)
+            self._submit(work, None)
             return
-        parts = work.job.parts()
-        for part, job in enumerate(parts):
-            if work.strikes.get(part, 0) < _TRIES:
-                self._submit(work, part, job)
+        for part in range(len(work.parts)):
+            if work.strikes[part] < _TRIES:
+                self._submit(work, part)
             else:  # found out before the run was interrupted
-                self._condemn(work, part, Failed(0, "died", "it ended its worker twice"))
-        if len(work.parts) == len(parts):
-            self._submit(work, _NOTHING, Judge((), (), ()))
+                self._lose(work, part, _KNOWN_CULPRIT)
+        self._finish(work)
 
-    def _submit(self, work: _Work, part: int | None, job: Job) -> None:
-        self._work[self._next] = (work, part)
-        self.executor.submit(self._next, job)
-        self._next += 1
+    def _submit(self, work: _Work, part: int | None) -> None:
+        number = next(self._numbers)
+        self._submitted[number] = (work, part)
+        self.executor.submit(number, work.job if part is None else work.parts[part])
 
-    def _failed(
-        self, work: _Work, part: int | None, outcome: Failed
-    ) -> tuple[int, int, Any] | None:
-        kind = "timeout" if outcome.reason == "timeout" else "worker_death"
-        detail = {"place": work.place, "program": part, "detail": outcome.detail}
-        self._record(Event(work.batch, kind, detail))
-        final = outcome.reason == "timeout" and not self.retry_timeouts
+    def _receive(self, outcome: Completed | Failed) -> None:
+        work, part = self._submitted.pop(outcome.key)
+        if isinstance(outcome, Failed):
+            if outcome.reason == "error":
+                raise JobError(work.job, outcome.detail)
+            self._log.add(work.key, part, outcome)
+            self._retry(work, part, outcome)
+        elif part is None:
+            self._finished.append((work.key, outcome.result))
+        else:
+            work.results[part] = outcome.result
+            self._finish(work)
+
+    def _retry(self, work: _Work, part: int | None, failure: Failed) -> None:
+        """Do a job again, then its parts alone, as long as they have tries left."""
+        final = failure.reason == "timeout" and not self.retry_timeouts
         if part is None:
             work.failures += 1
-            if len(work.job.parts()) == 1 and (final or work.failures == _TRIES):
-                self._condemn(work, 0, outcome)  # it was alone all the time
-                return self._assembled(work)
-            self._start(work)
-            return None
-        work.strikes[part] = work.strikes.get(part, 0) + 1
-        if work.strikes[part] < _TRIES and not final:
-            self._submit(work, part, work.job.parts()[part])
-            return None
-        self._condemn(work, part, outcome)
-        return self._assembled(work)
+            if len(work.parts) != 1 or (work.failures < _TRIES and not final):
+                self._start(work)
+                return
+            part = 0  # it was alone all the time
+        else:
+            work.strikes[part] += 1
+            if work.strikes[part] < _TRIES and not final:
+                self._submit(work, part)
+                return
+        self._lose(work, part, failure)
+        self._finish(work)
 
-    def _condemn(self, work: _Work, part: int, failure: Failed) -> None:
-        if (work.batch, work.place, part) not in self._culprits:
-            self._record(Event(work.batch, "killer", {"place": work.place, "program": part}))
-        work.parts[part] = work.job.parts()[part].lost(failure)
+    def _lose(self, work: _Work, part: int, failure: Failed) -> None:
+        self._log.add_culprit(work.key, part)
+        work.results[part] = work.parts[part].lost(failure)
 
-    def _assembled(self, work: _Work) -> tuple[int, int, Any] | None:
-        count = len(work.job.parts())
-        if len(work.parts) < count:
-            return None
-        return work.batch, work.place, work.job.joined([work.parts[p] for p in range(count)])
-
-    def _record(self, event: Event) -> None:
-        if self.journal is not None:
-            self.journal.record(event)
-
-    def _recorded(
-        self,
-    ) -> tuple[dict[tuple[int, int], Counter[int | None]], set[tuple[int, int, int]]]:
-        """Count what happened to an interrupted run in batches that it did not commit.
-
-        Returns:
-            For each batch and place the failures of the whole job (None) and of single programs;
-            the culprits by batch, place and program.
-        """
-        failures: dict[tuple[int, int], Counter[int | None]] = defaultdict(Counter)
-        culprits: set[tuple[int, int, int]] = set()
-        if self.journal is None:
-            return failures, culprits
-        committed = self.journal.batches
-        for event in self.journal.events():
-            if event.batch < committed:
-                continue
-            if event.kind in ("timeout", "worker_death"):
-                failures[event.batch, event.detail["place"]][event.detail["program"]] += 1
-            elif event.kind == "killer":
-                culprits.add((event.batch, event.detail["place"], event.detail["program"]))
-        return failures, culprits
+    def _finish(self, work: _Work) -> None:
+        """Join the results of the parts, if all are there."""
+        if len(work.results) == len(work.parts):
+            results = [work.results[part] for part in range(len(work.parts))]
+            self._finished.append((work.key, work.job.joined(results)))
 
 
 class JobError(SearchError):

@@ -10,16 +10,17 @@ from typing import Any
 
 from optforge.errors import StoppedError, TimeIsUpError
 from optforge.execution import Executor
+from optforge.jobs.failures import OUTSIDE, JobKey
 from optforge.jobs.recovery import Job, Recovery
 from optforge.runs import Journal
 
 Watch = Callable[[str, int, int], None]
-_POLL = 0.25  # seconds between two looks at the clock and the display
+POLL_SECONDS = 0.25  # between two looks at the clock and the display
 
 
 @dataclass
 class JobRunner:
-    """Runs jobs on an executor; the one place that knows how work is stopped.
+    """What jobs are run with; the one place that knows how work is stopped.
 
     Args:
         executor: Runs the jobs; must have none in flight.
@@ -44,6 +45,10 @@ class JobRunner:
         """Whether a stop is asked for or the time is up."""
         return self.stop() or time.monotonic() > self.deadline
 
+    def recovery(self) -> Recovery:
+        """Return what submits jobs to the executor one by one."""
+        return Recovery(self.executor, self.journal, self.retry_timeouts)
+
     def run(self, jobs: Sequence[Job], what: str = "") -> Iterator[tuple[int, Any]]:
         """Yield the number and the result of each job, as they finish.
 
@@ -56,20 +61,18 @@ class JobRunner:
             TimeIsUpError: If the deadline passes; no job is in flight.
             JobError: If a job raises an exception.
         """
-        recovery = Recovery(self.executor, self.journal, self.retry_timeouts)
-        window, handed, done = self.window or len(jobs), 0, 0
+        recovery, window, submitted, done = self.recovery(), self.window or len(jobs), 0, 0
         while done < len(jobs):
             if self.stop():
                 raise StoppedError
             late = time.monotonic() > self.deadline
-            while not late and handed < len(jobs) and handed - done < window:
-                recovery.submit(-1, handed + 1, jobs[handed])
-                handed += 1
-            if late and done == handed:
+            while not late and submitted < len(jobs) and submitted - done < window:
+                recovery.submit(JobKey(OUTSIDE, submitted + 1), jobs[submitted])
+                submitted += 1
+            if late and done == submitted:
                 raise TimeIsUpError
-            outcome = self.executor.next(timeout=_POLL)
-            finished = recovery.receive(outcome) if outcome is not None else None
+            finished = recovery.next(timeout=POLL_SECONDS)
             if finished is not None:
                 done += 1
-                yield finished[1] - 1, finished[2]
+                yield finished[0].place - 1, finished[1]
             self.watch(what, done, len(jobs))

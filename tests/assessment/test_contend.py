@@ -14,7 +14,7 @@ from optforge.assessment.contend import contenders
 from optforge.assessment.straighten import straightened
 from optforge.assessment.table import Contender
 from optforge.assessment.verdict import ADAMW, CONSTANTS, FOUND, LION, MUON, ONE_SETTING, STRAIGHT
-from optforge.evolution.history import Candidate, History
+from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
 from optforge.execution import InlineExecutor
 from optforge.fitness import (
@@ -31,7 +31,7 @@ from optforge.runs import Journal
 from optforge.tasks import Schedule, Task, load_task
 from optforge.training import Trainee, trainee
 from tests.helpers import searches
-from tests.helpers.searches import small
+from tests.helpers.searches import judged, small
 from tests.helpers.tiny import Blobs, Sums, WithDropout
 from tests.helpers.training import trainer_on
 
@@ -91,7 +91,7 @@ def contend(
 ) -> tuple[dict[str, Contender], list[str], Recording]:
     history, executor = History(made.settings, ()), Recording()
     history.phase = "structure"
-    history.best = [Candidate(0.1, "f", best.text, "constants")]
+    history.best = [judged(0.1, "f", best.text, "constants")]
     path.mkdir(exist_ok=True)
     with Journal.create(path / "journal", {}) as journal:
         rows, notes = contenders(

@@ -25,7 +25,7 @@ from optforge.assessment.table import (
 from optforge.assessment.verdict import ADAMW, FOUND, verdict
 from optforge.errors import TaskError
 from optforge.evolution import make_plan
-from optforge.evolution.history import Candidate, History
+from optforge.evolution.history import History
 from optforge.execution import InlineExecutor
 from optforge.fitness import Evaluator, Measure, plan_stages, seeds
 from optforge.fitness.optimizers import adamw
@@ -33,7 +33,7 @@ from optforge.language import Program, load_rule, parse, rule_names
 from optforge.runs import Journal
 from optforge.tasks import Schedule
 from optforge.training import Stack, Trainee, train_population, train_single
-from tests.helpers.searches import small
+from tests.helpers.searches import judged, small
 from tests.helpers.tiny import Blobs, DoubleBlobs, Sums
 from tests.helpers.training import trainer_on
 
@@ -227,7 +227,7 @@ def test_selection_believes_fresh_seeds_more_than_the_search(
     history = History(small(tasks=("Blobs", "Sums")), ())
     history.phase = "structure"
     history.best = [
-        Candidate(number / 10 - 1, name, program.text, "structure")
+        judged(number / 10 - 1, name, program.text)
         for number, (name, program) in enumerate(programs.items())
     ]
     executor = Recording()

@@ -17,8 +17,9 @@ from optforge.cli.live import LiveWatcher
 from optforge.cli.track import Counts, Track, clock
 from optforge.cli.view import frame
 from optforge.evolution.budget import Budget
-from optforge.evolution.history import History, Tally
+from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
+from optforge.evolution.tally import Tally
 from optforge.fitness import tuning
 from optforge.runs import RunDirectory
 from tests.helpers.tiny import Blobs, Sums

@@ -12,6 +12,7 @@ from hypothesis import assume, given
 
 from optforge.analysis import (
     cost,
+    fingerprint,
     live_program,
     numeric_fingerprint,
     probe_updates,
@@ -19,6 +20,7 @@ from optforge.analysis import (
 )
 from optforge.errors import SearchError
 from optforge.evolution import Mutator
+from optforge.evolution.genome import Genome, recall
 from optforge.language import (
     FUNCTION_SETS,
     MAX_STATES,
@@ -83,15 +85,19 @@ def test_a_child_is_its_parent_with_a_mixture_in_the_place_of_a_value(
     assume(len(parent.states) < MAX_STATES)
     mutator = adding(functions=SETS)
     try:
-        drawn = mutator.draw(parent, random.Random(seed), state_kinds(parent))
+        child, mutation = mutator.draw(recall(parent), random.Random(seed))
     except SearchError:
         assume(False)
         raise
-    made = drawn.program
-    added(parent, made, drawn.mutation)
-    assert state_kinds(made) == drawn.kinds
-    assert live_program(made, drawn.live) == live_program(made)
-    assert drawn == mutator.draw(parent, random.Random(seed)), "what is known only saves time"
+    added(parent, child.program, mutation)
+    assert child == examined(child.program), "what is known of the parent only saves time"
+    assert (child.program, mutation) == mutator.child(parent, random.Random(seed))
+
+
+def examined(program: Program) -> Genome:
+    """What is known of a program, found out from nothing but itself."""
+    lean = live_program(program)
+    return Genome(program, state_kinds(program), lean, fingerprint(program))
 
 
 def test_without_the_mixture_the_child_is_the_parent() -> None:

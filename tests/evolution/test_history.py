@@ -13,12 +13,14 @@ import pytest
 
 from optforge.errors import RunError, SearchError
 from optforge.evolution import History, Settings, make_executor, read_plan
+from optforge.evolution.candidate import Candidate
+from optforge.evolution.pipeline import is_audited
 from optforge.evolution.plan import read_schedules
-from optforge.evolution.propose import check_start, is_audited
+from optforge.evolution.starts import check_start
 from optforge.fitness import Baseline
 from optforge.fitness.optimizers import adamw
 from optforge.language import load_rule, parse, round_constants
-from optforge.runs import Event, Journal, Proposal, Verdict
+from optforge.runs import Event, Journal, Verdict
 from optforge.tasks import Schedule
 from optforge.training import Stack, Trainee, train_population
 from tests.helpers.searches import ADAMW as BASELINE
@@ -40,15 +42,14 @@ def verdict(
     )  # fmt: skip
 
 
-def proposal(number: int, phase: str = "structure") -> Proposal:
-    start = None if number == 0 else 0
-    return Proposal(number, number, phase, start, "x", TEXT, f"f{number}", number)
+def candidate(number: int, phase: str = "structure") -> Candidate:
+    return Candidate(number, TEXT, f"f{number}", phase, None if number == 0 else 0, "x")
 
 
 def told(settings: Settings, verdicts: Sequence[Verdict], slacks: Sequence[float]) -> History:
     history = History(settings, slacks)
     for one in verdicts:
-        history.apply([proposal(one.id)], [one])
+        history.apply([candidate(one.id)], [one])
     return history
 
 
@@ -71,7 +72,7 @@ def test_hurdles_only_tighten_as_better_ones_come() -> None:
     verdicts = [verdict(i, -0.01 * i, (2.0 - 0.01 * i,)) for i in range(200)]
     limits, history = [], History(small(), (0.0,))
     for one in verdicts:
-        history.apply([proposal(one.id)], [one])
+        history.apply([candidate(one.id)], [one])
         limits.append(history.hurdles()[0])
     assert limits == sorted(limits, reverse=True) and limits[-1] < limits[0]
 
@@ -94,7 +95,7 @@ def test_false_rejects_are_those_that_would_have_been_among_the_best() -> None:
 
 def test_counts_add_up() -> None:
     history = told(small(), [verdict(0, 0.0, (1.0,)), verdict(1, math.inf)], (0.5,))
-    again = Proposal(2, 2, "structure", 0, "x", TEXT, "f1", 1, cached=True)
+    again = Candidate(2, TEXT, "f1", "structure", 0, "x", new=False)
     history.apply([again], [], [Event(2, "mismatch", {"fingerprint": "f1"})])
     tally = history.tally
     assert (tally.proposals, tally.cached, tally.evaluated, tally.judged) == (3, 1, 2, 1)

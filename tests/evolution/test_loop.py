@@ -11,12 +11,21 @@ from pathlib import Path
 import pytest
 
 from optforge.analysis import cost, fingerprint
-from optforge.evolution import propose
 from optforge.evolution.history import History
+from optforge.execution import InlineExecutor
+from optforge.jobs import JobRunner
 from optforge.language import Program, load_rule, parse
 from optforge.runs import Event, Journal, Proposal
 from tests.evolution.test_mutation import check_one_change
-from tests.helpers.searches import by_content, pretend, rows, small, state
+from tests.helpers.searches import (
+    by_content,
+    evaluation,
+    invented_search,
+    pretend,
+    rows,
+    small,
+    state,
+)
 
 
 @pytest.fixture(scope="module")
@@ -196,15 +205,9 @@ def test_a_stop_at_any_moment_leaves_a_prefix(run: Path, tmp_path: Path) -> None
 
 
 def search_until(path: Path, stop: object) -> None:
-    from optforge.evolution import Search
-    from optforge.execution import InlineExecutor
-    from optforge.fitness import seeds
-    from tests.helpers.searches import evaluation
-
     with Journal.create(path, {}) as journal:
         executor = InlineExecutor(lambda: evaluation(by_content))
-        fresh = {"Blobs": seeds(0, "Blobs", "rescore", 2)}
-        search = Search(BUSY, journal, executor, (0.03, 0.03), fresh, {"Blobs": (0.0, 0.0)})
+        search = invented_search(BUSY, JobRunner(executor, journal))
         search.run(stop)  # type: ignore[arg-type]
 
 
@@ -284,13 +287,10 @@ def test_when_nearly_all_is_known_a_batch_ends(tmp_path: Path) -> None:
     assert max(sizes.values()) <= 16 * settings.batch
 
 
-def test_different_numbers_of_equal_programs_are_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(propose, "_CHECKED", 1.0)
-    good = pretend(tmp_path / "good", small(), 300)
+def test_different_numbers_of_equal_programs_are_counted(tmp_path: Path) -> None:
+    good = pretend(tmp_path / "good", small(), 300, recheck=1.0)
     assert good.history.tally.mismatches == 0 and good.history.tally.cached > 20
-    bad = pretend(tmp_path / "bad", small(), 300, numeric="0")
+    bad = pretend(tmp_path / "bad", small(), 300, numeric="0", recheck=1.0)
     with Journal.open(tmp_path / "bad", write=False) as journal:
         events = list(journal.events("mismatch"))
     assert bad.history.tally.mismatches == len(events) > 10

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optforge.evolution.population import Individual, Population
-from optforge.fitness import rank
+from optforge.evolution.candidate import Candidate
+from optforge.evolution.population import Population
 from optforge.language import load_rule
+from tests.helpers.searches import judged
 
 
-def individual(number: int, fitness: float = 0.0) -> Individual:
-    return Individual(
-        number, load_rule("lion").text, str(number), rank(fitness, 3, fitness, 8.0, 9)
-    )
+def member(number: int, fitness: float = 0.0) -> Candidate:
+    return replace(judged(fitness, str(number), load_rule("lion").text), number=number)
 
 
 @given(st.integers(1, 7), st.integers(0, 20))
 def test_the_oldest_dies(size: int, count: int) -> None:
     population = Population(size)
-    population.restart(individual(-1))
+    population.restart(member(-1))
     for number in range(count):
-        population.add(individual(number, fitness=-number))
+        population.add(member(number, fitness=-number))
     expected = ([-1] * size + list(range(count)))[-size:]
     assert [member.number for member in population.members] == expected
 
@@ -33,8 +33,8 @@ def test_the_oldest_dies(size: int, count: int) -> None:
 def test_a_restart_fills_everything() -> None:
     population = Population(5)
     for number in range(8):
-        population.add(individual(number))
-    population.restart(individual(99))
+        population.add(member(number))
+    population.restart(member(99))
     assert [member.number for member in population.members] == [99] * 5
 
 
@@ -44,7 +44,7 @@ def test_the_tournament_picks_the_best_of_those_drawn(tournament: int) -> None:
     size, draws, source = 10, 6000, random.Random(0)
     population = Population(size)
     for number in range(size):
-        population.add(individual(number, fitness=float(number)))
+        population.add(member(number, fitness=float(number)))
     wins = Counter(population.parent(tournament, source).number for _ in range(draws))
     for k in range(size):
         share = ((size - k) ** tournament - (size - k - 1) ** tournament) / size**tournament
@@ -52,5 +52,5 @@ def test_the_tournament_picks_the_best_of_those_drawn(tournament: int) -> None:
         assert abs(wins[k] / draws - share) <= margin
 
 
-def test_an_individual_parses_its_text() -> None:
-    assert individual(0).genome.program == load_rule("lion")
+def test_a_member_parses_its_text() -> None:
+    assert member(0).genome.program == load_rule("lion")

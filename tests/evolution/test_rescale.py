@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from optforge.analysis import state_kinds
-from optforge.evolution.population import recall
+from optforge.evolution.genome import recall
 from optforge.evolution.rescale import Yardstick, rescaled
 from optforge.language import Interpreter, Program, load_rule, parse, rule_names
 from optforge.training import Recording, Stack, record

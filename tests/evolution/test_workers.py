@@ -12,6 +12,7 @@ import pytest
 from optforge.evolution import Budget, make_executor, make_search
 from optforge.evolution.session import JOB_SECONDS
 from optforge.fitness import KILLER
+from optforge.jobs import JobRunner
 from optforge.runs import Journal, RunDirectory
 from tests.helpers.searches import rows, small, tiny_plan, train_search
 from tests.helpers.tiny import Deadly, Hanging
@@ -102,7 +103,7 @@ def test_a_job_that_hangs_does_not_hold_the_end_of_a_search(tmp_path: Path) -> N
     executor = make_executor(plan, workers=1)
     try:
         with RunDirectory.create(tmp_path / "run", plan.stored()) as directory:
-            search = make_search(plan, directory, executor)
+            search = make_search(plan, JobRunner(executor, directory.journal))
             history = search.run(Budget(1 / 60, None))
             assert 1 <= history.tally.proposals < 9, "the batch after the first one hangs"
             start = time.monotonic()
@@ -116,7 +117,8 @@ def test_what_ends_in_time_frees_the_executor(tmp_path: Path) -> None:
     plan = tiny_plan(SETTINGS)
     executor = make_executor(plan, workers=0)
     with RunDirectory.create(tmp_path / "run", plan.stored()) as directory:
-        search = make_search(plan, directory, executor)
+        search = make_search(plan, JobRunner(executor, directory.journal))
         search.run(Budget(None, 20))
-        assert search.recovery.outstanding and search.drain(60.0)
-        assert not search.recovery.outstanding
+        recovery = search.pipeline.recovery
+        assert recovery.outstanding and search.drain(60.0)
+        assert not recovery.outstanding

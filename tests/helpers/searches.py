@@ -19,8 +19,11 @@ from optforge.evolution import (
     make_executor,
     make_search,
 )
+from optforge.evolution.candidate import Candidate, Standing
+from optforge.evolution.rescore import Rescorer
 from optforge.execution import Executor, InlineExecutor
-from optforge.fitness import JUDGED, Baseline, Measure, Outcome, seeds
+from optforge.fitness import JUDGED, Baseline, Measure, Outcome, rank, seeds
+from optforge.jobs import JobRunner
 from optforge.language import Program, rule_text
 from optforge.runs import Journal, RunDirectory
 from optforge.tasks import Task
@@ -96,15 +99,31 @@ def pretend(
     executor: Callable[..., Executor] = InlineExecutor,
     **other: Any,
 ) -> Search:
-    """Search with invented verdicts, until there are so many proposals; resumes what is there."""
+    """Search with invented verdicts, until there are so many proposals; resumes what is there.
+
+    Other arguments are those of :func:`evaluation` and, if it is ``recheck``, of the search.
+    """
     exists = path.exists()
     journal = Journal.open(path, write=True) if exists else Journal.create(path, {})
     with journal:
+        recheck = {name: other.pop(name) for name in ("recheck",) if name in other}
         made = executor(lambda: evaluation(quality, **other))
-        fresh = {"Blobs": seeds(settings.seed, "Blobs", "rescore", 2)}
-        search = Search(settings, journal, made, (0.03, 0.03), fresh, {"Blobs": (0.0, 0.0)})
+        search = invented_search(settings, JobRunner(made, journal), **recheck)
         search.run(lambda history: history.tally.proposals >= programs)
     return search
+
+
+def invented_search(settings: Settings, runner: JobRunner, **more: Any) -> Search:
+    """A search whose verdicts are invented, as are slacks and baseline."""
+    fresh = {"Blobs": seeds(settings.seed, "Blobs", "rescore", 2)}
+    rescorer = Rescorer(settings.rescore_every, fresh, {"Blobs": (0.0, 0.0)})
+    return Search(settings, runner, (0.03, 0.03), rescorer, **more)
+
+
+def judged(fitness: float, name: str, text: str, phase: str = "structure") -> Candidate:
+    """A candidate with a full verdict."""
+    standing = Standing(0, rank(fitness, 3, fitness, 8.0, 9), "")
+    return Candidate(0, text, name, phase, standing=standing)
 
 
 def rows(path: Path) -> dict[str, list[Any]]:
@@ -163,6 +182,7 @@ def train_search(
     executor: Executor = make_executor(plan, workers, timeout)
     try:
         with directory:
-            return make_search(plan, directory, executor).run(Budget(None, programs))
+            runner = JobRunner(executor, directory.journal)
+            return make_search(plan, runner).run(Budget(None, programs))
     finally:
         executor.close()

@@ -1,0 +1,226 @@
+"""Batches in flight: several at once, so that no worker waits, committed in order.
+
+Batch n is drawn when batch n - lag is committed, whatever the number of workers, so that the
+history does not depend on it. Batches that a journal holds already are replayed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from optforge.evolution.candidate import Batch, Candidate
+from optforge.evolution.history import History
+from optforge.evolution.rescore import Rescorer
+from optforge.evolution.settings import Settings
+from optforge.fitness import Judge, Outcome
+from optforge.jobs import POLL_SECONDS, JobKey, JobRunner
+from optforge.runs import Event, Journal, Proposal, Verdict
+
+_JUDGE = 0  # the place of a batch's judgement among its jobs; its re-scoring has those behind
+Stop = Callable[[History], bool]
+Watch = Callable[[History], None]
+
+
+@dataclass(frozen=True)
+class JudgedBatch:
+    """A batch with its verdicts, ready to be committed.
+
+    Args:
+        number: Of the batch.
+        candidates: In the order in which they were drawn.
+        verdicts: On the new ones, in their order.
+        ids: For each candidate its verdict.
+        events: That belong to the batch.
+        replayed: Whether the journal holds it already.
+    """
+
+    number: int
+    candidates: Sequence[Candidate]
+    verdicts: Sequence[Verdict]
+    events: Sequence[Event]
+    ids: Sequence[int] = ()
+    replayed: bool = False
+
+    def rows(self) -> list[Proposal]:
+        """Return the proposals for the journal."""
+        both = zip(self.candidates, self.ids, strict=True)
+        return [candidate.proposal(self.number, verdict) for candidate, verdict in both]
+
+
+@dataclass
+class _Flight:
+    """A batch on its way, and what the executor has given so far."""
+
+    batch: Batch
+    leader: Candidate | None = None  # measured on fresh seeds with this batch
+    results: dict[int, Any] = field(default_factory=dict)  # of its jobs, by place
+    jobs: int = 0
+    judged: JudgedBatch | None = None  # of the journal
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.results) == self.jobs
+
+    @property
+    def rescored(self) -> str | None:
+        """The fingerprint that is measured on fresh seeds with this batch."""
+        events = self.judged.events if self.judged else ()
+        stored = [e.detail["fingerprint"] for e in events if e.kind == "rescore"]
+        return stored[0] if stored else self.leader.fingerprint if self.leader else None
+
+
+class Pipeline:
+    """Has batches judged, several at once, and hands them back in order.
+
+    Args:
+        history: Brought up to date with each batch that is handed back, before the next.
+        runner: Runs the jobs and knows when to stop.
+        journal: Whose committed batches are replayed.
+        rescorer: Measures the leaders on fresh seeds.
+    """
+
+    def __init__(
+        self, history: History, runner: JobRunner, journal: Journal, rescorer: Rescorer
+    ) -> None:
+        self.history, self.runner, self.rescorer = history, runner, rescorer
+        self.settings, self.journal = history.settings, journal
+        self.recovery = runner.recovery()
+        self.flights: dict[int, _Flight] = {}
+        self.drawn = 0  # candidates of all batches
+        self.stopped = False  # by the runner
+        self.replaying = True  # until all that the journal holds has been read
+
+    @property
+    def start(self) -> Candidate | None:
+        """The last start of a phase that is in flight; None if there is none."""
+        starts = [flight.batch.start for flight in self.flights.values()]
+        return next((start for start in reversed(starts) if start is not None), None)
+
+    def is_in_flight(self, fingerprint: str) -> bool:
+        """Return whether a batch in flight judges this fingerprint."""
+        return any(fingerprint in flight.batch.new for flight in self.flights.values())
+
+    def judge(
+        self, draw: Callable[[int], Batch], stop: Stop, watch: Watch
+    ) -> Iterator[JudgedBatch]:
+        """Yield batches in order, judged; whoever takes one commits it before the next.
+
+        Args:
+            draw: Makes the batch of a number from the history as it is.
+            stop: Asked after every batch, and while waiting.
+            watch: Shown the history after every batch and now and then while waiting.
+        """
+        stored, committed = _stored_batches(self.journal), 0
+        for number in itertools.count():
+            # Batch 0, the warm start, is the measure of all others and is waited for.
+            due = max(number - self.settings.lag + 1, min(number, 1))
+            while committed < due and not self._ends(stop):
+                judged = self._wait(self.flights[committed], stop, watch)
+                if judged is None:
+                    return
+                yield judged
+                del self.flights[committed]
+                committed += 1
+                if not judged.replayed:
+                    watch(self.history)
+            if self._ends(stop):
+                return
+            replayed = next(stored, None)
+            self.replaying = replayed is not None or any(f.judged for f in self.flights.values())
+            if replayed is None:
+                self._launch(draw(number))
+            else:
+                self._replay(replayed)
+
+    def _ends(self, stop: Stop) -> bool:
+        self.stopped = self.stopped or self.runner.interrupted
+        return self.stopped or stop(self.history)
+
+    def _replay(self, judged: JudgedBatch) -> None:
+        """Let a batch of the journal fly as it did when it was drawn."""
+        batch = Batch(judged.number, self.drawn, 0, 0)
+        for candidate in judged.candidates:
+            batch.add(candidate)
+        self.flights[judged.number] = _Flight(batch, judged=judged)
+        self.drawn += len(batch.candidates)
+
+    def _launch(self, batch: Batch) -> None:
+        """Hand the jobs of a batch to the executor."""
+        in_flight = {flight.rescored for flight in self.flights.values()}
+        flight = _Flight(batch, self.rescorer.leader(self.history, batch.number, in_flight))
+        self.flights[batch.number] = flight
+        self.drawn += len(batch.candidates)
+        jobs = [self._judge(batch), *(self.rescorer.jobs(flight.leader) if flight.leader else ())]
+        flight.jobs = len(jobs)
+        for place, job in enumerate(jobs, _JUDGE):
+            self.recovery.submit(JobKey(batch.number, place), job)
+
+    def _judge(self, batch: Batch) -> Judge:
+        """Return the job that judges what is new in a batch."""
+        new = [candidate for candidate in batch.candidates if candidate.new]
+        return Judge(
+            tuple(candidate.program for candidate in new),
+            self.history.hurdles(self.start.fingerprint if self.start else None),
+            tuple(is_audited(self.settings, candidate.fingerprint) for candidate in new),
+            given=batch.number == 0,
+        )
+
+    def _wait(self, flight: _Flight, stop: Stop, watch: Watch) -> JudgedBatch | None:
+        """Return a batch when it is judged; None if the search was stopped meanwhile."""
+        if flight.judged is not None:
+            return flight.judged
+        while not flight.is_complete:
+            finished = self.recovery.next(timeout=POLL_SECONDS)
+            if finished is None:
+                watch(self.history)
+            else:
+                (batch, place), result = finished
+                self.flights[batch].results[place] = result
+            if not flight.is_complete and self._ends(stop):
+                return None
+        return self._judged(flight)
+
+    def _judged(self, flight: _Flight) -> JudgedBatch:
+        """Return what was found about a batch as the journal keeps it."""
+        batch, history = flight.batch, self.history
+        verdicts = _verdicts(batch, flight.results[_JUDGE], history.next_verdict)
+        new = {verdict.fingerprint: verdict.id for verdict in verdicts}
+        values = [candidate.fingerprint for candidate in batch.candidates]
+        ids = [new[v] if v in new else history.known[v].id for v in values]
+        events = []
+        if flight.leader is not None:
+            measured = [flight.results[place] for place in range(_JUDGE + 1, flight.jobs)]
+            events.append(self.rescorer.event(batch.number, flight.leader, measured))
+        for fingerprint in batch.mismatches:
+            events.append(Event(batch.number, "mismatch", {"fingerprint": fingerprint}))
+        return JudgedBatch(batch.number, batch.candidates, verdicts, events, ids)
+
+
+def _verdicts(batch: Batch, outcomes: Sequence[Outcome], first: int) -> list[Verdict]:
+    new = [candidate for candidate in batch.candidates if candidate.new]
+    return [
+        Verdict(id=first + place, fingerprint=candidate.fingerprint, **vars(outcome))
+        for place, (candidate, outcome) in enumerate(zip(new, outcomes, strict=True))
+    ]
+
+
+def _stored_batches(journal: Journal) -> Iterator[JudgedBatch]:
+    """Read the committed batches of a run that is resumed, in order."""
+    events: dict[int, list[Event]] = {}
+    for event in journal.events():
+        events.setdefault(event.batch, []).append(event)
+    verdicts = journal.verdicts()
+    for number, rows in itertools.groupby(journal.proposals(), key=lambda row: row.batch):
+        candidates = [Candidate.read(row) for row in rows]
+        judged = list(itertools.islice(verdicts, sum(c.new for c in candidates)))
+        yield JudgedBatch(number, candidates, judged, events.get(number, []), replayed=True)
+
+
+def is_audited(settings: Settings, fingerprint: str) -> bool:
+    """Return whether a program runs to the end even if it is rejected; its content decides."""
+    digest = hashlib.sha256(f"audit|{settings.seed}|{fingerprint}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") < settings.audit * 2**32
