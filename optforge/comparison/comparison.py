@@ -22,7 +22,7 @@ from optforge.comparison.cells.runner import (
 from optforge.comparison.cells.trial_step import check_recipe
 from optforge.comparison.cells.variant import Variant
 from optforge.comparison.cost import Line, counts, estimate, expected_cells
-from optforge.comparison.environment import environment, other_versions
+from optforge.comparison.environment import environment, older_keys, other_versions
 from optforge.comparison.progress import Progress, Share
 from optforge.comparison.protocol import compare_on
 from optforge.comparison.recipes.recipe import Recipe, tuned_recipes
@@ -34,6 +34,7 @@ from optforge.errors import CompareError, StoppedError
 from optforge.files import replace_file
 from optforge.fitness.seeds import seeds
 from optforge.tasks import check_task, initial_model
+from optforge.tasks.source import is_installed
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,14 @@ class Comparison:
         return tuned_recipes(self.recipes, self.settings.tune)
 
     @property
+    def has_own_code(self) -> bool:
+        """Whether a task or an optimizer comes from no installed package."""
+        builds = [recipe.source.build for recipe in self.recipes]
+        makers = [getattr(build, "func", build) for build in builds]
+        code = [*(type(variant.task) for variant in self.variants), *makers]
+        return not all(is_installed(getattr(x, "__module__", type(x).__module__)) for x in code)
+
+    @property
     def bench(self) -> Bench:
         """Tasks and recipes as workers need them."""
         return Bench(
@@ -132,6 +141,8 @@ def run_comparison(
     now = environment(workers, device=comparison.device)
     if table and (mixed := other_versions(table.sessions, now)):
         watch.say(mixed)
+    if table and comparison.has_own_code and (older := older_keys(table.sessions)):
+        watch.say(older)
     table.describe(now)
     progress = progress or expected(comparison, workers)
     done: list[TaskResult] = []

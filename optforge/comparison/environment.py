@@ -15,6 +15,7 @@ import torch
 from optforge.comparison.cells.device import device_name
 
 _DECIDING = ("torch", "optforge")
+_CONTENT_KEYS = 2  # how code of one's own is known; the first way was its bytecode
 _PACKAGES = ("numpy", "optuna", "timm", "pytorch_optimizer")
 
 
@@ -40,6 +41,7 @@ def environment(workers: int, threads: int = 1, device: str = "cpu") -> dict[str
         "torch": torch.__version__,
         "device": device_name(device),
         "optforge": _version("optforge"),
+        "content_keys": _CONTENT_KEYS,
         **{name: version for name in _PACKAGES if (version := _version(name))},
     }
 
@@ -71,6 +73,24 @@ def other_versions(sessions: Sequence[Mapping[str, Any]], now: Mapping[str, Any]
     return (
         f"Some cells are of {'; of '.join(told)}: runs that are compared may be of both. Choose "
         "another --out to compute all anew"
+    )
+
+
+def older_keys(sessions: Sequence[Mapping[str, Any]]) -> str:
+    """Return a sentence if cells of a table know tasks and optimizers of one's own another way.
+
+    Args:
+        sessions: Of the table.
+
+    Example:
+        >>> older_keys([{"content_keys": 2}])
+        ''
+    """
+    if all(session.get("content_keys") == _CONTENT_KEYS for session in sessions):
+        return ""
+    return (
+        "Some cells were written by an earlier optforge, which knew tasks and optimizers of your "
+        "own by other keys: their runs are not found and are trained again"
     )
 
 

@@ -161,6 +161,7 @@ def _check_unchanged(task: Task, stored_hash: str) -> None:
     if task.hash != stored_hash:
         raise RunError(
             f"task {task.name!r} is not what it was when the run began (hash {task.hash}, then "
-            f"{stored_hash}): its data, its settings or the version of Python changed; begin a "
-            "new run"
+            f"{stored_hash}): its files, data or settings changed, or the run began with another "
+            "version of Python or with an earlier optforge, which knew tasks of your own by other "
+            "digits; begin a new run"
         )

@@ -1,24 +1,91 @@
-"""Classes as text that changes where what they do changes: source, or code where there is none."""
+"""Where code comes from: an installed package and its version, or files and their digest."""
 
 from __future__ import annotations
 
 import ast
+import functools
+import hashlib
 import inspect
 import re
+import sys
+import sysconfig
 import textwrap
-from collections.abc import Iterator
-from types import CodeType
-from typing import Any
+from importlib import metadata, util
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
 
 from torch import nn
 
+LIBRARIES = ("torch", "timm", "pytorch_optimizer", "optforge")
+_STANDARD = Path(sysconfig.get_path("stdlib")).resolve()
 
-def source_text(cls: type) -> str | None:
-    """The class as normal text, so that comments, layout and documentation change nothing.
+
+class UnknownContentError(Exception):
+    """Code or a value whose content cannot be read; says which and why."""
+
+
+def library_version(module: str) -> str:
+    """Return the version of a module's package, without the device that it was built for.
 
     Returns:
-        The text; None where there is no source, for a class that was typed into a session or
-        a notebook, or was built at run time.
+        The version; empty for what is not installed, such as Python's own modules.
+    """
+    try:
+        return metadata.version(module.split(".")[0]).partition("+")[0]
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+@functools.cache
+def is_installed(module: str) -> bool:
+    """Return whether a module is Python's own, of an installed package, or of this library.
+
+    Args:
+        module: Its dotted name.
+
+    Example:
+        >>> is_installed("torch.nn"), is_installed("__main__")
+        (True, False)
+    """
+    package = module.split(".")[0]
+    if package in LIBRARIES or package in sys.builtin_module_names:
+        return True
+    file = getattr(sys.modules.get(package), "__file__", None)
+    return package != "__main__" and file is not None and _is_of_package(Path(file).resolve())
+
+
+def files_digest(module: str) -> str | None:
+    """Return sixteen digits over the file of a module and the files of one's own it imports.
+
+    Where the files lie decides nothing. A comment counts as much as code.
+
+    Args:
+        module: The dotted name of a loaded module.
+
+    Returns:
+        The digits; None where there is no file, as in a notebook or at a prompt.
+    """
+    loaded = sys.modules.get(module)
+    file = getattr(loaded, "__file__", None)
+    if file is None or not Path(file).is_file():
+        return None
+    files = {Path(file).resolve(): str(getattr(loaded, "__package__", "") or "")}
+    unread, digest = list(files.items()), hashlib.sha256()
+    for path, package in unread:  # grows on the way
+        content = path.read_bytes()
+        digest.update(hashlib.sha256(content).digest())
+        for name in _imports(content):
+            imported = _own_file(name, package)
+            unread += [item for item in imported.items() if item[0] not in files]
+            files |= imported
+    return digest.hexdigest()[:16]
+
+
+def source_text(cls: type) -> str | None:
+    """Return a class as normalized text: comments, layout and docstrings change nothing.
+
+    Returns:
+        The text; None where there is no source.
     """
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
@@ -30,41 +97,58 @@ def source_text(cls: type) -> str | None:
     return ast.unparse(tree)
 
 
-def code_text(cls: type) -> str:
-    """The byte code of a class's methods, for a class without source; without documentation."""
-    lines = [cls.__qualname__]
-    for name, value in sorted(vars(cls).items()):
-        for function in _functions(value):
-            defaults = function.__defaults__, function.__kwdefaults__
-            lines += [name, _plain(repr(defaults)), *_code(function.__code__, function.__doc__)]
-    return "\n".join(lines)
-
-
 def layout_text(model: nn.Module) -> str:
-    """The model as it prints itself: its parts with their settings, without addresses."""
-    return _plain(repr(model))
+    """Return the model as it prints itself: its parts with their settings, without addresses."""
+    return re.sub(r"0x[0-9a-f]+", "0x", repr(model))
 
 
-def _functions(value: Any) -> Iterator[Any]:
-    """The functions behind an attribute: of methods, properties and what wraps them."""
-    parts = [value, *(getattr(value, n, None) for n in ("__func__", "func", "fget", "fset"))]
-    for part in parts:
-        function = inspect.unwrap(part) if callable(part) else part
-        if inspect.isfunction(function):
-            yield function
+def _is_of_package(path: Path) -> bool:
+    return path.is_relative_to(_STANDARD) or bool(
+        {"site-packages", "dist-packages"} & set(path.parts)
+    )
 
 
-def _code(code: CodeType, documentation: str | None = None) -> Iterator[str]:
-    yield code.co_code.hex()
-    yield " ".join(code.co_names)
-    for place, value in enumerate(code.co_consts):
-        if isinstance(value, CodeType):
-            yield from _code(value)
-        elif isinstance(value, frozenset):  # its order is that of the hashes of this process
-            yield repr(sorted(map(repr, value)))
-        elif place or value != documentation:  # documentation is the first constant
-            yield repr(value)
+@functools.lru_cache(1024)
+def _imports(content: bytes) -> tuple[str, ...]:
+    """The names of modules that a file imports, dots for relative ones; in functions too."""
+    try:
+        tree = ast.parse(content)
+    except SyntaxError:
+        return ()
+    names: dict[str, None] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= dict.fromkeys(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            dot = "." if node.module else ""
+            names |= dict.fromkeys([base, *(f"{base}{dot}{alias.name}" for alias in node.names)])
+    return tuple(name for name in names if name.strip("."))
 
 
-def _plain(text: str) -> str:
-    return re.sub(r"0x[0-9a-f]+", "0x", text)
+def _own_file(name: str, package: str) -> dict[Path, str]:
+    """The file that an import reads and its package; nothing for installed packages."""
+    if name.split(".")[0] in LIBRARIES:
+        return {}
+    try:
+        spec = _find_spec(util.resolve_name(name, package))
+    except (ImportError, ValueError, AttributeError):
+        return {}
+    if spec is None or not spec.has_location or spec.origin is None:
+        return {}
+    file = Path(spec.origin).resolve()
+    is_own = file.suffix == ".py" and file.is_file() and not _is_of_package(file)
+    return {file: spec.parent or ""} if is_own else {}
+
+
+def _find_spec(name: str) -> ModuleSpec | None:
+    """Where a module lies; unlike ``importlib.util.find_spec`` it imports no package above it."""
+    if name in sys.modules:
+        return sys.modules[name].__spec__
+    above = name.rpartition(".")[0]
+    if not above:
+        return util.find_spec(name)
+    package = _find_spec(above)
+    if package is None or package.submodule_search_locations is None:
+        return None
+    return PathFinder.find_spec(name, package.submodule_search_locations)

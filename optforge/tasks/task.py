@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from optforge.errors import TaskError
-from optforge.tasks.own import PLAIN, own_content
-from optforge.tasks.source import code_text, layout_text, source_text
+from optforge.tasks.task_content import task_content
+
+_PLAIN = (bool, int, float, str, tuple)  # public attributes of these kinds are settings of a task
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class Task(ABC):
         target: The validation loss at which a comparison counts a run as arrived; None: none.
         evaluation_period: Steps from one validation of a comparison to the next; None: at the
             end only. Neither enters the hash, since neither changes what is trained.
+        version: Raised by hand when what a shipped task computes changes: its runs are then
+            trained again. A refactoring leaves it.
+        cache_key: A text that stands for the code of a task of one's own. Without it the files
+            in which the task is defined do, so that every edit of them trains again, one of a
+            comment too. A task that was defined in a notebook needs one.
 
     Example:
         >>> class Line(Task):
@@ -79,6 +85,8 @@ class Task(ABC):
     warmup: float = 0.1
     target: float | None = None
     evaluation_period: int | None = None
+    version: int = 1
+    cache_key: str = ""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -144,12 +152,17 @@ class Task(ABC):
 
         Returns:
             The public attributes that are plain values, the name and shape of every parameter,
-            and the source text of the task and of its model's classes, without documentation;
-            of a task of one's own also the functions and constants of its module that it uses.
+            and what the task computes: the digests of the files in which it and its model are
+            defined, or its ``cache_key``; of a shipped task a text that stays, and its version.
+
+        Raises:
+            TaskError: If a task of one's own was defined in no file and has no ``cache_key``.
         """
         model = _fresh_model(self, 0)  # without `prepare`, which may need a file
         shapes = {name: list(value.shape) for name, value in model.named_parameters()}
-        return {**_plain_attributes(self), "parameters": shapes, "source": _sources(self, model)}
+        classes = [cls for cls in type(self).__mro__ if issubclass(cls, Task) and cls is not Task]
+        content = task_content(self, classes, model)
+        return {**_plain_attributes(self), "parameters": shapes, "source": content}
 
     @cached_property
     def hash(self) -> str:
@@ -262,28 +275,14 @@ def _check(task: Task, data: object) -> None:
 
 
 def _plain_attributes(task: Task) -> dict[str, Any]:
-    apart = {"hash", "target", "evaluation_period"}
-    found = {
+    apart = {"hash", "target", "evaluation_period", "cache_key"}
+    if task.version == 1:
+        apart.add("version")  # so that hashes which are older than versions hold
+    settings = {
         name: getattr(task, name)
         for name in {*dir(type(task)), *vars(task)} - apart
         if not name.startswith("_")
         # Looked up without calling properties: `splits` and `hash` would recurse.
-        and isinstance(inspect.getattr_static(task, name), PLAIN)
+        and isinstance(inspect.getattr_static(task, name), _PLAIN)
     }
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in sorted(found.items())}
-
-
-def _sources(task: Task, model: nn.Module) -> list[str]:
-    """Source of the task's and the model's classes; torch's own are left to torch.
-
-    Where a class has none, its code stands for it, and the model's layout for what that builds.
-    A task that is not shipped is also known by what its classes use and by its model's layout.
-    """
-    of_task = [cls for cls in type(task).__mro__ if issubclass(cls, Task) and cls is not Task]
-    of_model = {type(part) for part in model.modules()}
-    ours = [cls for cls in of_model if not cls.__module__.startswith("torch.")]
-    known = {cls: source_text(cls) for cls in (*of_task, *ours)}
-    found = [known[cls] or code_text(cls) for cls in of_task]
-    found += sorted(known[cls] or code_text(cls) for cls in ours)
-    found += own_content(task, model)
-    return found if all(known.values()) else [*found, layout_text(model)]
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in sorted(settings.items())}

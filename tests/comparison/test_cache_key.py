@@ -1,12 +1,13 @@
-"""An optimizer from Python is known by what it does: no two of them share finished cells."""
+"""An optimizer of one's own is known by its files: no two of them share finished cells."""
 
 from __future__ import annotations
 
 import functools
+import json
 import os
 import subprocess
 import sys
-import textwrap
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ import torch
 
 from optforge import compare
 from optforge.comparison import load_recipe
-from optforge.comparison.recipes.cache_key import content_hash, identity_of, library_version
+from optforge.comparison.recipes.cache_key import checked_content_key, optimizer_key
+from optforge.comparison.recipes.optimizer_source import find_source
 from optforge.errors import CompareError
 from optforge.optim import Lion
+from optforge.tasks.source import library_version
+from tests.helpers.comparisons import Heard
 
 SGD = torch.optim.SGD
 SETTINGS: dict[str, Any] = {
@@ -34,36 +38,26 @@ def factory(scale: float) -> Callable[..., torch.optim.Optimizer]:
     return make
 
 
-def made(source: str, name: str = "Mine") -> Any:
-    """What a module of that text defines, as if it were typed or edited now."""
-    space: dict[str, Any] = {"__name__": "some_notebook"}
-    exec(textwrap.dedent(source), space)
-    return space[name]
+MINE = """
+import torch
 
+class Mine(torch.optim.Optimizer):
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, dict(lr=lr))
 
-CLASS = """
-    import torch
-    SHARE = {share}
-
-    def turn(x):
-        return {turn}
-
-    class Mine(torch.optim.Optimizer):
-        '''{doc}'''
-        def __init__(self, params, lr={lr}):
-            super().__init__(params, dict(lr=lr))
-
-        @torch.no_grad()
-        def step(self, closure=None):
-            for group in self.param_groups:
-                for p in group["params"]:  {comment}
-                    p.sub_(turn(p.grad) * SHARE, alpha={sign}group["lr"])
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.sub_(p.grad, alpha=group["lr"])
 """
-PLAIN = {"share": 1.0, "turn": "x", "doc": "", "lr": 0.1, "comment": "", "sign": ""}
 
 
-def mine(**changes: Any) -> Any:
-    return made(CLASS.format(**{**PLAIN, **changes}))
+def typed(text: str = MINE) -> Any:
+    """A class as a notebook has it, without a file."""
+    space: dict[str, Any] = {"__name__": "some_notebook"}
+    exec(text, space)
+    return space["Mine"]
 
 
 def test_two_lambdas_and_two_functions_of_one_factory_have_cells_of_their_own(
@@ -79,31 +73,62 @@ def test_two_lambdas_and_two_functions_of_one_factory_have_cells_of_their_own(
 
 
 def test_an_edited_class_does_not_go_on_with_old_figures(tmp_path: Path) -> None:
-    first = compare(["digits_mlp"], {"mine": mine()}, out=tmp_path, tune=("lr",), **SETTINGS)
-    edited = {"mine": mine(sign="0.0 * ")}
-    again = compare(["digits_mlp"], edited, out=tmp_path, resume=True, tune=("lr",), **SETTINGS)
+    file, out = tmp_path / "mine.py", tmp_path / "out"
+    asked: dict[str, Any] = {"optimizers": {"mine": f"{file}:Mine"}, "out": out, "tune": ("lr",)}
+    file.write_text(MINE)
+    first = compare(["digits_mlp"], **asked, **SETTINGS)
+    file.write_text(MINE.replace('alpha=group["lr"]', 'alpha=0.0 * group["lr"]'))
+    again = compare(["digits_mlp"], **asked, resume=True, **SETTINGS)
     old, new = (r.found.tasks[0].tuned["mine"].finals for r in (first, again))
     assert all(a.loss < b.loss for a, b in zip(old, new, strict=True))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"share": 2.0}, {"turn": "x.sign()"}, {"lr": 0.2}, {"sign": "-"}],
-    ids=["a constant of its module", "a function it calls", "a default", "its step"],
-)
-def test_every_edit_that_matters_is_seen(change: dict[str, Any]) -> None:
-    assert identity_of(mine()) != identity_of(mine(**change))
+def test_the_folder_of_a_file_decides_nothing_and_a_comment_does(tmp_path: Path) -> None:
+    keys = []
+    for place, text in (("a", MINE), ("b", MINE), ("c", MINE + "# a comment\n")):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "mine.py").write_text(text)
+        keys.append(find_source(f"{tmp_path / place / 'mine.py'}:Mine").identity)
+    assert keys[0] == keys[1] != keys[2]
 
 
-def test_comments_docstrings_and_use_are_no_edits() -> None:
-    used = mine()
-    before = identity_of(used)
-    weight = torch.nn.Parameter(torch.ones(2))
-    optimizer = used([weight])
-    weight.sum().backward()
-    optimizer.step()  # torch has wrapped the class's step by now
-    assert identity_of(used) == before
-    assert identity_of(mine(comment="# all of them")) == before
+def test_an_optimizer_without_a_file_needs_a_cache_key() -> None:
+    with pytest.raises(CompareError, match="Mine, which was imported from no file.*set cache_key"):
+        optimizer_key(typed())
+    one, same, other = typed(), typed(MINE + "# a comment\n"), typed()
+    one.cache_key = same.cache_key = "one"
+    other.cache_key = "two"
+    assert optimizer_key(one) == optimizer_key(same) != optimizer_key(other)
+
+
+def test_tables_of_an_earlier_optforge_are_told_once(tmp_path: Path) -> None:
+    heard, asked = Heard(), {"tune": ("lr",), "out": tmp_path, "watch": None}
+    optimizers = {"mine": factory(1.0)}
+    compare(["digits_mlp"], optimizers, **{**asked, "watch": heard}, **SETTINGS)
+    assert not [text for text in heard.said if "by other keys" in text]
+    path = tmp_path / "cells.jsonl"
+    head, *rows = path.read_text().splitlines()
+    session = json.loads(head)
+    del session["session"]["content_keys"]
+    path.write_text("\n".join([json.dumps(session), *rows]) + "\n")
+    for known in (["sgd"], optimizers):
+        heard.said.clear()
+        compare(["digits_mlp"], known, **{**asked, "watch": heard}, resume=True, **SETTINGS)
+        sentences = [text for text in heard.said if "by other keys" in text]
+        assert len(sentences) == (known is optimizers)
+        path.write_text("\n".join([json.dumps(session), *rows]) + "\n")
+
+
+def test_classes_of_one_factory_are_told_apart() -> None:
+    def made(scale: float) -> type[torch.optim.SGD]:
+        class Scaled(SGD):
+            def step(self, closure: Any = None) -> Any:
+                self.scale = scale
+                return super().step(closure)
+
+        return Scaled
+
+    assert optimizer_key(made(1.0)) == optimizer_key(made(1.0)) != optimizer_key(made(2.0))
 
 
 def test_the_hash_is_the_same_in_another_process() -> None:
@@ -116,7 +141,7 @@ def test_the_hash_is_the_same_in_another_process() -> None:
 
 
 def hashes() -> list[str]:
-    return [content_hash(factory(2.0)), content_hash(mine(share={1, 2, "a", "b"}))]
+    return [checked_content_key(factory(2.0)), checked_content_key({1, 2, "a", "b"})]
 
 
 def test_what_is_bound_or_called_counts() -> None:
@@ -135,16 +160,16 @@ def test_what_is_bound_or_called_counts() -> None:
         functools.partial(SGD, momentum=0.5), functools.partial(SGD, momentum=0.6),
         functools.partial(SGD, momentum=torch.tensor(0.5)), SGD, Lion,
     ]  # fmt: skip
-    assert len({identity_of(one) for one in several}) == len(several)
+    assert len({optimizer_key(one) for one in several}) == len(several)
 
 
 def test_classes_of_libraries_carry_the_version() -> None:
-    assert identity_of(SGD) == f"torch.optim.sgd.SGD {library_version('torch')}"
+    assert optimizer_key(SGD) == f"torch.optim.sgd.SGD {library_version('torch')}"
     for name, package in (("timm:lion", "timm"), ("pytorch_optimizer:lion", "pytorch_optimizer")):
         assert load_recipe(name).source.identity.endswith(f" {library_version(package)}")
 
 
-def test_what_cannot_be_told_from_others_is_refused() -> None:
-    lock = __import__("threading").Lock()
-    with pytest.raises(CompareError, match="cannot be told from others"):
-        content_hash(lambda p, lr=0.1: (lock, p))
+def test_what_has_no_readable_content_is_refused() -> None:
+    lock = threading.Lock()
+    with pytest.raises(CompareError, match="it uses a lock, whose content cannot be read"):
+        checked_content_key(lambda p, lr=0.1: (lock, p))

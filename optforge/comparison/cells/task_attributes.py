@@ -12,7 +12,8 @@ from optforge.tasks import Task
 
 SAMPLES = "samples"  # no attribute of a task: steps times batch size, held fixed over batch sizes
 _KINDS = (bool, int, float, str, tuple, list)
-_NEVER = {"name", "hash"}  # a name decides seeds, and a hash follows from the content
+# A name decides seeds, a hash follows from the content, the others stand for code.
+_NEVER = {"name", "hash", "version", "cache_key"}
 
 
 def _whole(value: Any) -> bool:

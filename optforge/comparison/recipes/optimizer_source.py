@@ -17,11 +17,12 @@ import torch
 from torch.optim import Optimizer
 
 from optforge.analysis import lift
-from optforge.comparison.recipes.cache_key import content_hash, identity_of, library_version
+from optforge.comparison.recipes.cache_key import checked_content_key, optimizer_key
 from optforge.errors import CompareError, ProgramError
 from optforge.language import FUNCTIONS, Program, load_rule, parse, rule_names
 from optforge.optim import ProgramOptimizer
 from optforge.tasks.files import run_file
+from optforge.tasks.source import library_version
 
 Build = Callable[..., Optimizer]
 # Settings in one vocabulary, and what libraries call them where there is no `betas`.
@@ -173,7 +174,7 @@ def rule_source(program: Program) -> OptimizerSource:
 
 def class_source(cls: Callable[..., Optimizer], identity: str | None = None) -> OptimizerSource:
     """Any optimizer class, or a function that takes parameters and keywords."""
-    named = identity or identity_of(cls)
+    named = identity or optimizer_key(cls)
     parameters = inspect.signature(cls).parameters
     plain = [p for p in list(parameters.values())[1:] if p.kind not in (p.VAR_KEYWORD,)]
     if isinstance(cls, functools.partial):
@@ -264,7 +265,7 @@ def _from_file(name: str) -> OptimizerSource:
             f"it has {', '.join(found) or 'none'}{why}"
         )
     # The class with all that it uses of one's own, also from other files; not where it lies.
-    return class_source(chosen, f"file {chosen.__name__} {content_hash(chosen)}")
+    return class_source(chosen, f"file {chosen.__name__} {checked_content_key(chosen)}")
 
 
 def _classes(module: ModuleType) -> dict[str, type[Optimizer]]:

@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from optforge.comparison.ranges import SHAPE
-from optforge.comparison.recipes.cache_key import content_hash
+from optforge.comparison.recipes.cache_key import checked_content_key
 from optforge.comparison.recipes.optimizer_source import OptimizerSource
 from optforge.comparison.schedules import SCHEDULES
 from optforge.comparison.space import Dimension, Setting, Space
@@ -80,7 +80,7 @@ class Recipe:
     def identity(self) -> str:
         """Sixteen digits over everything that decides a run, except the setting; not the name."""
         content = [self.source.identity, self.fixed, self.schedule, self.decay, self.clip]
-        text = json.dumps(content, default=content_hash)
+        text = json.dumps(content, default=checked_content_key)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def is_of_the_run(self, name: str) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import glob as patterns
+import glob
 import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -21,11 +20,7 @@ SCRATCH = "scratch"
 
 def _files(pattern: str) -> list[str]:
     """The files of a pattern in which ``*`` alone is special: folders may be called ``run[1]``."""
-    return patterns.glob(re.sub(r"[\[?]", r"[\g<0>]", pattern))
-
-
-# The text of the class below is in the hash of finished runs; what it calls keeps its name.
-glob = SimpleNamespace(glob=_files)
+    return glob.glob(re.sub(r"[\[?]", r"[\g<0>]", pattern))
 
 
 class FineTuneTask(ImageTask):
@@ -67,7 +62,7 @@ class FineTuneTask(ImageTask):
         """Also the content of the checkpoints, in place of where they lie."""
         settings = super().settings()
         if self.checkpoint not in ("", SCRATCH):
-            files = sorted(glob.glob(self.checkpoint.replace("{seed}", "*")))
+            files = sorted(_files(self.checkpoint.replace("{seed}", "*")))
             digests = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files]
             settings["checkpoint"] = digests
         return settings
