@@ -72,7 +72,7 @@ class Recorder:
         del plan, directory, budget, workers
         self.begun = time.perf_counter()
 
-    def progress(self, what: str, done: int, total: int) -> None:
+    def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
         del what, done, total
 
     def show(self, history: History) -> None:

@@ -12,7 +12,6 @@ from optforge.comparison import (
     CELLS,
     CellTable,
     Comparison,
-    ComparisonDisplay,
     ComparisonSettings,
     Findings,
     Pair,
@@ -31,6 +30,7 @@ from optforge.comparison.definition import DEFINITION, store_definition, stored_
 from optforge.comparison.finished import Finished, finished
 from optforge.comparison.progress import Progress
 from optforge.errors import CompareError
+from optforge.jobs import Display
 from optforge.report.comparison.page import to_markdown, write_report
 from optforge.tasks import Task, load_task
 
@@ -84,7 +84,7 @@ def compare(
     claim: str = "",
     device: str = "cpu",
     workers: int | None = None,
-    watch: ComparisonDisplay | None = None,
+    watch: Display | None = None,
     stop: Callable[[], bool] = lambda: False,
     limit: float = LIMIT,
     **settings: Any,
@@ -140,7 +140,7 @@ def conduct(
     out: str | Path | None = None,
     resume: bool = False,
     workers: int | None = None,
-    watch: ComparisonDisplay | None = None,
+    watch: Display | None = None,
     *,
     stop: Callable[[], bool] = lambda: False,
     definition: Mapping[str, Any] | None = None,

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from optforge.assessment.explain import (
     Explanation,
@@ -20,32 +19,12 @@ from optforge.assessment.verdict import FOUND
 from optforge.errors import RunError, SearchError
 from optforge.evolution.plan import read_plan
 from optforge.evolution.session import make_executor, make_trainer
-from optforge.jobs import JobRunner
+from optforge.jobs import Display, JobRunner, Silent
 from optforge.runs import RunDirectory
 from optforge.tasks import Task, find_tasks
 from optforge.training import one_thread
 
 EXPLANATION, EXPLANATION_PAGE = "explain.json", "explain.md"
-
-
-class Display(Protocol):
-    """What shows the progress; it may be called many times."""
-
-    def say(self, text: str) -> None:
-        """Take one sentence on what is done."""
-        ...
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        """Take the progress of a measurement."""
-        ...
-
-
-class _Silent:
-    def say(self, text: str) -> None:
-        """Show nothing."""
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        """Show nothing."""
 
 
 def explain(
@@ -79,7 +58,7 @@ def explain(
         OptforgeError: If the run cannot be read, has not finished, or found nothing to explain.
         StoppedError: If ``stop`` said so.
     """
-    display = display or _Silent()
+    display = display or Silent()
     if trials is not None and trials < 1:
         raise SearchError(f"trials is {trials}; give 1 or more")
     count = (os.cpu_count() or 1) if workers is None else workers

@@ -24,9 +24,9 @@ from optforge.evolution.session import (
 )
 from optforge.evolution.settings import Settings
 from optforge.evolution.starts import check_start, has_constants
-from optforge.evolution.watcher import Silent, Watcher
+from optforge.evolution.watcher import Watcher
 from optforge.fitness import TRIALS
-from optforge.jobs import JobRunner
+from optforge.jobs import JobRunner, Silent
 from optforge.language import Program, load_rule, round_constants, rule_text
 from optforge.report.search.history import draw_history
 from optforge.runs import HISTORY, Journal, RunDirectory, check_free

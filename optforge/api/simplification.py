@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Protocol
 
 from optforge.ablation.files import write_files
 from optforge.ablation.result import SimpleRule, describe
@@ -21,33 +20,13 @@ from optforge.evolution.plan import read_schedules
 from optforge.evolution.session import JOB_SECONDS
 from optforge.execution import Executor, InlineExecutor, WorkerPool
 from optforge.fitness import Evaluator
-from optforge.jobs import JobRunner, Store
+from optforge.jobs import Display, JobRunner, Silent, Store
 from optforge.language import Program, load_rule
 from optforge.runs import Journal, RunDirectory
 from optforge.runs.directory import JOURNAL, LOSSES, is_directory, rule_file
 from optforge.tasks import PROXY_TASKS, TASKS, Schedule, Task, check_task, load_task
 from optforge.tasks.data.cache import directory as cache_directory
 from optforge.training import has_compiler
-
-
-class Display(Protocol):
-    """What shows the progress; both methods may be called many times."""
-
-    def say(self, text: str) -> None:
-        """Take one sentence on what was found."""
-        ...
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        """Take the progress of a measurement."""
-        ...
-
-
-class _Silent:
-    def say(self, text: str) -> None:
-        """Show nothing."""
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        """Show nothing."""
 
 
 def simplify(
@@ -86,7 +65,7 @@ def simplify(
         >>> len(found.program.statements), found.recognised.family
         (9, 'Lion')
     """
-    display = display or _Silent()
+    display = display or Silent()
     program, run = _read(rule)
     if exact and not (tasks is None and options is None and seed is None):
         raise SimplifyError(

@@ -25,11 +25,10 @@ from optforge.api.comparison import (
 from optforge.cli.console import is_live, screen
 from optforge.cli.stopping import Stopping
 from optforge.comparison import Comparison
-from optforge.comparison.cells.runner import LIMIT, SilentComparison
+from optforge.comparison.cells.runner import LIMIT
 from optforge.comparison.comparison import check, expected, measure
 from optforge.comparison.cost import UNIT, Line
 from optforge.comparison.finished import Finished
-from optforge.comparison.progress import Progress as State
 from optforge.comparison.progress import Whole
 from optforge.report.comparison.json_report import to_json
 from optforge.report.comparison.plan_table import plan_table, seconds_left
@@ -129,10 +128,11 @@ class _PartOfSuite:
         """Show a sentence."""
         self._display.say(text)
 
-    def show(self, progress: State) -> None:
+    def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
         """Show the whole plan; the part that moved belongs to it."""
-        del progress
-        self._display.show(self._plan.whole)
+        del done, total, left
+        whole = self._plan.whole
+        self._display.progress(what, whole.done, whole.total, whole.seconds_left)
 
     def measure(self) -> None:
         """Time the runs to come."""
@@ -151,7 +151,7 @@ def show_plan(
     count = max(1, worker_count(workers))
     total = 0.0
     for name, comparison in asked.items():
-        check(comparison, SilentComparison())
+        check(comparison)
         done = finished_runs(comparison, out / name) if out is not None else Finished()
         lines = comparison.plan()
         if name or comparison.title:
@@ -242,18 +242,18 @@ class _Live:
         self._bar.update(self._task, description=text)
         self._bar.refresh()
 
-    def show(self, progress: State | Whole) -> None:
+    def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
         """Move the bar, if the last frame is old enough."""
         now = time.monotonic()
-        if now < self._drawn + _FRAME and progress.done < progress.total:
+        if now < self._drawn + _FRAME and done < total:
             return
         self._drawn = now
         self._bar.update(
             self._task,
-            description=f"{progress.task}: {progress.purpose}",
-            completed=progress.done,
-            total=progress.total,
-            left=f"{duration(progress.seconds_left)} left",
+            description=what,
+            completed=done,
+            total=total,
+            left=f"{duration(left)} left" if left is not None else "",
         )
         self._bar.refresh()
 
@@ -276,13 +276,10 @@ class _Plain:
         if not self._quiet:
             typer.echo(text)
 
-    def show(self, progress: State | Whole) -> None:
+    def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
         """Print a line if it is time for one."""
         now = time.monotonic()
         if self._quiet or now < self._printed + _EVERY:
             return
         self._printed = now
-        typer.echo(
-            f"{progress.done} of {progress.total} runs, {duration(progress.seconds_left)} left; "
-            f"{progress.task}: {progress.purpose}"
-        )
+        typer.echo(f"{done} of {total} runs, {duration(left or 0.0)} left; {what}")

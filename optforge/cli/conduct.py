@@ -59,9 +59,9 @@ class Session:
         """Hand on."""
         self.display.show(history)
 
-    def progress(self, what: str, done: int, total: int) -> None:
+    def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
         """Hand on."""
-        self.display.progress(what, done, total)
+        self.display.progress(what, done, total, left)
 
     @property
     def resuming(self) -> str:

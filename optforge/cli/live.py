@@ -88,7 +88,7 @@ class LiveWatcher:
             self._live.start()
         self._live.update(view, refresh=True)
 
-    def progress(self, what: str, done: int, total: int) -> None:
+    def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
         """Move the bar of a measurement."""
         self._end_status()
         self._end_live()

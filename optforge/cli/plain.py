@@ -54,7 +54,7 @@ class PlainWatcher:
             self._printed, self._phase = now, history.phase
             _line(summary(track, history))
 
-    def progress(self, what: str, done: int, total: int) -> None:
+    def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
         """Print the beginning of each measurement, and then a line now and then."""
         now = time.monotonic()
         if what != self._said or now >= self._printed + _EVERY:

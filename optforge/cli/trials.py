@@ -46,7 +46,7 @@ class TrialsDisplay:
         console = self._progress.console if self._progress is not None else self.console
         console.print(Text(text, "dim"), soft_wrap=True)
 
-    def progress(self, what: str, done: int, total: int) -> None:
+    def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
         """Move the bar, which begins anew with each thing that is measured."""
         if self._silent:
             return

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from optforge.comparison.cells.cell import Cell, CellResult
 from optforge.comparison.cells.cell_table import CELLS, CellTable
-from optforge.comparison.cells.runner import ComparisonDisplay
 from optforge.comparison.cells.variant import Variant, variants, vary
 from optforge.comparison.comparison import Comparison, run_comparison
 from optforge.comparison.figures.analysis import Pair, Summary, compare_pairs, summaries
@@ -45,7 +44,6 @@ __all__ = [
     "ComparisonSettings",
     "Summary",
     "Variant",
-    "ComparisonDisplay",
     "compare_pairs",
     "extra_pairs",
     "comparison_from",

@@ -14,9 +14,7 @@ from optforge.comparison.cells.device import checked_device
 from optforge.comparison.cells.runner import (
     LIMIT,
     Bench,
-    ComparisonDisplay,
     Runner,
-    SilentComparison,
     checked_limit,
 )
 from optforge.comparison.cells.trial_step import check_recipe
@@ -33,6 +31,7 @@ from optforge.comparison.sweep import sweep
 from optforge.errors import CompareError, StoppedError
 from optforge.files import replace_file
 from optforge.fitness.seeds import seeds
+from optforge.jobs import Display, Silent
 from optforge.tasks import check_task, initial_model
 from optforge.tasks.source import is_installed
 
@@ -111,7 +110,7 @@ def run_comparison(
     comparison: Comparison,
     table: CellTable,
     workers: int = 0,
-    watch: ComparisonDisplay | None = None,
+    watch: Display | None = None,
     stop: Callable[[], bool] = lambda: False,
     each: Callable[[Findings], None] = lambda found: None,
     limit: float = LIMIT,
@@ -135,7 +134,7 @@ def run_comparison(
     Returns:
         What was found, and whether it was stopped before the end.
     """
-    watch = watch or SilentComparison()
+    watch = watch or Silent()
     checked_limit(limit)
     check(comparison, watch)
     now = environment(workers, device=comparison.device)
@@ -165,7 +164,7 @@ def run_comparison(
     return _found(comparison, done), stopped
 
 
-def check(comparison: Comparison, watch: ComparisonDisplay | None = None) -> None:
+def check(comparison: Comparison, watch: Display | None = None) -> None:
     """Look at every task, and let every optimizer make a step on it, before anything runs.
 
     Points of an axis at which parameters have the same shapes are tried once.
@@ -179,7 +178,7 @@ def check(comparison: Comparison, watch: ComparisonDisplay | None = None) -> Non
     """
     seen: set[tuple[str, tuple[Any, ...]]] = set()
     for variant in comparison.variants:
-        (watch or SilentComparison()).say(f"Reading the data of {variant.label}")
+        (watch or Silent()).say(f"Reading the data of {variant.label}")
         check_task(variant.task)
         (seed,) = seeds(comparison.settings.seed, variant.task.name, "compare tune", 1)
         shapes = tuple(tuple(p.shape) for p in initial_model(variant.task, seed).parameters())

@@ -1,5 +1,7 @@
 """Jobs and their failures, stop, deadline and progress: the one way to train on seeds."""
 
+from optforge.jobs.display import Display as Display
+from optforge.jobs.display import Silent as Silent
 from optforge.jobs.failures import JobKey as JobKey
 from optforge.jobs.losses import Trainer as Trainer
 from optforge.jobs.recovery import JobError as JobError

@@ -15,7 +15,7 @@ from optforge.assessment import select, table
 from optforge.equality import simplify_exact
 from optforge.errors import SimplifyError
 from optforge.fitness import seeds
-from optforge.jobs import Store
+from optforge.jobs import Silent, Store
 from optforge.language import load_rule, parse
 from optforge.runs import RunDirectory
 from tests.helpers.tiny import Blobs
@@ -55,8 +55,8 @@ def test_with_time_the_winner_is_trained_and_the_time_holds(
     monkeypatch.setattr(optforge.api.search, "seconds_for", lambda searched: 3.0)
     shown: list[tuple[str, int, int]] = []
 
-    class Watcher(optforge.api.search.Silent):
-        def progress(self, what: str, done: int, total: int) -> None:
+    class Watcher(Silent):
+        def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
             shown.append((what, done, total))
 
     run = tmp_path / "run"

@@ -136,8 +136,9 @@ def test_a_suite_has_one_bar_over_all_its_comparisons(
         def say(self, text: str) -> None:
             said.append(text)
 
-        def show(self, progress: Any) -> None:
-            seen.append((progress.done, progress.total, progress.seconds_left))
+        def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
+            assert left is not None
+            seen.append((done, total, left))
 
     monkeypatch.setattr(comparing, "_Plain", Noting)
     asked = {name: (few("adamw", extensions=0, seeds=n), {}) for name, n in (("a", 3), ("b", 5))}

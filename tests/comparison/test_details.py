@@ -25,12 +25,12 @@ from optforge.comparison.cells.runner import Runner
 from optforge.comparison.comparison import expected, run_comparison
 from optforge.comparison.cost import counts
 from optforge.comparison.environment import environment, other_versions
-from optforge.comparison.progress import Progress
 from optforge.comparison.protocol import derived_target
 from optforge.comparison.result import TaskResult, Tuned
 from optforge.comparison.studies import study
 from optforge.errors import CompareError
 from tests.helpers.comparisons import few
+from tests.helpers.displays import Heard
 from tests.helpers.tiny import Blobs
 
 ONE = Cell("t", "adamw", (("lr", 0.1),), 1)
@@ -150,16 +150,6 @@ def test_a_row_that_is_no_object_is_told(tmp_path: Path, row: str) -> None:
 
 
 def test_other_versions_are_told_once_and_change_no_key(tmp_path: Path) -> None:
-    class Heard:
-        def __init__(self) -> None:
-            self.said: list[str] = []
-
-        def say(self, text: str) -> None:
-            self.said.append(text)
-
-        def show(self, progress: Progress) -> None:
-            pass
-
     heard, asked = Heard(), few("adamw", trials=1, seeds=1, finalists=1, again=0, extensions=0)
     with CellTable(tmp_path / CELLS) as table:
         run_comparison(asked, table, watch=heard)

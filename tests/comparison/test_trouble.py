@@ -16,24 +16,13 @@ from optforge.comparison import Cell, CellResult, CellTable, Comparison, load_re
 from optforge.comparison.cells.runner import Runner
 from optforge.comparison.cells.train import run_cell
 from optforge.comparison.comparison import check, run_comparison
-from optforge.comparison.progress import Progress
 from optforge.errors import CompareError
 from optforge.tasks import Task
 from tests.helpers.comparisons import few
+from tests.helpers.displays import Heard
 from tests.helpers.tiny import Blobs
 
 FEW: dict[str, Any] = {"trials": 2, "seeds": 2, "finalists": 1, "again": 0, "extensions": 0}
-
-
-class Heard:
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-    def show(self, progress: Progress) -> None:
-        pass
 
 
 class Strict(torch.optim.SGD):

@@ -13,10 +13,10 @@ from torch import nn
 
 from optforge.api.comparison import conduct
 from optforge.comparison import CELLS, CellTable, Comparison
-from optforge.comparison.progress import Progress
 from optforge.errors import CompareError
 from optforge.fitness.seeds import seeds
 from tests.helpers.comparisons import few
+from tests.helpers.displays import Heard
 from tests.helpers.tiny import Blobs
 
 FLAG = "OPTFORGE_TEST_TROUBLE"
@@ -36,17 +36,6 @@ class Troubled(Blobs):
                 os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(60)
         return model
-
-
-class Heard:
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-    def show(self, progress: Progress) -> None:
-        pass
 
 
 def asked() -> Comparison:

@@ -6,7 +6,6 @@ import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from optforge.comparison.cells.cell import Cell, CellResult
 from optforge.comparison.cells.cell_table import CellTable
@@ -17,31 +16,9 @@ from optforge.comparison.recipes.recipe import Recipe
 from optforge.comparison.result import not_positive
 from optforge.errors import CompareError
 from optforge.execution import Failed, InlineExecutor, WorkerPool
-from optforge.jobs import JobError, JobRunner
+from optforge.jobs import Display, JobError, JobRunner, Silent
 
 LIMIT = 600.0  # seconds that one cell may take before its process is killed
-
-
-class ComparisonDisplay(Protocol):
-    """What a display implements."""
-
-    def say(self, text: str) -> None:
-        """Take one sentence."""
-        ...
-
-    def show(self, progress: Progress) -> None:
-        """Take the state of the whole plan; called after every cell."""
-        ...
-
-
-class SilentComparison:
-    """A display that shows nothing."""
-
-    def say(self, text: str) -> None:
-        """Show nothing."""
-
-    def show(self, progress: Progress) -> None:
-        """Show nothing."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +82,7 @@ class Runner:
         bench: Bench,
         table: CellTable,
         workers: int = 0,
-        watch: ComparisonDisplay | None = None,
+        watch: Display | None = None,
         stop: Callable[[], bool] = lambda: False,
         progress: Progress | None = None,
         before_first: Callable[[], None] = lambda: None,
@@ -114,7 +91,7 @@ class Runner:
         self.bench, self.table, self.workers = bench, table, workers
         self.limit = checked_limit(limit)
         self.failed: dict[str, CellResult] = {}
-        self.watch: ComparisonDisplay = watch or SilentComparison()
+        self.watch: Display = watch or Silent()
         self.stop = stop
         self._before_first = before_first
         self.progress = progress or Progress({}, workers)
@@ -149,16 +126,21 @@ class Runner:
                 _check_losses(cell, self.failed.get(key) or self.table[key])
                 self.progress.found(cell.task)
         self.progress.purpose = purpose
-        self.watch.show(self.progress)
+        self._show()
         if missing:
             self._compute(missing, purpose)
         return [self.failed[key] if key in self.failed else self.table[key] for key in keys]
+
+    def _show(self) -> None:
+        state = self.progress
+        what = f"{state.task}: {state.purpose}"
+        self.watch.progress(what, state.done, state.total, state.seconds_left)
 
     def _compute(self, missing: Mapping[str, Cell], purpose: str) -> None:
         cells = list(missing.items())
         runner = JobRunner(
             self._started(),
-            watch=lambda what, done, total: self.watch.show(self.progress),
+            watch=lambda what, done, total: self._show(),
             stop=self.stop,
             retry_timeouts=False,  # a cell that takes too long would do so again
         )
