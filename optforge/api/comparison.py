@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from optforge.api.comparison_result import ComparisonResult
 from optforge.comparison import (
     CELLS,
     CellTable,
     Comparison,
     ComparisonSettings,
     Findings,
-    Pair,
     Recipe,
-    Summary,
-    compare_pairs,
     comparison_from,
     load_recipe,
     recipe_from,
     run_comparison,
-    summaries,
     variants,
 )
 from optforge.comparison.cells.runner import LIMIT
@@ -31,44 +28,10 @@ from optforge.comparison.finished import Finished, finished
 from optforge.comparison.progress import Progress
 from optforge.errors import CompareError
 from optforge.jobs import Display
-from optforge.report.comparison.page import to_markdown, write_report
+from optforge.report.comparison.page import write_report
 from optforge.tasks import Task, load_task
 
 _HOW = "optforge compare --resume --out"
-
-
-@dataclass(frozen=True)
-class ComparisonResult:
-    """What a comparison leaves.
-
-    Args:
-        comparison: What was compared.
-        found: Trials, choices and final runs.
-        sessions: Machines and versions.
-        path: Of the directory, or None.
-        stopped: Whether it was stopped before the end.
-    """
-
-    comparison: Comparison
-    found: Findings
-    sessions: tuple[Mapping[str, Any], ...]
-    path: Path | None
-    stopped: bool
-
-    @property
-    def pairs(self) -> list[Pair]:
-        """Every optimizer against the baseline on every task, with intervals and p-values."""
-        return compare_pairs(self.found)
-
-    @property
-    def summaries(self) -> list[Summary]:
-        """Every optimizer on every task by itself."""
-        return summaries(self.found)
-
-    @property
-    def markdown(self) -> str:
-        """The report as text."""
-        return to_markdown(self.comparison, self.found, self.sessions)
 
 
 def compare(

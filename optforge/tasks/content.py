@@ -167,10 +167,11 @@ def _class(cls: type) -> Iterator[str]:
 
 
 def _array(value: torch.Tensor | np.ndarray) -> str:
-    array = value
     if isinstance(value, torch.Tensor):
         plain = torch.view_as_real(value) if value.is_complex() else value
         array = plain.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+    else:
+        array = value
     if array.dtype == object:
         raise UnknownContentError("an array of objects, whose content cannot be read")
     digest = hashlib.sha256(array.tobytes()).hexdigest()

@@ -1,0 +1,135 @@
+"""What a comparison leaves: settings, pairs, tables and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optforge.comparison import Comparison, Findings, Pair, Summary, compare_pairs, summaries
+from optforge.errors import CompareError
+from optforge.report.comparison.page import to_markdown
+from optforge.report.comparison.tables import verdicts
+from optforge.report.frame import to_frame
+from optforge.statistics import Interval
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+@dataclass(frozen=True, repr=False)
+class ComparisonResult:
+    """What a comparison leaves. It prints as the main table of its report.
+
+    Args:
+        comparison: What was compared.
+        found: Trials, choices and final runs.
+        sessions: Machines and versions.
+        path: The directory, or None.
+        stopped: Whether it was stopped before the end.
+
+    Example:
+        >>> from optforge import compare
+        >>> few = dict(trials=2, seeds=2, finalists=1, again=0, extensions=0, fixed={"steps": 10})
+        >>> result = compare(["digits_mlp"], ["adamw", "lion"], workers=0, **few)
+        >>> sorted(result.best_params("lion", "digits_mlp"))
+        ['beta1', 'beta2', 'lr', 'weight_decay']
+        >>> [(row["optimizer"], row["verdict"]) for row in result.table]
+        [('adamw', 'baseline'), ('lion', 'too few seeds')]
+    """
+
+    comparison: Comparison
+    found: Findings
+    sessions: tuple[Mapping[str, Any], ...]
+    path: Path | None
+    stopped: bool
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """Every optimizer against the baseline on every task, with intervals and p-values."""
+        return compare_pairs(self.found)
+
+    @property
+    def summaries(self) -> list[Summary]:
+        """Every optimizer on every task by itself."""
+        return summaries(self.found)
+
+    @property
+    def markdown(self) -> str:
+        """The report as text."""
+        return to_markdown(self.comparison, self.found, self.sessions)
+
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """One row for each optimizer on each task, as plain values.
+
+        ``test_loss``, ``test_metric`` and ``validation_loss`` are means over the final runs, with
+        95 % intervals in ``..._low`` and ``..._high``; ``log_ratio`` is that of the test loss to
+        the baseline's, seed by seed, below 0 the optimizer is better; ``p_value`` is adjusted by
+        Holm's method; ``params_...`` is the setting that was chosen. What is not known is None.
+        """
+        pairs = {(pair.task, pair.recipe): pair for pair in self.pairs}
+        return [_row(s, pairs.get((s.task, s.recipe)), self.found) for s in self.summaries]
+
+    def best_params(self, optimizer: str, task: str | None = None) -> dict[str, float]:
+        """Return the setting that was chosen for an optimizer on a task.
+
+        Args:
+            optimizer: Its name in the tables.
+            task: The label of the task; not needed where there is only one.
+
+        Returns:
+            Hyperparameters by name, ``lr`` and ``weight_decay`` for example.
+
+        Raises:
+            CompareError: If there is no such task or optimizer, or none of its trials had a result.
+        """
+        results = {result.variant.label: result for result in self.found.tasks}
+        if task is None and len(results) == 1:
+            (task,) = results
+        tuned = results[task].tuned if task in results else {}
+        if task is None or optimizer not in tuned:
+            what = f"optimizer {optimizer!r} on {task}" if tuned else f"task {task!r}"
+            raise CompareError(
+                f"no results of {what}; there are the tasks {', '.join(results) or '(none)'} with "
+                f"the optimizers {', '.join(r.name for r in self.comparison.recipes)}"
+            )
+        if tuned[optimizer].best is None:
+            raise CompareError(f"no trial of {optimizer} on {task} had a finite result")
+        return dict(tuned[optimizer].best or ())
+
+    def to_frame(self) -> DataFrame:
+        """Return :attr:`table` as a pandas data frame; needs ``pip install 'optforge[pandas]'``.
+
+        Raises:
+            OptforgeError: If pandas is not installed.
+        """
+        return to_frame(self.table)
+
+    def __repr__(self) -> str:
+        end = ", stopped before its end" if self.stopped else ""
+        table = verdicts(self.found, self.summaries, self.pairs)
+        return f"{type(self).__name__}{end}\n{table.title}\n\n{table.markdown()}"
+
+
+def _row(summary: Summary, pair: Pair | None, found: Findings) -> dict[str, Any]:
+    names = ("test_loss", "test_metric", "validation_loss")
+    is_baseline = summary.recipe == found.baseline
+    row: dict[str, Any] = {"task": summary.task, "optimizer": summary.recipe}
+    for name in names:
+        row |= _interval(name, getattr(summary, name))
+    row |= _interval("log_ratio", pair.test_loss if pair else None)
+    row["p_value"] = pair.adjusted if pair else None
+    row["verdict"] = pair.verdict if pair else "baseline" if is_baseline else None
+    counts = asdict(summary)
+    row |= {
+        name: counts[name]
+        for name in ("trials", "runs", "diverged_runs", "failed_runs", "step_ms", "seconds")
+    }
+    return row | {f"params_{name}": value for name, value in summary.best or ()}
+
+
+def _interval(name: str, interval: Interval | None) -> dict[str, float | None]:
+    ends = (interval.mean, interval.low, interval.high) if interval else (None, None, None)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))

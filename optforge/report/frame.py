@@ -1,0 +1,34 @@
+"""Tables of plain values as data frames of pandas, which is loaded only then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from optforge.errors import OptforgeError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def to_frame(rows: Sequence[Mapping[str, Any]]) -> DataFrame:
+    """Return rows of plain values as a data frame.
+
+    Args:
+        rows: Values by the name of their column.
+
+    Raises:
+        OptforgeError: If pandas is not installed.
+
+    Example:
+        >>> to_frame([{"task": "mnist_mlp", "loss": 0.5}]).shape
+        (1, 2)
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise OptforgeError(
+            "a data frame needs pandas, which is not installed; install it with "
+            "pip install 'optforge[pandas]'"
+        ) from None
+    return pandas.DataFrame.from_records(list(rows))
