@@ -54,7 +54,6 @@ from optforge.comparison.cost import estimate
 from optforge.comparison.environment import environment
 from optforge.comparison.protocol import compare_on
 from optforge.comparison.result import TaskResult
-from optforge.comparison.space import Setting
 from optforge.errors import StoppedError
 from optforge.report.comparison.page import write_report
 from optforge.report.comparison.plan_table import plan_table
@@ -62,6 +61,7 @@ from optforge.report.words import duration
 from optforge.tasks import load_task
 from optforge.tasks.images.finetune import SCRATCH
 from optforge.training.pretrain import pretrain
+from optforge.tuning import Setting
 
 OPTIMIZERS = ("adamw", "lion", "sgd", "adafactor")
 SETTINGS = ComparisonSettings(trials=16, extensions=2, seeds=10, finalists=2, again=1)

@@ -25,11 +25,12 @@ from scipy.stats import binomtest
 from optforge.analysis import fingerprint, live_program, probe_updates, reads_gradient
 from optforge.analysis.numeric import Scales
 from optforge.evolution.mutation import Mutator
-from optforge.fitness import Evaluator, Judge, plan_stages, probe, seeds, stored
+from optforge.fitness import Evaluator, Judge, plan_stages, probe, seeds
 from optforge.fitness.probe import wrong
 from optforge.language import Program, parse
 from optforge.tasks import PROXY_TASKS, load_task
 from optforge.training import Stack, train_population
+from optforge.tuning import stored
 
 WELL, HOPELESS = 0.05, 0.5  # log loss above the parent's
 BATCH = 32

@@ -29,23 +29,24 @@ from filelock import FileLock
 
 from optforge.assessment.table import table_from_json
 from optforge.assessment.verdict import CONSTANTS, best_rule
-from optforge.fitness import (
+from optforge.runs import Journal
+from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, Task, load_task
+from optforge.training import has_compiler, keep_freed_memory
+from optforge.tuning import (
     JOINT,
     OPTIMIZERS,
     THINGS,
     Tuned,
-    in_this_process,
+    in_process,
+    losses_by,
     thing,
     trainee_json,
     tunable,
     tune_together,
 )
-from optforge.runs import Journal
-from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, load_task
-from optforge.training import Stack, has_compiler, keep_freed_memory
 
 EVERYTHING = "all of these"
-FILE = Path(__file__).parents[1] / "optforge" / "fitness" / "baselines.json"
+FILE = Path(__file__).parents[1] / "optforge" / "tuning" / "baselines.json"
 Entry = dict[str, Any]
 
 
@@ -60,32 +61,32 @@ def main(names: list[str]) -> None:
         jobs[name]() if name in jobs else tune_on(name)
 
 
-def stacks_of(names: tuple[str, ...]) -> dict[str, Stack]:
-    return {name: Stack(load_task(name), compile=has_compiler()) for name in names}
+def tasks_of(names: tuple[str, ...]) -> dict[str, Task]:
+    return {name: load_task(name) for name in names}
 
 
 def tune_on(name: str) -> None:
-    stacks = stacks_of((name,))
+    tasks = tasks_of((name,))
     for optimizer in OPTIMIZERS:
-        best = tuned(f"{name} {optimizer}", tunable(optimizer), stacks)
-        put(("tasks", name), {"hash": stacks[name].task.hash, optimizer: entry(best)})
+        best = tuned(f"{name} {optimizer}", tunable(optimizer), tasks)
+        put(("tasks", name), {"hash": tasks[name].hash, optimizer: entry(best)})
 
 
 def tune_jointly() -> None:
-    stacks = stacks_of(PROXY_TASKS)
+    tasks = tasks_of(PROXY_TASKS)
     for optimizer in JOINT:
-        best = tuned(f"joint {optimizer}", tunable(optimizer), stacks)
-        put(("joint",), {optimizer: {**of_tasks(stacks), **entry(best)}})
+        best = tuned(f"joint {optimizer}", tunable(optimizer), tasks)
+        put(("joint",), {optimizer: {**of_tasks(tasks), **entry(best)}})
 
 
 def tune_things() -> None:
     """What is there already stays, so that an interrupted run can go on; delete it to tune anew."""
     for task in PROXY_TASKS:
-        stacks = stacks_of((task,))
+        tasks = tasks_of((task,))
         for name in THINGS:
             if name not in read().get("things", {}).get(task, {}):
-                known = (everything(task),) if name == EVERYTHING else ()
-                best = tuned(f"{task} AdamW, {name}", thing(name, known), stacks)
+                known = (tuple(everything(task).items()),) if name == EVERYTHING else ()
+                best = tuned(f"{task} AdamW, {name}", thing(name, known), tasks)
                 put(("things", task), {name: entry(best)})
 
 
@@ -110,7 +111,7 @@ def take_control(run: Path) -> None:
         f"--population {search['population']} --tournament {search['tournament']} "
         f"--seed {search['seed']}",
         "programs": programs,
-        **of_tasks(stacks_of(PROXY_TASKS)),
+        **of_tasks(tasks_of(PROXY_TASKS)),
         "program": joint.program.text,
         "trials": int(row.trials.split(", ")[-1].split()[0]),
         "tuned": {task: trainee_json(trainee) for task, trainee in row.trainees.items()},
@@ -119,9 +120,10 @@ def take_control(run: Path) -> None:
     put((), {"constants": content})
 
 
-def tuned(what: str, candidate: Any, stacks: dict[str, Stack]) -> Tuned:
+def tuned(what: str, candidate: Any, tasks: dict[str, Task]) -> Tuned:
     start = time.monotonic()
-    (best,) = tune_together([(candidate, tuple(stacks))], in_this_process(stacks))
+    losses = losses_by(in_process(tuple(tasks.values()), has_compiler()))
+    (best,) = tune_together([(candidate, tuple(tasks))], losses)
     setting = ", ".join(f"{key} {value:g}" for key, value in best.parameters.items())
     seconds = time.monotonic() - start
     print(f"{what}: {best.loss:.4f} with {setting} ({seconds:.0f} s)", flush=True)
@@ -132,9 +134,9 @@ def entry(best: Tuned) -> Entry:
     return {"parameters": dict(best.parameters), "loss": best.loss, "trials": best.trials}
 
 
-def of_tasks(stacks: dict[str, Stack]) -> Entry:
-    hashes = {name: stack.task.hash for name, stack in stacks.items()}
-    return {"tasks": list(stacks), "hashes": hashes}
+def of_tasks(tasks: dict[str, Task]) -> Entry:
+    hashes = {name: task.hash for name, task in tasks.items()}
+    return {"tasks": list(tasks), "hashes": hashes}
 
 
 def read() -> Entry:

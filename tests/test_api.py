@@ -18,7 +18,7 @@ from optforge.assessment import select, table
 from optforge.assessment.verdict import FOUND, ONE_SETTING, STRAIGHT
 from optforge.errors import OptforgeError, ProgramError, RunError, SearchError, TaskError
 from optforge.evolution import Search, make_executor
-from optforge.fitness import evaluator, seeds, tuning
+from optforge.fitness import evaluator, seeds
 from optforge.language import Program, functions_of, load_rule, parse
 from optforge.tasks import Task
 from tests.helpers.tiny import Blobs, Noise, Sums
@@ -34,7 +34,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer measurements at the end."""
     monkeypatch.setattr(table, "REPEATS", 3)
     monkeypatch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
-    monkeypatch.setattr(tuning, "FINAL_SEEDS", 2)
 
 
 class Line(optforge.Task):

@@ -23,6 +23,7 @@ ORDER = (
         "runs",
         "execution",
         "jobs",
+        "tuning",
         "evolution",
         "assessment",
         "ablation",

@@ -23,6 +23,7 @@ from optforge.jobs import Display, JobRunner, Silent
 from optforge.runs import RunDirectory
 from optforge.tasks import Task, find_tasks
 from optforge.training import one_thread
+from optforge.tuning import Effort
 
 EXPLANATION, EXPLANATION_PAGE = "explain.json", "explain.md"
 
@@ -79,7 +80,8 @@ def explain(
             found = None
             if trials is None:
                 found = explain_shipped(made, table, trainer, _MEASURE)
-            found = found or explain_by_tuning(made, table, trainer, trials or made.trials)
+            effort = made.effort if trials is None else Effort(trials)
+            found = found or explain_by_tuning(made, table, trainer, effort)
         finally:
             executor.close()
         directory.write_text(EXPLANATION, json.dumps(explanation_json(found), indent=2) + "\n")

@@ -25,7 +25,6 @@ from optforge.evolution.session import (
 from optforge.evolution.settings import Settings
 from optforge.evolution.starts import check_start, has_constants
 from optforge.evolution.watcher import Watcher
-from optforge.fitness import TRIALS
 from optforge.jobs import JobRunner, Silent
 from optforge.language import Program, load_rule, round_constants, rule_text
 from optforge.report.search.history import draw_history
@@ -40,6 +39,7 @@ from optforge.tasks import (
     load_task,
 )
 from optforge.training import has_compiler, one_thread
+from optforge.tuning import TRIALS
 
 # The first phase takes about a fifth of the time: in it nothing is answered from the cache, so a
 # program costs more than later. Its length is a number of programs, whatever the budget's unit,

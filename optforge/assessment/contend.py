@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from optforge.analysis import fingerprint
-from optforge.assessment.fit import fittable, losses_by
 from optforge.assessment.straighten import straightened
 from optforge.assessment.table import Contender
 from optforge.assessment.verdict import CONSTANTS, FOUND, NAMES, ONE_SETTING, STRAIGHT
 from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
-from optforge.fitness import (
+from optforge.jobs import Trainer
+from optforge.language import Program, load_rule, parse, round_constants
+from optforge.tasks import TASKS, Schedule
+from optforge.training import Trainee
+from optforge.tuning import (
     JOINT,
     OPTIMIZERS,
-    Parameters,
+    Setting,
     Tunable,
     Tuned,
+    fittable,
+    losses_by,
     other_version,
+    shape_setting,
     shipped_control,
     shipped_jointly,
     trainee_from_json,
     tunable,
     tune_together,
 )
-from optforge.jobs import Trainer
-from optforge.language import Program, load_rule, parse, round_constants
-from optforge.tasks import TASKS
-from optforge.training import Trainee
 
 _ALL = "all"  # the place of one setting for all proxy tasks, beside those of single tasks
 
@@ -80,7 +82,8 @@ def contenders(
     def watch(done: int, total: int) -> None:
         trainer.runner.watch("Tuning the rows of the table, all alike", done, total)
 
-    found = tune_together(jobs, losses_by(trainer), made.trials, watch) if jobs else []
+    losses, effort = losses_by(trainer, "fit, "), made.effort
+    found = tune_together(jobs, losses, effort, watch) if jobs else []
     fresh: dict[str, dict[str, Tuned]] = {}
     for (row, place), best in zip(missing, found, strict=True):
         fresh.setdefault(row.name, {})[place] = best
@@ -97,7 +100,7 @@ def _known(made: SearchPlan, history: History, winner: Program) -> tuple[list[_K
         notes += [f"{optimizer}: {b.note}" for b in of.values() if b.note]
         tuned = {name: baseline.trainee for name, baseline in of.items()}
         joint = shipped_jointly(made.tasks, optimizer) if optimizer in JOINT else None
-        if joint is not None and joint.trials == made.trials:
+        if joint is not None and joint.trials == made.effort.trials:
             tuned[_ALL] = joint.trainee
         places = (*names, _ALL) if optimizer in JOINT else tuple(names)
         trials = min((b.trials for b in of.values()), default=None)
@@ -116,15 +119,10 @@ def _known(made: SearchPlan, history: History, winner: Program) -> tuple[list[_K
     return rows, notes
 
 
-def _schedules(made: SearchPlan) -> list[Parameters]:
+def _schedules(made: SearchPlan) -> list[Setting]:
     """The schedules that candidates trained under: what a rule is known to train with."""
-    shapes = {task.name: made.schedules.get(task.name) for task in made.tasks}
-    settings = {
-        (shape.warmup, shape.power, shape.final) for shape in shapes.values() if shape is not None
-    }
-    plain = (0.1, 1.0, 0.0)
-    names = ("warmup", "decay_power", "final_lr")
-    return [dict(zip(names, one, strict=True)) for one in sorted({*settings, plain})]
+    shapes = {made.schedules.get(task.name, Schedule()) for task in made.tasks} | {Schedule()}
+    return [shape_setting(shape) for shape in sorted(shapes, key=astuple)]
 
 
 def _control(made: SearchPlan, history: History, winner: Program) -> _Known | None:
@@ -145,7 +143,7 @@ def _control(made: SearchPlan, history: History, winner: Program) -> _Known | No
         adamw = fingerprint(round_constants(load_rule("adamw")))
         own = fingerprint(parse(made.settings.start)) == adamw
         tuned = {}
-        if committed["trials"] == made.trials:
+        if committed["trials"] == made.effort.trials:
             tuned = {n: trainee_from_json(committed["tuned"][n]) for n in names
                      if n in committed["tuned"]}  # fmt: skip
             tuned[_ALL] = trainee_from_json(committed["joint"])
@@ -181,7 +179,7 @@ def _rows(row: _Known, fresh: Mapping[str, Tuned], made: SearchPlan) -> list[Con
     """Return the row tuned for each task, and the one with one setting for all."""
     trainees = {**row.tuned, **{place: best.trainee for place, best in fresh.items()}}
     joint = trainees.pop(_ALL, None)
-    trials = made.trials if fresh or row.trials is None else row.trials
+    trials = made.effort.trials if fresh or row.trials is None else row.trials
     before = f"{row.searched}, " if row.searched else ""
     rows = [Contender(row.name, trainees, f"{before}{trials} a task")]
     if joint is not None:
@@ -193,10 +191,10 @@ def _rows(row: _Known, fresh: Mapping[str, Tuned], made: SearchPlan) -> list[Con
 
 def _words(made: SearchPlan) -> list[str]:
     words = [
-        f"Every row is tuned by {made.trials} trials a task on validation data: learning rate, "
-        "decay, averages and the shape of the schedule (warm-up, power of the decay, final value); "
-        "AdamW's bias correction and Muon's rate for what is no hidden matrix as well. Rows with "
-        "one setting have as many trials for all proxy tasks together."
+        f"Every row is tuned by {made.effort.trials} trials a task on validation data: learning "
+        "rate, decay, averages and the shape of the schedule (warm-up, power of the decay, final "
+        "value); AdamW's bias correction and Muon's rate for what is no hidden matrix as well. "
+        "Rows with one setting have as many trials for all proxy tasks together."
     ]
     if made.held_out:
         words.append(

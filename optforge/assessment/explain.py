@@ -8,21 +8,23 @@ from typing import Any
 
 import numpy
 
-from optforge.assessment.fit import losses_by
 from optforge.assessment.table import Table, finite, interval_json
 from optforge.assessment.verdict import ADAMW, FOUND, STRAIGHT, percent
 from optforge.evolution.plan import SearchPlan
-from optforge.fitness import (
+from optforge.jobs import Trainer
+from optforge.statistics import Interval, mean_interval_over_tasks
+from optforge.training import Trainee
+from optforge.tuning import (
+    PLAIN_SHAPE,
     THINGS,
-    Parameters,
+    Effort,
+    Setting,
+    losses_by,
     stored,
     thing,
     trainee_json,
     tune_together,
 )
-from optforge.jobs import Trainer
-from optforge.statistics import Interval, mean_interval_over_tasks
-from optforge.training import Trainee
 
 _EVERYTHING = "all of these"
 
@@ -81,21 +83,24 @@ def explain_shipped(
         return None
     found = {task.name: known[task.name] for task in made.tasks}
     trainees = {
-        name: {task: thing(name).build(of[name]["parameters"]) for task, of in found.items()}
+        name: {
+            task: thing(name).build(tuple(of[name]["parameters"].items()))
+            for task, of in found.items()
+        }
         for name in THINGS
     }
     trials = min(of[name]["trials"] for of in found.values() for name in THINGS)
     return _measured(made, table, trainees, trials, trainer, what)
 
 
-def explain(made: SearchPlan, table: Table, trainer: Trainer, trials: int) -> Explanation:
+def explain(made: SearchPlan, table: Table, trainer: Trainer, effort: Effort) -> Explanation:
     """Tune AdamW with one thing after the other and tell what is left of the rule's gain.
 
     Args:
         made: Of the run.
         table: Of the run.
         trainer: Trains.
-        trials: Settings of each thing, on each task.
+        effort: How long each thing is tuned on each task.
     """
     names = [task.name for task in made.tasks]
     jobs = [(name, task) for name in THINGS for task in names]
@@ -105,8 +110,8 @@ def explain(made: SearchPlan, table: Table, trainer: Trainer, trials: int) -> Ex
 
     found = tune_together(
         [(thing(name, _known(made, name, task)), [task]) for name, task in jobs],
-        losses_by(trainer),
-        trials,
+        losses_by(trainer, "fit, "),
+        effort,
         watch,
     )
     trainees: dict[str, dict[str, Trainee]] = {name: {} for name in THINGS}
@@ -116,19 +121,19 @@ def explain(made: SearchPlan, table: Table, trainer: Trainer, trials: int) -> Ex
         made,
         table,
         trainees,
-        trials,
+        effort.trials,
         trainer,
         "Measuring on test data",
     )
 
 
-def _known(made: SearchPlan, name: str, task: str) -> tuple[Parameters, ...]:
+def _known(made: SearchPlan, name: str, task: str) -> tuple[Setting, ...]:
     """The tuned AdamW is among the first settings of all things at once."""
     if name != _EVERYTHING:
         return ()
     own = made.baselines[task]["adamw"].parameters
-    plain = {"warmup": 0.1, "decay_power": 1.0, "final_lr": 0.0}
-    return ({**plain, **own, "clip": 10.0, "eps": 1e-8, "average": 0.001},)
+    rest = {"clip": 10.0, "eps": 1e-8, "average": 0.001}
+    return (tuple(sorted({**dict(PLAIN_SHAPE), **own, **rest}.items())),)
 
 
 def _measured(

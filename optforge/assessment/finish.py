@@ -26,11 +26,11 @@ from optforge.assessment.verdict import (
 )
 from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
-from optforge.fitness import trainee_json
 from optforge.jobs import Trainer
 from optforge.runs import RunDirectory
 from optforge.statistics import Interval
 from optforge.training import Trainee
+from optforge.tuning import trainee_json
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import numpy
 from optforge.analysis import cost
 from optforge.assessment.speed import step_seconds
 from optforge.errors import RunError
-from optforge.fitness import trainee_from_json, trainee_json
 from optforge.jobs import Trainer
 from optforge.language import Program, Statement
 from optforge.statistics import Interval, mean_interval_over_tasks, paired_interval
 from optforge.training import Trainee
+from optforge.tuning import trainee_from_json, trainee_json
 
 REPEATS = 48
 _SCALES = tuple(2.0 ** (exponent / 2) for exponent in range(-6, 7))

@@ -9,9 +9,10 @@ import textwrap
 from optforge.assessment.table import Table
 from optforge.statistics import Interval
 from optforge.training import Trainee
+from optforge.tuning import OPTIMIZERS, TITLES
 
-ADAMW, LION, MUON = "tuned AdamW", "tuned Lion", "tuned Muon"
-NAMES = {"adamw": ADAMW, "lion": LION, "muon": MUON}
+NAMES = {optimizer: f"tuned {title}" for optimizer, title in TITLES.items()}
+ADAMW, LION, MUON = (NAMES[optimizer] for optimizer in OPTIMIZERS)
 CONSTANTS, FOUND = "constants only", "discovered"
 STRAIGHT = "discovered, schedule straightened"
 ONE_SETTING = ", one setting"  # for all tasks

@@ -15,7 +15,7 @@ from optforge.comparison.cells.device import wait_for
 from optforge.comparison.cells.runner import refused
 from optforge.comparison.cells.train import run_cell
 from optforge.comparison.cells.variant import Variant, vary
-from optforge.comparison.protocol import draw
+from optforge.comparison.protocol import strategy
 from optforge.comparison.recipes.recipe import Recipe
 from optforge.comparison.settings import TRIALS_A_STUDY, ComparisonSettings
 from optforge.comparison.sweep import sweep_points
@@ -107,7 +107,7 @@ def _measure(
     """Seconds of a step, of a validation, and of everything else about a run."""
     few = min(_STEPS, variant.task.steps)
     short = vary(variant.task, {"steps": few})
-    cell = Cell(variant.label, recipe.name, draw(recipe.space, settings)[0], 0)
+    cell = Cell(variant.label, recipe.name, strategy(settings).draw(recipe.space)[0], 0)
     try:
         run_cell(short, recipe, cell, device)  # the first run pays for what is loaded once
     except Exception as error:

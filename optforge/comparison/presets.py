@@ -1,23 +1,12 @@
-"""Recipes by name. The ranges are as wide for each; a best trial at an edge widens them.
-
-Learning rates span 2.5 decades and weight decays 3. Lion's rate starts three times below AdamW's
-and its decay three times above, the near end of what table 12 of the paper has (3 to 10): the
-farther one left the best rates of short runs at the top of the range or beyond. Betas are tuned for
-all, so that no baseline is a straw man.
-
-Where the elements of an update have a root mean square of about 1, as those of a sign or of an
-orthogonalized matrix, the rate has Lion's range; about 0.2, as AdamW's and Muon's have, AdamW's.
-LAMB's rate is a share of the norm of each array.
-"""
+"""Recipes by name: real optimizers, with the ranges that `optforge.tuning` knows of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
-from typing import Any, TypeAlias
+from typing import Any
 
-from optforge.comparison.ranges import SHAPE, dimensions_from
 from optforge.comparison.recipes.optimizer_source import (
     OptimizerSource,
     class_source,
@@ -25,19 +14,17 @@ from optforge.comparison.recipes.optimizer_source import (
     rule_source,
 )
 from optforge.comparison.recipes.recipe import Recipe, default_space
-from optforge.comparison.space import Dimension, Space
 from optforge.errors import CompareError
 from optforge.language import load_rule, parse, rule_names
 from optforge.optim import Lion
-
-_Ranges: TypeAlias = Mapping[str, tuple[float, float]]
-
-_ADAM = {"lr": (3e-4, 1e-1), "weight_decay": (1e-3, 1.0)}
-_SIGN = {"lr": (1e-4, 3e-2), "weight_decay": (3e-3, 3.0)}
-_PLAIN = {"lr": (3e-3, 1.0), "weight_decay": (1e-4, 1e-1)}
-_RATIO = {"lr": (1e-3, 3e-1), "weight_decay": (1e-3, 1.0)}
-_MEMORY = {"beta1": (0.02, 0.5), "beta2": (0.001, 0.3)}
-_SLOWER = (0.0003, 0.1)  # of a third average that remembers ten times longer
+from optforge.tuning import (
+    COMPLEMENT,
+    SHAPE,
+    Space,
+    dimensions_from,
+    memory_range,
+    space_of,
+)
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -76,7 +63,7 @@ def load_recipe(
         source = class_source(given)
         made = Recipe(name, source, default_space(source))
     elif given in _PRESETS:
-        made = _PRESETS[given](name)
+        made = _PRESETS[given](name, given)
     else:
         source = find_source(given)
         made = Recipe(_short(name), source, default_space(source))
@@ -108,68 +95,40 @@ def _short(name: str) -> str:
     return name.rsplit("/", 1)[-1]
 
 
-def _space(ranges: _Ranges, betas: Sequence[str]) -> Space:
-    return _space_of(ranges, {beta: _MEMORY[beta] for beta in betas})
-
-
-def _space_of(ranges: _Ranges, memories: _Ranges) -> Space:
-    dimensions = [Dimension(name, low, high) for name, (low, high) in ranges.items()]
-    for beta, (low, high) in memories.items():
-        dimensions.append(Dimension(f"one_minus_{beta}", low, high, floor=1e-5, ceiling=1.0))
-    return Space(tuple(dimensions))
-
-
 def _library(
-    place: str,
-    ranges: _Ranges,
-    betas: Sequence[str] = ("beta1", "beta2"),
-    **fixed: Any,
-) -> Callable[[str], Recipe]:
-    def make(name: str) -> Recipe:
-        source = find_source(place)
-        return Recipe(name, source, _space(ranges, betas), tuple(fixed.items()))
+    place: str, betas: Sequence[str] = ("beta1", "beta2"), **fixed: Any
+) -> Callable[[str, str], Recipe]:
+    def make(name: str, preset: str) -> Recipe:
+        return Recipe(name, find_source(place), space_of(preset, betas), tuple(fixed.items()))
 
     return make
 
 
-def _lion(name: str) -> Recipe:
-    return Recipe(name, class_source(Lion), _space(_SIGN, ("beta1", "beta2")))
+def _lion(name: str, preset: str) -> Recipe:
+    return Recipe(name, class_source(Lion), space_of(preset, ("beta1", "beta2")))
 
 
 def _rule(
-    file: str,
-    ranges: _Ranges,
-    betas: Sequence[str] = ("beta1",),
-    **fixed: Any,
-) -> Callable[[str], Recipe]:
-    def make(name: str) -> Recipe:
-        return Recipe(name, _shipped(file), _space(ranges, betas), tuple(fixed.items()))
+    file: str, betas: Sequence[str] = ("beta1",), **fixed: Any
+) -> Callable[[str, str], Recipe]:
+    def make(name: str, preset: str) -> Recipe:
+        return Recipe(name, _shipped(file), space_of(preset, betas), tuple(fixed.items()))
 
     return make
 
 
-def _language_rule(rule: str, ranges: _Ranges) -> Callable[[str], Recipe]:
+def _language_rule(name: str, preset: str) -> Recipe:
     """Return the preset of a rule that ships with the language; it tunes all its betas."""
-
-    def make(name: str) -> Recipe:
-        source = rule_source(load_rule(rule))
-        own = {key: value for key, value in ranges.items() if source.tunable(key)}
-        betas = {n: _memory(value) for n, value in source.defaults.items() if n.startswith("beta")}
-        return Recipe(name, source, _space_of(own, betas))
-
-    return make
-
-
-def _memory(beta: float) -> tuple[float, float]:
-    """Return the range of 1 - beta: AdamW's for an average that remembers about as long.
-
-    Example:
-        >>> _memory(0.9), _memory(0.99), _memory(0.9999)
-        ((0.02, 0.5), (0.001, 0.3), (0.0003, 0.1))
-    """
-    if 1 - beta > 0.03:
-        return _MEMORY["beta1"]
-    return _MEMORY["beta2"] if 1 - beta > 5e-4 else _SLOWER
+    source = rule_source(load_rule(preset))
+    betas = {
+        key: memory_range(value) for key, value in source.defaults.items() if key.startswith("beta")
+    }
+    dimensions = [
+        dimension
+        for dimension in space_of(preset, betas).dimensions
+        if dimension.name.startswith(COMPLEMENT) or source.tunable(dimension.name)
+    ]
+    return Recipe(name, source, Space(tuple(dimensions)))
 
 
 def _shipped(file: str) -> OptimizerSource:
@@ -177,34 +136,25 @@ def _shipped(file: str) -> OptimizerSource:
     return rule_source(parse(place.read_text(encoding="utf-8")))
 
 
-_OF_THE_LANGUAGE: Mapping[str, _Ranges] = {
-    "muon": _ADAM,
-    "nadamw": _ADAM,
-    "adan": _ADAM,
-    "ademamix": _ADAM,
-    "mars": _ADAM,
-    "cautious_adamw": _ADAM,
-    "cautious_lion": _SIGN,
-    "lamb": _RATIO,
-    "ortho_adam": _SIGN,
-    "ortho_lion": _SIGN,
-}
-_PRESETS: Mapping[str, Callable[[str], Recipe]] = {
-    "adamw": _library("torch:AdamW", _ADAM, fused=True),
+_PRESETS: Mapping[str, Callable[[str, str], Recipe]] = {
+    "adamw": _library("torch:AdamW", fused=True),
     "lion": _lion,
-    "sgd": _library("torch:SGD", _PLAIN, ("beta1",), fused=True),
-    "adafactor": _library("timm:adafactorbv", _ADAM),
-    "radam": _library("torch:RAdam", _ADAM, decoupled_weight_decay=True),
-    "nadam": _library("torch:NAdam", _ADAM, decoupled_weight_decay=True),
-    "adabelief": _library("timm:adabelief", _ADAM),
-    "amsgrad": _library("torch:AdamW", _ADAM, fused=True, amsgrad=True),
-    "powersign": _rule("powersign", _PLAIN),
-    "addsign": _rule("addsign", _PLAIN),
-    "ablation_0.9": _rule("momentum_sign", _SIGN, (), beta1=0.9),
-    "ablation_0.99": _rule("momentum_sign", _SIGN, (), beta1=0.99),
+    "sgd": _library("torch:SGD", ("beta1",), fused=True),
+    "adafactor": _library("timm:adafactorbv"),
+    "radam": _library("torch:RAdam", decoupled_weight_decay=True),
+    "nadam": _library("torch:NAdam", decoupled_weight_decay=True),
+    "adabelief": _library("timm:adabelief"),
+    "amsgrad": _library("torch:AdamW", fused=True, amsgrad=True),
+    "powersign": _rule("powersign"),
+    "addsign": _rule("addsign"),
+    "ablation_0.9": _rule("momentum_sign", (), beta1=0.9),
+    "ablation_0.99": _rule("momentum_sign", (), beta1=0.99),
     **{
-        name: _language_rule(name, ranges)
-        for name, ranges in _OF_THE_LANGUAGE.items()
+        name: _language_rule
+        for name in (
+            *("muon", "nadamw", "adan", "ademamix", "mars", "cautious_adamw", "cautious_lion"),
+            *("lamb", "ortho_adam", "ortho_lion"),
+        )
         if name in rule_names()
     },
 }

@@ -11,20 +11,20 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from optforge import tuning
 from optforge.comparison.cells.cell import Cell, CellResult
 from optforge.comparison.cells.runner import Runner
 from optforge.comparison.cells.variant import Variant
 from optforge.comparison.recipes.recipe import Recipe
 from optforge.comparison.result import TaskResult, Trial, Tuned, score
 from optforge.comparison.settings import ComparisonSettings
-from optforge.comparison.space import Setting, Space
 from optforge.errors import CompareError
 from optforge.fitness.seeds import seeds as seeds_of
+from optforge.tuning import FINAL, QuasiRandom, Setting, Study, tune
 
 _TARGET_AT = 0.75  # share of the baseline's budget after which its loss is the derived target
 
@@ -45,9 +45,7 @@ def compare_on(
         runner: Answers cells.
         baseline: From whose curves a target is derived if the task names none.
     """
-    tuned = _tune(variant, recipes, settings, runner)
-    tuned = _grow(variant, tuned, settings, runner)
-    tuned = _choose(variant, tuned, settings, runner)
+    tuned = _tuned(variant, recipes, settings, runner)
     chosen = _seeds(settings, variant, "final", settings.seeds)
     tuned = _measure(variant, tuned, settings, runner, chosen)
     target = variant.task.target
@@ -77,43 +75,81 @@ def derived_target(finals: Sequence[CellResult]) -> float | None:
     return statistics.median(losses) if losses else None
 
 
-def _tune(
+def _tuned(
     variant: Variant, recipes: Sequence[Recipe], settings: ComparisonSettings, runner: Runner
 ) -> dict[str, Tuned]:
-    drawn = {recipe.name: draw(recipe.space, settings) for recipe in recipes}
-    trials = _trials(variant, drawn, settings, runner, "tuning", 0)
-    return {
-        recipe.name: Tuned(recipe.name, recipe.space, trials[recipe.name], (), None)
-        for recipe in recipes
-    }
+    studies = [Study[CellResult](recipe.name, recipe.space) for recipe in recipes]
+    tune(studies, strategy(settings), _Cells(variant, settings, runner, studies))
+    return {study.name: _chosen(study, settings) for study in studies}
 
 
-def draw(space: Space, settings: ComparisonSettings) -> tuple[Setting, ...]:
-    """The first trials of a recipe; a grid is filled up by quasi-random settings."""
-    if settings.sampler == "grid":
-        grid = space.grid(settings.trials)
-        return grid + space.quasi_random(settings.trials - len(grid), settings.seed)
-    return space.quasi_random(settings.trials, settings.seed)
+def strategy(settings: ComparisonSettings) -> QuasiRandom[CellResult]:
+    """Return how settings are drawn, the same for every recipe."""
+    return QuasiRandom(
+        settings.trials,
+        lambda outcomes: score(outcomes, settings.objective),
+        settings.seed,
+        settings.sampler == "grid",
+        settings.extensions,
+        settings.extra_trials,
+        settings.finalists,
+    )
 
 
-def _trials(
-    variant: Variant,
-    drawn: Mapping[str, Sequence[Setting]],
-    settings: ComparisonSettings,
-    runner: Runner,
-    purpose: str,
-    number: int,
-) -> dict[str, tuple[Trial, ...]]:
-    """Train all settings of all recipes on the tuning seeds, as one batch of cells."""
-    chosen = _seeds(settings, variant, "tune", settings.tune_seeds)
-    found = train_all(variant, drawn, chosen, runner, purpose)
-    return {
-        name: tuple(
-            Trial(setting, outcomes, number)
-            for setting, outcomes in zip(drawn[name], rows, strict=True)
-        )
-        for name, rows in found.items()
-    }
+@dataclass
+class _Cells:
+    """Trains the settings of all recipes on one task as cells."""
+
+    variant: Variant
+    settings: ComparisonSettings
+    runner: Runner
+    studies: Sequence[Study[CellResult]]
+    rounds: int = 0
+
+    def __call__(
+        self, asked: Sequence[Sequence[Setting]], number: int
+    ) -> list[list[tuple[CellResult, ...]]]:
+        settings = self.settings
+        if number == FINAL:
+            self._skip(asked)
+            purpose, seeds = "choosing", self._seeds("choose", settings.again)
+        else:
+            self.rounds = number
+            purpose = "looking beyond an edge" if number else "tuning"
+            seeds = self._seeds("tune", settings.tune_seeds)
+        if not seeds:
+            return [[()] * len(each) for each in asked]
+        drawn = {study.name: each for study, each in zip(self.studies, asked, strict=True)}
+        rows = train_all(self.variant, drawn, seeds, self.runner, purpose)
+        return list(rows.values())
+
+    def _skip(self, finalists: Sequence[Sequence[Setting]]) -> None:
+        """Take from the plan what was not needed: rounds of extension, and finalists."""
+        settings, count = self.settings, len(self.studies)
+        rounds = settings.extensions - self.rounds
+        skipped = rounds * settings.extra_trials * settings.tune_seeds * count
+        trials = settings.trials + settings.extensions * settings.extra_trials
+        missing = min(settings.finalists, trials) * count - sum(map(len, finalists))
+        self.runner.progress.skip(self.variant.label, skipped + missing * settings.again)
+
+    def _seeds(self, purpose: str, count: int) -> tuple[int, ...]:
+        return _seeds(self.settings, self.variant, purpose, count)
+
+
+def _chosen(study: Study[CellResult], settings: ComparisonSettings) -> Tuned:
+    """Choose by all runs of the finalists together, so that luck with one seed does not."""
+    tried = {trial.setting: trial for trial in reversed(study.trials)}
+    finalists = tuple(
+        replace(tried[again.setting], outcomes=tried[again.setting].outcomes + again.outcomes)
+        for again in study.finalists
+    )
+    best = best_trial(finalists, settings.objective)
+    # Where every finalist diverged on some seed, the best of the first trials has to do.
+    best = best or best_trial(study.trials, settings.objective)
+    setting = best.setting if best else None
+    edges = tuple(study.space.edges(setting)) if setting is not None else ()
+    trials = tuple(study.trials)
+    return Tuned(study.name, study.space, trials, finalists, setting, study.grown, edges)
 
 
 def train_all(
@@ -151,45 +187,6 @@ def train_all(
     }
 
 
-def _grow(
-    variant: Variant, tuned: dict[str, Tuned], settings: ComparisonSettings, runner: Runner
-) -> dict[str, Tuned]:
-    """Let ranges grow at whose edge a best trial lies, and give every recipe the same trials."""
-    for number in range(1, settings.extensions + 1):
-        edges = {name: _edges(of, settings) for name, of in tuned.items()}
-        if not any(edges.values()):
-            skipped = settings.extensions + 1 - number
-            count = skipped * settings.extra_trials * settings.tune_seeds * len(tuned)
-            runner.progress.skip(variant.label, count)
-            break
-        tuned = {name: _extended(of, edges[name]) for name, of in tuned.items()}
-        drawn = {name: _further(of, edges[name], settings, number) for name, of in tuned.items()}
-        trials = _trials(variant, drawn, settings, runner, "looking beyond an edge", number)
-        tuned = {name: replace(of, trials=of.trials + trials[name]) for name, of in tuned.items()}
-    return tuned
-
-
-def _edges(tuned: Tuned, settings: ComparisonSettings) -> dict[str, int]:
-    best = best_trial(tuned.trials, settings.objective)
-    return tuned.space.edges(best.setting) if best else {}
-
-
-def _extended(tuned: Tuned, edges: Mapping[str, int]) -> Tuned:
-    grown = tuple(dict.fromkeys((*tuned.grown, *edges)))
-    return replace(tuned, space=tuned.space.extended(edges), grown=grown)
-
-
-def _further(
-    tuned: Tuned, edges: Mapping[str, int], settings: ComparisonSettings, number: int
-) -> tuple[Setting, ...]:
-    best = best_trial(tuned.trials, settings.objective)
-    if best is None:  # nothing to refine: more of the whole space
-        more = len(tuned.trials) + settings.extra_trials
-        return tuned.space.quasi_random(more, settings.seed)[len(tuned.trials) :]
-    box = tuned.space.around(best.setting, edges)
-    return box.quasi_random(settings.extra_trials, settings.seed + number)
-
-
 def best_trial(trials: Sequence[Trial], objective: str) -> Trial | None:
     """The trial with the lowest score; None if all diverged.
 
@@ -198,44 +195,7 @@ def best_trial(trials: Sequence[Trial], objective: str) -> Trial | None:
         >>> best_trial(trials, "loss")
         Trial(setting=(), outcomes=(CellResult(loss=1.0, ...
     """
-    scores = [score(trial.outcomes, objective) for trial in trials]
-    if not scores or not math.isfinite(min(scores)):
-        return None
-    return trials[scores.index(min(scores))]
-
-
-def _choose(
-    variant: Variant, tuned: dict[str, Tuned], settings: ComparisonSettings, runner: Runner
-) -> dict[str, Tuned]:
-    """Train the best few on further seeds, so that luck with one seed does not choose."""
-    shortlist = {name: _shortlist(of, settings) for name, of in tuned.items()}
-    again = _seeds(settings, variant, "choose", settings.again)
-    drawn = {name: [trial.setting for trial in trials] for name, trials in shortlist.items()}
-    most = min(settings.finalists, settings.trials + settings.extensions * settings.extra_trials)
-    fewer = most * len(tuned) - sum(map(len, drawn.values()))
-    runner.progress.skip(variant.label, fewer * settings.again)
-    found = train_all(variant, drawn, again, runner, "choosing") if again else {}
-    chosen = {}
-    for name, of in tuned.items():
-        more = found.get(name, [()] * len(shortlist[name]))
-        finalists = tuple(
-            replace(trial, outcomes=trial.outcomes + extra)
-            for trial, extra in zip(shortlist[name], more, strict=True)
-        )
-        best = best_trial(finalists, settings.objective)
-        # Where every finalist diverged on some seed, the best of the first trials has to do.
-        best = best or best_trial(of.trials, settings.objective)
-        setting = best.setting if best else None
-        edges = tuple(of.space.edges(setting)) if setting is not None else ()
-        chosen[name] = replace(of, finalists=finalists, best=setting, edges=edges)
-    return chosen
-
-
-def _shortlist(tuned: Tuned, settings: ComparisonSettings) -> tuple[Trial, ...]:
-    finite = [t for t in tuned.trials if math.isfinite(score(t.outcomes, settings.objective))]
-    ordered = sorted(finite, key=lambda trial: score(trial.outcomes, settings.objective))
-    distinct = {trial.setting: trial for trial in reversed(ordered)}
-    return tuple(reversed(distinct.values()))[: settings.finalists]
+    return tuning.best_trial(trials, lambda outcomes: score(outcomes, objective))
 
 
 def _measure(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
+from optforge import tuning
 from optforge.comparison.cells.cell import CellResult
 from optforge.comparison.cells.variant import Variant
-from optforge.comparison.space import Setting, Space
 from optforge.errors import CompareError
+from optforge.tuning import Setting, Space
 
 _SMALLEST = 1e-12  # a loss of exactly 0 has no logarithm
 
@@ -53,19 +55,8 @@ def score(outcomes: Sequence[CellResult], objective: str) -> float:
     return sum(values) / len(values) if all(map(math.isfinite, values)) else math.inf
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One setting that was tried.
-
-    Args:
-        setting: The hyper-parameters.
-        outcomes: On the tuning seeds; of finalists also on further ones.
-        round: 0, or the number of the extension it belongs to.
-    """
-
-    setting: Setting
-    outcomes: tuple[CellResult, ...]
-    round: int = 0
+Trial: TypeAlias = tuning.Trial[CellResult]
+"""One setting that was tried, with its runs on the tuning seeds; of finalists also on others."""
 
 
 @dataclass(frozen=True)

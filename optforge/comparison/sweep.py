@@ -11,8 +11,8 @@ from optforge.comparison.cells.runner import Runner
 from optforge.comparison.protocol import train_all
 from optforge.comparison.result import TaskResult, Trial, Tuned
 from optforge.comparison.settings import ComparisonSettings
-from optforge.comparison.space import Setting, setting_of
 from optforge.fitness.seeds import seeds
+from optforge.tuning import Setting, setting_of
 
 _SPAN = {"lr": 10.0, "weight_decay": 10.0}  # a curve reaches so many times up and down
 _MAP_SPAN = {"lr": 4.0, "weight_decay": 10.0}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy
@@ -13,8 +13,9 @@ import torch
 
 from optforge.errors import RunError
 from optforge.evolution.settings import Settings
-from optforge.fitness import Baseline, Stage, plan_stages, seeds
+from optforge.fitness import Stage, plan_stages, seeds
 from optforge.tasks import Schedule, Task
+from optforge.tuning import FULL, Baseline, Effort
 
 Baselines = Mapping[str, Mapping[str, Baseline]]
 
@@ -33,6 +34,7 @@ class SearchPlan:
         schedules: For each task the schedule of the tuned AdamW, if it has one of its own. All
             candidates train under it, so that a statement which gives the rate another course
             gains nothing.
+        tuning: How long own tasks are tuned; others have more trials.
     """
 
     settings: Settings
@@ -41,6 +43,7 @@ class SearchPlan:
     baselines: Baselines
     losses: Mapping[str, Mapping[str, Sequence[float]]]
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    tuning: Effort = FULL
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -48,9 +51,10 @@ class SearchPlan:
         return plan_stages(self.tasks, self.settings.repeats, self.settings.confirm)
 
     @property
-    def trials(self) -> int:
-        """Settings that everything is tuned with: as many as the tuned AdamW got."""
-        return min(by_name["adamw"].trials for by_name in self.baselines.values())
+    def effort(self) -> Effort:
+        """How long everything is tuned: as long as the tuned AdamW was."""
+        trials = min(by_name["adamw"].trials for by_name in self.baselines.values())
+        return replace(self.tuning, trials=trials)
 
     def seeds(self, purpose: str, count: int) -> dict[str, tuple[int, ...]]:
         """Return the seeds of each proxy task for one purpose."""
@@ -97,6 +101,7 @@ class SearchPlan:
                 task: {purpose: list(values) for purpose, values in by_purpose.items()}
                 for task, by_purpose in self.losses.items()
             },
+            "tuning": asdict(self.tuning),
             "versions": versions(),
         }
 
@@ -132,6 +137,7 @@ def read_plan(
         baselines,
         stored["losses"],
         schedules_of(baselines),
+        Effort(**stored["tuning"]) if "tuning" in stored else FULL,
     )
 
 

@@ -16,22 +16,23 @@ from optforge.evolution.rescale import Yardstick
 from optforge.evolution.rescore import Rescorer
 from optforge.evolution.settings import Settings
 from optforge.execution import Executor, InlineExecutor, WorkerPool
-from optforge.fitness import (
-    OPTIMIZERS,
-    Baseline,
-    Evaluator,
-    known_settings,
-    seeds,
-    shipped,
-    shipped_jointly,
-    tune,
-)
+from optforge.fitness import Evaluator, seeds
 from optforge.jobs import JobRunner, Store, Trainer
 from optforge.language import load_rule, parse, round_constants
 from optforge.runs import RunDirectory
 from optforge.runs.directory import LOSSES
 from optforge.tasks import Task
 from optforge.training import Stack, Trainee, train_population
+from optforge.tuning import (
+    OPTIMIZERS,
+    Baseline,
+    Effort,
+    in_process,
+    known_settings,
+    shipped,
+    shipped_jointly,
+    tune_baseline,
+)
 
 JOB_SECONDS = 600.0  # a batch takes seconds; a worker that needs longer hangs
 DRAIN_SECONDS = 60.0  # what is still in flight at the end of a search may take so long
@@ -120,7 +121,7 @@ def _baselines(task: Task, say: Say, trials: int) -> dict[str, Baseline]:
     found = {name: baseline for name, baseline in known.items() if baseline is not None}
     if "adamw" not in found:
         say(f"Tuning adamw on {task.name} ({trials} trials): the baseline to beat")
-        found["adamw"] = tune(Stack(task), "adamw", trials)
+        found["adamw"] = tune_baseline(in_process([task]), [task.name], "adamw", Effort(trials))
     elif found["adamw"].note:
         say(f"The baseline of {task.name} was {found['adamw'].note}")
     return found

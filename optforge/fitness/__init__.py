@@ -1,25 +1,9 @@
-"""From a candidate to its verdict: probe, stages, seeds, the tuned baseline."""
+"""From a candidate to its verdict: probe, stages, hurdles, seeds."""
 
-from optforge.fitness.baseline import JOINT as JOINT
-from optforge.fitness.baseline import OPTIMIZERS as OPTIMIZERS
-from optforge.fitness.baseline import Baseline as Baseline
-from optforge.fitness.baseline import in_this_process as in_this_process
-from optforge.fitness.baseline import known_settings as known_settings
-from optforge.fitness.baseline import other_version as other_version
-from optforge.fitness.baseline import shipped as shipped
-from optforge.fitness.baseline import shipped_control as shipped_control
-from optforge.fitness.baseline import shipped_jointly as shipped_jointly
-from optforge.fitness.baseline import stored as stored
-from optforge.fitness.baseline import trainee_from_json as trainee_from_json
-from optforge.fitness.baseline import trainee_json as trainee_json
-from optforge.fitness.baseline import tune as tune
 from optforge.fitness.evaluator import KILLER as KILLER
 from optforge.fitness.evaluator import Evaluator as Evaluator
 from optforge.fitness.evaluator import Judge as Judge
 from optforge.fitness.evaluator import Measure as Measure
-from optforge.fitness.optimizers import THINGS as THINGS
-from optforge.fitness.optimizers import thing as thing
-from optforge.fitness.optimizers import tunable as tunable
 from optforge.fitness.outcome import Outcome as Outcome
 from optforge.fitness.outcome import Rank as Rank
 from optforge.fitness.outcome import rank as rank
@@ -29,12 +13,3 @@ from optforge.fitness.stages import JUDGED as JUDGED
 from optforge.fitness.stages import PROBE as PROBE
 from optforge.fitness.stages import Stage as Stage
 from optforge.fitness.stages import plan_stages as plan_stages
-from optforge.fitness.tuning import SCHEDULE as SCHEDULE
-from optforge.fitness.tuning import TRIALS as TRIALS
-from optforge.fitness.tuning import Losses as Losses
-from optforge.fitness.tuning import Parameters as Parameters
-from optforge.fitness.tuning import Space as Space
-from optforge.fitness.tuning import Tunable as Tunable
-from optforge.fitness.tuning import Tuned as Tuned
-from optforge.fitness.tuning import schedule_of as schedule_of
-from optforge.fitness.tuning import tune_together as tune_together

@@ -17,19 +17,12 @@ from optforge.assessment.verdict import ADAMW, CONSTANTS, FOUND, LION, MUON, ONE
 from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
 from optforge.execution import InlineExecutor
-from optforge.fitness import (
-    OPTIMIZERS,
-    Baseline,
-    Measure,
-    baseline,
-    seeds,
-    trainee_json,
-    tunable,
-)
+from optforge.fitness import Measure, seeds
 from optforge.language import Program, load_rule, parse, round_constants
 from optforge.runs import Journal
 from optforge.tasks import Schedule, Task, load_task
 from optforge.training import Trainee, trainee
+from optforge.tuning import OPTIMIZERS, Baseline, baselines, trainee_json, tunable
 from tests.helpers import searches
 from tests.helpers.searches import judged, small
 from tests.helpers.tiny import Blobs, Sums, WithDropout
@@ -104,7 +97,7 @@ def contend(
 def commit(monkeypatch: pytest.MonkeyPatch, **entries: Any) -> None:
     """Ship these entries instead of those of the file."""
     content = {"tasks": {}, **{name: one for name, one in entries.items() if one is not None}}
-    monkeypatch.setattr(baseline, "stored", lambda: content)
+    monkeypatch.setattr(baselines, "stored", lambda: content)
 
 
 def committed(digits: str = TASK.hash, trials: int = TRIALS) -> dict[str, Any]:
@@ -269,5 +262,5 @@ def test_a_baseline_of_another_version_of_the_data_is_noted(
 
 def test_settings_of_the_baselines_are_complete() -> None:
     for name in OPTIMIZERS:
-        names = {n.replace("one_minus_", "") for n in tunable(name).space}
+        names = {n.replace("one_minus_", "") for n in tunable(name).space.names}
         assert names == {*SETTINGS[name], *SHAPE}

@@ -25,19 +25,13 @@ from optforge.assessment.table import Row, Table
 from optforge.assessment.verdict import ADAMW, FOUND, STRAIGHT
 from optforge.evolution.plan import SearchPlan
 from optforge.execution import InlineExecutor
-from optforge.fitness import (
-    THINGS,
-    Evaluator,
-    Measure,
-    seeds,
-    thing,
-    tuning,
-)
-from optforge.fitness.optimizers import adamw
+from optforge.fitness import Evaluator, Measure, seeds
 from optforge.runs import Journal
 from optforge.statistics import mean_interval_over_tasks, paired_interval
 from optforge.tasks import Schedule
 from optforge.training import Stack, Trainee, train_population, trainee
+from optforge.tuning import THINGS, Effort, thing
+from optforge.tuning.optimizers import adamw
 from tests.helpers.searches import ADAMW as SETTING
 from tests.helpers.searches import small, tiny_plan
 from tests.helpers.tiny import Blobs, Sums
@@ -103,15 +97,10 @@ def explained(
     """The rule of this table is AdamW with another schedule, called a discovery."""
     table = a_table({ADAMW: measured(PLAIN), FOUND: measured(SCHEDULED), STRAIGHT: measured(PLAIN)})
     executor = Recording()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuning, "FINAL_SEEDS", 3)
-        path = tmp_path_factory.mktemp("explain") / "journal"
-        with Journal.create(path, {}) as journal:
-            yield (
-                explain(plan, table, trainer_on(executor, journal, plan.settings.seed), TRIALS),
-                executor,
-                table,
-            )
+    path = tmp_path_factory.mktemp("explain") / "journal"
+    with Journal.create(path, {}) as journal:
+        trainer = trainer_on(executor, journal, plan.settings.seed)
+        yield explain(plan, table, trainer, Effort(TRIALS, final_seeds=3)), executor, table
 
 
 Found = tuple[Explanation, Recording, Table]
@@ -152,9 +141,9 @@ def test_every_row_is_recomputed_and_paired_with_the_table(explained: Found) -> 
             assert (ours.mean, ours.low, ours.high) == pytest.approx(
                 (theirs.mean, theirs.low, theirs.high), abs=1e-4
             )
-        tuned = "decay_power" in THINGS[row.name]
+        tuned = "decay_power" in THINGS[row.name].names
         assert all((one.schedule == Schedule()) != tuned for one in row.trainees.values())
-        averaged = "one_minus_average" in THINGS[row.name]
+        averaged = "one_minus_average" in THINGS[row.name].names
         assert all((one.average > 0) == averaged for one in row.trainees.values())
 
 
@@ -219,7 +208,7 @@ def test_shipped_settings_are_measured_and_nothing_is_tuned(
     things: dict[str, Any] = {
         name: {
             "parameters": {
-                n: given[n] for n in (k.replace("one_minus_", "") for k in thing(name).space)
+                n: given[n] for n in (k.replace("one_minus_", "") for k in thing(name).space.names)
             },
             "loss": 0.0,
             "trials": 9,

@@ -28,11 +28,11 @@ from optforge.evolution import make_plan
 from optforge.evolution.history import History
 from optforge.execution import InlineExecutor
 from optforge.fitness import Evaluator, Measure, plan_stages, seeds
-from optforge.fitness.optimizers import adamw
 from optforge.language import Program, load_rule, parse, rule_names
 from optforge.runs import Journal
 from optforge.tasks import Schedule
 from optforge.training import Stack, Trainee, train_population, train_single
+from optforge.tuning.optimizers import adamw
 from tests.helpers.searches import judged, small
 from tests.helpers.tiny import Blobs, DoubleBlobs, Sums
 from tests.helpers.training import trainer_on

@@ -20,7 +20,6 @@ from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
 from optforge.evolution.tally import Tally
-from optforge.fitness import tuning
 from optforge.runs import RunDirectory
 from tests.helpers.tiny import Blobs, Sums
 
@@ -52,7 +51,6 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Looking:
     watcher = Looking()
     with watcher, pytest.MonkeyPatch.context() as patch:
         patch.setattr(table, "REPEATS", 6)  # what is looked at comes before the end
-        patch.setattr(tuning, "FINAL_SEEDS", 2)
         optforge.search(
             [Blobs(), Sums()],
             held_out=[],

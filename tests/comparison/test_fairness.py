@@ -20,7 +20,7 @@ from optforge.comparison import (
 )
 from optforge.comparison.cells.runner import Runner
 from optforge.comparison.protocol import compare_on
-from optforge.comparison.space import drawn_value
+from optforge.tuning import drawn_value
 from tests.helpers.comparisons import Guarded, OtherTest, TouchedError, Watched, few, named
 from tests.helpers.tiny import Blobs
 

@@ -13,11 +13,10 @@ import torch
 from torch import nn
 
 from optforge.comparison import load_recipe
-from optforge.comparison.ranges import dimensions_from
 from optforge.comparison.recipes.recipe import TUNED, Recipe, tuned_recipes
 from optforge.comparison.settings import ComparisonSettings
-from optforge.comparison.space import Dimension, Space, setting_of
 from optforge.errors import CompareError
+from optforge.tuning import Dimension, Space, dimensions_from, setting_of
 
 OPTIMIZER = """
 import torch

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from optforge.comparison import load_recipe, recipe_names
-from optforge.comparison.space import Setting
 from optforge.errors import CompareError
 from optforge.exporters import export
 from optforge.language import load_rule, rule_text
 from optforge.optim import Lion, ProgramOptimizer
+from optforge.tuning import Setting
 
 SETTING: Setting = (("beta1", 0.8), ("beta2", 0.97), ("lr", 0.02), ("weight_decay", 0.3))
 

@@ -19,14 +19,13 @@ from optforge.comparison import (
     vary,
 )
 from optforge.comparison.cells.train import run_cell
-from optforge.comparison.ranges import SHAPE, dimensions_from
 from optforge.comparison.recipes.recipe import TUNED, tuned_recipes
 from optforge.comparison.schedules import SCHEDULES
-from optforge.comparison.space import Dimension, Space, setting_of
 from optforge.comparison.suite import comparison_from
 from optforge.errors import CompareError
 from optforge.report.comparison.page import to_markdown
 from optforge.tasks import Schedule
+from optforge.tuning import SHAPE, Dimension, Space, dimensions_from, setting_of
 from tests.helpers.comparisons import few
 from tests.helpers.tiny import Blobs
 

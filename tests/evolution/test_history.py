@@ -17,12 +17,12 @@ from optforge.evolution.candidate import Candidate
 from optforge.evolution.pipeline import is_audited
 from optforge.evolution.plan import read_schedules
 from optforge.evolution.starts import check_start
-from optforge.fitness import Baseline
-from optforge.fitness.optimizers import adamw
 from optforge.language import load_rule, parse, round_constants
 from optforge.runs import Event, Journal, Verdict
 from optforge.tasks import Schedule
 from optforge.training import Stack, Trainee, train_population
+from optforge.tuning import Baseline
+from optforge.tuning.optimizers import adamw
 from tests.helpers.searches import ADAMW as BASELINE
 from tests.helpers.searches import small, tiny_plan
 from tests.helpers.tiny import Blobs, Sums
@@ -233,7 +233,7 @@ def test_the_schedules_of_a_plan_are_those_of_the_tuned_adamw_and_are_read_back(
     stored = json.loads(json.dumps(plan.stored()))
     again = read_plan(stored, [Blobs()], [Sums()])
     assert again.schedules == read_schedules(stored) == {"Blobs": Schedule(0.25, 0.5, 0.0)}
-    assert again.trials == 7, "as many as AdamW got"
+    assert again.effort.trials == 7, "as many as AdamW got"
 
 
 def test_candidates_train_under_the_schedule_of_the_tuned_adamw(tmp_path: Path) -> None:

@@ -22,12 +22,13 @@ from optforge.evolution import (
 from optforge.evolution.candidate import Candidate, Standing
 from optforge.evolution.rescore import Rescorer
 from optforge.execution import Executor, InlineExecutor
-from optforge.fitness import JUDGED, Baseline, Measure, Outcome, rank, seeds
+from optforge.fitness import JUDGED, Measure, Outcome, rank, seeds
 from optforge.jobs import JobRunner
 from optforge.language import Program, rule_text
 from optforge.runs import Journal, RunDirectory
 from optforge.tasks import Task
 from optforge.training import Stack, train_population, trainee
+from optforge.tuning import Baseline
 from tests.helpers.tiny import Blobs, Sums
 
 Quality = Callable[[Program], float]

@@ -19,7 +19,6 @@ from optforge.comparison import (
     vary,
 )
 from optforge.comparison.result import TaskResult, Trial, Tuned
-from optforge.comparison.space import Space
 from optforge.report.comparison import page as report
 from optforge.report.comparison import style as comparison_style
 from optforge.report.comparison.figures import draw_figures
@@ -32,6 +31,7 @@ from optforge.report.comparison.tables import (
     uneven_ranges,
     verdicts,
 )
+from optforge.tuning import Space
 from tests.helpers.tiny import Blobs
 
 SPACE = load_recipe("adamw").space

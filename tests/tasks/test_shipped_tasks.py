@@ -18,11 +18,11 @@ from torch import Tensor
 
 from optforge.api.comparison import finished_runs, stored_comparison
 from optforge.comparison import CellTable
-from optforge.fitness.baseline import stored
 from optforge.tasks import Task, image_task_names, initial_model, load_task, task_names
 from optforge.tasks.images.finetune import FineTuneTask
 from optforge.tasks.source import library_version
 from optforge.tasks.task_content import pinned_sources
+from optforge.tuning import stored
 
 FILE = Path(__file__).with_name("behavior.json")
 RESULTS = Path(__file__).parents[2] / "results" / "images"

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from optforge.fitness.optimizers import adamw
 from optforge.tasks import augmented, batch_order, initial_model
 from optforge.training import Stack, train_population, train_single
+from optforge.tuning.optimizers import adamw
 from tests.helpers.tiny import Blobs, DoubleBlobs
 
 ADAMW = {"lr": 0.03, "weight_decay": 0.1, "betas": (0.9, 0.99)}

@@ -8,7 +8,6 @@ import sys
 import pytest
 import torch
 
-from optforge.fitness.optimizers import adamw
 from optforge.tasks import batch_order, initial_model
 from optforge.training import (
     Stack,
@@ -17,6 +16,7 @@ from optforge.training import (
     train_population,
     train_single,
 )
+from optforge.tuning.optimizers import adamw
 from tests.helpers.plain import peak_and_cosine
 from tests.helpers.tiny import Blobs, DoubleBlobs, WithBatchNorm
 

@@ -10,11 +10,11 @@ import torch
 
 from optforge.analysis import state_kinds
 from optforge.errors import TaskError
-from optforge.fitness.optimizers import adamw
 from optforge.language import Interpreter, Layout, Program, load_rule, parse
 from optforge.tasks import Schedule, batch_order, initial_model
 from optforge.training import Stack, Trainee, one_thread, record, train_population
 from optforge.training.products import run_together
+from optforge.tuning.optimizers import adamw
 from tests.helpers.plain import peak_and_cosine
 from tests.helpers.tiny import Blobs, DoubleBlobs, WithBatchNorm
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from optforge.comparison.space import Setting
+from optforge.tuning import Setting
 
 _VERSION = 2  # another number, other keys: when what a run does changes
 _KEY_DIGITS = 20

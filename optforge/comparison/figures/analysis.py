@@ -12,8 +12,8 @@ import numpy as np
 
 from optforge.comparison.cells.cell import CellResult
 from optforge.comparison.result import Findings, TaskResult, Trial, Tuned, log_loss, score
-from optforge.comparison.space import Setting
 from optforge.statistics import Interval, holm, paired_interval
+from optforge.tuning import Setting
 
 _WIDTH = math.log(1.01)  # a learning rate counts as good within one percent of the best loss
 PRIMARY = "test_loss"

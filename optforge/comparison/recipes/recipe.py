@@ -12,14 +12,13 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from optforge.comparison.ranges import SHAPE
 from optforge.comparison.recipes.cache_key import checked_content_key
 from optforge.comparison.recipes.optimizer_source import OptimizerSource
 from optforge.comparison.schedules import SCHEDULES
-from optforge.comparison.space import Dimension, Setting, Space
 from optforge.errors import CompareError
 from optforge.language import hidden_matrices
 from optforge.tasks.schedule import Schedule
+from optforge.tuning import SHAPE, Dimension, Setting, Space
 
 TUNED: tuple[str, ...] = ("lr", "weight_decay", "betas")
 DECAYED = ("all", "matrices")

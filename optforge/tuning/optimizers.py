@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-
-from optforge.fitness.tuning import SCHEDULE, Parameters, Space, Tunable, schedule_of
 from optforge.language import Program, parse
 from optforge.tasks import Schedule
 from optforge.training import Trainee
+from optforge.tuning.known import SEARCH_SPACES, THINGS
+from optforge.tuning.ranges import schedule_of
+from optforge.tuning.space import Setting
+from optforge.tuning.trainees import Tunable
+
+Parameters = Mapping[str, float]
 
 # What AdamW has where nothing is tuned: the defaults of torch, and the plain schedule.
 ADAMW_DEFAULTS: Parameters = MappingProxyType(
@@ -127,77 +130,21 @@ BUILDERS: Mapping[str, Callable[[Parameters], Program]] = MappingProxyType(
 )
 
 
-def trainee_of(optimizer: str, parameters: Parameters) -> Trainee:
+def trainee_of(optimizer: str, setting: Mapping[str, float]) -> Trainee:
     """Build an optimizer with its schedule and what is read out of its weights at the end."""
     return Trainee(
-        BUILDERS[optimizer](parameters), schedule_of(parameters), parameters.get("average", 0.0)
+        BUILDERS[optimizer](setting),
+        schedule_of(tuple(setting.items())),
+        setting.get("average", 0.0),
     )
 
 
-def _log(low: float, high: float) -> FloatDistribution:
-    return FloatDistribution(low, high, log=True)
-
-
-# The complements of the betas are drawn, because what matters is how long a moment remembers.
-_AVERAGES: Space = {"one_minus_beta1": _log(1e-2, 1.0), "one_minus_beta2": _log(1e-3, 1.0)}
-_RATE: Space = {"lr": _log(1e-3, 3e-1)}
-_DECAY: Space = {"weight_decay": _log(1e-4, 1.0)}
-_CORRECTION: Space = {"bias_correction": CategoricalDistribution([0, 1])}
-SPACES: Mapping[str, Space] = MappingProxyType(
-    {
-        "adamw": {**_RATE, **_DECAY, **_AVERAGES, **_CORRECTION, **SCHEDULE},
-        "lion": {
-            "lr": _log(1e-4, 1e-1),
-            "weight_decay": _log(1e-3, 10.0),
-            **_AVERAGES,
-            **SCHEDULE,
-        },
-        "muon": {
-            **_RATE,
-            **_DECAY,
-            "one_minus_beta1": _log(1e-2, 1.0),
-            "one_minus_rest_beta1": _log(1e-2, 1.0),
-            "one_minus_rest_beta2": _log(1e-3, 1.0),
-            "rest_share": _log(3e-2, 3.0),
-            **SCHEDULE,
-        },
-    }
-)
-
-
 def tunable(optimizer: str) -> Tunable:
-    """Return an optimizer as something to tune."""
-    return Tunable(SPACES[optimizer], lambda setting: trainee_of(optimizer, setting))
+    """Return a baseline of a search as something to tune: ``adamw``, ``lion`` or ``muon``."""
+    return Tunable(SEARCH_SPACES[optimizer], lambda setting: trainee_of(optimizer, dict(setting)))
 
 
-# What anybody may tune of AdamW, each with the rate: one of these may be all that a find is.
-_CLIP: Mapping[str, BaseDistribution] = {"clip": _log(1e-2, 10.0)}
-_EPS: Space = {"eps": _log(1e-8, 1e-1)}
-_AVERAGE: Space = {"one_minus_average": _log(1e-2, 0.999)}
-THINGS: Mapping[str, Space] = MappingProxyType(
-    {
-        "rate": {},
-        "decay": _DECAY,
-        "averages": _AVERAGES,
-        "bias correction": _CORRECTION,
-        "schedule": SCHEDULE,
-        "clipping": _CLIP,
-        "epsilon": _EPS,
-        "averaged weights": _AVERAGE,
-        "all of these": {
-            **_DECAY,
-            **_AVERAGES,
-            **_CORRECTION,
-            **SCHEDULE,
-            **_CLIP,
-            **_EPS,
-            **_AVERAGE,
-        },
-    }
-)
-
-
-def thing(name: str, known: tuple[Parameters, ...] = ()) -> Tunable:
+def thing(name: str, known: tuple[Setting, ...] = ()) -> Tunable:
     """Return AdamW with the rate and one more thing to tune; the rest has its defaults.
 
     Where the schedule is not tuned it is the plain one, not that of a search: what is left out
@@ -207,10 +154,9 @@ def thing(name: str, known: tuple[Parameters, ...] = ()) -> Tunable:
         name: One of ``THINGS``.
         known: Settings that are tried first.
     """
-    defaults = {k: v for k, v in ADAMW_DEFAULTS.items()}
 
-    def build(setting: Parameters) -> Trainee:
-        one = trainee_of("adamw", {**defaults, **setting})
-        return one if one.schedule is not None else replace(one, schedule=Schedule())
+    def build(setting: Setting) -> Trainee:
+        trainee = trainee_of("adamw", {**ADAMW_DEFAULTS, **dict(setting)})
+        return replace(trainee, schedule=trainee.schedule or Schedule())
 
-    return Tunable({**_RATE, **THINGS[name]}, build, known)
+    return Tunable(THINGS[name], build, known)

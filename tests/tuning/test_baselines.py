@@ -7,17 +7,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from optforge.fitness import (
+from optforge.execution import InlineExecutor
+from optforge.fitness import Evaluator, seeds
+from optforge.jobs import JobRunner, Store, Trainer
+from optforge.language import load_rule, parse
+from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, Schedule, Task, load_task
+from optforge.training import ProgramOrTrainee, Stack, Trainee, train_population
+from optforge.tuning import (
     JOINT,
     OPTIMIZERS,
     THINGS,
     TRIALS,
+    Effort,
     Space,
-    baseline,
-    in_this_process,
-    seeds,
+    baselines,
+    in_process,
+    losses_by,
     shipped,
     shipped_control,
     shipped_jointly,
@@ -26,55 +32,68 @@ from optforge.fitness import (
     trainee_from_json,
     trainee_json,
     tunable,
-    tune,
+    tune_baseline,
 )
-from optforge.fitness.optimizers import adamw
-from optforge.language import load_rule, parse
-from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, Schedule, load_task
-from optforge.training import Stack, Trainee, train_population
+from optforge.tuning.optimizers import adamw
 from tests.helpers.tiny import Blobs, Sums
 
 TASKS = (*PROXY_TASKS, HELD_OUT_TASK)
 
 
+class Recording(InlineExecutor):
+    """Remembers what was trained, on which seeds."""
+
+    def __init__(self, *tasks: Task) -> None:
+        super().__init__(lambda: Evaluator(tasks, (), {}, {}))
+        self.trained: dict[int, list[ProgramOrTrainee]] = {}
+
+    def submit(self, key: int, job: Any) -> None:
+        assert job.split == "validation", "tuning looks at validation data alone"
+        for seed in job.seeds:
+            self.trained.setdefault(seed, []).extend(job.programs)
+        super().submit(key, job)
+
+
+def trainer(executor: Recording, *tasks: Task) -> Trainer:
+    by_name = {task.name: task for task in tasks}
+    return Trainer(JobRunner(executor), by_name, 0, Store(None, compiled=False))
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_tuning_respects_its_trials_and_beats_the_default(
-    optimizer: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trained: dict[tuple[int, ...], list[Trainee]] = {}
-
-    def spy(stack: Stack, some: Sequence[Trainee], chosen: Sequence[int], **rest: Any) -> Any:
-        trained.setdefault(tuple(chosen), []).extend(some)
-        assert not rest, "tuning looks at validation data, without a judge"
-        return train_population(stack, some, chosen, **rest)
-
-    monkeypatch.setattr(baseline, "train_population", spy)
-    stack, done = Stack(Blobs()), []
-    found = tune(stack, optimizer, 40, lambda trial, total: done.append((trial, total)))
+def test_tuning_respects_its_trials_and_beats_the_default(optimizer: str) -> None:
+    executor, done = Recording(Blobs()), []
+    found = tune_baseline(
+        trainer(executor, Blobs()), ["Blobs"], optimizer, Effort(40), lambda *of: done.append(of)
+    )
     first, again = seeds(0, "Blobs", "tune", 3), seeds(0, "Blobs", "tune again", 12)
-    assert found.trials == len(trained[first]) == 40 and done[-1] == (40, 40)
-    assert set(trained) == {first, again} and len(trained[again]) == 12
-    assert found.trainee in trained[again] and set(trained[again]) <= set(trained[first])
+    tried, finalists = executor.trained[first[0]], executor.trained[again[0]]
+    assert found.trials == 40 and done == [(16, 40), (32, 40), (40, 40)]
+    assert 38 <= len(tried) <= 40, "equal settings are trained once"
+    assert set(executor.trained) == {*first, *again} and 11 <= len(finalists) <= 12
+    assert found.trainee in finalists and set(finalists) <= set(tried)
     rules = [found.trainee, Trainee(load_rule(optimizer))]
-    tuned, default = train_population(stack, rules, again).losses.log().mean(1).tolist()
+    tuned, default = train_population(Stack(Blobs()), rules, again).losses.log().mean(1).tolist()
     assert tuned == pytest.approx(found.loss, rel=1e-3)
     assert tuned < default - 0.1
 
 
 def test_tuning_is_reproducible() -> None:
-    first, second = (tune(Stack(Blobs()), "adamw", 20) for _ in range(2))
+    first, second = (
+        tune_baseline(in_process([Blobs()]), ["Blobs"], "adamw", Effort(20)) for _ in range(2)
+    )
     assert first == second
 
 
 def test_a_single_trial_is_possible() -> None:
-    assert tune(Stack(Blobs()), "lion", 1).trials == 1
+    assert tune_baseline(in_process([Blobs()]), ["Blobs"], "lion", Effort(1)).trials == 1
 
 
 def test_one_setting_for_several_tasks_is_the_best_of_their_mean() -> None:
-    tasks = {"Blobs": Stack(Blobs()), "Sums": Stack(Sums())}
-    found = tune(tuple(tasks.values()), "adamw", 16)
-    losses = in_this_process(tasks)(dict.fromkeys(tasks, [found.trainee]), "tune again", 12)
-    mean = sum(float(values.mean()) for values in losses.values()) / 2
+    tasks, names = [Blobs(), Sums()], ["Blobs", "Sums"]
+    found = tune_baseline(in_process(tasks), names, "adamw", Effort(16))
+    losses = losses_by(in_process(tasks))
+    finals = losses(dict.fromkeys(names, [found.trainee]), "tune again", 12)
+    mean = sum(float(values.mean()) for values in finals.values()) / 2
     assert mean == pytest.approx(found.loss, rel=1e-3)
 
 
@@ -85,7 +104,7 @@ def test_another_version_of_the_data_is_noted(monkeypatch: pytest.MonkeyPatch) -
         "tasks": {"Blobs": {"hash": Blobs().hash, "lion": entry}},
         "joint": {"adamw": both},
     }
-    monkeypatch.setattr(baseline, "stored", lambda: table)
+    monkeypatch.setattr(baselines, "stored", lambda: table)
     same, joint = shipped(Blobs(), "lion"), shipped_jointly([Blobs()], "adamw")
     for found in (same, joint):
         assert found is not None and (found.note, found.trials, found.loss) == ("", 9, -1.0)
@@ -108,17 +127,16 @@ def test_a_trainee_survives_the_file(schedule: Schedule | None) -> None:
 
 def check_setting(entry: Mapping[str, Any], space: Space) -> None:
     """A setting has every name of its space, and lies in it."""
-    known: dict[str, Any] = {name.replace("one_minus_", ""): d for name, d in space.items()}
+    known = {d.name.removeprefix("one_minus_"): d for d in space.dimensions}
     assert set(known) == set(entry["parameters"]) and entry["trials"] == TRIALS
-    for name, distribution in space.items():
-        value = entry["parameters"][name.replace("one_minus_", "")]
-        if isinstance(distribution, CategoricalDistribution):
-            assert value in distribution.choices
+    for name, dimension in known.items():
+        value = entry["parameters"][name]
+        value = 1 - value if dimension.name.startswith("one_minus_") else value
+        if not dimension.ordered:
+            assert value in (dimension.low, dimension.high)
             continue
-        assert isinstance(distribution, FloatDistribution)
-        value = 1 - value if name.startswith("one_minus_") else value
-        low, high = distribution.low, distribution.high
-        assert low - 1e-6 - 1e-5 * low <= value <= high + 1e-6 + 1e-5 * high, name
+        slack = 1e-6 + 1e-5 * dimension.low
+        assert dimension.low - slack <= value <= dimension.high * (1 + 1e-5) + 1e-6, name
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -185,7 +203,7 @@ def test_a_shipped_loss_is_that_of_its_setting(task: str, optimizer: str) -> Non
     assert found is not None
     if found.note:
         pytest.skip(found.note)
-    check_loss({task: Stack(load_task(task))}, found.trainee, found.loss)
+    check_loss([load_task(task)], found.trainee, found.loss)
 
 
 @pytest.mark.slow
@@ -196,23 +214,24 @@ def test_the_loss_of_one_setting_is_the_mean_over_the_proxies(optimizer: str) ->
     assert found is not None
     if found.note:
         pytest.skip(found.note)
-    check_loss({task.name: Stack(task) for task in tasks}, found.trainee, found.loss)
+    check_loss(tasks, found.trainee, found.loss)
 
 
 @pytest.mark.parametrize("name", ["averaged weights", "all of these"])
 def test_a_shipped_thing_is_adamw_with_its_setting(name: str) -> None:
     entry = stored()["things"]["mnist_mlp"][name]
-    trainee = thing(name).build(entry["parameters"])
-    check_loss({"mnist_mlp": Stack(load_task("mnist_mlp"))}, trainee, entry["loss"])
+    trainee = thing(name).build(tuple(entry["parameters"].items()))
+    check_loss([load_task("mnist_mlp")], trainee, entry["loss"])
 
 
-def check_loss(stacks: Mapping[str, Stack], trainee: Trainee, loss: float) -> None:
+def check_loss(tasks: Sequence[Task], trainee: Trainee, loss: float) -> None:
     """The mean log loss on the seeds that settings were chosen by.
 
     It was measured with compiled kernels. Where a large rate makes training chaotic, their other
     rounding is at worst like other seeds.
     """
-    logs = in_this_process(stacks)(dict.fromkeys(stacks, [trainee]), "tune again", 12)
-    mean = sum(float(values.mean()) for values in logs.values()) / len(stacks)
+    losses = losses_by(in_process(tasks))
+    logs = losses(dict.fromkeys([task.name for task in tasks], [trainee]), "tune again", 12)
+    mean = sum(float(values.mean()) for values in logs.values()) / len(tasks)
     variance = sum(float(values.var(ddof=1)) / values.size for values in logs.values())
-    assert mean == pytest.approx(loss, abs=0.01 + math.sqrt(variance) / len(stacks))
+    assert mean == pytest.approx(loss, abs=0.01 + math.sqrt(variance) / len(tasks))

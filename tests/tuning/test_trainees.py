@@ -7,29 +7,36 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 from numpy import ndarray
-from optuna.distributions import FloatDistribution
 
-from optforge.fitness import (
-    Parameters,
-    Tunable,
-    in_this_process,
-    schedule_of,
-    seeds,
-    tunable,
-    tune_together,
-)
+from optforge.fitness import seeds
 from optforge.language import parse
 from optforge.tasks import Schedule
 from optforge.training import Stack, Trainee, train_population
+from optforge.tuning import (
+    Dimension,
+    Effort,
+    Setting,
+    Space,
+    Tunable,
+    in_process,
+    losses_by,
+    schedule_of,
+    tunable,
+    tune_together,
+)
 from tests.helpers.tiny import Blobs, Sums
 
-SPACE = {"lr": FloatDistribution(1e-3, 1.0, log=True)}
+SPACE = Space((Dimension("lr", 1e-3, 1.0),), of_constants=True)
 
 
-def sgd(setting: Parameters) -> Trainee:
+def sgd(setting: Setting) -> Trainee:
     """Its rate is the constant that invented losses read."""
     text = "def train(w, g, lr):\n    u = g * {!r}\n    u = u * lr\n    return u"
-    return Trainee(parse(text.format(float(setting["lr"]))))
+    return Trainee(parse(text.format(dict(setting)["lr"])))
+
+
+def lr(value: float) -> Setting:
+    return (("lr", value),)
 
 
 def rate(trainee: Trainee) -> float:
@@ -65,40 +72,40 @@ class Invented:
 
 def test_known_settings_come_first_and_are_measured_again() -> None:
     """Even if they look bad at first: the last measurement decides."""
-    known = ({"lr": 0.9}, {"lr": 0.0321})
+    known = (lr(0.9), lr(0.0321))
     losses = Invented({"a": 0.0321})
-    (found,) = tune_together([(Tunable(SPACE, sgd, known), ["a"])], losses, 20)
+    (found,) = tune_together([(Tunable(SPACE, sgd, known), ["a"])], losses, Effort(20))
     assert losses.tried("a")[:2] == [0.9, 0.0321] and len(losses.tried("a")) == 20
     assert losses.asked[-1][0] == "tune again" and losses.asked[-1][2]["a"][:2] == [0.9, 0.0321]
     assert found.parameters == {"lr": 0.0321} and found.loss == 0.0
-    assert found.trainee == sgd({"lr": 0.0321}) and found.trials == 20
+    assert found.trainee == sgd(lr(0.0321)) and found.trials == 20
 
 
 def test_a_known_setting_outside_of_the_space_is_measured_as_it_is_at_the_end() -> None:
     losses = Invented({"a": 5.0})
-    known = Tunable(SPACE, sgd, ({"lr": 5.0},))
-    (found,) = tune_together([(known, ["a"])], losses, 8)
+    known = Tunable(SPACE, sgd, (lr(5.0),))
+    (found,) = tune_together([(known, ["a"])], losses, Effort(8))
     assert losses.tried("a")[0] == 1.0, "the nearest there is"
     assert found.parameters == {"lr": 5.0}
 
 
 def test_all_get_the_same_number_of_trials_whatever_else_is_tuned() -> None:
-    jobs = [(Tunable(SPACE, sgd), ["a"]), (Tunable(SPACE, sgd, ({"lr": 0.5},)), ["b", "c"])]
+    jobs = [(Tunable(SPACE, sgd), ["a"]), (Tunable(SPACE, sgd, (lr(0.5),)), ["b", "c"])]
     best = {"a": 0.01, "b": 0.1, "c": 0.1}
     told: list[tuple[int, int]] = []
     losses = Invented(best)
-    found = tune_together(jobs, losses, 37, lambda done, total: told.append((done, total)))
+    found = tune_together(jobs, losses, Effort(37), lambda done, total: told.append((done, total)))
     assert {task: len(losses.tried(task)) for task in best} == dict.fromkeys(best, 37)
     assert [one.trials for one in found] == [37, 37] and told == [(16, 37), (32, 37), (37, 37)]
     for job, together in zip(jobs, found, strict=True):
-        (alone,) = tune_together([job], Invented(best), 37)
+        (alone,) = tune_together([job], Invented(best), Effort(37))
         assert alone == together
 
 
 def test_two_jobs_on_one_task_are_told_apart() -> None:
-    jobs = [(Tunable(SPACE, sgd, ({"lr": known},)), ["a"]) for known in (0.9, 0.002)]
+    jobs = [(Tunable(SPACE, sgd, (lr(known),)), ["a"]) for known in (0.9, 0.002)]
     losses = Invented({"a": 0.002})
-    found = tune_together(jobs, losses, 1)
+    found = tune_together(jobs, losses, Effort(1))
     assert losses.asked[0][2] == {"a": [0.9, 0.002]}
     assert [one.parameters["lr"] for one in found] == [0.9, 0.002]
 
@@ -108,7 +115,7 @@ def test_several_tasks_count_alike(trials: int) -> None:
     """In the mean of both the best lies half-way between their own, on the log scale."""
     best = {"a": 0.01, "b": 0.25}
     losses = Invented(best)
-    (found,) = tune_together([(Tunable(SPACE, sgd), ["a", "b"])], losses, trials)
+    (found,) = tune_together([(Tunable(SPACE, sgd), ["a", "b"])], losses, Effort(trials))
     assert losses.tried("a") == losses.tried("b")
     finals = losses.asked[-1][2]["a"]
     means = [
@@ -122,12 +129,12 @@ def test_several_tasks_count_alike(trials: int) -> None:
 
 def test_luck_with_the_first_seeds_does_not_choose() -> None:
     losses = Invented({"a": 0.05}, noise=3.0)
-    (found,) = tune_together([(Tunable(SPACE, sgd), ["a"])], losses, 64)
+    (found,) = tune_together([(Tunable(SPACE, sgd), ["a"])], losses, Effort(64))
     purpose, count, finals = losses.asked[-1]
     assert (purpose, count, len(finals["a"])) == ("tune again", 12, 12)
     again = Invented({"a": 0.05}, noise=3.0)
     again.asked = losses.asked[:-1]
-    logs = again({"a": [sgd({"lr": r}) for r in finals["a"]]}, "tune again", 12)["a"].mean(1)
+    logs = again({"a": [sgd(lr(r)) for r in finals["a"]]}, "tune again", 12)["a"].mean(1)
     assert found.parameters["lr"] == finals["a"][int(logs.argmin())] and logs.argmin() != 0
     assert {(p, c) for p, c, _ in losses.asked[:-1]} == {("tune", 3)}
 
@@ -139,44 +146,49 @@ def test_what_diverges_is_never_the_best() -> None:
         rates = np.array([rate(one) for one in candidates["a"]])[:, None]
         return {"a": np.repeat(np.where(rates > 0.1, np.inf, rates), count, axis=1)}
 
-    known = Tunable(SPACE, sgd, ({"lr": 0.9},))
-    (found,) = tune_together([(known, ["a"])], losses, 24)
+    known = Tunable(SPACE, sgd, (lr(0.9),))
+    (found,) = tune_together([(known, ["a"])], losses, Effort(24))
     assert found.parameters["lr"] <= 0.1
-    (hopeless,) = tune_together([(known, ["a"])], losses, 1)
+    (hopeless,) = tune_together([(known, ["a"])], losses, Effort(1))
     assert np.isfinite(hopeless.loss), "there is nothing else"
 
 
 def test_losses_in_this_process_are_those_of_training() -> None:
     """On seeds of the purpose that have nothing in common with another's, many or few at once."""
-    stacks = {"Blobs": Stack(Blobs()), "Sums": Stack(Sums())}
-    some = [sgd({"lr": 0.01 * n}) for n in range(1, 20)]
-    found = in_this_process(stacks, 3)({"Blobs": some, "Sums": some[:2]}, "tune", 2)
+    tasks = {"Blobs": Blobs(), "Sums": Sums()}
+    some = [sgd(lr(0.01 * n)) for n in range(1, 20)]
+    losses = losses_by(in_process(tuple(tasks.values())))
+    found = losses({"Blobs": some, "Sums": some[:2]}, "tune", 2)
     for task, own in (("Blobs", some), ("Sums", some[:2])):
-        chosen = seeds(3, task, "tune", 2)
-        logs = train_population(stacks[task], own, chosen).losses.log().numpy()
+        chosen = seeds(0, task, "tune", 2)
+        logs = train_population(Stack(tasks[task]), own, chosen).losses.log().numpy()
         np.testing.assert_allclose(found[task], logs, rtol=1e-4)
-        assert not set(chosen) & set(seeds(3, task, "tune again", 12))
+        assert not set(chosen) & set(seeds(0, task, "tune again", 12))
 
 
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ({"lr": 0.1}, None),
-        ({"warmup": 0.3}, Schedule(0.3, 1.0, 0.0)),
-        ({"lr": 0.1, "warmup": 0.3, "decay_power": 2.0, "final_lr": 0.2}, Schedule(0.3, 2.0, 0.2)),
+        (lr(0.1), None),
+        ((("warmup", 0.3),), Schedule(0.3, 1.0, 0.0)),
+        (
+            (("decay_power", 2.0), ("final_lr", 0.2), ("lr", 0.1), ("warmup", 0.3)),
+            Schedule(0.3, 2.0, 0.2),
+        ),
     ],
 )
-def test_a_setting_names_its_schedule(setting: Parameters, expected: Schedule | None) -> None:
+def test_a_setting_names_its_schedule(setting: Setting, expected: Schedule | None) -> None:
     assert schedule_of(setting) == expected
 
 
 def test_averages_are_drawn_by_what_they_forget() -> None:
     """Of a known setting the complement is drawn, and it comes back as it was."""
     candidate = tunable("lion")
-    given = {
+    values = {
         "lr": 0.01, "weight_decay": 0.5, "beta1": 0.875, "beta2": 0.9375, "warmup": 0.2,
         "decay_power": 0.5, "final_lr": 0.1,
     }  # fmt: skip
+    given = tuple(sorted(values.items()))
     seen: list[Trainee] = []
 
     def losses(
@@ -186,5 +198,5 @@ def test_averages_are_drawn_by_what_they_forget() -> None:
         return {"a": np.zeros((len(candidates["a"]), count))}
 
     known = Tunable(candidate.space, candidate.build, (given,))
-    tune_together([(known, ["a"])], losses, 1)
+    tune_together([(known, ["a"])], losses, Effort(1))
     assert seen == [candidate.build(given)] * 2

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from optforge.analysis import state_kinds
-from optforge.fitness import THINGS, thing, tunable
-from optforge.fitness.optimizers import ADAMW_DEFAULTS, adamw, lion, muon
 from optforge.language import Interpreter, Layout, Program
 from optforge.tasks import Schedule
+from optforge.tuning import THINGS, thing, tunable
+from optforge.tuning.optimizers import ADAMW_DEFAULTS, adamw, lion, muon
 
 STEPS = 30
 VECTORS, ARRAYS = ((5,), (3,)), ((4, 6), (5, 3), (2, 3, 2, 2), (7,), (1, 5))
@@ -176,20 +176,20 @@ def test_muon_on_matrices_is_that_of_torch() -> None:
 def test_a_thing_is_adamw_with_that_thing_and_defaults_elsewhere(name: str) -> None:
     """Of all the others the tuned row has what AdamW has where nobody tunes."""
     candidate = thing(name)
-    low = {n.replace("one_minus_", ""): 0.5 for n in candidate.space}
-    built = candidate.build({**low, "bias_correction": 0.0} if "bias_correction" in low else low)
-    setting = {**ADAMW_DEFAULTS, **low}
+    low = {n.replace("one_minus_", ""): 0.5 for n in candidate.space.names}
     if "bias_correction" in low:
-        setting["bias_correction"] = 0.0
+        low["bias_correction"] = 0.0
+    built = candidate.build(tuple(low.items()))
+    setting = {**ADAMW_DEFAULTS, **low}
     assert built.program == adamw(setting) and built.average == low.get("average", 0.0)
-    if "decay_power" in candidate.space:
+    if "decay_power" in candidate.space.names:
         assert built.schedule == Schedule(0.5, 0.5, 0.5)
     else:
         assert built.schedule == Schedule(), "plain, whatever a search trains its candidates under"
-    assert set(candidate.space) == {"lr", *THINGS[name]}
+    assert candidate.space == THINGS[name] and candidate.space.names[0] == "lr"
 
 
 def test_all_things_are_each_of_them_and_what_the_baseline_tunes() -> None:
-    everything = {name for names in THINGS.values() for name in names}
-    assert set(THINGS["all of these"]) == everything
-    assert {"lr", *everything} >= set(tunable("adamw").space)
+    everything = {name for space in THINGS.values() for name in space.names}
+    assert set(THINGS["all of these"].names) == everything
+    assert everything >= set(tunable("adamw").space.names)

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optforge.comparison.ranges import dimensions_from
-from optforge.comparison.space import Dimension, Space, drawn_value, setting_of
 from optforge.errors import CompareError
+from optforge.tuning import Dimension, Space, dimensions_from, drawn_value, setting_of
 
 LR = Dimension("lr", 1e-4, 1e-1)
 DECAY = Dimension("weight_decay", 1e-3, 1.0)

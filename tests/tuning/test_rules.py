@@ -7,17 +7,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from optuna.distributions import FloatDistribution
 
 from optforge.analysis.hyperparameters import lift
-from optforge.assessment.fit import fittable, losses_by
 from optforge.assessment.table import scaled
 from optforge.execution import InlineExecutor
-from optforge.fitness import SCHEDULE, Evaluator, Measure, Tunable, seeds, tune_together
+from optforge.fitness import Evaluator, Measure, seeds
 from optforge.language import Program, load_rule, parse, round_constants, rule_names
 from optforge.runs import Journal
 from optforge.tasks import Schedule
 from optforge.training import ProgramOrTrainee, Stack, Trainee, train_population
+from optforge.tuning import (
+    PLAIN_SHAPE,
+    SEARCH_SHAPE,
+    Dimension,
+    Effort,
+    Tunable,
+    fittable,
+    losses_by,
+    shape_setting,
+    tune_together,
+)
 from tests.helpers.tiny import Blobs, Sums
 from tests.helpers.training import trainer_on
 
@@ -25,7 +34,7 @@ TASKS = (Blobs(), Sums())
 NAMES = tuple(task.name for task in TASKS)
 SGD = parse("def train(w, g, lr):\n    lr = lr * 0.05\n    u = g * lr\n    return u")
 PLAIN = Schedule(0.1, 1.0, 0.0)
-OTHER = {"warmup": 0.25, "decay_power": 0.5, "final_lr": 0.125}
+OTHER = shape_setting(Schedule(0.25, 0.5, 0.125))
 
 
 class Recording(InlineExecutor):
@@ -47,7 +56,11 @@ def fit(
     """Tune each on each task, on the workers of a run with seed 7."""
     with Journal.create(path / "journal", {}) as journal:
         jobs = [(one, [task]) for one in some for task in tasks]
-        found = iter(tune_together(jobs, losses_by(trainer_on(executor, journal, 7)), trials))
+        found = iter(
+            tune_together(
+                jobs, losses_by(trainer_on(executor, journal, 7), "fit, "), Effort(trials)
+            )
+        )
         return [{task: next(found).trainee for task in tasks} for _ in some]
 
 
@@ -81,22 +94,17 @@ def test_a_rule_that_nothing_improves_stays(tmp_path: Path) -> None:
 
 
 def build(candidate: Tunable, values: dict[str, float]) -> Program:
-    return candidate.build(values).program
+    return candidate.build(tuple(values.items())).program
 
 
 @pytest.mark.parametrize("name", rule_names())
 def test_settings_keep_signs_and_averages(name: str) -> None:
     candidate, lifted = fittable(load_rule(name)), lift(load_rule(name))
     generator = np.random.default_rng(0)
-    space: dict[str, Any] = dict(candidate.space)
-
-    def draw(d: FloatDistribution) -> float:
-        if not d.log:
-            return float(generator.uniform(d.low, d.high))
-        return float(np.exp(generator.uniform(np.log(d.low), np.log(d.high))))
+    space: dict[str, Dimension] = {d.name: d for d in candidate.space.dimensions}
 
     given = {n: d.low for n, d in space.items()}, {n: d.high for n, d in space.items()}
-    drawn = [{n: draw(d) for n, d in space.items()} for _ in range(20)]
+    drawn = [{n: d.value(generator.uniform()) for n, d in space.items()} for _ in range(20)]
     for params in (*given, *drawn):
         values = lift(build(candidate, params)).program
         assert len(values.statements) == len(lifted.program.statements)
@@ -112,14 +120,14 @@ def test_settings_keep_signs_and_averages(name: str) -> None:
 def test_every_rule_can_be_tuned_and_its_own_setting_comes_first(name: str) -> None:
     """Whatever its constants are called; under each schedule that it is known to train with."""
     rule = round_constants(load_rule(name))
-    candidate = fittable(rule, (OTHER, {"warmup": 0.1, "decay_power": 1.0, "final_lr": 0.0}))
+    candidate = fittable(rule, (OTHER, PLAIN_SHAPE))
     asked: list[Trainee] = []
 
     def losses(candidates: Any, purpose: str, count: int) -> dict[str, np.ndarray]:
         asked.extend(candidates["any"])
         return {"any": np.zeros((len(candidates["any"]), count))}
 
-    (found,) = tune_together([(candidate, ["any"])], losses, 4)
+    (found,) = tune_together([(candidate, ["any"])], losses, Effort(4))
     lean = lift(rule).program
     first = [Trainee(lean, Schedule(0.25, 0.5, 0.125)), Trainee(lean, PLAIN)]
     assert asked[4:6] == first and found.trainee == first[0]
@@ -134,9 +142,9 @@ def test_every_rule_can_be_tuned_and_its_own_setting_comes_first(name: str) -> N
 
 def test_schedule_and_what_practitioners_tune_is_tuned() -> None:
     space = fittable(load_rule("adamw")).space
-    constants = {name for name in space if name not in SCHEDULE}
+    constants = {name for name in space.names if name.startswith("rule_")}
     assert constants == {"rule_lr", "rule_beta1", "rule_beta2", "rule_weight_decay"}
-    assert {name: space[name] for name in SCHEDULE} == dict(SCHEDULE)
+    assert space.dimensions[-3:] == SEARCH_SHAPE and len(space.names) == 7
 
 
 def test_a_setting_can_give_the_rule_back() -> None:

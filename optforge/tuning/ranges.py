@@ -1,4 +1,4 @@
-"""Ranges by name: of the schedule's shape, and of one's own."""
+"""Ranges by name: of the schedule's shape, and those that users write."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from optforge.comparison.space import COMPLEMENT, MEMORY, Dimension
 from optforge.errors import CompareError
+from optforge.tasks import Schedule
+from optforge.tuning.dimension import COMPLEMENT, MEMORY, Dimension
+from optforge.tuning.space import Setting
 
 _LONGEST = 1 - 1e-5  # an average over 100,000 steps; with 1 it would never take anything up
 _BOUNDS = {
@@ -28,6 +30,44 @@ SHAPE: Mapping[str, Dimension] = {
 }
 
 
+# What a search tunes of the schedule, of every optimizer alike; nothing grows there.
+SEARCH_SHAPE: tuple[Dimension, ...] = (
+    Dimension("warmup", 0.01, 0.5),
+    Dimension("decay_power", 0.2, 3.0),
+    Dimension("final_lr", 0.0, 0.3, log=False),
+)
+
+
+def shape_setting(schedule: Schedule) -> Setting:
+    """Return the setting that names a schedule; the other way than :func:`schedule_of`.
+
+    Example:
+        >>> shape_setting(Schedule(power=0.5))
+        (('decay_power', 0.5), ('final_lr', 0.0), ('warmup', 0.1))
+    """
+    shape = schedule
+    return (("decay_power", shape.power), ("final_lr", shape.final), ("warmup", shape.warmup))
+
+
+PLAIN_SHAPE = shape_setting(Schedule())
+
+
+def schedule_of(setting: Setting, default: Schedule | None = None) -> Schedule | None:
+    """Return the schedule that a setting names.
+
+    Args:
+        setting: Values by name.
+        default: Has what the setting does not name; None for a schedule only where it names one.
+
+    Example:
+        >>> schedule_of((("decay_power", 0.5), ("lr", 0.1)))
+        Schedule(warmup=0.1, power=0.5, final=0.0)
+    """
+    fields = {"warmup": "warmup", "decay_power": "power", "final_lr": "final"}
+    values = {fields[name]: value for name, value in setting if name in fields}
+    return replace(default or Schedule(), **values) if values or default else None
+
+
 def dimensions_from(
     ranges: Mapping[str, Sequence[float]], shape: Collection[str] = tuple(SHAPE)
 ) -> tuple[Dimension, ...]:
@@ -46,17 +86,17 @@ def dimensions_from(
     """
     if not isinstance(ranges, Mapping):
         raise CompareError(f"a space is {ranges!r}; write it as {{ lr = [1e-4, 1e-1] }}")
-    made = []
+    dimensions = []
     for name, ends in ranges.items():
         pair = isinstance(ends, list | tuple) and len(ends) == 2
         if not pair or any(isinstance(x, bool) or not isinstance(x, int | float) for x in ends):
             raise CompareError(f"the range of {name} is {ends!r}; give two numbers: [low, high]")
         low, high = float(ends[0]), float(ends[1])
         if name in shape:
-            made.append(_shape_dimension(name, low, high))
+            dimensions.append(_shape_dimension(name, low, high))
         else:
-            made.append(Dimension(name, low, high, ceiling=_ceiling(name)))
-    return tuple(made)
+            dimensions.append(Dimension(name, low, high, ceiling=_ceiling(name)))
+    return tuple(dimensions)
 
 
 def _shape_dimension(name: str, low: float, high: float) -> Dimension:

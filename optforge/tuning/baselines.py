@@ -9,19 +9,17 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-import numpy
-from numpy import ndarray
-
-from optforge.fitness.optimizers import BUILDERS, trainee_of, tunable
-from optforge.fitness.seeds import seeds
-from optforge.fitness.tuning import TRIALS, Losses, Watch, tune_together
+from optforge.execution import InlineExecutor
+from optforge.fitness import Evaluator
+from optforge.jobs import JobRunner, Store, Trainer
 from optforge.language import Program, parse
 from optforge.tasks import Schedule, Task
-from optforge.training import Stack, Trainee, train_population
+from optforge.training import Trainee
+from optforge.tuning.optimizers import BUILDERS, trainee_of, tunable
+from optforge.tuning.trainees import FULL, Effort, Watch, losses_by, tune_together
 
 OPTIMIZERS = ("adamw", "lion", "muon")
 JOINT = ("adamw", "muon")  # tuned with one setting for all tasks as well
-_ROWS = 16  # candidates trained at once
 
 
 @dataclass(frozen=True)
@@ -53,52 +51,40 @@ class Baseline:
         return trainee_of(self.optimizer, self.parameters)
 
 
-def in_this_process(stacks: Mapping[str, Stack], run: int = 0) -> Losses:
-    """Return what trains candidates on some tasks in this process.
+def in_process(tasks: Sequence[Task], compile: bool = False) -> Trainer:
+    """Return what trains on some tasks in this process, with seeds of run 0, and keeps nothing.
 
     Args:
-        stacks: For each task its models.
-        run: Decides the seeds.
+        tasks: All that may be named.
+        compile: Whether to compile the training kernels.
     """
-
-    def losses(
-        candidates: Mapping[str, Sequence[Trainee]], purpose: str, count: int
-    ) -> dict[str, ndarray]:
-        found = {}
-        for task, own in candidates.items():
-            chosen = seeds(run, task, purpose, count)
-            parts = [
-                train_population(stacks[task], own[start : start + _ROWS], chosen).losses
-                for start in range(0, len(own), _ROWS)
-            ]
-            found[task] = numpy.concatenate([part.log().numpy() for part in parts])
-        return found
-
-    return losses
+    executor = InlineExecutor(lambda: Evaluator(tasks, (), {}, {}, compile))
+    by_name = {task.name: task for task in tasks}
+    return Trainer(JobRunner(executor), by_name, 0, Store(None, compile))
 
 
-def tune(
-    tasks: Stack | Sequence[Stack],
+def tune_baseline(
+    trainer: Trainer,
+    tasks: Sequence[str],
     optimizer: str,
-    trials: int = TRIALS,
+    effort: Effort = FULL,
     watch: Watch = lambda done, total: None,
 ) -> Baseline:
-    """Tune an optimizer on a task, or find one setting for several tasks, in this process.
+    """Tune an optimizer on a task, or find one setting for several tasks.
 
     Args:
-        tasks: The task; of several the mean log loss counts, each task alike.
+        trainer: Trains.
+        tasks: Names; of several the mean log loss counts, each task alike.
         optimizer: One of ``OPTIMIZERS``.
-        trials: Number of settings, each trained on three seeds.
+        effort: How long it is tuned.
         watch: Told the number of finished trials, and of all.
 
     Returns:
         The setting with the lowest mean log validation loss on further seeds.
     """
-    stacks = (tasks,) if isinstance(tasks, Stack) else tuple(tasks)
-    by_name = {stack.task.name: stack for stack in stacks}
-    job = (tunable(optimizer), tuple(by_name))
-    (best,) = tune_together([job], in_this_process(by_name), trials, watch)
-    return Baseline(optimizer, best.parameters, best.loss, trials)
+    job = (tunable(optimizer), tuple(tasks))
+    (best,) = tune_together([job], losses_by(trainer), effort, watch)
+    return Baseline(optimizer, best.parameters, best.loss, best.trials)
 
 
 def shipped(task: Task, optimizer: str) -> Baseline | None:
@@ -128,7 +114,7 @@ def shipped_jointly(tasks: Sequence[Task], optimizer: str) -> Baseline | None:
 @lru_cache(1)
 def stored() -> dict[str, Any]:
     """Read the committed file of baselines."""
-    file = resources.files("optforge.fitness") / "baselines.json"
+    file = resources.files("optforge.tuning") / "baselines.json"
     return json.loads(file.read_text()) if file.is_file() else {"tasks": {}}
 
 

@@ -1,0 +1,194 @@
+"""Tuning rules: each with the same number of trials, on one task or on several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy
+from numpy import ndarray
+
+from optforge.jobs import Trainer
+from optforge.training import Trainee
+from optforge.tuning.space import Setting, Space
+from optforge.tuning.tpe import RandomThenTpe
+from optforge.tuning.tune import FINAL, Study, Train, best_trial, tune
+
+TRIALS = 256  # settings of each optimizer and rule, on each task or on all of them together
+_FAILED = 1e3  # log loss of a setting that diverged
+
+Watch = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long everything is tuned, all alike.
+
+    Args:
+        trials: Settings.
+        seeds: Of each setting, on each task.
+        finalists: So many of the best are trained again.
+        final_seeds: Further seeds of each finalist.
+    """
+
+    trials: int = TRIALS
+    seeds: int = 3
+    finalists: int = 12
+    final_seeds: int = 12
+
+    @property
+    def runs(self) -> int:
+        """Trainings of one rule on one task."""
+        return self.trials * self.seeds + min(self.trials, self.finalists) * self.final_seeds
+
+
+FULL = Effort()  # of everything that is committed
+
+
+class Losses(Protocol):
+    """Trains candidates and returns their log losses."""
+
+    def __call__(
+        self, candidates: Mapping[str, Sequence[Trainee]], purpose: str, count: int
+    ) -> Mapping[str, ndarray]:
+        """Return log validation losses of each task, float64 ``[candidates, seeds]``.
+
+        Args:
+            candidates: For each task what is trained on it.
+            purpose: Seeds of two purposes have nothing in common.
+            count: Seeds of each task.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Tunable:
+    """A rule or optimizer that can be tuned.
+
+    Args:
+        space: What is drawn.
+        build: Makes a trainee of a setting.
+        known: Settings that are tried first, and measured again at the end in any case.
+    """
+
+    space: Space
+    build: Callable[[Setting], Trainee]
+    known: tuple[Setting, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The best setting of a tunable.
+
+    Args:
+        trainee: Made of it.
+        parameters: The setting.
+        loss: Mean log validation loss that it was chosen by.
+        trials: Settings that were tried.
+    """
+
+    trainee: Trainee
+    parameters: Mapping[str, float]
+    loss: float
+    trials: int
+
+
+def losses_by(trainer: Trainer, prefix: str = "") -> Losses:
+    """Return what trains candidates for a tuner, through jobs.
+
+    Args:
+        trainer: Trains; knows the tasks, and keeps all losses.
+        prefix: Before the purposes of seeds, so that nothing else uses these.
+    """
+
+    def losses(
+        candidates: Mapping[str, Sequence[Trainee]], purpose: str, count: int
+    ) -> dict[str, ndarray]:
+        seeds = {task: trainer.seeds(task, f"{prefix}{purpose}", count) for task in candidates}
+        return trainer.losses(candidates, seeds, "validation")
+
+    return losses
+
+
+def tune_together(
+    jobs: Sequence[tuple[Tunable, Sequence[str]]],
+    losses: Losses,
+    effort: Effort = FULL,
+    watch: Watch = lambda done, total: None,
+) -> list[Tuned]:
+    """Tune several things side by side, each with the same number of trials.
+
+    On several tasks the mean log loss counts, each task alike.
+
+    Args:
+        jobs: What is tuned, and the tasks that it is tuned on together.
+        losses: Trains.
+        effort: Of each.
+        watch: Told how many of the trials are done, and how many there are.
+
+    Returns:
+        The best setting of each.
+    """
+    studies = [
+        Study[float](", ".join(tasks), tunable.space, tunable.known) for tunable, tasks in jobs
+    ]
+    train = _train(jobs, losses, effort, watch)
+    tune(studies, RandomThenTpe(effort.trials, effort.finalists), train)
+    return [
+        _best(tunable, study, effort.trials)
+        for (tunable, _), study in zip(jobs, studies, strict=True)
+    ]
+
+
+def _train(
+    jobs: Sequence[tuple[Tunable, Sequence[str]]], losses: Losses, effort: Effort, watch: Watch
+) -> Train[float]:
+    done = 0
+
+    def train(asked: Sequence[Sequence[Setting]], number: int) -> list[list[tuple[float]]]:
+        nonlocal done
+        trainees = [
+            [tunable.build(setting) for setting in settings]
+            for (tunable, _), settings in zip(jobs, asked, strict=True)
+        ]
+        final = number == FINAL
+        purpose = ("tune again", effort.final_seeds) if final else ("tune", effort.seeds)
+        means = _means([tasks for _, tasks in jobs], trainees, losses, *purpose)
+        if not final:
+            done += max(map(len, asked), default=0)
+            watch(done, effort.trials)
+        return [[(value,) for value in values.tolist()] for values in means]
+
+    return train
+
+
+def _best(tunable: Tunable, study: Study[float], trials: int) -> Tuned:
+    best = best_trial(study.finalists, lambda outcomes: outcomes[0])
+    assert best is not None  # what diverged has a finite score too
+    trainee = tunable.build(best.setting)
+    return Tuned(trainee, dict(best.setting), best.outcomes[0], trials)
+
+
+def _means(
+    places: Sequence[Sequence[str]],
+    trainees: Sequence[Sequence[Trainee]],
+    losses: Losses,
+    purpose: str,
+    count: int,
+) -> list[ndarray]:
+    """Mean log losses over tasks and seeds of each thing's trainees; all are trained at once."""
+    by_task: dict[str, list[Trainee]] = {}
+    rows: list[dict[str, slice]] = []
+    for tasks, candidates in zip(places, trainees, strict=True):
+        rows.append({})
+        for task in tasks:
+            everybody = by_task.setdefault(task, [])
+            rows[-1][task] = slice(len(everybody), len(everybody) + len(candidates))
+            everybody.extend(candidates)
+    logs = losses(by_task, purpose, count)
+    means = [
+        numpy.mean([logs[task][row].mean(1) for task, row in of_task.items()], axis=0)
+        for of_task in rows
+    ]
+    return [numpy.where(numpy.isfinite(values), values, _FAILED) for values in means]
