@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optforge.comparison import Cell, CellResult, CellTable
+from optforge.comparison import CELLS, Cell, CellResult, CellTable
 from optforge.errors import CompareError
 
 CELL = Cell("task", "adamw", (("lr", 0.1),), 3)
@@ -119,3 +119,31 @@ def test_the_key_names_the_device_unless_it_is_the_processor() -> None:
     assert CELL.key("task", "recipe", 5, "cpu") == plain != first
     assert CELL.key("task", "recipe", 5, "cuda:1") == first
     assert CELL.key("task", "recipe", 5, "mps") not in (plain, first)
+
+
+def one_cell(path: Path) -> bytes:
+    with CellTable(path / CELLS) as table:
+        table.describe({"torch": "1"})
+        table.add("a", CELL, CellResult(loss=0.5))
+    return (path / CELLS).read_bytes()
+
+
+def test_a_whole_last_line_without_an_end_is_kept(tmp_path: Path) -> None:
+    content = one_cell(tmp_path)
+    (tmp_path / CELLS).write_bytes(content[:-1])
+    with CellTable(tmp_path / CELLS, write=False) as table:
+        assert "a" in table
+    with CellTable(tmp_path / CELLS) as table:
+        table.add("b", CELL, CellResult(loss=0.25))
+        assert "a" in table
+    lines = (tmp_path / CELLS).read_text().splitlines()
+    assert [json.loads(line).get("key") for line in lines] == [None, "a", "b"]
+
+
+@pytest.mark.parametrize("row", ["[1]", "7", "null", '"a"'])
+def test_a_row_that_is_no_object_is_told(tmp_path: Path, row: str) -> None:
+    one_cell(tmp_path)
+    with (tmp_path / CELLS).open("a") as file:
+        file.write(row + "\n")
+    with pytest.raises(CompareError, match=r"line 3 of .* not a row of a comparison .*not an obj"):
+        CellTable(tmp_path / CELLS)

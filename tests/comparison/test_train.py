@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 import torch
 
 from optforge.comparison import Cell, CellTable, Recipe, load_recipe, run_comparison, vary
-from optforge.comparison.cells.measurements import EXTRAS, flatness, optimizer_bytes
+from optforge.comparison.cells.measurements import EXTRAS, PeakMemory, flatness, optimizer_bytes
 from optforge.comparison.cells.train import run_cell
 from optforge.comparison.schedules import SCHEDULES
 from optforge.errors import CompareError
@@ -168,13 +167,9 @@ def test_the_growth_of_memory_is_that_of_the_states() -> None:
     assert run_cell(vary(task, {}), ADAMW, cell(task, test=True)).peak_mb < 50
 
 
-def test_memory_that_the_system_does_not_tell_is_unknown_and_not_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    module = importlib.import_module("optforge.comparison.cells.measurements")
-    monkeypatch.setattr(module, "_STATUS", Path("/nowhere"))
-    task = Blobs()
-    assert math.isnan(run_cell(vary(task, {}), ADAMW, cell(task, test=True)).peak_mb)
+def test_memory_that_the_system_does_not_tell_is_unknown_and_not_nothing() -> None:
+    memory = PeakMemory(torch.device("cpu"), status=Path("/nowhere"))
+    assert math.isnan(memory.megabytes())
 
 
 class TwoFaced(torch.optim.SGD):

@@ -53,10 +53,14 @@ class PeakMemory:
 
     On a GPU what torch allocated, else what the process holds; a worker has one run at a time.
     What earlier runs freed is handed back to the system first, or it would hide the growth.
+
+    Args:
+        device: Where the run is trained.
+        status: The file in which the system tells what this process holds.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, device: torch.device, status: Path = _STATUS) -> None:
+        self.device, self.status = device, status
         self.before = math.nan
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
@@ -66,22 +70,21 @@ class PeakMemory:
                 ctypes.CDLL("libc.so.6").malloc_trim(0)
             with suppress(OSError):
                 _CLEAR.write_text("5")  # forgets the peak so far, nothing else
-                self.before = _status("VmRSS")
+                self.before = self._held("VmRSS")
 
     def megabytes(self) -> float:
         """How far the peak lies above the beginning."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) / 2**20 - self.before
-        grown = _status("VmHWM") - self.before
+        grown = self._held("VmHWM") - self.before
         return grown if math.isnan(grown) else max(0.0, grown)
 
-
-def _status(name: str) -> float:
-    with suppress(OSError):
-        for line in _STATUS.read_text().splitlines():
-            if line.startswith(name):
-                return int(line.split()[1]) / 1024
-    return math.nan
+    def _held(self, name: str) -> float:
+        with suppress(OSError):
+            for line in self.status.read_text().splitlines():
+                if line.startswith(name):
+                    return int(line.split()[1]) / 1024
+        return math.nan
 
 
 def flatness(task: Task, model: nn.Module, seed: int) -> dict[str, float]:

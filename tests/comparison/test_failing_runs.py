@@ -1,8 +1,7 @@
-"""Runs in which something raises or draws random numbers, and losses without a logarithm."""
+"""Runs in which an optimizer raises, and what an optimizer draws at random."""
 
 from __future__ import annotations
 
-import importlib
 import pickle
 import random
 from typing import Any
@@ -10,13 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from optforge.comparison import Cell, CellResult, CellTable, Comparison, load_recipe, variants, vary
-from optforge.comparison.cells.runner import Runner
+from optforge.comparison import Cell, CellResult, CellTable, load_recipe, vary
 from optforge.comparison.cells.train import run_cell
-from optforge.comparison.comparison import check, run_comparison
-from optforge.errors import CompareError
+from optforge.comparison.comparison import run_comparison
 from optforge.tasks import Task
 from tests.helpers.comparisons import few
 from tests.helpers.displays import Heard
@@ -146,85 +143,3 @@ def test_what_an_optimizer_draws_is_seeded_and_leaves_no_trace() -> None:
     _ = torch.rand(3), random.random(), np.random.rand()
     assert run(Drawing).loss == first
     assert run(Drawing, curve=True).loss == first
-
-
-class Negative(Blobs):
-    """Below zero once something is learned."""
-
-    name = "Negative"
-
-    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
-        return super().loss(output, targets) - 1.0
-
-
-class BelowZero(Blobs):
-    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
-        return super().loss(output, targets) - 5.0
-
-
-def test_a_first_loss_below_zero_is_refused_before_anything_runs() -> None:
-    with pytest.raises(CompareError, match=r"first batch of BelowZero is -.*plus a constant"):
-        check(few("adamw", task=BelowZero()))
-
-
-def test_a_loss_that_falls_below_zero_ends_the_comparison_at_its_first_run() -> None:
-    asked, table = few("adamw", task=Negative()), CellTable(None)
-    with pytest.raises(CompareError, match="validation loss of adamw.*of Negative is -"):
-        run_comparison(asked, table)
-    assert len(table) < asked.settings.trials
-
-
-def test_negative_losses_of_older_tables_are_refused_as_well() -> None:
-    asked, table = few("adamw"), CellTable(None)
-    one = Cell("Blobs", "adamw", (("lr", 0.1),), 0)
-    table.add(asked.bench.key(one), one, CellResult(loss=-2.0))
-    with Runner(asked.bench, table) as runner, pytest.raises(CompareError, match="above 0"):
-        runner.run([one], "tuning")
-
-
-def test_a_negative_training_loss_that_falls_has_not_diverged() -> None:
-    task = BelowZero()
-    found = run_cell(vary(task, {}), recipe(torch.optim.SGD), cell(task))
-    assert found.train_loss < -3.9 and not found.diverged
-
-
-def test_a_setting_that_is_refused_is_told_when_costs_are_measured() -> None:
-    asked = few(load_recipe("o", Refusing, space={"lr": [0.01, 0.1]}))
-    with pytest.raises(CompareError, match=r"o \(lr=.*cannot be trained on Blobs: .*no first step"):
-        asked.plan()
-
-
-class Raising(torch.optim.SGD):
-    def __init__(self, params: Any, lr: float) -> None:
-        raise IndexError("tuple index out of range")
-
-
-def test_an_optimizer_that_cannot_be_made_is_refused_with_advice() -> None:
-    with pytest.raises(CompareError, match="cannot be compared on Blobs: .*tuple index.*leave it"):
-        check(few(recipe(Raising)))
-
-
-class Widths(Blobs):
-    width = 4
-
-    def model(self) -> nn.Module:
-        return nn.Sequential(nn.Linear(4, self.width), nn.Tanh(), nn.Linear(self.width, 3))
-
-
-class OnlyNarrow(torch.optim.SGD):
-    def step(self, closure: Any = None) -> Any:
-        if any(p.numel() > 40 for p in self.param_groups[0]["params"]):
-            raise ValueError("too wide")
-        return super().step(closure)
-
-
-def test_every_set_of_shapes_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = variants([Widths()], {"width": [4, 4 * 4], "batch_size": [8, 16]}, {})
-    made = few(recipe(OnlyNarrow))
-    with pytest.raises(CompareError, match="too wide"):
-        check(Comparison(asked, made.recipes, made.settings))
-    tried: list[str] = []
-    module = importlib.import_module("optforge.comparison.comparison")
-    monkeypatch.setattr(module, "check_recipe", lambda variant, *_: tried.append(variant.label))
-    check(Comparison(asked, made.recipes, made.settings))
-    assert tried == ["Widths[width=4,batch_size=8]", "Widths[width=16,batch_size=8]"]
