@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from optforge.comparison.definition import DEFINITION, store_definition, stored_
 from optforge.comparison.finished import Finished, finished
 from optforge.comparison.progress import Progress
 from optforge.errors import CompareError
+from optforge.execution import worker_count
 from optforge.jobs import Display
 from optforge.report.comparison.page import write_report
 from optforge.tasks import Task, load_task
@@ -143,17 +143,6 @@ def conduct(
         )  # fmt: skip
         write(found, draw=figures)
         return ComparisonResult(comparison, found, tuple(table.sessions), path, stopped)
-
-
-def worker_count(workers: int | None) -> int:
-    """How many processes train: one a core where nothing is said.
-
-    Raises:
-        CompareError: If it is below 0.
-    """
-    if workers is not None and workers < 0:
-        raise CompareError(f"workers is {workers}; give 1 or more, or 0 for this process alone")
-    return (os.cpu_count() or 1) if workers is None else workers
 
 
 def stored_names(path: Path) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from optforge.assessment.verdict import FOUND
 from optforge.errors import RunError, SearchError
 from optforge.evolution.plan import read_plan
 from optforge.evolution.session import make_executor, make_trainer
+from optforge.execution import worker_count
 from optforge.jobs import Display, JobRunner, Silent
 from optforge.runs import RunDirectory
 from optforge.tasks import Task, find_tasks
@@ -62,9 +62,7 @@ def explain(
     display = display or Silent()
     if trials is not None and trials < 1:
         raise SearchError(f"trials is {trials}; give 1 or more")
-    count = (os.cpu_count() or 1) if workers is None else workers
-    if count < 0:
-        raise SearchError(f"workers is {count}; give 1 or more, or 0 for this process alone")
+    count = worker_count(workers)
 
     with RunDirectory.open(run, write=True) as directory, one_thread():
         table = _table(directory.path)

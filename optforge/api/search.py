@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from optforge.evolution.session import (
 from optforge.evolution.settings import Settings
 from optforge.evolution.starts import check_start, has_constants
 from optforge.evolution.watcher import Watcher
+from optforge.execution import worker_count
 from optforge.jobs import JobRunner, Silent
 from optforge.language import Program, load_rule, round_constants, rule_text
 from optforge.report.search.history import draw_history
@@ -276,7 +276,7 @@ def _run(
     stop: Callable[[], bool],
     simplify: bool,
 ) -> SearchResult:
-    count = (os.cpu_count() or 1) if workers is None else workers
+    count = worker_count(workers)
     with directory, one_thread():
         watcher.begin(made, directory, budget, count)
         executor = make_executor(made, count)
@@ -315,8 +315,7 @@ def _check_numbers(
 ) -> None:
     if (minutes is not None and not minutes > 0) or (programs is not None and programs < 1):
         raise SearchError(f"the budget is {minutes=}, {programs=}; give one above 0")
-    if workers is not None and workers < 0:
-        raise SearchError(f"workers is {workers}; give 1 or more, or 0 for this process alone")
+    worker_count(workers)
     if trials < 1:
         raise SearchError(f"trials is {trials}; a baseline needs at least 1")
 

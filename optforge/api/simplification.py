@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,8 +16,7 @@ from optforge.ablation.train import Options, simplify_by_training
 from optforge.equality.exact import simplify_exact
 from optforge.errors import SimplifyError
 from optforge.evolution.plan import read_schedules
-from optforge.evolution.session import JOB_SECONDS
-from optforge.execution import Executor, InlineExecutor, WorkerPool
+from optforge.execution import Executor, start_executor, worker_count
 from optforge.fitness import Evaluator
 from optforge.jobs import Display, JobRunner, Silent, Store
 from optforge.language import Program, load_rule
@@ -93,9 +91,7 @@ def _trained(
     display: Display,
     stop: Callable[[], bool],
 ) -> SimpleRule:
-    count = (os.cpu_count() or 1) if workers is None else workers
-    if count < 0:
-        raise SimplifyError(f"workers is {count}; give 1 or more, or 0 for this process alone")
+    count = worker_count(workers)
     display.say(f"Reading the data of {', '.join(task.name for task in tasks)}")
     for task in tasks:
         if type(task) is not TASKS.get(task.name):
@@ -146,7 +142,7 @@ def _executor(tasks: Sequence[Task], workers: int, place: _Place) -> Iterator[Ex
         compile=place.compiled,
         schedules=place.schedules,
     )
-    executor = WorkerPool(factory, workers, JOB_SECONDS) if workers else InlineExecutor(factory)
+    executor = start_executor(factory, workers)
     try:
         yield executor
     finally:

@@ -20,7 +20,6 @@ from optforge.api.comparison import (
     conduct,
     finished_runs,
     prepare,
-    worker_count,
 )
 from optforge.cli.console import is_live, screen
 from optforge.cli.stopping import Stopping
@@ -30,6 +29,7 @@ from optforge.comparison.comparison import check, expected, measure
 from optforge.comparison.cost import UNIT, Line
 from optforge.comparison.finished import Finished
 from optforge.comparison.progress import Whole
+from optforge.execution import worker_count
 from optforge.report.comparison.json_report import to_json
 from optforge.report.comparison.plan_table import plan_table, seconds_left
 from optforge.report.comparison.tables import all_tables

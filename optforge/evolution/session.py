@@ -15,7 +15,7 @@ from optforge.evolution.plan import SearchPlan, schedules_of
 from optforge.evolution.rescale import Yardstick
 from optforge.evolution.rescore import Rescorer
 from optforge.evolution.settings import Settings
-from optforge.execution import Executor, InlineExecutor, WorkerPool
+from optforge.execution import JOB_SECONDS, Executor, start_executor
 from optforge.fitness import Evaluator, seeds
 from optforge.jobs import JobRunner, Store, Trainer
 from optforge.language import load_rule, parse, round_constants
@@ -34,7 +34,6 @@ from optforge.tuning import (
     tune_baseline,
 )
 
-JOB_SECONDS = 600.0  # a batch takes seconds; a worker that needs longer hangs
 DRAIN_SECONDS = 60.0  # what is still in flight at the end of a search may take so long
 Say = Callable[[str], None]
 
@@ -76,7 +75,7 @@ def make_plan(
     return SearchPlan(settings, draft.tasks, draft.held_out, baselines, losses, schedules)
 
 
-def make_executor(plan: SearchPlan, workers: int, timeout: float = JOB_SECONDS) -> Executor:
+def make_executor(plan: SearchPlan, workers: int, limit: float = JOB_SECONDS) -> Executor:
     """Start the workers of a run; with 0 workers jobs run in this process."""
     factory = functools.partial(
         Evaluator,
@@ -87,9 +86,7 @@ def make_executor(plan: SearchPlan, workers: int, timeout: float = JOB_SECONDS) 
         compile=plan.settings.compiled,
         schedules=plan.schedules,
     )
-    if workers == 0:
-        return InlineExecutor(factory)
-    return WorkerPool(factory, workers, timeout)
+    return start_executor(factory, workers, limit)
 
 
 def make_search(plan: SearchPlan, runner: JobRunner) -> Search:

@@ -7,6 +7,16 @@ from __future__ import annotations
 
 from optforge.execution.inline import InlineExecutor
 from optforge.execution.protocol import Completed, Executor, Failed
+from optforge.execution.start import JOB_SECONDS, start_executor, worker_count
 from optforge.execution.workers import WorkerPool
 
-__all__ = ["Completed", "Executor", "Failed", "InlineExecutor", "WorkerPool"]
+__all__ = [
+    "JOB_SECONDS",
+    "Completed",
+    "Executor",
+    "Failed",
+    "InlineExecutor",
+    "WorkerPool",
+    "start_executor",
+    "worker_count",
+]

@@ -7,17 +7,10 @@ blocks or breaks it for all. Here each worker has a pipe of its own and one job 
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import pickle
-import signal
-import sys
 import time
-import types
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-from multiprocessing import connection, resource_tracker
+from multiprocessing import connection
 from typing import Any
 
 import cloudpickle
@@ -25,9 +18,8 @@ import cloudpickle
 from optforge.errors import SearchError
 from optforge.execution import child
 from optforge.execution.protocol import Completed, Factory, Failed
+from optforge.execution.worker import Worker
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
-                     "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")  # fmt: skip
 _IDLE_DEATHS = 3  # a worker; more deaths in a row without any job say that none can live here
 
 
@@ -74,7 +66,7 @@ class WorkerPool:
         self._done: deque[Completed | Failed] = deque()
         self._keys: set[int] = set()  # submitted, not handed back
         self._idle_deaths = 0
-        self._workers: list[_Worker] = []
+        self._workers: list[Worker] = []
         for _ in range(workers):
             self._workers.append(self._start())
 
@@ -145,8 +137,8 @@ class WorkerPool:
         self._done.clear()
         self._keys.clear()
 
-    def _start(self) -> _Worker:
-        return _Worker(self._packed, self._threads, self._startup)
+    def _start(self) -> Worker:
+        return Worker(self._packed, self._threads, self._startup)
 
     def _hand_out(self) -> None:
         for worker in self._workers:
@@ -159,7 +151,7 @@ class WorkerPool:
         All that are ready are heard, so that no worker is starved by a faster one.
         """
         wait = min([end, *(worker.limit for worker in self._workers)]) - time.monotonic()
-        sources: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers}
+        sources: dict[Any, Worker] = {worker.pipe: worker for worker in self._workers}
         sources |= {worker.sentinel: worker for worker in self._workers}
         # No wait is endless, so that a Ctrl-C is noticed on every system.
         ready = connection.wait(list(sources), min(max(wait, 0.0), 1.0))
@@ -170,7 +162,7 @@ class WorkerPool:
         outcomes += [self._expire(worker) for worker in late]
         self._done.extend(outcome for outcome in outcomes if outcome is not None)
 
-    def _listen(self, worker: _Worker) -> Completed | Failed | None:
+    def _listen(self, worker: Worker) -> Completed | Failed | None:
         message = worker.read()
         if message is None:
             return self._bury(worker)
@@ -184,7 +176,7 @@ class WorkerPool:
         worker.key, self._idle_deaths = None, 0
         return content
 
-    def _bury(self, worker: _Worker) -> Failed | None:
+    def _bury(self, worker: Worker) -> Failed | None:
         """Replace a worker that ended by itself; its job, if it had one, has failed."""
         code, key = worker.kill(grace=1.0), worker.key
         self._idle_deaths += key is None
@@ -193,7 +185,7 @@ class WorkerPool:
         self._replace(worker)
         return None if key is None else Failed(key, "died", f"its process ended with {code}")
 
-    def _expire(self, worker: _Worker) -> Failed:
+    def _expire(self, worker: Worker) -> Failed:
         """Kill and replace a worker that takes too long."""
         if worker.key is None:
             raise self._give_up(f"a process was not ready after {self._startup:g} s")
@@ -201,7 +193,7 @@ class WorkerPool:
         self._replace(worker)
         return Failed(worker.key, "timeout", f"no answer within {self._timeout:g} s")
 
-    def _replace(self, worker: _Worker) -> None:
+    def _replace(self, worker: Worker) -> None:
         self._workers[self._workers.index(worker)] = self._start()
 
     def _give_up(self, reason: str, detail: str = "") -> SearchError:
@@ -210,77 +202,6 @@ class WorkerPool:
         if detail:
             error.add_note(detail)  # the traceback, for those who ask for it
         return error
-
-
-class _Worker:
-    """One process and our end of its pipe.
-
-    `limit` is the moment at which it is overdue; `key` is the key of its job; a worker is idle
-    when it is ready and has no job.
-    """
-
-    def __init__(self, factory: bytes, threads: int, startup: float) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, far = context.Pipe()
-        self._process = context.Process(
-            target=child.run, args=(far, factory, threads), name="optforge-worker", daemon=True
-        )
-        with _clean_start(threads):
-            self._process.start()
-        far.close()  # or the death of the worker would not show as the end of the pipe
-        self.pid = self._process.pid or 0
-        self.sentinel = self._process.sentinel
-        self._end: str | None = None
-        self.key: int | None = None
-        self.idle = False
-        self.limit = time.monotonic() + startup
-
-    def give(self, key: int, job: bytes, timeout: float) -> bool:
-        """Hand it a job; False if it is dead, which the sentinel will tell soon."""
-        self.idle = False
-        try:
-            self.pipe.send_bytes(pickle.dumps((key, job)))
-        except OSError:
-            return False
-        self.key, self.limit = key, time.monotonic() + timeout
-        return True
-
-    def read(self) -> tuple[str, Any] | None:
-        """Its next message, or None if it is dead; a last word of the dead still counts."""
-        try:
-            if not self.pipe.poll():
-                return None
-            packed = self.pipe.recv_bytes()
-        except (EOFError, OSError):
-            return None
-        try:
-            return pickle.loads(packed)
-        except Exception as error:  # a result whose class does not exist on this side
-            failure = Failed(self.key or 0, "error", f"the result cannot be read: {error!r}")
-            return child.ANSWER, failure
-
-    def kill(self, grace: float = 0.0) -> str:
-        """End it for certain, leave no zombie, and say how it ended.
-
-        Args:
-            grace: Seconds that a process whose pipe is closed may still need to end by itself,
-                so that what is said is its own end and not ours.
-        """
-        if self._end is None:
-            self._process.join(grace)
-            self._process.kill()
-            self._process.join()
-            self._end = _describe_end(self._process.exitcode or 0)
-            self._process.close()
-            self.pipe.close()
-        return self._end
-
-
-def _describe_end(code: int) -> str:
-    try:
-        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    except ValueError:
-        return f"signal {-code}"
 
 
 def _pack_factory(factory: Factory) -> bytes:
@@ -292,37 +213,3 @@ def _pack_factory(factory: Factory) -> bytes:
 
 def _last_line(text: str) -> str:
     return text.strip().splitlines()[-1]
-
-
-@contextmanager
-def _clean_start(threads: int) -> Iterator[None]:
-    """Surroundings in which a worker is born.
-
-    - The thread counts are in its environment, since they are read when torch is loaded.
-    - Ctrl-C is blocked until it ignores it; a new process inherits the mask.
-    - It does not run the parent's script again, as spawn would: a script without the guard
-      `if __name__ == "__main__"` works, and what it defines travels by value anyway.
-    """
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    main = sys.modules["__main__"]
-    resource_tracker.ensure_running()  # its own start would unblock the signal again
-    mask = _block_interrupts()
-    try:
-        os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
-        sys.modules["__main__"] = types.ModuleType("__main__")
-        yield
-    finally:
-        sys.modules["__main__"] = main
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-        if mask is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-def _block_interrupts() -> set[Any] | None:
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        return None
-    return signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

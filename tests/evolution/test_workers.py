@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from optforge.evolution import Budget, make_executor, make_search
-from optforge.evolution.session import JOB_SECONDS
+from optforge.execution import JOB_SECONDS
 from optforge.fitness import KILLER
 from optforge.jobs import JobRunner
 from optforge.runs import Journal, RunDirectory

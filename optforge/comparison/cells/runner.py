@@ -15,7 +15,7 @@ from optforge.comparison.progress import Progress
 from optforge.comparison.recipes.recipe import Recipe
 from optforge.comparison.result import not_positive
 from optforge.errors import CompareError
-from optforge.execution import Failed, InlineExecutor, WorkerPool
+from optforge.execution import Executor, Failed, start_executor
 from optforge.jobs import Display, JobError, JobRunner, Silent
 
 LIMIT = 600.0  # seconds that one cell may take before its process is killed
@@ -95,7 +95,7 @@ class Runner:
         self.stop = stop
         self._before_first = before_first
         self.progress = progress or Progress({}, workers)
-        self._executor: InlineExecutor | WorkerPool | None = None
+        self._executor: Executor | None = None
         self._said: set[tuple[str, str, str]] = set()
 
     def __enter__(self) -> Runner:
@@ -175,14 +175,11 @@ class Runner:
                 f"{made.failed}; more of the kind are not told; --resume tries them again"
             )
 
-    def _started(self) -> InlineExecutor | WorkerPool:
+    def _started(self) -> Executor:
         if self._executor is None:
             self._before_first()
             factory = functools.partial(_make_answer, self.bench)
-            if self.workers:
-                self._executor = WorkerPool(factory, self.workers, self.limit)
-            else:
-                self._executor = InlineExecutor(factory)
+            self._executor = start_executor(factory, self.workers, self.limit)
         return self._executor
 
 

@@ -1,0 +1,126 @@
+"""One worker process and our end of its pipe."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import time
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from typing import Any
+
+from optforge.execution import child
+from optforge.execution.protocol import Failed
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+                     "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")  # fmt: skip
+
+
+class Worker:
+    """One process and our end of its pipe.
+
+    `limit` is the moment at which it is overdue; `key` is the key of its job; a worker is idle
+    when it is ready and has no job.
+    """
+
+    def __init__(self, factory: bytes, threads: int, startup: float) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, far = context.Pipe()
+        self._process = context.Process(
+            target=child.run, args=(far, factory, threads), name="optforge-worker", daemon=True
+        )
+        with _clean_start(threads):
+            self._process.start()
+        far.close()  # or the death of the worker would not show as the end of the pipe
+        self.pid = self._process.pid or 0
+        self.sentinel = self._process.sentinel
+        self._end: str | None = None
+        self.key: int | None = None
+        self.idle = False
+        self.limit = time.monotonic() + startup
+
+    def give(self, key: int, job: bytes, timeout: float) -> bool:
+        """Hand it a job; False if it is dead, which the sentinel will tell soon."""
+        self.idle = False
+        try:
+            self.pipe.send_bytes(pickle.dumps((key, job)))
+        except OSError:
+            return False
+        self.key, self.limit = key, time.monotonic() + timeout
+        return True
+
+    def read(self) -> tuple[str, Any] | None:
+        """Its next message, or None if it is dead; a last word of the dead still counts."""
+        try:
+            if not self.pipe.poll():
+                return None
+            packed = self.pipe.recv_bytes()
+        except (EOFError, OSError):
+            return None
+        try:
+            return pickle.loads(packed)
+        except Exception as error:  # a result whose class does not exist on this side
+            failure = Failed(self.key or 0, "error", f"the result cannot be read: {error!r}")
+            return child.ANSWER, failure
+
+    def kill(self, grace: float = 0.0) -> str:
+        """End it for certain, leave no zombie, and say how it ended.
+
+        Args:
+            grace: Seconds that a process whose pipe is closed may still need to end by itself,
+                so that what is said is its own end and not ours.
+        """
+        if self._end is None:
+            self._process.join(grace)
+            self._process.kill()
+            self._process.join()
+            self._end = _describe_end(self._process.exitcode or 0)
+            self._process.close()
+            self.pipe.close()
+        return self._end
+
+
+def _describe_end(code: int) -> str:
+    try:
+        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    except ValueError:
+        return f"signal {-code}"
+
+
+@contextmanager
+def _clean_start(threads: int) -> Iterator[None]:
+    """Surroundings in which a worker is born.
+
+    - The thread counts are in its environment, since they are read when torch is loaded.
+    - Ctrl-C is blocked until it ignores it; a new process inherits the mask.
+    - It does not run the parent's script again, as spawn would: a script without the guard
+      `if __name__ == "__main__"` works, and what it defines travels by value anyway.
+    """
+    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    main = sys.modules["__main__"]
+    resource_tracker.ensure_running()  # its own start would unblock the signal again
+    mask = _block_interrupts()
+    try:
+        os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        yield
+    finally:
+        sys.modules["__main__"] = main
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _block_interrupts() -> set[Any] | None:
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        return None
+    return signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
