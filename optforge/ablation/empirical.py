@@ -14,7 +14,7 @@ from optforge.ablation.rounding import Roundings, fewest
 from optforge.ablation.rule_trainer import RuleTrainer
 from optforge.ablation.tuning import Tuned, tune
 from optforge.analysis import live_program
-from optforge.equality.derivation import EMPIRICAL, Step
+from optforge.equality.derivation import EMPIRICAL, DerivationStep
 from optforge.equality.exact import Say, simplify_exact
 from optforge.errors import SimplifyError, TimeIsUpError
 from optforge.language import Program
@@ -63,7 +63,7 @@ class Work:
     say: Say = lambda text: None
     programs: int = 0
     workers: int = 0
-    steps: list[Step] = field(default_factory=list)
+    steps: list[DerivationStep] = field(default_factory=list)
     removals: list[Removal] = field(default_factory=list)
     judged: dict[str, Verdict] = field(default_factory=dict)
     stops: list[str] = field(default_factory=list)
@@ -101,7 +101,9 @@ class Work:
         (verdict,) = self._decided([self.current], "its own learning rate")
         figures = {**_turned(verdict).figures(self.rule), "settings tried": tuned.trials}
         why = f"{_setting(tuned)}: the best on these tasks, as every later form gets its own"
-        self.steps.append(Step(EMPIRICAL, self.current.text, tuned.program.text, why, figures))
+        self.steps.append(
+            DerivationStep(EMPIRICAL, self.current.text, tuned.program.text, why, figures)
+        )
         self._move(tuned.program, self.kept)
         self._again()
 
@@ -227,7 +229,7 @@ class Work:
             "changes": {one.change: plain(v.effect) for one, _, v in chosen},
         }
         before = self.current
-        self.steps.append(Step(EMPIRICAL, before.text, form.program.text, why, figures))
+        self.steps.append(DerivationStep(EMPIRICAL, before.text, form.program.text, why, figures))
         self.removals += [
             Removal(one, self._current_tuned, alone.program, v) for one, alone, v in chosen
         ]

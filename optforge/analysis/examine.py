@@ -62,7 +62,7 @@ _PRODUCTS = frozenset(name for name, row in FUNCTIONS.items() if row.form == "pr
 def examine(
     program: Program, expected: tuple[int, ...] | None = None
 ) -> tuple[tuple[int, ...], Liveness]:
-    r"""Give :func:`state_kinds` and :func:`liveness` of a program.
+    r"""Return :func:`state_kinds` and :func:`liveness` of a program.
 
     With a good guess of the kinds one walk finds both. It carries three values at once: kinds
     :math:`F(\bot)` from states that are all scalars, kinds :math:`F(k)` from the guess k, and

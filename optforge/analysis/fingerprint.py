@@ -68,7 +68,7 @@ def fingerprint(program: Program, live: Liveness | None = None) -> str:
 
 
 def lean_fingerprint(lean: Program) -> str:
-    """Give the fingerprint of a program that has no dead statements and states.
+    """Return the fingerprint of a program that has no dead statements and states.
 
     Example:
         >>> from optforge.language import load_rule

@@ -53,11 +53,11 @@ class Lifted:
         return own if self.scale else {"lr": 1.0, **own}
 
     def names(self) -> dict[Place, str]:
-        """Give for each place that reads a hyper-parameter its name."""
+        """Return the name of the hyper-parameter that each place reads."""
         return {place: h.name for h in self.hyperparameters for place in h.places}
 
     def with_values(self, values: Mapping[str, float]) -> Program:
-        """Give the program with other values in the places of its hyper-parameters.
+        """Return the program with other values in the places of its hyper-parameters.
 
         An ``lr`` other than 1.0 of a program without a scale becomes a last statement.
 
@@ -162,7 +162,7 @@ def _rank(lean: Program, group: tuple[Place, ...], found: Degrees) -> tuple[bool
 
 
 def _scales_schedule(lean: Program, number: int) -> bool:
-    """Tell whether a statement multiplies the schedule value, as it comes in, by a constant."""
+    """Return whether a statement multiplies the schedule value, as it comes in, by a constant."""
     statement, earlier = lean.statements[number], lean.statements[:number]
     still = lean.lr in statement.arguments and all(s.target != lean.lr for s in earlier)
     return statement.function == "multiply" and still

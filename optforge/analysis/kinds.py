@@ -71,7 +71,7 @@ _PER = (
 
 
 def joined(kind: int, other: int) -> int:
-    """Give the kind that holds values of both kinds.
+    """Return the kind that holds values of both kinds.
 
     Raises:
         ProgramError: If both have shapes, and not the same.
@@ -161,7 +161,7 @@ def _unknown(program: Program) -> ProgramError:
 
 
 def variable_kinds(program: Program) -> list[dict[str, int]]:
-    """Give the kinds of all variables before each statement, for those who build new ones."""
+    """Return the kinds of all variables before each statement, for those who build new ones."""
     values = (_TREE, _TREE, *state_kinds(program), _SCALAR)
     environment = Environment(program.parameters, values, constant)
     before: list[dict[str, int]] = []

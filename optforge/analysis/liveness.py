@@ -99,7 +99,7 @@ def live_program(program: Program, live: Liveness | None = None) -> Program:
 
 
 def reads_gradient(program: Program) -> bool:
-    """Tell whether the gradient can influence the updates of a program without dead code.
+    """Return whether the gradient can influence the updates of a program without dead code.
 
     Example:
         >>> from optforge.language import load_rule

@@ -48,7 +48,7 @@ class Role:
 
 
 def roles(program: Program) -> dict[Place, Role]:
-    """Give each constant of a live, valid program its role.
+    """Return the role of each constant of a live, valid program.
 
     - ``beta``: the weight a in ``interp(new, old, a)``, the share of what is remembered;
       ``one_minus_beta``: the same of ``interp(old, new, a)``, the share of what is new. *Old* is

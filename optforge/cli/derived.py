@@ -15,7 +15,7 @@ from optforge.ablation.files import (
     footnote,
     stops_sentence,
 )
-from optforge.equality import Step
+from optforge.equality import DerivationStep
 from optforge.statistics import Interval
 
 _COLOURS = {"exact": "green", "empirical": "cyan"}
@@ -78,7 +78,7 @@ def _cell(value: Interval | None) -> Text:
     return Text(f"{value.mean:+.3f} ± {(value.high - value.low) / 2:.3f}", style)
 
 
-def _line(number: int, step: Step) -> Text:
+def _line(number: int, step: DerivationStep) -> Text:
     before, after = (text.count(" = ") for text in (step.before, step.after))
     text = Text(f"{number}. ", "dim")
     text.append(step.kind, _COLOURS.get(step.kind, "yellow"))

@@ -7,9 +7,9 @@ from optforge.equality.derivation import EXACT as EXACT
 from optforge.equality.derivation import GUARDED as GUARDED
 from optforge.equality.derivation import Change as Change
 from optforge.equality.derivation import Derivation as Derivation
+from optforge.equality.derivation import DerivationStep as DerivationStep
 from optforge.equality.derivation import Link as Link
 from optforge.equality.derivation import Pass as Pass
-from optforge.equality.derivation import Step as Step
 from optforge.equality.engine import fresh_engines as fresh_engines
 from optforge.equality.exact import Simplified as Simplified
 from optforge.equality.exact import exact_passes as exact_passes

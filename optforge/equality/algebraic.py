@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from optforge.equality import derivation
-from optforge.equality.derivation import GUARDED, Change, Link, Step
+from optforge.equality.derivation import GUARDED, Change, DerivationStep, Link
 from optforge.equality.explain import instances, needed_rows
 from optforge.equality.graph import GRADIENT, LR, WEIGHT, state_leaf, to_graph, to_program
 from optforge.equality.names import kinds_of, living_states, with_names
@@ -54,7 +54,7 @@ class Algebraic:
         kind = GUARDED if any(RULES[number].guard for number in rows) else derivation.EXACT
         figures = {"rounds": found.rounds, "stopped by": list(found.stopped)}
         why = self._why(found, rows, program)
-        step = Step(kind, program.text, after.text, why, figures)
+        step = DerivationStep(kind, program.text, after.text, why, figures)
         return Change(after, step, tuple(Link(before[number]) for number in left))
 
     def _why(self, found: Simplest, rows: Sequence[int], program: Program) -> str:
@@ -76,5 +76,5 @@ class Algebraic:
 
 
 def _is_telling(before: str) -> bool:
-    """Tell whether a pattern is more than ordinary arithmetic."""
+    """Return whether a pattern is more than ordinary arithmetic."""
     return "(" in before.replace("(x", "x").replace("(y", "y") or before.count("interp") > 0

@@ -12,7 +12,7 @@ from numpy import ndarray
 
 from optforge.analysis import cost
 from optforge.analysis.walk import Environment, walk
-from optforge.equality.evaluate import Evaluator, layout_for
+from optforge.equality.reference import ReferenceRule, layout_for
 from optforge.language import Program, Statement
 
 _STEPS = 6  # of learning rates
@@ -55,7 +55,7 @@ class Card:
     learning_rates: tuple[float, float] | None
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain values."""
+        """Return the content as JSON-serializable values."""
         return asdict(self)
 
 
@@ -87,8 +87,8 @@ def property_card(program: Program) -> Card:
 def _run(
     program: Program, change: Callable[[ndarray, ndarray], tuple[ndarray, ndarray]]
 ) -> ndarray:
-    """Give the updates of some steps on fixed random inputs, changed before they are used."""
-    rule, source = Evaluator(program), numpy.random.default_rng(11)
+    """Return the updates of some steps on fixed random inputs, changed before they are used."""
+    rule, source = ReferenceRule(program), numpy.random.default_rng(11)
     states, updates = rule.zeros(), []
     for step in range(_TRIED):
         weights, gradients = change(*source.normal(size=(2, rule.layout.elements)) * 0.2)
@@ -132,7 +132,7 @@ def _learning_rates(program: Program) -> tuple[float, float] | None:
     """Measure update / gradient for constant gradients."""
     found = []
     for magnitude in _MAGNITUDES:
-        rule = Evaluator(program)
+        rule = ReferenceRule(program)
         states = rule.zeros()
         zeros = numpy.zeros(rule.layout.elements)
         gradients = numpy.full(rule.layout.elements, magnitude)

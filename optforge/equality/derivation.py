@@ -29,7 +29,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Step:
+class DerivationStep:
     """One step of a derivation.
 
     Args:
@@ -56,7 +56,7 @@ class Step:
             raise ProgramError(f"a step is {self.kind!r}; allowed are {', '.join(KINDS)}")
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain values."""
+        """Return the content as JSON-serializable values."""
         parts = {"kind": self.kind, "before": self.before, "after": self.after, "why": self.why}
         return {**parts, "figures": dict(self.figures)}
 
@@ -72,7 +72,7 @@ class Change:
     """
 
     program: Program
-    step: Step
+    step: DerivationStep
     links: tuple[Link, ...]
 
 
@@ -99,7 +99,7 @@ class Derivation:
     """
 
     start: str
-    steps: tuple[Step, ...]
+    steps: tuple[DerivationStep, ...]
 
     @property
     def end(self) -> str:
@@ -119,10 +119,10 @@ class Derivation:
             text = parse(step.after).text
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Give the steps as plain values."""
+        """Return the steps as plain values."""
         return [step.to_json() for step in self.steps]
 
     @classmethod
     def from_json(cls, start: str, steps: Sequence[Mapping[str, Any]]) -> Derivation:
         """Read what :meth:`to_json` gave."""
-        return cls(start, tuple(Step(**step) for step in steps))
+        return cls(start, tuple(DerivationStep(**step) for step in steps))

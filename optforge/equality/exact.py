@@ -6,7 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from optforge.equality.algebraic import Algebraic
-from optforge.equality.derivation import EXACT, GUARDED, Change, Derivation, Link, Pass, Step
+from optforge.equality.derivation import (
+    EXACT,
+    GUARDED,
+    Change,
+    Derivation,
+    DerivationStep,
+    Link,
+    Pass,
+)
 from optforge.equality.engine import fresh_engines
 from optforge.equality.names import present
 from optforge.equality.recurrences import Recurrences
@@ -39,7 +47,7 @@ class Simplified:
 
 
 def exact_passes(bounds: Bounds | None = None) -> tuple[Pass, ...]:
-    """Give the passes of ``--exact``, in order: those that need no guard first."""
+    """Return the passes of ``--exact``, in order: those that need no guard first."""
     first = (Static(), Algebraic(False, bounds), Recurrences(bounds))
     return (*first, Algebraic(True, bounds))
 
@@ -77,7 +85,7 @@ def run_passes(
     Raises:
         SimplifyError: If the check of a step fails.
     """
-    steps: list[Step] = []
+    steps: list[DerivationStep] = []
     links = tuple(Link(number) for number in range(len(program.states)))
     current = program
     while (found := _next(current, passes)) is not None and len(steps) < MOST_STEPS:
@@ -92,7 +100,7 @@ def run_passes(
     if named != current:
         why = "the same with the field's names, in the usual order"
         link = tuple(Link(number) for number in range(len(current.states)))
-        renamed = Change(named, Step(EXACT, current.text, named.text, why), link)
+        renamed = Change(named, DerivationStep(EXACT, current.text, named.text, why), link)
         steps.append(_checked(renamed, current))
     derivation = Derivation(program.text, tuple(steps))
     derivation.check()
@@ -110,7 +118,7 @@ def _stops(passes: Sequence[Pass], more: bool) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _next(program: Program, passes: Sequence[Pass]) -> tuple[Change, Step] | None:
+def _next(program: Program, passes: Sequence[Pass]) -> tuple[Change, DerivationStep] | None:
     """Return the next change and its checked step; a change that is wrong has a second try."""
     change = _first_change(program, passes)
     if change is None:
@@ -131,7 +139,7 @@ def _first_change(program: Program, passes: Sequence[Pass]) -> Change | None:
     return None
 
 
-def _checked(change: Change, before: Program) -> Step:
+def _checked(change: Change, before: Program) -> DerivationStep:
     step = change.step
     if step.kind not in (EXACT, GUARDED):
         return step

@@ -160,7 +160,7 @@ class _Texts:
 
 
 def _outside(text: str) -> str:
-    """Give what of an expression stands in no bracket."""
+    """Return the part of an expression outside of all brackets."""
     depth, found = 0, []
     for letter in text:
         depth += letter == "("

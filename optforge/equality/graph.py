@@ -34,7 +34,7 @@ class Node:
 
     @property
     def is_statement(self) -> bool:
-        """Tell whether the value costs a statement."""
+        """Return whether the value costs a statement."""
         return self.operation in FUNCTIONS
 
 
@@ -60,7 +60,7 @@ class Graph:
     _known: dict[tuple[object, ...], int] = field(default_factory=dict, repr=False)
 
     def add(self, operation: str, arguments: Sequence[int] = (), value: float = 0.0) -> int:
-        """Give the index of a value; equal values are kept once."""
+        """Return the index of a value; equal values are kept once."""
         key = (operation, *arguments, repr(value))  # repr: 0.0 and -0.0 are not the same
         if key not in self._known:
             self._known[key] = len(self.nodes)
@@ -68,7 +68,7 @@ class Graph:
         return self._known[key]
 
     def constant(self, value: float) -> int:
-        """Give the index of a constant."""
+        """Return the index of a constant."""
         return self.add(CONSTANT, (), value)
 
     @property
@@ -92,7 +92,7 @@ class Graph:
         return list(done)
 
     def kind_of(self) -> list[int]:
-        """Give the kind of every node."""
+        """Return the kind of every node."""
         found: list[int] = []
         for node in self.nodes:
             if node.operation in FUNCTIONS:
@@ -103,7 +103,7 @@ class Graph:
         return found
 
     def leaf_kind(self, operation: str) -> int:
-        """Give the kind of an input or a constant."""
+        """Return the kind of an input or a constant."""
         if operation in (WEIGHT, GRADIENT):
             return int(Kind.TREE)
         if operation in (LR, CONSTANT):
@@ -168,7 +168,7 @@ def to_program(graph: Graph) -> Program:
 
 
 def returnable(graph: Graph, index: int) -> int:
-    """Give a value that can be returned: itself, or for a constant a statement that gives it."""
+    """Return a value that may be an output: itself, or a statement that computes a constant."""
     node = graph.nodes[index]
     if node.operation != CONSTANT:
         return index

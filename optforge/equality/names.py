@@ -101,7 +101,7 @@ def kinds_of(program: Program) -> tuple[int, ...] | None:
 
 
 def with_names(program: Program, like: Program, states: Sequence[str]) -> Program:
-    """Give a program names for its states, and readable ones to its variables.
+    """Rename the states of a program, and give its variables readable names.
 
     Args:
         program: A program whose names are of no meaning.
@@ -136,7 +136,7 @@ def _constants(program: Program) -> list[float]:
 
 
 def numbered(names: Sequence[str]) -> tuple[str, ...]:
-    """Tell equal names apart: the second one gets a 2.
+    """Return distinct names: the second of two equal ones gets a 2.
 
     Example:
         >>> numbered(["momentum", "momentum", "count"])
@@ -211,7 +211,7 @@ class _Writer:
         }
 
     def _is_free(self, number: int, place: int) -> bool:
-        """Tell whether the old state is read no more, so that its name may be taken."""
+        """Return whether the old state is read no more, so that its name may be taken."""
         return self.last_use.get(state_leaf(number), -1) <= place
 
     def _chain(self) -> set[int]:

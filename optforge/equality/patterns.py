@@ -27,16 +27,16 @@ _INFIX |= {ast.Pow: "power"}
 
 
 @dataclass(frozen=True)
-class Term:
+class Pattern:
     """A pattern: a function of patterns, a variable (``x``), an input or a number.
 
     Example:
-        >>> read_term("x * abs(a)").variables
+        >>> read_pattern("x * abs(a)").variables
         ('x', 'a')
     """
 
     operation: str
-    arguments: tuple[Term, ...] = ()
+    arguments: tuple[Pattern, ...] = ()
     value: float | None = None
 
     @property
@@ -49,7 +49,7 @@ class Term:
 
     @property
     def is_literal(self) -> bool:
-        """Tell whether it is made of constants alone."""
+        """Return whether it is made of constants alone."""
         if self.arguments:
             return all(argument.is_literal for argument in self.arguments)
         return self.value is not None or self.operation in LITERALS
@@ -62,40 +62,44 @@ class Term:
 
 
 @lru_cache(None)
-def read_term(text: str) -> Term:
+def read_pattern(text: str) -> Pattern:
     """Read a pattern in the language of programs."""
-    return _term(ast.parse(text, mode="eval").body)
+    return _pattern_of(ast.parse(text, mode="eval").body)
 
 
-def _term(node: ast.expr) -> Term:
+def _pattern_of(node: ast.expr) -> Pattern:
     if isinstance(node, ast.Constant):
-        return Term("number", value=float(str(node.value)))
+        return Pattern("number", value=float(str(node.value)))
     if isinstance(node, ast.Name):
-        return Term(node.id)
+        return Pattern(node.id)
     if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant):
-        return Term("number", value=-float(str(node.operand.value)))
+        return Pattern("number", value=-float(str(node.operand.value)))
     if isinstance(node, ast.BinOp):
-        return Term(_INFIX[type(node.op)], (_term(node.left), _term(node.right)))
+        return Pattern(_INFIX[type(node.op)], (_pattern_of(node.left), _pattern_of(node.right)))
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         name = ALIASES.get(node.func.id, node.func.id)
-        return Term(name, tuple(_term(argument) for argument in node.args))
+        return Pattern(name, tuple(_pattern_of(argument) for argument in node.args))
     raise ValueError(f"not a pattern: {ast.unparse(node)}")  # a defect of the table
 
 
-def term_kind(term: Term, kinds: dict[str, int]) -> int | None:
-    """Give the kind of a pattern, or None where a function does not accept its arguments.
+def pattern_kind(pattern: Pattern, kinds: dict[str, int]) -> int | None:
+    """Return the kind of a pattern, or None where a function does not accept its arguments.
 
     Example:
-        >>> term_kind(read_term("x * zero_tree"), {"x": 0})
+        >>> pattern_kind(read_pattern("x * zero_tree"), {"x": 0})
         2
     """
-    if term.value is not None or term.is_literal:
+    if pattern.value is not None or pattern.is_literal:
         return int(Kind.SCALAR)
-    if not term.arguments:
-        return int(INPUTS[term.operation]) if term.operation in INPUTS else kinds[term.operation]
-    inner = [term_kind(argument, kinds) for argument in term.arguments]
+    if not pattern.arguments:
+        return (
+            int(INPUTS[pattern.operation])
+            if pattern.operation in INPUTS
+            else kinds[pattern.operation]
+        )
+    inner = [pattern_kind(argument, kinds) for argument in pattern.arguments]
     known = tuple(kind for kind in inner if kind is not None)
-    return _result(term.operation, known) if len(known) == len(inner) else None
+    return _result(pattern.operation, known) if len(known) == len(inner) else None
 
 
 @lru_cache(None)
@@ -111,7 +115,7 @@ def sets_of(rule: Rewrite) -> frozenset[str]:
         >>> sorted(sets_of(Rewrite("mean(x * n)", "mean(x) * n")))
         ['masks', 'paper']
     """
-    used = read_term(rule.before).functions | read_term(rule.after).functions
+    used = read_pattern(rule.before).functions | read_pattern(rule.after).functions
     return frozenset(FUNCTIONS[name].belongs_to for name in used)
 
 
@@ -140,29 +144,29 @@ def sound_kinds(rule: Rewrite, kinds: tuple[int, ...] = ALL_KINDS) -> tuple[Kind
         True
     """
     formed, sound = formed_and_sound(rule, kinds)
-    free = not any(name in SCALARS | ARRAYS for name in read_term(rule.before).variables)
+    free = not any(name in SCALARS | ARRAYS for name in read_pattern(rule.before).variables)
     return None if free and sound == formed else tuple(sound)
 
 
 def formed_kinds(before: str, kinds: tuple[int, ...]) -> list[Kinds]:
     """List the kinds of a pattern's variables that its functions accept, whatever their names."""
-    term = read_term(before)
-    names = [name for name in term.variables if name not in LITERALS]
+    pattern = read_pattern(before)
+    names = [name for name in pattern.variables if name not in LITERALS]
     every = (
         dict(zip(names, combination, strict=True))
         for combination in product(kinds, repeat=len(names))
     )
-    return [chosen for chosen in every if term_kind(term, chosen) is not None]
+    return [chosen for chosen in every if pattern_kind(pattern, chosen) is not None]
 
 
 @lru_cache(None)
 def formed_and_sound(rule: Rewrite, kinds: tuple[int, ...]) -> tuple[list[Kinds], list[Kinds]]:
     """List the kinds that the variables of a row may have, and those of them that it keeps."""
-    before, after = read_term(rule.before), read_term(rule.after)
+    before, after = read_pattern(rule.before), read_pattern(rule.after)
     formed = [
         chosen
         for chosen in formed_kinds(rule.before, kinds)
         if all(kind in _choices(name, kinds) for name, kind in chosen.items())
     ]
-    kept = [c for c in formed if term_kind(after, c) == term_kind(before, c)]
+    kept = [c for c in formed if pattern_kind(after, c) == pattern_kind(before, c)]
     return formed, kept

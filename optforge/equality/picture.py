@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy
 from numpy import ndarray
 
-from optforge.equality.evaluate import Evaluator
+from optforge.equality.reference import ReferenceRule
 from optforge.language import Program
 
 _POINTS, _REACH = 61, 2.0
@@ -21,7 +21,7 @@ def surface(program: Program) -> tuple[ndarray, ndarray]:
     Returns:
         The axis ``[points]``, and the update ``[states, gradients]``; one row without states.
     """
-    rule, axis = Evaluator(program), numpy.linspace(-_REACH, _REACH, _POINTS)
+    rule, axis = ReferenceRule(program), numpy.linspace(-_REACH, _REACH, _POINTS)
     zeros = numpy.zeros(rule.layout.elements)
     rows = axis if rule.kinds else axis[:1]
     values = numpy.empty((len(rows), _POINTS))

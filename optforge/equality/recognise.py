@@ -87,7 +87,7 @@ def _match(graph: Graph) -> tuple[str, dict[str, float]] | None:
 
 
 def _assigned(template: tuple[float, ...], slots: tuple[float, ...]) -> dict[str, float] | None:
-    """Give the names their values; None if one would need two, or a fixed number differs."""
+    """Return the names their values; None if one would need two, or a fixed number differs."""
     found: dict[str, float] = {}
     for pattern, value in zip(template, slots, strict=True):
         name, sign = _name_of(pattern)
@@ -187,7 +187,7 @@ def _resembles(graph: Graph) -> str | None:
 
 
 def _adaptive(graph: Graph, number: int) -> str:
-    """Tell the adaptive rules apart by the second moment."""
+    """Return the adaptive rules apart by the second moment."""
     inside = graph.reached([graph.outputs[1 + number]])
     nodes = [graph.nodes[i] for i in inside]
     squared = {graph.nodes[n.arguments[0]].operation for n in nodes if n.operation == "square"}

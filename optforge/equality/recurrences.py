@@ -16,11 +16,11 @@ import numpy
 from numpy import ndarray
 
 from optforge.analysis import live_program
-from optforge.equality.derivation import EXACT, Change, Link, Step
-from optforge.equality.evaluate import Evaluator
+from optforge.equality.derivation import EXACT, Change, DerivationStep, Link
 from optforge.equality.extract import graph_cost
 from optforge.equality.graph import CONSTANT, WEIGHT, Graph, state_leaf, to_graph, to_program
 from optforge.equality.names import kinds_of, living_states, with_names
+from optforge.equality.reference import ReferenceRule
 from optforge.equality.saturate import Bounds, saturate
 from optforge.equality.simplest import simplest
 from optforge.equality.tidy import tidy
@@ -31,7 +31,7 @@ _NEAR = 1e-9
 
 
 @dataclass(frozen=True)
-class _Candidate:
+class _StateChoice:
     """Another choice of states: the graph over them, what they are, and the argument."""
 
     graph: Graph
@@ -81,11 +81,11 @@ class Recurrences:
             after = with_names(form, program, names)
             if kinds_of(after) != tuple(found.kinds[number] for number in left):
                 continue
-            step = Step(EXACT, program.text, after.text, candidate.why)
+            step = DerivationStep(EXACT, program.text, after.text, candidate.why)
             return Change(after, step, links)
         return None
 
-    def _candidates(self, program: Program, graph: Graph) -> Iterator[_Candidate]:
+    def _candidates(self, program: Program, graph: Graph) -> Iterator[_StateChoice]:
         lean = live_program(program)
         kept = [program.states.index(name) for name in lean.states]
         histories = _histories(to_program(graph))
@@ -111,7 +111,7 @@ class Recurrences:
         factor: float,
         kept: list[int],
         names: tuple[str, ...],
-    ) -> _Candidate | None:
+    ) -> _StateChoice | None:
         """Try that state ``one`` is always ``factor`` times state ``other``."""
         merged, places, links = _without(graph, one, kept)
 
@@ -130,11 +130,11 @@ class Recurrences:
             f"state {names[one]} is always {times}state {names[other]}: both begin at zero, and if "
             "it holds at a step, it holds at the next"
         )
-        return _Candidate(merged, links, why)
+        return _StateChoice(merged, links, why)
 
     def _zero(
         self, graph: Graph, number: int, kept: list[int], names: tuple[str, ...]
-    ) -> _Candidate | None:
+    ) -> _StateChoice | None:
         """Try that a state is always zero."""
         merged, places, links = _without(graph, number, kept)
 
@@ -146,7 +146,7 @@ class Recurrences:
             return None
         _finish(merged, graph, number, values)
         why = f"state {names[number]} begins at zero and stays there"
-        return _Candidate(merged, links, why)
+        return _StateChoice(merged, links, why)
 
     def _equal(self, graph: Graph, one: int, other: int) -> bool:
         """Prove by saturation that two values of a graph are equal."""
@@ -210,7 +210,7 @@ def _times(graph: Graph, index: int, factor: float) -> int:
 
 def _rescaled(
     graph: Graph, number: int, kept: list[int], names: tuple[str, ...]
-) -> Iterator[_Candidate]:
+) -> Iterator[_StateChoice]:
     """Keep a state that decays as ``q state + new`` at the scale 1 - q."""
     for factor in _scales(graph, number):
         result = Graph(graph.kinds)
@@ -229,7 +229,7 @@ def _rescaled(
             f"state {names[number]} is kept at {factor!r} times its scale: zero stays zero, each "
             "next value is multiplied by that, and each reading divides by it"
         )
-        yield _Candidate(result, links, why)
+        yield _StateChoice(result, links, why)
 
 
 def _scales(graph: Graph, number: int) -> list[float]:
@@ -251,7 +251,7 @@ def _constants(program: Program) -> list[float]:
 
 def _histories(program: Program) -> list[ndarray]:
     """Run a program for a few steps on random inputs; give each state's values, one row each."""
-    rule, source = Evaluator(program), numpy.random.default_rng(7)
+    rule, source = ReferenceRule(program), numpy.random.default_rng(7)
     states = rule.zeros()
     found: list[list[ndarray]] = [[] for _ in states]
     for step in range(_STEPS):
@@ -264,7 +264,7 @@ def _histories(program: Program) -> list[ndarray]:
 
 
 def _factor(one: ndarray, other: ndarray) -> float | None:
-    """Give c such that one = c other, if there is such a number (and other is not zero)."""
+    """Return ``c`` with ``one == c * other``, or None if there is none or ``other`` is zero."""
     if one.shape != other.shape or not other.any():
         return None
     factor = float(one @ other / (other @ other))

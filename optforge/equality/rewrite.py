@@ -27,7 +27,7 @@ class Rewrite:
 
     @property
     def collapses(self) -> bool:
-        """Tell whether the result is a part of the pattern, or a constant: nothing is built."""
+        """Return whether the result is a part of the pattern, or a constant: nothing is built."""
         return not self.grows and ("(" not in self.after and " " not in self.after)
 
     @property

@@ -277,7 +277,7 @@ def _guarded() -> list[Rewrite]:
 
 
 def table() -> tuple[Rewrite, ...]:
-    """Give all rows, in the order in which a derivation names them.
+    """Return all rows, in the order in which a derivation names them.
 
     Example:
         >>> next(row.name for row in table() if row.guard)

@@ -13,7 +13,7 @@ from egglog import bindings
 from optforge.equality.engine import engine_for, run, sets_used
 from optforge.equality.facts import nonnegative_states
 from optforge.equality.graph import CONSTANT, Graph
-from optforge.equality.patterns import LITERALS, read_term
+from optforge.equality.patterns import LITERALS, read_pattern
 from optforge.equality.rules import RULES
 from optforge.equality.table import graph_text, probe, rows_for, ruleset
 from optforge.equality.translate import FOLD, KNOW
@@ -110,7 +110,7 @@ def matches(
 def proves(
     one: Graph, other: Graph, rows: Sequence[int] = EXACT_REWRITES, bounds: Bounds | None = None
 ) -> bool:
-    """Tell whether rows suffice to prove, within bounds, that two forms of a step are equal.
+    """Return whether rows suffice to prove, within bounds, that two forms of a step are equal.
 
     Args:
         one: One form.
@@ -249,7 +249,7 @@ def _fired(matches: dict[str, int]) -> set[int]:
 
 
 def _places(row: int, noted: list[tuple[int, ...]]) -> list[dict[str, int]]:
-    names = [v for v in read_term(RULES[row].before).variables if v not in LITERALS]
+    names = [v for v in read_pattern(RULES[row].before).variables if v not in LITERALS]
     return [dict(zip(names, classes, strict=False)) for classes in noted]
 
 

@@ -47,7 +47,7 @@ class Skeleton:
 
 
 def skeleton(graph: Graph, order: Sequence[int] | None = None) -> Skeleton:
-    """Give the form of a rule, its states taken in an order.
+    """Return the form of a rule, its states taken in an order.
 
     Example:
         >>> from optforge.equality.graph import to_graph
@@ -64,7 +64,7 @@ def skeleton(graph: Graph, order: Sequence[int] | None = None) -> Skeleton:
 
 
 def skeletons(graph: Graph) -> list[Skeleton]:
-    """Give the form for every order of the states."""
+    """Return the form for every order of the states."""
     return [skeleton(graph, order) for order in permutations(range(len(graph.kinds)))]
 
 

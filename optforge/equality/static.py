@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optforge.analysis import live_program, liveness
-from optforge.equality.derivation import EXACT, Change, Link, Step
+from optforge.equality.derivation import EXACT, Change, DerivationStep, Link
 from optforge.equality.tidy import fold
 from optforge.language import Program, Statement
 
@@ -25,7 +25,7 @@ class Static:
         lean = live_program(_folded(live_program(program, live)))
         if len(lean.statements) == len(program.statements) and lean.states == program.states:
             return None
-        step = Step(EXACT, program.text, lean.text, _why(program, lean))
+        step = DerivationStep(EXACT, program.text, lean.text, _why(program, lean))
         links = tuple(Link(number) for number in _still(lean, program, states))
         return Change(lean, step, links)
 

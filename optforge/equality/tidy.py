@@ -103,5 +103,5 @@ def _rounded(value: float, known: list[float]) -> float:
 
 
 def _complement(value: float) -> float:
-    """Give 1 - a as a reader would: in decimal."""
+    """Return 1 - a, computed in decimal as a reader would."""
     return float(1 - Decimal(repr(value)))

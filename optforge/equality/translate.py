@@ -19,8 +19,8 @@ from optforge.equality.patterns import (
     INPUTS,
     LITERALS,
     VALUES,
-    Term,
-    read_term,
+    Pattern,
+    read_pattern,
 )
 from optforge.equality.rewrite import Rewrite
 from optforge.language import FUNCTIONS, Kind
@@ -172,7 +172,7 @@ def _signs(function: str) -> list[str]:
 
 def rule_text(rule: Rewrite, name: str, kinds: tuple[int, ...] = ALL_KINDS) -> str:
     """Translate one row to a ruleset; one rule for each choice of kinds that is sound."""
-    after = read_term(rule.after)
+    after = read_pattern(rule.after)
     pattern, conditions = _matched(rule)
     computed: list[str] = []
     actions = [f"(union whole {_built(after, computed)})"]
@@ -188,7 +188,7 @@ def rule_text(rule: Rewrite, name: str, kinds: tuple[int, ...] = ALL_KINDS) -> s
 def _matched(rule: Rewrite) -> tuple[str, list[str]]:
     """Write what a row asks for: its pattern, and all conditions but those of kinds."""
     facts: list[str] = []
-    pattern = _pattern(read_term(rule.before), facts)
+    pattern = _pattern(read_pattern(rule.before), facts)
     facts.append(f"(= whole {pattern})")
     return pattern, [*reversed(facts), *(_condition(text) for text in rule.when)]
 
@@ -196,7 +196,7 @@ def _matched(rule: Rewrite) -> tuple[str, list[str]]:
 def probe_text(rule: Rewrite, name: str, kinds: tuple[int, ...] = ALL_KINDS) -> str:
     """Translate a row to a ruleset that changes nothing and notes where the row would apply."""
     _, conditions = _matched(rule)
-    variables = [v for v in read_term(rule.before).variables if v not in LITERALS]
+    variables = [v for v in read_pattern(rule.before).variables if v not in LITERALS]
     note = f"(Match {' '.join((variables * len(VALUES))[: len(VALUES)])})"
     lines = [f"(ruleset {name})"]
     for number, gate in enumerate(gates(rule, kinds)):
@@ -204,47 +204,47 @@ def probe_text(rule: Rewrite, name: str, kinds: tuple[int, ...] = ALL_KINDS) -> 
     return "\n".join(lines)
 
 
-def _pattern(term: Term, facts: list[str]) -> str:
+def _pattern(pattern: Pattern, facts: list[str]) -> str:
     """Write a pattern; constants are matched by their number, which goes into the facts."""
-    if term.value is not None:
-        facts.append(f"(= {float(term.value)!r} (number c{len(facts)}))")
+    if pattern.value is not None:
+        facts.append(f"(= {float(pattern.value)!r} (number c{len(facts)}))")
         return f"c{len(facts) - 1}"
-    if term.operation in LITERALS:
-        facts.append(f"(= {term.operation} (number c{len(facts)}))")
+    if pattern.operation in LITERALS:
+        facts.append(f"(= {pattern.operation} (number c{len(facts)}))")
         return f"c{len(facts) - 1}"
-    if not term.arguments:
-        return f'(Input "{term.operation}")' if len(term.operation) > 1 else term.operation
-    parts = [_pattern(argument, facts) for argument in term.arguments]
-    return f"({' '.join([operation_name(term.operation), *parts])})"
+    if not pattern.arguments:
+        return f'(Input "{pattern.operation}")' if len(pattern.operation) > 1 else pattern.operation
+    parts = [_pattern(argument, facts) for argument in pattern.arguments]
+    return f"({' '.join([operation_name(pattern.operation), *parts])})"
 
 
-def _built(term: Term, computed: list[str]) -> str:
+def _built(pattern: Pattern, computed: list[str]) -> str:
     """Write a replacement; what is made of constants alone is computed."""
-    if term.is_literal and _computable(term):
-        value = _computed(term)
-        if term.arguments:
+    if pattern.is_literal and _computable(pattern):
+        value = _computed(pattern)
+        if pattern.arguments:
             computed.append(value)
         return f"(Constant {value})"
-    if not term.arguments:
-        return f'(Input "{term.operation}")' if len(term.operation) > 1 else term.operation
-    parts = [_built(argument, computed) for argument in term.arguments]
-    return f"({' '.join([operation_name(term.operation), *parts])})"
+    if not pattern.arguments:
+        return f'(Input "{pattern.operation}")' if len(pattern.operation) > 1 else pattern.operation
+    parts = [_built(argument, computed) for argument in pattern.arguments]
+    return f"({' '.join([operation_name(pattern.operation), *parts])})"
 
 
-def _computable(term: Term) -> bool:
-    known = term.operation in _EGGLOG or term.operation == "divide" or not term.arguments
-    return known and all(_computable(argument) for argument in term.arguments)
+def _computable(pattern: Pattern) -> bool:
+    known = pattern.operation in _EGGLOG or pattern.operation == "divide" or not pattern.arguments
+    return known and all(_computable(argument) for argument in pattern.arguments)
 
 
-def _computed(term: Term) -> str:
-    if term.value is not None:
-        return repr(float(term.value))
-    if not term.arguments:
-        return term.operation
-    parts = [_computed(argument) for argument in term.arguments]
-    if term.operation == "divide":
+def _computed(pattern: Pattern) -> str:
+    if pattern.value is not None:
+        return repr(float(pattern.value))
+    if not pattern.arguments:
+        return pattern.operation
+    parts = [_computed(argument) for argument in pattern.arguments]
+    if pattern.operation == "divide":
         return f"(/ {parts[0]} (+ {parts[1]} 1e-8))"
-    return f"({_EGGLOG[term.operation]} {' '.join(parts)})"
+    return f"({_EGGLOG[pattern.operation]} {' '.join(parts)})"
 
 
 def _condition(text: str) -> str:
@@ -260,4 +260,4 @@ def _condition(text: str) -> str:
 
 
 def _side(node: ast.expr) -> str:
-    return _computed(read_term(ast.unparse(node)))
+    return _computed(read_pattern(ast.unparse(node)))

@@ -10,7 +10,7 @@ import numpy
 from numpy import ndarray
 
 from optforge.equality.derivation import Link
-from optforge.equality.evaluate import Evaluator, Stepped, layout_for
+from optforge.equality.reference import ReferenceRule, Stepped, layout_for
 from optforge.errors import SimplifyError
 from optforge.language import Program
 
@@ -39,11 +39,11 @@ class Check:
 
     @property
     def holds(self) -> bool:
-        """Tell whether the two forms compute the same."""
+        """Return whether the two forms compute the same."""
         return self.worst <= MULTIPLE
 
     def figures(self) -> dict[str, Any]:
-        """Give the figures for the derivation."""
+        """Return the figures for the derivation."""
         return {
             "values compared": self.values,
             "values skipped": self.skipped,
@@ -111,7 +111,7 @@ class _Inputs:
 
     def step(
         self,
-        rule: Evaluator,
+        rule: ReferenceRule,
         states: tuple[ndarray, ...],
         disturb: numpy.random.Generator | None = None,
     ) -> Stepped:
@@ -124,10 +124,10 @@ class _Comparison:
     ) -> None:
         layout = layout_for(before, after)
         self.elements = layout.elements
-        self.one = Evaluator(before, guarded, layout)
-        self.other = Evaluator(after, guarded, layout)
-        self.real_one = Evaluator(before, layout=layout)
-        self.real_other = Evaluator(after, layout=layout)
+        self.one = ReferenceRule(before, guarded, layout)
+        self.other = ReferenceRule(after, guarded, layout)
+        self.real_one = ReferenceRule(before, layout=layout)
+        self.real_other = ReferenceRule(after, layout=layout)
         self.links = tuple(links)
         self.common = all(link.source is not None for link in self.links)
 
@@ -176,7 +176,7 @@ class _Comparison:
         exact: Stepped,
         source: numpy.random.Generator,
     ) -> Stepped:
-        """Give the largest change of every value when all is disturbed by one ulp."""
+        """Return the largest change of every value when all is disturbed by one ulp."""
         update = _FLOOR * numpy.abs(exact.update)
         following = [_FLOOR * numpy.abs(state) for state in exact.states]
         with numpy.errstate(all="ignore"):
@@ -212,14 +212,14 @@ class _Comparison:
 
 
 def _comparable(value: ndarray, clean: ndarray) -> ndarray:
-    """Tell which elements were finite on the way; what all elements share needs them all."""
+    """Return which elements were finite on the way; what all elements share needs them all."""
     if value.shape == clean.shape:
         return clean & numpy.isfinite(value)
     return numpy.isfinite(value) & bool(clean.all())
 
 
 def _multiple(a: ndarray, b: ndarray, response: ndarray) -> float:
-    """Give the largest difference in units of the response (infinite where that is zero)."""
+    """Return the largest difference in units of the response (infinite where that is zero)."""
     with numpy.errstate(all="ignore"):
         gap = numpy.where(a == b, 0.0, numpy.abs(a - b))
         units = numpy.where(gap == 0, 0.0, gap / response)

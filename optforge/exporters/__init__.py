@@ -8,11 +8,11 @@ from optforge.errors import ProgramError
 from optforge.exporters.latex import to_latex
 from optforge.exporters.optax_file import to_optax
 from optforge.exporters.origin import Origin
-from optforge.exporters.plan import Plan, plan
+from optforge.exporters.plan import ExportPlan, plan
 from optforge.exporters.torch_file import to_torch
 from optforge.language import Program
 
-Emitter = Callable[[Plan, Origin], str]
+Emitter = Callable[[ExportPlan, Origin], str]
 
 TARGETS: Mapping[str, Emitter] = {"torch": to_torch, "optax": to_optax, "latex": to_latex}
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from optforge.exporters.lines import assignment, call, definition, for_each, several
 from optforge.exporters.names import Names
-from optforge.exporters.plan import Argument, Plan, Step, Value
+from optforge.exporters.passes import ArrayPass, array_passes
+from optforge.exporters.plan import Argument, ExportPlan, ExportStep, Value
 from optforge.exporters.scope import NEVER, Scope, outer_scope, uses
-from optforge.exporters.source import PLAIN, Table
-from optforge.exporters.stages import Stage, stages
+from optforge.exporters.source import PLAIN, TargetTable
 from optforge.language import FUNCTIONS, Kind
 
 
@@ -44,7 +44,9 @@ class Writer:
         taken: Names that the file needs for something else.
     """
 
-    def __init__(self, plan: Plan, table: Table, rate: str, taken: Iterable[str] = ()) -> None:
+    def __init__(
+        self, plan: ExportPlan, table: TargetTable, rate: str, taken: Iterable[str] = ()
+    ) -> None:
         self.plan, self.table, self.rate = plan, table, rate
         self.taken = (*taken, *table.helpers)
         self.helpers: set[str] = set()
@@ -72,53 +74,54 @@ class Writer:
 
     def _wide(self, scope: Scope) -> list[str]:
         lines: list[str] = []
-        order = [step for stage in stages(self.plan) for step in (*stage.before, *stage.steps)]
+        passes = array_passes(self.plan)
+        order = [step for one in passes for step in (*one.before, *one.steps)]
         numbers = {step: number for number, step in enumerate(order)}
-        kept = {value: n for value, n in scope.last_use.items() if n == NEVER}
-        scope.last_use = uses(order, self.plan.outputs) | kept
-        found = stages(self.plan)
-        for number, stage in enumerate(found, 1):
-            for step in stage.before:
+        fixed = {value: n for value, n in scope.last_use.items() if n == NEVER}
+        scope.last_use = uses(order, self.plan.outputs) | fixed
+        numbered = sum(bool(one.steps) for one in passes) > 1
+        for number, array_pass in enumerate(passes, 1):
+            for step in array_pass.before:
                 text = self._application(step, scope)
                 wish = _listed(step.target)
                 lines += assignment(scope.define(step.target, numbers[step], wish), text)
-            if stage.steps:
-                passes = sum(bool(other.steps) for other in found)
-                name = f"per_array_{number}" if passes > 1 else "per_array"
-                lines += self._pass(stage, name, scope, numbers[stage.steps[-1]])
-        done = found and found[-1].gives == self.plan.outputs and len(self.plan.outputs) > 1
-        return lines if done else [*lines, *self._return(scope)]
+            if array_pass.steps:
+                name = f"per_array_{number}" if numbered else "per_array"
+                lines += self._pass(array_pass, name, scope, numbers[array_pass.steps[-1]])
+        outputs = self.plan.outputs
+        returned = passes and passes[-1].gives == outputs and len(outputs) > 1
+        return lines if returned else [*lines, *self._return(scope)]
 
-    def _pass(self, stage: Stage, name: str, outer: Scope, now: int) -> list[str]:
+    def _pass(self, array_pass: ArrayPass, name: str, outer: Scope, now: int) -> list[str]:
         """Write a function of one array and its call for all arrays."""
         array = self.table.array
-        captured = {value for step in stage.steps for value in step.reads}
-        captured -= {*stage.takes, *(step.target for step in stage.steps)}
+        captured = {value for step in array_pass.steps for value in step.reads}
+        captured -= {*array_pass.takes, *(step.target for step in array_pass.steps)}
         inner = Scope(
             Names((*self.taken, *(outer.of[value] for value in captured))),
-            uses(stage.steps, stage.gives),
+            uses(array_pass.steps, array_pass.gives),
         )
         inner.of |= {value: outer.of[value] for value in captured}
         inner.fixed = outer.fixed
-        takes = [inner.parameter(value, value.wish) for value in stage.takes]
-        lists = [outer.of[value] for value in stage.takes]
+        takes = [inner.parameter(value, value.wish) for value in array_pass.takes]
+        lists = [outer.of[value] for value in array_pass.takes]
         body = []
-        for position, step in enumerate(stage.steps):
+        for position, step in enumerate(array_pass.steps):
             text = self._application(step, inner)
             body += assignment(inner.define(step.target, position), text, indent=4)
-        single = len(stage.gives) == 1
-        given = [inner.of[value] for value in stage.gives]
-        body += call("return ", given, indent=4, bracket=not single)
+        single = len(array_pass.gives) == 1
+        results = [inner.of[value] for value in array_pass.gives]
+        body += call("return ", results, indent=4, bracket=not single)
         result = array if single else f"tuple[{array}, ...]"
-        types = ["bool" if value is self.plan.role else array for value in stage.takes]
-        named = [f"{take}: {said}" for take, said in zip(takes, types, strict=True)]
-        lines = ["", *definition(name, named, result)]
+        types = ["bool" if value is self.plan.role else array for value in array_pass.takes]
+        parameters = [f"{take}: {type_}" for take, type_ in zip(takes, types, strict=True)]
+        lines = ["", *definition(name, parameters, result)]
         lines += [f"    {line}" for line in body] + [""]
         self.helpers |= set() if single else {"each_array"}
-        if not single and stage.gives == self.plan.outputs:
+        if not single and array_pass.gives == self.plan.outputs:
             return [*lines, *call("return each_array", [name, *lists])]
         *begin, targets = several(
-            [outer.define(value, now, _listed(value)) for value in stage.gives]
+            [outer.define(value, now, _listed(value)) for value in array_pass.gives]
         )
         if single and len(takes) == 1:
             return [*lines, f"{targets} = [{name}({takes[0]}) for {takes[0]} in {lists[0]}]"]
@@ -148,7 +151,7 @@ class Writer:
             return f"[{self.table.copy.format('x')} for x in {text}]"
         return self.table.copy.format(text)
 
-    def _application(self, step: Step, scope: Scope) -> str:
+    def _application(self, step: ExportStep, scope: Scope) -> str:
         arguments = [_text(a, scope) for a in step.arguments]
         plain = [not isinstance(a, Value) or a.plain for a in step.arguments]
         row = FUNCTIONS[step.function]
@@ -173,7 +176,7 @@ class Writer:
             like = [arguments[step.kinds.index(Kind.TREE)]]
         return f"{text}.reshape({like[0]}.shape)" if like else text
 
-    def _of_one_kind(self, step: Step, arguments: list[str], plain: list[bool]) -> list[str]:
+    def _of_one_kind(self, step: ExportStep, arguments: list[str], plain: list[bool]) -> list[str]:
         """Write both choices as arrays of one shape."""
         kinds, kind = step.kinds, step.target.kind
         if kind > Kind.ARRAY and min(kinds) != kind:
@@ -189,7 +192,9 @@ class Writer:
             for text, is_plain in zip(arguments, plain, strict=True)
         ]
 
-    def _over_lists(self, step: Step, arguments: list[str], plain: list[bool], scope: Scope) -> str:
+    def _over_lists(
+        self, step: ExportStep, arguments: list[str], plain: list[bool], scope: Scope
+    ) -> str:
         """Write a function of lists of arrays; a number becomes a list of as many as needed."""
         source = self.table.rows[step.function]
         self.helpers.add(source.helper)
@@ -197,10 +202,10 @@ class Writer:
         count = 1 if step.function == "clip" else len(arguments)
         for place in range(count):
             if place not in several:
-                one = _bare(arguments[place])
-                one = self.table.wrap.format(one) if plain[place] else one
+                number = _bare(arguments[place])
+                number = self.table.wrap.format(number) if plain[place] else number
                 times = f" * len({arguments[several[0]]})" if several else ""
-                arguments[place] = f"[{one}]{times}"
+                arguments[place] = f"[{number}]{times}"
         first = "[0]" if step.function == "clip" and not several else ""
         if step.function == "clip":
             arguments[1] = _bare(arguments[1])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from optforge.exporters.latex_table import HIDDEN, LATEX, LEGEND
 from optforge.exporters.origin import Origin
-from optforge.exporters.plan import Argument, Plan, Value
+from optforge.exporters.plan import Argument, ExportPlan, Value
 from optforge.exporters.scope import Scope, outer_scope
 
 _SYMBOLS = {"weight": "w", "gradient": "g", "update": "u", "schedule": r"\sigma"}
@@ -36,7 +36,7 @@ class Formulas:
     values: tuple[tuple[str, str], ...]
 
 
-def formulas(plan: Plan) -> Formulas:
+def formulas(plan: ExportPlan) -> Formulas:
     r"""Write each statement of a rule as a formula.
 
     Example:
@@ -60,7 +60,7 @@ def formulas(plan: Plan) -> Formulas:
     return Formulas(tuple(lines), tuple(named))
 
 
-def to_latex(plan: Plan, origin: Origin) -> str:
+def to_latex(plan: ExportPlan, origin: Origin) -> str:
     """Write a rule as an ``align*`` block with its hyper-parameters; it needs amsmath."""
     found = formulas(plan)
     lines = [f"% {line}".rstrip() for line in (origin.title, *origin.lines("latex"))]
@@ -71,7 +71,7 @@ def to_latex(plan: Plan, origin: Origin) -> str:
     return "\n".join([*lines, f"with {values}{_legend(plan)}."]) + "\n"
 
 
-def _legend(plan: Plan) -> str:
+def _legend(plan: ExportPlan) -> str:
     said = "; $w$ are the weights, $g$ their gradient"
     if plan.schedule:
         said += r", $\sigma$ the value of the schedule, whose peak is 1"
@@ -85,7 +85,7 @@ def _legend(plan: Plan) -> str:
     return ";\n".join([said, *more])
 
 
-def _end(plan: Plan, outputs: list[str], hyper: set[str]) -> tuple[str, str]:
+def _end(plan: ExportPlan, outputs: list[str], hyper: set[str]) -> tuple[str, str]:
     """The step of the weights, together with states that take the place of others."""
     states = [symbol(state.wish, hyper) for state in plan.states]
     pairs = [("w", f"w - {outputs[0]}")]
@@ -110,7 +110,7 @@ def _base(text: str) -> str:
 
 
 def symbol(name: str, hyper: Iterable[str] = ()) -> str:
-    r"""Give the symbol of a plain name.
+    r"""Return the symbol of a plain name.
 
     Example:
         >>> symbol("weight_decay", ["weight_decay"]), symbol("v845"), symbol("sqrt_v")

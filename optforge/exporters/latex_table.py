@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optforge.exporters.source import Source, Table
+from optforge.exporters.source import TargetTable, Template
 
 _SAME = ("cos", "sin", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "sign")
 _OPERATORS = {name: name for name in _SAME}
@@ -89,4 +89,4 @@ HIDDEN = (
     "layers, and no embeddings"
 )
 
-LATEX = Table(rows={name: Source(text) for name, text in _ROWS.items()}, helpers={})
+LATEX = TargetTable(rows={name: Template(text) for name, text in _ROWS.items()}, helpers={})

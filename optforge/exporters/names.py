@@ -25,7 +25,7 @@ AROUND = (
 
 
 def identifier(text: str, otherwise: str, longest: int = LONGEST) -> str:
-    """Give a plain lower-case name that resembles a text.
+    """Return a plain lower-case name that resembles a text.
 
     Args:
         text: Anything, also what was never meant to be a name.
@@ -45,7 +45,7 @@ def identifier(text: str, otherwise: str, longest: int = LONGEST) -> str:
 
 
 def class_name(text: str) -> str:
-    """Give a class name that resembles a text.
+    """Return a class name that resembles a text.
 
     Example:
         >>> class_name("adamw_bias_correction"), class_name("8 bits"), class_name("none")
@@ -76,7 +76,7 @@ class Names:
         self._used = {*TAKEN, *taken}
 
     def fresh(self, wish: str) -> str:
-        """Give the wished name, or the first free one with a number."""
+        """Return the wished name, or the first free one with a number."""
         name, number = wish, 1
         while name in self._used:
             number += 1

@@ -7,15 +7,22 @@ from optforge.exporters.jax_table import JAX
 from optforge.exporters.lines import call, definition, for_each
 from optforge.exporters.names import TAKEN
 from optforge.exporters.origin import Origin
-from optforge.exporters.plan import Plan, Value
-from optforge.exporters.words import STEPS, describe, heading, hidden_matrices, update_function
+from optforge.exporters.plan import ExportPlan, Value
+from optforge.exporters.words import (
+    STEPS,
+    describe,
+    heading,
+    hidden_matrices,
+    indented,
+    update_function,
+)
 from optforge.language import Kind
 from optforge.language.function import SIDES
 
 RATE = "learning_rate"
 
 
-def to_optax(plan: Plan, origin: Origin) -> str:
+def to_optax(plan: ExportPlan, origin: Origin) -> str:
     """Write a rule as a module with an optax ``GradientTransformationExtraArgs``."""
     body = Writer(plan, JAX, RATE, (f"{origin.function}_update",)).write()
     lines = heading(origin, "an optimizer for JAX; this file needs JAX and optax.", "optax")
@@ -36,7 +43,7 @@ def to_optax(plan: Plan, origin: Origin) -> str:
 class _Transformation:
     """Writes the state and the function that builds the transformation."""
 
-    def __init__(self, plan: Plan, body: Body, origin: Origin) -> None:
+    def __init__(self, plan: ExportPlan, body: Body, origin: Origin) -> None:
         self.plan, self.body, self.origin = plan, body, origin
         function = origin.function
         self.name = f"{function}_rule" if function in {*TAKEN, "step", *JAX.helpers} else function
@@ -67,7 +74,7 @@ class _Transformation:
         body = [*self._docstring(), ""]
         body += _REFUSE_STEPS.strip("\n").split("\n") + [""] if plan.progress else []
         body += [*self._init(), "", *self._update(), ""]
-        return [*lines, *_in([*body, f"return {result}(init, update)"])]
+        return [*lines, *indented([*body, f"return {result}(init, update)"])]
 
     def _docstring(self) -> list[str]:
         lines = [f'"""{self.origin.title} as an optax gradient transformation.', ""]
@@ -103,7 +110,7 @@ class _Transformation:
             lines = [f"def init(params: Any) -> {self.origin.title}State:"]
         if self.numbers:
             lines.append("    dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(params))")
-        return [*lines, *_in(call(f"return {self.origin.title}State", arguments, indent=8))]
+        return [*lines, *indented(call(f"return {self.origin.title}State", arguments, indent=8))]
 
     def _update(self) -> list[str]:
         plan = self.plan
@@ -124,7 +131,7 @@ class _Transformation:
             body += ["dtype = jnp.result_type(jnp.float32, *gradients)"]
             body += ["step = (state.step + 1).astype(dtype)"]
         body += self._wide() if plan.tree_wide else self._each()
-        return [*lines, *_in([*body, *self._end()])]
+        return [*lines, *indented([*body, *self._end()])]
 
     def _source(self, value: Value) -> str:
         """The list that an input of each array comes from."""
@@ -201,7 +208,3 @@ if isinstance(total_steps, int) and total_steps < 1:
 def _field(state: Value) -> str:
     """The name of a state in the named tuple; tuples have methods count and index."""
     return f"{state.wish}_state" if state.wish in ("count", "index") else state.wish
-
-
-def _in(lines: list[str]) -> list[str]:
-    return [f"    {line}" if line else "" for line in lines]

@@ -32,7 +32,7 @@ Argument = Value | float
 
 
 @dataclass(frozen=True)
-class Step:
+class ExportStep:
     """One statement over values instead of names.
 
     Args:
@@ -67,7 +67,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExportPlan:
     """A rule ready to be written.
 
     Args:
@@ -99,7 +99,7 @@ class Plan:
     product: bool
     constants: Mapping[Value, float]
     rate_value: float
-    steps: tuple[Step, ...]
+    steps: tuple[ExportStep, ...]
     outputs: tuple[Value, ...]
     role: Value | None = None
     step: Value | None = None
@@ -130,7 +130,7 @@ _VIEWS = ("transpose", "where_matrix")
 _OF_ROLES = ("matrix", "by_role", "transpose", "product")  # forms that ask for the role
 
 
-class _Builder:
+class _PlanBuilder:
     def __init__(self, lifted: Lifted) -> None:
         program, kinds = lifted.program, state_kinds(lifted.program)
         self.lifted, self.program = lifted, program
@@ -160,7 +160,7 @@ class _Builder:
         self.wishes[name] = wish
         return Value(wish, kind)
 
-    def build(self) -> Plan:
+    def build(self) -> ExportPlan:
         made = [self._step(number) for number in range(len(self.program.statements))]
         steps = [step for step in made if step]
         read = {value for step in steps for value in step.reads}
@@ -169,7 +169,7 @@ class _Builder:
         rate = self.hyper["lr"]
         if self.lifted.scale is None:
             update = Value("update", Kind.TREE)
-            steps.append(Step(update, "multiply", (outputs[0], rate)))
+            steps.append(ExportStep(update, "multiply", (outputs[0], rate)))
             outputs[0] = update
         schedule: Value | None = self.schedule
         if product := _product(steps, outputs, self.schedule, rate):
@@ -179,7 +179,7 @@ class _Builder:
             schedule = self.schedule if self.schedule in outputs else None
         values = self.lifted.values
         clocks = [value if value in read else None for value in self.clocks.values()]
-        return Plan(
+        return ExportPlan(
             program=self.program,
             fingerprint=fingerprint(self.program),
             weight=self.weight,
@@ -197,7 +197,7 @@ class _Builder:
             progress=clocks[1],
         )
 
-    def _step(self, number: int) -> Step | None:
+    def _step(self, number: int) -> ExportStep | None:
         """The step of a statement; None if it gives what is there already."""
         statement = self.program.statements[number]
         arguments = tuple(
@@ -221,7 +221,9 @@ class _Builder:
         plain = function in PLAIN and all(a.plain for a in arguments if isinstance(a, Value))
         wish = self.wishes.get(statement.target) or identifier(statement.target, "value")
         target = self.values[statement.target] = Value(wish, row.result(kinds), plain)
-        return Step(target, function, arguments, self._also(row, kinds, target.kind, function))
+        return ExportStep(
+            target, function, arguments, self._also(row, kinds, target.kind, function)
+        )
 
     def _also(
         self, row: Function, kinds: tuple[int, ...], kind: int, function: str
@@ -232,7 +234,9 @@ class _Builder:
         return (self.role, self.gradient) if back else (self.role,)
 
 
-def _product(steps: list[Step], outputs: list[Value], schedule: Value, rate: Value) -> Step | None:
+def _product(
+    steps: list[ExportStep], outputs: list[Value], schedule: Value, rate: Value
+) -> ExportStep | None:
     """Find the step schedule * rate, if nothing else reads either of the two."""
     readers = [step for step in steps if schedule in step.arguments or rate in step.arguments]
     if len(readers) != 1 or schedule in outputs or rate in outputs:
@@ -242,7 +246,7 @@ def _product(steps: list[Step], outputs: list[Value], schedule: Value, rate: Val
     return step if step.function == "multiply" and both else None
 
 
-def plan(program: Program) -> Plan:
+def plan(program: Program) -> ExportPlan:
     """Prepare a rule: live statements, named hyper-parameters, safe names.
 
     Raises:
@@ -254,4 +258,4 @@ def plan(program: Program) -> Plan:
         >>> found.tree_wide, found.schedule.wish, [state.wish for state in found.states]
         (True, 'schedule', ['v'])
     """
-    return _Builder(lift(program)).build()
+    return _PlanBuilder(lift(program)).build()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from optforge.exporters.names import Names
-from optforge.exporters.plan import Plan, Step, Value
+from optforge.exporters.plan import ExportPlan, ExportStep, Value
 from optforge.language import Kind
 
 NEVER = 10**6  # the last use of a name that stays
@@ -51,7 +51,7 @@ def _type(value: Value) -> object:
     return value.plain, value.kind > Kind.SCALAR
 
 
-def outer_scope(plan: Plan, rate: str, taken: Iterable[str], wide: bool = False) -> Scope:
+def outer_scope(plan: ExportPlan, rate: str, taken: Iterable[str], wide: bool = False) -> Scope:
     """Name the inputs of a rule; the hyper-parameters choose first.
 
     Args:
@@ -75,7 +75,7 @@ def outer_scope(plan: Plan, rate: str, taken: Iterable[str], wide: bool = False)
     return scope
 
 
-def uses(steps: Iterable[Step], end: Iterable[Value]) -> dict[Value, int]:
+def uses(steps: Iterable[ExportStep], end: Iterable[Value]) -> dict[Value, int]:
     """The number of the last step that reads each value."""
     last: dict[Value, int] = {}
     number = -1

@@ -45,7 +45,7 @@ PLAIN: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Source:
+class Template:
     """One row of a target's table.
 
     Args:
@@ -60,8 +60,8 @@ class Source:
 
     text: str
     helper: str = ""
-    float_first: Source | None = None
-    float_last: Source | None = None
+    float_first: Template | None = None
+    float_last: Template | None = None
     floats: bool = False
     by_floats: Mapping[str, str] = field(default_factory=dict)
 
@@ -69,10 +69,10 @@ class Source:
         """Return whether a text is there for these arguments being Python floats."""
         return self.floats or _places(plain) in self.by_floats
 
-    def variant(self, plain: Sequence[bool]) -> Source:
+    def variant(self, plain: Sequence[bool]) -> Template:
         """Choose by which arguments are Python floats."""
         if text := self.by_floats.get(_places(plain)):
-            return Source(text)
+            return Template(text)
         if self.float_last and plain[-1]:
             return self.float_last
         if self.float_first and plain[0]:
@@ -89,7 +89,7 @@ def _places(plain: Sequence[bool]) -> str:
 
 
 @dataclass(frozen=True)
-class Table:
+class TargetTable:
     """All functions in one target.
 
     Args:
@@ -101,7 +101,7 @@ class Table:
         copy: Template that copies an array, where arrays can change in place.
     """
 
-    rows: Mapping[str, Source]
+    rows: Mapping[str, Template]
     helpers: Mapping[str, str]
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     wrap: str = "{}"

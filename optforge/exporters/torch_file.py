@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from optforge.exporters.body import Body, Writer
 from optforge.exporters.lines import call
 from optforge.exporters.origin import Origin
-from optforge.exporters.plan import Plan, Value
+from optforge.exporters.plan import ExportPlan, Value
 from optforge.exporters.torch_table import TORCH
-from optforge.exporters.words import STEPS, describe, heading, hidden_matrices, update_function
+from optforge.exporters.words import (
+    STEPS,
+    describe,
+    heading,
+    hidden_matrices,
+    indented,
+    update_function,
+)
 from optforge.language import Kind
 from optforge.language.function import SIDES
 
 
-def to_torch(plan: Plan, origin: Origin) -> str:
+def to_torch(plan: ExportPlan, origin: Origin) -> str:
     """Write a rule as a module with a ``torch.optim.Optimizer``."""
     body = Writer(plan, TORCH, "lr", (f"{origin.function}_update",)).write()
     lines = heading(origin, "an optimizer for PyTorch; this file needs nothing else.", "torch")
@@ -34,7 +39,7 @@ def to_torch(plan: Plan, origin: Origin) -> str:
 class _Class:
     """Writes the class of the optimizer."""
 
-    def __init__(self, plan: Plan, body: Body, origin: Origin) -> None:
+    def __init__(self, plan: ExportPlan, body: Body, origin: Origin) -> None:
         self.plan, self.body, self.origin = plan, body, origin
         self.hyper = {body.parameters[value]: v for value, v in _hyper(plan, body).items()}
         self.stored = [s for s in plan.states if s.kind > Kind.SCALAR]
@@ -42,12 +47,12 @@ class _Class:
 
     def lines(self) -> list[str]:
         plan = self.plan
-        lines = [f"class {self.origin.title}(Optimizer):", *_in(self._docstring()), ""]
-        lines += _in(self._init()) + [""]
-        lines += _in(_add_param_group(plan)) + [""]
+        lines = [f"class {self.origin.title}(Optimizer):", *indented(self._docstring()), ""]
+        lines += indented(self._init()) + [""]
+        lines += indented(_add_param_group(plan)) + [""]
         step = self._wide_step() if plan.tree_wide else self._step()
-        lines += _in([*_STEP.strip("\n").split("\n"), *_in(step)])
-        return lines + (["", *_in(self._rule())] if plan.tree_wide else [])
+        lines += indented([*_STEP.strip("\n").split("\n"), *indented(step)])
+        return lines + (["", *indented(self._rule())] if plan.tree_wide else [])
 
     def _docstring(self) -> list[str]:
         plan = self.plan
@@ -92,7 +97,7 @@ class _Class:
         entries += ['"total_steps": total_steps'] if plan.progress else []
         entries += ['"matrices": matrices'] if plan.role else []
         body = ["defaults: dict[str, Any] = {"] + [f"    {entry}," for entry in entries] + ["}"]
-        return [*lines, *_in([*body, "super().__init__(params, defaults)"])]
+        return [*lines, *indented([*body, "super().__init__(params, defaults)"])]
 
     def _step(self) -> list[str]:
         loop = ["if weight.grad is None:", "    continue", *_REFUSE]
@@ -105,10 +110,10 @@ class _Class:
         loop += call(f"{', '.join(results)} = {self.origin.function}_update", arguments, indent=99)
         loop += ["weight.sub_(update)"]
         loop += [f'state["{s.wish}"].copy_({s.wish})' for s in self.stored]
-        lines = ["for group in self.param_groups:", *_in(self._count())]
-        lines += _in([f'{s.wish} = group["{s.wish}"]' for s in self.numbers])
-        lines += [*_in(['for weight in group["params"]:', *_in(loop)])]
-        lines += _in([f'group["{s.wish}"] = {s.wish}' for s in self.numbers])
+        lines = ["for group in self.param_groups:", *indented(self._count())]
+        lines += indented([f'{s.wish} = group["{s.wish}"]' for s in self.numbers])
+        lines += [*indented(['for weight in group["params"]:', *indented(loop)])]
+        lines += indented([f'group["{s.wish}"] = {s.wish}' for s in self.numbers])
         return [*lines, "return loss"]
 
     def _count(self) -> list[str]:
@@ -152,7 +157,7 @@ class _Class:
         if self.plan.role:
             lines += _WIDE_ROLES.strip("\n").split("\n")
         if count := self._count():
-            lines += ["for group in groups:", *_in(count)]
+            lines += ["for group in groups:", *indented(count)]
         if self.stored:
             shaped = any(s.kind > Kind.TREE for s in self.stored)
             both = "for weight, is_matrix in zip(weights, matrices, strict=True):"
@@ -194,14 +199,17 @@ class _Class:
         extra = ", matrices: list[bool]" if self.plan.role else ""
         lines = [f"def _compute(self, group: dict[str, Any], weights: list[Any]{extra}) -> Any:"]
         lines += ['    """Run the rule on all parameters with the values of one group."""']
-        return [*lines, *_in(call(f"return {self.origin.function}_update", arguments, indent=99))]
+        return [
+            *lines,
+            *indented(call(f"return {self.origin.function}_update", arguments, indent=99)),
+        ]
 
 
-def _hyper(plan: Plan, body: Body) -> dict[Value, float]:
+def _hyper(plan: ExportPlan, body: Body) -> dict[Value, float]:
     return {plan.rate: plan.rate_value, **plan.constants}
 
 
-def _add_param_group(plan: Plan) -> list[str]:
+def _add_param_group(plan: ExportPlan) -> list[str]:
     words = ("Add parameters; refuse settings that cannot be meant.", "<", "at least 0", "lr")
     if not plan.product:
         words = (
@@ -222,10 +230,6 @@ def _add_param_group(plan: Plan) -> list[str]:
             2, '    param_group.setdefault("peak_lr", param_group.get("lr", self.defaults["lr"]))'
         )
     return [*lines, "    super().add_param_group(param_group)"]
-
-
-def _in(lines: Sequence[str]) -> list[str]:
-    return [f"    {line}" if line else "" for line in lines]
 
 
 _LR = "    lr: Learning rate, at least 0; a scheduler may move it."

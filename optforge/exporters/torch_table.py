@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from optforge.exporters.source import LINES, Source, Table
+from optforge.exporters.python_table import NEEDS, ROWS, shared_helpers
+from optforge.exporters.source import LINES, TargetTable, Template
 
 _SAME = (
     "abs cos sin tan arcsin arccos arctan exp sinh cosh tanh arcsinh arccosh arctanh exp2 expm1 "
@@ -10,41 +11,26 @@ _SAME = (
 )
 
 _ROWS = {
-    **{name: Source(f"torch.{name}({{x}})") for name in _SAME.split()},
-    **{name: Source(f"torch.{name}(torch.abs({{x}}))") for name in ("log", "log2", "log10")},
-    "sign": Source("sign({x})", "sign"),
-    "exp10": Source("torch.pow(10.0, {x})"),
-    "log1p": Source("log1p({x})", "log1p"),
-    "square": Source("{x} * {x}"),
-    "sqrt": Source("torch.sqrt(torch.abs({x}))"),
-    "cube": Source("{x} * {x} * {x}"),
-    "cbrt": Source("cbrt({x})", "cbrt"),
-    "negative": Source("-{x}"),
-    "add": Source("{x} + {y}"),
-    "subtract": Source("{x} - {y}"),
-    "multiply": Source("{x} * {y}"),
-    "divide": Source("{x} / ({y} + 1e-8)"),
-    "power": Source("torch.pow({x}, {y})", float_last=Source("power({x}, {y})", "power")),
-    "maximum": Source(
+    **ROWS,
+    **{name: Template(f"torch.{name}({{x}})") for name in _SAME.split()},
+    **{name: Template(f"torch.{name}(torch.abs({{x}}))") for name in ("log", "log2", "log10")},
+    "sign": Template("sign({x})", "sign"),
+    "exp10": Template("torch.pow(10.0, {x})"),
+    "sqrt": Template("torch.sqrt(torch.abs({x}))"),
+    "cbrt": Template("cbrt({x})", "cbrt"),
+    "power": Template("torch.pow({x}, {y})", float_last=Template("power({x}, {y})", "power")),
+    "maximum": Template(
         "torch.maximum({x}, {y})",
-        float_first=Source("torch.clamp({y}, min={x})"),
-        float_last=Source("torch.clamp({x}, min={y})"),
+        float_first=Template("torch.clamp({y}, min={x})"),
+        float_last=Template("torch.clamp({x}, min={y})"),
     ),
-    "minimum": Source(
+    "minimum": Template(
         "torch.minimum({x}, {y})",
-        float_first=Source("torch.clamp({y}, max={x})"),
-        float_last=Source("torch.clamp({x}, max={y})"),
+        float_first=Template("torch.clamp({y}, max={x})"),
+        float_last=Template("torch.clamp({x}, max={y})"),
     ),
-    "norm": Source("torch.linalg.vector_norm({x})"),
-    "global_norm": Source("global_norm({x})", "global_norm"),
-    "dot": Source("dot({x}, {y})", "dot"),
-    "cosine_sim": Source("cosine_similarity({x}, {y})", "cosine_similarity"),
-    "clip": Source("clip({x}, {y})", "clip"),
-    "interp": Source("{x} * (1 - {a}) + {y} * {a}"),
-    "get_pi": Source("math.pi"),
-    "get_e": Source("math.e"),
-    "get_eps": Source("1e-8"),
-    "where": Source(
+    "norm": Template("torch.linalg.vector_norm({x})"),
+    "where": Template(
         "torch.where({x} >= 0, {y}, {a})",
         by_floats={
             "xya": "torch.as_tensor({y} if {x} >= 0 else {a}, dtype=torch.float64)",
@@ -52,36 +38,16 @@ _ROWS = {
             **dict.fromkeys(("x", "xy", "xa"), "torch.where(torch.as_tensor({x} >= 0), {y}, {a})"),
         },
     ),
-    "mean": Source("mean({x})", "mean"),
-    "rms": Source("rms({x})", "rms"),
-    **{name: Source(f"{name}({{x}})", name) for name in LINES},
-    "orthogonalize": Source("orthogonalize({x}, {role})", "orthogonalize"),
-    "where_matrix": Source("{x} if {role} else {y}"),
-    "transpose": Source("transpose({x}, {role})", "transpose"),
-    "matmul": Source("matmul({x}, {y}, {role})", "matmul"),
-    "get_step": Source("step"),
-    "get_progress": Source("progress"),
 }
 
-_LINE = '''
-def {name}(x: Tensor) -> Tensor:
-    """Return the {words}, in the place of each of its elements."""
-    matrix = as_matrix(x)
-    return {text}.expand_as(matrix).reshape(x.shape)
-'''
-_OF_LINE = {
-    "mean": "matrix.mean({dim}, keepdim=True)",
-    "norm": "torch.sqrt((matrix * matrix).sum({dim}, keepdim=True))",
-    "rms": "torch.sqrt((matrix * matrix).mean({dim}, keepdim=True))",
-}
-
-
-def _line(name: str) -> str:
-    """The helper for a function of rows or columns."""
-    line, what = name.split("_")
-    text = _OF_LINE[what].format(dim=1 if line == "row" else 0)
-    return _LINE.format(name=name, words=LINES[name], text=text)
-
+_SHARED = shared_helpers(
+    {
+        **{"ARRAY": "Tensor", "LIBRARY": "torch", "SIGN": "sign", "NORM": "vector_norm"},
+        **{"ONE": "torch.ones_like(norm)", "SIZE": "math.sqrt(max(rows, columns))"},
+    },
+    "return {values}.expand_as(matrix).reshape(x.shape)",
+    "keepdim",
+)
 
 _HELPERS = {
     "sign": '''
@@ -89,11 +55,7 @@ def sign(x: Tensor) -> Tensor:
     """Give -1, 0 or 1; NaN stays NaN, which torch.sign turns into 0."""
     return torch.where(torch.isnan(x), x, torch.sign(x))
 ''',
-    "log1p": '''
-def log1p(x: Tensor) -> Tensor:
-    """Give log|1 + x|, accurate near 0."""
-    return torch.log1p(torch.where(x < -1, -2 - x, x))
-''',
+    "log1p": _SHARED["log1p"],
     "cbrt": '''
 def cbrt(x: Tensor) -> Tensor:
     """Give the real cube root."""
@@ -131,59 +93,16 @@ def mean(x: Tensor) -> Tensor:
     """Return the mean of an array; 0 for an empty one."""
     return x.mean() if x.numel() else x.sum()
 ''',
-    "rms": '''
-def rms(x: Tensor) -> Tensor:
-    """Return the root mean square of an array; 0 for an empty one."""
-    return torch.sqrt(mean(x * x))
-''',
-    **{name: _line(name) for name in LINES},
-    "orthogonalize": '''
-def orthogonalize(x: Tensor, is_matrix: bool) -> Tensor:
-    """Return the nearest matrix with orthogonal rows or columns; the signs of other arrays.
-
-    Five Newton-Schulz steps bring all singular values near 1; then the matrix is scaled to
-    a root mean square of about 1. Source: Jordan et al., Muon, 2024.
-    """
-    if not is_matrix:
-        return sign(x)
-    matrix = as_matrix(x)
-    rows, columns = matrix.shape
-    matrix = matrix.mT if rows > columns else matrix
-    norm = torch.linalg.vector_norm(matrix)
-    matrix = matrix / torch.where(norm == 0, torch.ones_like(norm), norm)
-    for _ in range(5):
-        square = matrix @ matrix.mT
-        factor = -4.7750 * square + 2.0315 * square @ square
-        matrix = 3.4445 * matrix + factor @ matrix
-    matrix = matrix.mT if rows > columns else matrix
-    return math.sqrt(max(rows, columns)) * matrix.reshape(x.shape)
-''',
+    "rms": _SHARED["rms"],
+    **{name: _SHARED[name] for name in LINES},
+    "orthogonalize": _SHARED["orthogonalize"],
     "spread": '''
 def spread(x: float | Tensor, array: Tensor) -> Tensor:
     """Return a number in the place of each element of an array."""
     return torch.as_tensor(x, dtype=array.dtype, device=array.device).expand_as(array)
 ''',
-    "transpose": '''
-def transpose(x: Tensor, is_matrix: bool) -> Tensor:
-    """Return the transposed matrix, dimensions after the first flattened; other arrays as is."""
-    return as_matrix(x).mT if is_matrix else x
-''',
-    "matmul": '''
-def matmul(x: Tensor, y: Tensor, is_matrix: bool) -> Tensor:
-    """Return the matrix product, dimensions after the first flattened.
-
-    Arrays that are no hidden matrices are multiplied element by element.
-    """
-    return as_matrix(x) @ as_matrix(y) if is_matrix else x * y
-''',
-    "each_array": '''
-def each_array(
-    function: Callable[..., tuple[Tensor, ...]], *trees: list[Tensor]
-) -> tuple[list[Tensor], ...]:
-    """Apply a function to the arrays of some lists; give a list for each of its results."""
-    results = [function(*arrays) for arrays in zip(*trees, strict=True)]
-    return tuple(list(result) for result in zip(*results, strict=True))
-''',
+    **{name: _SHARED[name] for name in ("transpose", "matmul")},
+    "each_array": _SHARED["each_array"],
     "global_norm": '''
 def global_norm(tree: list[Tensor]) -> Tensor:
     """Give the Euclidean norm of all arrays taken as one vector."""
@@ -213,14 +132,11 @@ def clip(tree: list[Tensor], limit: float | Tensor) -> list[Tensor]:
 ''',
 }
 
-TORCH = Table(
+TORCH = TargetTable(
     rows=_ROWS,
     helpers=_HELPERS,
     needs={
-        "cosine_similarity": ("global_norm", "dot"),
-        "clip": ("global_norm",),
-        "rms": ("mean",),
-        **dict.fromkeys((*LINES, "transpose", "matmul"), ("as_matrix",)),
+        **NEEDS,
         **dict.fromkeys(("is_hidden_matrix", "zeros"), ("as_matrix",)),
         "orthogonalize": ("sign", "as_matrix"),
     },

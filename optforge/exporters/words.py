@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Iterable
 
 from optforge.exporters.body import Body
 from optforge.exporters.latex import formulas
 from optforge.exporters.lines import definition
 from optforge.exporters.origin import Origin
-from optforge.exporters.plan import Plan, Value
+from optforge.exporters.plan import ExportPlan, Value
 from optforge.language import Kind
 
 ROLES = {  # by the name of a hyper-parameter without its number
@@ -50,7 +51,9 @@ def heading(origin: Origin, what: str, target: str) -> list[str]:
     return ['"""' + f"{origin.title}, {what}", "", *origin.lines(target), '"""', ""]
 
 
-def update_function(plan: Plan, body: Body, origin: Origin, array: str, number: str) -> list[str]:
+def update_function(
+    plan: ExportPlan, body: Body, origin: Origin, array: str, number: str
+) -> list[str]:
     """Write the pure update function.
 
     Args:
@@ -66,22 +69,23 @@ def update_function(plan: Plan, body: Body, origin: Origin, array: str, number: 
     if plan.tree_wide and len({_type(plan, v, array) for v in plan.outputs}) == 1 < len(results):
         result = result if len(plan.outputs) == 1 else f"tuple[list[{array}], ...]"
     lines = [*definition(f"{origin.function}_update", parameters, result)]
-    lines += _indented(_docstring(plan, body, origin))
+    lines += indented(_docstring(plan, body, origin))
     first = [""] if body.lines[0] == "" else []
-    return [*lines, *first, *_indented(body.lines[1:] if first else body.lines)]
+    return [*lines, *first, *indented(body.lines[1:] if first else body.lines)]
 
 
-def _indented(lines: list[str] | tuple[str, ...]) -> list[str]:
+def indented(lines: Iterable[str]) -> list[str]:
+    """Return lines moved to the right by four spaces; empty ones stay empty."""
     return [f"    {line}" if line else "" for line in lines]
 
 
-def _type(plan: Plan, value: Value, array: str) -> str:
+def _type(plan: ExportPlan, value: Value, array: str) -> str:
     wide = plan.tree_wide and value.kind > Kind.SCALAR
     array = "bool" if value is plan.role else array
     return f"list[{array}]" if wide else array
 
 
-def _parameters(plan: Plan, body: Body, array: str, number: str) -> list[str]:
+def _parameters(plan: ExportPlan, body: Body, array: str, number: str) -> list[str]:
     written, keyword = [], False
     for value, name in body.parameters.items():
         if value in plan.constants:
@@ -93,7 +97,7 @@ def _parameters(plan: Plan, body: Body, array: str, number: str) -> list[str]:
     return written
 
 
-def _docstring(plan: Plan, body: Body, origin: Origin) -> list[str]:
+def _docstring(plan: ExportPlan, body: Body, origin: Origin) -> list[str]:
     what = "for all arrays, which it sees as one tree" if plan.tree_wide else "for one array"
     lines = [f'r"""Compute one step of {origin.title} {what}.', "", ".. math::"]
     rows = [rf"{left} &\leftarrow {right}" for left, right in formulas(plan).assignments]
@@ -117,7 +121,7 @@ def _docstring(plan: Plan, body: Body, origin: Origin) -> list[str]:
     ]
 
 
-def _arguments(plan: Plan, body: Body) -> list[str]:
+def _arguments(plan: ExportPlan, body: Body) -> list[str]:
     each = "each array" if plan.tree_wide else "an array"
     said: dict[Value | None, str] = {
         plan.weight: f"Weights of {each}.",

@@ -91,11 +91,11 @@ class Function:
         return self.build(numpy)
 
     def allows(self, kinds: tuple[int, ...]) -> bool:
-        """Tell whether arguments of these kinds are accepted."""
+        """Return whether arguments of these kinds are accepted."""
         return self._kind(kinds) != _REFUSED
 
     def result(self, kinds: tuple[int, ...]) -> int:
-        """Give the kind of the result for accepted argument kinds."""
+        """Return the kind of the result for accepted argument kinds."""
         return self._kind(kinds)
 
     def _kind(self, kinds: tuple[int, ...]) -> int:
@@ -118,7 +118,7 @@ class Function:
 
 
 def mixes(kinds: tuple[int, ...]) -> bool:
-    """Tell whether values of these kinds broadcast: those with a shape must have the same.
+    """Return whether values of these kinds broadcast: those with a shape must have the same.
 
     Example:
         >>> mixes((Kind.SCALAR, Kind.TREE)), mixes((Kind.TREE, Kind.TRANSPOSED))

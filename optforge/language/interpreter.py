@@ -133,7 +133,7 @@ class Interpreter:
         return self._slots[value]
 
     def initial_states(self, rows: int) -> list[Any]:
-        """Give zeros for each state: ``[rows, 1]``, ``[rows, arrays]`` or ``[rows, elements]``."""
+        """Return zeros: ``[rows, 1]``, ``[rows, arrays]`` or ``[rows, elements]`` a state."""
         widths = [self.layout.width(kind) for kind in self.kinds]
         zeros = [
             torch.zeros(rows, width, dtype=self.dtype, device=self.layout.device)
@@ -308,7 +308,7 @@ class Interpreter:
         return self.layout.product(kinds[0], kinds[1], function.result(kinds))
 
     def _clock(self, name: str) -> int:
-        """Give the slot of a value that the number of the step decides."""
+        """Return the slot of a value that the number of the step decides."""
         if name not in self._clocks:
             self._slots.append(None)
             self._kind.append(Kind.SCALAR)

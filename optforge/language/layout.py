@@ -57,13 +57,13 @@ class Layout:
         return torch.repeat_interleave(arrays, sizes)
 
     def width(self, kind: int) -> int:
-        """Give the size of the last dimension of a value of this kind."""
+        """Return the size of the last dimension of a value of this kind."""
         if kind <= Kind.TREE:
             return (1, len(self.sizes), self.elements)[kind]
         return sum(self.sizes_of(kind))
 
     def shapes_of(self, kind: int) -> tuple[Shape, ...]:
-        """Give rows and columns of each array in a value of a kind that has a shape."""
+        """Return rows and columns of each array in a value of a kind that has a shape."""
         shapes = self.shapes or tuple((size, 1) for size in self.sizes)
         if kind == Kind.TREE or not self.matrices:
             return shapes
@@ -74,7 +74,7 @@ class Layout:
         )
 
     def sizes_of(self, kind: int) -> tuple[int, ...]:
-        """Give the number of elements of each array in a value of a kind that has a shape."""
+        """Return the number of elements of each array in a value of a kind that has a shape."""
         if kind == Kind.TREE:
             return self.sizes
         return tuple(rows * columns for rows, columns in self.shapes_of(kind))
@@ -101,7 +101,7 @@ class Layout:
         return numpy.repeat(value, self.sizes, axis=-1)
 
     def spread_to(self, kind: int, arrays: bool) -> Callable[[Any], Any]:
-        """Give the function that repeats one number per array over a value of a kind.
+        """Return the function that repeats one number per array over a value of a kind.
 
         Args:
             kind: One that has a shape.
@@ -115,7 +115,7 @@ class Layout:
         return lambda value: value.index_select(-1, segments)
 
     def reduced(self, function: Callable[[Any], Any], kind: int) -> Callable[[Any], Any]:
-        """Give the function that makes one number of each array.
+        """Return the function that makes one number of each array.
 
         Args:
             function: From ``[..., rows, columns]`` to ``[..., 1, 1]``.
@@ -138,7 +138,7 @@ class Layout:
         return apply
 
     def mapped(self, function: Callable[[Any], Any], kind: int) -> Callable[[Any], Any]:
-        """Give the function that changes each array, or broadcasts what is left of it, in place.
+        """Return the function that changes each array, or broadcasts what is left of it, in place.
 
         Args:
             function: From ``[..., rows, columns]`` to what broadcasts to it.
@@ -164,7 +164,7 @@ class Layout:
     def chosen_by_role(
         self, kind: int, dtype: torch.dtype, arrays: bool
     ) -> Callable[[Any, Any], Any]:
-        """Give the function that takes hidden matrices from one value, other arrays from another.
+        """Return the function that takes hidden matrices from one value, other arrays from another.
 
         Args:
             kind: Of the result, ``ARRAY`` or one that has a shape.
@@ -186,7 +186,7 @@ class Layout:
         return apply
 
     def transposed(self, kind: int) -> Callable[[Any], Any]:
-        """Give the function that transposes hidden matrices: ``[..., width]`` to ``[..., width]``.
+        """Return the transposition of hidden matrices: ``[..., width]`` to ``[..., width]``.
 
         Args:
             kind: Of the values, one that has a shape.
@@ -204,7 +204,7 @@ class Layout:
         return apply
 
     def orthogonalized(self, kind: int) -> Callable[[Any], Any]:
-        """Give the function that orthogonalises hidden matrices, those of one shape at once.
+        """Return the function that orthogonalises hidden matrices, those of one shape at once.
 
         Args:
             kind: Of the values, one that has a shape.
@@ -227,7 +227,7 @@ class Layout:
         return apply
 
     def product(self, left: int, right: int, kind: int) -> Callable[[Any, Any], Any]:
-        """Give the function that multiplies hidden matrices, and other arrays element by element.
+        """Return the function that multiplies hidden matrices, and other arrays element by element.
 
         Args:
             left: Kind of the first value.
@@ -283,7 +283,7 @@ def _zeros(like: Any, shape: tuple[int, ...]) -> Any:
 
 
 def as_matrix(shape: Sequence[int]) -> Shape:
-    """Give rows and columns of an array: all dimensions but the first are flattened.
+    """Return rows and columns of an array: all dimensions but the first are flattened.
 
     Example:
         >>> as_matrix((8, 3, 3, 3)), as_matrix((5,)), as_matrix(())

@@ -38,7 +38,7 @@ def load_rule(name: str | Path) -> Program:
 
 
 def rule_text(name: str | Path) -> str:
-    """Give the text of a rule as it stands in its file, comments included."""
+    """Return the text of a rule as it stands in its file, comments included."""
     shipped = resources.files("optforge.language") / "rules" / f"{name}.txt"
     if str(name) in rule_names():
         return shipped.read_text(encoding="utf-8")

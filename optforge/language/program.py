@@ -153,7 +153,7 @@ def round_constant(value: float) -> float:
 
 
 def round_constants(program: Program) -> Program:
-    """Give the program with every constant rounded to six significant digits."""
+    """Return the program with every constant rounded to six significant digits."""
     statements = tuple(
         Statement(
             s.target,

@@ -22,7 +22,7 @@ _MANY = 64  # matrices
 
 
 def has_compiler() -> bool:
-    """Tell whether ``torch.compile`` will find a C++ compiler on this machine."""
+    """Return whether ``torch.compile`` will find a C++ compiler on this machine."""
     names = [os.environ.get("CXX", ""), "g++", "clang++"]
     return any(name and shutil.which(name) for name in names)
 

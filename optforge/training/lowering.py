@@ -291,7 +291,7 @@ def _accesses(stage: Run | Wide) -> list[tuple[Operand | None, tuple[Operand, ..
 
 
 def _run_with_scratch(run: Run, lasting: set[int]) -> tuple[Run, int]:
-    """Give values of one run scratch places, which are used again after the last reading."""
+    """Assign scratch places to the values of one run; a place is reused after its last read."""
     last_use: dict[int, int] = {}
     for number, operation in enumerate(run.operations):
         for operand in operation.arguments:

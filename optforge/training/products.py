@@ -76,7 +76,7 @@ def _computed(waiting: _Waiting, rows: Sequence[int]) -> dict[int, Any]:
 
 
 def _whole(arguments: Sequence[Any], rows: int) -> list[Any]:
-    """Give every argument its rows, where one value stands for all of them."""
+    """Expand an argument that stands for all rows to one value a row."""
     return [
         argument.expand(rows, argument.shape[-1])
         if isinstance(argument, torch.Tensor)

@@ -104,7 +104,7 @@ class Stack:
         return max(16, min(256, _CALL_FLOPS // flops))
 
     def initial(self, seeds: list[int]) -> Tensor:
-        """Give initial weights for each seed: ``[seeds, elements]``."""
+        """Return initial weights for each seed: ``[seeds, elements]``."""
         for seed in seeds:
             if seed not in self._initial:
                 model = initial_model(self.task, seed)
@@ -113,7 +113,7 @@ class Stack:
         return torch.stack([self._initial[seed] for seed in seeds])
 
     def batch(self, seed: int, step: int) -> tuple[Tensor, Tensor]:
-        """Give the training batch of one step, augmented: inputs and targets."""
+        """Return the training batch of one step, augmented: inputs and targets."""
         if seed not in self._orders:
             self._orders[seed] = batch_order(self.task, seed).to(self.device)
         indices = self._orders[seed][step]
@@ -121,7 +121,7 @@ class Stack:
         return augmented(self.task, inputs[indices], targets[indices], seed, step)
 
     def split(self, name: str) -> tuple[Tensor, Tensor]:
-        """Give inputs and targets of a whole split, floating-point ones in this dtype."""
+        """Return inputs and targets of a whole split, floating-point ones in this dtype."""
         if name not in self._splits:
             part = getattr(self.task.splits, name)
             self._splits[name] = (self._placed(part.inputs), self._placed(part.targets))
@@ -153,7 +153,7 @@ class Stack:
         return self.kernel_by_row(weights, *self._batch_by_row(tuple(seeds), step))
 
     def _batch_by_row(self, seeds: tuple[int, ...], step: int) -> tuple[Tensor, Tensor]:
-        """Give each row its seed's batch; kept for the other calls of the same step."""
+        """Return the batch of each row's seed, cached for the other calls of the same step."""
         if self._gathered_step != step:
             self._gathered.clear()
             self._gathered_step = step

@@ -8,7 +8,7 @@ from typing import Any
 
 import mpmath
 
-from optforge.equality.patterns import Term
+from optforge.equality.patterns import Pattern
 from optforge.language import Kind
 
 mp = mpmath.mp.clone()
@@ -204,15 +204,15 @@ def clip(value: Value, limit: Value) -> Value:
     return value[0], [e * factor for e in value[1]]
 
 
-def evaluate(arrays: Arrays, term: Term, values: dict[str, Value]) -> Value:
-    if term.value is not None:
-        return 0, [mp.mpf(repr(term.value))]
-    if not term.arguments:
-        return values[term.operation]
-    inner = [evaluate(arrays, argument, values) for argument in term.arguments]
+def evaluate(arrays: Arrays, pattern: Pattern, values: dict[str, Value]) -> Value:
+    if pattern.value is not None:
+        return 0, [mp.mpf(repr(pattern.value))]
+    if not pattern.arguments:
+        return values[pattern.operation]
+    inner = [evaluate(arrays, argument, values) for argument in pattern.arguments]
     if any(mp.isnan(e) or mp.isinf(e) for _, row in inner for e in row):
         return int(Kind.SCALAR), [mp.nan]
-    name = term.operation
+    name = pattern.operation
     if name in ("global_norm", "dot", "cosine_sim"):
         return whole(arrays, name, inner)
     if name in REDUCTIONS:

@@ -20,11 +20,11 @@ from optforge.equality.patterns import (
     LITERALS,
     PLAIN,
     SCALARS,
-    Term,
-    read_term,
+    Pattern,
+    pattern_kind,
+    read_pattern,
     sets_of,
     sound_kinds,
-    term_kind,
 )
 from optforge.language import FUNCTIONS, Kind
 from tests.equality.reals import MIXED, SMALL, Arrays, Value, evaluate, mp
@@ -39,7 +39,7 @@ def holds(condition: str, values: dict[str, Value]) -> bool:
     if not isinstance(node, ast.Compare):
         return True  # of signs: the values were drawn so
     left, right = (
-        evaluate(SMALL, read_term(ast.unparse(side)), values)[1][0]
+        evaluate(SMALL, read_pattern(ast.unparse(side)), values)[1][0]
         for side in (node.left, node.comparators[0])
     )
     compare = {"Lt": left < right, "Gt": left > right, "LtE": left <= right, "GtE": left >= right}
@@ -93,17 +93,17 @@ def inputs(arrays: Arrays) -> dict[str, Value]:
 
 def formed_kinds(rule: Rewrite, kinds: tuple[int, ...]) -> list[dict[str, int]]:
     """All kinds of the variables that ``before`` accepts."""
-    before = read_term(rule.before)
+    before = read_pattern(rule.before)
     names = [n for n in before.variables if n not in LITERALS]
     fixed = {**dict.fromkeys(SCALARS, (0,)), **dict.fromkeys(ARRAYS, (0, 1))}
     every = product(*[fixed.get(name, kinds) for name in names])
     found = [dict(zip(names, chosen, strict=True)) for chosen in every]
-    return [chosen for chosen in found if term_kind(before, chosen) is not None]
+    return [chosen for chosen in found if pattern_kind(before, chosen) is not None]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_a_row_holds_over_the_real_numbers(rule: Rewrite) -> None:
-    before, after = read_term(rule.before), read_term(rule.after)
+    before, after = read_pattern(rule.before), read_pattern(rule.after)
     source = random.Random(rule.name)
     of_paper = sets_of(rule) == {"paper"}
     arrays, kinds_of = (SMALL, PLAIN) if of_paper else (MIXED, ALL_KINDS)
@@ -120,7 +120,7 @@ def test_a_row_holds_over_the_real_numbers(rule: Rewrite) -> None:
             assert one[0] == other[0], "the kinds differ"
             bound = [mp.mpf(0)]
             if rule.guard is not None:
-                bound = evaluate(arrays, read_term(rule.guard), values)[1]
+                bound = evaluate(arrays, read_pattern(rule.guard), values)[1]
             bounds = bound * len(one[1]) if len(bound) == 1 else bound
             for x, y, allowed in zip(one[1], other[1], bounds, strict=True):
                 if mp.isnan(allowed):
@@ -135,12 +135,12 @@ def test_the_table_has_no_row_twice_and_names_known_functions() -> None:
     names = [rule.name for rule in RULES]
     assert len(set(names)) == len(names)
 
-    def operations(term: Term) -> set[str]:
-        inner = set().union(*map(operations, term.arguments))
-        return inner | ({term.operation} if term.arguments else set())
+    def operations(pattern: Pattern) -> set[str]:
+        inner = set().union(*map(operations, pattern.arguments))
+        return inner | ({pattern.operation} if pattern.arguments else set())
 
     for rule in RULES:
-        used = operations(read_term(rule.before)) | operations(read_term(rule.after))
+        used = operations(read_pattern(rule.before)) | operations(read_pattern(rule.after))
         assert used - {"ratio"} <= set(FUNCTIONS), rule.name
 
 
@@ -191,16 +191,16 @@ def meets(conditions: list[str], kinds: dict[str, int]) -> bool:
 @pytest.mark.parametrize("kinds", [PLAIN, ALL_KINDS], ids=["plain", "all"])
 def test_gates_let_sound_kinds_through_and_no_others(rule: Rewrite, kinds: tuple[int, ...]) -> None:
     sound = sound_kinds(rule, kinds)
-    before = read_term(rule.before)
+    before = read_pattern(rule.before)
     names = [name for name in before.variables if name not in LITERALS]
     for combination in product(kinds, repeat=len(names)):
         chosen = dict(zip(names, combination, strict=True))
-        if term_kind(before, chosen) is not None:
+        if pattern_kind(before, chosen) is not None:
             allowed = any(meets(conditions, chosen) for conditions in gates(rule, kinds))
             assert allowed == (sound is None or chosen in sound)
 
 
 def test_no_row_leads_to_a_set_of_functions_that_it_does_not_begin_with() -> None:
     for rule in RULES:
-        used = {FUNCTIONS[name].belongs_to for name in read_term(rule.before).functions}
+        used = {FUNCTIONS[name].belongs_to for name in read_pattern(rule.before).functions}
         assert sets_of(rule) <= used | {"paper"}, rule.name

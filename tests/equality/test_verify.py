@@ -17,13 +17,13 @@ from optforge.equality import (
     Bounds,
     Change,
     Derivation,
+    DerivationStep,
     Link,
-    Step,
     run_passes,
     simplify_exact,
 )
-from optforge.equality.evaluate import Evaluator
 from optforge.equality.recurrences import Recurrences
+from optforge.equality.reference import ReferenceRule
 from optforge.equality.verify import MULTIPLE, compare
 from optforge.errors import ProgramError, SimplifyError
 from optforge.language import Interpreter, Program, load_rule, parse, rule_names
@@ -32,7 +32,7 @@ from optforge.language import Interpreter, Program, load_rule, parse, rule_names
 @pytest.mark.parametrize("name", rule_names())
 def test_the_evaluator_computes_what_the_interpreter_does(name: str) -> None:
     program = load_rule(name)
-    other, source = Evaluator(program), numpy.random.default_rng(1)
+    other, source = ReferenceRule(program), numpy.random.default_rng(1)
     rule = Interpreter(program, state_kinds(program), other.layout, torch.float64)
     states, own = rule.initial_states(1), other.zeros()
     for step in range(5):
@@ -71,7 +71,7 @@ def train(w, g, m, v, x, s, lr):
 
 def test_the_evaluator_knows_all_shapes() -> None:
     program = parse(SHAPED)
-    other, source = Evaluator(program), numpy.random.default_rng(1)
+    other, source = ReferenceRule(program), numpy.random.default_rng(1)
     assert other.kinds == (4, 5, 3, 1)
     rule = Interpreter(program, other.kinds, other.layout, torch.float64)
     states, own = rule.initial_states(1), other.zeros()
@@ -119,7 +119,9 @@ class Liar:
         if "tanh" in program.text:
             return None
         after = parse(program.text.replace("sign", "tanh"))
-        return Change(after, Step(EXACT, program.text, after.text, "so it is said"), (Link(0),))
+        return Change(
+            after, DerivationStep(EXACT, program.text, after.text, "so it is said"), (Link(0),)
+        )
 
 
 class WrongOnce(Liar):
@@ -147,13 +149,15 @@ def test_a_step_whose_check_fails_is_an_error() -> None:
 def test_a_derivation_that_does_not_hang_together_is_refused() -> None:
     lion, signum = load_rule("lion").text, load_rule("signum").text
     with pytest.raises(ProgramError, match="step 1"):
-        Derivation(lion, (Step(EXACT, signum, lion, "no"),)).check()
+        Derivation(lion, (DerivationStep(EXACT, signum, lion, "no"),)).check()
     with pytest.raises(ProgramError, match="allowed are"):
-        Step("certain", lion, signum, "no")
+        DerivationStep("certain", lion, signum, "no")
 
 
 def test_a_derivation_survives_json() -> None:
-    steps = (Step(EXACT, load_rule("lion").text, load_rule("signum").text, "why", {"n": 1}),)
+    steps = (
+        DerivationStep(EXACT, load_rule("lion").text, load_rule("signum").text, "why", {"n": 1}),
+    )
     derivation = Derivation(load_rule("lion").text, steps)
     assert Derivation.from_json(derivation.start, derivation.to_json()) == derivation
 
@@ -236,7 +240,7 @@ def test_a_stop_by_the_clock_is_reported_everywhere() -> None:
 
 def test_a_number_that_json_lacks_becomes_null() -> None:
     found = describe(simplify_exact(load_rule("signum")))
-    steps = (Step("exact", "", "", "", {"worst": float("inf")}),)
+    steps = (DerivationStep("exact", "", "", "", {"worst": float("inf")}),)
     simplified = replace(found.simplified, derivation=Derivation("", steps))
     text = json_text(replace(found, simplified=simplified))
     assert json.loads(text)["steps"][0]["figures"] == {"worst": None}

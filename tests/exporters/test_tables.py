@@ -15,7 +15,7 @@ import torch
 from optforge.analysis import state_kinds
 from optforge.exporters.jax_table import JAX
 from optforge.exporters.latex_table import LATEX
-from optforge.exporters.source import PLAIN, Table
+from optforge.exporters.source import PLAIN, TargetTable
 from optforge.exporters.torch_table import TORCH
 from optforge.language import FUNCTIONS, Interpreter, Kind, Layout, Program, Statement
 from tests.helpers.exported import module_of, update_of
@@ -30,7 +30,7 @@ TINY = np.finfo(np.float64).tiny
 
 
 @pytest.mark.parametrize("table", [TORCH, JAX, LATEX], ids=["torch", "jax", "latex"])
-def test_a_table_has_every_function_and_no_other(table: Table) -> None:
+def test_a_table_has_every_function_and_no_other(table: TargetTable) -> None:
     assert set(table.rows) == set(FUNCTIONS)
     named = {s.helper for row in table.rows.values() for s in _variants(row)} - {""}
     assert named <= set(table.helpers)

@@ -60,7 +60,7 @@ class Stepped:
     clean: ndarray
 
 
-class Evaluator:
+class ReferenceRule:
     """A program ready to run in float64 on rows of one layout.
 
     Args:
@@ -70,7 +70,7 @@ class Evaluator:
 
     Example:
         >>> from optforge.language import load_rule
-        >>> rule = Evaluator(load_rule("signum"))
+        >>> rule = ReferenceRule(load_rule("signum"))
         >>> ones = numpy.ones(rule.layout.elements)
         >>> float(rule.step(0 * ones, ones, rule.zeros(), 1.0).update[0])
         0.001
@@ -141,12 +141,12 @@ class Evaluator:
         return Stepped(update, following, clean)
 
     def _is_read(self, place: int) -> bool:
-        """Tell whether an input is anything but a dead state."""
+        """Return whether an input is anything but a dead state."""
         states = len(self.kinds)
         return not 2 <= place < 2 + states or bool(self._live.states >> (place - 2) & 1)
 
     def _by_element(self, sound: ndarray, kind: int) -> ndarray:
-        """Say of each element whether what it is made of is sound; a product mixes an array."""
+        """Return for each element whether its inputs are sound; a product mixes an array."""
         if kind <= Kind.TREE:
             return _spread(self.layout, sound, kind, int(Kind.TREE))
         ends = numpy.cumsum(self.layout.sizes_of(kind))[:-1]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from optforge.exporters.plan import Plan, Step, Value
+from optforge.exporters.plan import ExportPlan, ExportStep, Value
 from optforge.language import Kind
 
 
 @dataclass(frozen=True)
-class Stage:
+class ArrayPass:
     """What happens before one pass over the arrays, and in it.
 
     Args:
@@ -19,13 +19,13 @@ class Stage:
         gives: Values of each array that are read after it.
     """
 
-    before: tuple[Step, ...]
-    steps: tuple[Step, ...]
+    before: tuple[ExportStep, ...]
+    steps: tuple[ExportStep, ...]
     takes: tuple[Value, ...]
     gives: tuple[Value, ...]
 
 
-def stages(plan: Plan) -> list[Stage]:
+def array_passes(plan: ExportPlan) -> list[ArrayPass]:
     """Divide the steps into as few passes as their dependencies allow; the last may be empty.
 
     A pass ends where a function needs all arrays at once, such as a norm of the whole tree.
@@ -33,24 +33,24 @@ def stages(plan: Plan) -> list[Stage]:
     Example:
         >>> from optforge.exporters.plan import plan
         >>> from optforge.language import load_rule
-        >>> [len(stage.steps) for stage in stages(plan(load_rule("program_8")))]
+        >>> [len(one.steps) for one in array_passes(plan(load_rule("program_8")))]
         [9]
     """
     outer, inner = _depths(plan)
     last = max([0, *outer.values(), *inner.values()])
-    found = []
+    passes = []
     for number in range(last + 1):
         before = tuple(s for s in plan.steps if outer.get(s) == number)
         steps = tuple(s for s in plan.steps if inner.get(s) == number + 1)
         if before or steps:
-            found.append(Stage(before, steps, _takes(plan, steps), _gives(plan, steps)))
-    return found
+            passes.append(ArrayPass(before, steps, _takes(plan, steps), _gives(plan, steps)))
+    return passes
 
 
-def _depths(plan: Plan) -> tuple[dict[Step, int], dict[Step, int]]:
+def _depths(plan: ExportPlan) -> tuple[dict[ExportStep, int], dict[ExportStep, int]]:
     """Number of passes before each step outside of passes; number of the pass of the others."""
-    outer: dict[Step, int] = {}
-    inner: dict[Step, int] = {}
+    outer: dict[ExportStep, int] = {}
+    inner: dict[ExportStep, int] = {}
     made_by = {step.target: step for step in plan.steps}
     for step in plan.steps:
         makers = [made_by[value] for value in step.reads if value in made_by]
@@ -63,17 +63,17 @@ def _depths(plan: Plan) -> tuple[dict[Step, int], dict[Step, int]]:
     return outer, inner
 
 
-def _takes(plan: Plan, steps: tuple[Step, ...]) -> tuple[Value, ...]:
-    made = {step.target for step in steps}
+def _takes(plan: ExportPlan, steps: tuple[ExportStep, ...]) -> tuple[Value, ...]:
+    targets = {step.target for step in steps}
     read = {value for step in steps for value in step.reads}
     inputs = (plan.weight, plan.gradient, *plan.states, *(step.target for step in plan.steps))
     inputs += (plan.role,) if plan.role else ()
-    return tuple(v for v in inputs if v in read and v not in made and v.kind > Kind.SCALAR)
+    return tuple(v for v in inputs if v in read and v not in targets and v.kind > Kind.SCALAR)
 
 
-def _gives(plan: Plan, steps: tuple[Step, ...]) -> tuple[Value, ...]:
+def _gives(plan: ExportPlan, steps: tuple[ExportStep, ...]) -> tuple[Value, ...]:
     later = {value for step in plan.steps if step not in steps for value in step.reads}
     later |= {*plan.outputs}
-    given = [step.target for step in steps if step.target in later]
-    ends = dict.fromkeys(value for value in plan.outputs if value in given)
-    return (*ends, *(value for value in given if value not in ends))
+    read_later = [step.target for step in steps if step.target in later]
+    ends = dict.fromkeys(value for value in plan.outputs if value in read_later)
+    return (*ends, *(value for value in read_later if value not in ends))
