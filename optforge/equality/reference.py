@@ -7,10 +7,8 @@ see every live value on the way.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy
 import torch
@@ -19,6 +17,8 @@ from numpy import ndarray
 from optforge.analysis import liveness, state_kinds
 from optforge.analysis.walk import Environment, walk
 from optforge.language import FUNCTIONS, Kind, Layout, Program, Statement
+from optforge.language.computations import computation
+from optforge.language.function import Apply
 
 LAYOUT = Layout((4, 3, 1))
 # A wide and a tall hidden matrix, a table, a vector and a single number, for rules that see shapes.
@@ -173,24 +173,8 @@ class ReferenceRule:
 
 
 @lru_cache(None)
-def _computation(layout: Layout, function: str, kinds: tuple[int, ...]) -> Callable[..., Any]:
-    """Return what computes a function of values of some kinds, spread to the widest of them."""
-    row, widest = FUNCTIONS[function], max(kinds, default=0)
-    kind = int(row.result(kinds))
-    if row.form == "by_role":
-        return layout.chosen_by_role(kind, torch.float64, arrays=True)
-    if widest < Kind.TREE or row.on_array is None:
-        return row.apply_numpy
-    if row.form == "matrix":
-        return layout.orthogonalized(kind)
-    if row.form == "product":
-        return layout.product(kinds[0], kinds[1], kind)
-    if row.form == "transpose":
-        return layout.transposed(kinds[0])
-    if function == "norm" and widest == Kind.TREE:
-        return layout.norms_numpy
-    wide = layout.reduced if row.form == "per_array" else layout.mapped
-    return wide(row.on_array(numpy), widest)
+def _computation(layout: Layout, function: str, kinds: tuple[int, ...]) -> Apply:
+    return computation(layout, FUNCTIONS[function], kinds, torch.float64, arrays=True)
 
 
 def _spread(layout: Layout, value: ndarray, kind: int, wanted: int) -> ndarray:

@@ -8,55 +8,22 @@ CPU run on NumPy arrays, whose calls cost half of torch's; both engines read the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy
 import torch
 from torch import Tensor
 
 from optforge.errors import ProgramError
-from optforge.language.function import Function, Kind, mixes
+from optforge.language.computations import computation
+from optforge.language.function import Apply, Function, Kind, mixes
 from optforge.language.functions import FUNCTIONS
+from optforge.language.instruction import Instruction, Product, Steps
 from optforge.language.layout import Layout
 from optforge.language.program import Program, Statement
 
 Value = Any  # an array of the engine, or the Python float of a constant
-Apply = Callable[..., Value]
-
-
-class Product(NamedTuple):
-    """A computation on matrices that several programs can do in one call.
-
-    Args:
-        key: Equal for the same computation on values of the same kinds.
-        apply: The computation; the first dimension of its arguments counts independent rows.
-    """
-
-    key: tuple[str, ...]
-    apply: Apply
-
-
-class Instruction(NamedTuple):
-    """One computation between numbered values.
-
-    Args:
-        apply: The computation.
-        target: Number of the value that receives the result.
-        arguments: Numbers of the values that it reads.
-        product: Its common form, if it is a computation on matrices.
-        function: Its row of the table; None where one number per array is repeated over the
-            elements of each.
-    """
-
-    apply: Apply
-    target: int
-    arguments: tuple[int, ...]
-    product: Product | None = None
-    function: Function | None = None
-
-
-Steps = Generator[tuple[Product, list[Any]], Any, tuple[Any, list[Any]]]
 
 
 class Interpreter:
@@ -277,35 +244,12 @@ class Interpreter:
         kind = function.result(kinds)
         if max(kinds, default=0) >= Kind.TREE:
             arguments = [self._spread(a, max(kinds)) for a in arguments]
-        apply, product = self._computation(function, kinds, kind)
+        apply = computation(self.layout, function, kinds, self.dtype, self.arrays)
+        product = None
+        if function.form in ("matrix", "product") and max(kinds) >= Kind.TREE:
+            product = Product((function.name, *map(str, kinds)), apply)
         static = all(self._is_static[a] for a in arguments) and kind == Kind.SCALAR
         return self._emit(apply, kind, tuple(arguments), static, product, function)
-
-    def _computation(
-        self, function: Function, kinds: tuple[int, ...], kind: int
-    ) -> tuple[Apply, Product | None]:
-        """Choose the computation; what looks at whole arrays needs to know where they lie."""
-        layout, largest = self.layout, max(kinds, default=0)
-        plain = function.apply_numpy if self.arrays else function.apply
-        if function.form == "by_role":
-            return layout.chosen_by_role(kind, self.dtype, self.arrays), None
-        if largest < Kind.TREE or function.on_array is None:
-            return plain, None
-        if function.name == "norm" and largest == Kind.TREE:
-            return (layout.norms_numpy if self.arrays else layout.norms), None
-        if function.form in ("matrix", "product"):
-            product = Product((function.name, *map(str, kinds)), self._product(function, kinds))
-            return product.apply, product
-        if function.form == "transpose":
-            return layout.transposed(kinds[0]), None
-        on_array = function.on_array(numpy if self.arrays else torch)
-        wide = layout.reduced if function.form == "per_array" else layout.mapped
-        return wide(on_array, largest), None
-
-    def _product(self, function: Function, kinds: tuple[int, ...]) -> Apply:
-        if function.form == "matrix":
-            return self.layout.orthogonalized(kinds[0])
-        return self.layout.product(kinds[0], kinds[1], function.result(kinds))
 
     def _clock(self, name: str) -> int:
         """Return the slot of a value that the number of the step decides."""

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from optforge.language.function import SIDES, Kind
-from optforge.language.orthogonal import orthogonalized
 
 Shape = tuple[int, int]
 
@@ -114,147 +113,13 @@ class Layout:
             return lambda value: numpy.repeat(value, sizes, axis=-1)
         return lambda value: value.index_select(-1, segments)
 
-    def reduced(self, function: Callable[[Any], Any], kind: int) -> Callable[[Any], Any]:
-        """Return the function that makes one number of each array.
+    @cached_property
+    def roles(self) -> tuple[bool, ...]:
+        """For each array whether it is a hidden matrix."""
+        return self.matrices or (False,) * len(self.sizes)
 
-        Args:
-            function: From ``[..., rows, columns]`` to ``[..., 1, 1]``.
-            kind: Of the values, one that has a shape.
-
-        Returns:
-            From ``[..., width]`` to ``[..., arrays]``; an empty array becomes 0.
-        """
-        pieces = self._pieces(kind)
-
-        def apply(value: Any) -> Any:
-            lead = value.shape[:-1]
-            result = _zeros(value, (*lead, len(pieces)))
-            for number, (place, shape) in enumerate(pieces):
-                if shape[0] * shape[1]:
-                    part = value[..., place].reshape(*lead, *shape)
-                    result[..., number] = function(part).reshape(lead)
-            return result
-
-        return apply
-
-    def mapped(self, function: Callable[[Any], Any], kind: int) -> Callable[[Any], Any]:
-        """Return the function that changes each array, or broadcasts what is left of it, in place.
-
-        Args:
-            function: From ``[..., rows, columns]`` to what broadcasts to it.
-            kind: Of the values, one that has a shape.
-
-        Returns:
-            From ``[..., width]`` to the same shape.
-        """
-        pieces = self._pieces(kind)
-
-        def apply(value: Any) -> Any:
-            lead, result = value.shape[:-1], _zeros(value, value.shape)
-            for place, shape in pieces:
-                if shape[0] * shape[1]:
-                    old = value[..., place].reshape(*lead, *shape)
-                    new = _zeros(old, old.shape)
-                    new[...] = function(old)
-                    result[..., place] = new.reshape(*lead, -1)
-            return result
-
-        return apply
-
-    def chosen_by_role(
-        self, kind: int, dtype: torch.dtype, arrays: bool
-    ) -> Callable[[Any, Any], Any]:
-        """Return the function that takes hidden matrices from one value, other arrays from another.
-
-        Args:
-            kind: Of the result, ``ARRAY`` or one that has a shape.
-            dtype: Of the result.
-            arrays: Whether values are NumPy arrays instead of tensors.
-        """
-        roles = numpy.array(self.matrices or (False,) * len(self.sizes), dtype=bool)
-        mask = roles if kind == Kind.ARRAY else numpy.repeat(roles, self.sizes_of(kind))
-        there = torch.from_numpy(mask).to(self.device)
-        if arrays:
-            wanted = torch.zeros(0, dtype=dtype).numpy().dtype
-            return lambda x, y: numpy.where(mask, x, y).astype(wanted, copy=False)
-
-        def apply(x: Any, y: Any) -> Tensor:
-            if isinstance(x, float):  # two floats would be rounded to torch's default dtype
-                x = torch.full((), x, dtype=dtype, device=self.device)
-            return torch.where(there, x, y)
-
-        return apply
-
-    def transposed(self, kind: int) -> Callable[[Any], Any]:
-        """Return the transposition of hidden matrices: ``[..., width]`` to ``[..., width]``.
-
-        Args:
-            kind: Of the values, one that has a shape.
-        """
-        order = numpy.arange(self.width(kind))
-        for place, shape in self._matrix_pieces(kind):
-            order[place] = order[place].reshape(shape).T.flatten()
-        indices = torch.from_numpy(order).to(self.device)
-
-        def apply(value: Any) -> Any:
-            if isinstance(value, Tensor):
-                return value.index_select(-1, indices)
-            return numpy.take(value, order, axis=-1)
-
-        return apply
-
-    def orthogonalized(self, kind: int) -> Callable[[Any], Any]:
-        """Return the function that orthogonalises hidden matrices, those of one shape at once.
-
-        Args:
-            kind: Of the values, one that has a shape.
-
-        Returns:
-            From ``[..., width]`` to the same shape, tensors or NumPy arrays; other arrays become
-            their signs.
-        """
-        groups = self._groups(kind)
-
-        def apply(value: Any) -> Any:
-            tensor = value if isinstance(value, Tensor) else torch.from_numpy(value)
-            result = torch.where(tensor != tensor, tensor, torch.sign(tensor))
-            for shape, places in groups.items():
-                stacked = torch.stack([tensor[..., p].reshape(-1, *shape) for p in places])
-                for place, part in zip(places, orthogonalized(stacked), strict=True):
-                    result[..., place] = part.reshape(*tensor.shape[:-1], -1)
-            return result if isinstance(value, Tensor) else result.numpy()
-
-        return apply
-
-    def product(self, left: int, right: int, kind: int) -> Callable[[Any, Any], Any]:
-        """Return the function that multiplies hidden matrices, and other arrays element by element.
-
-        Args:
-            left: Kind of the first value.
-            right: Kind of the second value.
-            kind: Of the result.
-        """
-        pieces = (self._pieces(k) for k in (left, right, kind))
-        roles = self.matrices or (False,) * len(self.sizes)
-        table = list(zip(roles, *pieces, strict=True))
-
-        def apply(x: Any, y: Any) -> Any:
-            a, b = (v if isinstance(v, Tensor) else torch.from_numpy(v) for v in (x, y))
-            lead = a.shape[:-1]
-            result = a.new_empty((*lead, self.width(kind)))
-            for is_matrix, (of_a, first), (of_b, second), (place, _) in table:
-                if is_matrix:
-                    one, other = a[..., of_a], b[..., of_b]
-                    made = one.reshape(*lead, *first) @ other.reshape(*lead, *second)
-                    result[..., place] = made.reshape(*lead, -1)
-                else:
-                    result[..., place] = a[..., of_a] * b[..., of_b]
-            return result if isinstance(x, Tensor) else result.numpy()
-
-        return apply
-
-    def _pieces(self, kind: int) -> list[tuple[slice, Shape]]:
-        """Where each array lies in a value, and its shape."""
+    def pieces(self, kind: int) -> list[tuple[slice, Shape]]:
+        """Return place and shape of each array in a value of a kind that has a shape."""
         sizes = self.sizes_of(kind)
         ends = list(accumulate(sizes))
         shapes = self.shapes_of(kind)
@@ -262,24 +127,6 @@ class Layout:
             (slice(end - size, end), shape)
             for end, size, shape in zip(ends, sizes, shapes, strict=True)
         ]
-
-    def _matrix_pieces(self, kind: int) -> list[tuple[slice, Shape]]:
-        roles = self.matrices or (False,) * len(self.sizes)
-        pieces = zip(self._pieces(kind), roles, strict=True)
-        return [piece for piece, is_matrix in pieces if is_matrix]
-
-    def _groups(self, kind: int) -> dict[Shape, list[slice]]:
-        """Places of the hidden matrices, by their shape."""
-        groups: dict[Shape, list[slice]] = {}
-        for place, shape in self._matrix_pieces(kind):
-            groups.setdefault(shape, []).append(place)
-        return groups
-
-
-def _zeros(like: Any, shape: tuple[int, ...]) -> Any:
-    if isinstance(like, Tensor):
-        return like.new_zeros(shape)
-    return numpy.zeros(shape, like.dtype)
 
 
 def as_matrix(shape: Sequence[int]) -> Shape:

@@ -1,6 +1,7 @@
 """Running rules on tasks: many candidates at once, or one model at a time."""
 
 from optforge.training.flatness import Flatness as Flatness
+from optforge.training.flatness import WeightNoise as WeightNoise
 from optforge.training.flatness import weight_noise_loss as weight_noise_loss
 from optforge.training.kernel import has_compiler as has_compiler
 from optforge.training.memory import keep_freed_memory as keep_freed_memory

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from optforge.language import Interpreter, Kind, Layout
-from optforge.training.lowering import Lowered, Operand, Operation, Place, Run, Wide, lowered
+from optforge.training.device_program import Lowered, Operand, Operation, Place, Run, Wide
+from optforge.training.lowering import lowered
 from optforge.training.rule_kernel import (
     FIELDS,
     OPCODES,
@@ -74,8 +75,7 @@ class DeviceRules:
         self.heap = torch.zeros(size, dtype=torch.float32, device=self.device)
         self.code, self.bounds = self._encoded()
         self.segments = {kind: self.layout.segments_of(kind).to(torch.int32) for kind in self.kinds}
-        roles = self.layout.matrices or (False,) * len(self.layout.sizes)
-        self.roles = torch.tensor(roles, dtype=torch.int32, device=self.device)
+        self.roles = torch.tensor(self.layout.roles, dtype=torch.int32, device=self.device)
         self.plan: list[_Launch | _Batch] = []
 
     def place(self, left: Sequence[int], weights: Tensor, gradient: Tensor) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from torch.func import functional_call
 
 from optforge.tasks import Task
-from optforge.training.stack import draws_random_numbers, random_numbers
+from optforge.training.random_numbers import draws_random_numbers, random_numbers
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,31 @@ class Flatness:
     error: float
 
 
+@dataclass(frozen=True)
+class WeightNoise:
+    r"""Gaussian noise on the weights of a model.
+
+    Args:
+        deviation: Standard deviation :math:`\sigma`.
+        relative: Scale the noise of each parameter array by the root mean square of its
+            elements, which takes the size of the weights out of the comparison.
+        draws: Of the noise; the paper takes 1000.
+        seed: Of the noise.
+    """
+
+    deviation: float
+    relative: bool = False
+    draws: int = 100
+    seed: int = 0
+
+
 def weight_noise_loss(
     task: Task,
     model: nn.Module,
-    deviation: float,
+    noise: WeightNoise | float,
     *,
-    draws: int = 100,
     split: str = "train",
     examples: int = 1024,
-    relative: bool = False,
-    seed: int = 0,
 ) -> Flatness:
     r"""Estimate the mean loss of a model whose weights are shaken, and leave it as it was.
 
@@ -50,13 +65,9 @@ def weight_noise_loss(
     Args:
         task: Gives data and loss; what it augments in training is not augmented here.
         model: Trained; buffers are not shaken.
-        deviation: Sigma.
-        draws: Of the noise; the paper takes 1000.
+        noise: On the weights; a number is its standard deviation, with the other defaults.
         split: ``train``, as in the paper, or ``validation`` or ``test``.
         examples: The first so many of the split.
-        relative: Scale the noise of each parameter array by the root mean square of its
-            elements, which takes the size of the weights out of the comparison.
-        seed: Of the noise.
 
     Returns:
         Loss, noisy loss and its standard error.
@@ -64,18 +75,20 @@ def weight_noise_loss(
     Example:
         >>> from optforge.tasks import initial_model, load_task
         >>> task = load_task("digits_mlp")
-        >>> found = weight_noise_loss(task, initial_model(task, 0), 0.0, draws=2)
-        >>> abs(found.noisy - found.loss) < 1e-6, found.error
+        >>> flatness = weight_noise_loss(task, initial_model(task, 0), WeightNoise(0.0, draws=2))
+        >>> abs(flatness.noisy - flatness.loss) < 1e-6, flatness.error
         (True, 0.0)
 
     Source: Chen et al., Symbolic Discovery of Optimization Algorithms, 2023, table 10.
     """
+    noise = noise if isinstance(noise, WeightNoise) else WeightNoise(noise)
     part = getattr(task.splits, split)
     device = next(model.parameters()).device
     inputs, targets = part.inputs[:examples].to(device), part.targets[:examples].to(device)
     weights = {name: p.detach() for name, p in model.named_parameters()}
-    scales = {name: deviation * (_size(w) if relative else 1.0) for name, w in weights.items()}
-    generator = torch.Generator().manual_seed(seed)
+    sizes = {name: _size(w) if noise.relative else 1.0 for name, w in weights.items()}
+    scales = {name: noise.deviation * size for name, size in sizes.items()}
+    generator = torch.Generator().manual_seed(noise.seed)
     random = draws_random_numbers(task)
     was_training = model.training
 
@@ -87,11 +100,11 @@ def weight_noise_loss(
     try:
         with torch.no_grad():
             plain = loss(weights)
-            shaken = [loss(_shaken(weights, scales, generator)) for _ in range(draws)]
+            shaken = [loss(_shaken(weights, scales, generator)) for _ in range(noise.draws)]
     finally:
         model.train(was_training)
     values = torch.tensor(shaken, dtype=torch.float64)
-    error = values.std().item() / math.sqrt(draws) if draws > 1 else math.nan
+    error = values.std().item() / math.sqrt(noise.draws) if noise.draws > 1 else math.nan
     return Flatness(plain, values.mean().item(), error)
 
 

@@ -71,13 +71,13 @@ def compiled(kernel: Kernel, *example: Tensor) -> Kernel:
     The kernel is first traced to plain tensor operations, backward pass included, because the
     compiler does not look into ``vmap`` and ``autograd.grad`` well.
     """
-    from torch._inductor import config
-    from torch.fx.experimental.proxy_tensor import make_fx
-
-    # Workers compile side by side already; a pool of the compiler's own would outlive them.
-    config.compile_threads = 1
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # no CUDA: no news
     try:
+        from torch._inductor import config
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        # Workers compile side by side already; a pool of the compiler's own would outlive them.
+        config.compile_threads = 1
         graph = make_fx(kernel)(*example)
         graph.graph.eliminate_dead_code()
         _without_tiny_products(graph)

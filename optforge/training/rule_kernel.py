@@ -51,10 +51,8 @@ def _base(code, row, first, scratch):
 
 
 @triton.jit
-def _read(heap, code, row, first, scratch, lane, segment, mask):
-    """Return an operand for each element of a tile."""
-    start = heap + _base(code, row, first, scratch)
-    mode = tl.load(code + 2)
+def _read(start, mode, lane, segment, mask):
+    """Return an operand for each element of a tile, from where its values begin."""
     if mode >= _TREE:
         value = tl.load(start + lane, mask, other=0.0)
     elif mode == _ARRAY:
@@ -193,13 +191,15 @@ def interpret(
         for operation in range(begin, end):
             code = programs + operation * _FIELDS
             opcode = tl.load(code)
-            x = _read(heap, code + 4, row, first, scratch, lane, segment, mask)
+            start = heap + _base(code + 4, row, first, scratch)
+            x = _read(start, tl.load(code + 6), lane, segment, mask)
             if opcode < _LIBRARY:
                 result = _unary(opcode, x)
             elif opcode < _BINARY:
                 result = _library(opcode, x)
             else:
-                y = _read(heap, code + 7, row, first, scratch, lane, segment, mask)
+                start = heap + _base(code + 7, row, first, scratch)
+                y = _read(start, tl.load(code + 9), lane, segment, mask)
                 if opcode < _WHERE_MATRIX:
                     result = _binary(opcode, x, y)
                 elif opcode == _WHERE_MATRIX:
@@ -207,11 +207,13 @@ def interpret(
                 elif opcode == _POWER:
                     result = libdevice.pow(x, y)
                 else:
-                    z = _read(heap, code + 10, row, first, scratch, lane, segment, mask)
+                    start = heap + _base(code + 10, row, first, scratch)
+                    z = _read(start, tl.load(code + 12), lane, segment, mask)
                     if opcode == _WHERE:
                         result = tl.where(x >= 0, y, z)
                     else:  # interp, with the share that is left as the fourth argument
-                        rest = _read(heap, code + 13, row, first, scratch, lane, segment, mask)
+                        start = heap + _base(code + 13, row, first, scratch)
+                        rest = _read(start, tl.load(code + 15), lane, segment, mask)
                         result = x * rest + y * z
             mode = tl.load(code + 3)
             if mode == _TO_WEIGHT:

@@ -13,7 +13,8 @@ from torch.optim import Optimizer
 from optforge.analysis import state_kinds
 from optforge.language import Interpreter, Layout, Program
 from optforge.tasks import Task, augmented, batch_order, initial_model, schedule
-from optforge.training.stack import Stack, draws_random_numbers, random_numbers
+from optforge.training.random_numbers import draws_random_numbers, random_numbers
+from optforge.training.stack import Stack
 from optforge.training.trainee import Trainee
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +20,7 @@ from optforge.training.kernel import (
     gradient_kernel,
     measure_kernel,
 )
+from optforge.training.random_numbers import draws_random_numbers, random_numbers
 
 _COMPILED_FLOPS = 1 << 24  # small, because a call that is not full costs as much as a full one
 _CALL_FLOPS = 1 << 27  # an uncompiled call of about this size hides what a call itself costs
@@ -271,33 +271,3 @@ def _padded(weights: Tensor, rows: int) -> list[Tensor]:
     if missing:
         weights = torch.cat([weights, weights[:1].expand(missing, -1)])
     return list(weights.split(rows))
-
-
-def draws_random_numbers(task: Task) -> bool:
-    """Find out by trying whether a task draws random numbers in training, as dropout does."""
-    model, train = initial_model(task, 0), task.splits.train
-    before = torch.get_rng_state()
-    try:
-        with torch.no_grad():
-            output = model(train.inputs[: task.batch_size])
-            task.loss(output, train.targets[: task.batch_size])
-        return not torch.equal(before, torch.get_rng_state())
-    finally:
-        torch.set_rng_state(before)
-
-
-class random_numbers:  # noqa: N801 - reads as a statement
-    """Seed torch's random numbers by (seed, step) inside a block; only where a model draws any."""
-
-    def __init__(self, seed: int, step: int, needed: bool) -> None:
-        self.needed, self.seed = needed, seed * 1_000_003 + step
-        self.saved: Any = None
-
-    def __enter__(self) -> None:
-        if self.needed:
-            self.saved = torch.get_rng_state()
-            torch.manual_seed(self.seed)
-
-    def __exit__(self, *_: object) -> None:
-        if self.needed:
-            torch.set_rng_state(self.saved)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from optforge.tasks import Task
-from optforge.training.flatness import weight_noise_loss
+from optforge.training.flatness import WeightNoise, weight_noise_loss
 
 RELATIVE = (0.03, 0.1)  # standard deviations of noise, as shares of an array's root mean square
 ABSOLUTE = (0.02,)
@@ -99,9 +99,8 @@ def flatness(task: Task, model: nn.Module, seed: int) -> dict[str, float]:
     told = {}
     kinds = [(True, sigma) for sigma in RELATIVE] + [(False, sigma) for sigma in ABSOLUTE]
     for relative, sigma in kinds:
-        found = weight_noise_loss(
-            task, model, sigma, draws=_DRAWS, examples=_EXAMPLES, relative=relative, seed=seed
-        )
+        noise = WeightNoise(sigma, relative, _DRAWS, seed)
+        found = weight_noise_loss(task, model, noise, examples=_EXAMPLES)
         kind = "relative" if relative else "absolute"
         told["loss_without_noise"] = found.loss
         told[f"loss_under_{kind}_noise_{sigma:g}"] = found.noisy

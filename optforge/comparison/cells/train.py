@@ -18,8 +18,8 @@ from optforge.comparison.cells.variant import Variant
 from optforge.comparison.recipes.recipe import Recipe
 from optforge.comparison.schedules import SCHEDULES
 from optforge.tasks import augmented, batch_order, initial_model
+from optforge.training.random_numbers import random_numbers
 from optforge.training.single import evaluate_model
-from optforge.training.stack import random_numbers
 
 _LOOKS = 20  # how often a run is asked whether it is still finite
 _LOOKS_AT_MEMORY = 2  # runs of a recipe on a task in each process; the second one is warm

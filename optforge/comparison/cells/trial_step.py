@@ -14,7 +14,7 @@ from optforge.comparison.recipes.recipe import Recipe
 from optforge.comparison.result import not_positive
 from optforge.errors import CompareError
 from optforge.tasks import initial_model
-from optforge.training.stack import random_numbers
+from optforge.training.random_numbers import random_numbers
 
 
 def check_recipe(variant: Variant, recipe: Recipe, seed: int, device: str = "cpu") -> None:

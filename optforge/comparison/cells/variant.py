@@ -13,7 +13,7 @@ from typing import Any
 from optforge.comparison.cells.task_attributes import BUDGET, SAMPLES, check_attributes
 from optforge.errors import CompareError
 from optforge.tasks import Task
-from optforge.training.stack import draws_random_numbers
+from optforge.training.random_numbers import draws_random_numbers
 
 _CACHED = ("splits", "hash")
 _CHECKS = 20  # validations of a run whose task names no period
