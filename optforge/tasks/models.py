@@ -7,6 +7,7 @@ batched matrix product, where three dimensions would copy the weights once per e
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -41,24 +42,39 @@ class MLP(nn.Module):
         return self.layers[-1](x)
 
 
+@dataclass(frozen=True)
+class TransformerSize:
+    """How large a Transformer is.
+
+    Args:
+        width: Features of a token.
+        layers: Number of blocks.
+        heads: Attention heads of each, a divisor of the width.
+        expansion: Width of the hidden layer over ``width``.
+    """
+
+    width: int = 16
+    layers: int = 3
+    heads: int = 2
+    expansion: int = 2
+
+
 class Block(nn.Module):
     """One pre-norm Transformer block; the norms carry no weights, the next map absorbs them.
 
     Args:
-        width: Features of a token.
-        heads: Attention heads, a divisor of the width.
-        expansion: Width of the hidden layer over ``width``.
-        depth: Blocks in the whole model, to scale what each adds to the residual.
+        size: Of the whole model; the number of blocks scales what each adds to the residual.
     """
 
-    def __init__(self, width: int, heads: int, expansion: int, depth: int) -> None:
+    def __init__(self, size: TransformerSize) -> None:
         super().__init__()
-        self.width, self.heads = width, heads
-        added = 1 / math.sqrt(2 * depth)
+        self.width, self.heads = size.width, size.heads
+        width, hidden = size.width, size.expansion * size.width
+        added = 1 / math.sqrt(2 * size.layers)
         self.qkv = linear(width, 3 * width)
         self.out = linear(width, width, gain=added)
-        self.up = linear(width, expansion * width, gain=math.sqrt(2))
-        self.down = linear(expansion * width, width, gain=added)
+        self.up = linear(width, hidden, gain=math.sqrt(2))
+        self.down = linear(hidden, width, gain=added)
 
     def forward(self, x: Tensor, tokens: int, mask: Tensor | None = None) -> Tensor:
         """Map [batch * tokens, width] to the same shape; ``mask`` is added to the scores."""
@@ -86,10 +102,7 @@ class VisionTransformer(nn.Module):
         side: Pixels along the image's edge.
         patch: Pixels along a patch's edge, a divisor of ``side``.
         classes: Number of classes.
-        width: Features of a token.
-        layers: Number of blocks.
-        heads: Attention heads of each.
-        expansion: Width of the hidden layer over ``width``.
+        size: Width, blocks, heads and expansion.
 
     Example:
         >>> tuple(VisionTransformer(28, 7, 10)(torch.zeros(5, 28, 28)).shape)
@@ -103,16 +116,14 @@ class VisionTransformer(nn.Module):
         side: int,
         patch: int,
         classes: int,
-        width: int = 16,
-        layers: int = 3,
-        heads: int = 2,
-        expansion: int = 2,
+        size: TransformerSize = TransformerSize(),
     ) -> None:
         super().__init__()
+        width = size.width
         self.patch, self.width, self.tokens = patch, width, (side // patch) ** 2
         self.embed = linear(patch * patch, width)
         self.positions = normal(self.tokens, width, scale=width**-0.5)
-        self.blocks = nn.ModuleList(Block(width, heads, expansion, layers) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(size) for _ in range(size.layers))
         self.head = linear(width, classes, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -134,10 +145,7 @@ class CausalTransformer(nn.Module):
     Args:
         vocabulary: Number of different tokens.
         length: Tokens of a sequence.
-        width: Features of a token.
-        layers: Number of blocks.
-        heads: Attention heads of each.
-        expansion: Width of the hidden layer over ``width``.
+        size: Width, blocks, heads and expansion.
 
     Example:
         >>> model = CausalTransformer(vocabulary=64, length=32)
@@ -153,16 +161,13 @@ class CausalTransformer(nn.Module):
         self,
         vocabulary: int,
         length: int,
-        width: int = 24,
-        layers: int = 2,
-        heads: int = 2,
-        expansion: int = 2,
+        size: TransformerSize = TransformerSize(width=24, layers=2),
     ) -> None:
         super().__init__()
-        self.width = width
+        self.width = width = size.width
         self.embedding = normal(vocabulary, width, scale=width**-0.5)
         self.positions = normal(length, width, scale=width**-0.5)
-        self.blocks = nn.ModuleList(Block(width, heads, expansion, layers) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(size) for _ in range(size.layers))
         self.head = linear(width, vocabulary)
         # A large finite number: after softmax exactly 0, and no infinity minus infinity.
         mask = torch.full((length, length), -1e9).triu(1)

@@ -14,7 +14,13 @@ from optforge.tasks.data.python_source import provenance, python_source
 from optforge.tasks.files import is_place, task_from_file
 from optforge.tasks.images.table import IMAGE_TASKS, image_task
 from optforge.tasks.ladder import LADDER, SANITY, SET_ASIDE
-from optforge.tasks.models import MLP, CausalTransformer, ConvNet, VisionTransformer
+from optforge.tasks.models import (
+    MLP,
+    CausalTransformer,
+    ConvNet,
+    TransformerSize,
+    VisionTransformer,
+)
 from optforge.tasks.task import Data, Task
 
 
@@ -57,9 +63,8 @@ class MnistViT(Task):
 
     def model(self) -> nn.Module:
         """The ViT."""
-        return VisionTransformer(
-            28 // self.pool, self.patch, 10, self.width, self.layers, self.heads, self.expansion
-        )
+        size = TransformerSize(self.width, self.layers, self.heads, self.expansion)
+        return VisionTransformer(28 // self.pool, self.patch, 10, size)
 
 
 class PythonTransformer(Task):
@@ -85,9 +90,8 @@ class PythonTransformer(Task):
 
     def model(self) -> nn.Module:
         """The language model."""
-        return CausalTransformer(
-            self.vocabulary, self.length, self.width, self.layers, self.heads, self.expansion
-        )
+        size = TransformerSize(self.width, self.layers, self.heads, self.expansion)
+        return CausalTransformer(self.vocabulary, self.length, size)
 
     def settings(self) -> dict[str, Any]:
         """Also the version of Python and the list of files, which decide the text."""

@@ -9,7 +9,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from optforge.tasks import batch_order, initial_model, load_task, task_names
-from optforge.tasks.models import Block, CausalTransformer, Convolution
+from optforge.tasks.models import Block, CausalTransformer, Convolution, TransformerSize
 from optforge.tasks.task import Task
 
 
@@ -86,7 +86,7 @@ def test_no_look_ahead() -> None:
 
 
 def test_attention_agrees_with_torch() -> None:
-    block = Block(width=12, heads=3, expansion=2, depth=1).double()
+    block = Block(TransformerSize(width=12, layers=1, heads=3)).double()
     qkv = torch.randn(4 * 5, 36, dtype=torch.float64)
     query, key, value = qkv.reshape(4, 5, 3, 3, 4).permute(2, 0, 3, 1, 4)
     mask = torch.full((5, 5), -1e9, dtype=torch.float64).triu(1)

@@ -13,7 +13,7 @@ from optforge.tasks.data.glyphs import glyphs
 from optforge.tasks.data.letters import letters
 from optforge.tasks.data.mnist import mnist_at
 from optforge.tasks.images.architectures import build
-from optforge.tasks.images.augment import strong
+from optforge.tasks.images.augment import StrongAugmentation
 from optforge.tasks.task import Data, Split, Task
 
 AUGMENTATIONS = ("none", "strong")
@@ -73,8 +73,8 @@ class ImageTask(Task):
     def data(self) -> Data:
         """Inputs [N, 1, side, side]."""
         self._check()
-        made = self._flat()
-        parts = (made.train, made.validation, made.test)
+        flat = self._flat()
+        parts = (flat.train, flat.validation, flat.test)
         return Data(*(Split(part.inputs.unsqueeze(1), part.targets) for part in parts))
 
     def model(self) -> nn.Module:
@@ -89,17 +89,10 @@ class ImageTask(Task):
         """RandAugment and Mixup, where they are asked for."""
         if self.augmentation == "none":
             return inputs, targets
-        layers, magnitude = self.randaugment
-        return strong(
-            inputs,
-            targets,
-            generator,
-            layers=layers,
-            magnitude=magnitude,
-            mixup=self.mixup,
-            classes=self.classes,
-            limits=self._limits,
+        augmentation = StrongAugmentation(
+            *self.randaugment, mixup=self.mixup, classes=self.classes, limits=self._limits
         )
+        return augmentation(inputs, targets, generator)
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
         """Mean cross entropy; targets are classes int64 [B] or probabilities float [B, V]."""
