@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from optforge.analysis.walk import Environment, walk
-from optforge.language import Program, Statement
+from optforge.language import FUNCTION_SETS, Program, Statement
 
 Place = tuple[int, int]  # number of the statement, number of its argument, both from 0
 
@@ -15,7 +15,7 @@ _ZERO = None  # a state that is still zero, which is homogeneous of every degree
 _Degree = float | None
 
 _SAME = {"abs", "negative", "norm", "global_norm", "mean", "rms", "transpose"}
-_SAME |= {f"{line}_{what}" for line in ("row", "column") for what in ("mean", "norm", "rms")}
+_SAME |= {*FUNCTION_SETS["rows"]}
 _POWERS = {"square": 2.0, "sqrt": 0.5, "cube": 3.0, "cbrt": 1 / 3, "reciprocal": -1.0}
 _PRODUCTS = {"multiply", "dot", "matmul"}
 _ALIKE = {"add", "subtract", "maximum", "minimum", "where_matrix"}

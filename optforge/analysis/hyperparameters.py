@@ -49,8 +49,8 @@ class Lifted:
     @property
     def values(self) -> dict[str, float]:
         """Names and values as the rule has them; ``lr`` is always among them."""
-        own = {h.name: h.value for h in self.hyperparameters}
-        return own if self.scale else {"lr": 1.0, **own}
+        values = {h.name: h.value for h in self.hyperparameters}
+        return values if self.scale else {"lr": 1.0, **values}
 
     def names(self) -> dict[Place, str]:
         """Return the name of the hyper-parameter that each place reads."""
@@ -147,17 +147,17 @@ def _scale(lean: Program, constants: dict[Place, float]) -> tuple[Place, ...]:
     equal = [tuple(p for p in positive if positive[p] == v) for v in sorted({*positive.values()})]
     for groups in (single, [places for places in equal if len(places) > 1]):
         ranked = [
-            (_rank(lean, group, found), group[-1], group)
+            (_rank(lean, group, scaling), group[-1], group)
             for group in groups
-            if (found := degrees(lean, group)).update == 1.0
+            if (scaling := degrees(lean, group)).update == 1.0
         ]
         if ranked:
             return max(ranked)[2]
     return ()
 
 
-def _rank(lean: Program, group: tuple[Place, ...], found: Degrees) -> tuple[bool, bool]:
-    stateless = all(degree == 0.0 for degree in found.states)
+def _rank(lean: Program, group: tuple[Place, ...], scaling: Degrees) -> tuple[bool, bool]:
+    stateless = all(degree == 0.0 for degree in scaling.states)
     return stateless, all(_scales_schedule(lean, number) for number, _ in group)
 
 

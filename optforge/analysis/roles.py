@@ -62,13 +62,13 @@ def roles(program: Program) -> dict[Place, Role]:
         >>> sorted(role.name for role in roles(load_rule("lion")).values())
         ['beta', 'beta', 'constant', 'weight_decay']
     """
-    found: dict[Place, Role] = {}
+    named: dict[Place, Role] = {}
     kinds = variable_kinds(program)
 
     def apply(number: int, statement: Statement, values: list[Sum]) -> Sum:
         for i, argument in enumerate(statement.arguments):
             if isinstance(argument, float):
-                found[number, i] = _role(program, statement, i, values, kinds[number])
+                named[number, i] = _role(program, statement, i, values, kinds[number])
         return _result(number, statement, values, kinds[number])
 
     states = [(Term(sources=frozenset({i})),) for i in range(len(program.states))]
@@ -79,9 +79,9 @@ def roles(program: Program) -> dict[Place, Role]:
     walk(program.statements, environment, apply)
     update = environment[program.outputs[0]]
     for place in _decays(update):
-        if found[place].name == "constant":
-            found[place] = Role("weight_decay")
-    return found
+        if named[place].name == "constant":
+            named[place] = Role("weight_decay")
+    return named
 
 
 def _decays(update: Sum) -> list[Place]:
@@ -129,24 +129,24 @@ def _states(sources: Iterable[str | int]) -> frozenset[str | int]:
 
 def _result(number: int, statement: Statement, values: list[Sum], kinds: dict[str, int]) -> Sum:
     """Sums stay sums, and a product with one term is spread over them; the rest is one term."""
-    own = [
+    per_argument = [
         (Term(frozenset({(number, i)})),) if isinstance(a, float) else value
         for i, (a, value) in enumerate(zip(statement.arguments, values, strict=True))
     ]
     name = statement.function
-    if name in ("add", "subtract") and len(own[0] + own[1]) <= MOST_TERMS:
-        return own[0] + own[1]
+    if name in ("add", "subtract") and len(per_argument[0] + per_argument[1]) <= MOST_TERMS:
+        return per_argument[0] + per_argument[1]
     if name == "negative":
-        return own[0]
+        return per_argument[0]
     if name == "multiply":
         (few, factor), (many, _) = sorted(
-            zip(own, statement.arguments, strict=True), key=lambda pair: len(pair[0])
+            zip(per_argument, statement.arguments, strict=True), key=lambda pair: len(pair[0])
         )
         is_number = not isinstance(factor, str) or kinds[factor] < Kind.TREE
         return _scaled(few, many) if is_number and len(many) > 1 else _spread(few, many)
     if name == "divide":
-        return _spread(_opaque(own[1:]), own[0])
-    return _opaque(own)
+        return _spread(_opaque(per_argument[1:]), per_argument[0])
+    return _opaque(per_argument)
 
 
 def _opaque(values: Iterable[Sum]) -> Sum:

@@ -38,26 +38,26 @@ class Algebraic:
     def apply(self, program: Program) -> Change | None:
         """Rewrite the step, where that makes it simpler."""
         graph = to_graph(program)
-        found = simplest(graph, self.rows, self.bounds)
-        self.timed_out |= "time" in found.stopped
+        simple_form = simplest(graph, self.rows, self.bounds)
+        self.timed_out |= "time" in simple_form.stopped
         plain = tidy(graph)
-        if form_key(found.graph) >= form_key(plain):
+        if form_key(simple_form.graph) >= form_key(plain):
             return None
-        plain_form = to_program(found.graph)
+        plain_form = to_program(simple_form.graph)
         left = living_states(plain_form)  # of the states that the graph began with
         before = living_states(program)
         names = [program.states[before[number]] for number in left]
         after = with_names(plain_form, program, names)
         if kinds_of(after) != tuple(graph.kinds[number] for number in left):
             return None  # a state that no longer sees the tree would broadcast differently
-        rows = needed_rows(found, self.bounds)
+        rows = needed_rows(simple_form, self.bounds)
         kind = GUARDED if any(RULES[number].guard for number in rows) else derivation.EXACT
-        figures = {"rounds": found.rounds, "stopped by": list(found.stopped)}
-        why = self._why(found, rows, program)
+        figures = {"rounds": simple_form.rounds, "stopped by": list(simple_form.stopped)}
+        why = self._why(simple_form, rows, program)
         step = DerivationStep(kind, program.text, after.text, why, figures)
         return Change(after, step, tuple(Link(before[number]) for number in left))
 
-    def _why(self, found: Simplest, rows: Sequence[int], program: Program) -> str:
+    def _why(self, simple_form: Simplest, rows: Sequence[int], program: Program) -> str:
         """Name the rows that the form needs, without the regrouping that every formula allows."""
         names = {WEIGHT: program.weight, GRADIENT: program.gradient, LR: program.lr}
         living = living_states(program)
@@ -66,7 +66,7 @@ class Algebraic:
         for number in rows:
             row = RULES[number]
             if row.guard is not None:
-                used = instances(found, rows, number, names, self.bounds)
+                used = instances(simple_form, rows, number, names, self.bounds)
                 where = "; or ".join(one.text for one in used)
                 where = f" with {where}" if where else ""
                 parts.append(f"{row.before} -> {row.after} (differs by at most {row.guard}{where})")

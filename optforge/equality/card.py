@@ -108,8 +108,8 @@ def _same(one: ndarray, other: ndarray) -> bool:
 
 
 def _scaling(program: Program, weights: bool) -> str:
-    found = {_scaled(program, factor if weights else 1.0, factor) for factor in _FACTORS}
-    return found.pop() if len(found) == 1 else "neither"
+    effects = {_scaled(program, factor if weights else 1.0, factor) for factor in _FACTORS}
+    return effects.pop() if len(effects) == 1 else "neither"
 
 
 def _scaled(program: Program, weight: float, gradient: float) -> str:
@@ -130,7 +130,7 @@ def _flip(program: Program, signs: ndarray) -> str:
 
 def _learning_rates(program: Program) -> tuple[float, float] | None:
     """Measure update / gradient for constant gradients."""
-    found = []
+    ratios = []
     for magnitude in _MAGNITUDES:
         rule = ReferenceRule(program)
         states = rule.zeros()
@@ -140,8 +140,8 @@ def _learning_rates(program: Program) -> tuple[float, float] | None:
             moment = (step, _STEPS)
             stepped = rule.step(zeros, gradients, states, 1.0, moment=moment)
             states = stepped.states
-            found.append(float(numpy.max(numpy.abs(stepped.update))) / magnitude)
-    finite = [ratio for ratio in found if math.isfinite(ratio)]
+            ratios.append(float(numpy.max(numpy.abs(stepped.update))) / magnitude)
+    finite = [ratio for ratio in ratios if math.isfinite(ratio)]
     return (min(finite), max(finite)) if finite else None
 
 

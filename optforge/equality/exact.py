@@ -88,8 +88,8 @@ def run_passes(
     steps: list[DerivationStep] = []
     links = tuple(Link(number) for number in range(len(program.states)))
     current = program
-    while (found := _next(current, passes)) is not None and len(steps) < MOST_STEPS:
-        change, step = found
+    while (next_step := _next(current, passes)) is not None and len(steps) < MOST_STEPS:
+        change, step = next_step
         say(
             f"{len(current.statements)} statements -> {len(change.program.statements)}: {step.kind}"
         )
@@ -104,18 +104,18 @@ def run_passes(
         steps.append(_checked(renamed, current))
     derivation = Derivation(program.text, tuple(steps))
     derivation.check()
-    stops = _stops(passes, found is not None)
+    stops = _stops(passes, next_step is not None)
     return Simplified(parse(derivation.end), derivation, links, stops)
 
 
 def _stops(passes: Sequence[Pass], more: bool) -> tuple[str, ...]:
     """Say which limits were met that may have hidden a simpler form."""
-    found = []
-    if any(isinstance(one, Algebraic | Recurrences) and one.timed_out for one in passes):
-        found.append("equality saturation met its limit of wall clock time")
+    stops = []
+    if any(isinstance(done, Algebraic | Recurrences) and done.timed_out for done in passes):
+        stops.append("equality saturation met its limit of wall clock time")
     if more:
-        found.append(f"{MOST_STEPS} steps were taken, and more are not")
-    return tuple(found)
+        stops.append(f"{MOST_STEPS} steps were taken, and more are not")
+    return tuple(stops)
 
 
 def _next(program: Program, passes: Sequence[Pass]) -> tuple[Change, DerivationStep] | None:

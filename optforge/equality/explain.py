@@ -35,14 +35,14 @@ class Instance:
         return ", ".join(f"{name} = {value}" for name, value in self.values)
 
 
-def needed_rows(found: Simplest, bounds: Bounds | None = None) -> tuple[int, ...]:
+def needed_rows(reached_form: Simplest, bounds: Bounds | None = None) -> tuple[int, ...]:
     """Find rows that prove a form equal to the one that it came from, none of them in vain.
 
     Rows that only regroup (:attr:`Rewrite.grows`) say nothing, and leave or stay together; of
     the others each one that is left is needed.
 
     Args:
-        found: The form, with the forms that it came from.
+        reached_form: The form, with the forms that it came from.
         bounds: Of every proof.
 
     Returns:
@@ -58,8 +58,8 @@ def needed_rows(found: Simplest, bounds: Bounds | None = None) -> tuple[int, ...
         ['sqrt(square(x)) -> abs(x)']
     """
     needed: set[int] = set()
-    for form, reached in pairwise(found.forms):
-        needed |= set(_of_round(form, reached, found.rows, bounds))
+    for form, reached in pairwise(reached_form.forms):
+        needed |= set(_of_round(form, reached, reached_form.rows, bounds))
     return tuple(sorted(needed))
 
 
@@ -88,25 +88,25 @@ def _last_named(number: int) -> tuple[bool, int, int]:
 
 
 def _needed(
-    given: list[int], rows: list[int], suffices: Callable[[Sequence[int]], bool], grown: bool
+    assumed: list[int], rows: list[int], suffices: Callable[[Sequence[int]], bool], grown: bool
 ) -> list[int]:
     """Find rows that suffice together with those given, none of which can be left out.
 
     Source: U. Junker, "QuickXplain: preferred explanations and relaxations for over-constrained
     problems", AAAI 2004.
     """
-    if grown and suffices(given):
+    if grown and suffices(assumed):
         return []
     if len(rows) <= 1:
         return rows
     first, second = rows[: len(rows) // 2], rows[len(rows) // 2 :]
-    later = _needed([*given, *first], second, suffices, bool(first))
-    earlier = _needed([*given, *later], first, suffices, bool(later))
+    later = _needed([*assumed, *first], second, suffices, bool(first))
+    earlier = _needed([*assumed, *later], first, suffices, bool(later))
     return [*earlier, *later]
 
 
 def instances(
-    found: Simplest,
+    reached_form: Simplest,
     rows: Sequence[int],
     row: int,
     names: dict[str, str],
@@ -115,7 +115,7 @@ def instances(
     """Find what the variables of a row stand for where it was used on the way to a form.
 
     Args:
-        found: The form, with the forms that it came from.
+        reached_form: The form, with the forms that it came from.
         rows: That it needs.
         row: One of them.
         names: Of inputs and states, for the text.
@@ -123,7 +123,7 @@ def instances(
     """
     others = [number for number in rows if number != row]
     seen: dict[Instance, None] = {}
-    for form in found.forms:
+    for form in reached_form.forms:
         classes, places = matches(form, others, row, bounds)
         texts = _Texts(cheapest(classes), names)
         for match in places:
@@ -161,10 +161,10 @@ class _Texts:
 
 def _outside(text: str) -> str:
     """Return the part of an expression outside of all brackets."""
-    depth, found = 0, []
+    depth, outside = 0, []
     for letter in text:
         depth += letter == "("
         if depth == 0:
-            found.append(letter)
+            outside.append(letter)
         depth -= letter == ")"
-    return "".join(found)
+    return "".join(outside)

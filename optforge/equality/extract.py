@@ -77,7 +77,7 @@ class _Best:
     needs: dict[int, int] = field(default_factory=dict)
 
 
-def extract(found: Saturated, kinds: tuple[int, ...]) -> Graph:
+def extract(saturated: Saturated, kinds: tuple[int, ...]) -> Graph:
     """Choose one way for every class that the outputs need, as cheaply as possible.
 
     The exact optimum over shared values is hard to find in general; here each class takes the
@@ -85,10 +85,13 @@ def extract(found: Saturated, kinds: tuple[int, ...]) -> Graph:
     what is already there being free; the cheapest of these is taken.
 
     Args:
-        found: Classes and outputs.
+        saturated: Classes and outputs.
         kinds: Kinds of the states.
     """
-    graphs = [_build(found, kinds, _in_order(found, order)) for order in _orders(found.outputs)]
+    graphs = [
+        _build(saturated, kinds, _in_order(saturated, order))
+        for order in _orders(saturated.outputs)
+    ]
     return min(graphs, key=lambda graph: (graph_cost(graph), structure(graph)))
 
 
@@ -105,11 +108,11 @@ def _orders(outputs: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         yield order
 
 
-def _in_order(found: Saturated, order: Sequence[int]) -> dict[int, Choice]:
+def _in_order(saturated: Saturated, order: Sequence[int]) -> dict[int, Choice]:
     """Choose for one output after the other; what earlier ones chose is free and stays."""
     fixed: dict[int, Choice] = {}
     for output in order:
-        best = _choose(found.classes, fixed)
+        best = _choose(saturated.classes, fixed)
         stack = [output]
         while stack:
             here = stack.pop()
@@ -148,8 +151,8 @@ def _improve(best: dict[int, _Best], here: int, choice: Choice, free: bool) -> b
     if here in needs:
         return False  # it would need itself
     arguments = [best[a].choice.operation for a in choice.arguments]
-    own = 0 if free else node_cost(choice.operation, arguments, choice.value)
-    needs[here] = own
+    price = 0 if free else node_cost(choice.operation, arguments, choice.value)
+    needs[here] = price
     total = sum(needs.values())
     known = best.get(here)
     if known is not None and total > known.total:
@@ -162,7 +165,7 @@ def _improve(best: dict[int, _Best], here: int, choice: Choice, free: bool) -> b
     return True
 
 
-def _build(found: Saturated, kinds: tuple[int, ...], chosen: dict[int, Choice]) -> Graph:
+def _build(saturated: Saturated, kinds: tuple[int, ...], chosen: dict[int, Choice]) -> Graph:
     graph = Graph(kinds)
     places: dict[int, int] = {}
 
@@ -176,7 +179,7 @@ def _build(found: Saturated, kinds: tuple[int, ...], chosen: dict[int, Choice]) 
             places[here] = graph.add(choice.operation, arguments, choice.value)
         return places[here]
 
-    graph.outputs = tuple(place(output) for output in found.outputs)
+    graph.outputs = tuple(place(output) for output in saturated.outputs)
     return graph
 
 

@@ -56,33 +56,35 @@ def nonnegative_states(graph: Graph) -> tuple[bool, ...]:
     """
     assumed = (True,) * len(graph.kinds)
     while True:
-        found = _nonnegative(graph, assumed)
+        nonnegative = _nonnegative(graph, assumed)
         next_values = graph.outputs[1:]
-        held = tuple(a and found[i] for a, i in zip(assumed, next_values, strict=True))
+        held = tuple(a and nonnegative[i] for a, i in zip(assumed, next_values, strict=True))
         if held == assumed:
             return held
         assumed = held
 
 
 def _nonnegative(graph: Graph, states: tuple[bool, ...]) -> list[bool]:
-    found: list[bool] = []
+    nonnegative: list[bool] = []
     for node in graph.nodes:
         if node.operation == CONSTANT:
-            found.append(node.value >= 0)
+            nonnegative.append(node.value >= 0)
         elif node.operation == LR:
-            found.append(True)
+            nonnegative.append(True)
         elif node.operation == "interp":
             weight = graph.nodes[node.arguments[2]]
             inside = weight.operation == CONSTANT and 0 <= weight.value <= 1
-            found.append(inside and found[node.arguments[0]] and found[node.arguments[1]])
+            nonnegative.append(
+                inside and nonnegative[node.arguments[0]] and nonnegative[node.arguments[1]]
+            )
         elif node.operation == "multiply" and node.arguments[0] == node.arguments[1]:
-            found.append(True)
+            nonnegative.append(True)
         elif node.operation.startswith("state"):
-            found.append(states[int(node.operation.removeprefix("state"))])
+            nonnegative.append(states[int(node.operation.removeprefix("state"))])
         else:
             arguments = node.arguments[node.operation == "where" :]
-            found.append(_by_table(node.operation, [found[a] for a in arguments]))
-    return found
+            nonnegative.append(_by_table(node.operation, [nonnegative[a] for a in arguments]))
+    return nonnegative
 
 
 def _by_table(operation: str, arguments: list[bool]) -> bool:

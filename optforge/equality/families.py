@@ -39,12 +39,12 @@ def _family(name: str, states: str, lines: str, outputs: str = "") -> Family:
 
 def _with_epsilon(families: tuple[Family, ...]) -> tuple[Family, ...]:
     """Add the forms that have an epsilon of their own beside the root, and not the guard alone."""
-    found = list(families)
+    forms = list(families)
     for one in families:
         lines = tuple(_ROOT.sub(r"/ (\1 + {epsilon_outside})", line) for line in one.lines)
         if lines != one.lines:
-            found.append(replace(one, lines=lines))
-    return tuple(found)
+            forms.append(replace(one, lines=lines))
+    return tuple(forms)
 
 
 _ROOT = re.compile(r"/ (sqrt\([^)]*\))")

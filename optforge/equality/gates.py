@@ -71,9 +71,9 @@ def _covered(sound: Sequence[Kinds], unsound: Sequence[Kinds]) -> list[list[_Ato
         return [whole]
     for atom in _atoms(tuple(sound[0])):
         parts = [[one for one in sound if atom.holds(one) == wanted] for wanted in (True, False)]
-        found = [_conjunction(part, unsound) for part in parts if part]
-        if len(found) == 2 and all(part is not None for part in found):
-            return [part for part in found if part is not None]
+        halves = [_conjunction(part, unsound) for part in parts if part]
+        if len(halves) == 2 and all(part is not None for part in halves):
+            return [part for part in halves if part is not None]
     name = next(name for name in sound[0] if len({one[name] for one in sound}) > 1)
     kinds = dict.fromkeys(one[name] for one in sound)
     parts = [[one for one in sound if one[name] == kind] for kind in kinds]
@@ -95,25 +95,25 @@ def _conjunction(sound: Sequence[Kinds], unsound: Sequence[Kinds]) -> list[_Atom
 @lru_cache(None)
 def _atoms(names: tuple[str, ...]) -> list[_Atom]:
     """List the conditions that may be asked, the simplest first."""
-    found = []
+    atoms = []
     for n in names:
-        found += [
+        atoms += [
             _Atom((), f"(= {kind} (kind {n}))", lambda one, n=n, kind=kind: one[n] == kind)
             for kind in ALL_KINDS
         ]
         for most in (_ARRAY, _ARRAY + 1):
-            found.append(_Atom((n,), f"(<= k{n} {most})", lambda one, n=n, m=most: one[n] <= m))
+            atoms.append(_Atom((n,), f"(<= k{n} {most})", lambda one, n=n, m=most: one[n] <= m))
         for least in (_ARRAY, _ARRAY + 1):
-            found.append(_Atom((n,), f"(>= k{n} {least})", lambda one, n=n, m=least: one[n] >= m))
+            atoms.append(_Atom((n,), f"(>= k{n} {least})", lambda one, n=n, m=least: one[n] >= m))
     for n, m in combinations(names, 2):
         text = f"(<= (min k{n} k{m}) {_ARRAY})"
-        found += [
+        atoms += [
             _Atom((n, m), f"(= k{n} k{m})", lambda one, n=n, m=m: one[n] == one[m]),
             _Atom((n, m), f"(<= k{n} k{m})", lambda one, n=n, m=m: one[n] <= one[m]),
             _Atom((n, m), f"(>= k{n} k{m})", lambda one, n=n, m=m: one[n] >= one[m]),
             _Atom((n, m), text, lambda one, n=n, m=m: min(one[n], one[m]) <= _ARRAY),
         ]
-    return found
+    return atoms
 
 
 def _conditions(atoms: Sequence[_Atom]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from optforge.analysis import live_program, state_kinds
@@ -93,14 +93,14 @@ class Graph:
 
     def kind_of(self) -> list[int]:
         """Return the kind of every node."""
-        found: list[int] = []
+        node_kinds: list[int] = []
         for node in self.nodes:
             if node.operation in FUNCTIONS:
-                kinds = tuple(found[argument] for argument in node.arguments)
-                found.append(int(FUNCTIONS[node.operation].result(kinds)))
+                kinds = tuple(node_kinds[argument] for argument in node.arguments)
+                node_kinds.append(int(FUNCTIONS[node.operation].result(kinds)))
             else:
-                found.append(self.leaf_kind(node.operation))
-        return found
+                node_kinds.append(self.leaf_kind(node.operation))
+        return node_kinds
 
     def leaf_kind(self, operation: str) -> int:
         """Return the kind of an input or a constant."""
@@ -110,15 +110,26 @@ class Graph:
             return int(Kind.SCALAR)
         return self.kinds[int(operation.removeprefix("state"))]
 
-    def copy_into(self, other: Graph, replaced: dict[str, int]) -> list[int]:
-        """Copy all nodes into another graph, with some inputs replaced by nodes of it."""
-        places: list[int] = []
-        for node in self.nodes:
-            if node.operation in replaced:
-                places.append(replaced[node.operation])
-                continue
-            arguments = tuple(places[argument] for argument in node.arguments)
-            places.append(other.add(node.operation, arguments, node.value))
+    def copy_into(
+        self, other: Graph, replaced: Callable[[int], int | None] = lambda index: None
+    ) -> dict[int, int]:
+        """Copy what the outputs need into another graph, its values in place of some.
+
+        Args:
+            other: Receives the values.
+            replaced: Returns for the index of a value here an index of ``other`` that takes its
+                place, or None.
+
+        Returns:
+            For each index here that was copied or replaced its index in ``other``.
+        """
+        places: dict[int, int] = {}
+        for index in self.reached():
+            node, place = self.nodes[index], replaced(index)
+            if place is None:
+                arguments = tuple(places[argument] for argument in node.arguments)
+                place = other.add(node.operation, arguments, node.value)
+            places[index] = place
         return places
 
 

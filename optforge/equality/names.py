@@ -16,7 +16,7 @@ from optforge.equality.graph import (
     state_leaf,
     to_graph,
 )
-from optforge.equality.tidy import tidy
+from optforge.equality.tidy import tidy_graph
 from optforge.errors import ProgramError
 from optforge.language import Program, Statement
 
@@ -70,14 +70,14 @@ def _is_wrapper(node: Node) -> bool:
 
 def _feeds(graph: Graph, output: int) -> set[str]:
     """Operations met on the way down from a next state, down to squares and quotients."""
-    found: set[str] = set()
+    operations: set[str] = set()
     stack = [output]
     while stack:
         node = graph.nodes[stack.pop()]
-        found.add(node.operation)
+        operations.add(node.operation)
         if node.operation in _MIXTURES or _is_wrapper(node):
             stack += node.arguments
-    return found
+    return operations
 
 
 def living_states(program: Program) -> list[int]:
@@ -127,12 +127,8 @@ def present(program: Program) -> Program:
             return update, momentum
         <BLANKLINE>
     """
-    graph = tidy(to_graph(program), _constants(program))
+    graph = tidy_graph(program)
     return _Writer(graph, numbered(state_roles(graph)), (WEIGHT, GRADIENT, LR)).program()
-
-
-def _constants(program: Program) -> list[float]:
-    return [a for s in program.statements for a in s.arguments if isinstance(a, float)]
 
 
 def numbered(names: Sequence[str]) -> tuple[str, ...]:
@@ -192,14 +188,14 @@ class _Writer:
 
     def _last_uses(self) -> dict[str, int]:
         """For each input, the place of the last statement that reads it."""
-        found: dict[str, int] = {}
+        last_use: dict[str, int] = {}
         for place, index in enumerate(self.order):
             for argument in self.graph.nodes[index].arguments:
-                found[self.graph.nodes[argument].operation] = place
+                last_use[self.graph.nodes[argument].operation] = place
         for output in self.graph.outputs:  # one that is returned as it came is read at the end
             if not self.graph.nodes[output].arguments:
-                found[self.graph.nodes[output].operation] = len(self.order)
-        return found
+                last_use[self.graph.nodes[output].operation] = len(self.order)
+        return last_use
 
     def _following(self) -> dict[int, int]:
         """The statement of each next state, where no other output is the same."""
@@ -220,11 +216,11 @@ class _Writer:
         for index in self.order:
             for argument in self.graph.nodes[index].arguments:
                 uses[argument] = uses.get(argument, 0) + 1
-        here, found = self.graph.outputs[0], set()
+        here, chain = self.graph.outputs[0], set()
         while self.graph.nodes[here].is_statement and self.graph.outputs.count(here) <= 1:
             if here in self._following():
                 break
-            found.add(here)
+            chain.add(here)
             node = self.graph.nodes[here]
             inner = [a for a in node.arguments if self._has_gradient(a)]
             if node.operation not in ("add", "multiply", "subtract") or len(inner) != 1:
@@ -232,7 +228,7 @@ class _Writer:
             if uses[inner[0]] != 1:
                 break
             here = inner[0]
-        return found
+        return chain
 
     def _has_gradient(self, index: int) -> bool:
         reached = self.graph.reached([index])

@@ -44,8 +44,8 @@ class Pattern:
         """Names of the variables, in order of first use."""
         if self.operation in VALUES | SCALARS | ARRAYS | LITERALS:
             return (self.operation,)
-        found = [name for argument in self.arguments for name in argument.variables]
-        return tuple(dict.fromkeys(found))
+        names = [name for argument in self.arguments for name in argument.variables]
+        return tuple(dict.fromkeys(names))
 
     @property
     def is_literal(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import permutations
@@ -11,8 +11,8 @@ from optforge.analysis.hyperparameters import lift
 from optforge.equality.families import STAND_INS, known_rules
 from optforge.equality.graph import Graph, to_graph
 from optforge.equality.names import SECOND, state_roles
-from optforge.equality.skeleton import preprocessed, skeleton, skeletons
-from optforge.equality.tidy import tidy
+from optforge.equality.skeleton import Skeleton, preprocessed, skeleton, skeletons
+from optforge.equality.tidy import tidy, tidy_graph
 from optforge.language import Program
 
 _NEAR = 1e-9  # of numbers that a template has
@@ -63,12 +63,12 @@ def recognise(program: Program) -> Recognised:
         >>> recognise(load_rule("signum")).name
         'Signum with beta = 0.9, weight decay 0.01, learning rate 0.001'
     """
-    graph = tidy(to_graph(program), _constants(program))
+    graph = tidy_graph(program)
     inner, first = preprocessed(graph)
     for candidate, prepared in ((graph, None), (inner, first)):
-        found = _match(candidate)
-        if found is not None:
-            family, values = found
+        match = _match(candidate)
+        if match is not None:
+            family, values = match
             named = _described(family, values, prepared)
             return Recognised(named, family, _renamed(values))
     family, distance = _nearest(graph)
@@ -77,10 +77,10 @@ def recognise(program: Program) -> Recognised:
 
 def _match(graph: Graph) -> tuple[str, dict[str, float]] | None:
     forms = skeletons(graph)
-    for name, template, slots in _templates():
+    for name, template in _templates():
         for form in forms:
-            if form.text == template:
-                values = _assigned(slots, form.slots)
+            if form.text == template.text:
+                values = _assigned(template.slots, form.slots)
                 if values is not None:
                     return name, values
     return None
@@ -88,17 +88,17 @@ def _match(graph: Graph) -> tuple[str, dict[str, float]] | None:
 
 def _assigned(template: tuple[float, ...], slots: tuple[float, ...]) -> dict[str, float] | None:
     """Return the names their values; None if one would need two, or a fixed number differs."""
-    found: dict[str, float] = {}
+    assigned: dict[str, float] = {}
     for pattern, value in zip(template, slots, strict=True):
         name, sign = _name_of(pattern)
         if name is None:
             if abs(pattern - value) > _NEAR:
                 return None
-        elif abs(found.setdefault(name, sign * value) - sign * value) > _EQUAL * max(
+        elif abs(assigned.setdefault(name, sign * value) - sign * value) > _EQUAL * max(
             abs(value), 1e-9
         ):
             return None
-    return found
+    return assigned
 
 
 def _name_of(pattern: float) -> tuple[str | None, float]:
@@ -111,12 +111,14 @@ def _name_of(pattern: float) -> tuple[str | None, float]:
 
 
 @lru_cache(1)
-def _templates() -> tuple[tuple[str, str, tuple[float, ...]], ...]:
-    found = []
-    for name, program in known_rules():
-        form = skeleton(tidy(to_graph(program), STAND_INS.values()))
-        found.append((name, form.text, form.slots))
-    return tuple(found)
+def _known_graphs() -> tuple[tuple[str, Graph], ...]:
+    rules = known_rules()
+    return tuple((name, tidy(to_graph(program), STAND_INS.values())) for name, program in rules)
+
+
+@lru_cache(1)
+def _templates() -> tuple[tuple[str, Skeleton], ...]:
+    return tuple((name, skeleton(graph)) for name, graph in _known_graphs())
 
 
 def _described(family: str, values: Mapping[str, float], prepared: str | None) -> str:
@@ -126,9 +128,9 @@ def _described(family: str, values: Mapping[str, float], prepared: str | None) -
     if family in ("Adafactor", "LAMB"):
         parts.append(f"epsilon {values['epsilon']:.6g}")
     elif any(name in family for name in _GUARDED):
-        own = f" + {values['epsilon']:.6g} in the second moment" if "epsilon" in values else ""
+        inside = f" + {values['epsilon']:.6g} in the second moment" if "epsilon" in values else ""
         beside = f"{values['epsilon_outside']:.6g} + " if "epsilon_outside" in values else ""
-        parts.append(f"epsilon {beside}1e-8{own}")  # the guard of the division is 1e-8
+        parts.append(f"epsilon {beside}1e-8{inside}")  # the guard of the division is 1e-8
     others = ("alpha", "gamma", "scale", "floor", "power")
     parts += [f"{name} {values[name]:.6g}" for name in others if name in values]
     parts += [f"{text} {values[name]:.6g}" for name, text in named if name in values]
@@ -139,8 +141,8 @@ def _described(family: str, values: Mapping[str, float], prepared: str | None) -
 
 def _renamed(values: Mapping[str, float]) -> dict[str, float]:
     """Call the epsilon beside the root what all do, unless another one has the name."""
-    own = "epsilon_outside" if "epsilon" in values else "epsilon"
-    return {own if name == "epsilon_outside" else name: v for name, v in values.items()}
+    beside_root = "epsilon_outside" if "epsilon" in values else "epsilon"
+    return {beside_root if name == "epsilon_outside" else name: v for name, v in values.items()}
 
 
 def _forms_of(graph: Graph, order: tuple[int, ...] | None = None) -> set[str]:
@@ -159,16 +161,16 @@ def _forms_of(graph: Graph, order: tuple[int, ...] | None = None) -> set[str]:
 
 @lru_cache(1)
 def _known_forms() -> tuple[tuple[str, set[str]], ...]:
-    found = []
-    for name, program in known_rules():
-        found.append((name, _forms_of(tidy(to_graph(program), STAND_INS.values()))))
-    return tuple(found)
+    return tuple((name, _forms_of(graph)) for name, graph in _known_graphs())
 
 
 def _nearest(graph: Graph) -> tuple[str, int]:
     orders = list(permutations(range(len(graph.kinds))))
-    own = [_forms_of(graph, order) for order in orders]
-    ranked = ((name, min(len(known ^ forms) for forms in own)) for name, known in _known_forms())
+    forms_by_order = [_forms_of(graph, order) for order in orders]
+    ranked = (
+        (name, min(len(known ^ forms) for forms in forms_by_order))
+        for name, known in _known_forms()
+    )
     return min(ranked, key=lambda pair: pair[1])
 
 
@@ -199,7 +201,3 @@ def _adaptive(graph: Graph, number: int) -> str:
         for node in nodes
     )
     return "AdaGrad-like" if summed else "Adam-like"
-
-
-def _constants(program: Program) -> Iterator[float]:
-    return (a for s in program.statements for a in s.arguments if isinstance(a, float))

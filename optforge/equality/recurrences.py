@@ -8,7 +8,7 @@ about the present ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -18,12 +18,12 @@ from numpy import ndarray
 from optforge.analysis import live_program
 from optforge.equality.derivation import EXACT, Change, DerivationStep, Link
 from optforge.equality.extract import graph_cost
-from optforge.equality.graph import CONSTANT, WEIGHT, Graph, state_leaf, to_graph, to_program
+from optforge.equality.graph import CONSTANT, WEIGHT, Graph, state_leaf, to_program
 from optforge.equality.names import kinds_of, living_states, with_names
 from optforge.equality.reference import ReferenceRule
 from optforge.equality.saturate import Bounds, saturate
 from optforge.equality.simplest import simplest
-from optforge.equality.tidy import tidy
+from optforge.equality.tidy import tidy_graph
 from optforge.language import Kind, Program
 
 _STEPS = 6
@@ -64,22 +64,22 @@ class Recurrences:
 
     def apply(self, program: Program) -> Change | None:
         """Merge states, or keep one at another scale, where that makes the rule simpler."""
-        graph = tidy(to_graph(program), _constants(program))
+        graph = tidy_graph(program)
         if not graph.kinds:
             return None
         price = graph_cost(graph)
         for candidate in self._candidates(program, graph):
             simple = simplest(candidate.graph, bounds=self.bounds)
             self.timed_out |= "time" in simple.stopped
-            found = simple.graph
-            if graph_cost(found) >= price:
+            simple_graph = simple.graph
+            if graph_cost(simple_graph) >= price:
                 continue
-            form = to_program(found)
+            form = to_program(simple_graph)
             left = living_states(form)
             links = tuple(candidate.links[number] for number in left)
             names = [program.states[link.source or 0] for link in links]
             after = with_names(form, program, names)
-            if kinds_of(after) != tuple(found.kinds[number] for number in left):
+            if kinds_of(after) != tuple(simple_graph.kinds[number] for number in left):
                 continue
             step = DerivationStep(EXACT, program.text, after.text, candidate.why)
             return Change(after, step, links)
@@ -151,8 +151,8 @@ class Recurrences:
     def _equal(self, graph: Graph, one: int, other: int) -> bool:
         """Prove by saturation that two values of a graph are equal."""
         claim = Graph(graph.kinds, graph.nodes, (one, other))
-        found = saturate(claim, bounds=self.bounds, known_signs=False)
-        return found.outputs[0] == found.outputs[1]
+        saturated = saturate(claim, bounds=self.bounds, known_signs=False)
+        return saturated.outputs[0] == saturated.outputs[1]
 
 
 def _zero_of(graph: Graph, kind: int) -> int:
@@ -182,19 +182,17 @@ def _without(
 
 
 def _rewritten(
-    graph: Graph, result: Graph, number: int, replacement: object, places: dict[str, str]
+    graph: Graph, result: Graph, number: int, replacement: Callable[[], int], places: dict[str, str]
 ) -> dict[int, int]:
     """Copy a graph, with one state replaced and the others renumbered."""
-    values: dict[int, int] = {}
-    for index in graph.reached():
-        node = graph.nodes[index]
-        if node.operation == state_leaf(number):
-            values[index] = replacement()  # type: ignore[operator]
-        else:
-            arguments = tuple(values[a] for a in node.arguments)
-            operation = places.get(node.operation, node.operation)
-            values[index] = result.add(operation, arguments, node.value)
-    return values
+
+    def replaced(index: int) -> int | None:
+        operation = graph.nodes[index].operation
+        if operation == state_leaf(number):
+            return replacement()
+        return result.add(places[operation]) if operation in places else None
+
+    return graph.copy_into(result, replaced)
 
 
 def _finish(result: Graph, graph: Graph, number: int, values: dict[int, int]) -> None:
@@ -234,33 +232,29 @@ def _rescaled(
 
 def _scales(graph: Graph, number: int) -> list[float]:
     """List 1 - q for each product of the state with a constant q on the way to its next value."""
-    found = []
+    factors = []
     for index in graph.reached([graph.outputs[1 + number]]):
         node = graph.nodes[index]
         arguments = [graph.nodes[a] for a in node.arguments]
         if node.operation == "multiply" and any(
             a.operation == state_leaf(number) for a in arguments
         ):
-            found += [a.value for a in arguments if a.operation == CONSTANT]
-    return [float(f"{1 - q:.15g}") for q in found if 0 < q < 1]
-
-
-def _constants(program: Program) -> list[float]:
-    return [a for s in program.statements for a in s.arguments if isinstance(a, float)]
+            factors += [a.value for a in arguments if a.operation == CONSTANT]
+    return [float(f"{1 - q:.15g}") for q in factors if 0 < q < 1]
 
 
 def _histories(program: Program) -> list[ndarray]:
     """Run a program for a few steps on random inputs; give each state's values, one row each."""
     rule, source = ReferenceRule(program), numpy.random.default_rng(7)
     states = rule.zeros()
-    found: list[list[ndarray]] = [[] for _ in states]
+    histories: list[list[ndarray]] = [[] for _ in states]
     for step in range(_STEPS):
         weights, gradients = source.normal(size=(2, rule.layout.elements))
         moment = (step, _STEPS)
         states = rule.step(weights, gradients, states, 1.0 - step / 10, moment=moment).states
-        for history, state in zip(found, states, strict=True):
+        for history, state in zip(histories, states, strict=True):
             history.append(numpy.nan_to_num(state, nan=1.0, posinf=1.0, neginf=-1.0))
-    return [numpy.concatenate(history) for history in found]
+    return [numpy.concatenate(history) for history in histories]
 
 
 def _factor(one: ndarray, other: ndarray) -> float | None:

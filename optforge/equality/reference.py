@@ -121,11 +121,11 @@ class ReferenceRule:
             return watched(value, kind) if self._live.across >> number & 1 else (value, kind)
 
         kinds = (Kind.TREE, Kind.TREE, *self.kinds, Kind.SCALAR)
-        given = (weights, gradients, *states, numpy.array([lr]))
+        values_in = (weights, gradients, *states, numpy.array([lr]))
         with numpy.errstate(all="ignore"):
             inputs = [
                 watched(value, int(kind)) if self._is_read(place) else (value, int(kind))
-                for place, (value, kind) in enumerate(zip(given, kinds, strict=True))
+                for place, (value, kind) in enumerate(zip(values_in, kinds, strict=True))
             ]
             environment = Environment(
                 self.program.parameters,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,7 +92,8 @@ def saturate(
         (2, True)
     """
     signs = nonnegative_states(graph) if known_signs else (False,) * len(graph.kinds)
-    return _saturated(graph, signs, rows, bounds or Bounds())[0]
+    with _loaded(graph, signs, rows) as engine:
+        return _rounds(engine, bounds or Bounds())[0]
 
 
 def matches(
@@ -102,9 +104,9 @@ def matches(
     Returns:
         Classes of equal values, and for each place what class each variable of the row is.
     """
-    signs = nonnegative_states(graph)
-    found, places = _saturated(graph, signs, rows, bounds or Bounds(), row)
-    return found.classes, places
+    with _loaded(graph, nonnegative_states(graph), rows) as engine:
+        saturated, places = _rounds(engine, bounds or Bounds(), row)
+    return saturated.classes, places
 
 
 def proves(
@@ -127,19 +129,12 @@ def proves(
         (True, False)
     """
     both = Graph(one.kinds)
-    first, second = one.copy_into(both, {}), other.copy_into(both, {})
+    first, second = one.copy_into(both), other.copy_into(both)
     ends = [(first[a], second[b]) for a, b in zip(one.outputs, other.outputs, strict=True)]
     both.outputs = tuple(place for pair in ends for place in pair)
     claim = f"(check {' '.join(f'(= $n{a} $n{b})' for a, b in ends)})"
-    sets, bounds = sets_used(both), bounds or Bounds()
-    engine = engine_for(sets)
-    run(engine, "(push 1)")
-    try:
-        run(engine, graph_text(both, nonnegative_states(one)))
-        run(engine, _combined(rows, sets))
-        return _meets(engine, claim, bounds)
-    finally:
-        run(engine, "(pop 1)")
+    with _loaded(both, nonnegative_states(one), rows) as engine:
+        return _meets(engine, claim, bounds or Bounds())
 
 
 def _meets(engine: Any, claim: str, bounds: Bounds) -> bool:
@@ -162,20 +157,16 @@ def _holds(engine: Any, claim: str) -> bool:
     return True
 
 
-def _saturated(
-    graph: Graph,
-    signs: tuple[bool, ...],
-    rows: Sequence[int],
-    bounds: Bounds,
-    probed: int | None = None,
-) -> tuple[Saturated, list[dict[str, int]]]:
+@contextmanager
+def _loaded(graph: Graph, signs: tuple[bool, ...], rows: Sequence[int]) -> Iterator[Any]:
+    """Yield an e-graph that holds a graph, and rulesets of some rows, until the block ends."""
     sets = sets_used(graph)
     engine = engine_for(sets)
     run(engine, "(push 1)")
     try:
         run(engine, graph_text(graph, signs))
         run(engine, _combined(rows, sets))
-        return _rounds(engine, bounds, probed)
+        yield engine
     finally:
         run(engine, "(pop 1)")
 
@@ -200,7 +191,7 @@ _STEPS = tuple(
 
 
 def _rounds(
-    engine: Any, bounds: Bounds, probed: int | None
+    engine: Any, bounds: Bounds, probed: int | None = None
 ) -> tuple[Saturated, list[dict[str, int]]]:
     end = time.monotonic() + bounds.seconds
     fired: set[int] = set()
@@ -223,8 +214,8 @@ def _rounds(
         if probed is not None:
             run(engine, f"(run {probe(probed)} 1)")
         classes, outputs, noted = _read(engine)
-        found = Saturated(classes, outputs, tuple(sorted(fired)), levels, size, stopped)
-        return found, [] if probed is None else _places(probed, noted)
+        saturated = Saturated(classes, outputs, tuple(sorted(fired)), levels, size, stopped)
+        return saturated, [] if probed is None else _places(probed, noted)
     finally:
         if levels:
             run(engine, f"(pop {levels})")

@@ -52,11 +52,11 @@ def simplest(
     forms: list[Graph] = []
     while True:
         forms.append(best)
-        found = saturate(best, rows, bounds)
-        matched |= set(found.fired)
-        stopped[found.stopped] = None
+        saturated = saturate(best, rows, bounds)
+        matched |= set(saturated.fired)
+        stopped[saturated.stopped] = None
         known = _constants(graph) | _constants(best)
-        next_one = _settled(extract(found, graph.kinds), known)
+        next_one = _settled(extract(saturated, graph.kinds), known)
         if form_key(next_one) >= form_key(best):
             rows_used = tuple(sorted(matched))
             return Simplest(best, rows_used, len(forms), tuple(stopped), tuple(forms))

@@ -158,14 +158,7 @@ def preprocessed(graph: Graph) -> tuple[Graph, str | None]:
     if graph.nodes[top].operation in ("multiply", "square", "divide", "sign"):
         return graph, None  # a factor, a second moment or a sign is a matter of the rule itself
     result = Graph(graph.kinds)
-    places: dict[int, int] = {}
-    for index in order:
-        node = graph.nodes[index]
-        if index == top:
-            places[index] = result.add(GRADIENT)
-        else:
-            arguments = tuple(places[a] for a in node.arguments)
-            places[index] = result.add(node.operation, arguments, node.value)
+    places = graph.copy_into(result, lambda i: result.add(GRADIENT) if i == top else None)
     result.outputs = tuple(places[output] for output in graph.outputs)
     return result, _text(graph, top)
 

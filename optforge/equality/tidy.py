@@ -9,8 +9,8 @@ from hashlib import blake2b
 
 import numpy
 
-from optforge.equality.graph import CONSTANT, Graph
-from optforge.language import FUNCTIONS
+from optforge.equality.graph import CONSTANT, Graph, to_graph
+from optforge.language import FUNCTIONS, Program
 from optforge.language.functions import EPSILON
 
 _NAMED = (math.pi, math.e, EPSILON)  # what get_pi, get_e and get_eps give
@@ -50,6 +50,12 @@ def tidy(graph: Graph, known: Iterable[float] = ()) -> Graph:
         _note(result, places[index], digests)
     result.outputs = tuple(places[index] for index in graph.outputs)
     return result
+
+
+def tidy_graph(program: Program) -> Graph:
+    """Return the tidy graph of a program, with its constants as they are written."""
+    arguments = (a for statement in program.statements for a in statement.arguments)
+    return tidy(to_graph(program), (a for a in arguments if isinstance(a, float)))
 
 
 def _placed(

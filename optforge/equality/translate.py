@@ -90,11 +90,11 @@ def _call(function: str) -> tuple[str, list[str]]:
 def _kinds(function: str) -> list[str]:
     row = FUNCTIONS[function]
     call, names = _call(function)
-    found = [f"(= k{number} (kind {name}))" for number, name in enumerate(names)]
+    kind_facts = [f"(= k{number} (kind {name}))" for number, name in enumerate(names)]
     if row.form in ("product", "transpose"):
         return _shapes(function)
     if row.form in ("whole", "constant", "clock"):
-        kind, found = str(int(Kind.SCALAR)), []
+        kind, kind_facts = str(int(Kind.SCALAR)), []
     elif row.form == "per_array":
         kind = f"(min k0 {int(Kind.ARRAY)})"
     else:
@@ -103,7 +103,7 @@ def _kinds(function: str) -> list[str]:
             kind = f"(max {kind} k{number})"
     if row.form == "by_role":
         kind = f"(max {kind} {int(Kind.ARRAY)})"
-    return [_rule([f"(= e {call})", *found], [f"(set (kind e) {kind})"], KNOW)]
+    return [_rule([f"(= e {call})", *kind_facts], [f"(set (kind e) {kind})"], KNOW)]
 
 
 def _shapes(function: str) -> list[str]:
@@ -113,9 +113,11 @@ def _shapes(function: str) -> list[str]:
     rules = []
     for kinds in product(ALL_KINDS, repeat=row.arity):
         if row.allows(kinds):
-            found = [f"(= {kind} (kind {name}))" for kind, name in zip(kinds, names, strict=True)]
+            kind_facts = [
+                f"(= {kind} (kind {name}))" for kind, name in zip(kinds, names, strict=True)
+            ]
             rules.append(
-                _rule([f"(= e {call})", *found], [f"(set (kind e) {row.result(kinds)})"], KNOW)
+                _rule([f"(= e {call})", *kind_facts], [f"(set (kind e) {row.result(kinds)})"], KNOW)
             )
     return rules
 
@@ -123,7 +125,7 @@ def _shapes(function: str) -> list[str]:
 def _folds(function: str) -> list[str]:
     """Compute what egglog can compute of constants; the rest is folded between the runs."""
     call, names = _call(function)
-    found = [f"(= n{number} (number {name}))" for number, name in enumerate(names)]
+    number_facts = [f"(= n{number} (number {name}))" for number, name in enumerate(names)]
     if function in _EGGLOG:
         value = f"({_EGGLOG[function]} {' '.join(f'n{i}' for i in range(len(names)))})"
     elif function == "divide":
@@ -132,7 +134,7 @@ def _folds(function: str) -> list[str]:
         value = "(* n0 n0)"
     else:
         return []
-    conditions = [f"(= e {call})", *found, _bounded(value)]
+    conditions = [f"(= e {call})", *number_facts, _bounded(value)]
     # What was folded is deleted, or constants would be regrouped in all ways for ever.
     return [_rule(conditions, [f"(union e (Constant {value}))", f"(delete {call})"], FOLD)]
 

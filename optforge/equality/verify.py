@@ -134,12 +134,12 @@ class _Comparison:
     def run(self, scale: float, seed: int) -> Check:
         source = numpy.random.default_rng(seed)
         weights = source.normal(size=self.elements)
-        states, own = self.one.zeros(), self.other.zeros()
+        states, other_states = self.one.zeros(), self.other.zeros()
         values, skipped, worst, difference = 0, 0, 0.0, 0.0
         for step in range(STEPS):
             gradients = scale * (source.normal(size=self.elements) + 0.3)
             lr = 1.0 - step / (2 * STEPS)
-            mine = self._linked(states) if self.common else own
+            mine = self._linked(states) if self.common else other_states
             inputs = _Inputs(weights, gradients, lr, (step, STEPS))
             first = inputs.step(self.one, states)
             second = inputs.step(self.other, mine)
@@ -151,10 +151,10 @@ class _Comparison:
                 skipped += int((~compared).sum())
                 worst = max(worst, _multiple(a[compared], b[compared], r[compared]))
             difference = max(difference, self._difference(inputs, states, mine))
-            own = second.states
+            other_states = second.states
             weights, states = _moved(weights, first), first.states
             if not all(numpy.isfinite(state).all() for state in self._linked(states)):
-                weights, states, own = (
+                weights, states, other_states = (
                     source.normal(size=self.elements),
                     self.one.zeros(),
                     self.other.zeros(),

@@ -42,5 +42,5 @@ def export(program: Program, target: str, name: str = "rule") -> str:
     emitter = TARGETS.get(target)
     if emitter is None:
         raise ProgramError(f"unknown target {target!r}; allowed are {', '.join(TARGETS)}")
-    found = plan(program)
-    return emitter(found, Origin(name, found.fingerprint))
+    export_plan = plan(program)
+    return emitter(export_plan, Origin(name, export_plan.fingerprint))

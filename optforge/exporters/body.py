@@ -56,10 +56,8 @@ class Writer:
         wide = self.plan.tree_wide
         scope = outer_scope(self.plan, self.rate, (*self.taken, "per_array"), wide)
         plan = self.plan
-        numbers = [state for state in plan.states if state.kind == Kind.SCALAR]
-        arrays = [state for state in plan.states if state.kind > Kind.SCALAR]
-        inputs = (plan.weight, plan.gradient, *arrays, plan.role, *numbers, plan.schedule)
-        inputs += (plan.rate, plan.step, plan.progress)
+        inputs = (plan.weight, plan.gradient, *plan.stored, plan.role, *plan.numbers)
+        inputs += (plan.schedule, plan.rate, plan.step, plan.progress)
         read = {*plan.read, *plan.states, plan.rate}
         parameters = {v: scope.of[v] for v in (*inputs, *plan.constants) if v in read and v}
         lines = self._wide(scope) if wide else self._straight(scope)

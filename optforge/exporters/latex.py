@@ -62,12 +62,12 @@ def formulas(plan: ExportPlan) -> Formulas:
 
 def to_latex(plan: ExportPlan, origin: Origin) -> str:
     """Write a rule as an ``align*`` block with its hyper-parameters; it needs amsmath."""
-    found = formulas(plan)
+    maths = formulas(plan)
     lines = [f"% {line}".rstrip() for line in (origin.title, *origin.lines("latex"))]
     lines += ["% It needs \\usepackage{amsmath}.", r"\begin{align*}"]
-    rows = [rf"    {left} &\leftarrow {right}" for left, right in found.assignments]
+    rows = [rf"    {left} &\leftarrow {right}" for left, right in maths.assignments]
     lines += [rf"{row} \\" for row in rows[:-1]] + [rows[-1], r"\end{align*}"]
-    values = ", ".join(f"${left} = {right}$" for left, right in found.values)
+    values = ", ".join(f"${left} = {right}$" for left, right in maths.values)
     return "\n".join([*lines, f"with {values}{_legend(plan)}."]) + "\n"
 
 

@@ -52,15 +52,15 @@ def assignment(target: str, text: str, indent: int = 0) -> list[str]:
 
 def _arguments(rest: str) -> list[str]:
     """The arguments of a call from its first bracket on; none if it does not end the text."""
-    depth, found = 1, [""]
+    depth, parts = 1, [""]
     for place, letter in enumerate(rest):
         depth += (letter in "([") - (letter in ")]")
         if depth == 0:
-            return [part.strip() for part in found] if place == len(rest) - 1 else []
+            return [part.strip() for part in parts] if place == len(rest) - 1 else []
         if letter == "," and depth == 1:
-            found.append("")
+            parts.append("")
         else:
-            found[-1] += letter
+            parts[-1] += letter
     return []
 
 

@@ -47,8 +47,6 @@ class _Transformation:
         self.plan, self.body, self.origin = plan, body, origin
         function = origin.function
         self.name = f"{function}_rule" if function in {*TAKEN, "step", *JAX.helpers} else function
-        self.stored = [s for s in plan.states if s.kind > Kind.SCALAR]
-        self.numbers = [s for s in plan.states if s.kind == Kind.SCALAR]
 
     def lines(self) -> list[str]:
         return [*self._state(), "", "", *self._factory()]
@@ -95,20 +93,20 @@ class _Transformation:
         return [*lines, '"""']
 
     def _init(self) -> list[str]:
-        made = {
+        zeros = {
             Kind.SCALAR: "jnp.zeros((), dtype)",
             Kind.ARRAY: "jax.tree.map(lambda x: jnp.zeros((), x.dtype), params)",
             Kind.TREE: "jax.tree.map(jnp.zeros_like, params)",
         }
         for kind in (Kind.TRANSPOSED, Kind.ROW_SQUARE, Kind.COLUMN_SQUARE):
-            made[kind] = f'zeros(params, matrices, "{SIDES[kind]}")'
+            zeros[kind] = f'zeros(params, matrices, "{SIDES[kind]}")'
         arguments = ["step=jnp.zeros((), jnp.int32)"]
-        arguments += [f"{_field(s)}={made[Kind(s.kind)]}" for s in self.plan.states]
-        if not self.stored and not self.numbers:
+        arguments += [f"{_field(s)}={zeros[Kind(s.kind)]}" for s in self.plan.states]
+        if not self.plan.stored and not self.plan.numbers:
             lines = ["def init(params: Any) -> " + f"{self.origin.title}State:", "    del params"]
         else:
             lines = [f"def init(params: Any) -> {self.origin.title}State:"]
-        if self.numbers:
+        if self.plan.numbers:
             lines.append("    dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(params))")
         return [*lines, *indented(call(f"return {self.origin.title}State", arguments, indent=8))]
 
@@ -141,7 +139,7 @@ class _Transformation:
             return "gradients"
         if value is self.plan.role:
             return "hidden_matrices(matrices, updates)"
-        return f"jax.tree.leaves(state.{_field(value)})" if value in self.stored else ""
+        return f"jax.tree.leaves(state.{_field(value)})" if value in self.plan.stored else ""
 
     def _number(self, value: Value) -> str:
         """What is given for an input that is one number."""
@@ -153,7 +151,9 @@ class _Transformation:
             return "step"
         if value is self.plan.progress:
             return "jnp.minimum(step / total_steps, 1.0)"
-        return f"state.{_field(value)}" if value in self.numbers else self.body.parameters[value]
+        return (
+            f"state.{_field(value)}" if value in self.plan.numbers else self.body.parameters[value]
+        )
 
     def _wide(self) -> list[str]:
         arguments = [self._source(v) or self._number(v) for v in self.body.parameters]
@@ -178,12 +178,12 @@ class _Transformation:
         """Keep all dtypes as they were, and build trees again."""
         arguments = ["step=optax.safe_increment(state.step)"]
         for state in self.plan.states:
-            name, own = state.wish, _field(state)
-            if state in self.numbers:
+            name, field = state.wish, _field(state)
+            if state in self.plan.numbers:
                 last = name if self.plan.tree_wide else f"{name}[-1]"
-                arguments.append(f"{own}={last}.astype(state.{own}.dtype)")
+                arguments.append(f"{field}={last}.astype(state.{field}.dtype)")
             else:
-                arguments.append(f"{own}=like({name}, state.{own})")
+                arguments.append(f"{field}=like({name}, state.{field})")
         lines = call(f"state = {self.origin.title}State", arguments, indent=8)
         return [*lines, "return like([-step for step in steps], updates), state"]
 

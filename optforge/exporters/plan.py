@@ -9,8 +9,9 @@ from functools import cached_property
 from optforge.analysis import fingerprint, state_kinds
 from optforge.analysis.hyperparameters import Lifted, lift
 from optforge.exporters.names import AROUND, Names, identifier
-from optforge.exporters.source import OF_NUMBER, PLAIN
+from optforge.exporters.source import PLAIN
 from optforge.language import FUNCTIONS, Function, Kind, Program
+from optforge.language.functions import OF_NUMBER
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +112,16 @@ class ExportPlan:
         return any(step.crosses for step in self.steps)
 
     @cached_property
+    def stored(self) -> tuple[Value, ...]:
+        """The states that each array has."""
+        return tuple(state for state in self.states if state.kind > Kind.SCALAR)
+
+    @cached_property
+    def numbers(self) -> tuple[Value, ...]:
+        """The states that are one number for the whole rule."""
+        return tuple(state for state in self.states if state.kind == Kind.SCALAR)
+
+    @cached_property
     def read(self) -> frozenset[Value]:
         """All values that a step or the end reads."""
         read = {value for step in self.steps for value in step.reads}
@@ -161,8 +172,8 @@ class _PlanBuilder:
         return Value(wish, kind)
 
     def build(self) -> ExportPlan:
-        made = [self._step(number) for number in range(len(self.program.statements))]
-        steps = [step for step in made if step]
+        all_steps = [self._step(number) for number in range(len(self.program.statements))]
+        steps = [step for step in all_steps if step]
         read = {value for step in steps for value in step.reads}
         outputs = [self.values[name] for name in self.program.outputs]
         read |= {*outputs}

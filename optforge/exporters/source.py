@@ -18,13 +18,6 @@ LINES: Mapping[str, str] = {
 
 PLACES = "xya"  # what a template calls its arguments
 
-# What becomes of functions of arrays where they get one number, or one for each array. Those that
-# are missing give the number itself.
-OF_NUMBER: Mapping[str, str] = {
-    **dict.fromkeys(("norm", "rms", "row_norm", "row_rms", "column_norm", "column_rms"), "abs"),
-    "orthogonalize": "sign",
-}
-
 # Functions that plain Python floats may go through: they give what IEEE 754 says, never an error.
 PLAIN: Mapping[str, str] = {
     "abs": "abs({x})",

@@ -42,8 +42,6 @@ class _Class:
     def __init__(self, plan: ExportPlan, body: Body, origin: Origin) -> None:
         self.plan, self.body, self.origin = plan, body, origin
         self.hyper = {body.parameters[value]: v for value, v in _hyper(plan, body).items()}
-        self.stored = [s for s in plan.states if s.kind > Kind.SCALAR]
-        self.numbers = [s for s in plan.states if s.kind == Kind.SCALAR]
 
     def lines(self) -> list[str]:
         plan = self.plan
@@ -92,7 +90,7 @@ class _Class:
         parameters += ["matrices: bool | None = None"] if plan.role else []
         lines = call("def __init__", parameters, " -> None:", indent=4)
         entries = [f'"{name}": {name}' for name in self.hyper]
-        entries += [f'"{state.wish}": 0.0' for state in self.numbers]
+        entries += [f'"{state.wish}": 0.0' for state in self.plan.numbers]
         entries += ['"step": 0'] if plan.step or plan.progress else []
         entries += ['"total_steps": total_steps'] if plan.progress else []
         entries += ['"matrices": matrices'] if plan.role else []
@@ -102,39 +100,40 @@ class _Class:
     def _step(self) -> list[str]:
         loop = ["if weight.grad is None:", "    continue", *_REFUSE]
         loop += [f"is_matrix = {_IS_MATRIX}"] if self.plan.role else []
-        if self.stored:
+        if self.plan.stored:
             loop += ["state = self.state[weight]", "if not state:"]
             loop += [f"    {line}" for line in self._zeros("state")]
         results = ["update", *(state.wish for state in self.plan.states)]
         arguments = [self._argument(v, name) for v, name in self.body.parameters.items()]
         loop += call(f"{', '.join(results)} = {self.origin.function}_update", arguments, indent=99)
         loop += ["weight.sub_(update)"]
-        loop += [f'state["{s.wish}"].copy_({s.wish})' for s in self.stored]
+        loop += [f'state["{s.wish}"].copy_({s.wish})' for s in self.plan.stored]
         lines = ["for group in self.param_groups:", *indented(self._count())]
-        lines += indented([f'{s.wish} = group["{s.wish}"]' for s in self.numbers])
+        lines += indented([f'{s.wish} = group["{s.wish}"]' for s in self.plan.numbers])
         lines += [*indented(['for weight in group["params"]:', *indented(loop)])]
-        lines += indented([f'group["{s.wish}"] = {s.wish}' for s in self.numbers])
+        lines += indented([f'group["{s.wish}"] = {s.wish}' for s in self.plan.numbers])
         return [*lines, "return loss"]
 
     def _count(self) -> list[str]:
         return ['group["step"] += 1'] if self.plan.step or self.plan.progress else []
 
     def _zeros(self, state: str) -> list[str]:
-        made = {kind: f'zeros(weight, is_matrix, "{sides}")' for kind, sides in SIDES.items()}
-        made |= {Kind.ARRAY: "weight.new_zeros(())", Kind.TREE: "torch.zeros_like(weight)"}
-        return [f'{state}["{s.wish}"] = {made[s.kind]}' for s in self.stored]
+        zeros = {kind: f'zeros(weight, is_matrix, "{sides}")' for kind, sides in SIDES.items()}
+        zeros |= {Kind.ARRAY: "weight.new_zeros(())", Kind.TREE: "torch.zeros_like(weight)"}
+        return [f'{state}["{s.wish}"] = {zeros[s.kind]}' for s in self.plan.stored]
 
     def _argument(self, value: Value, name: str) -> str:
-        plan = self.plan
+        """What the update function is given for one of its parameters."""
+        plan, wide = self.plan, self.plan.tree_wide
         if value is plan.weight:
-            return "weight"
-        if value is plan.gradient:
-            return "weight.grad"
+            return "weights" if wide else "weight"
         if value is plan.role:
-            return "is_matrix"
+            return "matrices" if wide else "is_matrix"
+        if value is plan.gradient or value in plan.stored:
+            state = "self.state[weight]" if wide else "state"
+            text = "weight.grad" if value is plan.gradient else f'{state}["{value.wish}"]'
+            return f"[{text} for weight in weights]" if wide else text
         text = self._setting(value)
-        if value in plan.states:
-            text = f'state["{value.wish}"]' if value.kind > Kind.SCALAR else text
         return f"{name}={text}" if value in plan.constants else text
 
     def _setting(self, value: Value) -> str:
@@ -158,8 +157,8 @@ class _Class:
             lines += _WIDE_ROLES.strip("\n").split("\n")
         if count := self._count():
             lines += ["for group in groups:", *indented(count)]
-        if self.stored:
-            shaped = any(s.kind > Kind.TREE for s in self.stored)
+        if self.plan.stored:
+            shaped = any(s.kind > Kind.TREE for s in self.plan.stored)
             both = "for weight, is_matrix in zip(weights, matrices, strict=True):"
             lines += [both if shaped else "for weight in weights:"]
             lines += ["    if not self.state[weight]:"]
@@ -175,27 +174,14 @@ class _Class:
         lines += ["            weight.sub_(update[number])"]
         lines += [
             f'            self.state[weight]["{s.wish}"].copy_({s.wish}[number])'
-            for s in self.stored
+            for s in self.plan.stored
         ]
-        lines += [f'    group["{s.wish}"] = {s.wish}' for s in self.numbers]
+        lines += [f'    group["{s.wish}"] = {s.wish}' for s in self.plan.numbers]
         return [*lines, "return loss"]
 
     def _rule(self) -> list[str]:
         """The method that runs the rule over all parameters with the values of one group."""
-        arguments = []
-        for value, name in self.body.parameters.items():
-            if value is self.plan.weight:
-                arguments.append("weights")
-            elif value is self.plan.role:
-                arguments.append("matrices")
-            elif value is self.plan.gradient:
-                arguments.append("[weight.grad for weight in weights]")
-            elif value in self.stored:
-                arguments.append(f'[self.state[weight]["{value.wish}"] for weight in weights]')
-            elif value in self.plan.constants:
-                arguments.append(f"{name}={self._setting(value)}")
-            else:
-                arguments.append(self._setting(value))
+        arguments = [self._argument(v, name) for v, name in self.body.parameters.items()]
         extra = ", matrices: list[bool]" if self.plan.role else ""
         lines = [f"def _compute(self, group: dict[str, Any], weights: list[Any]{extra}) -> Any:"]
         lines += ['    """Run the rule on all parameters with the values of one group."""']

@@ -204,6 +204,13 @@ FUNCTION_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         for name in dict.fromkeys(row.belongs_to for row in _ROWS)
     }
 )
+# What functions of arrays are for one number, or one for each array; the others give it as it is.
+OF_NUMBER: Mapping[str, str] = MappingProxyType(
+    {
+        **{row.name: "abs" for row in _ROWS if row.on_array and row.name.endswith(("norm", "rms"))},
+        "orthogonalize": "sign",
+    }
+)
 
 
 def functions_of(sets: Iterable[str]) -> tuple[str, ...]:

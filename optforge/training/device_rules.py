@@ -226,8 +226,8 @@ class DeviceRules:
     def _compute(self, batch: _Batch) -> None:
         values = []
         for place, kind, numbers in batch.arguments:
-            found = self._slots(kind)[numbers] if place == Place.SLOT else self.heap[numbers]
-            values.append(found.reshape(-1, found.shape[-1] if place == Place.SLOT else 1))
+            operand = self._slots(kind)[numbers] if place == Place.SLOT else self.heap[numbers]
+            values.append(operand.reshape(-1, operand.shape[-1] if place == Place.SLOT else 1))
         kind = batch.stage.target.kind
         result = batch.stage.apply(*values)
         self._slots(kind)[batch.targets] = result.reshape(-1, self.seeds, self.layout.width(kind))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 from optforge.language import Interpreter, Kind
-from optforge.language.functions import EPSILON
+from optforge.language.functions import EPSILON, OF_NUMBER
 from optforge.language.instruction import Instruction
 from optforge.training.device_program import (
     GRADIENT,
@@ -20,21 +17,7 @@ from optforge.training.device_program import (
 )
 from optforge.training.scratch import lasting_slots, renumbered, with_scratch
 
-# What functions that look at arrays or matrices do to a single number per row or array.
-_OF_NUMBERS: Mapping[str, str] = MappingProxyType(
-    {
-        "norm": "abs",
-        "mean": "move",
-        "rms": "abs",
-        "row_mean": "move",
-        "row_norm": "abs",
-        "row_rms": "abs",
-        "column_mean": "move",
-        "column_norm": "abs",
-        "column_rms": "abs",
-        "orthogonalize": "sign",
-    }
-)
+_REDUCING = ("per_array", "lines", "matrix")  # of a single number they leave it, or its magnitude
 
 
 def lowered(rule: Interpreter) -> Lowered:
@@ -91,11 +74,11 @@ class _Lowering:
         kinds = tuple(self.rule.kind(a) for a in instruction.arguments)
         kind = self.rule.kind(target)
         elementwise = function.form in ("elementwise", "by_role") or function.name == "interp"
-        if elementwise or (max(kinds) < Kind.TREE and function.name in _OF_NUMBERS):
+        of_number = function.form in _REDUCING and max(kinds) < Kind.TREE
+        if elementwise or of_number:
             walked = max(Kind.TREE, kind)
-            self.value[target] = self._elementwise(
-                _OF_NUMBERS.get(function.name, function.name), instruction, walked, kind
-            )
+            name = OF_NUMBER.get(function.name, "move") if of_number else function.name
+            self.value[target] = self._elementwise(name, instruction, walked, kind)
             return
         arguments = tuple(
             self._in_memory(a, k) for a, k in zip(instruction.arguments, kinds, strict=True)

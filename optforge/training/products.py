@@ -32,16 +32,16 @@ def run_together(rules: Sequence[Interpreter], inputs: Sequence[Inputs]) -> list
     """
     results: dict[int, Result] = {}
     running: dict[int, Steps] = {}
-    for number, (rule, given) in enumerate(zip(rules, inputs, strict=True)):
+    for number, (rule, arguments) in enumerate(zip(rules, inputs, strict=True)):
         if rule.has_products:
-            running[number] = rule.steps(*given)
+            running[number] = rule.steps(*arguments)
         else:
-            results[number] = rule.step(*given)
+            results[number] = rule.step(*arguments)
     waiting: _Waiting = {}
     for number, steps in list(running.items()):
         _advance(number, steps, None, waiting, results)
     while waiting:
-        values = _computed(waiting, [len(given[0]) for given in inputs])
+        values = _computed(waiting, [len(arguments[0]) for arguments in inputs])
         waiting = {}
         for number, value in values.items():
             _advance(number, running[number], value, waiting, results)

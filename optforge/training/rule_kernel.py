@@ -182,11 +182,11 @@ def interpret(
         first = (item % tiles) * tile_size  # element of the tile
         mask = first + lane < elements
         segment = tl.load(segments + first + lane, mask, other=0)
-        own = (place * seeds + row) * elements + first
+        start_of_tile = (place * seeds + row) * elements + first
         if reads_weight:
             kept = heap + scratch + lane
-            tl.store(kept, tl.load(weights + own + lane, mask, other=0.0))
-            tl.store(kept + tile_size, tl.load(gradients + own + lane, mask, other=0.0))
+            tl.store(kept, tl.load(weights + start_of_tile + lane, mask, other=0.0))
+            tl.store(kept + tile_size, tl.load(gradients + start_of_tile + lane, mask, other=0.0))
             tl.debug_barrier()
         for operation in range(begin, end):
             code = programs + operation * _FIELDS
@@ -217,7 +217,7 @@ def interpret(
                         result = x * rest + y * z
             mode = tl.load(code + 3)
             if mode == _TO_WEIGHT:
-                tl.store(weights + own + lane, result, mask)
+                tl.store(weights + start_of_tile + lane, result, mask)
             else:
                 target = heap + _base(code + 1, row, first, scratch)
                 if mode >= _TREE:

@@ -50,11 +50,11 @@ def cached(name: str, key: Mapping[str, Any], build: Callable[[], Arrays]) -> Ar
     path = directory() / f"{name}-{digits}.npz"
     if path in _memory:
         return _memory[path]
-    found = _read(path)
-    if found is None:
-        found = build()
-        _write(path, found)
-    return found
+    content = _read(path)
+    if content is None:
+        content = build()
+        _write(path, content)
+    return content
 
 
 def require(module: str, package: str, extra: str = "") -> ModuleType:

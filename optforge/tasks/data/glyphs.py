@@ -57,15 +57,15 @@ def characters() -> dict[str, int]:
     wanted = set.intersection(*drawn["validation"]) & set.union(*drawn["test"])
     looks: dict[bytes, int] = {}
     skipped = {glyph(FACES["train"][0], letter).tobytes() for letter in _LATIN}
-    found: dict[str, int] = {}
+    alike: dict[str, int] = {}
     for code in sorted(wanted):
         character = chr(code)
         if counts[code] < _FEWEST_FACES or unicodedata.category(character)[0] not in "LNSP":
             continue
         look = glyph(FACES["train"][0], character).tobytes()
         if look not in skipped:
-            found[character] = looks.setdefault(look, len(looks))
-    return found
+            alike[character] = looks.setdefault(look, len(looks))
+    return alike
 
 
 def _drawn(face: str) -> set[int]:

@@ -112,5 +112,5 @@ def _build_mnist() -> Arrays:
 
 
 def _build_digits() -> Arrays:
-    found = require("sklearn.datasets", "scikit-learn").load_digits()
-    return {"images": found.images.astype(np.uint8), "labels": found.target.astype(np.uint8)}
+    digits = require("sklearn.datasets", "scikit-learn").load_digits()
+    return {"images": digits.images.astype(np.uint8), "labels": digits.target.astype(np.uint8)}

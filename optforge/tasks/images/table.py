@@ -28,17 +28,17 @@ def image_task(name: str) -> Task | None:
 
 
 def _table() -> dict[str, tuple[type[ImageTask], dict[str, Any]]]:
-    made: dict[str, tuple[type[ImageTask], dict[str, Any]]] = {}
+    tasks: dict[str, tuple[type[ImageTask], dict[str, Any]]] = {}
     for dataset in ("letters", "mnist"):
         for architecture in FROM_SCRATCH:
             settings = _settings(dataset, architecture)
             name = f"{dataset}_{architecture}"
-            made[name] = (ImageTask, settings)
-            made[f"{name}_augmented"] = (ImageTask, {**settings, "augmentation": "strong"})
+            tasks[name] = (ImageTask, settings)
+            tasks[f"{name}_augmented"] = (ImageTask, {**settings, "augmentation": "strong"})
     for size in SIZES:
-        made[f"glyphs_{size}"] = (ImageTask, _settings("glyphs", size))
-        made[f"finetune_{size}"] = (FineTuneTask, {"architecture": size, "evaluation_period": 10})
-    return made
+        tasks[f"glyphs_{size}"] = (ImageTask, _settings("glyphs", size))
+        tasks[f"finetune_{size}"] = (FineTuneTask, {"architecture": size, "evaluation_period": 10})
+    return tasks
 
 
 def _settings(dataset: str, architecture: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from optforge.tasks.ladder.models import (
     ResidualNet,
     SmallUNet,
 )
-from optforge.tasks.models import MLP, CausalTransformer
+from optforge.tasks.models import MLP, CausalTransformer, TransformerSize
 from optforge.tasks.task import Data, Split, Task
 
 
@@ -142,9 +142,8 @@ class ShakespeareGPT(Task):
 
     def model(self) -> nn.Module:
         """The language model."""
-        return CausalTransformer(
-            self.vocabulary, self.length, self.width, self.layers, self.heads, self.expansion
-        )
+        size = TransformerSize(self.width, self.layers, self.heads, self.expansion)
+        return CausalTransformer(self.vocabulary, self.length, size)
 
 
 class DigitsLinear(Task):
