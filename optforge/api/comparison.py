@@ -146,19 +146,19 @@ def conduct(
 
 
 def stored_names(path: Path) -> list[str]:
-    """The names of the comparisons in a directory: an empty one if it is a single one itself."""
+    """Return the names of the comparisons in a directory; an empty name if it is itself one."""
     inside = sorted(file.parent.name for file in path.glob(f"*/{DEFINITION}"))
     return inside if inside and not (path / DEFINITION).exists() else [""]
 
 
 def stored_comparison(path: Path) -> tuple[Comparison, dict[str, Any]]:
-    """The comparison of a directory and its definition."""
+    """Load the comparison of a directory and its definition."""
     definition = stored_definition(path)
     return comparison_from(definition), definition
 
 
 def finished_runs(comparison: Comparison, path: Path) -> Finished:
-    """What of a comparison is finished in a directory; nothing if there is none."""
+    """Return what a directory has of a comparison; nothing if there is no table."""
     if not (path / CELLS).exists():
         return Finished()
     with CellTable(path / CELLS, write=False) as table:
@@ -188,7 +188,7 @@ def prepare(path: Path, resume: bool, definition: Mapping[str, Any] | None = Non
 
 
 def _taken(path: Path) -> bool:
-    """Whether there is something to lose: an attempt that failed at once leaves an empty table."""
+    """Return whether a directory holds runs; an attempt that failed at once leaves none."""
     file = path / CELLS
     return file.exists() and file.stat().st_size > 0
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from optforge.comparison.cells.cell_table import CellTable
@@ -29,7 +27,6 @@ from optforge.comparison.settings import ComparisonSettings
 from optforge.comparison.studies import study
 from optforge.comparison.sweep import sweep
 from optforge.errors import CompareError, StoppedError
-from optforge.files import replace_file
 from optforge.fitness.seeds import seeds
 from optforge.jobs import Display, Silent
 from optforge.tasks import check_task, initial_model
@@ -165,7 +162,7 @@ def run_comparison(
 
 
 def check(comparison: Comparison, watch: Display | None = None) -> None:
-    """Look at every task, and let every optimizer make a step on it, before anything runs.
+    """Check every task, and let every optimizer make one step on it, before anything runs.
 
     Points of an axis at which parameters have the same shapes are tried once.
 
@@ -200,7 +197,7 @@ def _found(comparison: Comparison, done: Sequence[TaskResult]) -> Findings:
 
 
 def expected(comparison: Comparison, workers: int) -> Progress:
-    """The cells that are to come, at most; what one costs is not known yet."""
+    """Return a progress with the most cells that can come; their cost is not known yet."""
     cells = sum(sum(counts(comparison.settings, r)) for r in comparison.tuned_recipes)
     shares = {variant.label: Share(cells, 1.0) for variant in comparison.variants}
     return Progress(shares, max(1, workers))
@@ -212,11 +209,3 @@ def measure(comparison: Comparison, progress: Progress) -> None:
     lines = estimate(comparison.variants, first, settings, comparison.device)
     for task, (_, each) in expected_cells(lines).items():
         progress.shares[task].estimate = each
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a file as a whole: a reader sees the old one or the new one."""
-    try:
-        replace_file(path, json.dumps(content, indent=1) + "\n")
-    except OSError as error:
-        raise CompareError(f"{path} was not written: {error.strerror}") from error

@@ -60,7 +60,7 @@ class Line:
 
 
 def counts(settings: ComparisonSettings, recipe: Recipe) -> tuple[int, int, int]:
-    """How many runs one optimizer has on one task: tuning, finals, sweeps; the most it can be."""
+    """Return the most runs that one optimizer can need on one task: tuning, finals, sweeps."""
     trials = settings.trials + settings.extensions * settings.extra_trials
     tuning = trials * settings.tune_seeds + min(settings.finalists, trials) * settings.again
     points = sum(sweep_points(settings, recipe.space.names))
@@ -86,12 +86,12 @@ def estimate(
 
 
 def expected_cells(lines: Sequence[Line]) -> Mapping[str, tuple[int, float]]:
-    """For each task the number of runs and the mean seconds of one."""
-    found: dict[str, tuple[int, float]] = {}
+    """Return the number of runs of each task and the mean seconds of one."""
+    sums: dict[str, tuple[int, float]] = {}
     for line in lines:
-        cells, total = found.get(line.task, (0, 0.0))
-        found[line.task] = (cells + line.cells, total + line.total)
-    return {task: (cells, total / max(1, cells)) for task, (cells, total) in found.items()}
+        cells, total = sums.get(line.task, (0, 0.0))
+        sums[line.task] = (cells + line.cells, total + line.total)
+    return {task: (cells, total / max(1, cells)) for task, (cells, total) in sums.items()}
 
 
 def _line(variant: Variant, recipe: Recipe, settings: ComparisonSettings, device: str) -> Line:
@@ -104,7 +104,7 @@ def _line(variant: Variant, recipe: Recipe, settings: ComparisonSettings, device
 def _measure(
     variant: Variant, recipe: Recipe, settings: ComparisonSettings, device: str
 ) -> tuple[float, float, float]:
-    """Seconds of a step, of a validation, and of everything else about a run."""
+    """Return the seconds of a step, of a validation, and of the rest of a run."""
     few = min(_STEPS, variant.task.steps)
     short = vary(variant.task, {"steps": few})
     cell = Cell(variant.label, recipe.name, strategy(settings).draw(recipe.space)[0], 0)
@@ -125,6 +125,6 @@ def _measure(
 
 
 def _clock(device: str) -> float:
-    """Processor time of this process, whatever else the machine does; on a GPU the time."""
+    """Return the processor time of this process; on a GPU the wall-clock time."""
     wait_for(device)
     return time.process_time() if device.startswith("cpu") else time.perf_counter()

@@ -12,15 +12,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from optforge.comparison.comparison import write_json
 from optforge.errors import CompareError
+from optforge.files import replace_file
 
 DEFINITION = "comparison.json"
 _FILES = (".py", ".txt")
 
 
 def store_definition(path: Path, definition: Mapping[str, Any]) -> None:
-    """Write down what is compared.
+    """Write the definition of a comparison into its directory.
 
     Raises:
         CompareError: If it cannot be written.
@@ -29,11 +29,15 @@ def store_definition(path: Path, definition: Mapping[str, Any]) -> None:
     def seen_from_there(file: str) -> str:
         return os.path.relpath(file, path) if Path(file).is_file() else file
 
-    write_json(path / DEFINITION, _renamed(definition, seen_from_there))
+    content = json.dumps(_renamed(definition, seen_from_there), indent=1) + "\n"
+    try:
+        replace_file(path / DEFINITION, content)
+    except OSError as error:
+        raise CompareError(f"{path / DEFINITION} was not written: {error.strerror}") from error
 
 
 def stored_definition(path: Path) -> dict[str, Any]:
-    """What a directory was made with, to go on with it.
+    """Load what a directory was made with, to continue it.
 
     Raises:
         CompareError: If it holds no comparison that was started from the command line, or a file
@@ -64,7 +68,7 @@ def stored_definition(path: Path) -> dict[str, Any]:
 
 
 def _renamed(definition: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    """The definition with other names for files, also where recipes are keyed by them."""
+    """Return the definition with the names of files changed, also in the keys of recipes."""
     renamed = dict(definition)
     for key in ("tasks", "optimizers"):
         if isinstance(renamed.get(key), list):
@@ -83,7 +87,7 @@ def _recipe(recipe: Any, change: Callable[[str], str]) -> Any:
 
 
 def _name(name: str, change: Callable[[str], str]) -> str:
-    """``other=file.py:Class`` with another file; what names none stays.
+    """Return ``other=file.py:Class`` with another file; other names stay as they are.
 
     Example:
         >>> _name("mine=rule.py:Mine", "folder/{}".format), _name("adamw", str.upper)

@@ -20,7 +20,7 @@ _PACKAGES = ("numpy", "optuna", "timm", "pytorch_optimizer")
 
 
 def environment(workers: int, threads: int = 1, device: str = "cpu") -> dict[str, Any]:
-    """Describe this machine and its software.
+    """Return a description of this machine and its software.
 
     Args:
         workers: Processes that train at the same time.
@@ -47,7 +47,7 @@ def environment(workers: int, threads: int = 1, device: str = "cpu") -> dict[str
 
 
 def other_versions(sessions: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> str:
-    """A warning if earlier cells of a table are of other versions that decide figures.
+    """Return a warning if cells of a table were made with other versions of torch or optforge.
 
     Keys of cells do not name them all, so that pairs may be of two versions.
 
@@ -62,16 +62,16 @@ def other_versions(sessions: Sequence[Mapping[str, Any]], now: Mapping[str, Any]
         >>> other_versions([{"torch": "2.7"}], {"torch": "2.8"})[:45]
         'Some cells are of torch 2.7, and this is 2.8:'
     """
-    told = []
+    mixed = []
     for name in _DECIDING:
-        known = dict.fromkeys(one[name] for one in sessions if one.get(name))
+        known = dict.fromkeys(session[name] for session in sessions if session.get(name))
         others = [version for version in known if version != now.get(name)]
         if others:
-            told.append(f"{name} {', '.join(others)}, and this is {now.get(name)}")
-    if not told:
+            mixed.append(f"{name} {', '.join(others)}, and this is {now.get(name)}")
+    if not mixed:
         return ""
     return (
-        f"Some cells are of {'; of '.join(told)}: runs that are compared may be of both. Choose "
+        f"Some cells are of {'; of '.join(mixed)}: runs that are compared may be of both. Choose "
         "another --out to compute all anew"
     )
 
@@ -102,13 +102,13 @@ def _version(package: str) -> str:
 
 
 def _commit() -> str:
-    """The commit of optforge's own checkout, with a mark if files differ from it; or nothing."""
+    """Return the commit of optforge's checkout, marked if files differ; empty without one."""
     here = Path(__file__).resolve().parent
     try:
-        told = subprocess.run(
+        description = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],
             cwd=here, capture_output=True, text=True, timeout=10, check=True,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return ""
-    return told.stdout.strip()
+    return description.stdout.strip()

@@ -1,4 +1,4 @@
-"""What of a plan is finished: the protocol is walked through a table, and nothing is computed."""
+"""What a table has of a plan: the protocol runs over it, and nothing is computed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Finished:
     runs: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def left(self, task: str, recipe: str, planned: int) -> int:
-        """How many of the planned runs are still to come, at most."""
+        """Return the most planned runs that are still to come."""
         return 0 if task in self.tasks else max(0, planned - self.runs[task, recipe])
 
 

@@ -14,7 +14,7 @@ class Share:
     Args:
         cells: Expected.
         estimate: Seconds of one cell, measured before or guessed.
-        answered: Findings in the table or computed.
+        answered: Answered from the table or computed.
         computed: Computed in this session.
         seconds: They took.
     """
@@ -26,7 +26,7 @@ class Share:
     seconds: float = 0.0
 
     def left(self, pace: float) -> float:
-        """Seconds of work that are left, by its own cells or by the pace of others."""
+        """Return the seconds of work that are left, by its own cells or by the pace of others."""
         each = self.seconds / self.computed if self.computed else pace * self.estimate
         return max(0, self.cells - self.answered) * each
 
@@ -70,11 +70,11 @@ class Progress:
         return self.left(_pace(self.shares.values()))
 
     def left(self, pace: float) -> float:
-        """Expected time to the end, where tasks without a run go at that pace."""
+        """Return the expected seconds to the end if tasks without a run go at that pace."""
         work = sum(share.left(pace) for share in self.shares.values())
         return work / max(1, self.workers)
 
-    def found(self, task: str) -> None:
+    def reused(self, task: str) -> None:
         """Note a cell that the table had."""
         self.task = task
         if task in self.shares:
@@ -145,7 +145,7 @@ class Whole:
 
 
 def _pace(shares: Iterable[Share]) -> float:
-    """How much longer cells took than was estimated, over all tasks so far."""
+    """Return the time that cells took over their estimate, over all tasks so far."""
     known = [share for share in shares if share.computed]
     expected = sum(share.computed * share.estimate for share in known)
     return sum(share.seconds for share in known) / expected if expected else 1.0

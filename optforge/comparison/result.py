@@ -17,7 +17,7 @@ _SMALLEST = 1e-12  # a loss of exactly 0 has no logarithm
 
 
 def log_loss(loss: float) -> float:
-    """The logarithm of a loss; infinite where it is not finite.
+    """Return the logarithm of a loss; infinity if the loss is not finite.
 
     Example:
         >>> log_loss(1.0), log_loss(math.nan)
@@ -27,7 +27,7 @@ def log_loss(loss: float) -> float:
 
 
 def not_positive(task: str, what: str, loss: float) -> CompareError:
-    """The error for a loss that has no logarithm.
+    """Return the error for a loss that has no logarithm.
 
     Args:
         task: Its name or label.
@@ -42,7 +42,7 @@ def not_positive(task: str, what: str, loss: float) -> CompareError:
 
 
 def score(outcomes: Sequence[CellResult], objective: str) -> float:
-    """What settings are chosen by, the lower the better: mean log loss, or minus the metric.
+    """Return what settings are chosen by, lower is better: mean log loss or minus the metric.
 
     A run that diverged or has no result makes the score infinite.
     """

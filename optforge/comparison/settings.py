@@ -92,7 +92,7 @@ class ComparisonSettings:
         return max(2, self.trials // 4) if self.extra is None else self.extra
 
     def stored(self) -> dict[str, Any]:
-        """Plain values, as a directory keeps them."""
+        """Return the settings as JSON-serializable values."""
         return {name: _plain(value) for name, value in asdict(self).items()}
 
     @classmethod
@@ -122,8 +122,8 @@ def _is_count(value: Any, least: int) -> bool:
 
 
 def _check_names(name: str, value: Any) -> None:
-    """A single text would be read letter by letter."""
-    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+    """Check that a value is a list of texts; a single text would be read letter by letter."""
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise CompareError(f"{name} is {value!r}; give a list of names, as in ['lr']")
 
 

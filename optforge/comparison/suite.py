@@ -70,21 +70,21 @@ def suite_tables(path: str | Path) -> dict[str, dict[str, Any]]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CompareError(f"the suite {path} is not TOML: {error}") from error
     tables = content.pop("experiment", [{}])
-    if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
+    if not isinstance(tables, list) or not all(isinstance(item, dict) for item in tables):
         raise CompareError(f"{path}: write [[experiment]], in two brackets, above each comparison")
     for table in (content, *tables):
         _check_kinds(table, _KEYS, f"{path}: ")
     _check_recipes(content, tables, path)
-    found: dict[str, dict[str, Any]] = {}
+    merged_tables: dict[str, dict[str, Any]] = {}
     for number, table in enumerate(tables, 1):
         merged = _resolved(_merged(content, table), path.parent)
         name = merged.pop("name", path.stem if tables == [{}] else str(number))
-        if name in found:
+        if name in merged_tables:
             raise CompareError(
                 f"{path}: two experiments are called {name!r}; give them other names"
             )
-        found[name] = merged
-    return found
+        merged_tables[name] = merged
+    return merged_tables
 
 
 def comparison_from(table: Mapping[str, Any]) -> Comparison:
@@ -104,8 +104,8 @@ def comparison_from(table: Mapping[str, Any]) -> Comparison:
         if not isinstance(values, list) or not values:
             raise CompareError(f"axes.{name} is {values!r}; give a list of values")
     tasks = [load_task(name) for name in _list(table, "tasks")]
-    own = table.get("recipes", {})
-    recipes = [recipe_from(name, _own(own, name)) for name in _list(table, "optimizers")]
+    by_name = table.get("recipes", {})
+    recipes = [recipe_from(name, _options_of(name, by_name)) for name in _list(table, "optimizers")]
     return Comparison(
         variants(tasks, table.get("axes", {}), table.get("fixed", {})),
         tuple(recipes),
@@ -151,19 +151,19 @@ def _merged(shared: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, An
 
 
 def _list(table: Mapping[str, Any], key: str) -> Sequence[str]:
-    found = table.get(key)
-    if not isinstance(found, list) or not found or not all(isinstance(x, str) for x in found):
-        raise CompareError(f"a suite needs {key} = [...], a list of names; got {found!r}")
-    return found
+    names = table.get(key)
+    if not isinstance(names, list) or not names or not all(isinstance(x, str) for x in names):
+        raise CompareError(f"a suite needs {key} = [...], a list of names; got {names!r}")
+    return names
 
 
-def _own(recipes: Mapping[str, Any], given: str) -> Any:
-    """What a suite says of an optimizer, by the name that is written or the one that is shown."""
+def _options_of(given: str, recipes: Mapping[str, Any]) -> Any:
+    """Return a suite's table for an optimizer, by its written name or the one in tables."""
     return next((recipes[name] for name in _called(given) if name in recipes), {})
 
 
 def _called(given: str) -> tuple[str, ...]:
-    """The optimizer as it is written, and as tables show it: its own name, or that of its file."""
+    """Return an optimizer's name as written and as shown in tables."""
     name, equals, _ = given.rpartition("=")
     return (given, name) if equals else (given, Path(given).name)
 
@@ -177,7 +177,7 @@ def _check_recipes(
         given = {**shared, **table}.get("optimizers")
         if not isinstance(given, list):  # they come from the command line
             return
-        named = {name for one in given for name in _called(str(one))}
+        named = {name for optimizer in given for name in _called(str(optimizer))}
         _check_used(table.get("recipes", {}), named, path)
         every |= named
     _check_used(shared.get("recipes", {}), every, path)
@@ -201,15 +201,17 @@ def _check_kinds(
 
 
 def _resolved(table: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A comparison with the names of files that lie beside the suite as paths."""
-    made = dict(table)
+    """Return a comparison with the names of files beside the suite as paths."""
+    resolved = dict(table)
     for key in ("tasks", "optimizers"):
         if isinstance(table.get(key), list):
-            made[key] = [_beside(str(name), folder) for name in table[key]]
+            resolved[key] = [_beside(str(name), folder) for name in table[key]]
     if "recipes" in table:
-        own = table["recipes"]
-        made["recipes"] = {_beside(name, folder): _placed(own[name], folder) for name in own}
-    return made
+        recipes = table["recipes"]
+        resolved["recipes"] = {
+            _beside(name, folder): _placed(recipes[name], folder) for name in recipes
+        }
+    return resolved
 
 
 def _placed(recipe: Any, folder: Path) -> Any:
@@ -219,7 +221,7 @@ def _placed(recipe: Any, folder: Path) -> Any:
 
 
 def _beside(name: str, folder: Path) -> str:
-    """A file that lies beside the suite is meant, if there is one; also behind ``name=``."""
+    """Return the path of a file beside the suite if there is one; also after ``name=``."""
     shown, equals, place = name.rpartition("=")
     file = place.partition(":")[0]
     if file.endswith((".py", ".txt")) and (folder / file).is_file():

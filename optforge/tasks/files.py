@@ -16,7 +16,7 @@ from optforge.tasks.task import Task, initial_model
 
 
 def is_place(name: str) -> bool:
-    """Tell whether this names a file rather than a shipped task.
+    """Return whether this names a file rather than a shipped task.
 
     Example:
         >>> is_place("tasks/mine.py:Spirals"), is_place("mnist_mlp")

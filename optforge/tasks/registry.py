@@ -164,7 +164,7 @@ HELD_OUT_TASK: str = LettersCNN.name
 
 
 def task_names() -> tuple[str, ...]:
-    """The names of the shipped tasks: proxies, the held-out one, those of the benchmarks.
+    """Return the names of the shipped tasks: proxies, the held-out one, benchmarks.
 
     Returns:
         The names.
@@ -177,7 +177,7 @@ def task_names() -> tuple[str, ...]:
 
 
 def image_task_names() -> tuple[str, ...]:
-    """The names of the shipped image tasks, which are for comparisons; they need ``vision``.
+    """Return the names of the shipped image tasks; they need the extra ``vision``.
 
     Returns:
         The names.

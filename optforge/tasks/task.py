@@ -102,13 +102,13 @@ class Task(ABC):
         """Build a fresh model, initialised from torch's global generator."""
 
     def prepare(self, model: nn.Module, seed: int) -> nn.Module:
-        """Give the model to start from: the fresh one, or one that was pre-trained."""
+        """Return the model to start from: the fresh one, or a pre-trained one."""
         return model
 
     def augment(
         self, inputs: Tensor, targets: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Change a training batch at random; nothing is changed unless the task says otherwise.
+        """Return a training batch changed at random; unchanged unless a task overrides this.
 
         Args:
             inputs: A batch of the training split, [B, ...]; not to be changed in place.
@@ -121,7 +121,7 @@ class Task(ABC):
         return inputs, targets
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Mean loss of a batch; cross entropy unless the task says otherwise.
+        """Return the mean loss of a batch; cross entropy unless a task overrides this.
 
         Args:
             output: Logits, float [B, V] or [B, T, V].
@@ -133,7 +133,7 @@ class Task(ABC):
         return functional.cross_entropy(output.flatten(0, -2), targets.flatten())
 
     def metric(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Share of right answers, shaped as in ``loss``; override it for another measure.
+        """Return the share of right answers; override it for another measure.
 
         Higher is better: a comparison with ``objective="metric"`` chooses the highest, and tables
         print it times 100. Give an error its negative.
@@ -148,7 +148,7 @@ class Task(ABC):
         return data
 
     def settings(self) -> dict[str, Any]:
-        """What enters the hash beside the data.
+        """Return what enters the hash beside the data.
 
         Returns:
             The public attributes that are plain values, the name and shape of every parameter,
@@ -176,7 +176,7 @@ class Task(ABC):
 
 
 def batch_order(task: Task, seed: int) -> Tensor:
-    """Which training examples each step sees: shuffled epochs, one after another.
+    """Return which training examples each step sees: shuffled epochs, one after another.
 
     Args:
         task: The task.
@@ -198,7 +198,7 @@ def batch_order(task: Task, seed: int) -> Tensor:
 
 
 def initial_model(task: Task, seed: int) -> nn.Module:
-    """A fresh model whose initial parameters depend on the task's name and the seed alone.
+    """Return a fresh model; its weights depend on the task's name and the seed alone.
 
     Args:
         task: The task.
@@ -218,7 +218,7 @@ def initial_model(task: Task, seed: int) -> nn.Module:
 def augmented(
     task: Task, inputs: Tensor, targets: Tensor, seed: int, step: int
 ) -> tuple[Tensor, Tensor]:
-    """A training batch as the task's ``augment`` changes it, the same for every optimizer.
+    """Return a training batch as ``augment`` changes it, the same for every optimizer.
 
     Args:
         task: The task.

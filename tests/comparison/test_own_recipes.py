@@ -63,7 +63,8 @@ def test_a_file_is_known_by_what_it_imports_of_ones_own(identity: Callable[..., 
         identity(OPTIMIZER.replace("lr * FACTOR", "FACTOR")),
     ]
     assert len({first, *edits}) == 4
-    assert identity() == first == identity("# mine\n" + OPTIMIZER, folder="b")
+    assert identity() == first == identity(folder="b")
+    assert identity("# mine\n" + OPTIMIZER) != first  # a comment counts as well
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,14 @@ from torch import Tensor
 
 from optforge.api.comparison import finished_runs, stored_comparison
 from optforge.comparison import CellTable
-from optforge.tasks import Task, image_task_names, initial_model, load_task, task_names
+from optforge.tasks import (
+    Task,
+    image_task_names,
+    initial_model,
+    ladder_task_names,
+    load_task,
+    task_names,
+)
 from optforge.tasks.images.finetune import FineTuneTask
 from optforge.tasks.source import library_version
 from optforge.tasks.task_content import pinned_sources
@@ -26,7 +33,7 @@ from optforge.tuning import stored
 
 FILE = Path(__file__).with_name("behavior.json")
 RESULTS = Path(__file__).parents[2] / "results" / "images"
-NAMES = (*task_names(), *image_task_names())
+NAMES = (*task_names(), *ladder_task_names(), *image_task_names())
 _EXAMPLES = 16
 # Digits that every processor agrees on; the smallest change of what is computed shows in more.
 _TOLERANCE = 2e-3

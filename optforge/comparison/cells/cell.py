@@ -42,7 +42,7 @@ class Cell:
     start: tuple[Any, ...] = ()
 
     def key(self, task_hash: str, identity: str, period: int, device: str = "cpu") -> str:
-        """Twenty digits over what decides the outcome; neither names nor the time enter.
+        """Return twenty digits over all that decides the outcome; names and time do not.
 
         Args:
             task_hash: Of the task.
@@ -107,7 +107,7 @@ class CellResult:
     failed: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; what was not measured is left out, what is not finite becomes a word."""
+        """Return JSON-serializable values, without what was not measured; infinities are words."""
         empty = asdict(CellResult())
         values = asdict(self)
         changed = {name: values[name] for name in values if not _same(values[name], empty[name])}
@@ -132,19 +132,19 @@ _FIELDS = set(CellResult.__dataclass_fields__)
 _WORDS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, float) and math.isnan(one):
-        return isinstance(other, float) and math.isnan(other)
-    return one == other
+def _same(value: Any, default: Any) -> bool:
+    if isinstance(value, float) and math.isnan(value):
+        return isinstance(default, float) and math.isnan(default)
+    return value == default
 
 
 def _packed(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, list | tuple):
-        return [_packed(one) for one in value]
+        return [_packed(item) for item in value]
     if isinstance(value, dict):
-        return {name: _packed(one) for name, one in value.items()}
+        return {name: _packed(item) for name, item in value.items()}
     return value
 
 
@@ -152,7 +152,7 @@ def _unpacked(value: Any) -> Any:
     if isinstance(value, str):
         return _WORDS.get(value, value)
     if isinstance(value, list):
-        return [_unpacked(one) for one in value]
+        return [_unpacked(item) for item in value]
     if isinstance(value, dict):
-        return {name: _unpacked(one) for name, one in value.items()}
+        return {name: _unpacked(item) for name, item in value.items()}
     return value

@@ -72,14 +72,14 @@ class CellTable:
         return self._found[key]
 
     def keys(self) -> KeysView[str]:
-        """Keys of the outcomes."""
+        """Return the keys of the finished cells."""
         return self._found.keys()
 
     def __len__(self) -> int:
         return len(self._found)
 
     def describe(self, session: Mapping[str, Any]) -> None:
-        """Say what the cells from now on are computed with; written before the first of them."""
+        """Set the session, which is written before the first cell that follows."""
         same = bool(self.sessions) and self.sessions[-1] == dict(session)
         self._session = None if same else session
 
@@ -164,7 +164,9 @@ class CellTable:
 
 
 def _whole(content: bytes) -> int:
-    """The length of all whole lines; a last one without an end counts if it is an object.
+    """Return the length of all complete lines.
+
+    A last line without a line break counts if it is a JSON object.
 
     Nothing that was cut off is one, for the closing brace comes last.
     """

@@ -10,7 +10,7 @@ from optforge.errors import CompareError
 
 
 def checked_device(device: str) -> str:
-    """The device, if one can train on it here.
+    """Return the device if this machine can train on it.
 
     Args:
         device: As torch writes it: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
@@ -38,7 +38,7 @@ def checked_device(device: str) -> str:
 
 
 def device_name(device: str) -> str:
-    """What a report calls the device: the model of a GPU, else its kind.
+    """Return the name of a device for reports: the model of a GPU, else its kind.
 
     Example:
         >>> device_name("cpu")
@@ -51,7 +51,7 @@ def device_name(device: str) -> str:
 
 
 def wait_for(device: str) -> None:
-    """Wait until a GPU has done what it was given, before a clock is read."""
+    """Wait until a GPU has finished its work, so that a clock can be read."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -23,7 +23,7 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def optimizer_bytes(optimizer: Optimizer) -> int:
-    """Bytes of all tensors that an optimizer keeps for its parameters; shared ones count once.
+    """Return the bytes of all tensors in an optimizer's state; shared storage counts once.
 
     Example:
         >>> weight = nn.Parameter(torch.ones(4))
@@ -33,19 +33,19 @@ def optimizer_bytes(optimizer: Optimizer) -> int:
         >>> optimizer_bytes(adam)
         16
     """
-    found = {t.untyped_storage().data_ptr(): t for t in _tensors(optimizer.state)}
-    return sum(t.untyped_storage().nbytes() for t in found.values())
+    storages = {t.untyped_storage().data_ptr(): t for t in _tensors(optimizer.state)}
+    return sum(t.untyped_storage().nbytes() for t in storages.values())
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from _tensors(one)
+        for item in value.values():
+            yield from _tensors(item)
     elif isinstance(value, list | tuple):
-        for one in value:
-            yield from _tensors(one)
+        for item in value:
+            yield from _tensors(item)
 
 
 class PeakMemory:
@@ -73,7 +73,7 @@ class PeakMemory:
                 self.before = self._held("VmRSS")
 
     def megabytes(self) -> float:
-        """How far the peak lies above the beginning."""
+        """Return how far the peak lies above the start, in MB."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) / 2**20 - self.before
         grown = self._held("VmHWM") - self.before
@@ -88,7 +88,7 @@ class PeakMemory:
 
 
 def flatness(task: Task, model: nn.Module, seed: int) -> dict[str, float]:
-    """Training loss under Gaussian noise on the weights, and without.
+    """Return the training loss with and without Gaussian noise on the weights.
 
     Noise relative to the size of each array makes optimizers comparable that end at weights of
     different size; absolute noise is what the paper's table 10 has.
@@ -96,15 +96,15 @@ def flatness(task: Task, model: nn.Module, seed: int) -> dict[str, float]:
     Returns:
         Means over draws, by name.
     """
-    told = {}
+    losses = {}
     kinds = [(True, sigma) for sigma in RELATIVE] + [(False, sigma) for sigma in ABSOLUTE]
     for relative, sigma in kinds:
         noise = WeightNoise(sigma, relative, _DRAWS, seed)
-        found = weight_noise_loss(task, model, noise, examples=_EXAMPLES)
+        measured = weight_noise_loss(task, model, noise, examples=_EXAMPLES)
         kind = "relative" if relative else "absolute"
-        told["loss_without_noise"] = found.loss
-        told[f"loss_under_{kind}_noise_{sigma:g}"] = found.noisy
-    return told
+        losses["loss_without_noise"] = measured.loss
+        losses[f"loss_under_{kind}_noise_{sigma:g}"] = measured.noisy
+    return losses
 
 
 Extra = Callable[[Task, nn.Module, int], dict[str, float]]

@@ -49,7 +49,7 @@ class Bench:
     device: str = "cpu"
 
     def key(self, cell: Cell) -> str:
-        """The key of a cell."""
+        """Return the key of a cell."""
         variant = self.variants[cell.task]
         identity = self.recipes[cell.recipe].identity
         return cell.key(variant.task.hash, identity, variant.period, self.device)
@@ -107,7 +107,7 @@ class Runner:
             self._executor = None
 
     def run(self, cells: Sequence[Cell], purpose: str) -> list[CellResult]:
-        """Give the outcomes of cells, in their order.
+        """Return the results of cells, in their order.
 
         Args:
             cells: Equal ones are computed once.
@@ -124,7 +124,7 @@ class Runner:
         for cell, key in zip(cells, keys, strict=True):
             if key not in missing:
                 _check_losses(cell, self.failed.get(key) or self.table[key])
-                self.progress.found(cell.task)
+                self.progress.reused(cell.task)
         self.progress.purpose = purpose
         self._show()
         if missing:
@@ -153,26 +153,27 @@ class Runner:
 
     def _finish(self, key: str, cell: Cell, result: CellResult | Failed, purpose: str) -> None:
         if isinstance(result, Failed):
-            made = CellResult(failed=result.detail)
+            outcome = CellResult(failed=result.detail)
             self.watch.say(_unfinished(cell, result))
         else:
-            made = result
-            self._say_failure(cell, made)
-        _check_losses(cell, made)
-        if made.failed:
-            self.failed[key] = made
+            outcome = result
+            self._say_failure(cell, outcome)
+        _check_losses(cell, outcome)
+        if outcome.failed:
+            self.failed[key] = outcome
         else:
-            self.table.add(key, cell, made, purpose)
-        self.progress.finished(cell.task, made.seconds)
+            self.table.add(key, cell, outcome, purpose)
+        self.progress.finished(cell.task, outcome.seconds)
 
-    def _say_failure(self, cell: Cell, made: CellResult) -> None:
-        """Say why a run failed after its first step; of an optimizer on a task each kind once."""
-        kind = (cell.task, cell.recipe, made.failed.partition(":")[0])
-        if made.failed and kind not in self._said:
+    def _say_failure(self, cell: Cell, outcome: CellResult) -> None:
+        """Report why a run failed after its first step, each kind of failure once."""
+        kind = (cell.task, cell.recipe, outcome.failed.partition(":")[0])
+        if outcome.failed and kind not in self._said:
             self._said.add(kind)
             self.watch.say(
-                f"A run of {cell.recipe} on {cell.task} is left out: after {made.steps} steps "
-                f"{made.failed}; more of the kind are not told; --resume tries them again"
+                f"A run of {cell.recipe} on {cell.task} is left out: after {outcome.steps} steps "
+                f"{outcome.failed}; further failures of this kind are not listed; --resume tries "
+                "them again"
             )
 
     def _started(self) -> Executor:
@@ -188,7 +189,7 @@ def _make_answer(bench: Bench) -> Callable[[CellJob], CellResult]:
 
 
 def checked_limit(limit: float) -> float:
-    """The limit of a cell, if it is one.
+    """Return the limit of a cell in seconds.
 
     Raises:
         CompareError: If it is not above 0.
@@ -213,11 +214,11 @@ def _unfinished(cell: Cell, outcome: Failed) -> str:
 
 
 def refused(cell: Cell, detail: str) -> CompareError:
-    """The error for a cell whose first step fails.
+    """Return the error for a cell whose first step failed.
 
     Args:
         cell: What was to be trained.
-        detail: The traceback; its last line is told, the whole is a note.
+        detail: The traceback; its last line is in the message, all of it in a note.
     """
     last = detail.strip().splitlines()[-1]
     settings = ", ".join(f"{name}={value:g}" for name, value in cell.setting)

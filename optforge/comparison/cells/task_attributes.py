@@ -54,48 +54,54 @@ def check_attributes(task: Task, values: Mapping[str, Any]) -> None:
     """
     for name, value in values.items():
         if name in _BUDGET:
-            allowed, told = _BUDGET[name]
+            allowed, allowed_values = _BUDGET[name]
             if not allowed(value):
-                raise CompareError(f"{name} of task {task.name!r} is {value!r}; it must be {told}")
+                raise CompareError(
+                    f"{name} of task {task.name!r} is {value!r}; it must be {allowed_values}"
+                )
         else:
-            _check_own(task, name, value)
+            _check_attribute(task, name, value)
 
 
-def _check_own(task: Task, name: str, value: Any) -> None:
+def _check_attribute(task: Task, name: str, value: Any) -> None:
     # Looked up without calling properties: `splits` builds the data.
-    own = inspect.getattr_static(task, name, inspect.Parameter.empty)
-    if name in _NEVER or name.startswith("_") or not (own is None or isinstance(own, _KINDS)):
+    current = inspect.getattr_static(task, name, inspect.Parameter.empty)
+    if (
+        name in _NEVER
+        or name.startswith("_")
+        or not (current is None or isinstance(current, _KINDS))
+    ):
         raise CompareError(
             f"task {task.name!r} has no plain attribute {name!r} to change; it has "
             f"{', '.join(_plain(task))}, and {SAMPLES} stands for steps x batch_size"
         )
-    if not _alike(own, value):
+    if not _same_kind(current, value):
         raise CompareError(
-            f"{name} of task {task.name!r} is {own!r} and was to be {value!r}; "
-            f"give {_told(own)} as well"
+            f"{name} of task {task.name!r} is {current!r} and was to be {value!r}; "
+            f"give {_kind_name(current)} as well"
         )
 
 
 def _plain(task: Task) -> list[str]:
     kinds = {name: inspect.getattr_static(task, name) for name in {*dir(type(task)), *vars(task)}}
-    own = {name for name, value in kinds.items() if isinstance(value, _KINDS)}
-    names = (own | BUDGET) - {SAMPLES} - _NEVER
+    plain = {name for name, value in kinds.items() if isinstance(value, _KINDS)}
+    names = (plain | BUDGET) - {SAMPLES} - _NEVER
     return sorted(name for name in names if not name.startswith("_"))
 
 
-def _alike(own: Any, value: Any) -> bool:
-    if own is None:
+def _same_kind(current: Any, value: Any) -> bool:
+    if current is None:
         return value is None or isinstance(value, _KINDS)
-    if isinstance(own, bool) or isinstance(value, bool):
-        return isinstance(own, bool) and isinstance(value, bool)
-    if isinstance(own, int | float):
+    if isinstance(current, bool) or isinstance(value, bool):
+        return isinstance(current, bool) and isinstance(value, bool)
+    if isinstance(current, int | float):
         return isinstance(value, int | float) and math.isfinite(value)
-    return isinstance(value, str if isinstance(own, str) else tuple | list)
+    return isinstance(value, str if isinstance(current, str) else tuple | list)
 
 
-def _told(own: Any) -> str:
-    if isinstance(own, bool):
+def _kind_name(value: Any) -> str:
+    if isinstance(value, bool):
         return "true or false"
-    if isinstance(own, int | float):
+    if isinstance(value, int | float):
         return "a finite number"
-    return "a text" if isinstance(own, str) else "several values"
+    return "a text" if isinstance(value, str) else "several values"

@@ -71,7 +71,7 @@ def _trained(run: _CellRun) -> CellResult:
 
 
 def _may_look(variant: Variant, recipe: Recipe) -> bool:
-    """Whether this run is among the few whose memory is measured.
+    """Return whether this run is among the few whose memory is measured.
 
     To see growth, freed memory goes back to the system, and a run has to ask for all of it again:
     milliseconds that need not be spent on every seed.
@@ -126,16 +126,16 @@ class _CellRun:
                 return
 
     def _look(self) -> bool:
-        """Note a point of the curve; tell whether the run has arrived."""
+        """Record a point of the curve and return whether the run has reached its target."""
         switch(self.optimizer, "eval")
-        found = evaluate_model(self.variant.task, self.model, "validation", self.random)
+        validation = evaluate_model(self.variant.task, self.model, "validation", self.random)
         switch(self.optimizer, "train")
-        point = (self.steps, found.loss, found.metric, round(self.seconds, 4))
+        point = (self.steps, validation.loss, validation.metric, round(self.seconds, 4))
         self.curve.append(point)
-        return self.cell.until is not None and found.loss <= self.cell.until
+        return self.cell.until is not None and validation.loss <= self.cell.until
 
     def _stepper(self) -> Callable[[int], Tensor]:
-        """Give the function that makes one step; everything that can be is looked up once."""
+        """Return the function that makes one step; all that stays the same is looked up once."""
         task, seed, clip = self.variant.task, self.cell.seed, self.recipe.clip
         model, optimizer, losses, random = self.model, self.optimizer, self.losses, self.random
         decay = SCHEDULES[self.recipe.schedule]
@@ -173,11 +173,11 @@ class _CellRun:
         return advance
 
     def outcome(self) -> CellResult:
-        """Measure the trained model."""
+        """Measure the trained model and return the result of the run."""
         first, *rest = torch.stack(self.losses).tolist()
         train_loss = sum(rest) / len(rest) if rest else math.nan
         lost = bool(rest) and _lost(train_loss, first)
-        made = CellResult(
+        result = CellResult(
             train_loss=train_loss,
             steps=self.steps,
             curve=tuple(self.curve),
@@ -185,12 +185,12 @@ class _CellRun:
             diverged=self.broken or lost,
         )
         if self.broken:
-            return made
-        made = self._measured(made)
-        return replace(made, diverged=made.diverged or not math.isfinite(made.loss))
+            return result
+        result = self._measured(result)
+        return replace(result, diverged=result.diverged or not math.isfinite(result.loss))
 
     def ended_by(self, error: Exception) -> CellResult:
-        """What is known of a run that an error ended after its first step."""
+        """Return the result of a run that an error ended after its first step."""
         if not self._ran_away():
             return CellResult(steps=self.steps, failed=f"{type(error).__name__}: {_in_line(error)}")
         spent = round(1000 * self.seconds / self.steps, 5)
@@ -198,7 +198,7 @@ class _CellRun:
         return CellResult(steps=self.steps, curve=curve, step_ms=spent, diverged=True)
 
     def _ran_away(self) -> bool:
-        """Whether the last loss, a weight or a gradient tells that the run has diverged."""
+        """Return whether the last loss, a weight or a gradient shows that the run diverged."""
         weights = list(self.model.parameters())
         gradients = [p.grad for p in weights if p.grad is not None]
         last = [] if self.last is None else [self.last]
@@ -206,21 +206,21 @@ class _CellRun:
             return True
         return any(_lost(loss.item(), self.losses[0].item()) for loss in last)
 
-    def _measured(self, made: CellResult) -> CellResult:
+    def _measured(self, result: CellResult) -> CellResult:
         task, cell = self.variant.task, self.cell
         switch(self.optimizer, "eval")
-        if self.curve and self.curve[-1][0] == made.steps:
-            made = replace(made, loss=self.curve[-1][1], metric=self.curve[-1][2])
+        if self.curve and self.curve[-1][0] == result.steps:
+            result = replace(result, loss=self.curve[-1][1], metric=self.curve[-1][2])
         else:
-            found = evaluate_model(task, self.model, "validation", self.random)
-            made = replace(made, loss=found.loss, metric=found.metric)
+            evaluation = evaluate_model(task, self.model, "validation", self.random)
+            result = replace(result, loss=evaluation.loss, metric=evaluation.metric)
         if cell.test:
-            found = evaluate_model(task, self.model, "test", self.random)
-            made = replace(made, test_loss=found.loss, test_metric=found.metric)
+            evaluation = evaluate_model(task, self.model, "test", self.random)
+            result = replace(result, test_loss=evaluation.loss, test_metric=evaluation.metric)
         extras: dict[str, float] = {}
         for name in cell.extras:
             extras |= EXTRAS[name](task, self.model, cell.seed)
-        return replace(made, extras=extras)
+        return replace(result, extras=extras)
 
 
 def _lost(loss: float, first: float) -> bool:
@@ -232,7 +232,7 @@ def _in_line(error: Exception) -> str:
 
 
 def switch(optimizer: Optimizer, mode: str) -> None:
-    """Tell an optimizer that it is to ``train`` or ``eval``, if it keeps other weights for each.
+    """Switch an optimizer to ``train`` or ``eval`` if it keeps different weights for each.
 
     Schedule-free optimizers do: gradients are taken at one point, results hold at another.
 

@@ -38,7 +38,7 @@ def check_recipe(variant: Variant, recipe: Recipe, seed: int, device: str = "cpu
 
 
 def _try(variant: Variant, recipe: Recipe, model: nn.Module, device: str) -> float:
-    """Make the optimizer and one step; give the loss before it."""
+    """Make the optimizer and one step; return the loss before it."""
     try:
         optimizer = recipe.make(model, recipe.space.grid(1)[0], variant.task.steps)
     except Exception as error:

@@ -56,7 +56,7 @@ class Variant:
 
 
 def vary(task: Task, attributes: Mapping[str, Any], shown: Sequence[str] | None = None) -> Variant:
-    """Change attributes of a task; the one given stays as it is.
+    """Return a copy of a task with some attributes changed.
 
     The name stays, and with it the seeds: a wider batch sees the same examples in the same order.
 
@@ -81,15 +81,15 @@ def vary(task: Task, attributes: Mapping[str, Any], shown: Sequence[str] | None 
     for name in _CACHED if own_data else _CACHED[1:]:
         vars(changed).pop(name, None)
     shown = [name for name in attributes if name != SAMPLES] if shown is None else shown
-    told = ",".join(f"{name}={_said(attributes[name])}" for name in shown)
+    changes = ",".join(f"{name}={_as_text(attributes[name])}" for name in shown)
     axes = {name: attributes[name] for name in shown}
-    return Variant(f"{task.name}[{told}]" if told else task.name, changed, axes)
+    return Variant(f"{task.name}[{changes}]" if changes else task.name, changed, axes)
 
 
 def variants(
     tasks: Sequence[Task], axes: Mapping[str, Sequence[Any]], fixed: Mapping[str, Any]
 ) -> tuple[Variant, ...]:
-    """All tasks at all points of the axes.
+    """Return every task at every point of the axes.
 
     Args:
         tasks: Base tasks.
@@ -105,17 +105,17 @@ def variants(
                 f"the axis {name!r} is {values!r}; give a list of values, "
                 "as in batch_size = [16, 64]"
             )
-    made = []
+    varied = []
     for task in tasks:
         for point in product(*axes.values()):
             values = dict(zip(axes, point, strict=True))
             shown = [name for name in values if name != SAMPLES]
-            made.append(vary(task, {**fixed, **values}, shown))
-    labels = [variant.label for variant in made]
+            varied.append(vary(task, {**fixed, **values}, shown))
+    labels = [variant.label for variant in varied]
     if twice := {label for label in labels if labels.count(label) > 1}:
         raise CompareError(f"two tasks are called {sorted(twice)[0]!r}; give them other names")
-    return tuple(made)
+    return tuple(varied)
 
 
-def _said(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return "x".join(map(str, value)) if isinstance(value, list | tuple) else f"{value}"

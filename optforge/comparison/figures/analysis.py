@@ -111,7 +111,7 @@ class Summary:
 
 
 def compare_pairs(found: Findings) -> list[Pair]:
-    """All optimizers against the baseline, on all tasks, with one correction over them."""
+    """Compare every optimizer with the baseline on every task, with one Holm correction."""
     pairs = [
         pair(result, name, found.baseline)
         for result in found.tasks
@@ -148,22 +148,24 @@ def pair(result: TaskResult, name: str, baseline: str) -> Pair:
         test_metric=interval(lambda o: o.test_metric if not o.diverged else -math.inf),
         steps=paired_interval(both) if len(both) == len(both_ended) else None,
         arrived=(
-            sum(math.isfinite(own) for own, _ in steps),
-            sum(math.isfinite(other) for _, other in steps),
+            sum(math.isfinite(mine) for mine, _ in steps),
+            sum(math.isfinite(theirs) for _, theirs in steps),
         ),
     )
 
 
 def ended(result: TaskResult, name: str, baseline: str) -> list[tuple[CellResult, CellResult]]:
-    """The pairs of final runs of two optimizers of which both have a result."""
-    one, other = result.tuned[name].finals, result.tuned[baseline].finals
-    if not (one and other):
+    """Return the pairs of final runs of two optimizers in which both have a result."""
+    finals, baseline_finals = result.tuned[name].finals, result.tuned[baseline].finals
+    if not (finals and baseline_finals):
         return []
-    return [(a, b) for a, b in zip(one, other, strict=True) if not (a.failed or b.failed)]
+    return [
+        (a, b) for a, b in zip(finals, baseline_finals, strict=True) if not (a.failed or b.failed)
+    ]
 
 
 def arrival(outcome: CellResult, target: float | None) -> float:
-    """The first step of a curve at which the validation loss is at the target; or infinity.
+    """Return the first step at which the validation loss reaches the target, or infinity.
 
     Example:
         >>> arrival(CellResult(curve=((10, 0.9, 0.5, 0.1), (20, 0.4, 0.8, 0.2))), 0.5)
@@ -175,19 +177,19 @@ def arrival(outcome: CellResult, target: float | None) -> float:
 
 
 def arrival_seconds(outcome: CellResult, target: float | None) -> float:
-    """Seconds of training, validations not counted, until the target; or infinity."""
+    """Return the seconds of training, without validations, until the target, or infinity."""
     if target is None:
         return math.inf
     return next((point[3] for point in outcome.curve if point[1] <= target), math.inf)
 
 
 def summaries(found: Findings) -> list[Summary]:
-    """Every optimizer on every task by itself."""
+    """Summarize every optimizer on every task by itself."""
     return [summarise(result, tuned) for result in found.tasks for tuned in result.tuned.values()]
 
 
 def summarise(result: TaskResult, tuned: Tuned) -> Summary:
-    """What is to be told of one optimizer on one task."""
+    """Summarize one optimizer on one task."""
     values = dict(tuned.best or ())
     decay = values.get("lr", math.nan) * values.get("weight_decay", math.nan)
     runs = every_run(tuned)
@@ -216,7 +218,7 @@ def summarise(result: TaskResult, tuned: Tuned) -> Summary:
 
 
 def every_run(tuned: Tuned) -> list[CellResult]:
-    """All runs of one optimizer on one task; those of finalists once."""
+    """Return all runs of one optimizer on one task; those of finalists once."""
     first = {t.setting: t for t in tuned.trials} | {t.setting: t for t in tuned.finalists}
     trials = [*first.values(), *tuned.sensitivity, *tuned.heat_map]
     runs = [o for trial in trials for o in trial.outcomes]
@@ -224,7 +226,7 @@ def every_run(tuned: Tuned) -> list[CellResult]:
 
 
 def good_rates(curve: Sequence[Trial]) -> float:
-    """How wide the good learning rates are: highest over lowest within one percent of the best.
+    """Return the highest over the lowest learning rate within one percent of the best loss.
 
     Args:
         curve: Trials that differ in ``lr`` alone.
@@ -241,7 +243,7 @@ def good_rates(curve: Sequence[Trial]) -> float:
 
 
 def best_so_far(trials: Sequence[Trial], objective: str = "loss") -> list[float]:
-    r"""Expected best score of k of the trials, for k = 1 to all of them.
+    r"""Return the expected best score among k of the trials, for k = 1 to all of them.
 
     With the scores in ascending order, the i-th (from 1) is the best of a random subset of k of n
     with probability :math:`\binom{n - i}{k - 1} / \binom{n}{k}`.
@@ -281,6 +283,6 @@ def _median(values: Any) -> float:
     return statistics.median(finite) if finite else math.nan
 
 
-def _minus(one: float, other: float) -> float:
-    """A difference; NaN where both diverged, so that nothing is claimed."""
-    return one - other if math.isfinite(one) or math.isfinite(other) else math.nan
+def _minus(value: float, baseline: float) -> float:
+    """Return a difference; NaN where both diverged, so that nothing is claimed."""
+    return value - baseline if math.isfinite(value) or math.isfinite(baseline) else math.nan

@@ -90,7 +90,7 @@ class Optimum:
 
 
 def extra_pairs(found: Findings) -> list[ExtraPair]:
-    """All further measurements of the final runs, against those of the baseline."""
+    """Compare all further measurements of the final runs with those of the baseline."""
     return [
         _extra_pair(result, tuned, name, found.baseline)
         for result in found.tasks
@@ -101,7 +101,7 @@ def extra_pairs(found: Findings) -> list[ExtraPair]:
 
 
 def extra_names(result: TaskResult) -> list[str]:
-    """Names of what was measured besides, and the rises that follow from it."""
+    """Return the names of further measurements, and of the rises that follow from them."""
     of_runs = (o.extras for tuned in result.tuned.values() for o in tuned.finals)
     names = list(dict.fromkeys(name for extras in of_runs for name in extras))
     rises = [_RISE + name.removeprefix(_UNDER) for name in names if name.startswith(_UNDER)]
@@ -109,7 +109,7 @@ def extra_names(result: TaskResult) -> list[str]:
 
 
 def map_pairs(found: Findings, width: float = WIDTH) -> list[MapPair]:
-    """How wide the good region of each optimizer's map is, against that of the baseline."""
+    """Compare how much of each optimizer's map is good with that of the baseline."""
     return [
         _map_pair(result, tuned, result.tuned.get(found.baseline), width)
         for result in found.tasks
@@ -120,24 +120,24 @@ def map_pairs(found: Findings, width: float = WIDTH) -> list[MapPair]:
 
 def _map_pair(result: TaskResult, tuned: Tuned, base: Tuned | None, width: float) -> MapPair:
     points, known = tuned.heat_map, _known(tuned.heat_map)
-    own = good_shares(points, width)
+    shares = good_shares(points, width)
     difference = None
     if base is not None and base is not tuned and len(base.heat_map) == len(points):
         both = known & _known(base.heat_map)
         if both.any():
-            difference = paired_interval((own - good_shares(base.heat_map, width))[both])
-    share = paired_interval(own[known])
+            difference = paired_interval((shares - good_shares(base.heat_map, width))[both])
+    share = paired_interval(shares[known])
     return MapPair(result.variant.label, tuned.recipe, width, len(points), share, difference)
 
 
 def _known(points: Sequence[Trial]) -> NDArray[np.bool_]:
-    """Which seeds of a map have a result at every point."""
+    """Return which seeds of a map have a result at every point, ``[seeds]``."""
     by_seed = zip(*(trial.outcomes for trial in points), strict=True)
     return np.array([not any(o.failed for o in seed) for seed in by_seed], dtype=bool)
 
 
 def good_shares(points: Sequence[Trial], width: float = WIDTH) -> NDArray[np.float64]:
-    """For each seed the share of points whose loss is near the lowest one of that seed.
+    """Return for each seed the share of points whose loss is near the seed's lowest.
 
     Args:
         points: Of a map, each trained on the same seeds.
@@ -159,7 +159,7 @@ def good_shares(points: Sequence[Trial], width: float = WIDTH) -> NDArray[np.flo
 
 
 def optima(found: Findings) -> list[Optimum]:
-    """Where on the one numeric axis of a comparison each optimizer is best.
+    """Return where on the one numeric axis of a comparison each optimizer is best.
 
     The means are taken over log test losses. Seeds are resampled with replacement, the same ones
     at every point since runs of one seed share weights and data order, and the interval is that
@@ -172,18 +172,18 @@ def optima(found: Findings) -> list[Optimum]:
 
     Source: Efron, Bootstrap Methods: Another Look at the Jackknife, 1979.
     """
-    made = []
+    found_optima = []
     for results, axis in _axes(found):
         points = [float(result.variant.axes[axis]) for result in results]
         for name in results[0].tuned:
             optimum = _optimum(results, name, points, axis)
-            made += [] if optimum is None else [optimum]
-    return made
+            found_optima += [] if optimum is None else [optimum]
+    return found_optima
 
 
 def _extra_pair(result: TaskResult, tuned: Tuned, name: str, baseline: str) -> ExtraPair:
-    own = [math.log(x) for o in tuned.finals if (x := _extra(o, name)) > 0]
-    mean = math.exp(sum(own) / len(own)) if own else math.nan
+    logs = [math.log(x) for o in tuned.finals if (x := _extra(o, name)) > 0]
+    mean = math.exp(sum(logs) / len(logs)) if logs else math.nan
     pairs = [] if tuned.recipe == baseline else ended(result, tuned.recipe, baseline)
     differences = [_log(_extra(a, name)) - _log(_extra(b, name)) for a, b in pairs]
     ratio = paired_interval(differences) if differences else None
@@ -213,7 +213,7 @@ def _test(outcome: CellResult) -> float:
 
 
 def _axes(found: Findings) -> list[tuple[list[TaskResult], str]]:
-    """Results of one task along one numeric axis, in its order."""
+    """Return the results of each task along its one numeric axis, in the axis's order."""
     by_task: dict[str, list[TaskResult]] = {}
     for result in found.tasks:
         axes = result.variant.axes

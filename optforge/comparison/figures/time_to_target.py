@@ -40,7 +40,9 @@ def score_found(found: Findings, unit: str = "seconds") -> Scores | None:
     measure = arrival_seconds if unit == "seconds" else arrival
     times: dict[str, dict[str, float]] = {}
     for result in found.tasks:
-        rows = {name: _known(of.studies) for name, of in result.tuned.items() if of.studies}
+        rows = {
+            name: _known(tuned.studies) for name, tuned in result.tuned.items() if tuned.studies
+        }
         for name, studies in rows.items() if all(rows.values()) else ():
             taken = [[measure(o, result.target) for o in study] for study in studies]
             times.setdefault(name, {})[result.variant.label] = time_to_target(taken)
@@ -53,7 +55,7 @@ def _known(studies: Sequence[Sequence[CellResult]]) -> list[list[CellResult]]:
 
 
 def time_to_target(studies: Sequence[Sequence[float]]) -> float:
-    """The fastest trial of each study, and of these the median over studies.
+    """Return the median over studies of the fastest trial of each.
 
     Args:
         studies: For each study the times of its trials; infinite where the target was missed.
@@ -66,7 +68,7 @@ def time_to_target(studies: Sequence[Sequence[float]]) -> float:
 
 
 def score_times(times: Mapping[str, Mapping[str, float]], unit: str = "seconds") -> Scores:
-    r"""Performance profiles and their areas.
+    r"""Compute performance profiles and their areas.
 
     With the time :math:`t_{s,w}` of recipe s on task w, :math:`r_{s,w} = t_{s,w} / \min_s t_{s,w}`
     (infinite where a target is missed), the profile is
@@ -81,11 +83,13 @@ def score_times(times: Mapping[str, Mapping[str, float]], unit: str = "seconds")
     Source: Dahl et al., Benchmarking Neural Network Training Algorithms, 2023 (AlgoPerf);
         Dolan and More, Benchmarking optimization software with performance profiles, 2002.
     """
-    tasks = sorted({task for of in times.values() for task in of})
-    fastest = {task: min(of.get(task, math.inf) for of in times.values()) for task in tasks}
+    tasks = sorted({task for by_task in times.values() for task in by_task})
+    fastest = {
+        task: min(by_task.get(task, math.inf) for by_task in times.values()) for task in tasks
+    }
     profiles, scores = {}, {}
-    for name, of in times.items():
-        ratios = sorted(_ratio(of.get(task, math.inf), fastest[task]) for task in tasks)
+    for name, by_task in times.items():
+        ratios = sorted(_ratio(by_task.get(task, math.inf), fastest[task]) for task in tasks)
         profiles[name] = _profile(ratios)
         areas = [max(0.0, LARGEST_RATIO - r) for r in ratios]
         scores[name] = sum(areas) / (len(tasks) * (LARGEST_RATIO - 1))
@@ -99,7 +103,7 @@ def _ratio(time: float, fastest: float) -> float:
 
 
 def _profile(ratios: Sequence[float]) -> tuple[tuple[float, float], ...]:
-    """The corners of a step function from 1 to the largest ratio."""
+    """Return the corners of a step function from 1 to the largest ratio."""
     inside = [r for r in ratios if r <= LARGEST_RATIO]
     points = [(1.0, sum(r <= 1.0 for r in ratios) / len(ratios))]
     points += [(r, sum(x <= r for x in ratios) / len(ratios)) for r in inside if r > 1.0]

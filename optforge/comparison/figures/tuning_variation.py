@@ -1,4 +1,4 @@
-"""How much of a difference is luck of the tuning, told from the trials that were run anyway.
+"""How much a difference varies with the tuning, from the trials that were run anyway.
 
 Intervals over fresh seeds hold for the chosen settings. Another draw of as many trials would have
 chosen others; with a dozen trials in four dimensions that moves losses by more than seeds do.
@@ -42,7 +42,7 @@ class Halves:
 
 
 def compare_halves(found: Findings) -> list[Halves]:
-    """Every optimizer against the baseline on every task; without those with too few trials.
+    """Compare every optimizer with the baseline, each tuned by random halves of its trials.
 
     Args:
         found: A comparison that has ended.
@@ -50,25 +50,25 @@ def compare_halves(found: Findings) -> list[Halves]:
     Source: the distribution is that of Dodge et al., Show Your Work, 2019.
     """
     each = [_halves(task, found) for task in found.tasks]
-    return [one for several in each for one in several]
+    return [halves for of_task in each for halves in of_task]
 
 
 def _halves(result: TaskResult, found: Findings) -> list[Halves]:
     base = result.tuned[found.baseline].trials
     rows = []
     for name, tuned in result.tuned.items():
-        told = None if name == found.baseline else differences(
+        distribution = None if name == found.baseline else differences(
             tuned.trials, base, found.objective
         )  # fmt: skip
-        if told is not None:
-            rows.append(Halves(result.variant.label, name, found.baseline, *told))
+        if distribution is not None:
+            rows.append(Halves(result.variant.label, name, found.baseline, *distribution))
     return rows
 
 
 def differences(
     trials: Sequence[Trial], others: Sequence[Trial], objective: str = "loss"
 ) -> tuple[float, float, float, float] | None:
-    """Distribution of the difference of the best of random halves, exactly.
+    """Compute the exact distribution of the difference of the best of random halves.
 
     Args:
         trials: Of one optimizer.
@@ -100,7 +100,7 @@ def differences(
 
 
 def _best_of_half(trials: Sequence[Trial], objective: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Scores in ascending order, and the chance of each to be the best of a random half."""
+    """Return the scores in ascending order, and the chance of each to be a half's best."""
     # Later rounds refine what the first one found; they are no draws.
     drawn = [trial for trial in trials if trial.round == 0]
     known = [trial.outcomes for trial in drawn if not any(o.failed for o in trial.outcomes)]

@@ -60,7 +60,7 @@ class OptimizerSource:
     asks_progress: bool = False
 
     def tunable(self, name: str) -> bool:
-        """Whether a hyper-parameter such as ``lr`` or ``beta2`` can be set."""
+        """Return whether a hyperparameter such as ``lr`` or ``beta2`` can be set."""
         if name in self.accepts:
             return True
         if "betas" in self.accepts and name in self._betas():
@@ -68,7 +68,7 @@ class OptimizerSource:
         return any(alias in self.accepts for alias in _ALIASES.get(name, ()))
 
     def default(self, name: str) -> float | None:
-        """The value that a hyper-parameter has when nothing is set."""
+        """Return the value that a hyperparameter has when nothing is set."""
         for known in (name, *_ALIASES.get(name, ())):
             if known in self.defaults:
                 return self.defaults[known]
@@ -91,35 +91,35 @@ class OptimizerSource:
             raise CompareError(f"{self.identity} refuses {keywords}: {error}") from error
 
     def _keywords(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        keywords: dict[str, Any] = {}
         betas = self._betas()
         for name, value in settings.items():
             if name in self.accepts:
-                found[name] = value
+                keywords[name] = value
             elif name in betas and "betas" in self.accepts:
                 betas[name] = value
-                found["betas"] = tuple(betas.values())
+                keywords["betas"] = tuple(betas.values())
             else:
-                found[self._alias(name)] = value
-        return found
+                keywords[self._alias(name)] = value
+        return keywords
 
     def _betas(self) -> dict[str, Any]:
-        """As many as the optimizer has by default, in their order; some have three."""
-        own = {n: b for n, b in self.defaults.items() if _BETA.fullmatch(n)}
-        return {n: b for n, b in own.items() if n not in self.accepts} or dict(_PAIR)
+        """Return the optimizer's betas by name, in their order; some optimizers have three."""
+        betas = {n: b for n, b in self.defaults.items() if _BETA.fullmatch(n)}
+        return {n: b for n, b in betas.items() if n not in self.accepts} or dict(_PAIR)
 
     def _alias(self, name: str) -> str:
         for alias in _ALIASES.get(name, ()):
             if alias in self.accepts:
                 return alias
-        raise CompareError(f"{self.identity} has no setting {name!r}; {self._said()}")
+        raise CompareError(f"{self.identity} has no setting {name!r}; {self._names()}")
 
-    def _said(self) -> str:
+    def _names(self) -> str:
         return f"it has {', '.join(sorted(self.accepts))}"
 
 
 def find_source(name: str) -> OptimizerSource:
-    """Find an optimizer by what a user writes.
+    """Return the optimizer that a user names.
 
     Args:
         name: ``torch:AdamW``, ``timm:lion`` or ``pytorch_optimizer:adabelief``; a rule's name or
@@ -155,7 +155,7 @@ def find_source(name: str) -> OptimizerSource:
 
 
 def rule_source(program: Program) -> OptimizerSource:
-    """A program as a source, its constants as settings."""
+    """Return a program as an optimizer, its constants as settings."""
     lifted = lift(program)
     digest = hashlib.sha256(program.text.encode()).hexdigest()[:16]
     build = functools.partial(_program_optimizer, program.text)
@@ -173,7 +173,7 @@ def rule_source(program: Program) -> OptimizerSource:
 
 
 def class_source(cls: Callable[..., Optimizer], identity: str | None = None) -> OptimizerSource:
-    """Any optimizer class, or a function that takes parameters and keywords."""
+    """Return an optimizer class, or a function that makes an optimizer, as a source."""
     named = identity or optimizer_key(cls)
     parameters = inspect.signature(cls).parameters
     plain = [p for p in list(parameters.values())[1:] if p.kind not in (p.VAR_KEYWORD,)]
@@ -193,10 +193,10 @@ def _program_optimizer(text: str, parameters: Any, **settings: Any) -> Optimizer
 def _from_library(library: str, name: str) -> OptimizerSource:
     module = _import(library)
     finder = {"torch": _torch, "timm": _timm, "pytorch_optimizer": _pytorch_optimizer}[library]
-    found = finder(module, name)
-    if found is None:
+    source = finder(module, name)
+    if source is None:
         raise CompareError(f"{library} has no optimizer {name!r}")
-    return found
+    return source
 
 
 def _torch(module: ModuleType, name: str) -> OptimizerSource | None:
@@ -205,8 +205,8 @@ def _torch(module: ModuleType, name: str) -> OptimizerSource | None:
         for key, value in vars(torch.optim).items()
         if isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer
     }
-    found = classes.get(name.lower())
-    return class_source(found) if found else None
+    cls = classes.get(name.lower())
+    return class_source(cls) if cls else None
 
 
 def _timm(module: ModuleType, name: str) -> OptimizerSource | None:
@@ -244,7 +244,7 @@ def _looks_like_file(name: str) -> bool:
 
 
 def _from_file(name: str) -> OptimizerSource:
-    """A rule's text, which is parsed and never run; or else a Python file, which is run."""
+    """Load a rule's text, which is parsed and never run, or else a Python file, which is run."""
     file, _, cls = name.rpartition(":") if ":" in name else (name, "", "")
     if not cls:
         try:
@@ -256,13 +256,13 @@ def _from_file(name: str) -> OptimizerSource:
     else:
         reason = None
     module = run_file(Path(file), "optimizer", CompareError)
-    found = _classes(module)
-    chosen = found.get(cls) if cls else next(iter(found.values()), None)
-    if chosen is None or (not cls and len(found) > 1):
-        why = f"; as a rule it cannot be read: {reason}" if reason and not found else ""
+    classes = _classes(module)
+    chosen = classes.get(cls) if cls else next(iter(classes.values()), None)
+    if chosen is None or (not cls and len(classes) > 1):
+        why = f"; as a rule it cannot be read: {reason}" if reason and not classes else ""
         raise CompareError(
             f"{name}: name one of its optimizer classes, as in file.py:Class; "
-            f"it has {', '.join(found) or 'none'}{why}"
+            f"it has {', '.join(classes) or 'none'}{why}"
         )
     # The class with all that it uses of one's own, also from other files; not where it lies.
     return class_source(chosen, f"file {chosen.__name__} {checked_content_key(chosen)}")

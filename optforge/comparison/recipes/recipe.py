@@ -112,12 +112,12 @@ class Recipe:
             >>> load_recipe("adamw").shape((("final_lr", 0.1),), 0.2)
             Schedule(warmup=0.2, power=1.0, final=0.1)
         """
-        own = {name: value for name, value in setting if self.is_of_the_run(name)}
-        power, final = own.get("decay_power", 1.0), own.get("final_lr", 0.0)
-        return Schedule(own.get("warmup", warmup), power, final)
+        values = {name: value for name, value in setting if self.is_of_the_run(name)}
+        power, final = values.get("decay_power", 1.0), values.get("final_lr", 0.0)
+        return Schedule(values.get("warmup", warmup), power, final)
 
     def tuning(self, names: Sequence[str]) -> Recipe:
-        """The recipe with only some dimensions tuned, and the schedule's where they are named.
+        """Return the recipe with only some dimensions tuned, and the schedule's if named.
 
         ``schedule`` stands for ``warmup``, ``decay_power`` and ``final_lr``. Where the schedule is
         constant there is nothing but its warm-up.
@@ -164,7 +164,7 @@ class Recipe:
 
 
 def tuned_recipes(recipes: Sequence[Recipe], names: Sequence[str]) -> tuple[Recipe, ...]:
-    """Recipes with only some dimensions tuned.
+    """Return the recipes with only some dimensions tuned.
 
     Args:
         recipes: As they were made.
@@ -185,13 +185,13 @@ def tuned_recipes(recipes: Sequence[Recipe], names: Sequence[str]) -> tuple[Reci
         if name not in known:
             there = ", ".join(sorted(n for n in known if not n.startswith("one_minus_")))
             raise CompareError(f"no optimizer has {name!r} to tune; there are {there}")
-    made = tuple(recipe.tuning(names) for recipe in recipes)
-    for recipe in made:
+    tuned = tuple(recipe.tuning(names) for recipe in recipes)
+    for recipe in tuned:
         if not recipe.space.dimensions:
             raise CompareError(
                 f"nothing of {recipe.name} is tuned by {', '.join(names)}; tune lr at least"
             )
-    return made
+    return tuned
 
 
 def _fixes(recipe: str, name: str) -> str:
@@ -209,7 +209,7 @@ def _is_norm(value: Any) -> bool:
 
 
 def default_space(source: OptimizerSource) -> Space:
-    """A wide space about the defaults of an optimizer that no preset knows.
+    """Return a wide space around the defaults of an optimizer that no preset knows.
 
     The learning rate varies by a factor of 30 to both sides, weight decay by 30 about its default
     or about 0.03 where that is 0, and the memory of each average from 2 to 1,000 steps.
@@ -228,5 +228,5 @@ def default_space(source: OptimizerSource) -> Space:
 
 
 def ranges_of(recipe: Recipe) -> Mapping[str, tuple[float, float]]:
-    """The ranges of a recipe as a report prints them."""
+    """Return the ranges of a recipe by the name of the dimension."""
     return {d.name: (d.low, d.high) for d in recipe.space.dimensions}
