@@ -36,7 +36,7 @@ class Degrees:
 
 
 def degrees(program: Program, places: Collection[Place]) -> Degrees:
-    r"""Find the degree in which the results are homogeneous in the constants at some places.
+    r"""Return the degree in which the results are homogeneous in the constants at some places.
 
     A value :math:`f(c)` has degree d if :math:`f(sc) = s^d f(c)` for every s > 0, in exact
     arithmetic, for the same weights and gradients from zero states on. The degrees of the states

@@ -188,7 +188,7 @@ def _joined(parts: dict[Place, Role], constants: dict[Place, float]) -> list[Gro
 
 
 def _join_power(place: Place, value: float, groups: dict[object, Group]) -> None:
-    """Let the base of a power share the beta of its value; of two, the one with fewer bases."""
+    """Join the base of a power to the beta of its value; of two, to the one with fewer bases."""
     betas = [group for group in groups.values() if group[0].name == "beta" and group[1] == value]
     if betas:
         min(betas, key=lambda group: len(group[2]))[2].append(place)

@@ -41,7 +41,7 @@ def _apply(number: int, statement: Statement, kinds: list[int]) -> int:
 
 
 def _why_not(row: Function, kinds: tuple[int, ...]) -> str:
-    """Say why a function does not accept arguments of these kinds."""
+    """Explain why a function does not accept arguments of these kinds."""
     shapes = " and ".join(_PER[kind] for kind in kinds)
     if row.form == "transpose":
         return f"transpose got one value per {shapes}; it takes a tree"
@@ -141,7 +141,7 @@ def _kinds_after(
 
 
 def _unknown(program: Program) -> ProgramError:
-    """Find the first statement that reads what is not there, once it is known that one does."""
+    """Return the error for the first statement that reads an undefined name."""
     known = list(program.parameters)
     for number, statement in enumerate(program.statements, 1):
         where = f"statement {number}, '{statement.target} = {statement.function}(...)'"

@@ -58,7 +58,7 @@ class Algebraic:
         return Change(after, step, tuple(Link(before[number]) for number in left))
 
     def _why(self, simple_form: Simplest, rows: Sequence[int], program: Program) -> str:
-        """Name the rows that the form needs, without the regrouping that every formula allows."""
+        """Return the names of the rows that the form needs, apart from mere regrouping."""
         names = {WEIGHT: program.weight, GRADIENT: program.gradient, LR: program.lr}
         living = living_states(program)
         names |= {state_leaf(n): program.states[place] for n, place in enumerate(living)}

@@ -109,7 +109,7 @@ def run_passes(
 
 
 def _stops(passes: Sequence[Pass], more: bool) -> tuple[str, ...]:
-    """Say which limits were met that may have hidden a simpler form."""
+    """Return the limits that were met and may have hidden a simpler form."""
     stops = []
     if any(isinstance(done, Algebraic | Recurrences) and done.timed_out for done in passes):
         stops.append("equality saturation met its limit of wall clock time")

@@ -31,12 +31,12 @@ class Instance:
 
     @property
     def text(self) -> str:
-        """Say it in words."""
+        """Return the values as text."""
         return ", ".join(f"{name} = {value}" for name, value in self.values)
 
 
 def needed_rows(reached_form: Simplest, bounds: Bounds | None = None) -> tuple[int, ...]:
-    """Find rows that prove a form equal to the one that it came from, none of them in vain.
+    """Return rows that prove a form equal to the one that it came from, all of them needed.
 
     Rows that only regroup (:attr:`Rewrite.grows`) say nothing, and leave or stay together; of
     the others each one that is left is needed.
@@ -66,7 +66,7 @@ def needed_rows(reached_form: Simplest, bounds: Bounds | None = None) -> tuple[i
 def _of_round(
     form: Graph, reached: Graph, rows: Sequence[int], bounds: Bounds | None
 ) -> Sequence[int]:
-    """Find the rows that one saturation needs."""
+    """Return the rows that one saturation needs."""
 
     def suffices(some: Sequence[int]) -> bool:
         return proves(form, reached, sorted(some), bounds)
@@ -90,7 +90,7 @@ def _last_named(number: int) -> tuple[bool, int, int]:
 def _needed(
     assumed: list[int], rows: list[int], suffices: Callable[[Sequence[int]], bool], grown: bool
 ) -> list[int]:
-    """Find rows that suffice together with those given, none of which can be left out.
+    """Return rows that suffice together with those assumed, none of which can be left out.
 
     Source: U. Junker, "QuickXplain: preferred explanations and relaxations for over-constrained
     problems", AAAI 2004.
@@ -112,7 +112,7 @@ def instances(
     names: dict[str, str],
     bounds: Bounds | None = None,
 ) -> tuple[Instance, ...]:
-    """Find what the variables of a row stand for where it was used on the way to a form.
+    """Return what the variables of a row stand for where it was used on the way to a form.
 
     Args:
         reached_form: The form, with the forms that it came from.

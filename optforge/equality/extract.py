@@ -123,7 +123,7 @@ def _in_order(saturated: Saturated, order: Sequence[int]) -> dict[int, Choice]:
 
 
 def _choose(classes: Sequence[Sequence[Choice]], fixed: dict[int, Choice]) -> dict[int, _Best]:
-    """Find the cheapest set of classes for every class; what improves asks its users again."""
+    """Return the cheapest set of classes for every class; one that improves updates its users."""
     best: dict[int, _Best] = {}
     users: dict[int, list[tuple[int, Choice]]] = {}
     pending: dict[int, None] = {}

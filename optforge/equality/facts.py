@@ -42,7 +42,7 @@ POSITIVE_IF_ALL = frozenset(
 
 
 def nonnegative_states(graph: Graph) -> tuple[bool, ...]:
-    r"""Find the states that can never be below zero.
+    r"""Return for each state whether it can never be below zero.
 
     Induction over the steps: states begin at zero; a set of states stays at or above zero if
     each next value is, as long as all of the set were. The largest such set is found by

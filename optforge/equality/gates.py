@@ -63,7 +63,7 @@ def gates(rule: Rewrite, kinds: tuple[int, ...] = ALL_KINDS) -> list[list[str]]:
 
 
 def _covered(sound: Sequence[Kinds], unsound: Sequence[Kinds]) -> list[list[_Atom]]:
-    """Find conjunctions, as few as are easily found, that all sound kinds meet and no others."""
+    """Return a few conjunctions that together hold for all sound kinds and for no others."""
     if not sound:
         return []
     whole = _conjunction(sound, unsound)

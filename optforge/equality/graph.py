@@ -14,7 +14,7 @@ WEIGHT, GRADIENT, LR = "weight", "gradient", "lr"
 
 
 def state_leaf(number: int) -> str:
-    """Name the leaf of a state; what its author called it leaves no trace."""
+    """Return the name of a state's leaf, which does not depend on the name in the program."""
     return f"state{number}"
 
 

@@ -36,7 +36,7 @@ _NOUNS = {
 
 
 def state_roles(graph: Graph) -> list[str]:
-    """Name each state by what it remembers.
+    """Return a name for each state, by what it remembers.
 
     ``second_moment``: its next value is built from a square (or magnitude); ``momentum``: from
     the gradient otherwise; ``count``: a state plus a constant; ``state``: anything else.

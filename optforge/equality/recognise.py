@@ -41,7 +41,7 @@ class Recognised:
 
     @property
     def sentence(self) -> str:
-        """Say it in a sentence."""
+        """The name, or what it resembles, as a sentence."""
         if self.name:
             return self.name
         like = f"{self.like}; " if self.like else ""
@@ -49,7 +49,7 @@ class Recognised:
 
 
 def recognise(program: Program) -> Recognised:
-    """Name a simple rule.
+    """Recognize a simple rule among the known ones.
 
     Constants do not matter, and neither do the order of states, sums and products, or functions
     that the gradient passes through before all else. Otherwise the nearest known rule is the one
@@ -175,7 +175,7 @@ def _nearest(graph: Graph) -> tuple[str, int]:
 
 
 def _resembles(graph: Graph) -> str | None:
-    """Say what it is like by what its states remember and what the update divides by."""
+    """Return what it is like, by what its states remember and what the update divides by."""
     roles = state_roles(graph)
     operations = {graph.nodes[i].operation for i in graph.reached(graph.outputs[:1])}
     seconds = [n for n, role in enumerate(roles) if role == SECOND]

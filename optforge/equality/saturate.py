@@ -99,7 +99,7 @@ def saturate(
 def matches(
     graph: Graph, rows: Sequence[int], row: int, bounds: Bounds | None = None
 ) -> tuple[tuple[tuple[Choice, ...], ...], list[dict[str, int]]]:
-    """Find where a row with a guard would apply, once other rows have done what they can.
+    """Return where a row with a guard would apply, once other rows have done what they can.
 
     Returns:
         Classes of equal values, and for each place what class each variable of the row is.

@@ -132,7 +132,7 @@ def _call(operation: str, inner: list[Form]) -> Form:
 
 
 def preprocessed(graph: Graph) -> tuple[Graph, str | None]:
-    """Take a function of the gradient alone, through which all reads go, for the gradient.
+    """Replace a function of the gradient alone, if all reads go through it, by the gradient.
 
     Returns:
         The graph over that value, and the value as text; None if there is none.

@@ -12,12 +12,12 @@ from optforge.language.functions import functions_of
 
 
 def ruleset(number: int) -> str:
-    """Name the ruleset of a row."""
+    """Return the name of a row's ruleset."""
     return f"row{number}"
 
 
 def probe(number: int) -> str:
-    """Name the ruleset that notes where a row would apply."""
+    """Return the name of the ruleset that notes where a row would apply."""
     return f"probe{number}"
 
 

@@ -34,7 +34,7 @@ _COMPARISON = {ast.Lt: "<", ast.Gt: ">", ast.LtE: "<=", ast.GtE: ">=", ast.NotEq
 
 
 def operation_name(function: str) -> str:
-    """Name a function so that it cannot meet a word of egglog."""
+    """Return the name of a function in egglog, which differs from all words of egglog."""
     return f"f_{function}"
 
 

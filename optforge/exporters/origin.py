@@ -51,7 +51,7 @@ class Origin:
         return re.sub("[^A-Za-z0-9_./ -]", "?", near)[:60].strip() or "?"
 
     def lines(self, target: str) -> list[str]:
-        """Say where a file came from."""
+        """Return the lines that say where a file came from."""
         return [
             f"Rule: {self.said}, fingerprint {self.fingerprint}.",
             f"Written by optforge {_version()}: optforge export {self.said} --to {target}",

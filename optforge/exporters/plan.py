@@ -248,7 +248,7 @@ class _PlanBuilder:
 def _product(
     steps: list[ExportStep], outputs: list[Value], schedule: Value, rate: Value
 ) -> ExportStep | None:
-    """Find the step schedule * rate, if nothing else reads either of the two."""
+    """Return the step schedule * rate, if nothing else reads either of the two."""
     readers = [step for step in steps if schedule in step.arguments or rate in step.arguments]
     if len(readers) != 1 or schedule in outputs or rate in outputs:
         return None

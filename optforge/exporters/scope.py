@@ -31,7 +31,7 @@ class Scope:
     fixed: set[str] = field(default_factory=set)
 
     def parameter(self, value: Value, wish: str) -> str:
-        """Name a value by a name of its own."""
+        """Give a value a name that no other has."""
         name = self.names.fresh(wish)
         self.of[value], self.holder[name] = name, value
         return name

@@ -24,7 +24,7 @@ ROLES = {  # by the name of a hyper-parameter without its number
 
 
 def describe(name: str) -> str:
-    """Say what a hyper-parameter is.
+    """Return a description of a hyper-parameter.
 
     Example:
         >>> describe("beta2"), describe("constant_7")

@@ -227,6 +227,6 @@ def functions_of(sets: Iterable[str]) -> tuple[str, ...]:
     for name in chosen:
         if name not in FUNCTION_SETS:
             raise ProgramError(
-                f"no set of functions {name!r}; there are {', '.join(FUNCTION_SETS)}"
+                f"unknown set of functions {name!r}; allowed are {', '.join(FUNCTION_SETS)}"
             )
     return tuple(row.name for row in _ROWS if row.belongs_to in chosen)

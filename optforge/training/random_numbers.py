@@ -10,7 +10,7 @@ from optforge.tasks import Task, initial_model
 
 
 def draws_random_numbers(task: Task) -> bool:
-    """Find out by trying whether a task draws random numbers in training, as dropout does."""
+    """Return whether a task draws random numbers in training, as dropout does, by trying."""
     model, train = initial_model(task, 0), task.splits.train
     before = torch.get_rng_state()
     try:

@@ -18,7 +18,7 @@ def with_scratch(stages: list[Run | Wide], lasting: set[int]) -> tuple[list[Run 
 
 
 def lasting_slots(stages: list[Run | Wide], states: int) -> set[int]:
-    """Find the slots that outlive their run: states, and what another stage reads or writes."""
+    """Return the slots that outlive their run: states, and what another stage reads or writes."""
     written: dict[int, int] = {}
     lasting = set(range(states))
     for place, stage in enumerate(stages):

@@ -15,7 +15,7 @@ SIZES = ("vit_tiny", "vit_small", "vit_base")
 
 
 def image_task(name: str) -> Task | None:
-    """Make a shipped image task, or None if there is none of that name.
+    """Return a shipped image task, or None if there is none of that name.
 
     Example:
         >>> image_task("letters_vit_small_augmented").augmentation
