@@ -132,28 +132,25 @@ class _Transformation:
         return [*lines, *indented([*body, *self._end()])]
 
     def _source(self, value: Value) -> str:
-        """The list that an input of each array comes from."""
-        if value is self.plan.weight:
-            return "jax.tree.leaves(params)"
-        if value is self.plan.gradient:
-            return "gradients"
-        if value is self.plan.role:
-            return "hidden_matrices(matrices, updates)"
-        return f"jax.tree.leaves(state.{_field(value)})" if value in self.plan.stored else ""
+        """The list that an input of each array comes from; empty for one number."""
+        plan = self.plan
+        sources = {
+            plan.weight: "jax.tree.leaves(params)",
+            plan.gradient: "gradients",
+            plan.role: "hidden_matrices(matrices, updates)",
+            **{state: f"jax.tree.leaves(state.{_field(state)})" for state in plan.stored},
+        }
+        return sources.get(value, "")
 
     def _number(self, value: Value) -> str:
         """What is given for an input that is one number."""
-        if value is self.plan.rate:
-            return "rate"
-        if value is self.plan.schedule:
-            return "value"
-        if value is self.plan.step:
-            return "step"
-        if value is self.plan.progress:
-            return "jnp.minimum(step / total_steps, 1.0)"
-        return (
-            f"state.{_field(value)}" if value in self.plan.numbers else self.body.parameters[value]
-        )
+        plan = self.plan
+        numbers = {
+            **{plan.rate: "rate", plan.schedule: "value", plan.step: "step"},
+            plan.progress: "jnp.minimum(step / total_steps, 1.0)",
+            **{state: f"state.{_field(state)}" for state in plan.numbers},
+        }
+        return numbers.get(value) or self.body.parameters[value]
 
     def _wide(self) -> list[str]:
         arguments = [self._source(v) or self._number(v) for v in self.body.parameters]

@@ -138,18 +138,15 @@ class _Class:
 
     def _setting(self, value: Value) -> str:
         """What a group holds."""
-        name = self.body.parameters[value]
-        if value is self.plan.schedule:
-            return 'group["lr"] / group["peak_lr"]'
-        if value is self.plan.step:
-            return 'group["step"]'
-        if value is self.plan.progress:
-            return 'min(1.0, group["step"] / group["total_steps"])'
-        if value is self.plan.rate:
-            return 'group["lr"]' if self.plan.product else 'group["peak_lr"]'
-        if value in self.plan.states:
-            return f'torch.as_tensor(group["{value.wish}"], dtype=torch.float64)'
-        return f'group["{name}"]'
+        plan = self.plan
+        settings = {
+            plan.schedule: 'group["lr"] / group["peak_lr"]',
+            plan.step: 'group["step"]',
+            plan.progress: 'min(1.0, group["step"] / group["total_steps"])',
+            plan.rate: 'group["lr"]' if plan.product else 'group["peak_lr"]',
+            **{s: f'torch.as_tensor(group["{s.wish}"], dtype=torch.float64)' for s in plan.numbers},
+        }
+        return settings.get(value) or f'group["{self.body.parameters[value]}"]'
 
     def _wide_step(self) -> list[str]:
         lines = _WIDE_BEGIN.strip("\n").split("\n")
