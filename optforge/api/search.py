@@ -39,7 +39,7 @@ from optforge.tasks import (
     load_task,
 )
 from optforge.training import has_compiler, one_thread
-from optforge.tuning import TRIALS
+from optforge.tuning import BaselineTuner
 
 # The first phase takes about a fifth of the time: in it nothing is answered from the cache, so a
 # program costs more than later. Its length is a number of programs, whatever the budget's unit,
@@ -114,7 +114,7 @@ def search(
     constants_programs: int | None = None,
     held_out: Sequence[str | Task] | None = None,
     workers: int | None = None,
-    trials: int = TRIALS,
+    trials: int | None = None,
     compile: bool | None = None,
     simplify: bool = True,
     watcher: Watcher | None = None,
@@ -155,7 +155,9 @@ def search(
             tenth of the programs, or 40 for each minute, by default; 0 for none.
         held_out: Tasks for the final table only; the shipped letters by default.
         workers: Processes; one a core by default, 0 for none but this one.
-        trials: Settings tried for each baseline of a task of your own.
+        trials: Settings tried for AdamW on each task of your own before the search, and for all
+            other rows of the table at its end. By default as many, from 4 to 256, as fit a fifth
+            of the minutes; 64 where the budget is a number of programs.
         compile: Whether to compile the training; by default where a C++ compiler is found and
             the search is long enough.
         simplify: Whether the winner is simplified at the end: exactly, and after half an hour of
@@ -168,6 +170,8 @@ def search(
 
     Raises:
         OptforgeError: In one sentence, with what to do.
+        StoppedError: If ``stop`` said so while baselines of own tasks were tuned. What was trained
+            is kept, and the same call goes on from there.
     """
     chosen = _tasks(PROXY_TASKS if tasks is None else tasks)
     others = _tasks((HELD_OUT_TASK,) if held_out is None else held_out)
@@ -214,7 +218,8 @@ def search(
         _check_own(task)
     settings = replace(settings, hashes=tuple(task.hash for task in chosen))
     with one_thread():
-        made = make_plan(settings, chosen, others, watcher.say, trials)
+        tuner = BaselineTuner(trials, minutes, worker_count(workers), watcher.progress, stop)
+        made = make_plan(settings, chosen, others, watcher.say, tuner)
     directory = RunDirectory.create(run, made.stored())
     directory.write_text("start.py", rule_text(start))
     return _run(made, directory, Budget(minutes, programs), workers, watcher, stop, simplify)
@@ -311,12 +316,12 @@ def _draw(directory: RunDirectory, watcher: Watcher) -> None:
 
 
 def _check_numbers(
-    minutes: float | None, programs: int | None, workers: int | None, trials: int = TRIALS
+    minutes: float | None, programs: int | None, workers: int | None, trials: int | None = None
 ) -> None:
     if (minutes is not None and not minutes > 0) or (programs is not None and programs < 1):
         raise SearchError(f"the budget is {minutes=}, {programs=}; give one above 0")
     worker_count(workers)
-    if trials < 1:
+    if trials is not None and trials < 1:
         raise SearchError(f"trials is {trials}; a baseline needs at least 1")
 
 

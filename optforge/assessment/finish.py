@@ -141,14 +141,14 @@ def table_markdown(done: Finish) -> str:
     lines = [
         done.verdict,
         "",
-        f"Log ratio of test loss to {table.rows[0].name}, lower is better: mean and Student-t 95 % "
-        f"interval of paired differences over {table.repeats} fresh seeds a task.",
+        f"Log ratio of test loss to {table.rows[0].title}, lower is better: mean and Student-t "
+        f"95 % interval of paired differences over {table.repeats} fresh seeds a task.",
         "",
         "| " + " | ".join(header) + " |",
         "|" + "---|" * len(header),
     ]
     for row in table.rows:
-        cells = [row.name, _cell(row.proxies), *(_cell(row.tasks[task]) for task in tasks)]
+        cells = [row.title, _cell(row.proxies), *(_cell(row.tasks[task]) for task in tasks)]
         cells += [f"{row.state_bytes:g}", f"{1e3 * row.step_seconds:.1f}", row.trials]
         lines.append("| " + " | ".join(cells) + " |")
     lines += ["", *(f"- {note}" for note in table.notes), "", "```python"]

@@ -6,7 +6,7 @@ import math
 import re
 import textwrap
 
-from optforge.assessment.table import Table
+from optforge.assessment.table import Table, titled
 from optforge.statistics import Interval
 from optforge.training import Trainee
 from optforge.tuning import OPTIMIZERS, TITLES
@@ -33,7 +33,8 @@ def verdict(table: Table) -> str:
     """
     if not table.has(FOUND):
         tuned = percent(table.rows[1].proxies)
-        return f"Constants alone, searched and tuned for each task, give {tuned}.{_one(table)}"
+        text = f"Constants alone, searched and tuned for each task, give {tuned}.{_one(table)}"
+        return titled(text, table.rows[0].is_light)
     row = table.row(FOUND)
     partners = [ADAMW, control_name(table), MUON]
     against = {
@@ -59,7 +60,7 @@ def verdict(table: Table) -> str:
     text += _one(table)
     for task in table.held_out:
         text += f" Held out, {task}: {percent(row.tasks[task])} against {ADAMW}."
-    return text
+    return titled(text, table.rows[0].is_light)
 
 
 def _one(table: Table) -> str:

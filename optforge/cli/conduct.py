@@ -18,6 +18,7 @@ from optforge.cli.live import LiveWatcher
 from optforge.cli.plain import PlainWatcher
 from optforge.cli.result import print_result
 from optforge.cli.stopping import Stopping
+from optforge.errors import StoppedError
 from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
@@ -92,7 +93,7 @@ def conduct(verb: Callable[..., SearchResult], arguments: dict[str, Any], own: l
         try:
             with display:
                 result = verb(**arguments, watcher=session, stop=stopping)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, StoppedError):
             _say_stopped(console, session)
             raise typer.Exit(STOPPED) from None
         if result.stopped:
@@ -104,7 +105,10 @@ def conduct(verb: Callable[..., SearchResult], arguments: dict[str, Any], own: l
 
 def _say_stopped(console: Console, session: Session) -> None:
     if session.directory is None:
-        text = "Stopped before the search began; nothing was left behind"
+        text = (
+            "Stopped before the search began; what was trained for the baselines is kept, and the "
+            "same command goes on from there"
+        )
     else:
         text = f"Stopped; nothing is lost. Go on with: {session.resuming}"
     console.print(text, markup=False, soft_wrap=True)

@@ -85,7 +85,7 @@ def _print_table(table: Table, console: Console) -> None:
     beside = [row for row in table.rows if row.name.endswith(ONE_SETTING) or row.name == STRAIGHT]
     rows = [row for row in table.rows if row not in beside]
     for row in rows:
-        grid.add_column(row.name, justify="right")
+        grid.add_column(row.title, justify="right")
     grid.add_row("mean over proxies", *(_cell(row.proxies, row.name) for row in rows))
     for task in (*table.proxies, *table.held_out):
         label = task if task in table.proxies else f"{task}, held out"
@@ -97,10 +97,10 @@ def _print_table(table: Table, console: Console) -> None:
     console.print(grid)
     for row in beside:
         of = " for all tasks" if row.name.endswith(ONE_SETTING) else ""
-        console.print(f"{row.name}{of}, mean over proxies: ", end="", style="dim")
+        console.print(f"{row.title}{of}, mean over proxies: ", end="", style="dim")
         console.print(_cell(row.proxies, row.name))
     console.print(
-        f"Log of test loss over {table.rows[0].name}'s, lower is better: mean and 95 % interval "
+        f"Log of test loss over {table.rows[0].title}'s, lower is better: mean and 95 % interval "
         f"of paired differences, {table.repeats} fresh seeds a task",
         style="dim",
     )

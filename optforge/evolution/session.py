@@ -26,12 +26,10 @@ from optforge.training import Stack, Trainee, train_population
 from optforge.tuning import (
     OPTIMIZERS,
     Baseline,
-    Effort,
-    in_process,
+    BaselineTuner,
     known_settings,
     shipped,
     shipped_jointly,
-    tune_baseline,
 )
 
 DRAIN_SECONDS = 60.0  # what is still in flight at the end of a search may take so long
@@ -43,7 +41,7 @@ def make_plan(
     tasks: Sequence[Task],
     held_out: Sequence[Task],
     say: Say,
-    trials: int,
+    tuner: BaselineTuner,
 ) -> SearchPlan:
     """Find or tune the baselines and train the tuned AdamW on the seeds of the search.
 
@@ -52,27 +50,50 @@ def make_plan(
         tasks: The proxy tasks, the cheapest first.
         held_out: Tasks for the final table only.
         say: Told in a sentence what is being done.
-        trials: Settings to try for tasks that have no shipped baseline.
+        tuner: Tunes AdamW on tasks that have no shipped baseline.
+
+    Raises:
+        StoppedError: If a stop is asked for while baselines are tuned.
+        TaskError: If AdamW cannot be measured on a task.
     """
-    baselines = {task.name: _baselines(task, say, trials) for task in (*tasks, *held_out)}
-    _say_other_version(tasks, say)
-    settings = replace(settings, suggestions=_suggestions(settings, tasks, baselines))
-    draft = SearchPlan(settings, tuple(tasks), tuple(held_out), baselines, {})
-    losses = {}
-    for task in tasks:
-        rule = baselines[task.name]["adamw"].trainee
-        purposes = {"search": settings.seeds, "rescore": settings.rescore_repeats}
-        losses[task.name] = {
-            purpose: _log_losses(Stack(task), rule, draft.seeds(purpose, count)[task.name])
-            for purpose, count in purposes.items()
-        }
-        if not numpy.isfinite([value for of in losses[task.name].values() for value in of]).all():
+    everything = (*tasks, *held_out)
+    baselines = {task.name: _shipped(task, say) for task in everything}
+    own = [task for task in everything if "adamw" not in baselines[task.name]]
+    with tuner.trainer(own) as trainer:
+        tuned, effort = tuner.tune(trainer)
+        for name, baseline in tuned.items():
+            baselines[name]["adamw"] = baseline
+        _say_other_version(tasks, say)
+        suggestions = _suggestions(settings, tasks, baselines)
+        settings = replace(settings, suggestions=suggestions)
+        schedules = schedules_of(baselines)
+        plan = SearchPlan(settings, tuple(tasks), tuple(held_out), baselines, {}, schedules, effort)
+        return replace(plan, losses=_reference(plan, trainer))
+
+
+def _reference(plan: SearchPlan, trainer: Trainer) -> dict[str, dict[str, list[float]]]:
+    """Train the tuned AdamW of each proxy task on the seeds of the search; own tasks on workers."""
+    settings = plan.settings
+    counts = {"search": settings.seeds, "rescore": settings.rescore_repeats}
+    losses: dict[str, dict[str, list[float]]] = {}
+    for task in plan.tasks:
+        rule, name = plan.baselines[task.name]["adamw"].trainee, task.name
+        losses[name] = {}
+        for purpose, count in counts.items():
+            chosen = {name: plan.seeds(purpose, count)[name]}
+            if name in trainer.tasks:
+                values = trainer.losses({name: [rule]}, chosen, "validation")[name][0].tolist()
+            else:
+                values = _log_losses(Stack(task), rule, chosen[name])
+            losses[name][purpose] = values
+        if not numpy.isfinite(
+            [value for values in losses[name].values() for value in values]
+        ).all():
             raise TaskError(
-                f"the tuned AdamW has no finite logarithm of the loss on {task.name!r}, which all "
+                f"the tuned AdamW has no finite logarithm of the loss on {name!r}, which all "
                 "are measured by; a task's loss must stay above 0, and AdamW must train it"
             )
-    schedules = schedules_of(baselines)
-    return SearchPlan(settings, draft.tasks, draft.held_out, baselines, losses, schedules)
+    return losses
 
 
 def make_executor(plan: SearchPlan, workers: int, limit: float = JOB_SECONDS) -> Executor:
@@ -113,15 +134,12 @@ def _yardstick(plan: SearchPlan) -> Yardstick | None:
     return Yardstick.of(task, rule, seeds(plan.settings.seed, task.name, "yardstick", 1)[0])
 
 
-def _baselines(task: Task, say: Say, trials: int) -> dict[str, Baseline]:
-    known = {name: shipped(task, name) for name in OPTIMIZERS}
-    found = {name: baseline for name, baseline in known.items() if baseline is not None}
-    if "adamw" not in found:
-        say(f"Tuning adamw on {task.name} ({trials} trials): the baseline to beat")
-        found["adamw"] = tune_baseline(in_process([task]), [task.name], "adamw", Effort(trials))
-    elif found["adamw"].note:
-        say(f"The baseline of {task.name} was {found['adamw'].note}")
-    return found
+def _shipped(task: Task, say: Say) -> dict[str, Baseline]:
+    baselines = {name: shipped(task, name) for name in OPTIMIZERS}
+    known = {name: baseline for name, baseline in baselines.items() if baseline is not None}
+    if "adamw" in known and known["adamw"].note:
+        say(f"The baseline of {task.name} was {known['adamw'].note}")
+    return known
 
 
 def _say_other_version(tasks: Sequence[Task], say: Say) -> None:

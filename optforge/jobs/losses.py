@@ -14,8 +14,6 @@ from optforge.jobs.store import Store
 from optforge.tasks import Task
 from optforge.training import ProgramOrTrainee
 
-_PROGRAMS, _SEEDS = 16, 3  # of one job
-
 
 @dataclass
 class Trainer:
@@ -26,12 +24,17 @@ class Trainer:
         tasks: All tasks that may be named.
         seed: Decides all training seeds.
         store: Of losses.
+        programs_a_job: So many are trained at once.
+        seeds_a_job: On so many seeds each.
+        trained: Trainings so far; what the store knew does not count.
     """
 
     runner: JobRunner
     tasks: Mapping[str, Task]
     seed: int
     store: Store
+    programs_a_job: int = 16
+    seeds_a_job: int = 3
     trained: int = 0
 
     def seeds(self, task: str, purpose: str, count: int) -> tuple[int, ...]:
@@ -90,12 +93,13 @@ class Trainer:
             left = tuple(seed for seed in chosen if self.store.get(keys[seed]) is None)
             if left:
                 lacking.setdefault(left, {})[keys[left[0]]] = program
+        programs_a_job, seeds_a_job = self.programs_a_job, self.seeds_a_job
         return [
-            Measure(tuple(of[a : a + _PROGRAMS]), task, left[b : b + _SEEDS], split)
+            Measure(tuple(of[a : a + programs_a_job]), task, left[b : b + seeds_a_job], split)
             for left, distinct in lacking.items()
             for of in [list(distinct.values())]
-            for a in range(0, len(of), _PROGRAMS)
-            for b in range(0, len(left), _SEEDS)
+            for a in range(0, len(of), programs_a_job)
+            for b in range(0, len(left), seeds_a_job)
         ]
 
     def _keep(self, job: Measure, losses: Sequence[Sequence[float]]) -> None:

@@ -25,6 +25,7 @@ from optforge.tuning.ladder import Ladder as Ladder
 from optforge.tuning.ladder import lowest as lowest
 from optforge.tuning.optimizers import thing as thing
 from optforge.tuning.optimizers import tunable as tunable
+from optforge.tuning.own_tasks import BaselineTuner as BaselineTuner
 from optforge.tuning.ranges import PLAIN_SHAPE as PLAIN_SHAPE
 from optforge.tuning.ranges import SEARCH_SHAPE as SEARCH_SHAPE
 from optforge.tuning.ranges import SHAPE as SHAPE
@@ -38,6 +39,7 @@ from optforge.tuning.space import drawn_value as drawn_value
 from optforge.tuning.space import setting_of as setting_of
 from optforge.tuning.space import with_values as with_values
 from optforge.tuning.trainees import FULL as FULL
+from optforge.tuning.trainees import LEAST_TUNED as LEAST_TUNED
 from optforge.tuning.trainees import TRIALS as TRIALS
 from optforge.tuning.trainees import Effort as Effort
 from optforge.tuning.trainees import Losses as Losses

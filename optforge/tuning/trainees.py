@@ -16,6 +16,7 @@ from optforge.tuning.tpe import RandomThenTpe
 from optforge.tuning.tune import FINAL, Study, Train, best_trial, tune
 
 TRIALS = 256  # settings of each optimizer and rule, on each task or on all of them together
+LEAST_TUNED = 64  # trials; what had fewer is called lightly tuned
 _FAILED = 1e3  # log loss of a setting that diverged
 
 Watch = Callable[[int, int], None]
@@ -36,6 +37,22 @@ class Effort:
     seeds: int = 3
     finalists: int = 12
     final_seeds: int = 12
+
+    @classmethod
+    def of(cls, trials: int) -> Effort:
+        """Return an effort in which finalists take no more time than trials.
+
+        Example:
+            >>> Effort.of(32), Effort.of(256) == Effort()
+            (Effort(trials=32, seeds=3, finalists=4, final_seeds=4), True)
+        """
+        finalists = min(12, max(3, trials // 8))
+        return cls(trials, finalists=finalists, final_seeds=finalists)
+
+    @property
+    def is_light(self) -> bool:
+        """Whether so few trials were made that a table says "lightly tuned"."""
+        return self.trials < LEAST_TUNED
 
     @property
     def runs(self) -> int:

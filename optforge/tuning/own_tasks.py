@@ -1,0 +1,187 @@
+"""Baselines of tasks that are not shipped: tuned on all workers before a search, and kept.
+
+AdamW alone is tuned then, since all candidates are measured by it; the other rows of the table have
+as many trials at the end. By default as many trials are made as fit :data:`SHARE` of the minutes of
+the search. Their number is stored with the run, so that its history does not depend on the machine.
+
+Every loss is appended to a file in the user's cache as soon as it is known, under a key of task,
+settings and seed. So a second start, or another search on the same task, trains nothing twice, and
+a stop loses at most the jobs in flight.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from numpy import ndarray
+from torch import Tensor
+
+from optforge.execution import Executor, InlineExecutor, WorkerPool
+from optforge.fitness import Evaluator
+from optforge.jobs import JobRunner, Store, Trainer
+from optforge.language import load_rule
+from optforge.tasks import Task
+from optforge.tasks.data.cache import directory
+from optforge.training import Stack, Trainee, train_population
+from optforge.tuning.baselines import Baseline
+from optforge.tuning.optimizers import tunable
+from optforge.tuning.trainees import Effort, Losses, losses_by, tune_together
+
+SHARE = 0.2  # of the minutes of a search, for all own tasks together
+TRIALS_WITHOUT_MINUTES = 64  # where the budget of a search is a number of programs
+_TRIALS = (4, 8, 16, 32, 64, 128, 256)  # few numbers, so that another search finds the same ones
+VERSION = 1  # of what is kept; raised when the same training gives other losses
+_PROGRAMS, _SEEDS = 2, 3  # of one job: small, so that all workers are busy and little is lost
+_JOB_SECONDS = 3600.0
+_TIMED = 0.1  # share of the steps of a training that its length is told from
+
+Watch = Callable[[str, int, int, float | None], None]
+
+
+@dataclass(frozen=True)
+class BaselineTuner:
+    """Tunes AdamW on tasks of one's own.
+
+    Args:
+        trials: Settings to try; None for as many as fit.
+        minutes: Length of the search; None if its budget is a number of programs.
+        workers: Processes; 0 for none but this one.
+        watch: Shown what is done, how many trainings are finished, of how many, and seconds left.
+        stop: Asked now and then whether to stop.
+        file: Keeps the losses; ``tuning/losses-1`` in the user's cache by default.
+
+    Example:
+        >>> from optforge.tasks import load_task
+        >>> task = load_task("digits_mlp")
+        >>> BaselineTuner(trials=8).effort([task], Store(None, False)).trials
+        8
+    """
+
+    trials: int | None = None
+    minutes: float | None = None
+    workers: int = 0
+    watch: Watch = lambda what, done, total, left: None
+    stop: Callable[[], bool] = lambda: False
+    file: Path | None = None
+
+    @contextmanager
+    def trainer(self, tasks: Sequence[Task]) -> Iterator[Trainer]:
+        """Start the workers, and end them afterwards; without tasks there are none."""
+        factory = functools.partial(Evaluator, tasks=tuple(tasks), stages=(), seeds={}, baseline={})
+        executor: Executor = InlineExecutor(factory)
+        if self.workers and tasks:
+            executor = WorkerPool(factory, self.workers, _JOB_SECONDS)
+        try:
+            runner = JobRunner(executor, stop=self.stop)
+            store = Store(self.file or directory() / "tuning" / f"losses-{VERSION}", compiled=False)
+            by_name = {task.name: task for task in tasks}
+            yield Trainer(runner, by_name, 0, store, _PROGRAMS, _SEEDS)
+        finally:
+            executor.close()
+
+    def tune(self, trainer: Trainer) -> tuple[dict[str, Baseline], Effort]:
+        """Tune AdamW on all tasks of a trainer side by side.
+
+        Returns:
+            The baseline of each task, and how long it was tuned.
+
+        Raises:
+            StoppedError: If a stop is asked for; the next start goes on from there.
+        """
+        tasks = list(trainer.tasks.values())
+        effort = self.effort(tasks, trainer.store)
+        if not tasks:
+            return {}, effort
+        what = f"Tuning AdamW, the baseline, on {', '.join(trainer.tasks)}"
+        progress = _Progress(trainer, self.watch, what, effort.runs * len(tasks))
+        jobs = [(tunable("adamw"), [task.name]) for task in tasks]
+        tuned = tune_together(jobs, progress.counting(losses_by(trainer)), effort)
+        baselines = [Baseline("adamw", best.parameters, best.loss, best.trials) for best in tuned]
+        return dict(zip(trainer.tasks, baselines, strict=True)), effort
+
+    def effort(self, tasks: Sequence[Task], store: Store) -> Effort:
+        """Return how long everything is tuned.
+
+        Args:
+            tasks: All own tasks.
+            store: Keeps how long a training takes, so that the next start decides alike.
+        """
+        if self.trials is not None:
+            return Effort(self.trials)
+        if self.minutes is None or not tasks:
+            return Effort.of(TRIALS_WITHOUT_MINUTES)
+        seconds = sum(_known_seconds(task, store) for task in tasks)
+        runs = SHARE * 60 * self.minutes * max(1, self.workers) / seconds
+        fitting = [effort for effort in map(Effort.of, _TRIALS) if effort.runs <= runs]
+        return fitting[-1] if fitting else Effort.of(_TRIALS[0])
+
+
+def _known_seconds(task: Task, store: Store) -> float:
+    text = f"seconds of a training|{task.name}|{task.hash}"
+    key = blake2b(text.encode(), digest_size=12).hexdigest()
+    if store.get(key) is None:
+        store.put({key: seconds_of_training(task)})
+    return store.get(key) or 0.0
+
+
+def seconds_of_training(task: Task) -> float:
+    """Return the seconds of one training in a batch of a job, told from its first steps.
+
+    Example:
+        >>> from optforge.tasks import load_task
+        >>> 0 < seconds_of_training(load_task("digits_mlp")) < 10
+        True
+    """
+    timed = max(1, round(_TIMED * task.steps))
+    marks = [1, 1 + timed] if task.steps > timed else []  # the first step pays for what is new
+    times = [time.perf_counter()]
+
+    def judge(mark: int, places: list[int], losses: Tensor) -> list[bool]:
+        times.append(time.perf_counter())
+        return [mark == 0 for _ in places]
+
+    candidates = [load_rule("adamw")] * _PROGRAMS
+    train_population(
+        Stack(task), candidates, range(_SEEDS), checkpoints=marks, judge=judge if marks else None
+    )
+    times.append(time.perf_counter())
+    seconds = (times[2] - times[1]) * task.steps / timed if marks else times[-1] - times[0]
+    return seconds / (_PROGRAMS * _SEEDS)
+
+
+class _Progress:
+    """Counts trainings over all rounds, and tells how long the rest takes."""
+
+    def __init__(self, trainer: Trainer, watch: Watch, what: str, total: int) -> None:
+        self.trainer, self.watch, self.what, self.total = trainer, watch, what, total
+        self.finished = self.running = 0
+        self.began = time.monotonic()
+        trainer.runner.watch = self.jobs
+
+    def counting(self, losses: Losses) -> Losses:
+        """Return the same losses; each call counts as a round."""
+
+        def counted(
+            candidates: Mapping[str, Sequence[Trainee]], purpose: str, count: int
+        ) -> Mapping[str, ndarray]:
+            self.running = sum(len(trainees) * count for trainees in candidates.values())
+            values = losses(candidates, purpose, count)
+            self.finished, self.running = self.finished + self.running, 0
+            self.jobs("", 0, 1)
+            return values
+
+        return counted
+
+    def jobs(self, what: str, done: int, total: int) -> None:
+        """Take how many jobs of a round are finished."""
+        finished = self.finished + self.running * done // max(1, total)
+        trained, left = self.trainer.trained, None
+        if trained:  # what was known already says nothing of the pace
+            left = (time.monotonic() - self.began) / trained * (self.total - finished)
+        self.watch(self.what, finished, self.total, left)
