@@ -122,7 +122,7 @@ def take_control(run: Path) -> None:
 
 def tuned(what: str, candidate: Any, tasks: dict[str, Task]) -> Tuned:
     start = time.monotonic()
-    losses = losses_by(in_process(tuple(tasks.values()), has_compiler()))
+    losses = losses_by(in_process(tuple(tasks.values()), compile=has_compiler()))
     (best,) = tune_together([(candidate, tuple(tasks))], losses)
     setting = ", ".join(f"{key} {value:g}" for key, value in best.parameters.items())
     seconds = time.monotonic() - start

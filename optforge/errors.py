@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import numbers
+import operator
+from dataclasses import fields
+
 
 class OptforgeError(Exception):
     """Base of every error a user can cause; the command line prints it as one plain sentence."""
@@ -63,3 +68,102 @@ class StoppedError(Exception):
 
 class TimeIsUpError(Exception):
     """Leaves work when its time is used up; what was finished is kept."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return kind and text of an error in one line.
+
+    Example:
+        >>> one_line(ValueError("too\\nlong"))
+        'ValueError: too long'
+    """
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def whole_number(
+    name: str, value: object, least: int | None = None, wrong: type[OptforgeError] = OptforgeError
+) -> int:
+    """Return a setting as a Python int: NumPy's and others' integers are taken as well.
+
+    Args:
+        name: Of the setting, for the error.
+        value: What was given.
+        least: The least that is allowed; None for no bound.
+        wrong: What to raise.
+
+    Raises:
+        OptforgeError: If it is no whole number or too small.
+
+    Example:
+        >>> whole_number("trials", 3, 1)
+        3
+    """
+    allowed = "a whole number" + ("" if least is None else f" of at least {least}")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise wrong(f"{name} is {value!r}; it must be {allowed}") from None
+    if isinstance(value, bool) or (least is not None and number < least):
+        raise wrong(f"{name} is {value!r}; it must be {allowed}")
+    return number
+
+
+def real_number(
+    name: str,
+    value: object,
+    *,
+    above: float = -math.inf,
+    infinite: bool = False,
+    wrong: type[OptforgeError] = OptforgeError,
+) -> float:
+    """Return a setting as a Python float: NumPy's and others' real numbers are taken as well.
+
+    Args:
+        name: Of the setting, for the error.
+        value: What was given.
+        above: What it must be above.
+        infinite: Whether infinity is allowed, as no limit.
+        wrong: What to raise.
+
+    Raises:
+        OptforgeError: If it is no real number, not finite where it must be, or too small.
+
+    Example:
+        >>> real_number("minutes", 3, above=0)
+        3.0
+    """
+    bound = "" if above == -math.inf else f" above {above:g}"
+    allowed = f"a number{bound}" + (", or inf for no limit" if infinite else "")
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise wrong(f"{name} is {value!r}; it must be {allowed}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not number > above or (number == math.inf and not infinite):
+        raise wrong(f"{name} is {value}; it must be {allowed}")
+    return number
+
+
+def with_plain_fields(settings: object, wrong: type[OptforgeError]) -> None:
+    """Make the numbers of a frozen dataclass plain: fields typed ``int``, ``float`` or tuples.
+
+    Args:
+        settings: The instance, in its ``__post_init__``.
+        wrong: What to raise for a value of another kind.
+
+    Raises:
+        OptforgeError: If a field is not of its kind.
+    """
+    for field in fields(settings):  # type: ignore[arg-type]
+        value, kind = getattr(settings, field.name), str(field.type)
+        if value is None and "None" in kind:
+            continue
+        if kind.startswith("int"):
+            value = whole_number(field.name, value, wrong=wrong)
+        elif kind.startswith("float"):
+            value = real_number(field.name, value, infinite=True, wrong=wrong)
+        elif kind.startswith("tuple[str") and isinstance(value, list):
+            value = tuple(value)
+        object.__setattr__(settings, field.name, value)

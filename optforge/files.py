@@ -1,13 +1,20 @@
-"""Replacing a file as a whole: a reader sees the old file or the new one, never a part of it."""
+"""Files: found whatever their path holds, read whatever wrote them, replaced as a whole."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from optforge.errors import OptforgeError
+
+RECORD = ".optforge.json"  # what optforge wrote into a directory
+_KEPT = 2  # digests of a file: the one that is there, and the one that takes its place
 
 
 @contextmanager
@@ -56,3 +63,156 @@ def replace_file(path: Path, content: str | bytes) -> None:
     """
     with replacing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+class ForeignFileError(OptforgeError):
+    """A file that optforge did not write is where one of its own would be."""
+
+
+def check_own(directory: Path, names: Iterable[str]) -> None:
+    """Refuse to work where files would be replaced that optforge did not write.
+
+    Args:
+        directory: Where the files go; it need not exist.
+        names: Of the files.
+
+    Raises:
+        ForeignFileError: Names the first of them.
+    """
+    for name in names:
+        if not _is_own(directory / name):
+            raise ForeignFileError(
+                f"{directory / name} was not written by optforge, or was changed since, and would "
+                "be replaced; move it away, name another directory, or give --force"
+            )
+
+
+def begin_record(directory: Path, adopted: Iterable[str] = ()) -> None:
+    """Begin to write down which files of a directory are optforge's; once begun it stays.
+
+    Args:
+        directory: It must exist.
+        adopted: Names of files that may be replaced, whoever wrote them.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    record = _record(directory) or {}
+    present = {name: directory / name for name in adopted if is_file(directory / name)}
+    record |= {name: [_digest(path.read_bytes())] for name, path in present.items()}
+    replace_file(directory / RECORD, json.dumps(record, indent=1) + "\n")
+
+
+def replace_own(path: Path, content: str | bytes) -> None:
+    """Write a file as a whole, unless another one is there that optforge did not write.
+
+    Args:
+        path: The file; its directory must exist.
+        content: All that it shall hold.
+
+    Raises:
+        ForeignFileError: If somebody else wrote or changed the file.
+        OSError: If it cannot be written.
+    """
+    check_own(path.parent, [path.name])
+    record = _record(path.parent)
+    if record is not None:
+        raw = content.encode() if isinstance(content, str) else content
+        digests = [*record.get(path.name, []), _digest(raw)]
+        record[path.name] = list(dict.fromkeys(digests))[-_KEPT:]
+        # First, so that the file is known as ours whenever this process ends.
+        replace_file(path.parent / RECORD, json.dumps(record, indent=1) + "\n")
+    replace_file(path, content)
+
+
+def _is_own(path: Path) -> bool:
+    """Return whether a file may be replaced: none is there, or optforge wrote it.
+
+    A directory without a record is of an earlier version, which kept none.
+    """
+    record = _record(path.parent)
+    if record is None or not path.exists():
+        return True
+    return is_file(path) and _digest(path.read_bytes()) in record.get(path.name, ())
+
+
+def _record(directory: Path) -> dict[str, list[str]] | None:
+    try:
+        stored = json.loads((directory / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return stored if isinstance(stored, dict) else None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:20]
+
+
+def is_file(name: str | Path) -> bool:
+    """Return whether a file of this name is there; a text that can be no path is none."""
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):  # a name too long, with a NUL byte, in a closed directory
+        return False
+
+
+def read_text(path: Path) -> str:
+    """Return a text in UTF-8, without the byte-order mark that some editors write.
+
+    Raises:
+        OSError: If it cannot be read.
+        UnicodeDecodeError: If it is not UTF-8.
+    """
+    return path.read_text(encoding="utf-8-sig")
+
+
+def split_name(text: str) -> tuple[str, str]:
+    """Split ``name=what`` into both; a file that is there keeps the signs in its path.
+
+    Returns:
+        The name, empty if there is none, and the rest.
+
+    Example:
+        >>> split_name("mine=adamw"), split_name("adamw")
+        (('mine', 'adamw'), ('', 'adamw'))
+    """
+    signs = [place for place, sign in enumerate(text) if sign == "="]
+    for place in (-1, *signs):  # the longest path first
+        if is_file(split_class(text[place + 1 :])[0]):
+            return text[: max(place, 0)], text[place + 1 :]
+    name, _, rest = text.rpartition("=")
+    return name, rest
+
+
+def split_class(text: str) -> tuple[str, str]:
+    """Split ``file.py:Class`` into both; a file that is there keeps the colons in its path.
+
+    Returns:
+        The file, and the class, empty if there is none.
+
+    Example:
+        >>> split_class("mine.py:Line"), split_class("mine.py")
+        (('mine.py', 'Line'), ('mine.py', ''))
+    """
+    if is_file(text):
+        return text, ""
+    file, colon, name = text.rpartition(":")
+    return (file, name) if colon else (text, "")
+
+
+def split_list(text: str) -> list[str]:
+    """Split what is separated by commas; a file that is there keeps those in its path.
+
+    Example:
+        >>> split_list("adamw, lion,")
+        ['adamw', 'lion']
+    """
+    parts, found = text.split(","), []
+    while parts:
+        for count in range(len(parts), 0, -1):
+            joined = ",".join(parts[:count]).strip()
+            if count == 1 or is_file(split_class(split_name(joined)[1])[0]):
+                break
+        found.append(joined)
+        del parts[:count]
+    return [name for name in found if name]

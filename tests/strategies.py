@@ -22,6 +22,7 @@ from optforge.language.function import mixes
 NAMES = ("u", "x1", "x2", "tmp", "exp", "norm2")
 CONSTANTS = (0.9, 0.1, 0.001, 1.0, -1.0, 0.0, -0.0, 2.0, 0.5, -0.5, 3.0, 1e-8, -2.5, 1e5, 0.123457)
 MOST_STATEMENTS = 12
+MOST_STATES = 4
 
 ALL = tuple(FUNCTIONS)
 PAPER = FUNCTION_SETS["paper"]
@@ -177,10 +178,13 @@ def _holds(kind: int, other: int) -> bool:
 
 
 def build_program(
-    choose: Choose, constant: Callable[[], float], functions: tuple[str, ...] = ALL
+    choose: Choose,
+    constant: Callable[[], float],
+    functions: tuple[str, ...] = ALL,
+    most_states: int = MOST_STATES,
 ) -> Program:
     """Build a valid program from two sources of choices."""
-    builder = _Builder(choose, constant, choose(range(5)), functions)
+    builder = _Builder(choose, constant, choose(range(most_states + 1)), functions)
     statements = [builder.statement() for _ in range(choose(range(MOST_STATEMENTS + 1)))]
     if not any(bounds.high == Kind.SCALAR for bounds in builder.bounds.values()):
         statements.append(Statement("pi", "get_pi", ()))  # for the states that hold no more
@@ -203,11 +207,26 @@ _FLOATS = st.floats(-1e6, 1e6, allow_nan=False).map(round_constant) | st.sampled
 
 
 @st.composite
-def programs(draw: st.DrawFn, functions: tuple[str, ...] = ALL) -> Program:
+def programs(
+    draw: st.DrawFn, functions: tuple[str, ...] = ALL, most_states: int = MOST_STATES
+) -> Program:
     """Valid programs: 0 to 4 states of all kinds, some functions, shadowing, dead code."""
     return build_program(
-        lambda options: draw(st.sampled_from(options)), lambda: draw(_FLOATS), functions
+        lambda options: draw(st.sampled_from(options)),
+        lambda: draw(_FLOATS),
+        functions,
+        most_states,
     )
+
+
+@st.composite
+def rated_programs(draw: st.DrawFn, most_states: int = MOST_STATES) -> Program:
+    """Valid programs whose update is multiplied by a rate, a constant above 0, at the end."""
+    program = draw(programs(most_states=most_states))
+    rate = draw(st.sampled_from([1e-3, 0.1, 0.75, 1.0, 2.0]))
+    last = Statement("rated", "multiply", (program.outputs[0], rate))
+    outputs = ("rated", *program.outputs[1:])
+    return Program(program.parameters, (*program.statements, last), outputs)
 
 
 def seeds() -> st.SearchStrategy[int]:

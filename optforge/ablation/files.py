@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import textwrap
@@ -38,7 +39,9 @@ def write_files(found: SimpleRule, directory: RunDirectory, picture: bool = True
     directory.write_text(SIMPLE_JSON, json_text(found) + "\n")
     directory.write_text(SIMPLE_PAGE, page(found))
     if picture:
-        draw_update(found.program, directory.path / PICTURE)
+        drawn = io.BytesIO()
+        draw_update(found.program, drawn)
+        directory.write_bytes(PICTURE, drawn.getvalue())
 
 
 def json_text(found: SimpleRule) -> str:

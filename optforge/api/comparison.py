@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from optforge.api.comparison_result import ComparisonResult
+from optforge.api.process_state import preserved_process
 from optforge.comparison import (
     CELLS,
     CellTable,
@@ -27,13 +28,16 @@ from optforge.comparison.finished import Finished, finished
 from optforge.comparison.progress import Progress
 from optforge.errors import CompareError
 from optforge.execution import worker_count
+from optforge.files import RECORD, begin_record, check_own
 from optforge.jobs import Display
-from optforge.report.comparison.page import write_report
+from optforge.report.comparison.figures import FIGURES
+from optforge.report.comparison.page import REPORT_JSON, REPORT_MARKDOWN, write_report
 from optforge.tasks import Task, load_task
 
 _HOW = "optforge compare --resume --out"
 
 
+@preserved_process()
 def compare(
     tasks: Sequence[str | Task],
     optimizers: Sequence[str | Recipe] | Mapping[str, Any],
@@ -50,6 +54,7 @@ def compare(
     watch: Display | None = None,
     stop: Callable[[], bool] = lambda: False,
     limit: float = LIMIT,
+    force: bool = False,
     **settings: Any,
 ) -> ComparisonResult:
     """Compare optimizers fairly: the same tuning for all, then fresh seeds, paired intervals.
@@ -70,6 +75,7 @@ def compare(
         stop: Asked now and then whether to end early.
         limit: Seconds after which a worker's run is ended; it then counts as one without a
             result, and is tried again by whoever resumes.
+        force: Whether files in ``out`` that optforge did not write may be replaced.
         settings: Of :class:`optforge.comparison.ComparisonSettings`, such as ``trials`` and
             ``seeds``; ``objective="metric"`` chooses by the task's metric,
             of which higher is better.
@@ -95,9 +101,10 @@ def compare(
         claim,
         device,
     )
-    return conduct(comparison, out, resume, workers, watch, stop=stop, limit=limit)
+    return conduct(comparison, out, resume, workers, watch, stop=stop, limit=limit, force=force)
 
 
+@preserved_process()
 def conduct(
     comparison: Comparison,
     out: str | Path | None = None,
@@ -111,6 +118,7 @@ def conduct(
     limit: float = LIMIT,
     progress: Progress | None = None,
     before_first: Callable[[], None] | None = None,
+    force: bool = False,
 ) -> ComparisonResult:
     """Run a comparison and write its report after every task.
 
@@ -126,11 +134,12 @@ def conduct(
         limit: Seconds that one run may take in a worker.
         progress: Of the plan, where it is a part of a larger one.
         before_first: Called before the first run that is not there yet.
+        force: Whether files in ``out`` that optforge did not write may be replaced.
     """
     path = Path(out) if out is not None else None
-    count = worker_count(workers)
+    count = worker_count(workers, CompareError)
     if path is not None:
-        prepare(path, resume, definition)
+        prepare(path, resume, definition, force)
     with CellTable(path / CELLS if path is not None else None) as table:
 
         def write(found: Findings, *, draw: bool = False) -> None:
@@ -165,7 +174,12 @@ def finished_runs(comparison: Comparison, path: Path) -> Finished:
         return finished(comparison, table)
 
 
-def prepare(path: Path, resume: bool, definition: Mapping[str, Any] | None = None) -> None:
+def prepare(
+    path: Path,
+    resume: bool,
+    definition: Mapping[str, Any] | None = None,
+    force: bool = False,
+) -> None:
     """Make the directory of a comparison, and write down what is compared.
 
     Raises:
@@ -183,8 +197,19 @@ def prepare(path: Path, resume: bool, definition: Mapping[str, Any] | None = Non
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CompareError(f"{path} cannot be made: {error.strerror}") from error
+    _claim(path, force)
     if definition is not None:
         store_definition(path, definition)
+
+
+def _claim(path: Path, force: bool) -> None:
+    """Refuse a directory with files of others that a comparison would replace."""
+    names = (DEFINITION, REPORT_JSON, REPORT_MARKDOWN, *FIGURES)
+    if not (path / RECORD).exists() and not (path / CELLS).exists():
+        begin_record(path)
+    if force:
+        begin_record(path, names)
+    check_own(path, names)
 
 
 def _taken(path: Path) -> bool:

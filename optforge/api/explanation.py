@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from optforge.api.process_state import preserved_process
 from optforge.assessment.explain import (
     Explanation,
     explain_shipped,
@@ -15,19 +16,19 @@ from optforge.assessment.explain import (
 from optforge.assessment.explain import explain as explain_by_tuning
 from optforge.assessment.table import Table, table_from_json
 from optforge.assessment.verdict import FOUND
-from optforge.errors import RunError, SearchError
+from optforge.errors import RunError, SearchError, whole_number
 from optforge.evolution.plan import read_plan
 from optforge.evolution.session import make_executor, make_trainer
 from optforge.execution import worker_count
 from optforge.jobs import Display, JobRunner, Silent
 from optforge.runs import RunDirectory
+from optforge.runs.directory import EXPLANATION, EXPLANATION_PAGE
 from optforge.tasks import Task, find_tasks
 from optforge.training import one_thread
 from optforge.tuning import Effort
 
-EXPLANATION, EXPLANATION_PAGE = "explain.json", "explain.md"
 
-
+@preserved_process()
 def explain(
     run: str | Path,
     *,
@@ -35,6 +36,7 @@ def explain(
     tasks: Sequence[Task] = (),
     workers: int | None = None,
     display: Display | None = None,
+    force: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> Explanation:
     """Tell how much of a run's gain single things explain that anybody may tune of AdamW.
@@ -50,6 +52,7 @@ def explain(
         tasks: The run's own tasks, where it has any that are not shipped.
         workers: Processes; one a core by default, 0 for none but this one.
         display: Shows the progress.
+        force: Whether an ``explain.json`` or ``explain.md`` of somebody else may be replaced.
         stop: Asked now and then whether to stop.
 
     Returns:
@@ -60,12 +63,12 @@ def explain(
         StoppedError: If ``stop`` said so.
     """
     display = display or Silent()
-    if trials is not None and trials < 1:
-        raise SearchError(f"trials is {trials}; give 1 or more")
+    if trials is not None:
+        trials = whole_number("trials", trials, 1, SearchError)
     count = worker_count(workers)
-
     with RunDirectory.open(run, write=True) as directory, one_thread():
         table = _table(directory.path)
+        directory.claim((EXPLANATION, EXPLANATION_PAGE), force)
         stored = directory.journal.settings
         proxies = find_tasks(stored["search"]["tasks"], tasks)
         others = find_tasks(stored["held_out"], tasks)

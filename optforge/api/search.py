@@ -8,9 +8,10 @@ from pathlib import Path
 
 from optforge.ablation import SimpleRule, seconds_for, try_simplify
 from optforge.analysis import cost
+from optforge.api.process_state import preserved_process
 from optforge.assessment.finish import Finish, finish
 from optforge.assessment.table import Table
-from optforge.errors import SearchError, StoppedError, TaskError
+from optforge.errors import SearchError, StoppedError, TaskError, real_number, whole_number
 from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan, read_plan
@@ -29,6 +30,7 @@ from optforge.jobs import JobRunner, Silent
 from optforge.language import Program, load_rule, round_constants, rule_text
 from optforge.report.search.history import draw_history
 from optforge.runs import HISTORY, Journal, RunDirectory, check_free
+from optforge.runs.directory import START, file_names
 from optforge.tasks import (
     HELD_OUT_TASK,
     PROXY_TASKS,
@@ -38,7 +40,7 @@ from optforge.tasks import (
     find_tasks,
     load_task,
 )
-from optforge.training import has_compiler, one_thread
+from optforge.training import has_compiler, one_thread, trained_alone
 from optforge.tuning import BaselineTuner
 
 # The first phase takes about a fifth of the time: in it nothing is answered from the cache, so a
@@ -49,6 +51,7 @@ FUNCTIONS = ("paper", "masks", "rows", "matrices")
 _STATE_BYTES = 8.0  # AdamW's
 _CONSTANTS_SHARE = 0.1
 _PROGRAMS_A_MINUTE = 10_000
+_MINUTES_A_DAY = 24 * 60.0
 _COMPILE_FROM = 2.0  # minutes; a shorter search does not earn back what compiling costs
 
 
@@ -90,6 +93,7 @@ class SearchResult:
         return Journal.open(self.path / "journal.sqlite", write=False)
 
 
+@preserved_process()
 def search(
     tasks: Sequence[str | Task] | None = None,
     start: str | Path = "adamw",
@@ -117,6 +121,7 @@ def search(
     trials: int | None = None,
     compile: bool | None = None,
     simplify: bool = True,
+    force: bool = False,
     watcher: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> SearchResult:
@@ -126,8 +131,8 @@ def search(
         tasks: Proxy tasks, the cheapest first: names, ``file.py:Class``, or tasks of your own;
             the three shipped proxies by default.
         start: The warm start: name of a shipped rule, or a file.
-        minutes: Length of the search; 8 if neither this nor ``programs`` is given. The
-            measurements at the end take another minute or two.
+        minutes: Length of the search; 8 if neither this nor ``programs`` is given, ``inf`` for no
+            limit. The measurements at the end take another minute or two.
         programs: End after so many proposals instead.
         run: Directory of the run; a new one under ``runs/`` by default.
         seed: Of everything random.
@@ -152,7 +157,7 @@ def search(
             best of them; ``none``.
         restart_after: Programs without progress after which it does.
         constants_programs: Programs of a first phase that tunes the warm start's constants; a
-            tenth of the programs, or 40 for each minute, by default; 0 for none.
+            tenth of the programs, or 40 for each minute of at most a day, by default; 0 for none.
         held_out: Tasks for the final table only; the shipped letters by default.
         workers: Processes; one a core by default, 0 for none but this one.
         trials: Settings tried for AdamW on each task of your own before the search, and for all
@@ -162,6 +167,7 @@ def search(
             the search is long enough.
         simplify: Whether the winner is simplified at the end: exactly, and after half an hour of
             search also by training, in a tenth of the search's time.
+        force: Whether files in ``run`` that optforge did not write may be replaced.
         watcher: A display.
         stop: Asked now and then whether to end early.
 
@@ -179,7 +185,11 @@ def search(
     watcher = watcher or Silent()
     if minutes is None and programs is None:
         minutes = 8.0
-    _check_numbers(minutes, programs, workers, trials)
+    minutes, programs = _budget(minutes, programs)
+    count = worker_count(workers)
+    if trials is not None:
+        trials = whole_number("trials", trials, 1, SearchError)
+    mutations = [real_number("a mutation weight", one, wrong=SearchError) for one in mutations]
     if len(mutations) not in (3, 4):
         raise SearchError(
             f"mutation weights are {mutations}; give three (insert, delete, modify) or four, the "
@@ -211,20 +221,26 @@ def search(
         compiled=_compiled(compile, minutes, programs),
     )
     check_start(rule, settings)
+    names = [task.name for task in (*chosen, *others)]
     if run is not None:
-        check_free(run)
+        check_free(run, file_names(names), force)
     watcher.say(f"Reading the data of {', '.join(task.name for task in (*chosen, *others))}")
     for task in (*chosen, *others):
         _check_own(task)
-    settings = replace(settings, hashes=tuple(task.hash for task in chosen))
+    settings = replace(
+        settings,
+        hashes=tuple(task.hash for task in chosen),
+        alone=trained_alone((*chosen, *others), watcher.say),
+    )
     with one_thread():
-        tuner = BaselineTuner(trials, minutes, worker_count(workers), watcher.progress, stop)
+        tuner = BaselineTuner(trials, minutes, count, watcher.progress, stop, settings.alone)
         made = make_plan(settings, chosen, others, watcher.say, tuner)
-    directory = RunDirectory.create(run, made.stored())
-    directory.write_text("start.py", rule_text(start))
-    return _run(made, directory, Budget(minutes, programs), workers, watcher, stop, simplify)
+    directory = RunDirectory.create(run, made.stored(), names, force)
+    directory.write_text(START, rule_text(start))
+    return _run(made, directory, Budget(minutes, programs), count, watcher, stop, simplify)
 
 
+@preserved_process()
 def resume(
     run: str | Path,
     *,
@@ -254,7 +270,8 @@ def resume(
     watcher = watcher or Silent()
     if minutes is None and programs is None:
         minutes = 8.0
-    _check_numbers(minutes, programs, workers)
+    minutes, programs = _budget(minutes, programs)
+    count = worker_count(workers)
     directory = RunDirectory.open(run, write=True)
     try:
         stored = directory.journal.settings
@@ -269,19 +286,18 @@ def resume(
     except BaseException:
         directory.journal.close()
         raise
-    return _run(made, directory, Budget(minutes, programs), workers, watcher, stop, simplify)
+    return _run(made, directory, Budget(minutes, programs), count, watcher, stop, simplify)
 
 
 def _run(
     made: SearchPlan,
     directory: RunDirectory,
     budget: Budget,
-    workers: int | None,
+    count: int,
     watcher: Watcher,
     stop: Callable[[], bool],
     simplify: bool,
 ) -> SearchResult:
-    count = worker_count(workers)
     with directory, one_thread():
         watcher.begin(made, directory, budget, count)
         executor = make_executor(made, count)
@@ -315,14 +331,14 @@ def _draw(directory: RunDirectory, watcher: Watcher) -> None:
         watcher.say(f"The picture of the history was not drawn ({type(error).__name__}: {error})")
 
 
-def _check_numbers(
-    minutes: float | None, programs: int | None, workers: int | None, trials: int | None = None
-) -> None:
-    if (minutes is not None and not minutes > 0) or (programs is not None and programs < 1):
-        raise SearchError(f"the budget is {minutes=}, {programs=}; give one above 0")
-    worker_count(workers)
-    if trials is not None and trials < 1:
-        raise SearchError(f"trials is {trials}; a baseline needs at least 1")
+def _budget(minutes: object, programs: object) -> tuple[float | None, int | None]:
+    """Return the limits as plain numbers."""
+    return (
+        None
+        if minutes is None
+        else real_number("minutes", minutes, above=0, infinite=True, wrong=SearchError),
+        None if programs is None else whole_number("programs", programs, 1, SearchError),
+    )
 
 
 def _check_own(task: Task) -> None:
@@ -358,10 +374,10 @@ def _constants(
     if strategy != "evolution" or not has_constants(rule):
         return 0
     if given is not None:
-        return given
+        return whole_number("constants-programs", given, 0, SearchError)
     if programs is not None:
         return int(_CONSTANTS_SHARE * programs)
-    return int(CONSTANTS_A_MINUTE * (minutes or 0))
+    return int(CONSTANTS_A_MINUTE * min(minutes or 0, _MINUTES_A_DAY))
 
 
 def _state_bytes(given: float | None, rule: Program) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -13,20 +13,22 @@ from optforge.ablation.files import write_files
 from optforge.ablation.result import SimpleRule, describe
 from optforge.ablation.rule_trainer import RuleTrainer
 from optforge.ablation.train import Options, simplify_by_training
+from optforge.api.process_state import preserved_process
 from optforge.equality.exact import simplify_exact
-from optforge.errors import SimplifyError
+from optforge.errors import SimplifyError, whole_number
 from optforge.evolution.plan import read_schedules
 from optforge.execution import Executor, start_executor, worker_count
 from optforge.fitness import Evaluator
 from optforge.jobs import Display, JobRunner, Silent, Store
 from optforge.language import Program, load_rule
 from optforge.runs import Journal, RunDirectory
-from optforge.runs.directory import JOURNAL, LOSSES, is_directory, rule_file
+from optforge.runs.directory import JOURNAL, LOSSES, SIMPLE, is_directory, rule_file
 from optforge.tasks import PROXY_TASKS, TASKS, Schedule, Task, check_task, load_task
 from optforge.tasks.data.cache import directory as cache_directory
-from optforge.training import has_compiler
+from optforge.training import has_compiler, trained_alone
 
 
+@preserved_process()
 def simplify(
     rule: str | Path | Program,
     *,
@@ -35,6 +37,7 @@ def simplify(
     options: Options | None = None,
     seed: int | None = None,
     workers: int | None = None,
+    force: bool = False,
     display: Display | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> SimpleRule:
@@ -48,6 +51,7 @@ def simplify(
         options: How training decides: margin, protected names, time.
         seed: Of all training seeds; that of the run, or 0, by default.
         workers: Processes; one a core by default, 0 for none but this one.
+        force: Whether files in the run's directory that optforge did not write may be replaced.
         display: Shows the progress.
         stop: Asked now and then whether to stop early.
 
@@ -65,11 +69,15 @@ def simplify(
     """
     display = display or Silent()
     program, run = _read(rule)
+    seed = None if seed is None else whole_number("seed", seed, wrong=SimplifyError)
     if exact and not (tasks is None and options is None and seed is None):
         raise SimplifyError(
             "exact simplifying uses no training, so that tasks, options and seed would do "
             "nothing; leave them out, or exact"
         )
+    if run is not None:
+        with RunDirectory.open(run) as directory:
+            directory.claim(SIMPLE, force)
     if exact:
         found = describe(simplify_exact(program, say=display.say))
     else:
@@ -91,12 +99,14 @@ def _trained(
     display: Display,
     stop: Callable[[], bool],
 ) -> SimpleRule:
-    count = worker_count(workers)
+    count = worker_count(workers, SimplifyError)
     display.say(f"Reading the data of {', '.join(task.name for task in tasks)}")
     for task in tasks:
         if type(task) is not TASKS.get(task.name):
             check_task(task)
     store = Store(place.losses, place.compiled)
+    if place.alone is None:
+        place = replace(place, alone=trained_alone(tasks, display.say))
     with _executor(tasks, count, place) as executor:
         window = max(2, 2 * count)
         runner = JobRunner(executor, watch=display.progress, stop=stop, window=window)
@@ -116,6 +126,7 @@ class _Place:
     seed: int
     compiled: bool
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    alone: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, program: Program, run: Path | None, seed: int | None) -> _Place:
@@ -128,7 +139,8 @@ class _Place:
         settings = stored["search"]
         compiled = bool(settings.get("compiled", False)) and has_compiler()
         chosen: int = settings["seed"] if seed is None else seed
-        return cls(run / LOSSES, chosen, compiled, read_schedules(stored))
+        alone = tuple(settings.get("alone", ()))
+        return cls(run / LOSSES, chosen, compiled, read_schedules(stored), alone)
 
 
 @contextmanager
@@ -141,6 +153,7 @@ def _executor(tasks: Sequence[Task], workers: int, place: _Place) -> Iterator[Ex
         baseline={},
         compile=place.compiled,
         schedules=place.schedules,
+        alone=place.alone or (),
     )
     executor = start_executor(factory, workers)
     try:

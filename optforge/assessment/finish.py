@@ -28,6 +28,7 @@ from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
 from optforge.jobs import Trainer
 from optforge.runs import RunDirectory
+from optforge.runs.directory import BEST, TABLE_JSON, TABLE_MARKDOWN
 from optforge.statistics import Interval
 from optforge.training import Trainee
 from optforge.tuning import trainee_json
@@ -95,11 +96,11 @@ def finish(
 
 def write_files(done: Finish, directory: RunDirectory) -> None:
     """Write rule and tables into the run's directory."""
-    directory.write_text("best.py", _commented(done))
+    directory.write_text(BEST, _commented(done))
     for name, text in rules_by_task(done.table).items():
         directory.write_text(name, text)
-    directory.write_text("table.json", json.dumps(finish_json(done), indent=2) + "\n")
-    directory.write_text("table.md", table_markdown(done))
+    directory.write_text(TABLE_JSON, json.dumps(finish_json(done), indent=2) + "\n")
+    directory.write_text(TABLE_MARKDOWN, table_markdown(done))
 
 
 def finish_json(done: Finish) -> dict[str, Any]:

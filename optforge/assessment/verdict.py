@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 import textwrap
 
 from optforge.assessment.table import Table, titled
+from optforge.runs.directory import best_of
 from optforge.statistics import Interval
 from optforge.training import Trainee
 from optforge.tuning import OPTIMIZERS, TITLES
@@ -110,7 +110,7 @@ def rules_by_task(table: Table) -> dict[str, str]:
             f"on its validation data ({row.trials}). On fresh seeds and its test data: "
             f"{percent(row.tasks[task])} against {ADAMW}. {schedule_words(trainee)}"
         )
-        name = "best_" + re.sub(r"[^\w.-]", "_", task) + ".py"
+        name = best_of(task)
         files[name] = commented(told, trainee.program.text)
     return files
 

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from typer.main import get_command as command_of
 
 import optforge
-from optforge.cli.console import fail, screen
+from optforge.cli.console import fail, print_anything, screen
 from optforge.errors import OptforgeError
 
 ERROR, DEFECT, STOPPED = 1, 70, 130
@@ -59,6 +59,7 @@ class Verbs(TyperGroup):
     ) -> Any:
         """Run, report and exit."""
         given = list(sys.argv[1:] if args is None else args)
+        print_anything()
         try:
             code = super().main(given, prog_name, complete_var, False, windows_expand_args, **extra)
             sys.stdout.flush()

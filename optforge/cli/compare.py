@@ -11,11 +11,12 @@ import typer
 
 from optforge.api.comparison import stored_comparison, stored_names
 from optforge.cli.comparing import conduct_all, show_plan
-from optforge.cli.options import Debug
+from optforge.cli.options import Debug, Force
 from optforge.comparison import Comparison, comparison_from, recipe_names
 from optforge.comparison.cells.runner import LIMIT, checked_limit
 from optforge.comparison.suite import suite_tables
 from optforge.errors import CompareError
+from optforge.files import split_list
 from optforge.runs.directory import new_run_path
 
 _WHAT, _HOW, _MORE = "What is compared", "How much", "What else is measured"
@@ -162,6 +163,7 @@ def compare(
     no_figures: Annotated[
         bool, typer.Option("--no-figures", help="Draw nothing.", rich_help_panel=_MACHINE)
     ] = False,
+    force: Force = False,
     debug: Debug = False,
 ) -> None:
     """Compare optimizers fairly: equal tuning for all, fresh paired seeds, intervals."""
@@ -182,7 +184,7 @@ def compare(
     where = out or new_run_path("runs/comparisons")
     conduct_all(
         asked, where, resume=resume, workers=workers, as_json=as_json, figures=not no_figures,
-        limit=checked_limit(limit),
+        limit=checked_limit(limit), force=force,
     )  # fmt: skip
 
 
@@ -234,7 +236,7 @@ def _given(**values: Any) -> dict[str, Any]:
 
 
 def _names(text: str | None) -> list[str]:
-    return [name.strip() for name in (text or "").split(",") if name.strip()]
+    return split_list(text or "")
 
 
 def _all(texts: Sequence[str] | None) -> list[str]:

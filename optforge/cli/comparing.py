@@ -50,6 +50,7 @@ def conduct_all(
     as_json: bool,
     figures: bool,
     limit: float,
+    force: bool = False,
 ) -> None:
     """Run comparisons one after another, each in its directory; print what was found.
 
@@ -61,12 +62,13 @@ def conduct_all(
         as_json: Print the reports as JSON and nothing else on the standard output.
         figures: Whether to draw.
         limit: Seconds that one run may take in a worker.
+        force: Whether files in ``where`` that optforge did not write may be replaced.
     """
     console = screen()
     reports: dict[str, Any] = {}
     places = {name: where / name if name else where for name in asked}
     for name, (_, definition) in asked.items():  # all, so that resuming needs the directory alone
-        prepare(places[name], resume, definition)
+        prepare(places[name], resume, definition, force)
     plan = SuitePlan([comparison for comparison, _ in asked.values()], worker_count(workers))
     with Stopping() as stopping:
         for place, (name, (comparison, _)) in enumerate(asked.items()):

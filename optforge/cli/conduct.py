@@ -74,7 +74,8 @@ class Session:
             words += ["--programs", str(self.budget.programs)]
         if self.budget is not None and self.budget.minutes is not None:
             left = max(_LEAST, self.budget.minutes - self.budget.elapsed / 60)
-            words += ["--minutes", f"{math.ceil(10 * left) / 10:g}"]
+            rounded = math.ceil(10 * left) / 10 if math.isfinite(left) else left
+            words += ["--minutes", f"{rounded:g}"]
         return shlex.join(words)
 
 

@@ -13,10 +13,11 @@ from optforge.api.explanation import explain as run_explain
 from optforge.assessment.explain import explanation_json
 from optforge.cli.console import screen
 from optforge.cli.explained import print_explanation
-from optforge.cli.options import Json, PlainDebug
+from optforge.cli.options import Force, Json, PlainDebug
 from optforge.cli.stopping import Stopping
 from optforge.cli.trials import TrialsDisplay
 from optforge.errors import StoppedError
+from optforge.files import split_list
 from optforge.tasks import load_task
 
 STOPPED = 130
@@ -45,6 +46,7 @@ def explain(
             show_default=False,
         ),
     ] = None,
+    force: Force = False,
     as_json: Json = False,
     debug: PlainDebug = False,
 ) -> None:
@@ -55,12 +57,18 @@ def explain(
     the rule's gain.
     """
     del debug
-    own = [load_task(name.strip()) for name in (tasks or "").split(",") if name.strip()]
+    own = [load_task(name) for name in split_list(tasks or "")]
     with Stopping() as stopping, TrialsDisplay(terminal_only=as_json) as display:
         stopping.armed = True
         try:
             found = run_explain(
-                run, trials=trials, tasks=own, workers=workers, display=display, stop=stopping
+                run,
+                trials=trials,
+                tasks=own,
+                workers=workers,
+                force=force,
+                display=display,
+                stop=stopping,
             )
         except (StoppedError, KeyboardInterrupt):
             found = None

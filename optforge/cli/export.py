@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from optforge.api.export import export as write
-from optforge.cli.options import PlainDebug
+from optforge.cli.options import Force, PlainDebug
 from optforge.errors import RunError
 
 
@@ -23,7 +23,7 @@ def export(
         Path | None,
         typer.Option("--output", "-o", help="Write a file instead of printing.", metavar="FILE"),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Force = False,
     debug: PlainDebug = False,
 ) -> None:
     """Write a rule as a source file that needs no optforge."""

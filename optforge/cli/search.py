@@ -11,7 +11,8 @@ import typer
 
 from optforge.api import search as api
 from optforge.cli.conduct import conduct
-from optforge.cli.options import Debug
+from optforge.cli.options import Debug, Force
+from optforge.files import split_list
 from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, load_task
 from optforge.tasks.files import is_place
 
@@ -220,6 +221,7 @@ def search(
             rich_help_panel=_BUDGET,
         ),
     ] = True,
+    force: Force = False,
     debug: Debug = False,
 ) -> None:
     """Search for an update rule, then measure fairly what was found.
@@ -234,7 +236,7 @@ def search(
         "--in-place": in_place, "--rescale": rescale,
         "--restart": restart, "--restart-after": restart_after, "--repeats": repeats,
         "--confirm": confirm, "--trials": trials, "--seed": seed, "--run": run,
-        "--compile": compile_training,
+        "--compile": compile_training, "--force": force or None,
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
     both = _only(minutes=minutes, programs=programs, workers=workers)
@@ -286,7 +288,7 @@ def _weights(text: str) -> tuple[float, ...]:
 
 
 def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    return split_list(text)
 
 
 def _only(**values: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,11 +15,12 @@ from optforge.ablation.files import json_text, page, rule_text
 from optforge.api.simplification import simplify as run
 from optforge.cli.console import screen
 from optforge.cli.derived import print_rule
-from optforge.cli.options import Json, PlainDebug
+from optforge.cli.options import Force, Json, PlainDebug
 from optforge.cli.stopping import Stopping
 from optforge.cli.trials import TrialsDisplay
 from optforge.equality import draw_update
 from optforge.errors import SimplifyError, StoppedError
+from optforge.files import replace_file, split_list
 from optforge.tasks import PROXY_TASKS
 
 STOPPED = 130
@@ -108,6 +110,7 @@ def simplify(
             metavar="FILE",
         ),
     ] = None,
+    force: Force = False,
     picture: Annotated[
         Path | None,
         typer.Option(help="Draw the update against gradient and momentum to this PNG."),
@@ -131,10 +134,11 @@ def simplify(
     if programs < 1:
         raise typer.BadParameter(f"--programs is {programs}; give 1 or more")
     _check_given(context, exact, by)
+    _check_free((output, picture), force)
     options = Options(
         margin, tuple(keep or ()), drop_unresolved, programs if by == "evolution" else 0, minutes
     )
-    names = None if tasks is None else [n.strip() for n in tasks.split(",") if n.strip()]
+    names = None if tasks is None else split_list(tasks)
     with Stopping() as stopping, TrialsDisplay(terminal_only=as_json) as display:
         stopping.armed = not exact
         try:
@@ -145,6 +149,7 @@ def simplify(
                 options=None if exact else options,
                 seed=seed,
                 workers=workers,
+                force=force,
                 display=display,
                 stop=stopping,
             )
@@ -181,10 +186,19 @@ def _check_given(context: typer.Context, exact: bool, by: str) -> None:
         raise typer.BadParameter("--programs is for --by evolution; give both or neither")
 
 
+def _check_free(files: Sequence[Path | None], force: bool) -> None:
+    """Refuse to replace a file, before any work is done for it."""
+    for file in files:
+        if file is not None and file.exists() and not force:
+            raise SimplifyError(f"{file} exists already; replace it with --force")
+        if file is not None and not file.parent.is_dir():
+            raise SimplifyError(f"cannot write {file}: there is no directory {file.parent}")
+
+
 def _write(path: Path, found: SimpleRule) -> None:
     text = page(found) if path.suffix == ".md" else rule_text(found)
     try:
-        path.write_text(text, encoding="utf-8")
+        replace_file(path, text)
     except OSError as error:
         raise SimplifyError(f"cannot write {path}: {error.strerror}") from None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from optforge.errors import CompareError
-from optforge.files import replace_file
+from optforge.files import replace_own, split_class, split_name
 
 DEFINITION = "comparison.json"
 _FILES = (".py", ".txt")
@@ -31,7 +31,7 @@ def store_definition(path: Path, definition: Mapping[str, Any]) -> None:
 
     content = json.dumps(_renamed(definition, seen_from_there), indent=1) + "\n"
     try:
-        replace_file(path / DEFINITION, content)
+        replace_own(path / DEFINITION, content)
     except OSError as error:
         raise CompareError(f"{path / DEFINITION} was not written: {error.strerror}") from error
 
@@ -44,7 +44,7 @@ def stored_definition(path: Path) -> dict[str, Any]:
             that it names is gone.
     """
     try:
-        stored = json.loads((path / DEFINITION).read_text(encoding="utf-8"))
+        stored = json.loads((path / DEFINITION).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise CompareError(
             f"{path} holds no readable {DEFINITION} ({error}); say what to compare: "
@@ -93,6 +93,8 @@ def _name(name: str, change: Callable[[str], str]) -> str:
         >>> _name("mine=rule.py:Mine", "folder/{}".format), _name("adamw", str.upper)
         ('mine=folder/rule.py:Mine', 'adamw')
     """
-    shown, equals, given = name.rpartition("=")
-    file, colon, cls = given.partition(":")
-    return f"{shown}{equals}{change(file)}{colon}{cls}" if file.endswith(_FILES) else name
+    shown, given = split_name(name)
+    file, cls = split_class(given)
+    if not file.endswith(_FILES):
+        return name
+    return (f"{shown}=" if shown else "") + change(file) + (f":{cls}" if cls else "")

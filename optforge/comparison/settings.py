@@ -8,7 +8,7 @@ from typing import Any
 
 from optforge.comparison.cells.measurements import EXTRAS
 from optforge.comparison.recipes.recipe import TUNED
-from optforge.errors import CompareError
+from optforge.errors import CompareError, whole_number, with_plain_fields
 
 SAMPLERS = ("sobol", "grid")
 OBJECTIVES = ("loss", "metric")
@@ -69,6 +69,10 @@ class ComparisonSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        with_plain_fields(self, CompareError)
+        if isinstance(self.heat_map, list | tuple):
+            sides = tuple(whole_number("heat_map", side, 0, CompareError) for side in self.heat_map)
+            object.__setattr__(self, "heat_map", sides)
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if (value is not None or name != "extra") and not _is_count(value, least):

@@ -34,6 +34,7 @@ from optforge.comparison.presets import load_recipe
 from optforge.comparison.recipes.recipe import Recipe
 from optforge.comparison.settings import ComparisonSettings
 from optforge.errors import CompareError
+from optforge.files import is_file, read_text, split_class, split_name
 from optforge.tasks import load_task
 
 # Keys, and what their values are; None: checked where it is used.
@@ -64,7 +65,7 @@ def suite_tables(path: str | Path) -> dict[str, dict[str, Any]]:
     """Read a suite as plain values, one table a comparison, with the paths of files resolved."""
     path = Path(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(read_text(path))
     except OSError as error:
         raise CompareError(f"the suite {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -132,7 +133,7 @@ def recipe_from(given: str, table: Mapping[str, Any]) -> Recipe:
             f"there are {', '.join(sorted(_RECIPE_KEYS))}"
         )
     _check_kinds(table, _RECIPE_KEYS, f"recipes.{given}.")
-    name, _, optimizer = given.rpartition("=") if "=" in given else ("", "", given)
+    name, optimizer = split_name(given)
     optimizer = str(table.get("optimizer", optimizer))
     shown = name or (given if table.get("optimizer") else "")
     changes = {key: table[key] for key in ("schedule", "decay", "clip", "fixed") if key in table}
@@ -164,8 +165,8 @@ def _options_of(given: str, recipes: Mapping[str, Any]) -> Any:
 
 def _called(given: str) -> tuple[str, ...]:
     """Return an optimizer's name as written and as shown in tables."""
-    name, equals, _ = given.rpartition("=")
-    return (given, name) if equals else (given, Path(given).name)
+    name, rest = split_name(given)
+    return (given, name) if name else (given, Path(rest).name)
 
 
 def _check_recipes(
@@ -222,8 +223,9 @@ def _placed(recipe: Any, folder: Path) -> Any:
 
 def _beside(name: str, folder: Path) -> str:
     """Return the path of a file beside the suite if there is one; also after ``name=``."""
-    shown, equals, place = name.rpartition("=")
-    file = place.partition(":")[0]
-    if file.endswith((".py", ".txt")) and (folder / file).is_file():
-        return f"{shown}{equals}{folder / place}"
+    for place in (-1, *(n for n, sign in enumerate(name) if sign == "=")):
+        rest = str(folder / name[place + 1 :])
+        file = split_class(rest)[0]
+        if file.endswith((".py", ".txt")) and is_file(file):
+            return name[: place + 1] + rest
     return name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy
 from numpy import ndarray
@@ -37,7 +38,7 @@ def surface(program: Program) -> tuple[ndarray, ndarray]:
     return axis, values
 
 
-def draw_update(program: Program, path: Path) -> None:
+def draw_update(program: Program, path: Path | BinaryIO) -> None:
     """Draw the surface (or, without states, the curve) as a PNG.
 
     Args:

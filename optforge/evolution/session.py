@@ -79,12 +79,13 @@ def _reference(plan: SearchPlan, trainer: Trainer) -> dict[str, dict[str, list[f
     for task in plan.tasks:
         rule, name = plan.baselines[task.name]["adamw"].trainee, task.name
         losses[name] = {}
+        batched = False if name in settings.alone else None
         for purpose, count in counts.items():
             chosen = {name: plan.seeds(purpose, count)[name]}
             if name in trainer.tasks:
                 values = trainer.losses({name: [rule]}, chosen, "validation")[name][0].tolist()
             else:
-                values = _log_losses(Stack(task), rule, chosen[name])
+                values = _log_losses(Stack(task, batched=batched), rule, chosen[name])
             losses[name][purpose] = values
         if not numpy.isfinite(
             [value for values in losses[name].values() for value in values]
@@ -106,6 +107,7 @@ def make_executor(plan: SearchPlan, workers: int, limit: float = JOB_SECONDS) ->
         baseline=plan.reference("search"),
         compile=plan.settings.compiled,
         schedules=plan.schedules,
+        alone=plan.settings.alone,
     )
     return start_executor(factory, workers, limit)
 
@@ -130,6 +132,8 @@ def _yardstick(plan: SearchPlan) -> Yardstick | None:
     if not plan.settings.rescale or plan.settings.strategy != "evolution":
         return None
     task = plan.tasks[0]
+    if task.name in plan.settings.alone:
+        return None
     rule = plan.baselines[task.name]["adamw"].trainee
     return Yardstick.of(task, rule, seeds(plan.settings.seed, task.name, "yardstick", 1)[0])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from optforge.errors import RunError, SearchError
+from optforge.errors import RunError, SearchError, with_plain_fields
 from optforge.language import FUNCTION_SETS, MAX_STATES
 
 STRATEGIES = ("evolution", "constants", "random")
@@ -52,6 +52,7 @@ class Settings:
         hurdle: Quantile of the phase's best programs that a candidate must reach.
         audit: Share of rejected programs that are trained on all the same.
         compiled: Whether training kernels are compiled.
+        alone: Names of the tasks whose models train one at a time, held-out ones included.
         suggestions: Texts of programs that are proposed first, as children of the warm start:
             the baselines, so that no search ends behind what was known.
 
@@ -88,9 +89,11 @@ class Settings:
     hurdle: float = 0.25
     audit: float = 0.01
     compiled: bool = False
+    alone: tuple[str, ...] = ()
     suggestions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        with_plain_fields(self, SearchError)
         _choice("strategy", self.strategy, STRATEGIES)
         _choice("restart", self.restart, RESTARTS)
         for name in ("population", "tournament", "repeats", "max_statements", "batch", "lag"):
@@ -136,13 +139,14 @@ class Settings:
         """
         names = {field.name for field in fields(cls)}
         try:
-            values: dict[str, Any] = {name: stored[name] for name in names}
+            known = {"alone": (), **stored}  # which runs of earlier versions lack
+            values: dict[str, Any] = {name: known[name] for name in names}
         except KeyError as error:
             raise RunError(
                 f"the run's settings lack {error.args[0]!r}; it was made by another version of "
                 "optforge: resume it with that one"
             ) from None
-        for name in ("tasks", "hashes", "suggestions", "functions"):
+        for name in ("tasks", "hashes", "suggestions", "functions", "alone"):
             values[name] = tuple(values[name])
         return cls(**values)
 

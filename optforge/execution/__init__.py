@@ -5,9 +5,10 @@ This room knows nothing of what is evaluated: a job and its result are any plain
 
 from __future__ import annotations
 
+from optforge.execution.cores import usable_cores, worker_count
 from optforge.execution.inline import InlineExecutor
 from optforge.execution.protocol import Completed, Executor, Failed
-from optforge.execution.start import JOB_SECONDS, start_executor, worker_count
+from optforge.execution.start import JOB_SECONDS, start_executor
 from optforge.execution.workers import WorkerPool
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "InlineExecutor",
     "WorkerPool",
     "start_executor",
+    "usable_cores",
     "worker_count",
 ]

@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
-from optforge.errors import SearchError
 from optforge.execution.inline import InlineExecutor
 from optforge.execution.protocol import Executor, Factory
 from optforge.execution.workers import WorkerPool
 
 JOB_SECONDS = 600.0  # a job takes seconds; a worker that needs longer hangs
-
-
-def worker_count(workers: int | None) -> int:
-    """Return how many worker processes to use: one a core if nothing is said.
-
-    Args:
-        workers: Asked for; None for one a core, 0 for none but this process.
-
-    Raises:
-        SearchError: If the number is negative.
-
-    Example:
-        >>> worker_count(2), worker_count(0)
-        (2, 0)
-    """
-    if workers is not None and workers < 0:
-        raise SearchError(f"workers is {workers}; give 1 or more, or 0 for this process alone")
-    return (os.cpu_count() or 1) if workers is None else workers
 
 
 def start_executor(factory: Factory, workers: int, limit: float = JOB_SECONDS) -> Executor:

@@ -121,6 +121,7 @@ class Evaluator:
         compile: Whether to compile the training kernels.
         schedules: For each task the schedule that programs train under which have none of their
             own; by default the task's.
+        alone: Tasks whose models train one at a time.
     """
 
     def __init__(
@@ -131,12 +132,16 @@ class Evaluator:
         baseline: Mapping[str, Sequence[float]],
         compile: bool = False,
         schedules: Mapping[str, Schedule] = MappingProxyType({}),
+        alone: Sequence[str] = (),
     ) -> None:
         keep_freed_memory()
         torch.set_num_threads(1)
         self.stages, self.seeds, self.baseline = tuple(stages), seeds, baseline
         self.schedules = schedules
-        self.stacks = {task.name: Stack(task, compile=compile) for task in tasks}
+        self.stacks = {
+            task.name: Stack(task, compile=compile, batched=False if task.name in alone else None)
+            for task in tasks
+        }
         self._warm(compile)
 
     def __call__(self, job: Judge | Measure) -> list[Outcome] | list[list[float]]:

@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from optforge.errors import ProgramError
+from optforge.files import is_file
 from optforge.language.program import Program
 from optforge.language.text import MAX_CHARACTERS, parse
 
@@ -43,18 +44,11 @@ def rule_text(name: str | Path) -> str:
     if str(name) in rule_names():
         return shipped.read_text(encoding="utf-8")
     path = Path(name)
-    if not _is_file(path):
+    if not is_file(path):
         raise ProgramError(
             f"no rule {str(name)[:200]!r}: neither a file nor one of {', '.join(rule_names())}"
         )
     return _file_text(path)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name too long, with a NUL byte, in a closed directory
-        return False
 
 
 def _file_text(path: Path) -> str:
@@ -64,7 +58,7 @@ def _file_text(path: Path) -> str:
     except OSError as error:
         raise ProgramError(f"cannot read {path}: {error.strerror}") from None
     try:
-        return raw.decode("utf-8")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         if len(raw) > 4 * MAX_CHARACTERS:
             raise ProgramError(f"{path} is too large to be a program") from None

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from optforge.files import replace_file
 
 import json
+import re
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from optforge.errors import RunError
+from optforge.files import RECORD, begin_record, check_own, replace_own
 from optforge.runs import guard
 from optforge.runs.journal import Journal
 
@@ -25,7 +26,22 @@ TABLE_MARKDOWN = "table.md"
 HISTORY = "history.png"
 LOSSES = "losses"  # of all that was trained outside of the search
 SIMPLE = ("simple.py", "simplify.json", "simplify.md", "update.png")  # written beside the rule as found
-_OURS = (JOURNAL, SETTINGS, BEST, TABLE_JSON, TABLE_MARKDOWN, HISTORY, LOSSES, *SIMPLE)
+START = "start.py"  # the warm start as given
+EXPLANATION, EXPLANATION_PAGE = "explain.json", "explain.md"
+_OURS = (
+    JOURNAL, *(f"{JOURNAL}{end}" for end in ("-wal", "-shm", ".lock")), RECORD, SETTINGS, START,
+    BEST, TABLE_JSON, TABLE_MARKDOWN, HISTORY, LOSSES, *SIMPLE, EXPLANATION, EXPLANATION_PAGE,
+)  # fmt: skip
+
+
+def best_of(task: str) -> str:
+    """Return the name of the file with the rule tuned for one task."""
+    return "best_" + re.sub(r"[^\w.-]", "_", task) + ".py"
+
+
+def file_names(tasks: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the names of all files that a run on these tasks may write."""
+    return (*_OURS, *map(best_of, tasks))
 
 
 
@@ -76,18 +92,29 @@ class RunDirectory:
         self.journal = journal
 
     @classmethod
-    def create(cls, path: str | Path | None, settings: Mapping[str, Any]) -> RunDirectory:
+    def create(
+        cls,
+        path: str | Path | None,
+        settings: Mapping[str, Any],
+        tasks: Iterable[str] = (),
+        force: bool = False,
+    ) -> RunDirectory:
         """Make the directory of a new run and open its journal for writing.
 
         Args:
             path: Where; None for a new name under `runs/`.
             settings: What the run is started with; plain values.
+            tasks: Names of its tasks, which names of files hold.
+            force: Whether files of others may be replaced.
 
         Raises:
             RunError: If a run or one of its files is there already, or nothing can be written.
         """
         path = new_run_path() if path is None else Path(path)
-        _make_free_directory(path)
+        names = file_names(tasks)
+        _make_free_directory(path, names, force)
+        with guard.sentences(path, "the run was not created"):
+            begin_record(path, names if force else ())
         journal = Journal.create(path / JOURNAL, settings)
         run = cls(path, journal)
         try:
@@ -127,6 +154,17 @@ class RunDirectory:
         """Close the journal."""
         self.journal.close()
 
+    def claim(self, names: Iterable[str], force: bool = False) -> None:
+        """Refuse to begin work whose files would replace those of others; with force, take them.
+
+        Raises:
+            ForeignFileError: Names the first of them.
+        """
+        if force:
+            with guard.sentences(self.path, "nothing was written"):
+                begin_record(self.path, names)
+        check_own(self.path, names)
+
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the run as a whole: a reader sees the old text or the new one.
 
@@ -148,7 +186,7 @@ class RunDirectory:
             raise RunError(f"{name!r} is not a plain file name")
         target = self.path / name
         with guard.sentences(target, f"{name} was not written"):
-            replace_file(target, content)
+            replace_own(target, content)
         return target
 
 
@@ -198,8 +236,15 @@ def new_run_path(root: str | Path = "runs") -> Path:
     return Path(root) / f"{datetime.now():%Y-%m-%d-%H%M}-{letters}"
 
 
-def check_free(path: str | Path) -> None:
+def check_free(
+    path: str | Path, names: Iterable[str] = _OURS, force: bool = False
+) -> None:
     """Refuse a place where no new run can be, before any time is spent on one.
+
+    Args:
+        path: The directory of the run.
+        names: Of the files that it may write.
+        force: Whether files of others may be replaced; those of another run never are.
 
     Raises:
         RunError: If a file, a run or one of its files is there already.
@@ -215,16 +260,16 @@ def check_free(path: str | Path) -> None:
             raise RunError(
                 f"{path} holds a run already; go on with it by --resume {path}, or name another one"
             )
-        taken = [name for name in _OURS if (path / name).exists()]
-        if taken:
+        taken = [name for name in names if (path / name).exists()]
+        if taken and not force:
             raise RunError(
                 f"{path} holds a file {taken[0]} that the run would overwrite; "
-                "name another directory"
+                "name another directory, or give --force"
             )
 
 
-def _make_free_directory(path: Path) -> None:
-    check_free(path)
+def _make_free_directory(path: Path, names: Iterable[str], force: bool) -> None:
+    check_free(path, names, force)
     with guard.sentences(path, "the run was not created"):
         path.mkdir(parents=True, exist_ok=True)
 

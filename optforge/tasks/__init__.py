@@ -8,7 +8,7 @@ Example:
 
 from __future__ import annotations
 
-from optforge.tasks.files import check_task
+from optforge.tasks.contract import check_task
 from optforge.tasks.registry import (
     HELD_OUT_TASK,
     PROXY_TASKS,

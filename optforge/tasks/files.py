@@ -9,10 +9,10 @@ from pathlib import Path
 from types import ModuleType
 
 import cloudpickle
-import torch
 
-from optforge.errors import OptforgeError, TaskError
-from optforge.tasks.task import Task, initial_model
+from optforge.errors import OptforgeError, TaskError, one_line
+from optforge.files import split_class
+from optforge.tasks.task import Task
 
 
 def is_place(name: str) -> bool:
@@ -37,9 +37,7 @@ def task_from_file(place: str) -> Task:
     Raises:
         TaskError: If there is no such file or class, or one of them fails.
     """
-    file, _, name = place.rpartition(":")
-    if not file:
-        file, name = name, ""
+    file, name = split_class(place)
     module = run_file(Path(file), "task", TaskError)
     found = getattr(module, name, None) if name else None
     if not (isinstance(found, type) and issubclass(found, Task)):
@@ -48,38 +46,9 @@ def task_from_file(place: str) -> Task:
         return found()
     except Exception as error:
         raise TaskError(
-            f"the task {place} cannot be made: {_said(error)}; a task is made without arguments "
+            f"the task {place} cannot be made: {one_line(error)}; a task is made without arguments "
             "and has the methods data() and model()"
         ) from error
-
-
-def check_task(task: Task) -> None:
-    """Build the data, and the loss and gradient of one batch, to find mistakes early.
-
-    Raises:
-        TaskError: Naming the task and what failed.
-    """
-    doing = "data()"
-    try:
-        split = task.splits.train
-        doing = "model()"
-        model = initial_model(task, 0)
-        doing = "the computation of the model or the loss"
-        with torch.random.fork_rng(devices=[]):  # dropout draws from torch's global generator
-            some = slice(task.batch_size)
-            loss = task.loss(model(split.inputs[some]), split.targets[some])
-            loss.sum().backward()
-        doing = "settings()"
-        _ = task.hash
-    except TaskError:
-        raise
-    except Exception as error:
-        raise TaskError(f"task {task.name!r}: {doing} failed: {_said(error)}") from error
-    if loss.dim() != 0:
-        raise TaskError(
-            f"task {task.name!r}: loss() gave a tensor of shape {list(loss.shape)}; "
-            "it must be the mean over the batch, a tensor without dimensions"
-        )
 
 
 def run_file(path: Path, kind: str, wrong: type[OptforgeError]) -> ModuleType:
@@ -113,7 +82,7 @@ def run_file(path: Path, kind: str, wrong: type[OptforgeError]) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise wrong(f"the {kind} file {path} cannot be run: {_said(error)}") from error
+        raise wrong(f"the {kind} file {path} cannot be run: {one_line(error)}") from error
     cloudpickle.register_pickle_by_value(module)
     return module
 
@@ -131,8 +100,3 @@ def _no_class(file: str, name: str, found: object, module: ModuleType) -> str:
         return f"name the class in {file}, as in file.py:Class; {there}"
     what = "is not a class derived from optforge.Task" if found is not None else "does not exist"
     return f"{name} in {file} {what}; {there}"
-
-
-def _said(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

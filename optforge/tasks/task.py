@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from optforge.errors import TaskError
+from optforge.errors import TaskError, real_number, whole_number
 from optforge.tasks.task_content import task_content
 
 _PLAIN = (bool, int, float, str, tuple)  # public attributes of these kinds are settings of a task
@@ -136,13 +137,18 @@ class Task(ABC):
         """Return the share of right answers; override it for another measure.
 
         Higher is better: a comparison with ``objective="metric"`` chooses the highest, and tables
-        print it times 100. Give an error its negative.
+        print it times 100. Give an error its negative. Targets that are no classes have no right
+        answers: the result is NaN then, which stands for no metric.
         """
-        return (output.argmax(-1) == targets).to(output.dtype).mean()
+        answers = output.argmax(-1)
+        if targets.is_floating_point() or answers.numel() != targets.numel():
+            return torch.full((), torch.nan, device=output.device)
+        return (answers.flatten() == targets.flatten()).to(output.dtype).mean()
 
     @cached_property
     def splits(self) -> Data:
         """The data, built at first use, checked, and kept."""
+        _make_plain(self)
         data = self.data()
         _check(self, data)
         return data
@@ -167,8 +173,9 @@ class Task(ABC):
     @cached_property
     def hash(self) -> str:
         """Sixteen hexadecimal digits over settings and data; other digits, another task."""
+        splits = self.splits  # which makes settings plain that are NumPy numbers
         digest = hashlib.sha256(json.dumps(self.settings(), sort_keys=True).encode())
-        for split in (self.splits.train, self.splits.validation, self.splits.test):
+        for split in (splits.train, splits.validation, splits.test):
             for value in (split.inputs, split.targets):
                 digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
                 digest.update(value.contiguous().numpy().tobytes())
@@ -254,19 +261,36 @@ def _content_seed(task: Task, seed: int, purpose: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
+def _make_plain(task: Task) -> None:
+    """Refuse budgets that no trainer could use; make numbers of NumPy plain ones."""
+    for name in {*dir(type(task)), *vars(task)}:
+        value = inspect.getattr_static(task, name)
+        if isinstance(value, numpy.generic) and not name.startswith("_"):
+            setattr(task, name, value.item())
+    where = f"of task {task.name!r}"
+    for name, least in (("steps", 1), ("batch_size", 1), ("evaluation_period", 1)):
+        value = getattr(task, name)
+        if value is not None or name != "evaluation_period":
+            setattr(task, name, whole_number(f"{name} {where}", value, least, TaskError))
+    share = real_number(f"warmup {where}", task.warmup, wrong=TaskError)
+    if not 0 <= share <= 1:
+        raise TaskError(f"warmup {where} is {share}; it is a share of the steps, from 0 to 1")
+
+
 def _check(task: Task, data: object) -> None:
-    """Refuse budgets and data that no trainer could use, by name."""
-    if task.steps < 1 or task.batch_size < 1:
-        raise TaskError(
-            f"task {task.name!r} has steps={task.steps} and batch_size={task.batch_size}; "
-            "both must be at least 1"
-        )
+    """Refuse data that no trainer could use, by name."""
     if not isinstance(data, Data):
         raise TaskError(
             f"data() of task {task.name!r} returned {type(data).__name__}; "
             "return optforge.tasks.Data(train, validation, test)"
         )
     for part, split in vars(data).items():
+        if not (isinstance(split.inputs, Tensor) and isinstance(split.targets, Tensor)):
+            raise TaskError(
+                f"the {part} split of task {task.name!r} holds {type(split.inputs).__name__} and "
+                f"{type(split.targets).__name__}; give torch tensors, for example by "
+                "torch.from_numpy"
+            )
         if not len(split.inputs) == len(split.targets) > 0:
             raise TaskError(
                 f"the {part} split of task {task.name!r} has {len(split.inputs)} inputs and "

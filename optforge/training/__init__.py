@@ -1,5 +1,6 @@
 """Running rules on tasks: many candidates at once, or one model at a time."""
 
+from optforge.training.choice import trained_alone as trained_alone
 from optforge.training.flatness import Flatness as Flatness
 from optforge.training.flatness import WeightNoise as WeightNoise
 from optforge.training.flatness import weight_noise_loss as weight_noise_loss

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-Kernel = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+from optforge.training.batching import batchable
+
+Kernel = Callable[..., tuple[Tensor, ...]]
 
 # Batches of matrices as small as those of attention over a few tokens: a library call for each
 # matrix costs more than its arithmetic.
@@ -28,39 +30,44 @@ def has_compiler() -> bool:
 
 
 def gradient_kernel(
-    loss: Callable[..., Tensor], views: Callable[[Tensor], list[Tensor]], shared: bool
+    loss: Callable[..., Any], views: Callable[[Tensor], list[Tensor]], shared: bool
 ) -> Kernel:
-    """Build ``(weights, inputs, targets) -> (losses, gradients)`` over rows of weights.
+    """Build ``(weights, inputs, targets, *held) -> (losses, gradients, *changed)`` over rows.
 
     The forward pass is batched by ``vmap``; one backward pass of the summed losses gives all
     gradients, since no row's loss depends on another row.
 
     Args:
-        loss: Loss of one model from its parameter arrays, inputs and targets.
+        loss: Loss of one model from its parameter arrays, inputs, targets, and whatever else is
+            its own; or a tuple of the loss and the tensors that it changed.
         views: Splits ``[rows, elements]`` into one tensor for each parameter array.
         shared: Whether all rows see the same inputs, or inputs have a first dimension of rows.
     """
     data = None if shared else 0
-    batched = torch.vmap(loss, in_dims=(0, data, data), randomness="same")
 
-    def kernel(weights: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
+    def kernel(weights: Tensor, inputs: Tensor, targets: Tensor, *held: Tensor) -> Any:
+        batched = torch.vmap(loss, in_dims=(0, data, data, *[0] * len(held)), randomness="same")
+        with torch.enable_grad(), batchable():
             leaves = [view.requires_grad_() for view in views(weights.detach())]
-            losses = batched(leaves, inputs, targets)
+            found = batched(leaves, inputs, targets, *held)
+            losses, *changed = found if isinstance(found, tuple) else (found,)
             gradients = torch.autograd.grad(losses.sum(), leaves, materialize_grads=True)
         rows = weights.shape[0]
-        return losses.detach(), torch.cat([g.reshape(rows, -1) for g in gradients], 1)
+        joined = torch.cat([g.reshape(rows, -1) for g in gradients], 1)
+        return losses.detach(), joined, *[value.detach() for value in changed]
 
     return kernel
 
 
 def measure_kernel(measure: Callable[..., Any], views: Callable[[Tensor], list[Tensor]]) -> Kernel:
-    """Build ``(weights, inputs, targets) -> (losses, metrics)`` over rows of weights."""
-    batched = torch.vmap(measure, in_dims=(0, None, None), randomness="same")
+    """Build ``(weights, inputs, targets, *held) -> (losses, metrics)`` over rows of weights."""
 
-    def kernel(weights: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
-            return batched(views(weights), inputs, targets)
+    def kernel(weights: Tensor, inputs: Tensor, targets: Tensor, *held: Tensor) -> Any:
+        in_dims = (0, None, None, *[0] * len(held))
+        with torch.no_grad(), batchable():
+            return torch.vmap(measure, in_dims, randomness="same")(
+                views(weights), inputs, targets, *held
+            )
 
     return kernel
 
@@ -89,9 +96,9 @@ def compiled(kernel: Kernel, *example: Tensor) -> Kernel:
         warnings.warn(f"training runs uncompiled, which is slower ({reason})", stacklevel=2)
         return kernel
 
-    def run(weights: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def run(*arguments: Tensor) -> tuple[Tensor, ...]:
         with torch.no_grad():
-            return fast(weights, inputs, targets)
+            return fast(*arguments)
 
     return run
 
@@ -118,7 +125,7 @@ def captured(kernel: Kernel, *example: Tensor) -> Kernel:
         warnings.warn(f"training runs without a CUDA graph ({reason})", stacklevel=2)
         return kernel
 
-    def run(*arguments: Tensor) -> tuple[Tensor, Tensor]:
+    def run(*arguments: Tensor) -> tuple[Tensor, ...]:
         for held, argument in zip(inputs, arguments, strict=True):
             held.copy_(argument)
         graph.replay()

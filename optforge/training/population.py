@@ -103,9 +103,11 @@ class _Run:
             for number, one in enumerate(trainees)
             if one.average
         }
-        self._place(stack.initial(seeds).repeat(self.count, 1))
+        weights, held = stack.initial(seeds), stack.held(seeds)
+        held = [value.repeat(self.count, *[1] * (value.dim() - 1)) for value in held]
+        self._place(weights.repeat(self.count, 1), held)
 
-    def _place(self, weights: Tensor) -> None:
+    def _place(self, weights: Tensor, held: list[Tensor]) -> None:
         """Lay out the rows of the candidates that are left and all views into them."""
         rows, elements = weights.shape
         # Where the shape of a call is not fixed, small batches need no filling.
@@ -114,6 +116,7 @@ class _Run:
         self.weights = weights.new_zeros(filled, elements)
         self.weights[:rows] = weights
         self.gradient = torch.zeros_like(self.weights)
+        self.held = [_filled(value, filled) for value in held]
         seeds = self.seeds * (filled // len(self.seeds) + 1)
         self.calls = [
             (slice(start, start + call), seeds[start : start + call])
@@ -129,11 +132,13 @@ class _Run:
 
     def step(self, step: int) -> None:
         for rows, seeds in self.calls:
-            losses, gradient = self.stack.gradients(self.weights[rows], seeds, step)
+            held = [value[rows] for value in self.held]
+            losses, gradient = self.stack.gradients(self.weights[rows], seeds, step, held)
             self.gradient[rows] = gradient
             self.total[rows] += losses.to(self.stack.sums_on)
         self.since += 1
         self.rules.step(step)
+        self.stack.round(self.weights)
         for place, number in enumerate(self.left):
             if number in self.averages:
                 memory, average = self.averages[number]
@@ -158,7 +163,8 @@ class _Run:
                 self.steps[number] = step
         rows = torch.tensor(keep).repeat_interleave(len(self.seeds))
         self.left = [n for n, stays in zip(self.left, keep, strict=True) if stays]
-        self._place(self.weights[: len(rows)][rows.to(self.weights.device)])
+        stay = rows.nonzero()[:, 0].to(self.weights.device)
+        self._place(self.weights[stay], [value[stay] for value in self.held])
 
     def finish(self, split: str) -> Trained:
         shape = (self.count, len(self.seeds))
@@ -168,12 +174,17 @@ class _Run:
             for place, number in enumerate(self.left):
                 if number in self.averages:
                     self._block(place)[...] = self.averages[number][1]
-            weights = self.weights[: len(self.left) * shape[1]]
-            for result, values in zip(
-                (losses, metrics), self.stack.evaluate(weights, split), strict=True
-            ):
+            used = len(self.left) * shape[1]
+            held = [value[:used] for value in self.held]
+            found = self.stack.evaluate(self.weights[:used], split, held)
+            for result, values in zip((losses, metrics), found, strict=True):
                 result[self.left] = values.to("cpu", torch.float64).view(-1, shape[1])
         return Trained(_finite(losses), metrics, tuple(self.steps), self.curve)
+
+
+def _filled(rows: Tensor, count: int) -> Tensor:
+    """Add copies of the first row until there are so many."""
+    return torch.cat([rows, rows[:1].expand(count - len(rows), *rows.shape[1:])])
 
 
 def _finite(losses: Tensor) -> Tensor:

@@ -31,14 +31,14 @@ def train_alone(
 ) -> Iterator[Result]:
     """Train one model by a rule, yielding at each checkpoint and at the end.
 
-    The model keeps its own buffers, so that batch normalisation works.
+    Frozen and unused parameters stay as they are, as in :class:`Stack`.
     """
-    task = stack.task
-    model = initial_model(task, seed).to(device=stack.device, dtype=stack.dtype)
-    parameters = list(model.parameters())
+    task, model = stack.task, stack.fresh_model(seed)
+    named = dict(model.named_parameters())
+    parameters = [named[name] for name in stack.parts.trained]
     rule = _Rule(candidate.program, stack.layout, stack.dtype)
     scalars = rule.interpreter.schedule(candidate.values(task))
-    averages = [p.detach().clone() for p in parameters] if candidate.average else []
+    averages = [_wide(p, stack).clone() for p in parameters] if candidate.average else []
     total, since = 0.0, 0
     for step in range(task.steps):
         inputs, targets = stack.batch(seed, step)
@@ -47,14 +47,19 @@ def train_alone(
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         rule.step(parameters, gradients, scalars[step])
         for average, parameter in zip(averages, parameters, strict=False):
-            average.lerp_(parameter.detach(), 1 - candidate.average)
+            average.lerp_(_wide(parameter, stack), 1 - candidate.average)
         total, since = total + loss.item(), since + 1
         if step + 1 in checkpoints:
             yield Result(total / since)
             total, since = 0.0, 0
     for average, parameter in zip(averages, parameters, strict=False):
         parameter.data.copy_(average)
-    yield evaluate_model(task, model, split, stack.random)
+    yield _measured(task, model, stack.split(split), stack.random)
+
+
+def _wide(parameter: nn.Parameter, stack: Stack) -> Tensor:
+    """View a parameter in the type of the rows."""
+    return parameter.detach().to(stack.dtype)
 
 
 class _Rule:
@@ -63,22 +68,26 @@ class _Rule:
     def __init__(self, program: Program, layout: Layout, dtype: torch.dtype) -> None:
         self.interpreter = Interpreter(program, state_kinds(program), layout, dtype)
         self.states = self.interpreter.initial_states(1)
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(
         self, parameters: list[nn.Parameter], gradients: Sequence[Tensor | None], lr: list[float]
     ) -> None:
-        weights = torch.cat([p.flatten() for p in parameters]).unsqueeze(0)
         filled = [
-            torch.zeros_like(p).flatten() if g is None else g.flatten()
+            torch.zeros_like(p) if g is None else g.to_dense()
             for p, g in zip(parameters, gradients, strict=True)
         ]
         update, self.states = self.interpreter.step(
-            weights, torch.cat(filled).unsqueeze(0), self.states, lr
+            self._row(parameters), self._row(filled), self.states, lr
         )
         parts = update.squeeze(0).split(list(self.interpreter.layout.sizes))
         for parameter, part in zip(parameters, parts, strict=True):
             parameter.sub_(part.view_as(parameter))
+
+    def _row(self, arrays: Sequence[Tensor]) -> Tensor:
+        """Join arrays to one row ``[1, elements]``."""
+        return torch.cat([x.flatten().to(self.dtype) for x in arrays]).unsqueeze(0)
 
 
 def evaluate_model(task: Task, model: nn.Module, split: str, random: bool = False) -> Result:
@@ -90,17 +99,16 @@ def evaluate_model(task: Task, model: nn.Module, split: str, random: bool = Fals
         split: ``train``, ``validation`` or ``test``.
         random: Whether the loss may draw random numbers, the same at every call then.
     """
-    part = getattr(task.splits, split)
-    parameter = next(model.parameters())
-    inputs = part.inputs.to(parameter.device)
-    inputs = inputs.to(parameter.dtype) if inputs.is_floating_point() else inputs
-    targets = part.targets.to(parameter.device)
+    part, device = getattr(task.splits, split), next(model.parameters()).device
+    return _measured(task, model, (part.inputs.to(device), part.targets.to(device)), random)
+
+
+def _measured(task: Task, model: nn.Module, data: tuple[Tensor, Tensor], random: bool) -> Result:
+    inputs, targets = data
     model.eval()
     with torch.no_grad(), random_numbers(0, 0, random):
         output = functional_call(model, {}, (inputs,))
-        result = Result(
-            task.loss(output, targets).item(), float(task.metric(output, targets).item())
-        )
+        result = Result(task.loss(output, targets).item(), float(task.metric(output, targets)))
     model.train()
     return result
 

@@ -8,11 +8,10 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from optforge.language import Layout, hidden_matrices, layout_of
-from optforge.tasks import Task, augmented, batch_order, initial_model
+from optforge.tasks import Task
+from optforge.training.batch_check import batching_problem
 from optforge.training.kernel import (
     Kernel,
     captured,
@@ -21,21 +20,23 @@ from optforge.training.kernel import (
     measure_kernel,
 )
 from optforge.training.random_numbers import draws_random_numbers, random_numbers
+from optforge.training.rows import ModelRows
 
 _COMPILED_FLOPS = 1 << 24  # small, because a call that is not full costs as much as a full one
 _CALL_FLOPS = 1 << 27  # an uncompiled call of about this size hides what a call itself costs
 _GPU_CALL_FLOPS = 1 << 36
 
 
-class Stack:
-    """One task's model, with parameters of many copies as rows of a matrix.
+class Stack(ModelRows):
+    """Losses and gradients of many copies of one task's model, as rows of a matrix.
 
     Args:
-        task: The task; its model is built once and used for every row.
-        dtype: Of weights and gradients.
+        task: As for :class:`ModelRows`, like the next two.
+        dtype: Of weights, gradients and floating-point data; None for those of the task itself.
         device: Where everything lives.
         compile: Whether to compile the kernels; it takes seconds to a minute a task, once a
             machine, and makes training about twice as fast.
+        batched: Whether models are trained together; None to find out whether ``vmap`` can.
 
     Example:
         >>> from optforge.tasks import load_task
@@ -47,19 +48,13 @@ class Stack:
     def __init__(
         self,
         task: Task,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
         device: str = "cpu",
         compile: bool = False,
+        batched: bool | None = None,
     ) -> None:
-        self.task, self.dtype, self.device = task, dtype, device
-        self.model = initial_model(task, 0).to(device=device, dtype=dtype)
-        self.names = [name for name, _ in self.model.named_parameters()]
-        self.shapes = [tuple(p.shape) for p in self.model.parameters()]
-        self.layout: Layout = layout_of(self.shapes, device, hidden_matrices(self.model))
-        self._compile = compile
-        self._orders: dict[int, Tensor] = {}
-        self._initial: dict[int, Tensor] = {}
-        self._splits: dict[str, tuple[Tensor, Tensor]] = {}
+        super().__init__(task, dtype, device)
+        self._compile, self._batched = compile, batched
         self._gathered: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
         self._gathered_step = -1
         self._measures: dict[tuple[int, ...], Kernel] = {}
@@ -71,8 +66,8 @@ class Stack:
 
     @cached_property
     def compile(self) -> bool:
-        """Whether kernels are compiled; those that draw random numbers never are."""
-        return self._compile and not self.random
+        """Whether kernels are compiled; those that draw numbers or change buffers never are."""
+        return self._compile and not self.random and not self.parts.changed
 
     @property
     def on_gpu(self) -> bool:
@@ -87,7 +82,7 @@ class Stack:
     @cached_property
     def fixed(self) -> bool:
         """Whether a call takes exactly :attr:`rows` rows, as when compiled or recorded."""
-        return self.compile or (self.on_gpu and not self.random)
+        return self.compile or (self.on_gpu and not self.random and not self.parts.changed)
 
     @cached_property
     def rows(self) -> int:
@@ -95,7 +90,8 @@ class Stack:
         inputs, targets = self.batch(0, 0)
         quiet = random_numbers(0, 0, self.random)
         with torch.no_grad(), quiet, FlopCounterMode(display=False) as counter:
-            self._loss(self.views(self.initial([0])[0]), inputs, targets)
+            held = [value[0] for value in self.held([0])]
+            self._loss(self.views(self.initial([0])[0]), inputs, targets, *held)
         flops = max(1, counter.get_total_flops())
         if self.on_gpu:
             return max(16, min(512, _GPU_CALL_FLOPS // flops))
@@ -103,57 +99,37 @@ class Stack:
             return 8 if flops <= _COMPILED_FLOPS // 8 else 4
         return max(16, min(256, _CALL_FLOPS // flops))
 
-    def initial(self, seeds: list[int]) -> Tensor:
-        """Return initial weights for each seed: ``[seeds, elements]``."""
-        for seed in seeds:
-            if seed not in self._initial:
-                model = initial_model(self.task, seed)
-                flat = torch.cat([p.detach().flatten() for p in model.parameters()])
-                self._initial[seed] = flat.to(device=self.device, dtype=self.dtype)
-        return torch.stack([self._initial[seed] for seed in seeds])
-
-    def batch(self, seed: int, step: int) -> tuple[Tensor, Tensor]:
-        """Return the training batch of one step, augmented: inputs and targets."""
-        if seed not in self._orders:
-            self._orders[seed] = batch_order(self.task, seed).to(self.device)
-        indices = self._orders[seed][step]
-        inputs, targets = self.split("train")
-        return augmented(self.task, inputs[indices], targets[indices], seed, step)
-
-    def split(self, name: str) -> tuple[Tensor, Tensor]:
-        """Return inputs and targets of a whole split, floating-point ones in this dtype."""
-        if name not in self._splits:
-            part = getattr(self.task.splits, name)
-            self._splits[name] = (self._placed(part.inputs), self._placed(part.targets))
-        return self._splits[name]
-
-    def views(self, weights: Tensor) -> list[Tensor]:
-        """View ``[..., elements]`` as one tensor for each parameter array."""
-        parts = torch.split(weights, list(self.layout.sizes), dim=-1)
-        lead = weights.shape[:-1]
-        return [part.view(*lead, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
-
-    def gradients(self, weights: Tensor, seeds: Sequence[int], step: int) -> tuple[Tensor, Tensor]:
+    def gradients(
+        self,
+        weights: Tensor,
+        seeds: Sequence[int],
+        step: int,
+        held: Sequence[Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Compute training losses and gradients of one step, each row on its seed's batch.
 
         Args:
             weights: ``[rows, elements]``; exactly :attr:`rows` rows where that is :attr:`fixed`.
             seeds: One for each row: of its batch, and of random numbers that the model draws.
             step: From 0.
+            held: What each row holds, as from :meth:`held`; buffers are changed in place. By
+                default as at the beginning.
 
         Returns:
             Losses ``[rows]`` and gradients ``[rows, elements]``.
         """
+        held = self.held(seeds) if held is None else held
         distinct = list(dict.fromkeys(seeds))
         if len(distinct) == 1 and not self.fixed:
             with random_numbers(distinct[0], step, self.random):
-                return self.kernel(weights, *self.batch(distinct[0], step))
+                return _kept(held, self.kernel(weights, *self.batch(distinct[0], step), *held))
         if self.random:
-            return self._seed_by_seed(weights, seeds, step)
-        return self.kernel_by_row(weights, *self._batch_by_row(tuple(seeds), step))
+            return self._seed_by_seed(weights, seeds, step, held)
+        batch = self._batch_by_row(tuple(seeds), step)
+        return _kept(held, self.kernel_by_row(weights, *batch, *held))
 
     def _batch_by_row(self, seeds: tuple[int, ...], step: int) -> tuple[Tensor, Tensor]:
-        """Return the batch of each row's seed, cached for the other calls of the same step."""
+        """Return for each row its seed's batch; kept for the other calls of the same step."""
         if self._gathered_step != step:
             self._gathered.clear()
             self._gathered_step = step
@@ -168,30 +144,38 @@ class Stack:
         return self._gathered[seeds]
 
     def _seed_by_seed(
-        self, weights: Tensor, seeds: Sequence[int], step: int
+        self, weights: Tensor, seeds: Sequence[int], step: int, held: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Let the rows of each seed draw their own random numbers, as they would alone."""
         losses, gradients = weights.new_empty(len(weights)), torch.empty_like(weights)
         for seed in dict.fromkeys(seeds):
             rows = [row for row, other in enumerate(seeds) if other == seed]
-            losses[rows], gradients[rows] = self.gradients(weights[rows], [seed], step)
+            own = [value[rows] for value in held]
+            losses[rows], gradients[rows] = self.gradients(weights[rows], [seed], step, own)
+            for value, part in zip(held, own, strict=True):
+                value[rows] = part
         return losses, gradients
 
-    def evaluate(self, weights: Tensor, split: str) -> tuple[Tensor, Tensor]:
+    def evaluate(
+        self, weights: Tensor, split: str, held: Sequence[Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Compute loss and metric ``[rows]`` of every row of weights on a whole split."""
         inputs, targets = self.split(split)
+        held = self.held([0] * len(weights)) if held is None else held
         self.model.eval()
         try:
-            kernel = self._measure_kernel(split, weights)
-            calls = _padded(weights, self.rows) if self.compile else weights.split(self.rows)
+            kernel = self._measure_kernel(split)
             parts = []
-            for part in calls:
+            for call in zip(*[self._calls(value) for value in (weights, *held)], strict=True):
                 with random_numbers(0, 0, self.random):  # a loss may draw noise as well
-                    parts.append(kernel(part, inputs, targets))
+                    parts.append(kernel(call[0], inputs, targets, *call[1:]))
         finally:
             self.model.train()
         count = len(weights)
         return torch.cat([p[0] for p in parts])[:count], torch.cat([p[1] for p in parts])[:count]
+
+    def _calls(self, rows: Tensor) -> list[Tensor]:
+        return _padded(rows, self.rows) if self.compile else list(rows.split(self.rows))
 
     @cached_property
     def kernel(self) -> Kernel:
@@ -207,10 +191,17 @@ class Stack:
         inputs, targets = (
             part.expand(self.rows, *part.shape).contiguous() for part in self.batch(0, 0)
         )
-        example = self.initial([0] * self.rows), inputs, targets
+        zeros = [0] * self.rows
+        example = self.initial(zeros), inputs, targets, *self.held(zeros)
         if self.compile:
             kernel = compiled(kernel, *example)
         return captured(kernel, *example) if self.on_gpu else kernel
+
+    def forget_kernels(self) -> None:
+        """Drop what was made for other held tensors."""
+        self._measures.clear()
+        for kernel in ("kernel", "kernel_by_row"):
+            self.__dict__.pop(kernel, None)
 
     def warm(self) -> None:
         """Build data and kernels now, so that nothing later waits for them."""
@@ -219,50 +210,51 @@ class Stack:
 
     @cached_property
     def batched(self) -> bool:
-        """Whether ``vmap`` can batch the model; found out by trying, with a message if not."""
-        buffers = {name: b.clone() for name, b in self.model.named_buffers()}
-        try:
-            with random_numbers(0, 0, self.random):
-                self.kernel(self.initial([0, 0]), *self.batch(0, 0))
-        except Exception as error:  # vmap raises many types, for many reasons
-            reason = str(error).strip().split("\n")[0]
-            warnings.warn(
-                f"task {self.task.name!r} cannot be batched by vmap ({reason}); "
-                "its candidates train one at a time, which is slower",
-                stacklevel=2,
-            )
-            return False
-        finally:
-            for name, buffer in self.model.named_buffers():
-                buffer.copy_(buffers[name])
-        return True
+        """Whether models are trained together; found by trying, with a message if they cannot."""
+        if self._batched is not None:
+            return self._batched
+        if (problem := batching_problem(self)) is None:
+            return True
+        warnings.warn(
+            f"task {self.task.name!r} cannot be batched by vmap ({problem}); "
+            "its candidates train one at a time, which is slower",
+            stacklevel=2,
+        )
+        return False
 
-    def _measure_kernel(self, split: str, weights: Tensor) -> Kernel:
+    def _measure_kernel(self, split: str) -> Kernel:
         inputs, targets = self.split(split)
         key = tuple(inputs.shape)
         if key not in self._measures:
             kernel = measure_kernel(self._measure, self.views)
             if self.compile and split == "validation" and not self.on_gpu:
-                example = self.initial([0] * self.rows)
-                kernel = compiled(kernel, example, inputs, targets)
+                zeros = [0] * self.rows
+                example = self.initial(zeros), inputs, targets, *self.held(zeros)
+                kernel = compiled(kernel, *example)
             self._measures[key] = kernel
         return self._measures[key]
 
-    def _call(self, arrays: list[Tensor], inputs: Tensor) -> Tensor:
-        return functional_call(self.model, dict(zip(self.names, arrays, strict=True)), (inputs,))
-
-    def _loss(self, arrays: list[Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
-        return self.task.loss(self._call(arrays, inputs), targets)
+    def _loss(
+        self, arrays: list[Tensor], inputs: Tensor, targets: Tensor, *held: Tensor
+    ) -> Tensor | tuple[Tensor, ...]:
+        changed = [value.clone() for value in held[: len(self.parts.changed)]]
+        output = self.call(arrays, inputs, [*changed, *held[len(changed) :]])
+        loss = self.task.loss(output, targets)
+        return (loss, *changed) if changed else loss
 
     def _measure(
-        self, arrays: list[Tensor], inputs: Tensor, targets: Tensor
+        self, arrays: list[Tensor], inputs: Tensor, targets: Tensor, *held: Tensor
     ) -> tuple[Tensor, Tensor]:
-        output = self._call(arrays, inputs)
+        output = self.call(arrays, inputs, held)
         return self.task.loss(output, targets), self.task.metric(output, targets)
 
-    def _placed(self, values: Tensor) -> Tensor:
-        floating = values.is_floating_point()
-        return values.to(device=self.device, dtype=self.dtype if floating else values.dtype)
+
+def _kept(held: Sequence[Tensor], found: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """Write what a call changed into the first held tensors; return losses and gradients."""
+    losses, gradients, *changed = found
+    for place, value in zip(held, changed, strict=False):
+        place.copy_(value)
+    return losses, gradients
 
 
 def _padded(weights: Tensor, rows: int) -> list[Tensor]:

@@ -51,14 +51,15 @@ class Baseline:
         return trainee_of(self.optimizer, self.parameters)
 
 
-def in_process(tasks: Sequence[Task], compile: bool = False) -> Trainer:
+def in_process(tasks: Sequence[Task], alone: Sequence[str] = (), compile: bool = False) -> Trainer:
     """Return what trains on some tasks in this process, with seeds of run 0, and keeps nothing.
 
     Args:
         tasks: All that may be named.
+        alone: Tasks whose models train one at a time.
         compile: Whether to compile the training kernels.
     """
-    executor = InlineExecutor(lambda: Evaluator(tasks, (), {}, {}, compile))
+    executor = InlineExecutor(lambda: Evaluator(tasks, (), {}, {}, compile, alone=alone))
     by_name = {task.name: task for task in tasks}
     return Trainer(JobRunner(executor), by_name, 0, Store(None, compile))
 

@@ -54,6 +54,7 @@ class BaselineTuner:
         workers: Processes; 0 for none but this one.
         watch: Shown what is done, how many trainings are finished, of how many, and seconds left.
         stop: Asked now and then whether to stop.
+        alone: Names of the tasks whose models train one at a time.
         file: Keeps the losses; ``tuning/losses-1`` in the user's cache by default.
 
     Example:
@@ -68,12 +69,15 @@ class BaselineTuner:
     workers: int = 0
     watch: Watch = lambda what, done, total, left: None
     stop: Callable[[], bool] = lambda: False
+    alone: Sequence[str] = ()
     file: Path | None = None
 
     @contextmanager
     def trainer(self, tasks: Sequence[Task]) -> Iterator[Trainer]:
         """Start the workers, and end them afterwards; without tasks there are none."""
-        factory = functools.partial(Evaluator, tasks=tuple(tasks), stages=(), seeds={}, baseline={})
+        factory = functools.partial(
+            Evaluator, tasks=tuple(tasks), stages=(), seeds={}, baseline={}, alone=self.alone
+        )
         executor: Executor = InlineExecutor(factory)
         if self.workers and tasks:
             executor = WorkerPool(factory, self.workers, _JOB_SECONDS)
@@ -116,22 +120,26 @@ class BaselineTuner:
             return Effort(self.trials)
         if self.minutes is None or not tasks:
             return Effort.of(TRIALS_WITHOUT_MINUTES)
-        seconds = sum(_known_seconds(task, store) for task in tasks)
+        seconds = sum(_known_seconds(task, store, task.name in self.alone) for task in tasks)
         runs = SHARE * 60 * self.minutes * max(1, self.workers) / seconds
         fitting = [effort for effort in map(Effort.of, _TRIALS) if effort.runs <= runs]
         return fitting[-1] if fitting else Effort.of(_TRIALS[0])
 
 
-def _known_seconds(task: Task, store: Store) -> float:
+def _known_seconds(task: Task, store: Store, is_alone: bool) -> float:
     text = f"seconds of a training|{task.name}|{task.hash}"
     key = blake2b(text.encode(), digest_size=12).hexdigest()
     if store.get(key) is None:
-        store.put({key: seconds_of_training(task)})
+        store.put({key: seconds_of_training(task, is_alone)})
     return store.get(key) or 0.0
 
 
-def seconds_of_training(task: Task) -> float:
+def seconds_of_training(task: Task, is_alone: bool = False) -> float:
     """Return the seconds of one training in a batch of a job, told from its first steps.
+
+    Args:
+        task: What is trained on.
+        is_alone: Whether its models train one at a time.
 
     Example:
         >>> from optforge.tasks import load_task
@@ -148,7 +156,11 @@ def seconds_of_training(task: Task) -> float:
 
     candidates = [load_rule("adamw")] * _PROGRAMS
     train_population(
-        Stack(task), candidates, range(_SEEDS), checkpoints=marks, judge=judge if marks else None
+        Stack(task, batched=False if is_alone else None),
+        candidates,
+        range(_SEEDS),
+        checkpoints=marks,
+        judge=judge if marks else None,
     )
     times.append(time.perf_counter())
     seconds = (times[2] - times[1]) * task.steps / timed if marks else times[-1] - times[0]

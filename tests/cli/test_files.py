@@ -125,7 +125,7 @@ def test_bad_places_are_refused(
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("Wrong", "computation of the model or the loss failed"),
+        ("Wrong", "loss() on the train split, outputs [8, 1] and targets [8, 1], failed"),
         ("Rows", "tensor of shape [8]"),
         ("Empty", "'Empty': data() failed: KeyError: 'no such column'"),
     ],

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from scipy import stats
 
 from optforge.analysis import cost, live_program, state_kinds, variable_kinds
@@ -26,7 +26,7 @@ from optforge.language import (
     round_constant,
     round_constants,
 )
-from tests.strategies import programs, seeds
+from tests.strategies import programs, rated_programs, seeds
 
 ADAMW = load_rule("adamw")
 SETS = tuple(FUNCTION_SETS)
@@ -34,12 +34,7 @@ WITHOUT_CONSTANTS = parse("def train(w, g, lr):\n    u = g * lr\n    return u")
 
 
 def child(parent: Program, seed: int, **settings: object) -> tuple[Program, str]:
-    """A child; parents that nothing can be changed in are of no interest here."""
-    try:
-        return Mutator(**settings).child(parent, random.Random(seed))  # type: ignore[arg-type]
-    except SearchError:
-        assume(False)
-        raise
+    return Mutator(**settings).child(parent, random.Random(seed))  # type: ignore[arg-type]
 
 
 def check_one_change(parent: Program, made: Program, what: str) -> None:
@@ -90,13 +85,13 @@ def test_a_long_walk_keeps_every_limit(parent: Program, seed: int) -> None:
     for _ in range(30):
         try:
             made, _ = mutator.child(made, source)
-        except SearchError:
-            assume(False)
+        except SearchError:  # nothing fits these limits any more: begin the walk again
+            made = parent
         assert len(made.statements) <= limit
         assert cost(made).state_bytes <= kept and len(state_kinds(made)) <= MAX_STATES
 
 
-@given(programs(), seeds())
+@given(rated_programs(), seeds())
 def test_constants_only_touches_one_constant(parent: Program, seed: int) -> None:
     made, what = child(round_constants(parent), seed, constants_only=True)
     assert what.startswith("modify ")

@@ -125,6 +125,28 @@ class WithBranch(Blobs):
         return _Branching()
 
 
+class _Rebinding(nn.Module):
+    """Assigns a new tensor to a buffer in each step, which batched calls cannot see."""
+
+    memory: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 8), nn.Linear(8, 3)
+        self.register_buffer("memory", torch.zeros(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.tanh(self.first(x))
+        if self.training:
+            self.memory = 0.9 * self.memory + 0.1 * x.detach().mean(0)
+        return self.last(x - self.memory)
+
+
+class WithRebinding(Blobs):
+    def model(self) -> nn.Module:
+        return _Rebinding()
+
+
 class ShortMLP(MnistMLP):
     name = "short_mlp"
     steps = 20
@@ -167,4 +189,4 @@ class Hanging(Deadly):
 
 
 RANDOM = (WithDropout, WithFunctionalDropout, WithNoisyLoss)
-UNBATCHED = (WithBatchNorm, WithBranch)
+UNBATCHED = (WithBranch, WithRebinding)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from optforge.errors import RunError
+from optforge.files import RECORD
 from optforge.runs import RunDirectory, list_runs, new_run_path
 from tests.runs.samples import batch
 
@@ -93,7 +94,7 @@ def test_a_file_that_fails_leaves_the_old_one(
         with pytest.raises(RunError, match="best.py was not written: the disk of .* is full"):
             run.write_text("best.py", "new")
         assert (run.path / "best.py").read_text() == "old"
-        assert not list(run.path.glob(".*"))
+        assert [file.name for file in run.path.glob(".*")] == [RECORD]
         with pytest.raises(RunError, match="plain file name"):
             run.write_text("../best.py", "new")
 

@@ -14,7 +14,7 @@ from optforge.comparison.cells.variant import Variant
 from optforge.comparison.progress import Progress
 from optforge.comparison.recipes.recipe import Recipe
 from optforge.comparison.result import not_positive
-from optforge.errors import CompareError
+from optforge.errors import CompareError, real_number
 from optforge.execution import Executor, Failed, start_executor
 from optforge.jobs import Display, JobError, JobRunner, Silent
 
@@ -194,9 +194,7 @@ def checked_limit(limit: float) -> float:
     Raises:
         CompareError: If it is not above 0.
     """
-    if not limit > 0:
-        raise CompareError(f"the limit of a run is {limit} s; give seconds above 0")
-    return limit
+    return real_number("the limit of a run", limit, above=0, infinite=True, wrong=CompareError)
 
 
 def _check_losses(cell: Cell, outcome: CellResult) -> None:

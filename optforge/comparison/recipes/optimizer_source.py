@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from optforge.analysis import lift
 from optforge.comparison.recipes.cache_key import checked_content_key, optimizer_key
 from optforge.errors import CompareError, ProgramError
+from optforge.files import is_file, split_class
 from optforge.language import FUNCTIONS, Program, load_rule, parse, rule_names
 from optforge.optim import ProgramOptimizer
 from optforge.tasks.files import run_file
@@ -147,6 +148,8 @@ def find_source(name: str) -> OptimizerSource:
             return _from_library(library, name)
         except CompareError:
             continue
+    if is_file(split_class(name)[0]):
+        return _from_file(name)
     raise CompareError(
         f"no optimizer {name!r}: it is not a preset, a shipped rule ({', '.join(rule_names())}), "
         "a file, nor a name that torch.optim, timm or pytorch_optimizer know; "
@@ -239,18 +242,18 @@ def _import(library: str) -> ModuleType:
 
 
 def _looks_like_file(name: str) -> bool:
-    file = name.rpartition(":")[0] or name
+    file = split_class(name)[0]
     return name.endswith((".py", ".txt")) or file.endswith(".py") or "/" in name
 
 
 def _from_file(name: str) -> OptimizerSource:
     """Load a rule's text, which is parsed and never run, or else a Python file, which is run."""
-    file, _, cls = name.rpartition(":") if ":" in name else (name, "", "")
+    file, cls = split_class(name)
     if not cls:
         try:
             return rule_source(load_rule(file))
         except ProgramError as error:
-            if not Path(file).is_file() or "torch" not in Path(file).read_text(errors="replace"):
+            if not is_file(file) or "torch" not in Path(file).read_text(errors="replace"):
                 raise
             reason = error
     else:

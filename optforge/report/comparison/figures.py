@@ -37,6 +37,8 @@ if TYPE_CHECKING:  # matplotlib is slow to import and only needed when something
     from matplotlib.axes import Axes
 
 TRIALS = "trials.png"
+# Those whose names do not hang on tasks and axes.
+FIGURES = ("differences.png", TRIALS, "rates.png", "curves.png", "profiles.png")
 _COLUMNS = 3
 
 Draw = Callable[[], bytes]

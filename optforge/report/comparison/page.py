@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from optforge.comparison import Comparison, Findings
 from optforge.comparison.recipes.recipe import ranges_of
 from optforge.errors import CompareError
-from optforge.files import replace_file
+from optforge.files import ForeignFileError, check_own, replace_own
 from optforge.report.comparison.figures import TRIALS, draw_figures
 from optforge.report.comparison.json_report import distinct, to_json
 from optforge.report.comparison.ranges import range_text
@@ -58,10 +59,16 @@ def _draw(found: Findings, path: Path) -> tuple[list[str], list[str]]:
         try:
             content = draw()
         except Exception as error:  # days of training are not lost to a line on paper
-            (path / name).unlink(missing_ok=True)  # one of an earlier state would be untrue
+            with suppress(ForeignFileError):  # one of an earlier state would be untrue
+                check_own(path, [name])
+                (path / name).unlink(missing_ok=True)
             failed.append(f"{name} was not drawn ({type(error).__name__}: {error})")
             continue
-        _write(path / name, content)
+        try:
+            _write(path / name, content)
+        except ForeignFileError as error:
+            failed.append(str(error))
+            continue
         drawn.append(name)
     return drawn, failed
 
@@ -122,6 +129,6 @@ def _session(session: Mapping[str, Any]) -> str:
 
 def _write(path: Path, content: bytes) -> None:
     try:
-        replace_file(path, content)
+        replace_own(path, content)
     except OSError as error:
         raise CompareError(f"{path} was not written: {error.strerror}") from error

@@ -1,0 +1,53 @@
+"""What is global in the caller's process, left as it was."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy
+import optuna
+import torch
+
+_LOGGERS = ("torch.utils.cpp_extension", "optuna")
+
+
+@contextmanager
+def preserved_process() -> Iterator[None]:
+    """Restore at the end of the block whatever is global and may have been changed in it.
+
+    Threads and default type of torch, the random states of torch, NumPy and Python, the
+    verbosity of Optuna, levels of loggers, ``sys.path`` and the working directory. Works as a
+    decorator too.
+
+    Example:
+        >>> with preserved_process():
+        ...     torch.set_default_dtype(torch.float64)
+        >>> torch.get_default_dtype()
+        torch.float32
+    """
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    states = torch.get_rng_state(), numpy.random.get_state(), random.getstate()
+    verbosity, errors = optuna.logging.get_verbosity(), numpy.geterr()
+    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
+    folder, path = os.getcwd(), [*sys.path]
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
+        torch.set_rng_state(states[0])
+        numpy.random.set_state(states[1])
+        random.setstate(states[2])
+        optuna.logging.set_verbosity(verbosity)
+        numpy.seterr(**errors)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+        sys.path[:] = path
+        if os.getcwd() != folder:
+            os.chdir(folder)

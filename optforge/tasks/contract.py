@@ -1,0 +1,124 @@
+"""The contract of a task, checked as a whole before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from optforge.errors import TaskError, one_line
+from optforge.tasks.task import Split, Task, initial_model
+
+T = TypeVar("T")
+
+
+def check_task(task: Task) -> None:
+    """Try data, model, gradient, and loss and metric on a batch of each split.
+
+    Raises:
+        TaskError: In one sentence that names the task and the method to change.
+    """
+    splits = vars(_attempt(task, "data()", lambda: task.splits))
+    model = _attempt(task, "model()", lambda: initial_model(task, 0))
+    with torch.random.fork_rng(devices=[]):  # dropout draws from torch's global generator
+        train = _first(splits["train"], task.batch_size)
+        output = _attempt(task, "the model", lambda: model(train.inputs))
+        loss = _checked_loss(task, "train", output, train.targets)
+        if not loss.requires_grad:
+            raise TaskError(
+                f"task {task.name!r}: the loss depends on no parameter that can be trained; "
+                "leave requires_grad of at least one True, and detach nothing in model or loss()"
+            )
+        _attempt(task, "the gradient", loss.backward)
+        model.eval()
+        for name, split in splits.items():
+            part = _first(split, task.batch_size)
+            with torch.no_grad():
+                found = _attempt(task, f"the model on the {name} split", _call(model, part.inputs))
+                _checked_loss(task, name, found, part.targets)
+                _check_metric(task, name, found, part.targets)
+                _check_pairing(task, found, part.targets)
+    _attempt(task, "settings()", lambda: task.hash)
+
+
+def _first(split: Split, count: int) -> Split:
+    return Split(split.inputs[:count], split.targets[:count])
+
+
+def _call(model: Callable[[Tensor], Tensor], inputs: Tensor) -> Callable[[], Tensor]:
+    return lambda: model(inputs)
+
+
+def _attempt(task: Task, what: str, call: Callable[[], T]) -> T:
+    """Call something of the user's; an error becomes a sentence."""
+    try:
+        return call()
+    except TaskError:
+        raise
+    except Exception as error:
+        raise TaskError(f"task {task.name!r}: {what} failed: {one_line(error)}") from error
+
+
+def _checked_loss(task: Task, name: str, output: Tensor, targets: Tensor) -> Tensor:
+    """Return the loss of a batch, if it is a mean over it."""
+    where = f"loss() on the {name} split"
+    loss = _attempt(
+        task, f"{where}, {_shapes(output, targets)},", lambda: task.loss(output, targets)
+    )
+    if not isinstance(loss, Tensor) or loss.dim() != 0 or not loss.is_floating_point():
+        raise TaskError(
+            f"task {task.name!r}: {where} gave {_kind(loss)}; it must be the mean over the batch, "
+            "a floating-point tensor without dimensions"
+        )
+    return loss
+
+
+def _check_metric(task: Task, name: str, output: Tensor, targets: Tensor) -> None:
+    where = f"metric() on the {name} split"
+    found = _attempt(
+        task, f"{where}, {_shapes(output, targets)},", lambda: task.metric(output, targets)
+    )
+    if not isinstance(found, Tensor) or found.dim() != 0:
+        raise TaskError(
+            f"task {task.name!r}: {where} gave {_kind(found)}; it must be the mean over the "
+            "examples, a tensor without dimensions, of which higher is better"
+        )
+
+
+def _check_pairing(task: Task, output: Tensor, targets: Tensor) -> None:
+    """Refuse a loss or metric that broadcasts ``[N]`` against ``[N, 1]`` to ``[N, N]``.
+
+    A mean over all pairs is the same when the targets are put in another order; a mean over
+    examples is not.
+    """
+    if not isinstance(output, Tensor) or output.shape == targets.shape:
+        return
+    if output.numel() != targets.numel() or len(targets) < 2 or not targets.is_floating_point():
+        return
+    ramp = torch.linspace(0.2, 0.8, output.numel(), dtype=output.dtype).view(output.shape)
+    values = torch.linspace(0.3, 0.7, targets.numel(), dtype=targets.dtype).view(targets.shape)
+    other = values.roll(len(values) // 2, 0)
+    for name, measure in (("loss()", task.loss), ("metric()", task.metric)):
+        try:
+            one, two = (float(measure(ramp, t)) for t in (values, other))
+        except Exception:  # it asks for more than numbers between 0 and 1, so nothing is learned
+            continue
+        if abs(one - two) <= 1e-5 * abs(one):
+            raise TaskError(
+                f"task {task.name!r}: {name} pairs every output with every target: outputs are "
+                f"{list(output.shape)}, targets {list(targets.shape)}, and together they "
+                "broadcast; give both the same shape, for example by targets[:, None] in data()"
+            )
+
+
+def _shapes(output: object, targets: Tensor) -> str:
+    shape = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    return f"outputs {shape} and targets {list(targets.shape)}"
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {list(value.shape)} and type {value.dtype}"
+    return f"{type(value).__name__}"

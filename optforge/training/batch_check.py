@@ -1,0 +1,118 @@
+"""Whether many models trained together learn what each learns alone: a trial step of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from optforge.training.kernel import Kernel, gradient_kernel, measure_kernel
+from optforge.training.parts import fixed_tensors
+from optforge.training.random_numbers import random_numbers
+
+if TYPE_CHECKING:
+    from optforge.training.stack import Stack
+
+_SEEDS = (0, 1)
+_TOLERANCE = 2e-3  # relative; sums in another order differ by far less
+_ROUNDINGS = 30  # of the narrowest parameter, where that is more
+
+
+@torch.enable_grad()
+def batching_problem(stack: Stack) -> str | None:
+    """Return why a task's models cannot be trained together, or None if they can.
+
+    A trial step of two seeds is made both ways: losses, gradients, changed buffers, and loss and
+    metric in evaluation must agree. A model that keeps a state of its own in Python, or assigns
+    a new tensor to a buffer, is found here. Dropout is off for that, since a mask that is drawn
+    for a tensor laid out otherwise in memory is another permutation of the same numbers.
+
+    Args:
+        stack: The task's; its model is left as it was.
+    """
+    buffers = {name: b.clone() for name, b in stack.model.named_buffers()}
+    stack.held(_SEEDS)  # finds all tensors that differ, before kernels are made
+    try:
+        for seed in _SEEDS:
+            together, alone = _together(stack, seed), _alone(stack, seed)
+            if not all(_close(stack, a, b) for a, b in zip(together, alone, strict=True)):
+                return "a trial step gives other numbers than one model by itself"
+        _train_once(stack)
+    except Exception as error:  # vmap raises many types, for many reasons
+        return str(error).strip().split("\n")[0] or type(error).__name__
+    finally:
+        stack.model.train()
+        for name, buffer in stack.model.named_buffers():
+            buffer.copy_(buffers[name])
+    return None
+
+
+def _together(stack: Stack, seed: int) -> Iterator[Tensor]:
+    """Yield what the second of two equal rows gives."""
+    seeds = [seed, seed]
+    weights, held = stack.initial(seeds), stack.held(seeds)
+    kernel: Kernel = gradient_kernel(stack._loss, stack.views, shared=True)
+    stack.model.train(not stack.random)
+    with random_numbers(seed, 0, stack.random):
+        found = kernel(weights, *stack.batch(seed, 0), *held)
+    yield from (value[1] for value in found)
+    stack.model.eval()
+    with random_numbers(0, 0, stack.random):
+        measured = measure_kernel(stack._measure, stack.views)(weights, *_some(stack), *held)
+    yield from (value[1] for value in measured)
+    stack.model.train()
+
+
+def _alone(stack: Stack, seed: int) -> Iterator[Tensor]:
+    """Yield the same of one model."""
+    task, model = stack.task, stack.fresh_model(seed)
+    parameters = dict(model.named_parameters())
+    trained = [parameters[name] for name in stack.parts.trained]
+    inputs, targets = stack.batch(seed, 0)
+    model.train(not stack.random)
+    with random_numbers(seed, 0, stack.random):
+        loss = task.loss(model(inputs), targets)
+    gradients = torch.autograd.grad(loss, trained, materialize_grads=True)
+    yield loss.detach()
+    yield torch.cat([g.to_dense().flatten().to(stack.dtype) for g in gradients])
+    buffers = dict(model.named_buffers())
+    yield from (buffers[name] for name in stack.parts.changed)
+    fresh = dict(fixed_tensors(stack.fresh_model(seed), stack.parts.trained))
+    for name in stack.parts.changed:
+        buffers[name].copy_(fresh[name])
+    model.eval()
+    inputs, targets = _some(stack)
+    with torch.no_grad(), random_numbers(0, 0, stack.random):
+        output = model(inputs)
+        yield task.loss(output, targets)
+        yield torch.as_tensor(task.metric(output, targets))
+
+
+def _train_once(stack: Stack) -> None:
+    """Try each form of call that training uses."""
+    stack.model.train()
+    weights, held = stack.initial(_SEEDS), stack.held(_SEEDS)
+    inputs, targets = stack.batch(0, 0)
+    with random_numbers(0, 0, stack.random):
+        gradient_kernel(stack._loss, stack.views, shared=True)(weights, inputs, targets, *held)
+    if not stack.random:
+        batches = zip(*[stack.batch(seed, 0) for seed in _SEEDS], strict=True)
+        by_row = gradient_kernel(stack._loss, stack.views, shared=False)
+        by_row(weights, *map(torch.stack, batches), *held)
+
+
+def _some(stack: Stack) -> tuple[Tensor, Tensor]:
+    inputs, targets = stack.split("validation")
+    return inputs[: stack.task.batch_size], targets[: stack.task.batch_size]
+
+
+def _close(stack: Stack, one: Tensor, other: Tensor) -> bool:
+    """Return whether two results agree up to rounding; one that is not finite tells nothing."""
+    narrowest = max(torch.finfo(p.dtype).eps for p in stack._trained)
+    one, other = one.double(), other.double()
+    if not bool(other.isfinite().all()):
+        return True
+    size = max(other.norm().item(), 1e-6)
+    return (one - other).norm().item() <= max(_TOLERANCE, _ROUNDINGS * narrowest) * size

@@ -1,0 +1,76 @@
+"""Together or one at a time: which of the two trains the models of a task faster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+
+from optforge.tasks import TASKS, Task
+from optforge.training.batch_check import batching_problem
+from optforge.training.memory import one_thread
+from optforge.training.random_numbers import random_numbers
+from optforge.training.stack import Stack
+
+_ROWS = 16  # models in a measured call, fewer than a batch of a search has
+_CALLS = 3
+_GAIN = 1.1  # by so much a loop must be faster: together the rules are faster as well
+
+
+def trained_alone(tasks: Sequence[Task], say: Callable[[str], None]) -> tuple[str, ...]:
+    """Return the names of the tasks whose models train faster, or only, one at a time.
+
+    Shipped tasks are known to train faster together and are not measured. The answer belongs to
+    a run's settings: the two ways round differently, and a resumed run must go on as it began.
+
+    Args:
+        tasks: All tasks of a run.
+        say: Told in a sentence about each task that trains one at a time.
+    """
+    found = []
+    for task in tasks:
+        reason = None if type(task) is TASKS.get(task.name) else _reason(task)
+        if reason is not None:
+            say(f"The models of {task.name} train one at a time: {reason}")
+            found.append(task.name)
+    return tuple(found)
+
+
+def _reason(task: Task) -> str | None:
+    """Return why a task's models should train one at a time; None if they should not."""
+    stack = Stack(task, batched=True)
+    if (problem := batching_problem(stack)) is not None:
+        return f"vmap cannot batch them ({problem})"
+    with one_thread():
+        together, alone = gradient_seconds(stack)
+    if together > _GAIN * alone:
+        return f"that is {together / alone:.1f} times as fast as together"
+    return None
+
+
+def gradient_seconds(stack: Stack) -> tuple[float, float]:
+    """Return the seconds of one model's gradient, trained with others and by itself."""
+    rows = stack.rows if stack.fixed else min(stack.rows, _ROWS)
+    weights, held = stack.initial([0] * rows), stack.held([0] * rows)
+    together = _fastest(lambda: stack.gradients(weights, [0] * rows, 0, held)) / rows
+    model, (inputs, targets) = stack.fresh_model(0), stack.batch(0, 0)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+
+    def alone() -> None:
+        with random_numbers(0, 0, stack.random):
+            loss = stack.task.loss(model(inputs), targets)
+        torch.autograd.grad(loss, parameters, allow_unused=True)
+
+    return together, _fastest(alone)
+
+
+def _fastest(call: Callable[[], object]) -> float:
+    """Return the seconds of the fastest of a few calls, after one that sets things up."""
+    call()
+    seconds = []
+    for _ in range(_CALLS):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)

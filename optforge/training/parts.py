@@ -1,0 +1,83 @@
+"""What a model consists of: what is trained, what is held fixed, and what training changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from optforge.errors import TaskError
+from optforge.tasks import Task
+
+_LOOKS = 8  # batches until a parameter counts as unused; layers may be skipped at random
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The tensors of a model, by role.
+
+    A parameter is trained if it requires a gradient and gets one. Frozen and unused parameters
+    are held as they are, as by the optimizers of PyTorch. Tied parameters count once.
+
+    Args:
+        trained: Names of the trained parameters, in the order of ``named_parameters``.
+        changed: Names of the buffers that a training step changes, as batch normalization does.
+    """
+
+    trained: tuple[str, ...]
+    changed: tuple[str, ...]
+
+
+def fixed_tensors(model: nn.Module, trained: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:
+    """Yield name and value of each buffer and of each parameter that is not trained."""
+    for name, parameter in model.named_parameters():
+        if name not in trained:
+            yield name, parameter.detach()
+    yield from model.named_buffers()
+
+
+def parts_of(task: Task, model: nn.Module, inputs: Tensor, targets: Tensor) -> Parts:
+    """Run a training step without an update, and return what it used and what it changed.
+
+    Args:
+        task: For its loss.
+        model: A fresh one in training mode; its buffers are changed.
+        inputs: A batch, in the form in which the model is trained.
+        targets: Alike.
+
+    Raises:
+        TaskError: If nothing can be trained, or a parameter is complex.
+    """
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    used: set[str] = set()
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        for _ in range(_LOOKS):
+            used |= _used(task, task.loss(model(inputs), targets), parameters)
+            if len(used) == len(parameters):
+                break
+    for name in used:
+        if parameters[name].is_complex():
+            raise TaskError(
+                f"task {task.name!r}: parameter {name} is complex, and rules compute with real "
+                "numbers; train its real and imaginary part as two parameters"
+            )
+    changed = [name for name, b in model.named_buffers() if not _same(b, before.get(name))]
+    return Parts(tuple(name for name in parameters if name in used), tuple(changed))
+
+
+def _used(task: Task, loss: Tensor, parameters: dict[str, nn.Parameter]) -> set[str]:
+    """Return the names of the parameters that get a gradient."""
+    if not parameters or not loss.requires_grad:
+        raise TaskError(
+            f"task {task.name!r}: the loss depends on no parameter that can be trained; leave "
+            "requires_grad of at least one of them True, and detach nothing between it and loss()"
+        )
+    gradients = torch.autograd.grad(loss.sum(), list(parameters.values()), allow_unused=True)
+    return {name for name, g in zip(parameters, gradients, strict=True) if g is not None}
+
+
+def _same(one: Tensor, other: Tensor | None) -> bool:
+    return other is not None and one.shape == other.shape and bool(torch.equal(one, other))
