@@ -211,7 +211,8 @@ def split_list(text: str) -> list[str]:
     while parts:
         for count in range(len(parts), 0, -1):
             joined = ",".join(parts[:count]).strip()
-            if count == 1 or is_file(split_class(split_name(joined)[1])[0]):
+            name, rest = split_name(joined)
+            if count == 1 or ("," not in name and is_file(split_class(rest)[0])):
                 break
         found.append(joined)
         del parts[:count]

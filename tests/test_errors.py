@@ -1,0 +1,83 @@
+"""Settings are made plain when they are given, and refused in a sentence."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from optforge.comparison import ComparisonSettings
+from optforge.errors import (
+    CompareError,
+    OptforgeError,
+    SearchError,
+    real_number,
+    whole_number,
+    with_plain_fields,
+)
+from optforge.evolution.settings import Settings
+
+
+@pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3), torch.tensor(3)])
+def test_whole_numbers_of_all_kinds_become_ints(value: object) -> None:
+    assert type(whole_number("trials", value, 1)) is int
+    assert whole_number("trials", value, 1) == 3
+
+
+@pytest.mark.parametrize("value", [3.0, np.float64(3), "3", None, True, Decimal(3), 0, -1])
+def test_what_is_no_whole_number_is_refused_by_name(value: object) -> None:
+    with pytest.raises(SearchError, match="trials is .*; it must be a whole number of at least 1"):
+        whole_number("trials", value, 1, SearchError)
+
+
+@pytest.mark.parametrize("value", [0.5, np.float32(0.5), np.float16(0.5), Fraction(1, 2)])
+def test_real_numbers_of_all_kinds_become_floats(value: object) -> None:
+    assert type(real_number("minutes", value, above=0)) is float
+    assert real_number("minutes", value, above=0) == 0.5
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 0, -1, 10**400, "1", None, True])
+def test_what_is_no_number_in_range_is_refused_by_name(value: object) -> None:
+    with pytest.raises(SearchError, match="minutes is .*; it must be a number above 0"):
+        real_number("minutes", value, above=0, wrong=SearchError)
+
+
+def test_infinity_is_no_limit_where_a_limit_can_be_absent() -> None:
+    for value in (math.inf, np.float32(math.inf), 10**400):
+        assert real_number("minutes", value, above=0, infinite=True) == math.inf
+    with pytest.raises(OptforgeError, match="or inf for no limit"):
+        real_number("minutes", math.nan, above=0, infinite=True)
+
+
+def test_fields_of_a_dataclass_become_plain() -> None:
+    @dataclass(frozen=True)
+    class Some:
+        count: int
+        share: float
+        most: int | None
+        names: tuple[str, ...]
+
+        def __post_init__(self) -> None:
+            with_plain_fields(self, SearchError)
+
+    some = Some(np.int32(2), np.float32(0.5), None, ["a"])  # type: ignore[arg-type]
+    assert some == Some(2, 0.5, None, ("a",))
+    assert [type(value) for value in vars(some).values()] == [int, float, type(None), tuple]
+    with pytest.raises(SearchError, match="count is 2.5"):
+        Some(2.5, 0.5, None, ())  # type: ignore[arg-type]
+
+
+def test_settings_of_verbs_take_numbers_of_numpy() -> None:
+    search = Settings("", (), (), seed=np.int64(4), rescale=np.float32(0.5))  # type: ignore[arg-type]
+    assert type(search.seed) is int and type(search.rescale) is float
+    given = {"trials": np.int64(5), "heat_map": [np.int64(2), 3]}
+    found = ComparisonSettings.read(given)
+    assert (found.trials, found.heat_map) == (5, (2, 3))
+    assert [type(x) for x in (found.trials, *found.heat_map)] == [int] * 3
+    with pytest.raises(CompareError, match="trials is 2.5; it must be a whole number"):
+        ComparisonSettings.read({"trials": 2.5})

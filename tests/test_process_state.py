@@ -1,0 +1,55 @@
+"""What is global in the caller's process is as before, whatever happened in between."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+import torch
+
+from optforge.api.process_state import preserved_process
+
+
+def state() -> list[Any]:
+    return [
+        torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate(),
+        torch.get_num_threads(), torch.get_default_dtype(), optuna.logging.get_verbosity(),
+        logging.getLogger("torch.utils.cpp_extension").level, np.geterr(), os.getcwd(), [*sys.path],
+    ]  # fmt: skip
+
+
+def spoil(folder: Path) -> None:
+    torch.manual_seed(1)
+    np.random.seed(1)
+    random.seed(1)
+    torch.set_num_threads(torch.get_num_threads() + 1)
+    torch.set_default_dtype(torch.float64)
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    np.seterr(all="raise")
+    os.chdir(folder)
+    sys.path.append("elsewhere")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_all_is_as_before(fails: bool, tmp_path: Path) -> None:
+    @preserved_process()
+    def work() -> None:
+        spoil(tmp_path)
+        assert all(a != b for a, b in zip(state(), before, strict=True)), "all was changed"
+        if fails:
+            raise KeyboardInterrupt
+
+    before = state()
+    try:
+        work()
+    except KeyboardInterrupt:
+        assert fails
+    assert state() == before
