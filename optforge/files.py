@@ -209,11 +209,15 @@ def split_list(text: str) -> list[str]:
     """
     parts, found = text.split(","), []
     while parts:
-        for count in range(len(parts), 0, -1):
-            joined = ",".join(parts[:count]).strip()
-            name, rest = split_name(joined)
-            if count == 1 or ("," not in name and is_file(split_class(rest)[0])):
-                break
-        found.append(joined)
-        del parts[:count]
+        joined = [",".join(parts[:count]).strip() for count in range(len(parts), 1, -1)]
+        whole = next((text for text in joined if _is_named_file(text)), parts[0].strip())
+        found.append(whole)
+        del parts[: whole.count(",") + 1]
     return [name for name in found if name]
+
+
+def _is_named_file(text: str) -> bool:
+    """Return whether this is a file that is there, as ``name=file`` and ``file:Class`` too."""
+    name, rest = split_name(text)
+    file, cls = split_class(rest)
+    return "," not in name + cls and is_file(file)
