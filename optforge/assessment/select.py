@@ -66,7 +66,7 @@ def select(
     for number, (count, repeats) in enumerate(ROUNDS):
         candidates = sorted(candidates, key=lambda c: _score(c, scores))[:count]
         fresh = {task: trainer.seeds(task, f"select {number}", repeats) for task in settings.tasks}
-        programs = [parse(candidate.text) for candidate in candidates]
+        programs = [candidate.program for candidate in candidates]
         ratios = _ratios(trainer, programs, baselines, fresh)
         for candidate, row in zip(candidates, ratios, strict=True):
             scores[candidate.fingerprint].append(row)
@@ -110,7 +110,7 @@ def _score(candidate: Candidate, scores: Mapping[str, list[numpy.ndarray]]) -> f
 
 
 def _finalist(candidate: Candidate, scores: Mapping[str, list[numpy.ndarray]]) -> Finalist:
-    program, rounds = live_program(parse(candidate.text)), scores[candidate.fingerprint]
+    program, rounds = live_program(candidate.program), scores[candidate.fingerprint]
     costs = cost(program)
     return Finalist(
         program.text,

@@ -7,17 +7,14 @@ One process writes; any number may read meanwhile.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from optforge.errors import RunError
-from optforge.runs import guard, schema
+from optforge.runs import guard, schema, writer
 from optforge.runs.connect import closing_on_error, connect, connect_reader, prepare_writing
 from optforge.runs.records import Event, Proposal, Verdict
 
@@ -59,13 +56,13 @@ class Journal:
         """
         path = Path(path)
         text = _settings_text(settings)
-        with guard.sentences(path, "the run was not created"), _locked(path) as lock:
+        with guard.sentences(path, "the run was not created"), writer.locked(path) as lock:
             if path.exists():
                 raise RunError(f"{path} exists already; resume that run or name another one")
             connection = connect(path)
             with closing_on_error(connection):
                 prepare_writing(connection)
-                _write_schema(connection, text)
+                schema.create_tables(connection, text, writer.writer_text())
                 return cls(path, connection, lock)
 
     @classmethod
@@ -88,7 +85,7 @@ class Journal:
 
     @classmethod
     def _open_writer(cls, path: Path) -> Journal:
-        with _locked(path) as lock:
+        with writer.locked(path) as lock:
             connection = connect(path)
             with closing_on_error(connection):
                 guard.check_identity(path, connection)
@@ -96,7 +93,7 @@ class Journal:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                 guard.check_length(path, connection)
                 guard.check_pages(path, connection)
-                connection.execute("REPLACE INTO meta VALUES ('writer', ?)", (_writer_text(),))
+                connection.execute("REPLACE INTO meta VALUES ('writer', ?)", (writer.writer_text(),))
                 return cls(path, connection, lock)
 
     @classmethod
@@ -175,41 +172,41 @@ class Journal:
             connection.execute(schema.INSERT_EVENT, schema.event_row(event))
 
     def proposals(self, start: int = 0) -> Iterator[Proposal]:
-        """All proposals from number `start` on, in order, streamed."""
+        """Yield all proposals from number `start` on, in order."""
         return map(schema.proposal_of, self._stream("proposals", "number", start))
 
     def verdicts(self, start: int = 0) -> Iterator[Verdict]:
-        """All verdicts from id `start` on, in order of their ids, streamed."""
+        """Yield all verdicts from id `start` on, in order of their ids."""
         return map(schema.verdict_of, self._stream("verdicts", "id", start))
 
     def events(self, kind: str | None = None) -> Iterator[Event]:
-        """All events in the order of their writing, or those of one kind, streamed."""
+        """Yield all events in the order of their writing, or those of one kind."""
         events = map(schema.event_of, self._stream("events", "id", 0))
         return (event for event in events if kind is None or event.kind == kind)
 
     def last(self, count: int) -> list[Proposal]:
-        """The last `count` proposals, oldest first: the aging population."""
+        """Return the last `count` proposals, oldest first: the aging population."""
         rows = self._all("SELECT * FROM proposals ORDER BY number DESC LIMIT ?", count)
         return [schema.proposal_of(row) for row in reversed(rows)]
 
     def verdict(self, number: int) -> Verdict | None:
-        """The verdict with this id, or None."""
+        """Return the verdict with this id, or None."""
         rows = self._all("SELECT * FROM verdicts WHERE id = ?", number)
         return schema.verdict_of(rows[0]) if rows else None
 
     def best(self) -> Verdict | None:
-        """The verdict with the lowest fitness, or None; NaN comes behind everything."""
+        """Return the verdict with the lowest fitness, or None; NaN comes behind everything."""
         rows = self._all("SELECT * FROM verdicts ORDER BY fitness, id LIMIT ?", 1)
         return schema.verdict_of(rows[0]) if rows else None
 
     def counts(self) -> dict[str, int]:
-        """How much there is: `batches`, `proposals`, `cached` and `verdicts`."""
+        """Return how much there is: `batches`, `proposals`, `cached` and `verdicts`."""
         names = ("batches", "proposals", "cached", "verdicts")
         sums = "count(*), total(proposals), total(cached), total(verdicts)"
         return dict(zip(names, map(int, self._all(f"SELECT {sums} FROM batches")[0]), strict=True))
 
     def stages(self) -> dict[str, int]:
-        """How many verdicts ended in each stage, by its name, in order of the stages."""
+        """Return how many verdicts ended in each stage, by its name, in order of the stages."""
         query = (
             "SELECT stage_name, count(*) FROM verdicts GROUP BY stage_name ORDER BY min(stage)"
         )
@@ -221,9 +218,9 @@ class Journal:
                 f"batch {batch} cannot be committed: {self.path} holds {self._next} batches, "
                 f"so the next one is {self._next}"
             )
-        strangers = [row[0] for row in rows if row[1] != batch]
-        if strangers:
-            raise RunError(f"proposal {strangers[0]} does not belong to batch {batch}")
+        misplaced = [row[0] for row in rows if row[1] != batch]
+        if misplaced:
+            raise RunError(f"proposal {misplaced[0]} does not belong to batch {batch}")
 
     @contextmanager
     def _transaction(self, failure: str) -> Iterator[sqlite3.Connection]:
@@ -265,46 +262,8 @@ class Journal:
             start = rows[-1][0] + 1
 
 
-def _write_schema(connection: sqlite3.Connection, settings: str) -> None:
-    now = datetime.now().astimezone().isoformat(timespec="seconds")
-    connection.execute("BEGIN IMMEDIATE")
-    for statement in schema.TABLES:
-        connection.execute(statement)
-    entries = [("settings", settings), ("created", now), ("writer", _writer_text())]
-    connection.executemany("INSERT INTO meta VALUES (?, ?)", entries)
-    connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")
-    connection.execute("COMMIT")
-
-
 def _settings_text(settings: Mapping[str, Any]) -> str:
     try:
         return json.dumps(dict(settings))
     except (TypeError, ValueError) as error:
         raise RunError(f"the settings of a run must be plain values: {error}") from error
-
-
-def _writer_text() -> str:
-    return json.dumps({"process": os.getpid(), "host": platform.node()})
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[sqlite3.Connection]:
-    """Hand over the lock; given up again if what follows fails."""
-    lock = guard.acquire_lock(path)
-    if lock is None:
-        raise RunError(
-            f"{path.parent} is in use: {_describe_writer(path)} writes to it; "
-            "wait until it ends, stop it, or name another run"
-        )
-    with closing_on_error(lock):
-        yield lock
-
-
-def _describe_writer(path: Path) -> str:
-    try:
-        with Journal.open(path, write=False) as journal:
-            writer = json.loads(journal._meta("writer"))
-    except RunError:
-        return "another process"
-    return f"process {writer['process']} on {writer['host']}"

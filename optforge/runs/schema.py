@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
+from datetime import datetime
 from typing import Any
 
 from optforge.runs.records import Event, Proposal, Verdict
@@ -43,12 +45,31 @@ INSERT_EVENT = "INSERT INTO events (batch, kind, detail) VALUES (?, ?, ?)"
 INSERT_BATCH = "INSERT INTO batches VALUES (?, ?, ?, ?)"
 
 
+def create_tables(connection: sqlite3.Connection, settings: str, writer: str) -> None:
+    """Make the tables of a new journal, in one transaction.
+
+    Args:
+        connection: To an empty database.
+        settings: What the run is started with, as JSON.
+        writer: The process that makes it, as JSON.
+    """
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in TABLES:
+        connection.execute(statement)
+    entries = [("settings", settings), ("created", now), ("writer", writer)]
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", entries)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+
+
 def _store(value: float) -> float | str:
     return "nan" if math.isnan(value) else float(value)
 
 
 def proposal_row(proposal: Proposal) -> tuple[Any, ...]:
-    """The row of a proposal, in the order of its table."""
+    """Return the row of a proposal, in the order of its table."""
     p = proposal
     return (
         p.number, p.batch, p.phase, p.parent, p.mutation,
@@ -57,12 +78,12 @@ def proposal_row(proposal: Proposal) -> tuple[Any, ...]:
 
 
 def proposal_of(row: tuple[Any, ...]) -> Proposal:
-    """The proposal of a row."""
+    """Return the proposal of a row."""
     return Proposal(*row[:8], cached=bool(row[8]))
 
 
 def verdict_row(verdict: Verdict) -> tuple[Any, ...]:
-    """The row of a verdict, in the order of its table."""
+    """Return the row of a verdict, in the order of its table."""
     v = verdict
     audit = None if v.audit_fitness is None else _store(v.audit_fitness)
     # JSON as Python writes it: NaN and Infinity are words of JSON5, and digits survive exactly.
@@ -75,7 +96,7 @@ def verdict_row(verdict: Verdict) -> tuple[Any, ...]:
 
 
 def verdict_of(row: tuple[Any, ...]) -> Verdict:
-    """The verdict of a row."""
+    """Return the verdict of a row."""
     return Verdict(
         id=row[0],
         fingerprint=row[1],
@@ -95,10 +116,10 @@ def verdict_of(row: tuple[Any, ...]) -> Verdict:
 
 
 def event_row(event: Event) -> tuple[Any, ...]:
-    """The row of an event, without its id."""
+    """Return the row of an event, without its id."""
     return event.batch, event.kind, json.dumps(dict(event.detail))
 
 
 def event_of(row: tuple[Any, ...]) -> Event:
-    """The event of a row that starts with its id."""
+    """Return the event of a row that starts with its id."""
     return Event(row[1], row[2], json.loads(row[3]))
