@@ -102,7 +102,7 @@ class Candidate:
 
 
 @dataclass
-class Batch:
+class DrawnBatch:
     """Candidates that are drawn together, judged together and committed together.
 
     Args:

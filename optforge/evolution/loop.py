@@ -13,7 +13,7 @@ from random import Random
 
 from optforge.analysis import numeric_fingerprint, probe_updates
 from optforge.errors import SearchError
-from optforge.evolution.candidate import Batch, Candidate
+from optforge.evolution.candidate import Candidate, DrawnBatch
 from optforge.evolution.genome import Genome, recall
 from optforge.evolution.history import History
 from optforge.evolution.pipeline import JudgedBatch, Pipeline
@@ -78,7 +78,7 @@ class Search:
             self.commit(batch)
         return self.history
 
-    def draw(self, number: int) -> Batch:
+    def draw(self, number: int) -> DrawnBatch:
         """Select and mutate until a batch has its number of new programs."""
         random, batch = Random(f"{self.settings.seed}|{number}"), self._begin(number)
         while not batch.is_full:
@@ -86,7 +86,7 @@ class Search:
             batch.add(self.mutate(parent, batch, random))
         return batch
 
-    def select(self, batch: Batch, random: Random) -> Candidate:
+    def select(self, batch: DrawnBatch, random: Random) -> Candidate:
         """Return the best of a few members of the population, drawn at random."""
         start = batch.start or self.pipeline.start
         if start is not None:  # until it has its verdict, the population is its copies
@@ -96,7 +96,7 @@ class Search:
             return Candidate(0, warm_start.program.text, warm_start.fingerprint, "random")
         return self.history.population.parent(self.settings.tournament, random)
 
-    def mutate(self, parent: Candidate, batch: Batch, random: Random) -> Candidate:
+    def mutate(self, parent: Candidate, batch: DrawnBatch, random: Random) -> Candidate:
         """Change a program once; a child that computes what is known needs no verdict."""
         child, mutation = self.variation.child(
             parent.genome, parent.phase, random, lambda value: self.is_new(value, batch)
@@ -112,7 +112,7 @@ class Search:
             self.journal.commit(batch.number, batch.rows(), batch.verdicts, batch.events)
         self.history.apply(batch.candidates, batch.verdicts, batch.events)
 
-    def is_new(self, fingerprint: str, batch: Batch) -> bool:
+    def is_new(self, fingerprint: str, batch: DrawnBatch) -> bool:
         """Return whether nothing with this fingerprint was judged or is on its way."""
         known = fingerprint in self.history.known or fingerprint in batch.new
         return not known and not self.pipeline.is_in_flight(fingerprint)
@@ -131,13 +131,13 @@ class Search:
         """Free the executor from what is in flight; see :meth:`optforge.jobs.Recovery.drain`."""
         return self.pipeline.recovery.drain(seconds)
 
-    def _begin(self, number: int) -> Batch:
+    def _begin(self, number: int) -> DrawnBatch:
         """Open a batch, with the start of a phase or a restart if one is due.
 
         Batch 0 is the warm start with what the settings suggest: what others are measured against.
         """
         size = self.settings.batch
-        batch = Batch(number, self.pipeline.drawn, size, _PROPOSALS * size if number else 0)
+        batch = DrawnBatch(number, self.pipeline.drawn, size, _PROPOSALS * size if number else 0)
         start = self.starts.due(number, self.pipeline.start is not None)
         if start is not None:
             batch.add(self._propose(batch, start.genome, start.phase, None, start.reason))
@@ -149,7 +149,7 @@ class Search:
         return batch
 
     def _propose(
-        self, batch: Batch, genome: Genome, phase: str, parent: int | None, mutation: str
+        self, batch: DrawnBatch, genome: Genome, phase: str, parent: int | None, mutation: str
     ) -> Candidate:
         text, value, new = genome.program.text, genome.fingerprint, self.is_new
         return Candidate(batch.next_number, text, value, phase, parent, mutation, new(value, batch))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from optforge.evolution.candidate import Batch, Candidate
+from optforge.evolution.candidate import Candidate, DrawnBatch
 from optforge.evolution.history import History
 from optforge.evolution.rescore import Rescorer
 from optforge.evolution.settings import Settings
@@ -55,7 +55,7 @@ class JudgedBatch:
 class _Flight:
     """A batch on its way, and what the executor has given so far."""
 
-    batch: Batch
+    batch: DrawnBatch
     leader: Candidate | None = None  # measured on fresh seeds with this batch
     results: dict[int, Any] = field(default_factory=dict)  # of its jobs, by place
     jobs: int = 0
@@ -105,7 +105,7 @@ class Pipeline:
         return any(fingerprint in flight.batch.new for flight in self.flights.values())
 
     def judge(
-        self, draw: Callable[[int], Batch], stop: Stop, watch: Watch
+        self, draw: Callable[[int], DrawnBatch], stop: Stop, watch: Watch
     ) -> Iterator[JudgedBatch]:
         """Yield batches in order, judged; whoever takes one commits it before the next.
 
@@ -142,13 +142,13 @@ class Pipeline:
 
     def _replay(self, judged: JudgedBatch) -> None:
         """Let a batch of the journal fly as it did when it was drawn."""
-        batch = Batch(judged.number, self.drawn, 0, 0)
+        batch = DrawnBatch(judged.number, self.drawn, 0, 0)
         for candidate in judged.candidates:
             batch.add(candidate)
         self.flights[judged.number] = _Flight(batch, judged=judged)
         self.drawn += len(batch.candidates)
 
-    def _launch(self, batch: Batch) -> None:
+    def _launch(self, batch: DrawnBatch) -> None:
         """Hand the jobs of a batch to the executor."""
         in_flight = {flight.rescored for flight in self.flights.values()}
         flight = _Flight(batch, self.rescorer.leader(self.history, batch.number, in_flight))
@@ -159,7 +159,7 @@ class Pipeline:
         for place, job in enumerate(jobs, _JUDGE):
             self.recovery.submit(JobKey(batch.number, place), job)
 
-    def _judge(self, batch: Batch) -> Judge:
+    def _judge(self, batch: DrawnBatch) -> Judge:
         """Return the job that judges what is new in a batch."""
         new = [candidate for candidate in batch.candidates if candidate.new]
         return Judge(
@@ -200,7 +200,7 @@ class Pipeline:
         return JudgedBatch(batch.number, batch.candidates, verdicts, events, ids)
 
 
-def _verdicts(batch: Batch, outcomes: Sequence[Outcome], first: int) -> list[Verdict]:
+def _verdicts(batch: DrawnBatch, outcomes: Sequence[Outcome], first: int) -> list[Verdict]:
     new = [candidate for candidate in batch.candidates if candidate.new]
     return [
         Verdict(id=first + place, fingerprint=candidate.fingerprint, **vars(outcome))

@@ -46,7 +46,7 @@ class Yardstick:
             return cls(record(stack, rule, seed, round(_FIRST * (task.steps - _STEPS)), _STEPS))
 
     def size(self, genome: Genome) -> float:
-        """Give the norm of a program's updates; NaN if they are not finite."""
+        """Return the norm of a program's updates; NaN if they are not finite."""
         known = self._sizes.get(genome.fingerprint)
         if known is None:
             if len(self._sizes) >= _REMEMBERED:
@@ -55,9 +55,9 @@ class Yardstick:
         return known
 
     def ratio(self, parent: Genome, child: Genome) -> float | None:
-        """Give by what a child's update is to be multiplied, to two digits; None if by nothing."""
-        wanted, found = self.size(parent), self.size(child)
-        ratio = wanted / found if found > 0 else math.nan
+        """Return the factor that makes a child's update as long, to two digits; None if it is."""
+        wanted, size = self.size(parent), self.size(child)
+        ratio = wanted / size if size > 0 else math.nan
         if not math.isfinite(ratio) or ratio <= 0 or 1 / _ALIKE < ratio < _ALIKE:
             return None
         return float(f"{ratio:.2g}")

@@ -1,9 +1,9 @@
 """From a candidate to its verdict: probe, stages, hurdles, seeds."""
 
-from optforge.fitness.evaluator import KILLER as KILLER
 from optforge.fitness.evaluator import Evaluator as Evaluator
-from optforge.fitness.evaluator import Judge as Judge
-from optforge.fitness.evaluator import Measure as Measure
+from optforge.fitness.jobs import KILLER as KILLER
+from optforge.fitness.jobs import Judge as Judge
+from optforge.fitness.jobs import Measure as Measure
 from optforge.fitness.outcome import Outcome as Outcome
 from optforge.fitness.outcome import Rank as Rank
 from optforge.fitness.outcome import rank as rank

@@ -14,8 +14,8 @@ _TINY, _HUGE = 1e-9, 1e3  # no weight of order 1 is trained by such updates
 
 
 @dataclass(frozen=True)
-class Probe:
-    """What the probe found.
+class ProbeResult:
+    """What the probe shows.
 
     Args:
         numeric: The numeric fingerprint.
@@ -26,7 +26,7 @@ class Probe:
     reason: str | None
 
 
-def probe(lean: Program) -> Probe:
+def probe(lean: Program) -> ProbeResult:
     """Run a program on fixed inputs and reject what cannot train anything.
 
     Rejected are updates that are not finite, that do not depend on the gradient, that move no
@@ -48,11 +48,11 @@ def probe(lean: Program) -> Probe:
     updates = probe_updates(lean)
     numeric = numeric_fingerprint(updates)
     if not reads_gradient(lean):
-        return Probe(numeric, "constant")
+        return ProbeResult(numeric, "constant")
     reason = wrong(updates, Scales())
     if reason is not None:
         reason = wrong(probe_updates(lean, REALISTIC), REALISTIC)
-    return Probe(numeric, reason)
+    return ProbeResult(numeric, reason)
 
 
 def wrong(updates: numpy.ndarray, scales: Scales) -> str | None:

@@ -69,10 +69,10 @@ class Trainer:
             self._keep(jobs[number], losses)
         return {
             task: numpy.array(
-                [[self._known(p, task, seed, split) for seed in chosen[task]] for p in of],
+                [[self._known(rule, task, seed, split) for seed in chosen[task]] for rule in rules],
                 dtype=numpy.float64,
-            ).reshape(len(of), len(chosen[task]))
-            for task, of in programs.items()
+            ).reshape(len(rules), len(chosen[task]))
+            for task, rules in programs.items()
         }
 
     def _key(self, program: ProgramOrTrainee, task: str, seed: int, split: str) -> str:
@@ -95,10 +95,10 @@ class Trainer:
                 lacking.setdefault(left, {})[keys[left[0]]] = program
         programs_a_job, seeds_a_job = self.programs_a_job, self.seeds_a_job
         return [
-            Measure(tuple(of[a : a + programs_a_job]), task, left[b : b + seeds_a_job], split)
+            Measure(tuple(rules[a : a + programs_a_job]), task, left[b : b + seeds_a_job], split)
             for left, distinct in lacking.items()
-            for of in [list(distinct.values())]
-            for a in range(0, len(of), programs_a_job)
+            for rules in [list(distinct.values())]
+            for a in range(0, len(rules), programs_a_job)
             for b in range(0, len(left), seeds_a_job)
         ]
 

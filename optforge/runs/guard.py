@@ -171,10 +171,10 @@ def check_length(journal: Path, connection: sqlite3.Connection) -> None:
     """
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     (size,) = connection.execute("PRAGMA page_size").fetchone()
-    found = journal.stat().st_size
-    whole = found >= pages * size and found % size == 0
+    length = journal.stat().st_size
+    whole = length >= pages * size and length % size == 0
     if not whole and not _size(wal_path(journal)):
-        raise RunError(damaged(journal, f"cut off: {found} bytes of {pages * size}"))
+        raise RunError(damaged(journal, f"cut off: {length} bytes of {pages * size}"))
 
 
 def check_pages(journal: Path, connection: sqlite3.Connection) -> None:
