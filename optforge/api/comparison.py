@@ -16,6 +16,7 @@ from optforge.comparison import (
     ComparisonSettings,
     Findings,
     Recipe,
+    Runner,
     comparison_from,
     load_recipe,
     recipe_from,
@@ -146,10 +147,8 @@ def conduct(
             if path is not None:
                 write_report(comparison, found, table.sessions, path, draw)
 
-        found, stopped = run_comparison(
-            comparison, table, count, watch=watch, stop=stop, each=write, limit=limit,
-            progress=progress, before_first=before_first,
-        )  # fmt: skip
+        runner = Runner(comparison.bench, table, count, watch, stop, limit)
+        found, stopped = run_comparison(comparison, runner, write, progress, before_first)
         write(found, draw=figures)
         return ComparisonResult(comparison, found, tuple(table.sessions), path, stopped)
 

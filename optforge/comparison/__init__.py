@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from optforge.comparison.cells.cell import Cell, CellResult
 from optforge.comparison.cells.cell_table import CELLS, CellTable
+from optforge.comparison.cells.runner import Runner
 from optforge.comparison.cells.variant import Variant, variants, vary
 from optforge.comparison.comparison import Comparison, run_comparison
 from optforge.comparison.figures.analysis import Pair, Summary, compare_pairs, summaries
@@ -40,6 +41,7 @@ __all__ = [
     "CellResult",
     "Pair",
     "Recipe",
+    "Runner",
     "Scores",
     "ComparisonSettings",
     "Summary",

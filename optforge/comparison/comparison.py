@@ -7,13 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from optforge.comparison.cells.cell_table import CellTable
 from optforge.comparison.cells.device import checked_device
 from optforge.comparison.cells.runner import (
-    LIMIT,
     Bench,
     Runner,
-    checked_limit,
 )
 from optforge.comparison.cells.trial_step import check_recipe
 from optforge.comparison.cells.variant import Variant
@@ -105,12 +102,8 @@ class Comparison:
 
 def run_comparison(
     comparison: Comparison,
-    table: CellTable,
-    workers: int = 0,
-    watch: Display | None = None,
-    stop: Callable[[], bool] = lambda: False,
-    each: Callable[[Findings], None] = lambda found: None,
-    limit: float = LIMIT,
+    runner: Runner,
+    each: Callable[[Findings], None] = lambda findings: None,
     progress: Progress | None = None,
     before_first: Callable[[], None] | None = None,
 ) -> tuple[Findings, bool]:
@@ -118,47 +111,54 @@ def run_comparison(
 
     Args:
         comparison: What to compare.
-        table: Of finished cells; it grows.
-        workers: Single-threaded processes; 0 for none but this one.
-        watch: A display.
-        stop: Asked between cells.
-        each: Given what is found after every task, to write it down.
-        limit: Seconds after which a worker's run is ended and counted as one without a result.
-        progress: Of this plan, as :func:`expected` gives it; made here by default.
+        runner: Trains the cells that its table has not; made with ``comparison.bench``.
+        each: Called with the findings after every task, to write them down.
+        progress: Of this plan, as :func:`expected` returns it; made here by default.
         before_first: Called before the first run that the table has not; by default the costs of
             this plan are measured then.
 
     Returns:
-        What was found, and whether it was stopped before the end.
+        The findings, and whether the comparison was stopped before its end.
+
+    Example:
+        >>> from optforge.comparison import CellTable, Runner, load_recipe, vary
+        >>> from optforge.tasks import load_task
+        >>> task = vary(load_task("digits_mlp"), {"steps": 10})
+        >>> settings = ComparisonSettings(trials=1, seeds=2, finalists=1, again=0, extensions=0)
+        >>> comparison = Comparison((task,), (load_recipe("lion"),), settings)
+        >>> runner = Runner(comparison.bench, CellTable(None))
+        >>> findings, stopped = run_comparison(comparison, runner)
+        >>> len(findings.tasks[0].tuned["lion"].finals), stopped
+        (2, False)
     """
-    watch = watch or Silent()
-    checked_limit(limit)
-    check(comparison, watch)
-    now = environment(workers, device=comparison.device)
-    if table and (mixed := other_versions(table.sessions, now)):
-        watch.say(mixed)
-    if table and comparison.has_own_code and (older := older_keys(table.sessions)):
-        watch.say(older)
-    table.describe(now)
-    progress = progress or expected(comparison, workers)
-    done: list[TaskResult] = []
-    stopped = False
+    check(comparison, runner.watch)
+    _describe(comparison, runner)
+    runner.progress = progress or expected(comparison, runner.workers)
 
-    def time_them() -> None:
-        watch.say("Measuring what a run costs")
-        measure(comparison, progress)
+    def measure_costs() -> None:
+        runner.watch.say("Measuring what a run costs")
+        measure(comparison, runner.progress)
 
-    first = before_first or time_them
-    bench = comparison.bench
-    with Runner(bench, table, workers, watch, stop, progress, first, limit) as runner:
+    runner.before_first = before_first or measure_costs
+    results: list[TaskResult] = []
+    with runner:
         for variant in comparison.variants:
             try:
-                done.append(_one(comparison, variant, runner))
+                results.append(_compare_on(comparison, variant, runner))
             except StoppedError:
-                stopped = True
-                break
-            each(_found(comparison, done))
-    return _found(comparison, done), stopped
+                return _findings(comparison, results), True
+            each(_findings(comparison, results))
+    return _findings(comparison, results), False
+
+
+def _describe(comparison: Comparison, runner: Runner) -> None:
+    """Note in the table what its next cells are made with, and report how older ones differ."""
+    table, session = runner.table, environment(runner.workers, device=comparison.device)
+    if table and (mixed := other_versions(table.sessions, session)):
+        runner.watch.say(mixed)
+    if table and comparison.has_own_code and (older := older_keys(table.sessions)):
+        runner.watch.say(older)
+    table.describe(session)
 
 
 def check(comparison: Comparison, watch: Display | None = None) -> None:
@@ -185,15 +185,15 @@ def check(comparison: Comparison, watch: Display | None = None) -> None:
                 check_recipe(variant, recipe, seed, comparison.device)
 
 
-def _one(comparison: Comparison, variant: Variant, runner: Runner) -> TaskResult:
+def _compare_on(comparison: Comparison, variant: Variant, runner: Runner) -> TaskResult:
     recipes, settings = comparison.tuned_recipes, comparison.settings
     result = compare_on(variant, recipes, settings, runner, comparison.against)
     result = sweep(result, settings, runner)
     return study(result, recipes, settings, runner)
 
 
-def _found(comparison: Comparison, done: Sequence[TaskResult]) -> Findings:
-    return Findings(tuple(done), comparison.against, comparison.settings.objective)
+def _findings(comparison: Comparison, results: Sequence[TaskResult]) -> Findings:
+    return Findings(tuple(results), comparison.against, comparison.settings.objective)
 
 
 def expected(comparison: Comparison, workers: int) -> Progress:

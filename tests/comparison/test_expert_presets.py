@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from optforge.comparison import CellTable, load_recipe, recipe_names, run_comparison
+from optforge.comparison.cells.runner import Runner
 from optforge.comparison.recipes.recipe import TUNED, tuned_recipes
 from optforge.language import rule_names
 from optforge.optim import ProgramOptimizer
@@ -68,7 +69,7 @@ def test_what_decays_and_what_is_a_matrix_decide_the_step_together(name: str) ->
 
 def test_adamw_and_muon_are_compared() -> None:
     comparison = few("adamw", "muon", trials=4, seeds=2, finalists=1, again=0)
-    found, stopped = run_comparison(comparison, CellTable(None))
+    found, stopped = run_comparison(comparison, Runner(comparison.bench, CellTable(None)))
     assert not stopped
     best = dict(found.tasks[0].tuned["muon"].best or ())
     assert best.keys() == {"lr", "weight_decay", "beta1", "beta2", "beta3"}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from optforge.comparison import Cell, CellResult, CellTable, load_recipe, vary
+from optforge.comparison.cells.runner import Runner
 from optforge.comparison.cells.train import run_cell
 from optforge.comparison.comparison import run_comparison
 from optforge.tasks import Task
@@ -117,7 +118,7 @@ def test_a_comparison_goes_on_without_a_recipe_that_fails_and_tries_it_again(
     heard, table = Heard(), CellTable(None)
     tired = load_recipe("tired", Tired, space={"lr": [0.01, 0.1]})
     asked = few("adamw", tired, **FEW)
-    found, stopped = run_comparison(asked, table, watch=heard)
+    found, stopped = run_comparison(asked, Runner(asked.bench, table, watch=heard))
     adamw, other = found.tasks[0].tuned.values()
     assert not stopped and len(adamw.finals) == 2
     assert (other.best, other.failed_trials, other.diverged_trials) == (None, 2, 0)
@@ -125,7 +126,7 @@ def test_a_comparison_goes_on_without_a_recipe_that_fails_and_tries_it_again(
     assert "tired after" in told and "--resume" in told
     count = len(table)
     monkeypatch.setattr(Tired, "stamina", 1000)
-    found, _ = run_comparison(asked, table)
+    found, _ = run_comparison(asked, Runner(asked.bench, table))
     assert len(found.tasks[0].tuned["tired"].finals) == 2 and len(table) == count + 4
 
 

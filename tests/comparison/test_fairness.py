@@ -34,7 +34,7 @@ class Twin(torch.optim.AdamW):
 
 def run(comparison: Comparison, table: CellTable | None = None) -> Findings:
     table = CellTable(None) if table is None else table
-    found, stopped = run_comparison(comparison, table)
+    found, stopped = run_comparison(comparison, Runner(comparison.bench, table))
     assert not stopped
     return found
 

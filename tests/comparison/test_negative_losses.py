@@ -36,7 +36,7 @@ def test_a_first_loss_below_zero_is_refused_before_anything_runs() -> None:
 def test_a_loss_that_falls_below_zero_ends_the_comparison_at_its_first_run() -> None:
     asked, table = few("adamw", task=Negative()), CellTable(None)
     with pytest.raises(CompareError, match="validation loss of adamw.*of Negative is -"):
-        run_comparison(asked, table)
+        run_comparison(asked, Runner(asked.bench, table))
     assert len(table) < asked.settings.trials
 
 

@@ -12,6 +12,7 @@ from optforge.comparison import (
     ComparisonSettings,
     load_recipe,
 )
+from optforge.comparison.cells.runner import Runner
 from optforge.comparison.comparison import expected, run_comparison
 from optforge.comparison.cost import counts
 from tests.helpers.comparisons import few
@@ -38,13 +39,17 @@ def test_the_bar_ends_at_its_end_where_nothing_could_be_chosen() -> None:
     bad = load_recipe("bad", Bad, space={"lr": [0.01, 0.1]})
     asked = few(bad, trials=2, seeds=2, sensitivity=2, heat_map=(2, 2), studies=1, extensions=0)
     progress = expected(asked, 0)
-    run_comparison(asked, CellTable(None), progress=progress, before_first=lambda: None)
+    run_comparison(
+        asked, Runner(asked.bench, CellTable(None)), progress=progress, before_first=lambda: None
+    )
     assert progress.done == progress.total == 2
 
 
 def test_the_bar_ends_at_its_end_where_less_was_needed_than_could_be() -> None:
     asked = few("adamw", "sgd", trials=2, seeds=2, finalists=9, extra=2, heat_map=(2, 1))
     progress = expected(asked, 0)
-    run_comparison(asked, CellTable(None), progress=progress, before_first=lambda: None)
+    run_comparison(
+        asked, Runner(asked.bench, CellTable(None)), progress=progress, before_first=lambda: None
+    )
     assert progress.done == progress.total
     assert progress.total == sum(share.cells for share in progress.shares.values())

@@ -18,6 +18,7 @@ from optforge.comparison import (
     run_comparison,
     vary,
 )
+from optforge.comparison.cells.runner import Runner
 from optforge.comparison.cells.train import run_cell
 from optforge.comparison.recipes.recipe import TUNED, tuned_recipes
 from optforge.comparison.schedules import SCHEDULES
@@ -201,7 +202,7 @@ def test_a_suite_names_the_schedule() -> None:
 
 def test_a_report_has_the_shape_in_settings_and_ranges() -> None:
     comparison = few("adamw", "sgd", tune=("lr", "schedule"), extensions=1)
-    found, _ = run_comparison(comparison, CellTable(None))
+    found, _ = run_comparison(comparison, Runner(comparison.bench, CellTable(None)))
     assert {"decay_power", "final_lr", "warmup"} < dict(found.tasks[0].tuned["sgd"].best).keys()
     text = to_markdown(comparison, found, [])
     assert "tuned: lr, schedule" in text

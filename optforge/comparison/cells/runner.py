@@ -68,9 +68,11 @@ class Runner:
         workers: Single-threaded processes; 0 for none but this one.
         watch: A display.
         stop: Asked between cells whether to end.
-        progress: Of the whole plan.
-        before_first: Called once, before the first cell that the table has not.
         limit: Seconds that one cell may take in a worker; without workers there is no limit.
+
+    Attributes:
+        progress: Of the whole plan; shown after every cell.
+        before_first: Called once, before the first cell that the table has not.
 
     A cell whose process dies twice, is ended at the limit, or fails after its first step with
     finite numbers, is not in the table: it decides nothing for good, and whoever goes on tries it
@@ -84,8 +86,6 @@ class Runner:
         workers: int = 0,
         watch: Display | None = None,
         stop: Callable[[], bool] = lambda: False,
-        progress: Progress | None = None,
-        before_first: Callable[[], None] = lambda: None,
         limit: float = LIMIT,
     ) -> None:
         self.bench, self.table, self.workers = bench, table, workers
@@ -93,8 +93,8 @@ class Runner:
         self.failed: dict[str, CellResult] = {}
         self.watch: Display = watch or Silent()
         self.stop = stop
-        self._before_first = before_first
-        self.progress = progress or Progress({}, workers)
+        self.before_first: Callable[[], None] = lambda: None
+        self.progress = Progress({}, workers)
         self._executor: Executor | None = None
         self._said: set[tuple[str, str, str]] = set()
 
@@ -178,7 +178,7 @@ class Runner:
 
     def _started(self) -> Executor:
         if self._executor is None:
-            self._before_first()
+            self.before_first()
             factory = functools.partial(_make_answer, self.bench)
             self._executor = start_executor(factory, self.workers, self.limit)
         return self._executor
