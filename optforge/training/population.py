@@ -71,7 +71,7 @@ def train_population(
     trainees = [trainee(candidate) for candidate in candidates]
     if not stack.batched:
         return _one_at_a_time(stack, trainees, list(seeds), checkpoints, judge, split)
-    run = _Run(stack, trainees, list(seeds), len(checkpoints))
+    run = _PopulationRun(stack, trainees, list(seeds), len(checkpoints))
     marks = {step: number for number, step in enumerate(checkpoints)}
     for step in range(stack.task.steps):
         run.step(step)
@@ -82,7 +82,7 @@ def train_population(
     return run.finish(split)
 
 
-class _Run:
+class _PopulationRun:
     """The batch in training: weights of the candidates that are left, one rule for each.
 
     Row ``place * seeds + s`` holds the candidate at a place on seed s; the rows behind those of
