@@ -52,7 +52,7 @@ def shakespeare(
     Raises:
         TaskError: If the archive can be neither found nor downloaded.
     """
-    sizes = dict(zip(PARTS, (train, evaluation, evaluation), strict=True))
+    sizes: dict[str, int] = dict(zip(PARTS, (train, evaluation, evaluation), strict=True))
     key = {"version": 1, "sizes": sizes, "length": length, "characters": characters}
     build = lambda: character_windows(_texts(), sizes, length, characters)  # noqa: E731
     return character_splits(cached("shakespeare", {**key, "archive": SHA256}, build))
