@@ -36,6 +36,7 @@ from optforge.jobs import JobRunner
 from optforge.language import load_rule, parse, round_constants
 from optforge.runs import Journal, RunDirectory
 from optforge.tasks import PROXY_TASKS, load_task
+from optforge.tuning import BaselineTuner
 
 KEYS = {"functional": lean_fingerprint, "canonical": lean_key}
 
@@ -58,7 +59,7 @@ def main() -> None:
             tournament=6,
             confirm=3,
         )
-        plan = make_plan(settings, tasks, (), lambda text: None, trials=1)
+        plan = make_plan(settings, tasks, (), lambda text: None, BaselineTuner(trials=1))
         for name in KEYS:
             row = {"seed": seed, "key": name, **searched(plan, name, options)}
             rows.append(row)
