@@ -13,7 +13,7 @@ from rich.status import Status
 from optforge.cli.change import Changing
 from optforge.cli.console import screen
 from optforge.cli.plain import starting
-from optforge.cli.track import Track, leader
+from optforge.cli.track import Track, clock, leader
 from optforge.cli.view import frame
 from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
@@ -49,8 +49,7 @@ class LiveWatcher:
     def __exit__(self, *_: object) -> None:
         self._end_status()
         self._end_live()
-        if self._bars is not None:
-            self._bars.stop()
+        self._end_bars()
 
     def say(self, text: str) -> None:
         """Show a sentence beside a spinner, and keep the one before it."""
@@ -67,6 +66,7 @@ class LiveWatcher:
     ) -> None:
         """Take what the search is made of."""
         self.track = Track(plan, directory, budget, workers)
+        self._end_bars()  # those of the baselines: a terminal holds one live display
         self.say(starting(plan, workers))
 
     def show(self, history: History) -> None:
@@ -99,17 +99,23 @@ class LiveWatcher:
         if what not in self._bar:
             for bar in self._bar.values():
                 self._bars.stop_task(bar)
-            self._bar[what] = self._bars.add_task(what, total=total)
+            self._bar[what] = self._bars.add_task(what, total=total, left="")
         elif done < total and now < self._drawn + _FRAME:
             return
         self._drawn = now
-        self._bars.update(self._bar[what], completed=done, total=total)
+        words = "" if left is None or done == total else f"{clock(left)} left"
+        self._bars.update(self._bar[what], completed=done, total=total, left=words)
         self._bars.refresh()
 
     def _end_status(self) -> None:
         if self._status is not None:
             self._status.stop()
             self._status = None
+
+    def _end_bars(self) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars, self._bar = None, {}
 
     def _end_live(self) -> None:
         if self._live is not None:
@@ -123,6 +129,7 @@ def _bars(console: Console) -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         Elapsed(),
+        TextColumn("{task.fields[left]}"),
         console=console,
         auto_refresh=False,
     )

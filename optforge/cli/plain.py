@@ -59,7 +59,8 @@ class PlainWatcher:
         now = time.monotonic()
         if what != self._said or now >= self._printed + _EVERY:
             self._said, self._printed = what, now
-            _line(f"{what}: {done} of {total}")
+            rest = "" if left is None or done == total else f", {clock(left)} left"
+            _line(f"{what}: {done} of {total}{rest}")
 
 
 def starting(plan: SearchPlan, workers: int) -> str:

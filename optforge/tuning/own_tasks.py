@@ -22,7 +22,7 @@ from pathlib import Path
 from numpy import ndarray
 from torch import Tensor
 
-from optforge.execution import Executor, InlineExecutor, WorkerPool
+from optforge.execution import start_executor
 from optforge.fitness import Evaluator
 from optforge.jobs import JobRunner, Store, Trainer
 from optforge.language import load_rule
@@ -31,7 +31,7 @@ from optforge.tasks.data.cache import directory
 from optforge.training import Stack, Trainee, train_population
 from optforge.tuning.baselines import Baseline
 from optforge.tuning.optimizers import tunable
-from optforge.tuning.trainees import Effort, Losses, losses_by, tune_together
+from optforge.tuning.trainees import FULL, Effort, Losses, losses_by, tune_together
 
 SHARE = 0.2  # of the minutes of a search, for all own tasks together
 TRIALS_WITHOUT_MINUTES = 64  # where the budget of a search is a number of programs
@@ -78,9 +78,7 @@ class BaselineTuner:
         factory = functools.partial(
             Evaluator, tasks=tuple(tasks), stages=(), seeds={}, baseline={}, alone=self.alone
         )
-        executor: Executor = InlineExecutor(factory)
-        if self.workers and tasks:
-            executor = WorkerPool(factory, self.workers, _JOB_SECONDS)
+        executor = start_executor(factory, self.workers if tasks else 0, _JOB_SECONDS)
         try:
             runner = JobRunner(executor, stop=self.stop)
             store = Store(self.file or directory() / "tuning" / f"losses-{VERSION}", compiled=False)
@@ -93,15 +91,15 @@ class BaselineTuner:
         """Tune AdamW on all tasks of a trainer side by side.
 
         Returns:
-            The baseline of each task, and how long it was tuned.
+            The baseline of each task, and how long it and the rest of the table are tuned.
 
         Raises:
             StoppedError: If a stop is asked for; the next start goes on from there.
         """
         tasks = list(trainer.tasks.values())
-        effort = self.effort(tasks, trainer.store)
         if not tasks:
-            return {}, effort
+            return {}, FULL  # as what is shipped was tuned
+        effort = self.effort(tasks, trainer.store)
         what = f"Tuning AdamW, the baseline, on {', '.join(trainer.tasks)}"
         progress = _Progress(trainer, self.watch, what, effort.runs * len(tasks))
         jobs = [(tunable("adamw"), [task.name]) for task in tasks]
@@ -118,7 +116,7 @@ class BaselineTuner:
         """
         if self.trials is not None:
             return Effort(self.trials)
-        if self.minutes is None or not tasks:
+        if self.minutes is None:
             return Effort.of(TRIALS_WITHOUT_MINUTES)
         seconds = sum(_known_seconds(task, store, task.name in self.alone) for task in tasks)
         runs = SHARE * 60 * self.minutes * max(1, self.workers) / seconds

@@ -6,9 +6,12 @@ import io
 import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from rich.console import Console
+from rich.live import Live
 
 import optforge
 from optforge.assessment import table
@@ -137,3 +140,22 @@ def test_times_are_printed_short() -> None:
     assert [clock(value) for value in (0, 59.9, 600, 3600, None, math.inf)] == [
         "0:00", "0:59", "10:00", "1:00:00", "?", "?",
     ]  # fmt: skip
+
+
+def test_the_bar_of_the_baselines_ends_before_the_view_begins() -> None:
+    """A terminal holds one live display; on tasks of one's own the bar comes first."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=120, height=40)
+    watcher = LiveWatcher(console)
+    with watcher:
+        watcher.progress("Tuning AdamW", 3, 9, 75.0)
+        watcher.begin(
+            cast(Any, SimpleNamespace(settings=SimpleNamespace(compiled=False))),
+            cast(Any, None),
+            Budget(1.0, None),
+            2,
+        )
+        with Live(console=console):
+            pass
+    output = console.file
+    assert isinstance(output, io.StringIO)
+    assert "Tuning AdamW" in output.getvalue() and "1:15 left" in output.getvalue()

@@ -91,6 +91,12 @@ def test_a_budget_of_programs_never_depends_on_the_machine() -> None:
     assert effort == Effort.of(64) and not effort.is_light and Effort.of(32).is_light
 
 
+def test_without_own_tasks_nothing_is_trained_and_all_is_tuned_in_full() -> None:
+    tuner = BaselineTuner(minutes=0.1, workers=2)
+    with tuner.trainer([]) as trainer:
+        assert tuner.tune(trainer) == ({}, Effort()) and trainer.trained == 0
+
+
 def test_the_length_of_a_training_is_told_from_its_first_steps() -> None:
     """A tenth of them; where there is a single step, from the whole training."""
     calls = 0
