@@ -70,7 +70,7 @@ def test_as_many_trials_are_made_as_fit_a_fifth_of_the_minutes(
     minutes: float, workers: int, trials: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With 0.3 seconds a training, 12 seconds of one worker are 40 trainings."""
-    monkeypatch.setattr("optforge.tuning.own_tasks.seconds_of_training", lambda task: 0.3)
+    monkeypatch.setattr("optforge.tuning.own_tasks.seconds_of_training", lambda *task: 0.3)
     tuner = BaselineTuner(minutes=minutes, workers=workers)
     effort = tuner.effort([Blobs()], Store(None, compiled=False))
     assert effort == Effort.of(trials)
@@ -82,7 +82,7 @@ def test_the_number_of_trials_is_the_same_at_the_next_start_however_busy_the_mac
 ) -> None:
     tuner = BaselineTuner(minutes=1.0)
     first = tuner.effort([Blobs()], Store(tmp_path / "losses", compiled=False))
-    monkeypatch.setattr("optforge.tuning.own_tasks.seconds_of_training", lambda task: 1e9)
+    monkeypatch.setattr("optforge.tuning.own_tasks.seconds_of_training", lambda *task: 1e9)
     assert tuner.effort([Blobs()], Store(tmp_path / "losses", compiled=False)) == first
 
 
