@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shutil
 from pathlib import Path
 from typing import Any
 
-from optforge.assessment.table import Table, table_from_json
-from optforge.assessment.verdict import ADAMW, FOUND, MUON, ONE_SETTING, STRAIGHT, control_name
+from optforge.assessment.rows import ADAMW, FOUND, MUON, ONE_SETTING, STRAIGHT, control_name
+from optforge.assessment.table import Table
+from optforge.report.search.table_json import table_from_json
+from optforge.report.text_table import TextTable
+from optforge.report.words import bare_percent
 from optforge.runs import Journal
 from optforge.statistics import Interval
 
@@ -40,11 +42,9 @@ def main() -> None:
         "all. *Kept* is the share of the gain over tuned AdamW that is left after the most that "
         "single things explain, or all at once, which anybody may tune of AdamW.",
         "",
-        "| run | seed | programs | new | " + " | ".join(COLUMNS) + " | kept | state bytes |",
-        "|---|---|---|---|" + "---|" * (len(COLUMNS) + 2),
+        TextTable("", COLUMNS, tuple(map(row, arguments.runs))).markdown(),
     ]
     for run in arguments.runs:
-        lines.append(row(run))
         target = arguments.output / run.name
         target.mkdir(parents=True, exist_ok=True)
         for name in (*FILES, *(path.name for path in run.glob("best_*.py"))):
@@ -55,7 +55,7 @@ def main() -> None:
     print("\n".join(lines))
 
 
-def row(run: Path) -> str:
+def row(run: Path) -> tuple[str, ...]:
     content = json.loads((run / "table.json").read_text())
     table = content["table"]
     rows = {r["name"]: r for r in table["rows"]}
@@ -63,27 +63,32 @@ def row(run: Path) -> str:
         counts = journal.counts()
     differences = of_table(table_from_json(table))
     explanation = content.get("explanation")
-    cells = [
+    return (
         f"[{run.name}]({run.name}/table.md)",
         str(settings(run)["search"]["seed"]),
         str(counts["proposals"]),
         str(counts["verdicts"]),
-        *(percent(difference) for difference in differences),
+        *(bare_percent(difference) for difference in differences),
         "-" if explanation is None else f"{100 * (explanation['share_kept'] or 0):.0f} %",
         f"{rows[FOUND]['state_bytes_per_parameter']:g}",
-    ]
-    return "| " + " | ".join(cells) + " |"
+    )
 
 
 COLUMNS = (
-    "against tuned AdamW",
-    "against tuned Muon",
-    "against constants only",
-    "schedule straightened, against tuned AdamW",
-    "held out, against tuned AdamW",
-    "one setting, against AdamW's",
-    "one setting, against Muon's",
-    "one setting, held out, against AdamW's",
+    "<run",
+    "<seed",
+    "<programs",
+    "<new",
+    "<against tuned AdamW",
+    "<against tuned Muon",
+    "<against constants only",
+    "<schedule straightened, against tuned AdamW",
+    "<held out, against tuned AdamW",
+    "<one setting, against AdamW's",
+    "<one setting, against Muon's",
+    "<one setting, held out, against AdamW's",
+    "<kept",
+    "<state bytes",
 )
 
 
@@ -104,13 +109,6 @@ def of_table(table: Table) -> list[Interval | None]:
 def _difference(table: Table, name: str, other: str | None) -> Interval | None:
     there = other is not None and table.has(name) and table.has(other)
     return table.difference(name, other) if there else None  # type: ignore[arg-type]
-
-
-def percent(interval: Interval | None) -> str:
-    if interval is None or not all(map(math.isfinite, (interval.low, interval.high))):
-        return "-"
-    mean, low, high = (100 * math.expm1(v) for v in (interval.mean, interval.low, interval.high))
-    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def settings(run: Path) -> dict[str, Any]:

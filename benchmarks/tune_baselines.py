@@ -27,8 +27,8 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-from optforge.assessment.table import table_from_json
-from optforge.assessment.verdict import CONSTANTS, best_rule
+from optforge.assessment.rows import CONSTANTS, best_rule
+from optforge.report.search.table_json import table_from_json
 from optforge.runs import Journal
 from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, Task, load_task
 from optforge.training import has_compiler, keep_freed_memory

@@ -7,7 +7,7 @@ statistics here start from the differences of pairs, such as log loss ratios.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,6 +41,19 @@ class Interval:
     high: float
     p_value: float
     count: int
+
+    def scaled(self, factor: float) -> Interval:
+        """Return the interval of the mean in another unit, or of the opposite difference.
+
+        Args:
+            factor: What the differences are multiplied by; not 0.
+
+        Example:
+            >>> Interval(-0.25, -0.5, 0.0, 0.05, 10).scaled(-100)
+            Interval(mean=25.0, low=-0.0, high=50.0, p_value=0.05, count=10)
+        """
+        low, high = sorted((factor * self.low, factor * self.high))
+        return replace(self, mean=factor * self.mean, low=low, high=high)
 
 
 def paired_interval(differences: ArrayLike, confidence: float = 0.95) -> Interval:

@@ -15,7 +15,7 @@ import optforge.api.search
 from optforge.analysis import cost
 from optforge.api.search import resume, search
 from optforge.assessment import select, table
-from optforge.assessment.verdict import FOUND, ONE_SETTING, STRAIGHT
+from optforge.assessment.rows import FOUND, ONE_SETTING, STRAIGHT
 from optforge.errors import OptforgeError, ProgramError, RunError, SearchError, TaskError
 from optforge.evolution import Search, make_executor
 from optforge.fitness import evaluator, seeds
@@ -65,7 +65,7 @@ def test_a_search_on_a_task_of_ones_own(tmp_path: Path) -> None:
     assert {"best.py", "table.json", "table.md", "start.py", "settings.json"} <= files
     assert parse((result.path / "best.py").read_text()) == result.best
     stored = json.loads((result.path / "table.json").read_text())
-    assert result.finish is not None and stored["verdict"] == result.finish.verdict
+    assert result.finish is not None and stored["verdict"] == result.verdict
     counts = stored["counts"]
     assert counts["judged"] + sum(counts["rejected"].values()) == counts["new"]
     assert counts["programs"] == result.history.tally.proposals
@@ -216,7 +216,7 @@ def test_luck_on_noise_is_not_claimed(tmp_path: Path) -> None:
     """Where labels mean nothing, the claim follows the interval on fresh seeds, nothing else."""
     result = search(tasks=[Noise()], run=tmp_path / "run", **SMALL)
     assert result.finish is not None
-    text, claim = result.finish.verdict, result.finish.verdict.split(" on fresh seeds")[0]
+    text, claim = result.verdict, result.verdict.split(" on fresh seeds")[0]
     against = {
         "tuned AdamW": result.table.row(FOUND).proxies,
         "constants only": result.table.difference(FOUND, "constants only"),

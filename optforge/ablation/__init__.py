@@ -6,8 +6,7 @@ from optforge.ablation.result import SimpleRule as SimpleRule
 from optforge.ablation.result import describe as describe
 from optforge.ablation.rule_trainer import RuleTrainer as RuleTrainer
 from optforge.ablation.train import Options as Options
-from optforge.ablation.train import Trained as Trained
+from optforge.ablation.train import TrainingEvidence as TrainingEvidence
 from optforge.ablation.train import simplify_by_training as simplify_by_training
 from optforge.ablation.winner import seconds_for as seconds_for
 from optforge.ablation.winner import simplify_winner as simplify_winner
-from optforge.ablation.winner import try_simplify as try_simplify

@@ -17,7 +17,7 @@ REMOVABLE, NEEDED, UNRESOLVED = "not worse", "worse", "unresolved"
 
 
 @dataclass(frozen=True)
-class Rule:
+class DecisionRule:
     r"""How a comparison is decided.
 
     The log losses of candidate and reference are subtracted seed by seed. After each look, with
@@ -42,17 +42,17 @@ class Rule:
     looks: tuple[int, ...] = (6, 12, 24, 48, 96)
 
     def confidence(self, number: int, candidates: int) -> float:
-        """Give the confidence of each interval in a comparison, counted from 1.
+        """Return the confidence of each interval in a comparison, counted from 1.
 
         Example:
-            >>> round(1 - Rule(looks=(6, 12)).confidence(1, 5), 6)
+            >>> round(1 - DecisionRule(looks=(6, 12)).confidence(1, 5), 6)
             0.0025
         """
         return 1 - self.alpha / (number * (number + 1) * candidates * len(self.looks))
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Decision:
     """What a comparison found about one candidate.
 
     Args:
@@ -73,12 +73,12 @@ class Verdict:
     confidence: float
     failures: int = 0
 
-    def figures(self, rule: Rule) -> dict[str, Any]:
-        """Give plain values for a derivation."""
+    def figures(self, rule: DecisionRule) -> dict[str, Any]:
+        """Return JSON-serializable values for a step of a derivation."""
         return {
-            "effect": plain(self.effect),
+            "effect": plain_interval(self.effect),
             "confidence": self.confidence,
-            "tasks": {task: plain(value) for task, value in self.tasks.items()},
+            "tasks": {task: plain_interval(value) for task, value in self.tasks.items()},
             "seeds a task": self.seeds,
             "looks": f"{self.looks} of {len(rule.looks)}",
             "margin": rule.margin,
@@ -86,8 +86,8 @@ class Verdict:
         }
 
 
-def plain(value: Interval) -> dict[str, float | None]:
-    """Give an interval as plain values; infinite ends become None."""
+def plain_interval(value: Interval) -> dict[str, float | None]:
+    """Return an interval as JSON-serializable values; infinite ends become None."""
     numbers = {"mean": value.mean, "low": value.low, "high": value.high}
     return {name: x if numpy.isfinite(x) else None for name, x in numbers.items()}
 
@@ -96,10 +96,10 @@ def decide(
     trainer: RuleTrainer,
     reference: Program,
     candidates: Sequence[Program],
-    rule: Rule,
+    rule: DecisionRule,
     number: int,
     what: str,
-) -> list[Verdict]:
+) -> list[Decision]:
     """Compare candidates with a reference, on seeds of their own.
 
     Args:
@@ -112,7 +112,7 @@ def decide(
     """
     confidence = rule.confidence(number, max(1, len(candidates)))
     logs = numpy.empty((1 + len(candidates), len(trainer.tasks), 0))
-    found: dict[int, Verdict] = {}
+    found: dict[int, Decision] = {}
     before = 0
     for look, seeds in enumerate(rule.looks, 1):
         left = [n for n in range(len(candidates)) if n not in found]
@@ -125,20 +125,20 @@ def decide(
         grown[[0, *(n + 1 for n in left)], :, before:] = new
         logs, before = grown, seeds
         for n in left:
-            verdict = _verdict(trainer, logs[0], logs[n + 1], rule, confidence, look)
-            if verdict.outcome != UNRESOLVED or look == len(rule.looks):
-                found[n] = verdict
+            decision = _decision(trainer, logs[0], logs[n + 1], rule, confidence, look)
+            if decision.outcome != UNRESOLVED or look == len(rule.looks):
+                found[n] = decision
     return [found[n] for n in range(len(candidates))]
 
 
-def _verdict(
+def _decision(
     trainer: RuleTrainer,
     reference: ndarray,
     ours: ndarray,
-    rule: Rule,
+    rule: DecisionRule,
     confidence: float,
     look: int,
-) -> Verdict:
+) -> Decision:
     differences, failures = paired(reference, ours)
     effect = mean_interval_over_tasks(differences, confidence)
     tasks = {t.name: paired_interval(d) for t, d in zip(trainer.tasks, differences, strict=True)}
@@ -147,7 +147,7 @@ def _verdict(
         outcome = NEEDED
     else:
         outcome = REMOVABLE if effect.high < rule.margin else UNRESOLVED
-    return Verdict(outcome, effect, tasks, ours.shape[1], look, confidence, failures)
+    return Decision(outcome, effect, tasks, ours.shape[1], look, confidence, failures)
 
 
 def paired(reference: ndarray, ours: ndarray) -> tuple[ndarray, int]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy
 from numpy import ndarray
 
-from optforge.ablation.candidates import Candidate, Removals
-from optforge.ablation.decision import Verdict, paired, plain
-from optforge.ablation.empirical import Removal, Work
-from optforge.ablation.keeping import protected
+from optforge.ablation.decision import Decision, paired
+from optforge.ablation.protection import allowed_changes
+from optforge.ablation.removals import ProposedChange, Removals
 from optforge.ablation.rounding import Roundings
+from optforge.ablation.simplifier import AcceptedChange, Simplifier
 from optforge.ablation.tuning import tune
 from optforge.errors import TimeIsUpError
 from optforge.language import Program
@@ -36,7 +35,7 @@ class Effect:
             alone would do no harm, but the trials ended, or others were made, before its turn.
         mean: Over tasks, with its interval of confidence 0.95; None if the time did not suffice.
         tasks: For each task the same.
-        deciding: The verdict that decided, on other seeds; None if none did.
+        decision: What decided it, on other seeds; None if none did.
     """
 
     statement: str
@@ -44,18 +43,7 @@ class Effect:
     status: str
     mean: Interval | None
     tasks: Mapping[str, Interval]
-    deciding: Verdict | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Give plain values."""
-        return {
-            "statement": self.statement,
-            "change": self.change,
-            "status": self.status,
-            "effect": plain(self.mean) if self.mean else None,
-            "tasks": {task: plain(value) for task, value in self.tasks.items()},
-            "deciding_effect": plain(self.deciding.effect) if self.deciding else None,
-        }
+    decision: Decision | None = None
 
 
 @dataclass(frozen=True)
@@ -74,16 +62,6 @@ class Effects:
     tasks: Mapping[str, Interval]
     seeds: int
 
-    def to_json(self) -> dict[str, Any]:
-        """Give plain values."""
-        return {
-            "rows": [row.to_json() for row in self.rows],
-            "total": plain(self.total) if self.total else None,
-            "total_by_task": {task: plain(value) for task, value in self.tasks.items()},
-            "seeds_a_task": self.seeds,
-            "split": SPLIT,
-        }
-
 
 @dataclass(frozen=True)
 class _Pair:
@@ -93,53 +71,55 @@ class _Pair:
     after: Program
 
 
-def measure_effects(work: Work, repeats: int = REPEATS) -> Effects:
+def measure_effects(simplifier: Simplifier, repeats: int = REPEATS) -> Effects:
     """Measure every change that was made, and leaving out every statement that stays.
 
     A statement that can be left out in several ways is measured in the one that was best on the
     tuning seeds. Rules are trained on fresh seeds and measured on test data.
 
     Args:
-        work: Done.
+        simplifier: Done.
         repeats: Fresh seeds of each task.
     """
-    kept = _kept(work)
-    pairs = [_Pair(work.given, work.current)]
-    pairs += [_Pair(one.before, one.after) for one in work.removals]
+    kept = _kept(simplifier)
+    pairs = [_Pair(simplifier.given, simplifier.current)]
+    pairs += [_Pair(one.before, one.after) for one in simplifier.accepted]
     pairs += [pair for _, pair in kept if pair is not None]
-    logs, seeds = _measured(work, pairs, repeats)
-    found = iter(_intervals(work, pair, logs) for pair in pairs)
+    logs, seeds = _measured(simplifier, pairs, repeats)
+    found = iter(_intervals(simplifier, pair, logs) for pair in pairs)
     total, by_task = next(found)
-    rows = [_removed(one, *next(found)) for one in work.removals]
-    free = _free(work)
+    rows = [_removed(one, *next(found)) for one in simplifier.accepted]
+    free = _free(simplifier)
     for one, pair in kept:
         mean, tasks = next(found) if pair is not None else (None, {})
-        verdict = work.judged.get(one.key)
+        decision = simplifier.judged.get(one.key)
         rows.append(
-            Effect(one.statement, one.change, _status(work, one, free), mean, tasks, verdict)
+            Effect(one.statement, one.change, _status(simplifier, one, free), mean, tasks, decision)
         )
     return Effects(tuple(rows), total, by_task, seeds)
 
 
-def _kept(work: Work) -> list[tuple[Candidate, _Pair | None]]:
+def _kept(simplifier: Simplifier) -> list[tuple[ProposedChange, _Pair | None]]:
     """Choose for each statement that stays the way of leaving it out that harms least."""
-    candidates = Removals(work.current).candidates()
+    candidates = Removals(simplifier.current).candidates()
     if not candidates:
         return []
     try:
-        rules = [work.current, *(one.program for one in candidates)]
+        rules = [simplifier.current, *(one.program for one in candidates)]
         what = "tuning what stays, without each statement"
-        current, *forms = tune(work.trainer, rules, what, work.kept.rates)
+        current, *forms = tune(simplifier.trainer, rules, what, simplifier.protection.rates)
     except TimeIsUpError:
         return [(one, None) for one in {one.statement: one for one in candidates}.values()]
-    best: dict[str, tuple[float, Candidate, _Pair]] = {}
+    best: dict[str, tuple[float, ProposedChange, _Pair]] = {}
     for one, form in zip(candidates, forms, strict=True):
         if one.statement not in best or form.loss < best[one.statement][0]:
             best[one.statement] = (form.loss, one, _Pair(current.program, form.program))
     return [(one, pair) for _, one, pair in best.values()]
 
 
-def _measured(work: Work, pairs: Sequence[_Pair], repeats: int) -> tuple[dict[str, ndarray], int]:
+def _measured(
+    simplifier: Simplifier, pairs: Sequence[_Pair], repeats: int
+) -> tuple[dict[str, ndarray], int]:
     programs = {p.text: p for pair in pairs for p in (pair.before, pair.after)}
     done = 0
     parts: list[ndarray] = []
@@ -148,7 +128,7 @@ def _measured(work: Work, pairs: Sequence[_Pair], repeats: int) -> tuple[dict[st
         last = min(done + _AT_ONCE, repeats)
         try:
             chosen = list(programs.values())
-            parts.append(work.trainer.measure(chosen, "report", done, last, what, SPLIT))
+            parts.append(simplifier.trainer.measure(chosen, "report", done, last, what, SPLIT))
         except TimeIsUpError:
             break
         done = last
@@ -159,42 +139,42 @@ def _measured(work: Work, pairs: Sequence[_Pair], repeats: int) -> tuple[dict[st
 
 
 def _intervals(
-    work: Work, pair: _Pair, logs: Mapping[str, ndarray]
+    simplifier: Simplifier, pair: _Pair, logs: Mapping[str, ndarray]
 ) -> tuple[Interval | None, dict[str, Interval]]:
     if not logs:
         return None, {}
     differences, _ = paired(logs[pair.before.text], logs[pair.after.text])
-    tasks = zip(work.trainer.tasks, differences, strict=True)
+    tasks = zip(simplifier.trainer.tasks, differences, strict=True)
     by_task = {task.name: paired_interval(values) for task, values in tasks}
     return mean_interval_over_tasks(differences), by_task
 
 
-def _removed(one: Removal, mean: Interval | None, tasks: dict[str, Interval]) -> Effect:
-    status = "rounded" if one.candidate.values else "removed"
-    return Effect(one.candidate.statement, one.candidate.change, status, mean, tasks, one.verdict)
+def _removed(one: AcceptedChange, mean: Interval | None, tasks: dict[str, Interval]) -> Effect:
+    status = "rounded" if one.proposal.values else "removed"
+    return Effect(one.proposal.statement, one.proposal.change, status, mean, tasks, one.decision)
 
 
-def _free(work: Work) -> set[str]:
+def _free(simplifier: Simplifier) -> set[str]:
     """List the keys of the changes that lose nothing of what is protected."""
-    way = Removals(work.current)
-    return {one.key for one in protected(way, way.candidates(), work.kept)}
+    source = Removals(simplifier.current)
+    return {one.key for one in allowed_changes(source, source.candidates(), simplifier.protection)}
 
 
-def _status(work: Work, one: Candidate, free: set[str]) -> str:
+def _status(simplifier: Simplifier, one: ProposedChange, free: set[str]) -> str:
     if one.key not in free:
         return "kept: protected"
-    verdict = work.judged.get(one.key)
-    return f"kept: {verdict.outcome if verdict else 'not decided'}"
+    decision = simplifier.judged.get(one.key)
+    return f"kept: {decision.outcome if decision else 'not decided'}"
 
 
-def longer_constants(work: Work) -> tuple[Effect, ...]:
+def longer_constants(simplifier: Simplifier) -> tuple[Effect, ...]:
     """Say of every way of giving a constant that is left fewer digits why it was not taken."""
     found = []
     for rates in (False, True):
-        way = Roundings(work.current, rates)
-        candidates = way.candidates()
-        free = {one.key for one in protected(way, candidates, work.kept)}
+        source = Roundings(simplifier.current, rates)
+        candidates = source.candidates()
+        free = {one.key for one in allowed_changes(source, candidates, simplifier.protection)}
         for one in candidates:
-            status, verdict = _status(work, one, free), work.judged.get(one.key)
-            found.append(Effect(one.statement, one.change, status, None, {}, verdict))
+            status, decision = _status(simplifier, one, free), simplifier.judged.get(one.key)
+            found.append(Effect(one.statement, one.change, status, None, {}, decision))
     return tuple(found)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy
 
-from optforge.ablation.candidates import Candidate, size
+from optforge.ablation.removals import ProposedChange, size
 from optforge.ablation.rule_trainer import RuleTrainer
 from optforge.analysis import cost, live_program
 from optforge.errors import StoppedError, TimeIsUpError
@@ -37,13 +37,13 @@ class Evolved:
         found: Shorter rules, the shortest first.
     """
 
-    found: tuple[Candidate, ...]
+    found: tuple[ProposedChange, ...]
 
-    def candidates(self) -> list[Candidate]:
+    def candidates(self) -> list[ProposedChange]:
         """List them."""
         return list(self.found)
 
-    def together(self, chosen: Sequence[Candidate]) -> Program | None:
+    def together(self, chosen: Sequence[ProposedChange]) -> Program | None:
         """Two evolved rules cannot be joined."""
         return chosen[0].program if len(chosen) == 1 else None
 
@@ -152,7 +152,7 @@ def _plan(trainer: RuleTrainer, reference: Program, margin: float) -> SearchPlan
 
 def _shortest(
     directory: RunDirectory, margin: float, own: int, allowed: Callable[[Program], bool]
-) -> tuple[Candidate, ...]:
+) -> tuple[ProposedChange, ...]:
     """Give the shortest of those that look as good, for each length the best."""
     journal = directory.journal
     good = {
@@ -171,7 +171,7 @@ def _shortest(
             best[size(lean)] = min(best.get(size(lean), entry), entry)
     chosen = [parse(best[length][1]) for length in sorted(best)][:_FINALISTS]
     return tuple(
-        Candidate(
+        ProposedChange(
             one,
             f"{own} statements",
             f"{own} statements -> {size(one)}, by evolution",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-from optforge.ablation.candidates import Candidate
+from optforge.ablation.removals import ProposedChange
 from optforge.analysis.hyperparameters import STRUCTURE, Lifted, lift
 from optforge.language import Program
 
@@ -64,10 +64,10 @@ class Roundings:
             h for h in self.lifted.hyperparameters if _is_rate(h.name) == rates and h.value != 0
         ]
 
-    def candidates(self) -> list[Candidate]:
+    def candidates(self) -> list[ProposedChange]:
         """List them, constant by constant, the fewest digits first."""
         return [
-            Candidate(
+            ProposedChange(
                 self.lifted.with_values({h.name: value}),
                 f"{h.name} = {h.value!r}",
                 f"{h.name} = {h.value!r} -> {value!r}",
@@ -78,14 +78,14 @@ class Roundings:
             for value in sorted(shorter(h.value), key=digits)
         ]
 
-    def together(self, chosen: Sequence[Candidate]) -> Program | None:
+    def together(self, chosen: Sequence[ProposedChange]) -> Program | None:
         """Round several constants at once."""
         return self.lifted.with_values({name: v for one in chosen for name, v in one.values})
 
 
-def fewest(candidates: Sequence[Candidate], effects: Sequence[float]) -> list[Candidate]:
+def fewest(candidates: Sequence[ProposedChange], effects: Sequence[float]) -> list[ProposedChange]:
     """Of candidates that are not worse, take for each constant the one with the fewest digits."""
-    best: dict[str, tuple[int, float, Candidate]] = {}
+    best: dict[str, tuple[int, float, ProposedChange]] = {}
     for one, effect in zip(candidates, effects, strict=True):
         ((name, value),) = one.values
         rank = (digits(value), effect, one)

@@ -6,15 +6,15 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from optforge.ablation.decision import Rule
+from optforge.ablation.decision import DecisionRule
 from optforge.ablation.effects import REPEATS, Effect, Effects, longer_constants, measure_effects
-from optforge.ablation.empirical import Work
-from optforge.ablation.keeping import protectable
+from optforge.ablation.events import Tell
+from optforge.ablation.protection import protectable
 from optforge.ablation.rule_trainer import RuleTrainer
+from optforge.ablation.simplifier import Simplifier
 from optforge.equality.derivation import Derivation, Link
-from optforge.equality.exact import Say, Simplified, simplify_exact
+from optforge.equality.exact import Simplified, simplify_exact
 from optforge.errors import SimplifyError
 from optforge.language import Program, parse
 
@@ -39,12 +39,12 @@ class Options:
         SimplifyError: If a number is out of range.
     """
 
-    margin: float = Rule.margin
+    margin: float = DecisionRule.margin
     keep: tuple[str, ...] = ()
     drop_unresolved: bool = False
     programs: int = 0
     minutes: float | None = None
-    looks: tuple[int, ...] = Rule.looks
+    looks: tuple[int, ...] = DecisionRule.looks
     repeats: int = REPEATS
 
     def __post_init__(self) -> None:
@@ -64,7 +64,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingEvidence:
     """What training has shown.
 
     Args:
@@ -82,30 +82,11 @@ class Trained:
     effects: Effects
     tasks: tuple[str, ...]
     options: Options
-    rule: Rule
+    rule: DecisionRule
     comparisons: int
     ended: str
     seed: int
     roundings: tuple[Effect, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Give plain values."""
-        return {
-            "effects": self.effects.to_json(),
-            "tasks": list(self.tasks),
-            "margin": self.rule.margin,
-            "alpha": self.rule.alpha,
-            "looks": list(self.rule.looks),
-            "keep": list(self.options.keep),
-            "drop_unresolved": self.options.drop_unresolved,
-            "comparisons": self.comparisons,
-            "ended": self.ended,
-            "seed": self.seed,
-            "roundings": [
-                {key: row[key] for key in ("change", "status", "deciding_effect")}
-                for row in (one.to_json() for one in self.roundings)
-            ],
-        }
 
 
 def simplify_by_training(
@@ -113,8 +94,8 @@ def simplify_by_training(
     trainer: RuleTrainer,
     options: Options = Options(),
     workers: int = 0,
-    say: Say = lambda text: None,
-) -> tuple[Simplified, Trained]:
+    say: Tell = lambda message: None,
+) -> tuple[Simplified, TrainingEvidence]:
     """Simplify a rule: exact passes, then what training shows to do no harm.
 
     Args:
@@ -122,7 +103,7 @@ def simplify_by_training(
         trainer: Where rules are trained; its deadline is set here.
         options: How.
         workers: Processes of an evolution.
-        say: Told what is done.
+        say: Told what happens.
 
     Returns:
         The simple rule with its derivation, and what training has shown.
@@ -133,25 +114,32 @@ def simplify_by_training(
     """
     _check_names(program, options.keep)
     begin, length = time.monotonic(), 60 * (options.minutes or math.inf)
-    rule = replace(Rule(), margin=options.margin, looks=options.looks)
-    work = Work(
+    rule = replace(DecisionRule(), margin=options.margin, looks=options.looks)
+    simplifier = Simplifier(
         trainer, rule, options.keep, options.drop_unresolved, say, options.programs, workers
     )
     trainer.runner.deadline = begin + _TRIALS * length
-    work.run(program)
+    simplifier.run(program)
     trainer.runner.deadline = begin + length
-    effects = measure_effects(work, options.repeats)
-    derivation = Derivation(program.text, tuple(work.steps))
+    effects = measure_effects(simplifier, options.repeats)
+    derivation = Derivation(program.text, tuple(simplifier.steps))
     derivation.check()
     found = parse(derivation.end)
     links = tuple(Link(None) for _ in found.states)
     tasks = tuple(task.name for task in trainer.tasks)
-    ended, roundings = work.ended, longer_constants(work)
-    trained = Trained(
-        effects, tasks, options, rule, work.comparisons, ended, trainer.trainer.seed, roundings
+    ended, roundings = simplifier.ended, longer_constants(simplifier)
+    evidence = TrainingEvidence(
+        effects,
+        tasks,
+        options,
+        rule,
+        simplifier.comparisons,
+        ended,
+        trainer.trainer.seed,
+        roundings,
     )
-    stops = tuple(dict.fromkeys(work.stops))
-    return Simplified(found, derivation, links, stops), trained
+    stops = tuple(dict.fromkeys(simplifier.stops))
+    return Simplified(found, derivation, links, stops), evidence
 
 
 def _check_names(program: Program, keep: Sequence[str]) -> None:

@@ -7,20 +7,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from optforge.api.process_state import preserved_process
-from optforge.assessment.explain import (
-    Explanation,
-    explain_shipped,
-    explanation_json,
-    explanation_lines,
-)
+from optforge.assessment.explain import Explanation, explain_shipped
 from optforge.assessment.explain import explain as explain_by_tuning
-from optforge.assessment.table import Table, table_from_json
-from optforge.assessment.verdict import FOUND
+from optforge.assessment.rows import FOUND
+from optforge.assessment.table import Table
 from optforge.errors import RunError, SearchError, whole_number
 from optforge.evolution.plan import read_plan
 from optforge.evolution.session import make_executor, make_trainer
 from optforge.execution import worker_count
 from optforge.jobs import Display, JobRunner, Silent
+from optforge.report.json_values import json_text
+from optforge.report.search.explanation import explanation_json, explanation_markdown
+from optforge.report.search.table_json import table_from_json
 from optforge.runs import RunDirectory
 from optforge.runs.directory import EXPLANATION, EXPLANATION_PAGE
 from optforge.tasks import Task, find_tasks
@@ -85,8 +83,8 @@ def explain(
             found = found or explain_by_tuning(made, table, trainer, effort)
         finally:
             executor.close()
-        directory.write_text(EXPLANATION, json.dumps(explanation_json(found), indent=2) + "\n")
-        directory.write_text(EXPLANATION_PAGE, "\n".join(explanation_lines(found)) + "\n")
+        directory.write_text(EXPLANATION, json_text(explanation_json(found)))
+        directory.write_text(EXPLANATION_PAGE, explanation_markdown(found))
     return found
 
 

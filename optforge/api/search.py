@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from optforge.ablation import SimpleRule, seconds_for, try_simplify
+from optforge.ablation import SimpleRule
 from optforge.analysis import cost
 from optforge.api.process_state import preserved_process
+from optforge.api.search_files import write_finish, write_history
+from optforge.api.winner import simplify_and_write
 from optforge.assessment.finish import Finish, finish
 from optforge.assessment.table import Table
 from optforge.errors import SearchError, StoppedError, TaskError, real_number, whole_number
@@ -28,8 +30,8 @@ from optforge.evolution.watcher import Watcher
 from optforge.execution import worker_count
 from optforge.jobs import JobRunner, Silent
 from optforge.language import Program, load_rule, round_constants, rule_text
-from optforge.report.search.history import draw_history
-from optforge.runs import HISTORY, Journal, RunDirectory, check_free
+from optforge.report.search.verdict import verdict
+from optforge.runs import Journal, RunDirectory, check_free
 from optforge.runs.directory import START, file_names
 from optforge.tasks import (
     HELD_OUT_TASK,
@@ -86,6 +88,11 @@ class SearchResult:
         if self.finish is None:
             raise SearchError("the search ended before any program was judged; give it more time")
         return self.finish.table
+
+    @property
+    def verdict(self) -> str:
+        """What the table shows, in a sentence or two."""
+        return verdict(self.table)
 
     @property
     def journal(self) -> Journal:
@@ -312,23 +319,17 @@ def _run(
                     executor = runner.executor = make_executor(made, count)
                 try:
                     trainer = make_trainer(made, directory, runner)
-                    done = finish(made, history, directory, trainer)
+                    done = finish(made, history, trainer)
+                    write_finish(done, directory)
                 except StoppedError:
                     stopped = True
             if done is not None and simplify:
-                rest = (seconds_for(budget.elapsed), watcher.progress, watcher.say, stop)
-                simple = try_simplify(made, directory, executor, done.rule.program, *rest)
+                rule, seconds = done.rule.program, budget.elapsed
+                simple = simplify_and_write(made, directory, runner, rule, seconds, watcher)
         finally:
             executor.close()
-        _draw(directory, watcher)
+        write_history(directory, watcher)
     return SearchResult(directory.path, done, history, stopped, simple)
-
-
-def _draw(directory: RunDirectory, watcher: Watcher) -> None:
-    try:
-        directory.write_bytes(HISTORY, draw_history(directory.journal))
-    except Exception as error:  # a missing picture is no reason to lose a result
-        watcher.say(f"The picture of the history was not drawn ({type(error).__name__}: {error})")
 
 
 def _budget(minutes: object, programs: object) -> tuple[float | None, int | None]:

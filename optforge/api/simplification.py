@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 
-from optforge.ablation.files import write_files
+from optforge.ablation.events import Event
 from optforge.ablation.result import SimpleRule, describe
 from optforge.ablation.rule_trainer import RuleTrainer
 from optforge.ablation.train import Options, simplify_by_training
 from optforge.api.process_state import preserved_process
+from optforge.api.winner import write_simple_rule
 from optforge.equality.exact import simplify_exact
 from optforge.errors import SimplifyError, whole_number
 from optforge.evolution.plan import read_schedules
@@ -21,6 +22,7 @@ from optforge.execution import Executor, start_executor, worker_count
 from optforge.fitness import Evaluator
 from optforge.jobs import Display, JobRunner, Silent, Store
 from optforge.language import Program, load_rule
+from optforge.report.simplify.events import event_sentence
 from optforge.runs import Journal, RunDirectory
 from optforge.runs.directory import JOURNAL, LOSSES, SIMPLE, is_directory, rule_file
 from optforge.tasks import PROXY_TASKS, TASKS, Schedule, Task, check_task, load_task
@@ -86,7 +88,7 @@ def simplify(
         found = _trained(program, place, chosen, options or Options(), workers, display, stop)
     if run is not None:
         with RunDirectory.open(run) as directory:
-            write_files(found, directory)
+            write_simple_rule(found, directory)
     return found
 
 
@@ -111,7 +113,11 @@ def _trained(
         window = max(2, 2 * count)
         runner = JobRunner(executor, watch=display.progress, stop=stop, window=window)
         trainer = RuleTrainer.of(tasks, runner, store, place.seed, place.schedules)
-        return describe(*simplify_by_training(program, trainer, options, count, display.say))
+
+        def say(event: Event) -> None:
+            display.say(event_sentence(event))
+
+        return describe(*simplify_by_training(program, trainer, options, count, say))
 
 
 @dataclass(frozen=True)

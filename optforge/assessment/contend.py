@@ -7,9 +7,9 @@ from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from optforge.analysis import fingerprint
+from optforge.assessment.rows import CONSTANTS, FOUND, NAMES, ONE_SETTING, STRAIGHT
 from optforge.assessment.straighten import straightened
 from optforge.assessment.table import Contender
-from optforge.assessment.verdict import CONSTANTS, FOUND, NAMES, ONE_SETTING, STRAIGHT
 from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
 from optforge.jobs import Trainer

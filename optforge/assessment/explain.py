@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy
 
-from optforge.assessment.table import Table, finite, interval_json
-from optforge.assessment.verdict import ADAMW, FOUND, STRAIGHT, percent
+from optforge.assessment.rows import ADAMW, FOUND, STRAIGHT
+from optforge.assessment.table import Table
 from optforge.evolution.plan import SearchPlan
 from optforge.jobs import Trainer
 from optforge.statistics import Interval, mean_interval_over_tasks
@@ -22,7 +22,6 @@ from optforge.tuning import (
     losses_by,
     stored,
     thing,
-    trainee_json,
     tune_together,
 )
 
@@ -168,57 +167,3 @@ def _measured(
 def _difference(ours: Mapping[str, Any], others: Mapping[str, Any]) -> Interval:
     with numpy.errstate(invalid="ignore"):
         return mean_interval_over_tasks([ours[task] - others[task] for task in ours])
-
-
-def explanation_json(found: Explanation) -> dict[str, Any]:
-    """Return an explanation as JSON-serializable values."""
-    return {
-        "rule_against_tuned_adamw": interval_json(found.whole),
-        "straightened_rule": None if found.straight is None else interval_json(found.straight),
-        "share_kept": finite(found.kept),
-        "repeats": found.repeats,
-        "trials": found.trials,
-        "rows": [
-            {
-                "tuned": row.name,
-                "gain_over_rate_alone": interval_json(row.gain),
-                "left_of_the_rule": interval_json(row.left),
-                "rules": {task: trainee_json(t) for task, t in row.trainees.items()},
-            }
-            for row in found.rows
-        ],
-    }
-
-
-def explanation_lines(found: Explanation) -> list[str]:
-    """Return an explanation as lines of Markdown."""
-    lines = [
-        "What single things explain that anybody may tune: AdamW with the rate and one more thing "
-        f"tuned by {found.trials} trials a task, mean over the proxies, {found.repeats} fresh "
-        "seeds.",
-        "",
-        "| AdamW with its rate and ... tuned | gain over the rate alone | left of the rule's |",
-        "|---|---|---|",
-    ]
-    lines += [f"| {row.name} | {percent(row.gain)} | {percent(row.left)} |" for row in found.rows]
-    if found.straight is not None:
-        lines += ["", f"The rule with its schedule straightened, tuned alike: {_straight(found)}."]
-    return [*lines, "", explanation_verdict(found)]
-
-
-def _straight(found: Explanation) -> str:
-    assert found.straight is not None
-    return f"{percent(found.straight)} against {ADAMW} (the rule: {percent(found.whole)})"
-
-
-def explanation_verdict(found: Explanation) -> str:
-    """Say in a sentence what explains the gain, if anything does."""
-    nearest = max(found.rows, key=lambda row: row.left.mean)
-    if found.whole.high >= 0:
-        return f"There is no gain over {ADAMW} to explain."
-    if nearest.left.high >= 0:
-        return f"The gain is explained by AdamW with {nearest.name} tuned: nothing certain is left."
-    return (
-        f"Nothing of these explains the gain: the nearest, {nearest.name}, leaves "
-        f"{percent(nearest.left)}, {100 * found.kept:.0f} % of the gain over {ADAMW}."
-    )

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy
 
 from optforge.analysis import cost
 from optforge.assessment.speed import step_seconds
-from optforge.errors import RunError
 from optforge.jobs import Trainer
 from optforge.language import Program, Statement
 from optforge.statistics import Interval, mean_interval_over_tasks, paired_interval
 from optforge.training import Trainee
-from optforge.tuning import LEAST_TUNED, TITLES, trainee_from_json, trainee_json
+from optforge.tuning import LEAST_TUNED, TITLES
 
 REPEATS = 48
 _SCALES = tuple(2.0 ** (exponent / 2) for exponent in range(-6, 7))
@@ -221,85 +218,3 @@ def _row(
 
 def _minus(row: Row, other: Row, task: str) -> list[float]:
     return [a - b for a, b in zip(row.logs[task], other.logs[task], strict=True)]
-
-
-def interval_json(value: Interval) -> dict[str, float | int | None]:
-    """Give an interval as plain values; infinite numbers become None."""
-    return {
-        "mean": finite(value.mean),
-        "low": finite(value.low),
-        "high": finite(value.high),
-        "p_value": value.p_value,
-        "count": value.count,
-    }
-
-
-def table_json(table: Table) -> dict[str, Any]:
-    """Give the table as plain values; infinite numbers become None."""
-
-    rows = [
-        {
-            "name": row.name,
-            "proxies": interval_json(row.proxies),
-            "tasks": {task: interval_json(value) for task, value in row.tasks.items()},
-            "state_bytes_per_parameter": row.state_bytes,
-            "step_milliseconds_per_million_parameters": 1e3 * row.step_seconds,
-            "trials": row.trials,
-            "rules": {task: trainee_json(trainee) for task, trainee in row.trainees.items()},
-            "log_test_losses": {
-                task: [finite(value) for value in values] for task, values in row.logs.items()
-            },
-        }
-        for row in table.rows
-    ]
-    return {
-        "reference": table.rows[0].name,
-        "proxies": list(table.proxies),
-        "held_out": list(table.held_out),
-        "repeats": table.repeats,
-        "rows": rows,
-        "notes": list(table.notes),
-    }
-
-
-def table_from_json(values: Mapping[str, Any]) -> Table:
-    """Read what :func:`table_json` returned; intervals are computed again from the losses.
-
-    Raises:
-        RunError: If it was written by a version that kept no rules with their schedules.
-    """
-    proxies, held_out = tuple(values["proxies"]), tuple(values["held_out"])
-    logs = [
-        {
-            task: numpy.array([math.inf if v is None else v for v in own], dtype=float)
-            for task, own in row["log_test_losses"].items()
-        }
-        for row in values["rows"]
-    ]
-    if any("rules" not in row for row in values["rows"]):
-        raise RunError(
-            "the table of this run has no schedules; it was made by another version of optforge: "
-            "search again, or explain it with that one"
-        )
-    rows = []
-    for row, own in zip(values["rows"], logs, strict=True):
-        with numpy.errstate(invalid="ignore"):
-            differences = {task: own[task] - logs[0][task] for task in own}
-        rows.append(
-            Row(
-                row["name"],
-                {task: paired_interval(d) for task, d in differences.items()},
-                mean_interval_over_tasks([differences[task] for task in proxies]),
-                row["state_bytes_per_parameter"],
-                row["step_milliseconds_per_million_parameters"] / 1e3,
-                row["trials"],
-                {task: tuple(v.tolist()) for task, v in own.items()},
-                {task: trainee_from_json(t) for task, t in row["rules"].items()},
-            )
-        )
-    return Table(tuple(rows), proxies, held_out, values["repeats"], tuple(values["notes"]))
-
-
-def finite(value: float) -> float | None:
-    """Give None for what JSON has no word for: infinities and NaN."""
-    return value if math.isfinite(value) else None

@@ -12,7 +12,6 @@ import typer
 from rich.console import Console
 
 from optforge.api.search import SearchResult
-from optforge.assessment.finish import told
 from optforge.cli.console import is_live, screen
 from optforge.cli.live import LiveWatcher
 from optforge.cli.plain import PlainWatcher
@@ -22,6 +21,7 @@ from optforge.errors import StoppedError
 from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
+from optforge.report.search.page import count_lines
 from optforge.runs import RunDirectory
 
 STOPPED = 130
@@ -98,7 +98,7 @@ def conduct(verb: Callable[..., SearchResult], arguments: dict[str, Any], own: l
             _say_stopped(console, session)
             raise typer.Exit(STOPPED) from None
         if result.stopped:
-            console.print(told(result.history.tally.plain())[0], style="dim")
+            console.print(count_lines(result.history.tally.plain())[0], style="dim")
             _say_stopped(console, session)
             raise typer.Exit(STOPPED)
         print_result(result, console)

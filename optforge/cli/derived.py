@@ -8,14 +8,16 @@ from rich.text import Text
 
 from optforge.ablation import SimpleRule
 from optforge.ablation.effects import Effect
-from optforge.ablation.files import (
+from optforge.equality import DerivationStep
+from optforge.report.simplify.page import (
     caption,
     card_lines,
     figures_sentence,
     footnote,
+    step_sentence,
     stops_sentence,
 )
-from optforge.equality import DerivationStep
+from optforge.report.words import number as half_interval
 from optforge.statistics import Interval
 
 _COLOURS = {"exact": "green", "empirical": "cyan"}
@@ -62,8 +64,8 @@ def print_effects(found: SimpleRule, console: Console) -> None:
     total = Text("simple rule against the rule as given", "bold")
     grid.add_row(total, "", _cell(trained.effects.total), *totals)
     console.print(grid)
-    console.print(Text(caption(found), "dim"))
-    console.print(Text(footnote(found), "dim"))
+    console.print(Text(caption(trained), "dim"))
+    console.print(Text(footnote(trained), "dim"))
 
 
 def _status(row: Effect) -> Text:
@@ -75,14 +77,13 @@ def _cell(value: Interval | None) -> Text:
     if value is None:
         return Text("-", "dim")
     style = "green" if value.high < 0 else "red" if value.low > 0 else ""
-    return Text(f"{value.mean:+.3f} ± {(value.high - value.low) / 2:.3f}", style)
+    return Text(half_interval(value, 3, "+"), style)
 
 
 def _line(number: int, step: DerivationStep) -> Text:
-    before, after = (text.count(" = ") for text in (step.before, step.after))
     text = Text(f"{number}. ", "dim")
     text.append(step.kind, _COLOURS.get(step.kind, "yellow"))
-    text.append(f", {before} -> {after} statements: {step.why}")
+    text.append(f", {step_sentence(step)}")
     return text
 
 

@@ -10,7 +10,6 @@ import typer
 from rich.console import Console
 
 from optforge.api.explanation import explain as run_explain
-from optforge.assessment.explain import explanation_json
 from optforge.cli.console import screen
 from optforge.cli.explained import print_explanation
 from optforge.cli.options import Force, Json, PlainDebug
@@ -18,6 +17,7 @@ from optforge.cli.stopping import Stopping
 from optforge.cli.trials import TrialsDisplay
 from optforge.errors import StoppedError
 from optforge.files import split_list
+from optforge.report.search.explanation import explanation_json
 from optforge.tasks import load_task
 
 STOPPED = 130

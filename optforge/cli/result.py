@@ -10,18 +10,22 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from optforge.ablation import SimpleRule
-from optforge.ablation.files import PICTURE, SIMPLE, SIMPLE_JSON, SIMPLE_PAGE
 from optforge.api.search import SearchResult
-from optforge.assessment.finish import Finish, told
+from optforge.assessment.finish import Finish
+from optforge.assessment.rows import ADAMW, ONE_SETTING, STRAIGHT
 from optforge.assessment.table import Table
-from optforge.assessment.verdict import ADAMW, ONE_SETTING, STRAIGHT, rules_by_task, schedule_words
 from optforge.cli.derived import print_derivation, print_effects
 from optforge.cli.explained import print_explanation
+from optforge.report.search.files import rules_by_task
+from optforge.report.search.page import count_lines
+from optforge.report.search.verdict import schedule_words, verdict
+from optforge.report.simplify.files import PICTURE, SIMPLE_JSON, SIMPLE_PAGE, SIMPLE_RULE
+from optforge.report.words import number
 from optforge.statistics import Interval
 
 _FILES = {
     "best.py": "the rule, one setting for all tasks; 'optforge show {path}/best.py'",
-    SIMPLE: "the simple form of it",
+    SIMPLE_RULE: "the simple form of it",
     SIMPLE_PAGE: "why it may stand for the rule; go on with 'optforge simplify {path}'",
     SIMPLE_JSON: "the same with all figures",
     PICTURE: "its update against gradient and momentum",
@@ -42,10 +46,10 @@ def print_result(result: SearchResult, console: Console) -> None:
             soft_wrap=True,
         )
         return
-    for line in told(result.history.tally.plain()):
+    for line in count_lines(result.history.tally.plain()):
         console.print(line, style="dim", markup=False)
     console.print()
-    console.print(done.verdict, markup=False, style="bold")
+    console.print(verdict(done.table), markup=False, style="bold")
     _headline(console, "the discovered rule")
     console.print(done.rule.program.text.rstrip(), markup=False)
     console.print(schedule_words(done.rule), markup=False, style="dim")
@@ -114,7 +118,7 @@ def _cell(value: Interval, name: str) -> Text:
     if not math.isfinite(value.mean):
         return Text("failed", "red")
     style = "green" if value.high < 0 else "red" if value.low > 0 else ""
-    return Text(f"{value.mean:+.3f} ± {(value.high - value.low) / 2:.3f}", style)
+    return Text(number(value, 3, "+"), style)
 
 
 def _pareto(done: Finish) -> Grid:

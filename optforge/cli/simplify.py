@@ -11,7 +11,6 @@ from rich.console import Console
 
 from optforge.ablation import Options, SimpleRule
 from optforge.ablation.evolve import PROGRAMS
-from optforge.ablation.files import json_text, page, rule_text
 from optforge.api.simplification import simplify as run
 from optforge.cli.console import screen
 from optforge.cli.derived import print_rule
@@ -21,6 +20,9 @@ from optforge.cli.trials import TrialsDisplay
 from optforge.equality import draw_update
 from optforge.errors import SimplifyError, StoppedError
 from optforge.files import replace_file, split_list
+from optforge.report.json_values import json_text
+from optforge.report.simplify.files import rule_text, simple_rule_json
+from optforge.report.simplify.page import simplify_markdown
 from optforge.tasks import PROXY_TASKS
 
 STOPPED = 130
@@ -164,7 +166,7 @@ def simplify(
     if picture is not None:
         _draw(picture, found)
     if as_json:
-        typer.echo(json_text(found))
+        typer.echo(json_text(simple_rule_json(found)), nl=False)
     else:
         print_rule(found, screen())
 
@@ -196,7 +198,7 @@ def _check_free(files: Sequence[Path | None], force: bool) -> None:
 
 
 def _write(path: Path, found: SimpleRule) -> None:
-    text = page(found) if path.suffix == ".md" else rule_text(found)
+    text = simplify_markdown(found) if path.suffix == ".md" else rule_text(found)
     try:
         replace_file(path, text)
     except OSError as error:

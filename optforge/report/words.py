@@ -14,10 +14,42 @@ def percent(interval: Interval) -> str:
         >>> percent(Interval(-0.1, -0.2, 0.0, 0.04, 10))
         '-9.5 % [-18.1, +0.0]'
     """
-    mean, low, high = (_change(x) for x in (interval.mean, interval.low, interval.high))
-    if not math.isfinite(interval.mean):
-        return "not comparable"
-    return f"{mean} % [{low}, {high}]"
+    return _change(interval, " %") if math.isfinite(interval.mean) else "not comparable"
+
+
+def loss_change(interval: Interval) -> str:
+    """A log ratio of losses with its interval as a change in percent, in a sentence.
+
+    Example:
+        >>> loss_change(Interval(-0.1, -0.2, 0.0, 0.04, 10))
+        '-9.5 % loss [-18.1, +0.0]'
+    """
+    return _change(interval, " % loss")
+
+
+def bare_percent(interval: Interval | None) -> str:
+    """A log ratio with its interval as a change in percent, under a head that says so.
+
+    Example:
+        >>> bare_percent(Interval(-0.1, -0.2, 0.0, 0.04, 10)), bare_percent(None)
+        ('-9.5 [-18.1, +0.0]', '-')
+    """
+    if interval is None or not all(map(math.isfinite, _ends(interval))):
+        return "-"
+    return _change(interval, "")
+
+
+def log_difference(interval: Interval | None) -> str:
+    """A difference of log losses with its interval.
+
+    Example:
+        >>> log_difference(Interval(-0.1, -0.2, 0.0, 0.04, 10))
+        '-0.100 [-0.200, +0.000]'
+    """
+    if interval is None:
+        return "-"
+    mean, low, high = (f"{x:+.3f}" for x in _ends(interval))
+    return f"{mean} [{low}, {high}]"
 
 
 def ratio(interval: Interval | None) -> str:
@@ -29,23 +61,28 @@ def ratio(interval: Interval | None) -> str:
     """
     if interval is None:
         return "-"
-    values = (math.exp(min(x, 700.0)) for x in (interval.mean, interval.low, interval.high))
+    values = (math.exp(min(x, 700.0)) for x in _ends(interval))
     mean, low, high = (f"{value:.2f}" if value < 1e4 else "inf" for value in values)
     return f"{mean} [{low}, {high}]"
 
 
-def number(interval: Interval | None, digits: int = 4) -> str:
+def number(interval: Interval | None, digits: int = 4, sign: str = "") -> str:
     """A mean and half the length of its interval.
 
+    Args:
+        interval: None for what is not known.
+        digits: After the point.
+        sign: ``+`` to write the sign of what is above 0 too.
+
     Example:
-        >>> number(Interval(0.5, 0.4, 0.6, 0.0, 10), 2)
-        '0.50 ± 0.10'
+        >>> number(Interval(0.5, 0.4, 0.6, 0.0, 10), 2), number(None)
+        ('0.50 ± 0.10', '-')
     """
     if interval is None or not math.isfinite(interval.mean):
         return "-"
     half = (interval.high - interval.low) / 2
     spread = f" ± {half:.{digits}f}" if math.isfinite(half) else ""
-    return f"{interval.mean:.{digits}f}{spread}"
+    return f"{interval.mean:{sign}.{digits}f}{spread}"
 
 
 def points(interval: Interval) -> str:
@@ -57,7 +94,7 @@ def points(interval: Interval) -> str:
     """
     if not math.isfinite(interval.mean):
         return "-"
-    mean, low, high = (f"{100 * x:+.2f}" for x in (interval.mean, interval.low, interval.high))
+    mean, low, high = (f"{100 * x:+.2f}" for x in _ends(interval))
     return f"{mean} [{low}, {high}]"
 
 
@@ -120,7 +157,12 @@ def value(x: float) -> str:
     return f"{x:.3g}"
 
 
-def _change(x: float) -> str:
-    if x > 50:
-        return "+inf"
-    return f"{100 * (math.exp(x) - 1):+.1f}"
+def _ends(interval: Interval) -> tuple[float, float, float]:
+    return interval.mean, interval.low, interval.high
+
+
+def _change(interval: Interval, unit: str) -> str:
+    mean, low, high = (
+        f"{100 * math.expm1(x):+.1f}" if x <= 50 else "+inf" for x in _ends(interval)
+    )
+    return f"{mean}{unit} [{low}, {high}]"

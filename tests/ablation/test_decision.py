@@ -9,7 +9,7 @@ from typing import Any
 import numpy
 import pytest
 
-from optforge.ablation.decision import NEEDED, REMOVABLE, UNRESOLVED, Rule, Verdict, decide
+from optforge.ablation.decision import NEEDED, REMOVABLE, UNRESOLVED, Decision, DecisionRule, decide
 from optforge.language import Program, load_rule, parse
 from tests.helpers.tiny import Blobs, Sums
 
@@ -45,11 +45,11 @@ def rules(count: int) -> list[Program]:
     return [parse(REFERENCE.text.replace("0.99", f"0.98{n}")) for n in range(1, count + 1)]
 
 
-def decided(effects: Sequence[float], noise: float, seed: int = 0, **rule: Any) -> list[Verdict]:
+def decided(effects: Sequence[float], noise: float, seed: int = 0, **rule: Any) -> list[Decision]:
     programs = rules(len(effects))
     known = {p.text: e for p, e in zip(programs, effects, strict=True)}
     trainer = FakeTrainer({REFERENCE.text: 0.0, **known}, noise, seed)
-    return decide(trainer, REFERENCE, programs, Rule(**rule), 1, "test")  # type: ignore[arg-type]
+    return decide(trainer, REFERENCE, programs, DecisionRule(**rule), 1, "test")  # type: ignore[arg-type]
 
 
 def test_better_equal_and_worse_are_told_apart_at_the_first_look_that_can() -> None:
@@ -61,10 +61,10 @@ def test_better_equal_and_worse_are_told_apart_at_the_first_look_that_can() -> N
 
 
 def test_what_the_noise_hides_is_unresolved_after_all_looks() -> None:
-    (verdict,) = decided((0.02,), noise=0.3)
-    assert verdict.outcome == UNRESOLVED
-    assert verdict.seeds == Rule.looks[-1] and verdict.looks == len(Rule.looks)
-    assert verdict.effect.low < 0.02 < verdict.effect.high
+    (decision,) = decided((0.02,), noise=0.3)
+    assert decision.outcome == UNRESOLVED
+    assert decision.seeds == DecisionRule.looks[-1] and decision.looks == len(DecisionRule.looks)
+    assert decision.effect.low < 0.02 < decision.effect.high
 
 
 def test_one_failure_that_the_reference_has_not_is_enough_to_stay() -> None:
@@ -79,19 +79,19 @@ def test_one_failure_that_the_reference_has_not_is_enough_to_stay() -> None:
         return logs
 
     trainer.measure = failing  # type: ignore[method-assign]
-    (verdict,) = decide(trainer, REFERENCE, [program], Rule(), 1, "test")  # type: ignore[arg-type]
-    assert verdict.outcome == NEEDED and verdict.failures == 1
+    (decision,) = decide(trainer, REFERENCE, [program], DecisionRule(), 1, "test")  # type: ignore[arg-type]
+    assert decision.outcome == NEEDED and decision.failures == 1
 
 
 def test_nobody_is_trained_once_all_is_decided() -> None:
     (program,) = rules(1)
     trainer = FakeTrainer({REFERENCE.text: 0.0, program.text: 1.0}, 0.01)
-    decide(trainer, REFERENCE, [program], Rule(), 1, "test")  # type: ignore[arg-type]
-    assert trainer.trained == 2 * Rule.looks[0]
+    decide(trainer, REFERENCE, [program], DecisionRule(), 1, "test")  # type: ignore[arg-type]
+    assert trainer.trained == 2 * DecisionRule.looks[0]
 
 
 def test_the_shares_of_all_comparisons_add_up_to_less_than_alpha() -> None:
-    rule, candidates = Rule(), 7
+    rule, candidates = DecisionRule(), 7
     spent = sum(
         (1 - rule.confidence(number, candidates)) * candidates * len(rule.looks)
         for number in range(1, 2000)

@@ -13,10 +13,9 @@ from optforge.ablation import (
     RuleTrainer,
     SimpleRule,
     describe,
-    empirical,
+    simplifier,
     simplify_by_training,
 )
-from optforge.ablation.files import page
 from optforge.ablation.tuning import tune
 from optforge.analysis.hyperparameters import lift
 from optforge.equality import EMPIRICAL
@@ -25,6 +24,8 @@ from optforge.execution import Completed, Failed, InlineExecutor
 from optforge.fitness import Evaluator, Measure
 from optforge.jobs import JobRunner, Store
 from optforge.language import Program, load_rule, parse
+from optforge.report.simplify.files import simple_rule_json
+from optforge.report.simplify.page import simplify_markdown
 from tests.helpers.tiny import Blobs, Sums
 
 # Squashing gradients is what a step of this size needs; a decay of 1e-7 is nothing.
@@ -86,10 +87,10 @@ def test_each_step_of_training_has_its_figures(done: SimpleRule) -> None:
 
 
 def test_json_and_page_say_the_same(done: SimpleRule) -> None:
-    found = json.loads(json.dumps(done.to_json(), allow_nan=False))
+    found = json.loads(json.dumps(simple_rule_json(done), allow_nan=False))
     assert found["training"]["tasks"] == ["Blobs", "Sums"]
     assert found["steps"][-1]["after"] == found["program"] == done.program.text
-    text = page(done)
+    text = simplify_markdown(done)
     for row in found["training"]["effects"]["rows"]:
         assert row["change"] in text and row["effect"]["low"] <= row["effect"]["high"]
     assert found["training"]["effects"]["seeds_a_task"] == 6
@@ -135,7 +136,7 @@ def test_without_time_the_exact_form_is_left_and_nothing_is_claimed() -> None:
     assert found.trained is not None and found.trained.ended == "the time was up"
     assert all(step.kind != EMPIRICAL for step in found.simplified.derivation.steps)
     assert found.trained.effects.total is None
-    assert "did not suffice" in page(found)
+    assert "did not suffice" in simplify_markdown(found)
 
 
 def test_a_stopped_derivation_goes_on_from_the_file(tmp_path: Path, done: SimpleRule) -> None:
@@ -152,18 +153,18 @@ def test_a_stopped_derivation_goes_on_from_the_file(tmp_path: Path, done: Simple
         file.write("0123 cut off in the mid")
     before = len(path.read_text().splitlines())
     found, second = simplified(trainer=rule_trainer(path))
-    assert found.to_json() == done.to_json(), "as if it had never been stopped"
+    assert simple_rule_json(found) == simple_rule_json(done), "as if it had never been stopped"
     third, last = simplified(trainer=rule_trainer(path))
-    assert third.to_json() == done.to_json() and last.trained == 0
+    assert simple_rule_json(third) == simple_rule_json(done) and last.trained == 0
     assert before > 0 and second.trained > 0
 
 
 def test_the_limit_of_comparisons_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(empirical, "MOST_COMPARISONS", 2)
+    monkeypatch.setattr(simplifier, "MOST_COMPARISONS", 2)
     found, _ = simplified()
     assert found.trained is not None
     assert "comparisons were made, and more are not" in found.trained.ended
-    assert found.trained.ended in page(found)
+    assert found.trained.ended in simplify_markdown(found)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 
 import optforge
 import optforge.api.search
+import optforge.api.winner
 from optforge.ablation import Options, winner
 from optforge.api import simplification
 from optforge.assessment import select, table
@@ -52,7 +53,7 @@ def test_with_time_the_winner_is_trained_and_the_time_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(winner, "LEAST_SECONDS", 0.5)
-    monkeypatch.setattr(optforge.api.search, "seconds_for", lambda searched: 3.0)
+    monkeypatch.setattr(optforge.api.winner, "seconds_for", lambda searched: 3.0)
     shown: list[tuple[str, int, int]] = []
 
     class Watcher(Silent):

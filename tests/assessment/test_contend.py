@@ -11,9 +11,9 @@ import pytest
 
 from optforge.analysis import live_program
 from optforge.assessment.contend import contenders
+from optforge.assessment.rows import ADAMW, CONSTANTS, FOUND, LION, MUON, ONE_SETTING, STRAIGHT
 from optforge.assessment.straighten import straightened
 from optforge.assessment.table import Contender
-from optforge.assessment.verdict import ADAMW, CONSTANTS, FOUND, LION, MUON, ONE_SETTING, STRAIGHT
 from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
 from optforge.execution import InlineExecutor

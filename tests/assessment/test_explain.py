@@ -17,15 +17,17 @@ from optforge.assessment.explain import (
     Explanation,
     explain,
     explain_shipped,
-    explanation_json,
-    explanation_lines,
-    explanation_verdict,
 )
+from optforge.assessment.rows import ADAMW, FOUND, STRAIGHT
 from optforge.assessment.table import Row, Table
-from optforge.assessment.verdict import ADAMW, FOUND, STRAIGHT
 from optforge.evolution.plan import SearchPlan
 from optforge.execution import InlineExecutor
 from optforge.fitness import Evaluator, Measure, seeds
+from optforge.report.search.explanation import (
+    explanation_json,
+    explanation_markdown,
+    explanation_verdict,
+)
 from optforge.runs import Journal
 from optforge.statistics import mean_interval_over_tasks, paired_interval
 from optforge.tasks import Schedule
@@ -192,7 +194,7 @@ def test_files_hold_every_row_with_its_interval(explained: Found) -> None:
     assert [row["tuned"] for row in stored["rows"]] == list(THINGS)
     assert stored["rows"][0]["rules"]["Blobs"]["schedule"] == vars(Schedule())
     assert (stored["trials"], stored["repeats"]) == (TRIALS, REPEATS)
-    text = "\n".join(explanation_lines(found))
+    text = explanation_markdown(found)
     for part in (*(f"| {name} |" for name in THINGS), "straightened", explanation_verdict(found)):
         assert part in text
 

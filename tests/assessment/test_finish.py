@@ -14,21 +14,21 @@ import torch
 from scipy import stats
 
 from optforge.assessment import select, table
+from optforge.assessment.rows import ADAMW, FOUND
 from optforge.assessment.select import Finalist, pareto
 from optforge.assessment.table import (
     Contender,
     build_table,
     scaled,
-    table_from_json,
-    table_json,
 )
-from optforge.assessment.verdict import ADAMW, FOUND, verdict
 from optforge.errors import TaskError
 from optforge.evolution import make_plan
 from optforge.evolution.history import History
 from optforge.execution import InlineExecutor
 from optforge.fitness import Evaluator, Measure, plan_stages, seeds
 from optforge.language import Program, load_rule, parse, rule_names
+from optforge.report.search.table_json import table_from_json, table_json
+from optforge.report.search.verdict import verdict
 from optforge.runs import Journal
 from optforge.tasks import Schedule
 from optforge.training import Stack, Trainee, train_population, train_single

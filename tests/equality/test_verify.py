@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from optforge.ablation import describe
-from optforge.ablation.files import json_text, page
 from optforge.analysis import state_kinds
 from optforge.equality import (
     EXACT,
@@ -27,6 +26,9 @@ from optforge.equality.reference import ReferenceRule
 from optforge.equality.verify import MULTIPLE, compare
 from optforge.errors import ProgramError, SimplifyError
 from optforge.language import Interpreter, Program, load_rule, parse, rule_names
+from optforge.report.json_values import json_text
+from optforge.report.simplify.files import simple_rule_json
+from optforge.report.simplify.page import simplify_markdown
 
 
 @pytest.mark.parametrize("name", rule_names())
@@ -159,7 +161,7 @@ def test_a_derivation_survives_json() -> None:
         DerivationStep(EXACT, load_rule("lion").text, load_rule("signum").text, "why", {"n": 1}),
     )
     derivation = Derivation(load_rule("lion").text, steps)
-    assert Derivation.from_json(derivation.start, derivation.to_json()) == derivation
+    assert Derivation.from_json(derivation.start, simple_rule_json(derivation)) == derivation
 
 
 def test_two_states_that_hold_multiples_become_one() -> None:
@@ -233,9 +235,9 @@ def test_a_stop_by_the_clock_is_reported_everywhere() -> None:
     program = load_rule("program_8")
     found = describe(simplify_exact(program, Bounds(seconds=0.0)))
     assert any("wall clock" in stop for stop in found.simplified.stops)
-    assert found.to_json()["stopped_by"] == list(found.simplified.stops)
-    assert "wall clock" in page(found)
-    assert describe(simplify_exact(load_rule("signum"))).to_json()["stopped_by"] == []
+    assert simple_rule_json(found)["stopped_by"] == list(found.simplified.stops)
+    assert "wall clock" in simplify_markdown(found)
+    assert simple_rule_json(describe(simplify_exact(load_rule("signum"))))["stopped_by"] == []
 
 
 def test_a_number_that_json_lacks_becomes_null() -> None:

@@ -32,7 +32,5 @@ def luck_table(found: Findings) -> TextTable | None:
 
 
 def _change(one: Halves, loss: bool) -> str:
-    if loss:
-        return percent(Interval(one.middle, one.low, one.high, math.nan, 0))
-    # Scores are minus the metric: the lower the better.
-    return points(Interval(-one.middle, -one.high, -one.low, math.nan, 0))
+    spread = Interval(one.middle, one.low, one.high, math.nan, 0)
+    return percent(spread) if loss else points(spread.scaled(-1))  # scores are minus the metric

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from optforge.comparison import (
@@ -22,6 +21,7 @@ from optforge.comparison.figures.tuning_variation import compare_halves
 from optforge.comparison.recipes.recipe import ranges_of
 from optforge.comparison.result import Trial
 from optforge.report.comparison.ranges import final_ranges, uneven
+from optforge.report.json_values import plain
 
 
 def to_json(
@@ -52,18 +52,18 @@ def to_json(
             for result in found.tasks
         },
         "optimizers": [
-            {**asdict(one), "ranges": ranges[one.task, one.recipe]} for one in summaries(found)
+            {**plain(one), "ranges": ranges[one.task, one.recipe]} for one in summaries(found)
         ],
-        "uneven_ranges": [asdict(one) for one in uneven(found)],
-        "luck": [asdict(one) for one in compare_halves(found)],
-        "pairs": [{**asdict(pair), "verdict": pair.verdict} for pair in compare_pairs(found)],
-        "measured": [asdict(one) for one in extra_pairs(found)],
-        "maps": [asdict(one) for one in map_pairs(found)],
-        "optima": [asdict(one) for one in optima(found)],
-        "time_to_target": {unit: asdict(s) for unit, s in scores.items() if s is not None},
-        "sessions": [dict(one) for one in distinct(sessions)],
+        "uneven_ranges": list(uneven(found)),
+        "luck": list(compare_halves(found)),
+        "pairs": [{**plain(pair), "verdict": pair.verdict} for pair in compare_pairs(found)],
+        "measured": extra_pairs(found),
+        "maps": map_pairs(found),
+        "optima": optima(found),
+        "time_to_target": {unit: s for unit, s in scores.items() if s is not None},
+        "sessions": distinct(sessions),
     }
-    return _plain(content)
+    return plain(content)
 
 
 def _runs(finals: Sequence[CellResult]) -> list[dict[str, Any]]:
@@ -91,13 +91,3 @@ def distinct(sessions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         if session not in found:
             found.append(session)
     return found
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return value

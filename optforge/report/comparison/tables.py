@@ -57,12 +57,8 @@ def verdicts(found: Findings, told: Sequence[Summary], pairs: Sequence[Pair]) ->
 def _measured(one: Summary) -> tuple[str, str]:
     if one.best is None:
         return _no_trial(one), "-"
-    metric = one.test_metric
-    if metric is None or not math.isfinite(metric.mean):
-        return number(one.test_loss), "-"
-    half = 50 * (metric.high - metric.low)
-    spread = f" ± {half:.2f}" if math.isfinite(half) else ""
-    return number(one.test_loss), f"{100 * metric.mean:.2f}{spread}"
+    metric = one.test_metric and one.test_metric.scaled(100)
+    return number(one.test_loss), number(metric, 2)
 
 
 def _no_trial(one: Summary) -> str:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from optforge.assessment.finish import Finish, finish_json, table_markdown, write_files
+from optforge.assessment.finish import Finish
+from optforge.assessment.rows import ADAMW, CONSTANTS, FOUND, MUON, ONE_SETTING
 from optforge.assessment.select import Finalist
 from optforge.assessment.table import Row, Table, scaled
-from optforge.assessment.verdict import ADAMW, CONSTANTS, FOUND, MUON, ONE_SETTING, verdict
 from optforge.language import parse
-from optforge.runs import RunDirectory
+from optforge.report.search.files import search_files, search_json
+from optforge.report.search.page import search_markdown
+from optforge.report.search.verdict import verdict
 from optforge.statistics import mean_interval_over_tasks, paired_interval
 from optforge.tasks import Schedule
 from optforge.training import Trainee
@@ -93,9 +94,7 @@ def test_muon_has_to_be_beaten_as_well(
     assert (f"It does not beat {MUON} (" in text) == bool(loses)
 
 
-def test_the_claim_for_the_tuned_rule_is_not_lent_to_the_one_that_is_shipped(
-    tmp_path: Path,
-) -> None:
+def test_the_claim_for_the_tuned_rule_is_not_lent_to_the_one_that_is_shipped() -> None:
     """Tuned for each task it wins, with its one setting it loses: the reader sees both."""
     made, shape = a_table(BETTER, None), Schedule(0.2, 0.5, 0.1)
     worse, given = a_table(WORSE, None).row(FOUND), {"Blobs": Trainee(scaled(SGD, 3.0), shape)}
@@ -107,10 +106,9 @@ def test_the_claim_for_the_tuned_rule_is_not_lent_to_the_one_that_is_shipped(
     assert text.startswith(f"The discovered rule, tuned for each task, beats {ADAMW} on fresh")
     shipped = "As in best.py, with one setting for all tasks: +35.0 % loss [+33.2, +36.8] against"
     assert f"{shipped} {ADAMW}{ONE_SETTING}." in text
-    done = Finish((FINALIST,), made, text)
-    with RunDirectory.create(tmp_path / "run", {}) as directory:
-        write_files(done, directory)
-        best, tuned = ((directory.path / name).read_text() for name in ("best.py", "best_Blobs.py"))
+    done = Finish((FINALIST,), made)
+    files = search_files(done)
+    best, tuned = files["best.py"], files["best_Blobs.py"]
     assert shipped in " ".join(best.replace("\n# ", " ").split()) and "best_Blobs.py" in best
     assert done.rule == Trainee(SGD) and parse(best) == SGD and parse(tuned) == scaled(SGD, 3.0)
     words = " ".join(tuned.replace("\n# ", " ").split())
@@ -143,19 +141,16 @@ def test_the_control_claims_no_discovery() -> None:
     assert "beats" not in text
 
 
-def test_files_hold_what_was_found_and_no_nan(tmp_path: Path) -> None:
+def test_files_hold_what_was_found_and_no_nan() -> None:
     made = a_table([math.inf, 0.0, 0.0, 0.0], BETTER, held_out=True)
-    done = Finish((FINALIST, replace(FINALIST, fitness=math.inf)), made, verdict(made))
-    with RunDirectory.create(tmp_path / "run", {}) as directory:
-        write_files(done, directory)
-        names = ("best.py", "table.json", "table.md")
-        texts = {name: (directory.path / name).read_text() for name in names}
+    done = Finish((FINALIST, replace(FINALIST, fitness=math.inf)), made)
+    texts = search_files(done)
     stored = json.loads(texts["table.json"], parse_constant=lambda word: pytest.fail(word))
-    assert stored == finish_json(done) and stored["explanation"] is None
+    assert stored == search_json(done) and stored["explanation"] is None
     assert stored["rule"] == {"program": SGD.text, "schedule": None, "average": 0.0}
     assert stored["finalists"][1]["fitness"] is None
     assert [row["name"] for row in stored["table"]["rows"]] == [ADAMW, CONSTANTS, FOUND]
     assert parse(texts["best.py"]) == SGD and texts["best.py"].startswith("# ")
-    assert texts["table.md"] == table_markdown(done)
+    assert texts["table.md"] == search_markdown(done)
     for part in (ADAMW, CONSTANTS, FOUND, "Sums (held out)", "def train", "Student-t 95 %"):
         assert part in texts["table.md"]

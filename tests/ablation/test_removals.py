@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from optforge.ablation.candidates import Candidate, Removals, size
 from optforge.ablation.evolve import Evolved
-from optforge.ablation.keeping import follow, protected, resolve
+from optforge.ablation.protection import allowed_changes, find_protected, follow
+from optforge.ablation.removals import ProposedChange, Removals, size
 from optforge.ablation.rounding import Roundings, digits, fewest, shorter
 from optforge.analysis import fingerprint, liveness, state_kinds
 from optforge.equality import simplify_exact
@@ -89,14 +89,14 @@ def test_a_protected_name_is_in_no_candidate(name: str, lost: str) -> None:
     way = Removals(load_rule("lion"))
     found = way.candidates()
     assert any(lost in one.change for one in found)
-    kept = resolve([name], load_rule("lion"))
-    assert not any(lost in one.change for one in protected(way, found, kept))
+    kept = find_protected([name], load_rule("lion"))
+    assert not any(lost in one.change for one in allowed_changes(way, found, kept))
 
 
 def test_a_protected_state_stays_alive() -> None:
     lion = load_rule("lion")
     way = Removals(lion)
-    for one in protected(way, way.candidates(), resolve(["momentum"], lion)):
+    for one in allowed_changes(way, way.candidates(), find_protected(["momentum"], lion)):
         assert liveness(one.program).states == 1, one.change
 
 
@@ -113,13 +113,13 @@ def train(w, g, m, lr):
 
 
 def test_two_removals_that_each_leave_a_state_alive_may_not_kill_it_together() -> None:
-    way, kept = Removals(TWICE_READ), resolve(["m"], TWICE_READ)
-    allowed = {one.change: one for one in protected(way, way.candidates(), kept)}
+    way, kept = Removals(TWICE_READ), find_protected(["m"], TWICE_READ)
+    allowed = {one.change: one for one in allowed_changes(way, way.candidates(), kept)}
     both = [allowed["g + m -> g"], allowed["first + second -> first"]]
     together = way.together(both)
     assert together is not None and not together.states, "each alone leaves the state alive"
     assert follow(way, both, together, kept) is None
-    assert follow(way, both, together, resolve([], TWICE_READ)) is not None
+    assert follow(way, both, together, find_protected([], TWICE_READ)) is not None
 
 
 def test_what_evolution_proposes_must_have_the_protected_variable() -> None:
@@ -129,9 +129,9 @@ def test_what_evolution_proposes_must_have_the_protected_variable() -> None:
         "    momentum = interp(g, momentum, 0.98)\n    return u, momentum\n"
     )
     decayed = parse(lion.text.replace("sign(update)", "tanh(update)"))
-    way = Evolved(tuple(Candidate(p, "", "", str(n)) for n, p in enumerate((bare, decayed))))
-    kept = resolve(["weight_decay"], lion)
-    assert [one.program for one in protected(way, way.candidates(), kept)] == [decayed]
+    way = Evolved(tuple(ProposedChange(p, "", "", str(n)) for n, p in enumerate((bare, decayed))))
+    kept = find_protected(["weight_decay"], lion)
+    assert [one.program for one in allowed_changes(way, way.candidates(), kept)] == [decayed]
     other = parse(lion.text.replace("weight * 0.1", "weight * 0.2"))
     assert kept.settled(other) is None, "a protected hyper-parameter has its value"
 
@@ -149,11 +149,11 @@ def train(weight, gradient, momentum, lr):
     update = update * 0.1
     return update, momentum
 """)
-    kept = resolve(["average_2"], rule)
+    kept = find_protected(["average_2"], rule)
     way = Removals(rule)
     (first,) = [
         one
-        for one in protected(way, way.candidates(), kept)
+        for one in allowed_changes(way, way.candidates(), kept)
         if one.change == "interp(gradient, momentum, 0.5) -> gradient"
     ]
     after = follow(way, [first], first.program, kept)
@@ -161,7 +161,7 @@ def train(weight, gradient, momentum, lr):
     way = Removals(first.program)
     candidates = way.candidates()
     changes = [one.change for one in candidates]
-    left = [one.change for one in protected(way, candidates, after)]
+    left = [one.change for one in allowed_changes(way, candidates, after)]
     touching = [
         change for change in changes if change.startswith("interp(gradient, momentum, 0.9)")
     ]
@@ -179,7 +179,7 @@ def train(weight, gradient, momentum, momentum_2, lr):
 """)
     exact = simplify_exact(rule)
     assert exact.program.states == ("momentum",)
-    kept = resolve(["momentum_2"], rule).renamed(rule, exact.program, exact.links)
+    kept = find_protected(["momentum_2"], rule).renamed(rule, exact.program, exact.links)
     assert kept is not None and kept.states == {"momentum"}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
-from optforge.ablation.candidates import Candidate, Removals, indexed, replaced
+from optforge.ablation.removals import ProposedChange, Removals, indexed, replaced
 from optforge.analysis import live_program
 from optforge.analysis.hyperparameters import lift
 from optforge.equality.derivation import Link
@@ -34,7 +34,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Kept:
+class Protection:
     """All that is protected in one form of a rule.
 
     Args:
@@ -46,9 +46,9 @@ class Kept:
     Example:
         >>> from optforge.language import load_rule
         >>> lion = load_rule("lion")
-        >>> kept = resolve(["sign", "momentum"], lion)
-        >>> way = Removals(lion)
-        >>> changes = [str(one) for one in protected(way, way.candidates(), kept)]
+        >>> kept = find_protected(["sign", "momentum"], lion)
+        >>> source = Removals(lion)
+        >>> changes = [str(one) for one in allowed_changes(source, source.candidates(), kept)]
         >>> any("sign(" in change for change in changes)
         False
     """
@@ -58,7 +58,7 @@ class Kept:
     marks: tuple[Mark, ...] = ()
     rates: frozenset[str] = frozenset()
 
-    def settled(self, program: Program, exact: bool = False) -> Kept | None:
+    def settled(self, program: Program, exact: bool = False) -> Protection | None:
         """Find what is protected in another form with the same names of states.
 
         Args:
@@ -86,7 +86,7 @@ class Kept:
         functions = {name: counts[name] for name in self.functions}
         return replace(self, functions=functions, marks=marks)
 
-    def renamed(self, before: Program, after: Program, links: Sequence[Link]) -> Kept | None:
+    def renamed(self, before: Program, after: Program, links: Sequence[Link]) -> Protection | None:
         """Follow equal steps, which may give states other names."""
         names = {
             before.states[link.source]: name
@@ -108,20 +108,24 @@ class Kept:
         states = frozenset(names[name] for name in self.states)
         return replace(self, marks=marks, states=states).settled(after, exact=True)
 
-    def through(self, way: Removals, chosen: Sequence[Candidate]) -> Kept | None:
+    def through(self, source: Removals, chosen: Sequence[ProposedChange]) -> Protection | None:
         """Follow replacements; None if they touch what is protected, or make it dead."""
         pairs = dict(pair for one in chosen for pair in one.replacements)
-        if any(way.labels[index].function in self.functions for index in pairs):
+        if any(source.labels[index].function in self.functions for index in pairs):
             return None
-        following = dict(zip(way.program.states, way.graph.outputs[1:], strict=True))
+        following = dict(zip(source.program.states, source.graph.outputs[1:], strict=True))
         if any(following[name] in pairs for name in self.states):
             return None
-        values = {i: m for i, m in _marks(way.graph, way.program.states).items() if i in way.labels}
-        found, copied = _assigned(self.marks, values), replaced(way.graph, pairs)
+        values = {
+            i: m
+            for i, m in _marks(source.graph, source.program.states).items()
+            if i in source.labels
+        }
+        found, copied = _assigned(self.marks, values), replaced(source.graph, pairs)
         if found is None or copied is None:
             return None
         graph, places = copied
-        new = _marks(graph, way.program.states)
+        new = _marks(graph, source.program.states)
         if any(index in pairs or index not in places for index, _ in found):
             return None
         marks = tuple(
@@ -131,7 +135,7 @@ class Kept:
         return replace(self, marks=marks)
 
 
-def resolve(names: Iterable[str], program: Program) -> Kept:
+def find_protected(names: Iterable[str], program: Program) -> Protection:
     """Find what names stand for: every variable, function, state and hyper-parameter of the name.
 
     Args:
@@ -149,7 +153,7 @@ def resolve(names: Iterable[str], program: Program) -> Kept:
         for number, _ in parameter.places:
             pinned.setdefault(indices[number], []).append(parameter.value)
     counts = Counter(s.function for s in lean.statements)
-    return Kept(
+    return Protection(
         {name: counts[name] for name in sorted(wanted) if name in counts},
         frozenset(wanted & set(lean.states)),
         tuple(replace(marks[index], pinned=tuple(values)) for index, values in pinned.items()),
@@ -158,25 +162,27 @@ def resolve(names: Iterable[str], program: Program) -> Kept:
 
 
 def follow(
-    way: object, chosen: Sequence[Candidate], program: Program | None, kept: Kept
-) -> Kept | None:
+    source: object, chosen: Sequence[ProposedChange], program: Program | None, kept: Protection
+) -> Protection | None:
     """Tell what is protected after changes; None if they would lose any of it.
 
     Args:
-        way: That the changes come from.
+        source: That the changes come from.
         chosen: The changes.
         program: The rule with all of them.
         kept: What is protected before.
     """
     if program is None:
         return None
-    followed = kept.through(way, chosen) if isinstance(way, Removals) else kept
+    followed = kept.through(source, chosen) if isinstance(source, Removals) else kept
     return followed.settled(program) if followed is not None else None
 
 
-def protected(way: object, candidates: Iterable[Candidate], kept: Kept) -> list[Candidate]:
+def allowed_changes(
+    source: object, candidates: Iterable[ProposedChange], kept: Protection
+) -> list[ProposedChange]:
     """Leave out the candidates that touch, or lose, what is protected."""
-    return [one for one in candidates if follow(way, [one], one.program, kept) is not None]
+    return [one for one in candidates if follow(source, [one], one.program, kept) is not None]
 
 
 def protectable(program: Program) -> set[str]:

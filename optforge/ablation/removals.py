@@ -26,7 +26,7 @@ Replacement = tuple[int, int | float]  # a value, and the one (or the constant) 
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ProposedChange:
     """A rule with a change that makes it simpler, not yet known to be as good.
 
     Args:
@@ -90,7 +90,7 @@ class Removals:
         self.names = {value: text for text, value in self._inputs().items()}
         self.names |= {index: s.target for index, s in self.labels.items()}
 
-    def candidates(self) -> list[Candidate]:
+    def candidates(self) -> list[ProposedChange]:
         """List them, in the order of the program."""
         known = {fingerprint(self.program)}
         found = []
@@ -105,7 +105,7 @@ class Removals:
                 found.append(self._candidate(index, by, words, program))
         return _told_apart(found)
 
-    def together(self, chosen: Sequence[Candidate]) -> Program | None:
+    def together(self, chosen: Sequence[ProposedChange]) -> Program | None:
         """Make several changes at once; None if they contradict each other."""
         return self.changed([pair for one in chosen for pair in one.replacements])
 
@@ -123,13 +123,15 @@ class Removals:
         whole = GRADIENT in reads and (LR in reads or LR not in _inputs_read(self.program))
         return program if smaller and whole else None
 
-    def _candidate(self, index: int, by: int | float, words: str, program: Program) -> Candidate:
+    def _candidate(
+        self, index: int, by: int | float, words: str, program: Program
+    ) -> ProposedChange:
         statement = self.labels[index]
         change = f"{_right(statement)} -> {words}"
         inner = list(self.graph.nodes[index].arguments)
         place = f"argument {inner.index(int(by))}" if by in inner else words.split("(")[0]
         key = f"{statement.target} {statement.function} {place}"
-        return Candidate(program, statement.text, change, key, ((index, by),))
+        return ProposedChange(program, statement.text, change, key, ((index, by),))
 
     def _substitutes(self, index: int) -> list[tuple[int | float, str]]:
         node, kind = self.graph.nodes[index], self.kinds[index]
@@ -184,7 +186,7 @@ class Removals:
         return program
 
 
-def _told_apart(candidates: Iterable[Candidate]) -> list[Candidate]:
+def _told_apart(candidates: Iterable[ProposedChange]) -> list[ProposedChange]:
     """Number equal keys: two statements may have one target and one function."""
     counts: dict[str, int] = {}
     found = []

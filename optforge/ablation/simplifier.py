@@ -6,44 +6,61 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from optforge.ablation.candidates import Candidate, Removals, size
-from optforge.ablation.decision import NEEDED, REMOVABLE, UNRESOLVED, Rule, Verdict, decide, plain
+from optforge.ablation.decision import (
+    NEEDED,
+    REMOVABLE,
+    UNRESOLVED,
+    Decision,
+    DecisionRule,
+    decide,
+    plain_interval,
+)
+from optforge.ablation.events import ChangeAccepted, ExactStepsSkipped, RulesEvolved, Tell
 from optforge.ablation.evolve import Evolved, evolve
-from optforge.ablation.keeping import Kept, follow, protected, resolve
+from optforge.ablation.protection import Protection, allowed_changes, find_protected, follow
+from optforge.ablation.removals import ProposedChange, Removals, size
 from optforge.ablation.rounding import Roundings, fewest
 from optforge.ablation.rule_trainer import RuleTrainer
 from optforge.ablation.tuning import Tuned, tune
 from optforge.analysis import live_program
 from optforge.equality.derivation import EMPIRICAL, DerivationStep
-from optforge.equality.exact import Say, simplify_exact
+from optforge.equality.exact import simplify_exact
 from optforge.errors import SimplifyError, TimeIsUpError
 from optforge.language import Program
-from optforge.statistics import Interval
 
 MOST_COMPARISONS = 60
 SETTLED = 5.0  # margins: what was worse by more gets no other try after other changes
-Way = Removals | Roundings | Evolved
+ChangeSource = Removals | Roundings | Evolved
 
 
 @dataclass(frozen=True)
-class Removal:
+class AcceptedChange:
     """A change that was made, for the figures on fresh seeds.
 
     Args:
-        candidate: The change alone.
+        proposal: The change alone.
         before: The rule before it, tuned.
         after: The rule with this change alone, tuned alike.
-        verdict: Why it was made; of the change alone.
+        decision: Why it was made; of the change alone.
     """
 
-    candidate: Candidate
+    proposal: ProposedChange
     before: Program
     after: Program
-    verdict: Verdict
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A proposed change, the rule with it, tuned, and what a comparison decided about it."""
+
+    proposal: ProposedChange
+    form: Tuned
+    decision: Decision
 
 
 @dataclass
-class Work:
+class Simplifier:
     """A derivation under way.
 
     Args:
@@ -51,21 +68,21 @@ class Work:
         rule: How comparisons are decided.
         keep: Names that are protected.
         drop_unresolved: Whether what the tasks cannot resolve leaves.
-        say: Told what is found.
+        say: Told what happens.
         programs: Proposals of an evolution that comes first; 0 for none.
         workers: Processes of that evolution.
     """
 
     trainer: RuleTrainer
-    rule: Rule
+    rule: DecisionRule
     keep: tuple[str, ...] = ()
     drop_unresolved: bool = False
-    say: Say = lambda text: None
+    say: Tell = lambda message: None
     programs: int = 0
     workers: int = 0
     steps: list[DerivationStep] = field(default_factory=list)
-    removals: list[Removal] = field(default_factory=list)
-    judged: dict[str, Verdict] = field(default_factory=dict)
+    accepted: list[AcceptedChange] = field(default_factory=list)
+    judged: dict[str, Decision] = field(default_factory=dict)
     stops: list[str] = field(default_factory=list)
     comparisons: int = 0
     ended: str = "nothing is left to remove"
@@ -90,56 +107,58 @@ class Work:
         self.steps += exact.derivation.steps
         self.stops += exact.stops
         self.current = self.reference = self.given = exact.program
-        self.kept = resolve(self.keep, exact.program)
+        self.protection = find_protected(self.keep, exact.program)
 
     def _begin(self) -> None:
         """Tune the rule as given; what comes after is compared with that."""
-        (tuned,) = tune(self.trainer, [self.current], "tuning the rule as given", self.kept.rates)
+        (tuned,) = tune(
+            self.trainer, [self.current], "tuning the rule as given", self.protection.rates
+        )
         self.reference = self.given = tuned.program
         if tuned.program.text == live_program(self.current).text:
             return
-        (verdict,) = self._decided([self.current], "its own learning rate")
-        figures = {**_turned(verdict).figures(self.rule), "settings tried": tuned.trials}
+        (decision,) = self._decided([self.current], "its own learning rate")
+        figures = {**_turned(decision).figures(self.rule), "settings tried": tuned.trials}
         why = f"{_setting(tuned)}: the best on these tasks, as every later form gets its own"
         self.steps.append(
             DerivationStep(EMPIRICAL, self.current.text, tuned.program.text, why, figures)
         )
-        self._move(tuned.program, self.kept)
+        self._move(tuned.program, self.protection)
         self._again()
 
     def _evolve(self) -> None:
         """Take the shortest rule that evolution finds and that is not worse on other seeds."""
         count, margin = self.programs, self.rule.margin
-        kept = self.kept
+        protection = self.protection
 
         def allowed(program: Program) -> bool:
-            return kept.settled(program) is not None
+            return protection.settled(program) is not None
 
-        way = evolve(self.trainer, self.reference, margin, count, self.workers, allowed)
-        self.say(f"evolution found {len(way.found)} shorter rules that look as good")
-        if self._compare(way):
+        source = evolve(self.trainer, self.reference, margin, count, self.workers, allowed)
+        self.say(RulesEvolved(len(source.found)))
+        if self._compare(source):
             self._again()
 
     def _again(self) -> None:
         """Run the exact passes on what a change has left, unless they lose what is protected."""
         exact = simplify_exact(self.current)
-        kept = self.kept.renamed(self.current, exact.program, exact.links)
-        if kept is None:
-            self.say("the exact steps would merge what is protected, so they are left out here")
+        protection = self.protection.renamed(self.current, exact.program, exact.links)
+        if protection is None:
+            self.say(ExactStepsSkipped())
             return
         self.steps += exact.derivation.steps
         self.stops += exact.stops
-        self.current, self.kept = exact.program, kept
+        self.current, self.protection = exact.program, protection
 
-    def _move(self, program: Program, kept: Kept) -> None:
+    def _move(self, program: Program, protection: Protection) -> None:
         """Go on from another form, whose free constants re-tuning may have changed."""
-        found = kept.settled(program)
+        found = protection.settled(program)
         if found is None:
             raise SimplifyError(
                 "a step lost what is to be kept, which no step may; please report the rule with "
                 f"the names {', '.join(self.keep)}"
             )
-        self.current, self.kept = program, found
+        self.current, self.protection = program, found
 
     def _remove(self) -> None:
         """Leave statements out until none can be."""
@@ -153,89 +172,83 @@ class Work:
             self._again()
         return made
 
-    def _compare(self, way: Way, tuned: bool = True) -> bool:
+    def _compare(self, source: ChangeSource, tuned: bool = True) -> bool:
         """Decide about all candidates at once and make the changes that do no harm."""
-        candidates = protected(way, way.candidates(), self.kept)
-        candidates = [one for one in candidates if not self._is_settled(one)]
+        candidates = allowed_changes(source, source.candidates(), self.protection)
+        candidates = [change for change in candidates if not self._is_settled(change)]
         if not candidates:
             return False
         if self.comparisons >= MOST_COMPARISONS:
             self.ended = f"{self.comparisons} comparisons were made, and more are not"
             return False
-        count = f"{len(candidates)} ways to {'round' if isinstance(way, Roundings) else 'shorten'}"
-        forms = self._tuned([one.program for one in candidates], tuned, count)
-        verdicts = self._decided([form.program for form in forms], count)
-        for one, verdict in zip(candidates, verdicts, strict=True):
-            self.judged[one.key] = verdict
-        found = [
-            (one, form, verdict)
-            for one, form, verdict in zip(candidates, forms, verdicts, strict=True)
-            if self._is_allowed(verdict)
-        ]
-        return self._make(found, way, tuned)
+        count = (
+            f"{len(candidates)} ways to {'round' if isinstance(source, Roundings) else 'shorten'}"
+        )
+        forms = self._tuned([change.program for change in candidates], tuned, count)
+        decisions = self._decided([form.program for form in forms], count)
+        tried = [_Tried(*parts) for parts in zip(candidates, forms, decisions, strict=True)]
+        self.judged |= {change.proposal.key: change.decision for change in tried}
+        harmless = [change for change in tried if self._is_allowed(change.decision)]
+        return self._make(_one_for_each(harmless, source), source, tuned)
 
-    def _is_settled(self, one: Candidate) -> bool:
+    def _is_settled(self, change: ProposedChange) -> bool:
         """Tell whether a change was so much worse that other changes will not have mended it.
 
         A little worse may be due to a statement that has left since: without ``clip`` an
         ``arcsin`` after it is worse, without ``arcsin`` it makes no difference.
         """
-        known = self.judged.get(one.key)
+        known = self.judged.get(change.key)
         if known is None or known.failures:
             return False
         return known.outcome == NEEDED and known.effect.low > SETTLED * self.rule.margin
 
-    def _is_allowed(self, verdict: Verdict) -> bool:
-        unresolved = self.drop_unresolved and verdict.outcome == UNRESOLVED
-        return verdict.outcome == REMOVABLE or unresolved
+    def _is_allowed(self, decision: Decision) -> bool:
+        unresolved = self.drop_unresolved and decision.outcome == UNRESOLVED
+        return decision.outcome == REMOVABLE or unresolved
 
-    def _make(
-        self,
-        found: Sequence[tuple[Candidate, Tuned, Verdict]],
-        way: Way,
-        tuned: bool,
-    ) -> bool:
+    def _make(self, chosen: Sequence[_Tried], source: ChangeSource, tuned: bool) -> bool:
         """Make as many of the harmless changes together as are harmless together."""
-        chosen = _one_each(found, way)
         while len(chosen) > 1:
-            changes = [one for one, _, _ in chosen]
-            program = way.together(changes)
-            kept = follow(way, changes, program, self.kept)
-            if program is not None and kept is not None:
+            proposals = [change.proposal for change in chosen]
+            program = source.together(proposals)
+            protection = follow(source, proposals, program, self.protection)
+            if program is not None and protection is not None:
                 what = f"{len(chosen)} changes together"
                 (form,) = self._tuned([program], tuned, what)
-                (verdict,) = self._decided([form.program], what)
-                if self._is_allowed(verdict):
-                    self._accept(chosen, form, verdict, kept)
+                (decision,) = self._decided([form.program], what)
+                if self._is_allowed(decision):
+                    self._accept(chosen, form, decision, protection)
                     return True
             chosen = chosen[: len(chosen) // 2]
-        for one, form, verdict in chosen:
-            kept = follow(way, [one], one.program, self.kept)
-            assert kept is not None  # as it was a candidate
-            self._accept(chosen, form, verdict, kept)
+        for change in chosen:
+            proposal = change.proposal
+            protection = follow(source, [proposal], proposal.program, self.protection)
+            assert protection is not None  # as it was proposed
+            self._accept(chosen, change.form, change.decision, protection)
         return bool(chosen)
 
     def _accept(
-        self,
-        chosen: Sequence[tuple[Candidate, Tuned, Verdict]],
-        form: Tuned,
-        verdict: Verdict,
-        kept: Kept,
+        self, chosen: Sequence[_Tried], form: Tuned, decision: Decision, protection: Protection
     ) -> None:
-        why = "; ".join(one.change for one, _, _ in chosen)
+        why = "; ".join(change.proposal.change for change in chosen)
+        effects = {change.proposal.change: change.decision.effect for change in chosen}
         figures: dict[str, Any] = {
-            **verdict.figures(self.rule),
+            **decision.figures(self.rule),
             "settings tried": form.trials,
-            "changes": {one.change: plain(v.effect) for one, _, v in chosen},
+            "changes": {change: plain_interval(effect) for change, effect in effects.items()},
         }
-        before = self.current
-        self.steps.append(DerivationStep(EMPIRICAL, before.text, form.program.text, why, figures))
-        self.removals += [
-            Removal(one, self._current_tuned, alone.program, v) for one, alone, v in chosen
+        self.steps.append(
+            DerivationStep(EMPIRICAL, self.current.text, form.program.text, why, figures)
+        )
+        self.accepted += [
+            AcceptedChange(
+                change.proposal, self._current_tuned, change.form.program, change.decision
+            )
+            for change in chosen
         ]
-        self.say(f"{why}: {verdict.outcome}, {_interval(verdict)}")
-        self._move(form.program, kept)
-        if verdict.effect.high < 0:  # better: what comes later must not give it back
+        self.say(ChangeAccepted(why, decision))
+        self._move(form.program, protection)
+        if decision.effect.high < 0:  # better: what comes later must not give it back
             self.reference = form.program
 
     def _tuned(self, programs: Sequence[Program], tuned: bool, what: str) -> list[Tuned]:
@@ -244,50 +257,40 @@ class Work:
             self._current_tuned = self.current
             return [Tuned(program, {}, 0, 0.0) for program in programs]
         rules = [self.reference, self.current, *programs]
-        reference, current, *others = tune(self.trainer, rules, f"{what}: tuning", self.kept.rates)
+        reference, current, *others = tune(
+            self.trainer, rules, f"{what}: tuning", self.protection.rates
+        )
         self.reference, self._current_tuned = reference.program, current.program
         return others
 
-    def _decided(self, programs: Sequence[Program], what: str) -> list[Verdict]:
+    def _decided(self, programs: Sequence[Program], what: str) -> list[Decision]:
         self.comparisons += 1
         return decide(self.trainer, self.reference, programs, self.rule, self.comparisons, what)
 
 
-def _one_each(
-    found: Sequence[tuple[Candidate, Tuned, Verdict]], way: Way
-) -> list[tuple[Candidate, Tuned, Verdict]]:
+def _one_for_each(tried: Sequence[_Tried], source: ChangeSource) -> list[_Tried]:
     """Choose one change a statement: the best of removals, the fewest digits of roundings."""
-    best_first = sorted(found, key=lambda item: item[2].effect.mean)
-    if isinstance(way, Evolved):  # all are the whole rule; the shortest is wanted
-        return sorted(found, key=lambda item: size(item[0].program))[:1]
-    if isinstance(way, Roundings):
-        short = fewest([one for one, _, _ in found], [v.effect.mean for _, _, v in found])
-        return [item for item in best_first if item[0] in short]
-    seen: set[str] = set()
-    chosen = []
-    for item in best_first:
-        if item[0].statement not in seen:
-            seen.add(item[0].statement)
-            chosen.append(item)
-    return chosen
+    best_first = sorted(tried, key=lambda change: change.decision.effect.mean)
+    if isinstance(source, Evolved):  # all are the whole rule; the shortest is wanted
+        return sorted(tried, key=lambda change: size(change.proposal.program))[:1]
+    if isinstance(source, Roundings):
+        effects = [change.decision.effect.mean for change in tried]
+        short = fewest([change.proposal for change in tried], effects)
+        return [change for change in best_first if change.proposal in short]
+    first: dict[str, _Tried] = {}
+    for change in best_first:
+        first.setdefault(change.proposal.statement, change)
+    return list(first.values())
 
 
-def _turned(verdict: Verdict) -> Verdict:
-    """Take a comparison of the form before with the one after as one of after with before."""
-    tasks = {task: _negated(value) for task, value in verdict.tasks.items()}
-    return replace(verdict, effect=_negated(verdict.effect), tasks=tasks, outcome="re-tuned")
-
-
-def _negated(value: Interval) -> Interval:
-    return replace(value, mean=-value.mean, low=-value.high, high=-value.low)
+def _turned(decision: Decision) -> Decision:
+    """Return a comparison of the form before with the one after as one of after with before."""
+    tasks = {task: value.scaled(-1) for task, value in decision.tasks.items()}
+    effect = decision.effect.scaled(-1)
+    return replace(decision, effect=effect, tasks=tasks, outcome="re-tuned")
 
 
 def _setting(tuned: Tuned) -> str:
     names = {"lr": "learning rate"}
     parts = [f"{names.get(n, n.replace('_', ' '))} {v:g}" for n, v in tuned.values.items()]
     return ", ".join(parts)
-
-
-def _interval(verdict: Verdict) -> str:
-    value = verdict.effect
-    return f"{value.mean:+.3f} [{value.low:+.3f}, {value.high:+.3f}]"

@@ -1,0 +1,62 @@
+"""The winner of a search: simplified, and its simple form written beside it."""
+
+from __future__ import annotations
+
+import io
+
+from optforge.ablation import SimpleRule, seconds_for, simplify_winner
+from optforge.equality import draw_update
+from optforge.errors import OptforgeError, StoppedError
+from optforge.evolution.plan import SearchPlan
+from optforge.jobs import Display, JobRunner, Store
+from optforge.language import Program
+from optforge.report.simplify.events import event_sentence
+from optforge.report.simplify.files import PICTURE, simplify_files
+from optforge.runs import RunDirectory
+from optforge.runs.directory import LOSSES
+
+
+def simplify_and_write(
+    plan: SearchPlan,
+    directory: RunDirectory,
+    runner: JobRunner,
+    program: Program,
+    searched: float,
+    display: Display,
+) -> SimpleRule | None:
+    """Simplify the best rule of a run and write its files; None if that fails.
+
+    What goes wrong here costs the simple rule, not the run.
+
+    Args:
+        plan: Of the run.
+        directory: Of the run.
+        runner: Runs the trainings.
+        program: The best rule.
+        searched: Seconds of the search, of which a share is taken.
+        display: Told what happens.
+    """
+    store, seconds = Store(directory.path / LOSSES, plan.settings.compiled), seconds_for(searched)
+    again = f"'optforge simplify {directory.path}' does it"
+    try:
+        rule = simplify_winner(
+            plan, runner, store, program, seconds, lambda event: display.say(event_sentence(event))
+        )
+        write_simple_rule(rule, directory, picture=rule.trained is not None)
+    except StoppedError:
+        display.say(f"The winner was not simplified, as you stopped; {again}")
+    except OptforgeError as error:
+        display.say(f"The winner was not simplified ({error}); {again}")
+    else:
+        return rule
+    return None
+
+
+def write_simple_rule(rule: SimpleRule, directory: RunDirectory, picture: bool = True) -> None:
+    """Write rule, JSON, page and (a second's work) the picture into the directory of a run."""
+    for name, text in simplify_files(rule).items():
+        directory.write_text(name, text)
+    if picture:
+        drawn = io.BytesIO()
+        draw_update(rule.program, drawn)
+        directory.write_bytes(PICTURE, drawn.getvalue())

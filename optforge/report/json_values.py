@@ -1,0 +1,48 @@
+"""Results as values that JSON has."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it, what is not finite as None.
+
+    Dataclasses and mappings become dictionaries, sequences become lists, and infinite numbers and
+    NaN, which JSON lacks, become None.
+
+    Args:
+        value: A result, however deep it is nested.
+
+    Example:
+        >>> from optforge.statistics import Interval
+        >>> plain({"seeds": (3, 4), "loss": Interval(0.1, -math.inf, math.inf, 1.0, 1)})["loss"]
+        {'mean': 0.1, 'low': None, 'high': None, 'p_value': 1.0, 'count': 1}
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return value
+
+
+def json_text(value: Any, indent: int = 2) -> str:
+    """Return a result as the text of a JSON file.
+
+    Args:
+        value: A result, as :func:`plain` takes it.
+        indent: Spaces for each level.
+
+    Example:
+        >>> json_text({"loss": math.nan})
+        '{\\n  "loss": null\\n}\\n'
+    """
+    return json.dumps(plain(value), indent=indent, allow_nan=False) + "\n"

@@ -1,0 +1,78 @@
+"""How much of a search's gain single things explain: the table, its sentences and its JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from optforge.assessment.explain import Explanation
+from optforge.assessment.rows import ADAMW
+from optforge.report.json_values import plain
+from optforge.report.text_table import TextTable
+from optforge.report.words import loss_change
+from optforge.tuning import trainee_json
+
+
+def explanation_json(explanation: Explanation) -> dict[str, Any]:
+    """Return an explanation as JSON-serializable values; what is not finite is None."""
+    return plain(
+        {
+            "rule_against_tuned_adamw": explanation.whole,
+            "straightened_rule": explanation.straight,
+            "share_kept": explanation.kept,
+            "repeats": explanation.repeats,
+            "trials": explanation.trials,
+            "rows": [
+                {
+                    "tuned": row.name,
+                    "gain_over_rate_alone": row.gain,
+                    "left_of_the_rule": row.left,
+                    "rules": {task: trainee_json(t) for task, t in row.trainees.items()},
+                }
+                for row in explanation.rows
+            ],
+        }
+    )
+
+
+def explanation_table(explanation: Explanation) -> TextTable:
+    """Return AdamW with each thing tuned, and what is left of the rule's gain after it."""
+    return TextTable(
+        "What single things explain that anybody may tune: AdamW with the rate and one more thing "
+        f"tuned by {explanation.trials} trials a task, mean over the proxies, "
+        f"{explanation.repeats} fresh seeds.",
+        ("<AdamW with its rate and ... tuned", "<gain over the rate alone", "<left of the rule's"),
+        tuple((row.name, loss_change(row.gain), loss_change(row.left)) for row in explanation.rows),
+    )
+
+
+def explanation_markdown(explanation: Explanation) -> str:
+    """Return an explanation as Markdown: the table, then what it says."""
+    table = explanation_table(explanation)
+    parts = (table.title, table.markdown(), *explanation_sentences(explanation))
+    return "\n\n".join(parts) + "\n"
+
+
+def explanation_sentences(explanation: Explanation) -> list[str]:
+    """Return what an explanation says, the verdict last."""
+    verdict = explanation_verdict(explanation)
+    if explanation.straight is None:
+        return [verdict]
+    straight, whole = loss_change(explanation.straight), loss_change(explanation.whole)
+    return [
+        "The rule with its schedule straightened, tuned alike: "
+        f"{straight} against {ADAMW} (the rule: {whole}).",
+        verdict,
+    ]
+
+
+def explanation_verdict(explanation: Explanation) -> str:
+    """Return in a sentence what explains the gain, if anything does."""
+    nearest = max(explanation.rows, key=lambda row: row.left.mean)
+    if explanation.whole.high >= 0:
+        return f"There is no gain over {ADAMW} to explain."
+    if nearest.left.high >= 0:
+        return f"The gain is explained by AdamW with {nearest.name} tuned: nothing certain is left."
+    return (
+        f"Nothing of these explains the gain: the nearest, {nearest.name}, leaves "
+        f"{loss_change(nearest.left)}, {100 * explanation.kept:.0f} % of the gain over {ADAMW}."
+    )

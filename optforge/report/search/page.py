@@ -1,0 +1,93 @@
+"""The page of a finished search: verdict, fair table, program, Pareto list, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from optforge.assessment.finish import Finish
+from optforge.assessment.table import Table
+from optforge.report.search.explanation import explanation_markdown
+from optforge.report.search.verdict import schedule_words, verdict
+from optforge.report.text_table import TextTable
+from optforge.report.words import log_difference
+
+
+def search_markdown(finish: Finish) -> str:
+    """Return what a search found as one page of Markdown."""
+    fair, pareto = fair_table(finish.table), pareto_table(finish)
+    program = finish.rule.program.text.rstrip()
+    parts = [verdict(finish.table), fair.title, fair.markdown()]
+    parts += [_bullets(finish.table.notes)] if finish.table.notes else []
+    parts += [f"```python\n{program}\n```", schedule_words(finish.rule)]
+    parts += [explanation_markdown(finish.explanation).rstrip()] if finish.explanation else []
+    parts += [pareto.title, pareto.markdown()]
+    parts += ["What the search did:", _bullets(count_lines(finish.counts))] if finish.counts else []
+    return "\n\n".join(parts) + "\n"
+
+
+def fair_table(table: Table) -> TextTable:
+    """Return the table of contenders as text."""
+    tasks = [*table.proxies, *table.held_out]
+    heads = ["optimizer", "mean over proxies", *table.proxies]
+    heads += [f"{task} (held out)" for task in table.held_out]
+    heads += ["state bytes / parameter", "step, ms / 1M", "tuned by"]
+    rows = [
+        (
+            row.title,
+            *map(log_difference, (row.proxies, *(row.tasks[task] for task in tasks))),
+            *(f"{row.state_bytes:g}", milliseconds(row.step_seconds), row.trials),
+        )
+        for row in table.rows
+    ]
+    return TextTable(
+        f"Log ratio of test loss to {table.rows[0].title}, lower is better: mean and Student-t "
+        f"95 % interval of paired differences over {table.repeats} fresh seeds a task.",
+        tuple(f"<{head}" for head in heads),
+        tuple(rows),
+    )
+
+
+def pareto_table(finish: Finish) -> TextTable:
+    """Return the finalists that no other beats in everything as text."""
+    rows = [
+        (
+            f"{finalist.fitness:+.4f}",
+            f"{finalist.state_bytes:g}",
+            str(finalist.live_statements),
+            milliseconds(finalist.step_seconds),
+        )
+        for finalist in finish.pareto
+    ]
+    return TextTable(
+        "Pareto list, scored on fresh validation seeds:",
+        ("<fitness", "<state bytes", "<statements", "<step, ms / 1M"),
+        tuple(rows),
+    )
+
+
+def milliseconds(seconds: float) -> str:
+    """Return the time of a step in milliseconds, without the unit."""
+    return f"{1e3 * seconds:.1f}"
+
+
+def count_lines(counts: Mapping[str, Any]) -> list[str]:
+    """Return in lines what a search did.
+
+    Args:
+        counts: As :meth:`optforge.evolution.history.Tally.plain` returns them.
+    """
+    known = 1 - counts["new"] / max(1, counts["programs"])
+    rejected = ", ".join(f"{count:,} at {stage}" for stage, count in counts["rejected"].items())
+    return [
+        f"{counts['programs']:,} programs, {counts['new']:,} of them new "
+        f"({100 * known:.0f} % known already), {counts['judged']:,} judged in full",
+        f"rejected: {rejected or 'none'}; of {counts['audited']} that were trained on all the "
+        f"same, {counts['wrongly_rejected']} would have been among the best",
+        f"fingerprints: {counts['same_fingerprint_other_numbers']} equal with other numbers, "
+        f"{counts['same_numbers_other_fingerprint']:,} different with equal numbers",
+    ]
+
+
+def _bullets(lines: list[str] | tuple[str, ...]) -> str:
+    return "\n".join(f"- {line}" for line in lines)

@@ -1,0 +1,1 @@
+"""The report of a simplification: the rule, the table of effects, the derivation, JSON."""
