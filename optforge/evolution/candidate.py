@@ -110,12 +110,17 @@ class DrawnBatch:
         first: Number of its first candidate.
         size: Candidates to be judged at which it is full.
         most: Candidates at which it is full, when nearly all that is drawn is known.
+        start: The start of a phase that has no verdict yet, of this batch or of one in flight; the
+            population is its copies meanwhile. None if there is none.
+        on_their_way: Fingerprints that this batch or one in flight judges.
     """
 
     number: int
     first: int
     size: int
     most: int
+    start: Candidate | None = None
+    on_their_way: set[str] = field(default_factory=set)
     candidates: list[Candidate] = field(default_factory=list)
     new: set[str] = field(default_factory=set)  # fingerprints to be judged
     mismatches: list[str] = field(default_factory=list)  # fingerprints with other numbers
@@ -123,8 +128,11 @@ class DrawnBatch:
     def add(self, candidate: Candidate) -> None:
         """Take in the next candidate."""
         self.candidates.append(candidate)
+        if candidate.parent is None:
+            self.start = candidate
         if candidate.new:
             self.new.add(candidate.fingerprint)
+            self.on_their_way.add(candidate.fingerprint)
 
     @property
     def next_number(self) -> int:
@@ -137,7 +145,7 @@ class DrawnBatch:
         return len(self.new) >= self.size or len(self.candidates) >= self.most
 
     @property
-    def start(self) -> Candidate | None:
+    def own_start(self) -> Candidate | None:
         """The start of a phase or a restart, with which the batch begins; None in most."""
         first = self.candidates[0] if self.candidates else None
         return first if first is not None and first.parent is None else None

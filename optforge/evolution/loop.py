@@ -88,9 +88,8 @@ class Search:
 
     def select(self, batch: DrawnBatch, random: Random) -> Candidate:
         """Return the best of a few members of the population, drawn at random."""
-        start = batch.start or self.pipeline.start
-        if start is not None:  # until it has its verdict, the population is its copies
-            return start
+        if batch.start is not None:  # until it has its verdict, the population is its copies
+            return batch.start
         if self.history.phase == "random":  # no selection
             warm_start = self.starts.warm_start
             return Candidate(0, warm_start.program.text, warm_start.fingerprint, "random")
@@ -114,8 +113,7 @@ class Search:
 
     def is_new(self, fingerprint: str, batch: DrawnBatch) -> bool:
         """Return whether nothing with this fingerprint was judged or is on its way."""
-        known = fingerprint in self.history.known or fingerprint in batch.new
-        return not known and not self.pipeline.is_in_flight(fingerprint)
+        return fingerprint not in self.history.known and fingerprint not in batch.on_their_way
 
     @property
     def stopped(self) -> bool:
@@ -136,9 +134,10 @@ class Search:
 
         Batch 0 is the warm start with what the settings suggest: what others are measured against.
         """
-        size = self.settings.batch
-        batch = DrawnBatch(number, self.pipeline.drawn, size, _PROPOSALS * size if number else 0)
-        start = self.starts.due(number, self.pipeline.start is not None)
+        size, flights = self.settings.batch, self.pipeline
+        most = _PROPOSALS * size if number else 0
+        batch = DrawnBatch(number, flights.drawn, size, most, flights.start, flights.in_flight)
+        start = self.starts.due(number, batch.start is not None)
         if start is not None:
             batch.add(self._propose(batch, start.genome, start.phase, None, start.reason))
         if start is not None and number == 0:

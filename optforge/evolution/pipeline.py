@@ -97,12 +97,13 @@ class Pipeline:
     @property
     def start(self) -> Candidate | None:
         """The last start of a phase that is in flight; None if there is none."""
-        starts = [flight.batch.start for flight in self.flights.values()]
+        starts = [flight.batch.own_start for flight in self.flights.values()]
         return next((start for start in reversed(starts) if start is not None), None)
 
-    def is_in_flight(self, fingerprint: str) -> bool:
-        """Return whether a batch in flight judges this fingerprint."""
-        return any(fingerprint in flight.batch.new for flight in self.flights.values())
+    @property
+    def in_flight(self) -> set[str]:
+        """The fingerprints that batches in flight judge."""
+        return set[str]().union(*(flight.batch.new for flight in self.flights.values()))
 
     def judge(
         self, draw: Callable[[int], DrawnBatch], stop: Stop, watch: Watch
