@@ -13,6 +13,8 @@ import numpy
 import optuna
 import torch
 
+from optforge.training import return_freed_memory
+
 _LOGGERS = ("torch.utils.cpp_extension", "optuna")
 
 
@@ -21,8 +23,8 @@ def preserved_process() -> Iterator[None]:
     """Restore at the end of the block whatever is global and may have been changed in it.
 
     Threads and default type of torch, the random states of torch, NumPy and Python, the
-    verbosity of Optuna, levels of loggers, ``sys.path`` and the working directory. Works as a
-    decorator too.
+    verbosity of Optuna, levels of loggers, ``sys.path``, the working directory, and how glibc keeps
+    freed memory. Works as a decorator too.
 
     Example:
         >>> with preserved_process():
@@ -38,6 +40,7 @@ def preserved_process() -> Iterator[None]:
     try:
         yield
     finally:
+        return_freed_memory()
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
         torch.set_default_dtype(dtype)

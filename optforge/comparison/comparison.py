@@ -26,7 +26,7 @@ from optforge.comparison.sweep import sweep
 from optforge.errors import CompareError, StoppedError
 from optforge.fitness.seeds import seeds
 from optforge.jobs import Display, Silent
-from optforge.tasks import check_task, initial_model
+from optforge.tasks import check_task, has_metric, initial_model
 from optforge.tasks.source import is_installed
 
 
@@ -177,6 +177,11 @@ def check(comparison: Comparison, watch: Display | None = None) -> None:
     for variant in comparison.variants:
         (watch or Silent()).say(f"Reading the data of {variant.label}")
         check_task(variant.task)
+        if comparison.settings.objective == "metric" and not has_metric(variant.task):
+            raise CompareError(
+                f"objective is 'metric', and {variant.task.name} has none: its targets are no "
+                "classes; give it a metric(), of which higher is better, or choose by 'loss'"
+            )
         (seed,) = seeds(comparison.settings.seed, variant.task.name, "compare tune", 1)
         shapes = tuple(tuple(p.shape) for p in initial_model(variant.task, seed).parameters())
         if (variant.task.name, shapes) not in seen:

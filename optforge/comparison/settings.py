@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from numbers import Integral
 from typing import Any
 
 from optforge.comparison.cells.measurements import EXTRAS
 from optforge.comparison.recipes.recipe import TUNED
-from optforge.errors import CompareError, whole_number, with_plain_fields
+from optforge.errors import CompareError, with_plain_fields
 
 SAMPLERS = ("sobol", "grid")
 OBJECTIVES = ("loss", "metric")
@@ -71,8 +72,8 @@ class ComparisonSettings:
     def __post_init__(self) -> None:
         with_plain_fields(self, CompareError)
         if isinstance(self.heat_map, list | tuple):
-            sides = tuple(whole_number("heat_map", side, 0, CompareError) for side in self.heat_map)
-            object.__setattr__(self, "heat_map", sides)
+            sides = [int(n) if isinstance(n, Integral) else n for n in self.heat_map]
+            object.__setattr__(self, "heat_map", tuple(sides))
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if (value is not None or name != "extra") and not _is_count(value, least):

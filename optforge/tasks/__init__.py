@@ -8,7 +8,7 @@ Example:
 
 from __future__ import annotations
 
-from optforge.tasks.contract import check_task
+from optforge.tasks.contract import check_task, has_metric
 from optforge.tasks.registry import (
     HELD_OUT_TASK,
     PROXY_TASKS,
@@ -33,6 +33,7 @@ __all__ = [
     "augmented",
     "batch_order",
     "check_task",
+    "has_metric",
     "find_tasks",
     "image_task_names",
     "initial_model",

@@ -43,6 +43,16 @@ def check_task(task: Task) -> None:
     _attempt(task, "settings()", lambda: task.hash)
 
 
+def has_metric(task: Task) -> bool:
+    """Return whether a task has a metric: one of its own, or targets that the default fits."""
+    if type(task).metric is not Task.metric:
+        return True
+    part = _first(task.splits.validation, task.batch_size)
+    with torch.no_grad():
+        output = initial_model(task, 0).eval()(part.inputs)
+    return not bool(task.metric(output, part.targets).isnan())
+
+
 def _first(split: Split, count: int) -> Split:
     return Split(split.inputs[:count], split.targets[:count])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,13 @@ from contextlib import contextmanager
 import torch
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # names of glibc's mallopt
+_DEFAULT_SIZE = 128 * 1024  # of all three, where the environment says nothing
+_DEFAULTS = {
+    _TRIM_THRESHOLD: "MALLOC_TRIM_THRESHOLD_",
+    _TOP_PAD: "MALLOC_TOP_PAD_",
+    _MMAP_THRESHOLD: "MALLOC_MMAP_THRESHOLD_",
+}
+_keeping: list[bool] = []  # whether this process was asked to
 
 
 def keep_freed_memory() -> bool:
@@ -27,8 +35,20 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return False
+    _keeping.append(True)
     settings = ((_MMAP_THRESHOLD, 1 << 30), (_TRIM_THRESHOLD, (1 << 31) - 1), (_TOP_PAD, 1 << 26))
     return all([mallopt(name, value) == 1 for name, value in settings])
+
+
+def return_freed_memory() -> None:
+    """Undo :func:`keep_freed_memory` in a process that is not optforge's own."""
+    if not _keeping:
+        return
+    _keeping.clear()
+    library = ctypes.CDLL("libc.so.6")
+    for name, variable in _DEFAULTS.items():
+        library.mallopt(name, int(os.environ.get(variable) or _DEFAULT_SIZE))
+    library.malloc_trim(0)
 
 
 @contextmanager

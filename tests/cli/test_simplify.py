@@ -48,6 +48,18 @@ def test_a_file_that_cannot_be_written_is_one_sentence(
     assert "cannot write" in result.output
 
 
+@pytest.mark.parametrize("option", ["-o", "--picture"])
+def test_a_file_that_is_there_is_replaced_with_force_only(tmp_path: Path, option: str) -> None:
+    kept = tmp_path / "mine.py"
+    kept.write_text("precious")
+    arguments = ["simplify", "signum", "--exact", option, str(kept)]
+    result = RUNNER.invoke(app, arguments)
+    assert result.exit_code == 1 and "replace it with --force" in result.output
+    assert kept.read_text() == "precious"
+    assert RUNNER.invoke(app, [*arguments, "--force"]).exit_code == 0
+    assert kept.read_bytes() != b"precious"
+
+
 OWN = Path(__file__).parents[2] / "examples" / "own_task.py"
 
 

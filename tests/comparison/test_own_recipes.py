@@ -182,7 +182,7 @@ def test_objects_that_are_fixed_enter_by_content_and_not_by_address() -> None:
         ({"seed": -1}, "seed is -1; it must be a number of at least 0"),
         ({"seed": 2**32}, "seed is 4294967296; it must be at most"),
         ({"seed": "x"}, "seed is 'x'"),
-        ({"seeds": True}, "seeds is True; it must be a number"),
+        ({"seeds": True}, "seeds is True; it must be a whole number"),
         ({"trials": None}, "trials is None"),
         ({"tune": "lr"}, "tune is 'lr'; give a list of names"),
         ({"extras": "flatness"}, "extras is 'flatness'; give a list of names"),

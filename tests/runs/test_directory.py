@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from optforge.errors import RunError
-from optforge.files import RECORD
+from optforge.files import RECORD, ForeignFileError
 from optforge.runs import RunDirectory, list_runs, new_run_path
+from optforge.runs.directory import file_names
 from tests.runs.samples import batch
 
 
@@ -49,6 +50,39 @@ def test_create_never_overwrites(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="best.py that the run would overwrite"):
         RunDirectory.create(tmp_path / "mine", {})
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["best.py"]
+
+
+@pytest.mark.parametrize("name", file_names(["Line", "a/b"])[4:])
+def test_no_file_of_the_users_is_replaced_without_force(name: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.write_text("precious")
+    with pytest.raises(RunError, match="would overwrite; name another directory, or give --force"):
+        RunDirectory.create(tmp_path, {}, ["Line", "a/b"])
+    assert [found.name for found in tmp_path.iterdir()] == [name]
+    assert file.read_text() == "precious"
+
+
+def test_with_force_files_of_others_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "best_Line.py").write_text("precious")
+    with RunDirectory.create(tmp_path, {}, ["Line"], force=True) as run:
+        run.write_text("best_Line.py", "ours")
+        assert (tmp_path / "best_Line.py").read_text() == "ours"
+
+
+def test_a_file_that_was_changed_in_a_run_is_kept(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path / "run", {}) as run:
+        run.write_text("best.py", "ours")
+    (run.path / "best.py").write_text("edited by hand")
+    (run.path / "explain.md").write_text("my notes")
+    with RunDirectory.open(run.path, write=True) as run:
+        with pytest.raises(ForeignFileError, match=r"best.py was not written by optforge"):
+            run.write_text("best.py", "new")
+        with pytest.raises(ForeignFileError, match=r"explain.md .*give --force"):
+            run.claim(["explain.json", "explain.md"])
+        run.claim(["explain.md"], force=True)
+        run.write_text("explain.md", "new")
+    assert (run.path / "best.py").read_text() == "edited by hand"
+    assert (run.path / "explain.md").read_text() == "new"
 
 
 def test_a_directory_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from optforge.errors import TaskError
-from optforge.tasks import Data, Split, Task, check_task
+from optforge.api.comparison import compare
+from optforge.errors import CompareError, TaskError
+from optforge.tasks import Data, Split, Task, check_task, has_metric
+from tests.helpers.tiny import Blobs
 
 
 class Robot(Task):
@@ -39,6 +41,13 @@ def test_a_regression_has_no_metric_unless_it_gives_one() -> None:
     assert task.metric(torch.zeros(30, 3), part.targets).isnan()
     column = torch.zeros(2000, 1)
     assert task.metric(column, column).isnan()  # and no [2000, 2000] on the way
+
+
+def test_a_comparison_cannot_choose_by_a_metric_that_is_not_there() -> None:
+    assert not has_metric(Robot()) and has_metric(Squeezed()) and has_metric(Blobs())
+    few = {"trials": 1, "seeds": 2, "finalists": 1, "again": 0, "extensions": 0}
+    with pytest.raises(CompareError, match=r"Robot has none.*give it a metric\(\)"):
+        compare([Robot()], ["adamw", "lion"], workers=0, objective="metric", **few)
 
 
 def test_accuracy_fits_classes_of_any_shape() -> None:
