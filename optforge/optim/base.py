@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
+from operator import is_
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optforge.errors import OptimizerError
+from optforge.optim.settings import BETAS, COUNT, FINITE, RATE
 
 StateDict = dict[str, Any]
 
@@ -57,6 +58,10 @@ def parts_of(state_dict: Any) -> tuple[list[Mapping[str, Any]], Mapping[Any, Any
             f"a state dict has 'state' and 'param_groups', as `optimizer.state_dict()` returns "
             f"them, got {got}. Is the optimizer one part of a larger checkpoint?"
         ) from None
+
+
+# What schedulers write between steps; whether one is allowed hangs on no other setting.
+_SCHEDULED = {"lr": RATE, "betas": BETAS, "weight_decay": RATE, "schedule": FINITE, "step": COUNT}
 
 
 class BaseOptimizer(Optimizer):
@@ -111,6 +116,57 @@ class BaseOptimizer(Optimizer):
         except OptimizerError:
             self.param_groups.pop()
             raise
+        self._remember()
+
+    def check_changes(self) -> None:
+        """Check the settings that were set by hand, or by a scheduler, since the last step.
+
+        Raises:
+            OptimizerError: As the constructor. The groups stay as they were set.
+        """
+        if torch.compiler.is_compiling():
+            return
+        known = self.__dict__.setdefault("_known", {})
+        for number, group in enumerate(self.param_groups):
+            seen = known.get(number, {})
+            if len(seen) == len(group) and all(map(is_, seen.values(), group.values())):
+                continue
+            if not self._is_scheduled(group, seen):
+                self._check_all(group)
+            known[number] = dict(group)
+
+    def _remember(self) -> None:
+        """Note the settings of all groups as checked."""
+        self.__dict__["_known"] = dict(enumerate(map(dict, self.param_groups)))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.__dict__.pop("_known", None)
+
+    @staticmethod
+    def _is_scheduled(group: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
+        """Check the changes of a group one by one, if all are such as schedulers make."""
+        if group.keys() != seen.keys():
+            return False
+        changed = [key for key, value in group.items() if value is not seen[key]]
+        if not set(changed) <= set(_SCHEDULED):
+            return False
+        for key in changed:
+            if not (isinstance(group[key], Tensor) and not group[key].is_cpu):  # do not wait for it
+                _SCHEDULED[key].plain(key, group[key])
+        return True
+
+    def _check_all(self, group: dict[str, Any]) -> None:
+        for key in self.defaults:
+            if key not in group:
+                raise OptimizerError(
+                    f"the setting {key!r} is missing in a param group; set group[{key!r}] again, "
+                    f"for instance to {self.defaults[key]!r}"
+                )
+        checked = self.checked_group(group)
+        for key, value in checked.items():
+            if key != "params" and not _has_tensor(group.get(key)):  # a tensor may be graph input
+                group[key] = value
 
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Load a state dict; tensors keep their dtypes, which the base class would change.
@@ -145,6 +201,7 @@ class BaseOptimizer(Optimizer):
         finally:
             for handle in handles:
                 handle.remove()
+        self._remember()
 
     def _checked(self, given: StateDict) -> StateDict | None:
         """Return a state dict with plain settings; None if only the base class can refuse it."""
@@ -186,6 +243,7 @@ class BaseOptimizer(Optimizer):
             return closure()
 
 
-def copied(value: Any) -> Any:
-    """Return a value that shares nothing with the one given."""
-    return value.detach().clone() if isinstance(value, Tensor) else deepcopy(value)
+def _has_tensor(value: Any) -> bool:
+    return any(
+        isinstance(v, Tensor) for v in (value if isinstance(value, tuple | list) else [value])
+    )

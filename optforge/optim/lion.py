@@ -35,9 +35,9 @@ from optforge.optim.state import (
 )
 from optforge.optim.steps.cautious import set_cautious_scales
 from optforge.optim.steps.differentiable import differentiable_step
-from optforge.optim.steps.flat import FlatParameter, check_fits, flatten
-from optforge.optim.steps.foreach import foreach_step, plain_foreach
-from optforge.optim.steps.fused import fused_step
+from optforge.optim.steps.flat import FlatParameter, Member, check_fits, flatten, is_plain
+from optforge.optim.steps.foreach import WITHOUT_LIMIT, foreach_step, plain_foreach
+from optforge.optim.steps.fused import FEW_ON_CPU, fused_step
 from optforge.optim.steps.loop import loop_step
 from optforge.optim.steps.nonfinite import any_found, found_nonfinite, raise_nonfinite
 from optforge.optim.steps.update import Numbers, numbers_of
@@ -166,7 +166,7 @@ class Lion(BaseOptimizer):
         """Look at everything anew in the next step."""
         self._resolution = ResolutionCheck()
         # Dtype and options for which the state of a parameter is complete.
-        self._completed: dict[Tensor, tuple[Any, ...]] = {}
+        self._completed: dict[int, tuple[torch.dtype, tuple[Any, ...]]] = {}  # by id
 
     def checked_group(self, group: Mapping[str, Any]) -> dict[str, Any]:
         """Return a group with plain values, and with the peak rate of independent decay."""
@@ -196,7 +196,7 @@ class Lion(BaseOptimizer):
         """Return the state of a parameter from a saved one, each tensor in its own dtype."""
         state = {name: placed(value, name, parameter) for name, value in entry.items()}
         complete(state, parameter, group)
-        self._completed[parameter] = _form_of(parameter, group)
+        self._completed[id(parameter)] = parameter.dtype, _options_of(group)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -221,6 +221,7 @@ class Lion(BaseOptimizer):
             OptimizerError: If gradients or states do not fit; nothing is changed then.
         """
         loss = self.closed(closure)
+        self.check_changes()
         live = [self._live(group) for group in self.param_groups]
         with torch.no_grad():
             found = self._found(live)
@@ -236,45 +237,49 @@ class Lion(BaseOptimizer):
             numbers_before += len(group["params"])
         return loss
 
-    def _live(self, group: Mapping[str, Any]) -> list[tuple[int, Tensor]]:
-        """Return the parameters that have a gradient, checked, with their number in the group."""
+    def _live(self, group: Mapping[str, Any]) -> list[Member]:
+        """Return the parameters that have a gradient, checked."""
         members = []
+        traced = torch.compiler.is_compiling()
         for number, parameter in enumerate(group["params"]):
             gradient = parameter.grad
             if gradient is None or gradient.numel() == 0:
                 continue
             state = self.state.get(parameter) or {}
-            check_fits(parameter, gradient, state)
-            traced = torch.compiler.is_compiling()
-            if not traced and self._completed.get(parameter, _NEVER)[0] is not parameter.dtype:
+            plain = not traced and is_plain(parameter, gradient, state)
+            if not plain:
+                check_fits(parameter, gradient, state)
+            if not traced and self._completed.get(id(parameter), _NEVER)[0] is not parameter.dtype:
                 check_parameter(parameter, group)  # it may have been cast since it was added
-            members.append((number, parameter))
+            members.append(Member(number, parameter, state, plain))
         return members
 
-    def _prepare(self, group: Mapping[str, Any], members: Sequence[tuple[int, Tensor]]) -> None:
+    def _prepare(self, group: Mapping[str, Any], members: list[Member]) -> None:
         """Make states, and complete those of parameters that were cast or got other options."""
-        for _, parameter in members:
-            state = self.state.get(parameter)
+        traced, options = torch.compiler.is_compiling(), _options_of(group)
+        for place, (number, parameter, state, _) in enumerate(members):
+            known = None if traced else self._completed.get(id(parameter))
             if not state:
-                self.state[parameter] = initial_state(parameter, group)
-            if torch.compiler.is_compiling():
+                self.state[parameter] = made = initial_state(parameter, group)
+                plain = not traced and is_plain(parameter, parameter.grad, made)
+                members[place] = Member(number, parameter, made, plain)
+            elif traced or known == (parameter.dtype, options):
                 continue
-            wanted = _form_of(parameter, group)
-            known = self._completed.get(parameter)
-            if known != wanted:
-                if state:
-                    complete(state, parameter, group, was=known[0] if known else None)
-                self._completed[parameter] = wanted
+            else:
+                complete(state, parameter, group, was=known[0] if known else None)
+                members[place] = Member(number, parameter, state)
+            if not traced:
+                self._completed[id(parameter)] = parameter.dtype, options
         if members and not stays_on_device(group):
-            self._resolution(group, [p for _, p in members])
+            self._resolution(group, [member.parameter for member in members])
 
-    def _found(self, live: Sequence[Sequence[tuple[int, Tensor]]]) -> bool | Tensor:
+    def _found(self, live: Sequence[Sequence[Member]]) -> bool | Tensor:
         """Return whether the whole step must do nothing; a tensor where the host must not ask."""
         scaler = self._scaler("found_inf")
         founds = [] if scaler is None else [scaler]
         for group, members in zip(self.param_groups, live, strict=True):
             if group["nonfinite"] in ("skip_step", "raise") and members:
-                found = found_nonfinite([p for _, p in members], stays_on_device(group))
+                found = found_nonfinite([m.parameter for m in members], stays_on_device(group))
                 if found is None:
                     continue
                 # An overflow of the scaler's factor is ordinary: the step is skipped, whatever
@@ -288,24 +293,24 @@ class Lion(BaseOptimizer):
     def _step_group(
         self,
         group: dict[str, Any],
-        members: Sequence[tuple[int, Tensor]],
+        members: Sequence[Member],
         numbers_before: int,
         found: Tensor | None,
     ) -> None:
         rule, numbers = rule_of(group, lion), numbers_of(group, self._scaler("grad_scale"), found)
         if group["differentiable"]:
-            differentiable_step([p for _, p in members], self.state, numbers, rule)
+            differentiable_step(members, numbers, rule)
             return
-        parameters = [parameter for _, parameter in members]
-        keys = [self._key(p, group, numbers_before + number) for number, p in members]
         path = path_of(group)
         with torch.no_grad():
-            may_be_plain = path is foreach_step and not group["cautious"]
-            if may_be_plain and plain_foreach(parameters, self.state, numbers, rule):
+            if path is not loop_step and not group["cautious"]:
+                size = FEW_ON_CPU if path is fused_step else WITHOUT_LIMIT
+                members = plain_foreach(members, numbers, rule, size)
+            if not members:
                 return
+            parameters = [member.parameter for member in members]
             parts = [
-                flatten(p, p.grad, self.state[p], key)  # type: ignore[arg-type]
-                for p, key in zip(parameters, keys, strict=True)
+                flatten(member, self._key(member, group, numbers_before)) for member in members
             ]
             if group["cautious"]:
                 set_cautious_scales(parameters, parts, numbers, rule)
@@ -319,16 +324,14 @@ class Lion(BaseOptimizer):
             if distributed := [p for p in parameters if isinstance(p, DTensor)]:
                 increment_version(distributed)
 
-    def _key(self, parameter: Tensor, group: Mapping[str, Any], number: int) -> Number:
+    def _key(self, member: Member, group: Mapping[str, Any], numbers_before: int) -> Number:
         """Count a step of a parameter and give its random key, where rounding needs one."""
-        if not uses_stochastic_rounding(parameter, group):
-            return 0
-        counted = self.state[parameter].get("step")
-        if counted is None:
+        counted = member.state.get("step")
+        if counted is None or not uses_stochastic_rounding(member.parameter, group):
             return 0
         counted += 1
         step = counted if stays_on_device(group) else int(counted)
-        return random_key(group["seed"], step, number)
+        return random_key(group["seed"], step, numbers_before + member.number)
 
     def _scaler(self, name: str) -> Tensor | None:
         """Return what a gradient scaler has left here, without dimensions."""
@@ -339,9 +342,9 @@ class Lion(BaseOptimizer):
 _NEVER = (None,)
 
 
-def _form_of(parameter: Tensor, group: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return all that the state of a parameter depends on."""
-    return parameter.dtype, group["rounding"], group["momentum_dtype"], group["capturable"]
+def _options_of(group: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the options that the states of a group depend on."""
+    return group["rounding"], group["momentum_dtype"], group["capturable"]
 
 
 def path_of(group: Mapping[str, Any]) -> Path:

@@ -240,6 +240,7 @@ class ProgramOptimizer(BaseOptimizer):
             OptimizerError: If gradients or states do not fit; nothing is changed then.
         """
         loss = self.closed(closure)
+        self.check_changes()
         active = {
             number: [p for p in group["params"] if p.grad is not None]
             for number, group in enumerate(self.param_groups)

@@ -16,7 +16,7 @@ from torch.nn import Parameter
 
 from optforge.optim import Lion, ProgramOptimizer, compiler
 from optforge.optim.rules import fused as program_fused
-from optforge.optim.steps import kernel_calls
+from optforge.optim.steps import kernel as lion_kernel
 
 pytestmark = pytest.mark.skipif(
     not compiler.find_compiler(), reason="without a compiler nothing is compiled"
@@ -53,7 +53,7 @@ def test_what_fails_to_compile_is_told_once_and_runs(
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("CppCompileError: cannot execute\nand a long log")
 
-    caches = kernel_calls.compiled, program_fused.try_kernels, program_fused.compiled_kernel
+    caches = lion_kernel.compiled, program_fused.try_kernels, program_fused.compiled_kernel
     for cached in caches:
         cached.cache_clear()
     compiler.forget()

@@ -256,3 +256,95 @@ def test_a_parameter_without_a_state_begins_at_zero(kind: str, nothing: Any) -> 
     other.load_state_dict(saved)
     got, fresh = stepped(other, 1)[1], stepped(make(), 1)[1]
     assert torch.equal(got, fresh)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        *(("lr", -1.0), ("lr", "0.1"), ("lr", float("nan")), ("lr", torch.ones(2)), ("lr", None)),
+        *(("betas", 0.9), ("betas", (0.9, 1.0)), ("weight_decay", -0.1), ("cautious", 1)),
+        *(("nonfinite", "skip"), ("rounding", "up"), ("seed", -1), ("foreach", "yes")),
+        *(("decay_mode", "none"), ("momentum_dtype", torch.int8), ("capturable", None)),
+        *(("wd", 0.1), ("reference_lr", -1.0), ("maximize", "no"), ("fused", 0)),
+    ],
+)
+@pytest.mark.parametrize("steps", [0, 1])
+def test_an_option_of_lion_set_by_hand_between_steps_is_refused(
+    setting: str, value: Any, steps: int
+) -> None:
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = Lion([weight], lr=0.5)
+    weight.grad = torch.ones(3)
+    for _ in range(steps):
+        optimizer.step()
+    before = weight.detach().clone()
+    kept = optimizer.param_groups[0].get(setting)
+    optimizer.param_groups[0][setting] = value
+    for _ in range(2):  # a refusal is no check that has passed
+        with pytest.raises(OptimizerError, match=setting):
+            optimizer.step()
+    assert torch.equal(weight, before)
+    if setting == "wd":
+        del optimizer.param_groups[0][setting]
+    else:
+        optimizer.param_groups[0][setting] = kept
+    optimizer.step()
+    assert torch.equal(weight, before - 0.5)
+
+
+def test_options_set_by_hand_that_exclude_each_other_or_are_gone_are_refused() -> None:
+    weight = torch.nn.Parameter(torch.ones(3))
+    weight.grad = torch.ones(3)
+    optimizer = Lion([weight])
+    optimizer.param_groups[0].update(foreach=True, fused=True)
+    with pytest.raises(OptimizerError, match="exclude each other"):
+        optimizer.step()
+    optimizer.param_groups[0].update(foreach=None, fused=None)
+    del optimizer.param_groups[0]["betas"]
+    with pytest.raises(OptimizerError, match="'betas' is missing"):
+        optimizer.step()
+    assert torch.equal(weight, torch.ones(3)) and not optimizer.state
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        *(("lr", -1.0), ("lr", "0.1"), ("schedule", None), ("schedule", float("inf"))),
+        *(("peak_lr", 0.0), ("beta1", "0.9"), ("foreach", "yes"), ("maximize", 1)),
+        *(("matrices", 2), ("total_steps", 0), ("weight_deca", 0.9)),
+    ],
+)
+def test_an_option_of_a_rule_set_by_hand_between_steps_is_refused(setting: str, value: Any) -> None:
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = ProgramOptimizer([weight], "adamw")
+    weight.grad = torch.ones(3)
+    optimizer.step()
+    before = weight.detach().clone()
+    optimizer.param_groups[0][setting] = value
+    for _ in range(2):
+        with pytest.raises(OptimizerError, match=setting):
+            optimizer.step()
+    assert torch.equal(weight, before)
+
+
+def test_numbers_of_other_kinds_set_by_hand_are_made_plain() -> None:
+    weight = torch.nn.Parameter(torch.ones(3, dtype=torch.bfloat16))
+    optimizer = Lion([weight], lr=0.5)
+    group = optimizer.param_groups[0]
+    group.update(lr=numpy.float32(0.25), seed=numpy.int64(2**62), cautious=numpy.True_)
+    weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    assert [type(group[key]) for key in ("lr", "seed", "cautious")] == [float, int, bool]
+    assert torch.equal(weight, torch.full_like(weight, 0.75))
+
+
+def test_a_rate_that_is_a_tensor_stays_the_one_that_was_set() -> None:
+    weight, rate = torch.nn.Parameter(torch.ones(3)), torch.tensor(0.5)
+    optimizer = Lion([weight], capturable=True)
+    optimizer.param_groups[0]["lr"] = rate
+    weight.grad = torch.ones(3)
+    optimizer.step()
+    rate.fill_(0.25)
+    optimizer.step()
+    assert optimizer.param_groups[0]["lr"] is rate
+    assert torch.equal(weight, torch.full((3,), 0.25))

@@ -7,7 +7,7 @@ on average; or keep the bits that the weight could not hold in a second 16-bit t
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
@@ -114,15 +114,65 @@ def _numbered(like: Tensor) -> Tensor:
     count, device = like.numel(), like.device
     if torch.compiler.is_compiling() or type(like) is not Tensor or count > _TABLE:
         return torch.arange(count, dtype=torch.int32, device=device) * _GOLDEN
-    return _table(device)[:count]
+    return _table(device, 1 << 17 if count <= 1 << 17 else _TABLE)[:count]
 
 
-_TABLE = 1 << 17  # elements: as long as slices of the foreach path are
+_TABLE = 1 << 20  # elements: at least as long as pieces of the foreach path are
 
 
 @lru_cache(8)
-def _table(device: torch.device) -> Tensor:
-    return torch.arange(_TABLE, dtype=torch.int32, device=device) * _GOLDEN
+def _table(device: torch.device, count: int) -> Tensor:
+    return torch.arange(count, dtype=torch.int32, device=device) * _GOLDEN
+
+
+class Scratch:
+    """Memory that one piece of work after the other uses again."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, torch.dtype], Tensor] = {}
+
+    def of(self, name: str, count: int, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Return a flat tensor with any values, the only one of its name at a time."""
+        dtype = dtype or like.dtype
+        kept = self._kept.get((name, dtype))
+        if kept is None or kept.numel() < count:
+            kept = torch.empty(count, dtype=dtype, device=like.device)
+            self._kept[name, dtype] = kept
+        return kept if kept.numel() == count else kept[:count]
+
+    def wide(self, name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return a flat tensor in a dtype: itself, or a copy."""
+        if tensor.dtype is dtype:
+            return tensor
+        return self.of(name, tensor.numel(), tensor, dtype).copy_(tensor)
+
+
+def round_down_(values: Tensor, key: Number, scratch: Scratch) -> None:
+    """Round float32 to bfloat16's values in place, with the same bits as `stochastic_round`.
+
+    Infinities stay, and NaN of which the low 16 bits are 0: all that arithmetic makes.
+
+    Args:
+        values: float32, flat; none fake.
+        key: From `random_key`, or `moved` from there; for packs one for each element.
+        scratch: For what is in between.
+    """
+    count = values.numel()
+    bits = scratch.of("bits", count, values, torch.int32)
+    shifted = scratch.of("shifted", count, values, torch.int32)
+    half, low, high = _constants()
+    torch.add(_numbered(values), key, out=bits)
+    torch.bitwise_right_shift(bits, half, out=shifted).bitwise_and_(low)
+    bits.bitwise_xor_(shifted).mul_(_FACTOR)
+    bits.bitwise_right_shift_(half).bitwise_and_(low)
+    values.view(torch.int32).add_(bits).bitwise_and_(high)
+
+
+@cache
+def _constants() -> tuple[Tensor, Tensor, Tensor]:
+    """Return 16 and two masks as tensors: each number would be converted in each call."""
+    high, low, half = torch.tensor([-0x10000, 0xFFFF, 16], dtype=torch.int32, device="cpu")
+    return half, low, high
 
 
 def stochastic_round(values: Tensor, dtype: torch.dtype, key: Number) -> Tensor:

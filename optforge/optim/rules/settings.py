@@ -18,6 +18,7 @@ from optforge.optim.settings import (
     FLAG,
     LENGTH,
     POSITIVE,
+    RATE,
     Setting,
     as_float,
     check_exclusive,
@@ -25,7 +26,7 @@ from optforge.optim.settings import (
 )
 
 SETTINGS: Mapping[str, Setting] = {
-    "lr": FINITE,
+    "lr": RATE,
     "peak_lr": POSITIVE,
     "schedule": FINITE,
     "foreach": CHOICE,

@@ -11,7 +11,7 @@ from torch.distributed.tensor import DTensor, Partial, Replicate
 from optforge.optim.lion_settings import Rule
 from optforge.optim.precision.eight_bits import decode
 from optforge.optim.steps.flat import FlatParameter
-from optforge.optim.steps.update import Numbers, agreement, ascent
+from optforge.optim.steps.update import Numbers, agreement, ascent, wide_dtype
 
 SMALLEST_SHARE = 1e-3
 
@@ -43,7 +43,7 @@ def set_cautious_scales(
 
 def _agreeing(part: FlatParameter, numbers: Numbers, rule: Rule) -> Tensor:
     values = part.values
-    dtype = torch.float64 if values.weight.dtype == torch.float64 else torch.float32
+    dtype = wide_dtype(values.weight)
     momentum = values.momentum
     if values.scale is not None:
         momentum = decode(momentum, values.scale, part.block)

@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from optforge.optim.lion_settings import Rule
 from optforge.optim.steps.cautious import SMALLEST_SHARE
-from optforge.optim.steps.flat import real
+from optforge.optim.steps.flat import Member, real
 from optforge.optim.steps.update import Numbers, Values, agreement, ascent, lion_update
 
 
-def differentiable_step(
-    parameters: Sequence[Tensor],
-    states: Mapping[Any, dict[str, Any]],
-    numbers: Numbers,
-    rule: Rule,
-) -> None:
+def differentiable_step(members: Sequence[Member], numbers: Numbers, rule: Rule) -> None:
     """Step parameters in place with gradients recorded; the momentum is replaced, not changed.
 
     The sign has derivative 0, so weights depend on earlier weights, the learning rate and decay;
     momenta depend on the gradients.
 
     Args:
-        parameters: Parameters with gradients; no leaves that require gradients.
-        states: Their states.
+        members: Parameters with gradients; no leaves that require gradients.
         numbers: Learning rate and the like.
         rule: What is fixed.
     """
     rule = replace(rule, rounding="nearest", block=0)
     with torch.enable_grad():
-        for parameter in parameters:
-            state = states[parameter]
+        for _, parameter, state, _ in members:
             values = Values(real(parameter.clone()), real(state["momentum"]))
             gradient = real(parameter.grad)  # type: ignore[arg-type]
             scale = _cautious_scale(values, gradient, numbers, rule) if rule.cautious else None

@@ -7,12 +7,14 @@ Small contiguous parameters stay as they are: their views would cost more than t
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from torch.distributed.tensor import DTensor
 from torch.nn import Parameter
 
@@ -23,6 +25,24 @@ from optforge.optim.settings import Number
 from optforge.optim.steps.update import Values
 
 SMALL = 1 << 14  # elements
+T = TypeVar("T")
+LISTS: Any = torch  # its list operations are public by custom, not by type
+
+
+class Member(NamedTuple):
+    """A parameter with a gradient, in a step.
+
+    Args:
+        number: In its group.
+        parameter: Of any layout; it may be distributed or complex.
+        state: What is kept for it, changed in place.
+        is_plain: From the function of this name, where that was asked.
+    """
+
+    number: int
+    parameter: Tensor
+    state: dict[str, Any]
+    is_plain: bool = False
 
 
 @dataclass(slots=True)
@@ -92,8 +112,8 @@ class FlatParameter:
     def write(self, new: Values) -> None:
         """Take over the results of a step."""
         for old, value in zip(self.values, new, strict=True):
-            if old is not None and value is not None:
-                old.copy_(value)
+            if old is not None and value is not None and not _is_the_same(old, value):
+                old.copy_(value.view(old.shape))
 
     def write_back(self) -> None:
         """Copy what is no view to where it is kept."""
@@ -135,22 +155,19 @@ def _flat(tensor: Tensor, order: list[int] | None) -> Tensor:
     return ordered.contiguous().view(-1)
 
 
-def flatten(
-    parameter: Tensor, gradient: Tensor, state: dict[str, Any], key: Number
-) -> FlatParameter:
+def flatten(member: Member, key: Number) -> FlatParameter:
     """Build the part of a parameter.
 
     Args:
-        parameter: The parameter, of any layout; it may be distributed or complex.
-        gradient: Its gradient; never changed.
-        state: ``momentum`` and, where the options need them, ``momentum_scale``, ``compensation``.
+        member: The parameter; its gradient is never changed.
         key: Random key of the step.
 
     Returns:
         The part; call `write_back` when its step is done.
-
     """
-    momentum = state["momentum"]
+    _, parameter, state, _ = member
+    momentum, gradient = state["momentum"], parameter.grad
+    assert gradient is not None
     traced = torch.compiler.is_compiling()  # which cannot ask for the layout of every kind
     if len(state) == 1 and not traced and is_simple(parameter, gradient, momentum):
         if parameter.numel() <= SMALL and parameter.shape == momentum.shape == gradient.shape:
@@ -188,8 +205,6 @@ def check_fits(parameter: Tensor, gradient: Tensor, state: Mapping[str, Any]) ->
     Raises:
         OptimizerError: Names shapes or devices, and what to do.
     """
-    if _fits_plainly(parameter, gradient, state):
-        return
     traced = torch.compiler.is_compiling()
     if len(state) == 1 and not traced and is_simple(parameter, gradient, state["momentum"]):
         return  # as many elements in another shape, in the same order
@@ -221,18 +236,23 @@ def check_fits(parameter: Tensor, gradient: Tensor, state: Mapping[str, Any]) ->
             )
 
 
-def _fits_plainly(parameter: Tensor, gradient: Tensor, state: Mapping[str, Any]) -> bool:
-    """Return whether nothing can be wrong: most parameters, asked for in each step."""
-    shape, device, dtype = parameter.shape, parameter.device, parameter.dtype
-    momentum = state.get("momentum", gradient)
+def is_plain(parameter: Tensor, gradient: Tensor | None, state: Mapping[str, Any]) -> bool:
+    """Return whether nothing can be wrong, and lists of tensors on the CPU will do for a step.
+
+    Most parameters are so, and are asked in each step.
+    """
+    momentum, dtype = state.get("momentum"), parameter.dtype
     return (
-        len(state) <= 1
-        and gradient.layout is torch.strided
-        and gradient.shape == shape == momentum.shape
-        and gradient.device == device == momentum.device
+        momentum is not None
+        and gradient is not None
+        and len(state) == 1
+        and (dtype is torch.float32 or dtype is torch.float64)
         and gradient.dtype is dtype
-        and (momentum.dtype is dtype or momentum.dtype is torch.float32)
-        and not (parameter.is_complex() and momentum.dtype is torch.float32)
+        and momentum.dtype is dtype
+        and (parameter.is_cpu and gradient.is_cpu and momentum.is_cpu)
+        and gradient.layout is torch.strided
+        and parameter.shape == gradient.shape == momentum.shape  # lists would broadcast
+        and is_dense(parameter, gradient, momentum)
     )
 
 
@@ -270,6 +290,53 @@ def is_dense(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
 
 
 PLAIN = (Parameter, Tensor)
+
+
+def _is_the_same(old: Tensor, new: Tensor) -> bool:
+    """Return whether a result was computed in the place where it is kept."""
+    return not torch.compiler.is_compiling() and old.data_ptr() == new.data_ptr()
+
+
+def packed(parts: Sequence[FlatParameter]) -> FlatParameter:
+    """Copy small parts of one kind, with whole blocks, into one; `unpack` brings results home."""
+    columns = [list(column) for column in zip(*(part.values for part in parts), strict=True)]
+    values = [None if column[0] is None else _flatten_dense_tensors(column) for column in columns]
+    gradients = [part.gradient for part in parts]
+    key = _keys(parts) if any(part.key for part in parts) else 0
+    return FlatParameter(Values(*values), _flatten_dense_tensors(gradients), key, parts[0].block)
+
+
+def _keys(parts: Sequence[FlatParameter]) -> Tensor:
+    """Return for each element the key with which it gets the bits that it has in its own part."""
+    counts = [part.gradient.numel() for part in parts]
+    firsts = accumulate(counts, initial=0)
+    keys = [moved(part.key, -first) for part, first in zip(parts, firsts, strict=False)]
+    device = parts[0].gradient.device
+    return torch.tensor(keys, dtype=torch.int32, device=device).repeat_interleave(
+        torch.tensor(counts, dtype=torch.int64, device=device), output_size=sum(counts)
+    )
+
+
+def unpack(pack: FlatParameter, parts: Sequence[FlatParameter]) -> None:
+    """Copy the values of a pack to where they are kept."""
+    for flat, column in zip(pack.values, zip(*(p.values for p in parts), strict=True), strict=True):
+        if flat is not None:
+            LISTS._foreach_copy_(list(column), list(_unflatten_dense_tensors(flat, column)))
+
+
+def batched(items: Iterable[T], count: Callable[[T], int], size: int) -> Iterator[list[T]]:
+    """Gather consecutive items, so that those of a batch have at most `size` elements."""
+    batch: list[T] = []
+    free = size
+    for item in items:
+        elements = count(item)
+        if elements > free and batch:
+            yield batch
+            batch, free = [], size
+        batch.append(item)
+        free -= elements
+    if batch:
+        yield batch
 
 
 def by_kind(parts: Iterable[FlatParameter]) -> Iterable[list[FlatParameter]]:

@@ -1,39 +1,46 @@
-"""The foreach path: torch's list operations on batches that stay in the cache.
+"""The foreach path: torch's operations on pieces that stay in the cache.
 
-An elementwise operation on a large tensor is as slow as memory. On a CPU the tensors are therefore
-cut, or gathered, to batches that stay in the cache, and all operations of the step run on
-one batch before the next. On other devices a batch is everything of one dtype.
+An elementwise operation on a large tensor is as slow as memory. On a CPU tensors are therefore cut,
+or gathered, to pieces that stay in the cache, and all operations of the step run on one piece
+before the next, in memory that is used again: fresh pages cost more than the arithmetic.
 
 Where a gradient has non-finite elements, or an option needs more than the short form below
-(8 bits, 16-bit weights, cautious updates, tensors as learning rate, capturable), slices of
-the same size run the maths of `lion_update`.
+(cautious updates, tensors as learning rate, capturable), the same pieces run the maths of
+`lion_update`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from optforge.optim.lion_settings import Rule
-from optforge.optim.steps.flat import FlatParameter, by_kind, is_dense
+from optforge.optim.precision.eight_bits import decode, encode
+from optforge.optim.precision.rounding import Scratch, join, round_down_, split, stochastic_round
+from optforge.optim.steps.flat import (
+    LISTS,
+    FlatParameter,
+    Member,
+    batched,
+    by_kind,
+    packed,
+    unpack,
+)
 from optforge.optim.steps.loop import update_one
-from optforge.optim.steps.update import Numbers, Values
+from optforge.optim.steps.update import Numbers, Values, wide_dtype
 
 CACHE_ELEMENTS = 1 << 17  # for each thread: measured best; fewer operations, still near the core
 WITHOUT_LIMIT = 1 << 62
-T = TypeVar("T")
 Row = tuple[Tensor, Tensor, Tensor]  # weight, gradient, momentum
-LISTS: Any = torch  # its list operations are public by custom, not by type
 
 
 def foreach_step(parts: Sequence[FlatParameter], numbers: Numbers, rule: Rule) -> None:
-    """Step flat parameters, batch by batch.
+    """Step flat parameters, piece by piece.
 
     Args:
         parts: The parameters.
@@ -41,115 +48,96 @@ def foreach_step(parts: Sequence[FlatParameter], numbers: Numbers, rule: Rule) -
         rule: What is fixed.
     """
     for members in by_kind(parts):
-        device = members[0].gradient.device
-        if has_short_form(members[0], numbers, rule):
+        short = members[0].cautious_scale is None and are_short(numbers, rule)
+        if short and _is_plain(members[0]):
             rows = [(part.values.weight, part.gradient, part.values.momentum) for part in members]
-            _step_rows(rows, batch_size(device, True), numbers, rule)
+            _step_rows(rows, numbers, rule)
             continue
-        pieces = (piece for part in members for piece in part.slices(batch_size(device, False)))
-        for batch in batched(pieces, lambda piece: piece.gradient, batch_size(device, False)):
-            masked = _without_masks(batch, numbers, rule)
-            for piece in batch:
-                update_one(piece, numbers, masked)
+        scratch = Scratch()
+        for batch in _batches(members):
+            pieces = _gathered(batch) if short else batch
+            for piece in pieces:
+                _step_piece(piece, numbers, rule, scratch if short else None)
+            if pieces is not batch:
+                unpack(pieces[0], batch)
 
 
 def plain_foreach(
-    parameters: Sequence[Tensor], states: Mapping[Any, dict[str, Any]], numbers: Numbers, rule: Rule
-) -> bool:
+    members: Sequence[Member], numbers: Numbers, rule: Rule, size: int = WITHOUT_LIMIT
+) -> Sequence[Member]:
     """Step parameters on the CPU that are flat as they are, as almost all: lists of them will do.
 
     Args:
-        parameters: With gradients, all of one group.
-        states: Their states.
+        members: All of one group.
         numbers: Learning rate and the like.
         rule: What is fixed.
+        size: Elements from which a parameter is left.
 
     Returns:
-        Whether it was done; if not, nothing was.
+        The members that are left: large ones, and what is not plain.
     """
-    dtype = parameters[0].dtype
-    if dtype not in (torch.float32, torch.float64) or not are_short(numbers, rule):
-        return False
-    rows = _plain_rows(parameters, states, dtype)
-    if rows is not None:
-        _step_rows(rows, batch_size(torch.device("cpu"), True), numbers, rule)
-    return rows is not None
+    if not are_short(numbers, rule):
+        return members
+    rows: dict[torch.dtype, list[Any]] = {}
+    rest: list[Member] = []
+    for member in members:
+        _, parameter, state, plain = member
+        if plain and parameter.numel() < size:
+            row = parameter, parameter.grad, state["momentum"]
+            rows.setdefault(parameter.dtype, []).append(row)
+        else:
+            rest.append(member)
+    for alike in rows.values():
+        _step_rows(alike, numbers, rule)
+    return rest
 
 
-def _plain_rows(
-    parameters: Sequence[Tensor], states: Mapping[Any, dict[str, Any]], dtype: torch.dtype
-) -> list[Row] | None:
-    """Return weight, gradient and momentum of each parameter; None if one is not plain."""
-    rows: list[Row] = []
-    for parameter in parameters:
-        state, gradient = states[parameter], parameter.grad
-        momentum = state["momentum"]
-        assert gradient is not None
-        if not (
-            len(state) == 1
-            and parameter.dtype is dtype
-            and gradient.dtype is dtype
-            and momentum.dtype is dtype
-            and parameter.is_cpu
-            and gradient.is_cpu
-            and momentum.is_cpu
-            and parameter.shape == gradient.shape == momentum.shape  # lists would broadcast
-            and is_dense(parameter, gradient, momentum)
-        ):
-            return None
-        rows.append((parameter, gradient, momentum))
-    return rows
-
-
-def _step_rows(rows: Sequence[Row], size: int, numbers: Numbers, rule: Rule) -> None:
-    """Step rows by the short form: large ones slice by slice, small ones in batches."""
-    small = []
+def _step_rows(rows: Sequence[Row], numbers: Numbers, rule: Rule) -> None:
+    """Step rows of one dtype: large ones piece by piece, small ones in lists."""
+    size, scratch, small = batch_size(rows[0][1].device, plain=True), Scratch(), []
     for row in rows:
         if row[0].numel() < size:
             small.append(row)
             continue
         weight, gradient, momentum = (tensor.detach().view(-1) for tensor in row)
-        step_by_slices(FlatParameter(Values(weight, momentum), gradient), numbers, rule, size)
-    for batch in batched(small, itemgetter(0), size):
+        for piece in FlatParameter(Values(weight, momentum), gradient).slices(size):
+            _step_piece(piece, numbers, rule, scratch)
+    for batch in batched(small, lambda row: row[0].numel(), size):
         weights, gradients, momenta = zip(*batch, strict=True)
-        if surely_finite(list(gradients)):
+        flat = [gradient.view(-1) for gradient in gradients]
+        whole = scratch.of("gradients", sum(map(len, flat)), flat[0])
+        if _is_finite(torch.cat(flat, out=whole)):
             _short_form(weights, gradients, momenta, numbers, rule)
             continue
         for weight, gradient, momentum in batch:
             update_one(FlatParameter(Values(weight, momentum), gradient), numbers, rule)
 
 
-def batched(items: Iterable[T], tensor: Callable[[T], Tensor], size: int) -> Iterator[list[T]]:
-    """Gather consecutive items, so that those of a batch have at most `size` elements."""
-    batch: list[T] = []
-    free = size
-    for item in items:
-        count = tensor(item).numel()
-        if count > free and batch:
-            yield batch
-            batch, free = [], size
-        batch.append(item)
-        free -= count
-    if batch:
-        yield batch
+def _batches(members: Sequence[FlatParameter]) -> Iterator[list[FlatParameter]]:
+    """Cut large members, and yield pieces that fit the cache together."""
+    size = batch_size(members[0].gradient.device, plain=False)
+    pieces = (piece for part in members for piece in part.slices(size))
+    return batched(pieces, lambda piece: piece.gradient.numel(), size)
 
 
-def batch_size(device: torch.device, short: bool) -> int:
-    """Return the number of elements of a batch on a device."""
+def _gathered(batch: list[FlatParameter]) -> list[FlatParameter]:
+    """Return a batch as one piece, where that can be; operations on few elements are slow."""
+    block, device = batch[0].block, batch[0].gradient.device
+    whole = all(piece.gradient.numel() % (block or 1) == 0 for piece in batch)
+    return [packed(batch)] if len(batch) > 1 and whole and device.type == "cpu" else batch
+
+
+def batch_size(device: torch.device, plain: bool) -> int:
+    """Return the number of elements of a batch on a device; what is not plain has more buffers."""
     if device.type == "cpu":
-        return CACHE_ELEMENTS * max(1, torch.get_num_threads()) // (1 if short else 2)
+        return CACHE_ELEMENTS * max(1, torch.get_num_threads()) // (1 if plain else 2)
     return WITHOUT_LIMIT
 
 
-def has_short_form(part: FlatParameter, numbers: Numbers, rule: Rule) -> bool:
-    """Return whether a part can take the short form: one dtype, floats, plain options."""
+def _is_plain(part: FlatParameter) -> bool:
+    """Return whether lists will do: one wide dtype, no rounding."""
     dtypes = {part.values.weight.dtype, part.values.momentum.dtype, part.gradient.dtype}
-    return (
-        (dtypes == {torch.float32} or dtypes == {torch.float64})
-        and part.values.compensation is None
-        and part.cautious_scale is None
-        and are_short(numbers, rule)
-    )
+    return dtypes in ({torch.float32}, {torch.float64})
 
 
 def are_short(numbers: Numbers, rule: Rule) -> bool:
@@ -164,32 +152,66 @@ def are_short(numbers: Numbers, rule: Rule) -> bool:
     )
 
 
-def step_flat(
-    weight: Tensor,
-    gradient: Tensor,
-    momentum: Tensor,
-    buffer: Tensor,
-    numbers: Numbers,
-    rule: Rule,
+def _step_piece(
+    piece: FlatParameter, numbers: Numbers, rule: Rule, scratch: Scratch | None
 ) -> None:
-    """Run the operations of `_short_form` on one tensor, which lists of one would slow down."""
-    ratio, intake, decay, lr = numbers.ratio, numbers.intake, numbers.decay, numbers.lr
+    """Step one piece: by the short form if it has some scratch memory and finite gradients."""
+    if scratch is None:
+        update_one(piece, numbers, _without_masks(piece, numbers, rule))
+        return
+    dtype = wide_dtype(piece.values.weight)
+    gradient = scratch.wide("gradient", piece.gradient.view(-1), dtype)
+    if not _is_finite(gradient):
+        update_one(piece, numbers, rule)
+        return
+    weight, momentum, scale, compensation = piece.values
+    block = piece.block
+    if compensation is None:
+        wide = scratch.wide("weight", weight.detach().view(-1), dtype)
+    else:
+        wide = join(weight.view(-1), compensation.view(-1))
+    if scale is None:
+        average = scratch.wide("momentum", momentum.view(-1), dtype)
+    else:
+        average = decode(momentum.view(-1), scale, block)
+    step_flat(
+        (wide, gradient, average), scratch.of("update", gradient.numel(), gradient), numbers, rule
+    )
+    if compensation is not None:
+        wide, compensation = split(wide, weight.dtype)
+    elif rule.rounding == "stochastic" and weight.dtype == torch.bfloat16:
+        round_down_(wide, piece.key, scratch)
+    elif rule.rounding == "stochastic" and weight.dtype == torch.float16:
+        wide = stochastic_round(wide, weight.dtype, piece.key)
+    if scale is not None:
+        average, scale = encode(average, block)
+    piece.write(Values(wide, average, scale, compensation))
+
+
+def step_flat(row: Row, buffer: Tensor, numbers: Numbers, rule: Rule) -> None:
+    """Run the operations of `_short_form` on one row, which lists of one would slow down."""
+    weight, gradient, momentum = row
     if rule.maximize:
         gradient = -gradient
-    update = torch.add(gradient, momentum, alpha=ratio, out=buffer).sign_()  # type: ignore[call-overload]
-    momentum.lerp_(gradient, intake)
-    if decay:
-        weight.add_(weight, alpha=-decay)  # type: ignore[arg-type]
-    weight.add_(update, alpha=-lr)  # type: ignore[arg-type]
+    torch.add(gradient, momentum, alpha=numbers.ratio, out=buffer).sign_()  # type: ignore[call-overload]
+    momentum.lerp_(gradient, numbers.intake)
+    if numbers.decay:
+        weight.add_(weight, alpha=-numbers.decay)  # type: ignore[arg-type]
+    weight.add_(buffer, alpha=-numbers.lr)  # type: ignore[arg-type]
 
 
-def _without_masks(batch: Sequence[FlatParameter], numbers: Numbers, rule: Rule) -> Rule:
+def _without_masks(piece: FlatParameter, numbers: Numbers, rule: Rule) -> Rule:
     """Leave out the treatment of single elements where the host may ask and none needs it."""
     # Not for `propagate`: its momenta may be NaN where the gradient is finite.
     masked = rule.nonfinite in ("ignore", "zero") and numbers.found_inf is None
-    if masked and not rule.capturable and surely_finite([part.gradient for part in batch]):
+    if masked and not rule.capturable and surely_finite([piece.gradient]):
         return replace(rule, nonfinite="skip_step")
     return rule
+
+
+def _is_finite(gradient: Tensor) -> bool:
+    """Return whether the squares of wide elements, and so the elements, have a finite sum."""
+    return math.isfinite(torch.dot(gradient, gradient).item())
 
 
 def surely_finite(gradients: list[Tensor]) -> bool:
@@ -215,16 +237,3 @@ def _short_form(
     if numbers.decay:
         LISTS._foreach_add_(weights, weights, alpha=-numbers.decay)
     LISTS._foreach_add_(weights, updates, alpha=-numbers.lr)
-
-
-def step_by_slices(part: FlatParameter, numbers: Numbers, rule: Rule, size: int) -> None:
-    """Step a large part by the short form, slice by slice, with one buffer for all slices."""
-    buffer = torch.empty(size, dtype=part.gradient.dtype, device=part.gradient.device)
-    columns = (part.values.weight, part.gradient, part.values.momentum)
-    slices = zip(*(column.split(size) for column in columns), strict=True)
-    for number, (weight, gradient, momentum) in enumerate(slices):
-        if math.isfinite(torch.dot(gradient, gradient).item()):
-            step_flat(weight, gradient, momentum, buffer[: weight.numel()], numbers, rule)
-            continue
-        first = number * size
-        update_one(part.slice(first, first + weight.numel()), numbers, rule)

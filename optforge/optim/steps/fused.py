@@ -1,6 +1,6 @@
 """The fused path: the maths of `lion_update`, compiled by `torch.compile` to one kernel.
 
-It is compiled once for a rule and its dtypes, on made-up parameters, so neither the model's shapes
+It is compiled once for a rule and its dtypes, on a made-up part, so neither the model's shapes
 nor the learning rate ever cause a compilation, and 400 tensors compile as fast as one.
 """
 
@@ -12,8 +12,7 @@ from optforge.optim.compiler import compiles, has_compiler
 from optforge.optim.lion_settings import Rule
 from optforge.optim.steps.flat import FlatParameter, by_kind
 from optforge.optim.steps.foreach import foreach_step
-from optforge.optim.steps.kernel import KernelKind, kernel_kind
-from optforge.optim.steps.kernel_calls import compiled, packed_step
+from optforge.optim.steps.kernel import KernelKind, compiled, kernel_kind, kernel_step
 from optforge.optim.steps.update import Numbers
 
 FEW = 128  # elements: smaller parameters are left to foreach
@@ -33,14 +32,13 @@ def fused_step(parts: Sequence[FlatParameter], numbers: Numbers, rule: Rule) -> 
         return
     for members in by_kind(parts):
         kind = kernel_kind(members[0], numbers, rule)
-        fitting, rest = [], []
-        for part in members:
-            (fitting if _fits(part, kind) else rest).append(part)
-        if fitting and compiles(compiled, kind):
-            packed_step(fitting, numbers, kind)
-        else:
-            rest = members
-        foreach_step(rest, numbers, rule)
+        fitting = [part for part in members if _fits(part, kind)]
+        if not (fitting and compiles(compiled, kind)):
+            foreach_step(members, numbers, rule)
+            continue
+        kernel_step(fitting, numbers, kind)
+        if rest := [part for part in members if not _fits(part, kind)]:
+            foreach_step(rest, numbers, rule)
 
 
 def _fits(part: FlatParameter, kind: KernelKind) -> bool:
@@ -50,5 +48,4 @@ def _fits(part: FlatParameter, kind: KernelKind) -> bool:
         return False
     # Rounding and codes of 8 bits take many operations, which foreach does one by one.
     cheap = min(kind.weight.itemsize, kind.momentum.itemsize) >= 4
-    few = FEW_ON_CPU if cheap and kind.device.type == "cpu" else FEW
-    return count >= few
+    return count >= (FEW_ON_CPU if cheap and kind.device.type == "cpu" else FEW)

@@ -1,9 +1,10 @@
-"""What a compiled kernel of Lion is specialised on, and the function that is compiled."""
+"""Compiled kernels of Lion: `lion_update` for one flat part of any size, by `torch.compile`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -14,7 +15,8 @@ from optforge.optim.lion_settings import Rule
 from optforge.optim.steps.flat import FlatParameter
 from optforge.optim.steps.update import Numbers, Values, lion_update
 
-FILLER = 128  # elements: half the size of the parameters that fill up a pack
+TRIAL = 1 << 16  # elements, at least: the compiler uses all threads
+LARGEST = 1 << 30  # elements of one call: element numbers are 32 bits inside the kernel
 
 
 class KernelKind(NamedTuple):
@@ -63,6 +65,42 @@ def kernel_kind(part: FlatParameter, numbers: Numbers, rule: Rule) -> KernelKind
     )
 
 
+def kernel_step(parts: Sequence[FlatParameter], numbers: Numbers, kind: KernelKind) -> None:
+    """Step parts of one kernel kind, one call each.
+
+    Args:
+        parts: At least two elements each, in whole blocks.
+        numbers: Learning rate and the like.
+        kind: What their kernel is specialised on.
+    """
+    vector = vector_of(numbers, kind)
+    scaler = _scaler(numbers.grad_scale, kind), _scaler(numbers.found_inf, kind)
+    for part in parts:
+        for piece in part.flattened().slices(LARGEST):
+            _run(compiled(kind), piece, vector, scaler, kind)
+
+
+Pair = tuple[Tensor | None, Tensor | None]
+
+
+def _run(
+    kernel: Callable[..., None],
+    piece: FlatParameter,
+    vector: Tensor,
+    scaler: Pair,
+    kind: KernelKind,
+) -> None:
+    """Run a kernel on a piece, in rows for 8 bits."""
+    gradient, values, block = piece.gradient, piece.values, kind.rule.block
+    if block:
+        weight, momentum, scale, kept = values
+        kept = None if kept is None else kept.view(-1, block)
+        values = Values(weight.view(-1, block), momentum.view(-1, block), scale, kept)
+        gradient = gradient.view(-1, block)
+    key = torch.as_tensor(piece.key, dtype=torch.int32, device=kind.device) if kind.keyed else None
+    kernel(values, gradient, piece.cautious_scale, key, vector, scaler)
+
+
 def vector_of(numbers: Numbers, kind: KernelKind) -> Tensor:
     """Put the numbers of a step into one tensor: as floats they would be compiled in."""
     dtype = torch.float64 if kind.weight == torch.float64 else torch.float32
@@ -73,56 +111,42 @@ def vector_of(numbers: Numbers, kind: KernelKind) -> Tensor:
     return torch.tensor(values, dtype=dtype, device=kind.device)
 
 
-def stacked(tensors: Sequence[Any], kind: KernelKind) -> Tensor:
-    """Put one number of each parameter into one tensor."""
-    return torch.stack([torch.as_tensor(t, device=kind.device).reshape(()) for t in tensors])
+def _scaler(value: Tensor | None, kind: KernelKind) -> Tensor | None:
+    """Return what a gradient scaler brings, as kernels are compiled for it."""
+    return None if value is None else value.detach().to(kind.device, torch.float32).reshape(())
 
 
-def keys_of(parts: Sequence[FlatParameter], kind: KernelKind) -> Tensor | None:
-    """Return the random keys of parameters as int32, or None where nothing is rounded at random."""
-    if not kind.keyed:
-        return None
-    keys = [part.key for part in parts]
-    if any(isinstance(key, Tensor) for key in keys):
-        return stacked(keys, kind).to(torch.int32)
-    return torch.tensor(keys, dtype=torch.int32, device=kind.device)
+@cache
+def compiled(kind: KernelKind) -> Callable[..., None]:
+    """Compile the kernel of a kernel kind, by a run on a made-up part."""
+    kernel = torch.compile(kernel_function(kind), dynamic=True, fullgraph=True)
+    one = torch.ones((), dtype=torch.float32, device=kind.device)
+    numbers = Numbers(0.0, 0.0, 0.0, 0.0, 0.0)
+    scaler = one if kind.scaled else None, one if kind.may_skip else None
+    _run(kernel, made_up(kind), vector_of(numbers, kind), scaler, kind)
+    return kernel
 
 
-def columns_of(parts: list[FlatParameter], kind: KernelKind) -> tuple[list[Tensor] | None, ...]:
-    """Return weights, gradients, momenta, scales and compensations, in rows for 8 bits."""
-    columns = list(zip(*(part.values for part in parts), strict=True))
-    weights, momenta, scales, kept = [list(c) if c[0] is not None else None for c in columns]
-    result = weights, [part.gradient for part in parts], momenta, scales, kept
-    block = kind.rule.block
-    if not block:
-        return result
-    whole = [0, 1, 2, 4]  # all but the scales, one of which is for a row
-    return tuple(
-        [tensor.view(-1, block) for tensor in column] if column and i in whole else column
-        for i, column in enumerate(result)
-    )
+def made_up(kind: KernelKind) -> FlatParameter:
+    """Return a part of zeros, in whole blocks; its numbers are odd, for they stand for any."""
+    block = kind.rule.block or 1
+    blocks = TRIAL // block + 1
 
-
-def made_up(kind: KernelKind, count: int) -> FlatParameter:
-    """Return a part of zeros, of about `count` elements."""
-    block = kind.rule.block
-    count -= count % (block or 1)
-
-    def zeros(dtype: torch.dtype, count: int = count) -> Tensor:
+    def zeros(dtype: torch.dtype, count: int = blocks * block) -> Tensor:
         return torch.zeros(count, dtype=dtype, device=kind.device)
 
     values = Values(
         zeros(kind.weight),
         zeros(kind.momentum),
-        zeros(torch.bfloat16, count // block) if block else None,
+        zeros(torch.bfloat16, blocks) if kind.rule.block else None,
         zeros(torch.int16) if kind.compensated else None,
     )
     one = torch.ones((), dtype=torch.float32, device=kind.device)
     scale = one if kind.cautious else None
-    return FlatParameter(values, zeros(kind.gradient), 0, block, scale)
+    return FlatParameter(values, zeros(kind.gradient), 0, kind.rule.block, scale)
 
 
-def kernel_function(kind: KernelKind, pack: int) -> Callable[..., None]:
+def kernel_function(kind: KernelKind) -> Callable[..., None]:
     """Build the function that is compiled.
 
     Its code gets a name of its own: the compiler counts compilations by code, and refuses more
@@ -130,32 +154,20 @@ def kernel_function(kind: KernelKind, pack: int) -> Callable[..., None]:
     """
 
     def kernel(
-        weights: list[Tensor],
-        gradients: list[Tensor],
-        momenta: list[Tensor],
-        scales: list[Tensor] | None,
-        compensations: list[Tensor] | None,
-        cautious_scales: Tensor | None,
-        keys: Tensor | None,
+        values: Values,
+        gradient: Tensor,
+        cautious_scale: Tensor | None,
+        key: Tensor | None,
         vector: Tensor,
-        grad_scale: Tensor | None,
-        found_inf: Tensor | None,
+        scaler: Pair,
     ) -> None:
         lr, decay, ratio, memory, intake = vector.unbind()
-        numbers = Numbers(lr, decay, ratio, memory, intake, grad_scale, found_inf)
-        for i in range(pack):
-            values = Values(
-                weights[i],
-                momenta[i],
-                None if scales is None else scales[i],
-                None if compensations is None else compensations[i],
-            )
-            cautious_scale = None if cautious_scales is None else cautious_scales[i]
-            key = 0 if keys is None else keys[i]
-            new = lion_update(values, gradients[i], cautious_scale, key, numbers, kind.rule)
-            for old, value in zip(values, new, strict=True):
-                if old is not None and value is not None:
-                    old.copy_(value)
+        numbers = Numbers(lr, decay, ratio, memory, intake, *scaler)
+        key_or_none: Any = 0 if key is None else key
+        new = lion_update(values, gradient, cautious_scale, key_or_none, numbers, kind.rule)
+        for old, value in zip(values, new, strict=True):
+            if old is not None and value is not None:
+                old.copy_(value)
 
     code = kernel.__code__.replace(co_name=f"lion_{abs(hash(kind)):x}")
     return FunctionType(code, kernel.__globals__, closure=kernel.__closure__)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, Partial
 
 from optforge.errors import NonFiniteError
-from optforge.optim.steps.flat import local, real
+from optforge.optim.steps.flat import Member, local, real
 from optforge.optim.steps.foreach import surely_finite
 from optforge.optim.steps.loop import all_finite
 
@@ -69,7 +69,7 @@ def any_found(founds: Sequence[Tensor], stays_on_device: bool) -> bool | Tensor:
     return torch.stack([(found != 0).to(device).reshape(()) for found in founds]).any()
 
 
-def raise_nonfinite(group: Mapping[str, Any], members: Sequence[tuple[int, Tensor]]) -> None:
+def raise_nonfinite(group: Mapping[str, Any], members: Sequence[Member]) -> None:
     """Raise an error that names the parameters whose gradients are not finite.
 
     Raises:
@@ -78,7 +78,7 @@ def raise_nonfinite(group: Mapping[str, Any], members: Sequence[tuple[int, Tenso
     names = group.get("param_names")
     bad = [
         repr(names[number]) if names else f"number {number} of its group"
-        for number, parameter in members
+        for number, parameter, *_ in members
         if not bool(real(local(parameter.grad)).isfinite().all())  # type: ignore[arg-type]
     ]
     where = ", ".join(bad) or "on another rank"

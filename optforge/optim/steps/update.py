@@ -75,6 +75,11 @@ def _as_given(value: Any) -> Number:
     return value.reshape(()) if isinstance(value, Tensor) else float(value)
 
 
+def wide_dtype(weight: Tensor) -> torch.dtype:
+    """Return the dtype in which the step of a weight is computed."""
+    return torch.float64 if weight.dtype == torch.float64 else torch.float32
+
+
 def ascent(gradient: Tensor, dtype: torch.dtype, numbers: Numbers, rule: Rule) -> Tensor:
     """Return the gradient of what is minimised, in the dtype of the computation, unscaled."""
     gradient = gradient.to(dtype)
@@ -163,8 +168,7 @@ def lion_update(
 
     Source: "Symbolic Discovery of Optimization Algorithms", program 1.
     """
-    double = values.weight.dtype == torch.float64
-    dtype = torch.float64 if double else torch.float32
+    dtype = wide_dtype(values.weight)
     weight = values.weight.to(dtype)
     if values.compensation is not None:
         weight = join(values.weight, values.compensation)
