@@ -15,7 +15,7 @@ from torch import Tensor
 
 from optforge.errors import OptimizerError
 from optforge.optim.lion import Lion
-from optforge.optim.probe import COUNTS, Numbers, Probe
+from optforge.optim.probe import COUNTS, ParameterWatch, WatchedGroup
 from optforge.optim.settings import FLAG, LENGTH, RATE
 from optforge.optim.steps.nonfinite import over_ranks
 
@@ -93,7 +93,7 @@ class Diagnostics:
         self.every = every
         self.by_parameter = {}
         self._settings = (oracle, near, patience)
-        self._probes: dict[Tensor, Probe] = {}
+        self._probes: dict[Tensor, ParameterWatch] = {}
         self._steps = 0
         self._total = 0
         self._hooks = [
@@ -138,7 +138,7 @@ class Diagnostics:
         measured = self._steps % self.every == 0
         for name, parameter, numbers in self._parameters():
             if parameter not in self._probes:
-                self._probes[parameter] = Probe(name, *self._settings)
+                self._probes[parameter] = ParameterWatch(name, *self._settings)
             probe = self._probes[parameter]
             probe.before(parameter, self.optimizer.state.get(parameter, {}), numbers, measured)
 
@@ -157,7 +157,7 @@ class Diagnostics:
         ]
         self._read([probe for probe, _, _ in present], counts, measured)
 
-    def _skipped(self, members: list[tuple[Probe, Tensor, Numbers]]) -> bool:
+    def _skipped(self, members: list[tuple[ParameterWatch, Tensor, WatchedGroup]]) -> bool:
         """Return whether nothing was done: a gradient scaler or `skip_step` found non-finites."""
         found = getattr(self.optimizer, "found_inf", None)
         if found is not None and bool(found):
@@ -167,7 +167,7 @@ class Diagnostics:
         counts = torch.stack([probe.nonfinite for probe, _, _ in members])
         return bool(over_ranks(counts.sum(), [parameter for _, parameter, _ in members]))
 
-    def _read(self, probes: list[Probe], counts: list[Tensor], measured: bool) -> None:
+    def _read(self, probes: list[ParameterWatch], counts: list[Tensor], measured: bool) -> None:
         if not counts:
             return
         rows = torch.stack([row.to(counts[0].device) for row in counts])
@@ -200,13 +200,13 @@ class Diagnostics:
             poisoned=int(n["poisoned"]),
         )
 
-    def _parameters(self) -> Iterator[tuple[str, Tensor, Numbers]]:
+    def _parameters(self) -> Iterator[tuple[str, Tensor, WatchedGroup]]:
         first = 0
         for group in self.optimizer.param_groups:
             size = len(group["params"])
             names = group.get("param_names") or [str(first + i) for i in range(size)]
             first += size
-            numbers = Numbers.of(group, getattr(self.optimizer, "grad_scale", None))
+            numbers = WatchedGroup.of(group, getattr(self.optimizer, "grad_scale", None))
             for name, parameter in zip(names, group["params"], strict=True):
                 if parameter.grad is not None:
                     yield name, parameter, numbers

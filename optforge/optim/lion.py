@@ -2,54 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import increment_version
-from torch.distributed.tensor import DTensor
 
-from optforge.optim.base import BaseOptimizer
 from optforge.optim.lion_settings import (
     KEYS,
-    Rule,
-    check_key,
-    check_parameter,
     checked_settings,
-    reference_lr,
-    rule_of,
-    stays_on_device,
-    warn_of_strong_decay,
 )
-from optforge.optim.precision.rounding import random_key
-from optforge.optim.resolution import ResolutionCheck
-from optforge.optim.settings import Number
-from optforge.optim.state import (
-    check_entry,
-    check_source,
-    complete,
-    initial_state,
-    placed,
-    uses_stochastic_rounding,
-)
-from optforge.optim.steps.cautious import set_cautious_scales
-from optforge.optim.steps.differentiable import differentiable_step
-from optforge.optim.steps.flat import FlatParameter, Member, check_fits, flatten, is_plain
-from optforge.optim.steps.foreach import WITHOUT_LIMIT, foreach_step, plain_foreach
-from optforge.optim.steps.fused import FEW_ON_CPU, fused_step
-from optforge.optim.steps.loop import loop_step
-from optforge.optim.steps.nonfinite import any_found, found_nonfinite, raise_nonfinite
-from optforge.optim.steps.update import Numbers, numbers_of
-
-Path = Callable[[Sequence[FlatParameter], Numbers, Rule], None]
+from optforge.optim.lion_steps import LionSteps
+from optforge.optim.steps.update import StepNumbers
 
 
 def lion(
     weight: Tensor,
     gradient: Tensor,
     momentum: Tensor,
-    numbers: Numbers,
+    numbers: StepNumbers,
     sign: Callable[[Tensor], Tensor],
     decayed: Callable[[Tensor, Tensor], Tensor],
 ) -> tuple[Tensor, Tensor]:
@@ -74,7 +45,7 @@ def lion(
     return weight, momentum
 
 
-class Lion(BaseOptimizer):
+class Lion(LionSteps):
     """Lion: the sign of an interpolation of gradient and momentum, with decoupled weight decay.
 
     Maths, for each element, with m = 0 before the first step and sign(0) = 0:
@@ -133,6 +104,8 @@ class Lion(BaseOptimizer):
     arXiv 2510.12402.
     """
 
+    formula = staticmethod(lion)
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -156,199 +129,3 @@ class Lion(BaseOptimizer):
         defaults = checked_settings({key: given[key] for key in KEYS})
         self._forget()
         super().__init__(params, {**defaults, "reference_lr": None})
-
-    @property
-    def _step_supports_amp_scaling(self) -> bool:
-        """Tell torch's GradScaler to leave unscaling to the step, as for torch's fused ones."""
-        return any(bool(group["fused"]) for group in self.param_groups)
-
-    def _forget(self) -> None:
-        """Look at everything anew in the next step."""
-        self._resolution = ResolutionCheck()
-        # Dtype and options for which the state of a parameter is complete.
-        self._completed: dict[int, tuple[torch.dtype, tuple[Any, ...]]] = {}  # by id
-
-    def checked_group(self, group: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a group with plain values, and with the peak rate of independent decay."""
-        for key in group:
-            check_key(key)
-        checked = {**group, **checked_settings(group)}
-        warn_of_strong_decay(checked)
-        return checked
-
-    def check_parameter(self, parameter: Tensor, group: Mapping[str, Any]) -> None:
-        """Refuse parameters of a dtype that has no step."""
-        check_parameter(parameter, group)
-
-    def check_source(self, groups: list[Mapping[str, Any]], states: Mapping[Any, Any]) -> None:
-        """Refuse the state dict of another optimizer."""
-        check_source(groups, states)
-
-    def check_entry(
-        self, entry: Mapping[str, Any], key: Any, parameter: Tensor, group: Mapping[str, Any]
-    ) -> None:
-        """Refuse a saved state whose tensors cannot be those of a parameter."""
-        check_entry(entry, key, parameter)
-
-    def loaded_entry(
-        self, entry: Mapping[str, Any], parameter: Tensor, group: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Return the state of a parameter from a saved one, each tensor in its own dtype."""
-        state = {name: placed(value, name, parameter) for name, value in entry.items()}
-        complete(state, parameter, group)
-        self._completed[id(parameter)] = parameter.dtype, _options_of(group)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._forget()
-        for group in self.param_groups:  # saved before some settings were there
-            for key, value in self.defaults.items():
-                group.setdefault(key, value)
-            if group["reference_lr"] is None:
-                group["reference_lr"] = reference_lr(group)
-
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Make one step for all parameters that have a gradient.
-
-        Args:
-            closure: Computes the loss and its gradients anew; run with gradients enabled.
-
-        Returns:
-            What the closure returns, else None.
-
-        Raises:
-            OptimizerError: If gradients or states do not fit; nothing is changed then.
-        """
-        loss = self.closed(closure)
-        self.check_changes()
-        live = [self._live(group) for group in self.param_groups]
-        with torch.no_grad():
-            found = self._found(live)
-            if isinstance(found, bool) and found:
-                return loss
-            for group, members in zip(self.param_groups, live, strict=True):
-                self._prepare(group, members)
-        numbers_before = 0
-        mask = found if isinstance(found, Tensor) else None
-        for group, members in zip(self.param_groups, live, strict=True):
-            if members:
-                self._step_group(group, members, numbers_before, mask)
-            numbers_before += len(group["params"])
-        return loss
-
-    def _live(self, group: Mapping[str, Any]) -> list[Member]:
-        """Return the parameters that have a gradient, checked."""
-        members = []
-        traced = torch.compiler.is_compiling()
-        for number, parameter in enumerate(group["params"]):
-            gradient = parameter.grad
-            if gradient is None or gradient.numel() == 0:
-                continue
-            state = self.state.get(parameter) or {}
-            plain = not traced and is_plain(parameter, gradient, state)
-            if not plain:
-                check_fits(parameter, gradient, state)
-            if not traced and self._completed.get(id(parameter), _NEVER)[0] is not parameter.dtype:
-                check_parameter(parameter, group)  # it may have been cast since it was added
-            members.append(Member(number, parameter, state, plain))
-        return members
-
-    def _prepare(self, group: Mapping[str, Any], members: list[Member]) -> None:
-        """Make states, and complete those of parameters that were cast or got other options."""
-        traced, options = torch.compiler.is_compiling(), _options_of(group)
-        for place, (number, parameter, state, _) in enumerate(members):
-            known = None if traced else self._completed.get(id(parameter))
-            if not state:
-                self.state[parameter] = made = initial_state(parameter, group)
-                plain = not traced and is_plain(parameter, parameter.grad, made)
-                members[place] = Member(number, parameter, made, plain)
-            elif traced or known == (parameter.dtype, options):
-                continue
-            else:
-                complete(state, parameter, group, was=known[0] if known else None)
-                members[place] = Member(number, parameter, state)
-            if not traced:
-                self._completed[id(parameter)] = parameter.dtype, options
-        if members and not stays_on_device(group):
-            self._resolution(group, [member.parameter for member in members])
-
-    def _found(self, live: Sequence[Sequence[Member]]) -> bool | Tensor:
-        """Return whether the whole step must do nothing; a tensor where the host must not ask."""
-        scaler = self._scaler("found_inf")
-        founds = [] if scaler is None else [scaler]
-        for group, members in zip(self.param_groups, live, strict=True):
-            if group["nonfinite"] in ("skip_step", "raise") and members:
-                found = found_nonfinite([m.parameter for m in members], stays_on_device(group))
-                if found is None:
-                    continue
-                # An overflow of the scaler's factor is ordinary: the step is skipped, whatever
-                # the policy.
-                overflow = scaler is not None and bool(scaler)
-                if group["nonfinite"] == "raise" and not overflow and bool(found):
-                    raise_nonfinite(group, members)
-                founds.append(found)
-        return any_found(founds, any(map(stays_on_device, self.param_groups)))
-
-    def _step_group(
-        self,
-        group: dict[str, Any],
-        members: Sequence[Member],
-        numbers_before: int,
-        found: Tensor | None,
-    ) -> None:
-        rule, numbers = rule_of(group, lion), numbers_of(group, self._scaler("grad_scale"), found)
-        if group["differentiable"]:
-            differentiable_step(members, numbers, rule)
-            return
-        path = path_of(group)
-        with torch.no_grad():
-            if path is not loop_step and not group["cautious"]:
-                size = FEW_ON_CPU if path is fused_step else WITHOUT_LIMIT
-                members = plain_foreach(members, numbers, rule, size)
-            if not members:
-                return
-            parameters = [member.parameter for member in members]
-            parts = [
-                flatten(member, self._key(member, group, numbers_before)) for member in members
-            ]
-            if group["cautious"]:
-                set_cautious_scales(parameters, parts, numbers, rule)
-            # Ranks with nothing of a sharded parameter have only helped to add up.
-            parts = [part for part in parts if part.gradient.numel()]
-            path(parts, numbers, rule)
-            for part in parts:
-                if part.copies:
-                    part.write_back()
-            # Of distributed parameters the step has seen only the part that lives here.
-            if distributed := [p for p in parameters if isinstance(p, DTensor)]:
-                increment_version(distributed)
-
-    def _key(self, member: Member, group: Mapping[str, Any], numbers_before: int) -> Number:
-        """Count a step of a parameter and give its random key, where rounding needs one."""
-        counted = member.state.get("step")
-        if counted is None or not uses_stochastic_rounding(member.parameter, group):
-            return 0
-        counted += 1
-        step = counted if stays_on_device(group) else int(counted)
-        return random_key(group["seed"], step, numbers_before + member.number)
-
-    def _scaler(self, name: str) -> Tensor | None:
-        """Return what a gradient scaler has left here, without dimensions."""
-        value: Tensor | None = getattr(self, name, None)
-        return None if value is None else value.reshape(())
-
-
-_NEVER = (None,)
-
-
-def _options_of(group: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the options that the states of a group depend on."""
-    return group["rounding"], group["momentum_dtype"], group["capturable"]
-
-
-def path_of(group: Mapping[str, Any]) -> Path:
-    """Choose how a group's step runs."""
-    if torch.compiler.is_compiling() or (group["foreach"] is False and not group["fused"]):
-        return loop_step
-    return fused_step if group["fused"] else foreach_step

@@ -192,7 +192,7 @@ def reference_lr(group: Mapping[str, Any]) -> float | None:
 
 
 @dataclass(frozen=True)
-class Rule:
+class StepOptions:
     """What is fixed while a step is compiled; numbers that schedules change are no part of it.
 
     Args:
@@ -221,9 +221,9 @@ def stays_on_device(group: Mapping[str, Any]) -> bool:
     return group["capturable"] or torch.compiler.is_compiling()
 
 
-def rule_of(group: Mapping[str, Any], formula: Callable[..., Any]) -> Rule:
+def options_of(group: Mapping[str, Any], formula: Callable[..., Any]) -> StepOptions:
     """Return what is fixed in a group's step."""
-    return Rule(
+    return StepOptions(
         formula=formula,
         nonfinite=group["nonfinite"],
         cautious=group["cautious"],

@@ -13,7 +13,7 @@ from optforge.optim.migration.convert import momentum_of
 from optforge.optim.settings import as_float
 from optforge.optim.steps.flat import local, real
 
-# What `Probe.after` counts, in this order.
+# What `ParameterWatch.after` counts, in this order.
 COUNTS = (
     *("elements", "active", "near", "agreeing", "decided", "flips", "compared"),
     *("reversals", "moves", "nonfinite", "update_squares", "weight_squares", "frozen", "poisoned"),
@@ -22,7 +22,7 @@ _MOST = 2**15 - 1
 
 
 @dataclass(frozen=True)
-class Numbers:
+class WatchedGroup:
     """What a probe must know of its group."""
 
     lr: float
@@ -33,14 +33,14 @@ class Numbers:
     grad_scale: Tensor | None
 
     @staticmethod
-    def of(group: Mapping[str, Any], grad_scale: Tensor | None) -> Numbers:
+    def of(group: Mapping[str, Any], grad_scale: Tensor | None) -> WatchedGroup:
         """Read them from a param group."""
         beta1, beta2 = map(as_float, group["betas"])
         policy, maximize = group["nonfinite"], group["maximize"]
-        return Numbers(as_float(group["lr"]), beta1, beta2, policy, maximize, grad_scale)
+        return WatchedGroup(as_float(group["lr"]), beta1, beta2, policy, maximize, grad_scale)
 
 
-class Probe:
+class ParameterWatch:
     """Counts for one parameter what a step decides and what it then does.
 
     Args:
@@ -63,7 +63,7 @@ class Probe:
         self._counts: dict[str, Tensor | int] = {}
 
     def before(
-        self, parameter: Tensor, entry: Mapping[str, Any], numbers: Numbers, measured: bool
+        self, parameter: Tensor, entry: Mapping[str, Any], numbers: WatchedGroup, measured: bool
     ) -> None:
         """Look at gradient and stored momentum; nothing is changed."""
         gradient = _gradient(parameter, numbers)
@@ -106,7 +106,7 @@ class Probe:
         self,
         parameter: Tensor,
         entry: Mapping[str, Any],
-        numbers: Numbers,
+        numbers: WatchedGroup,
         measured: bool,
         skipped: bool,
     ) -> Tensor:
@@ -134,7 +134,7 @@ class Probe:
         device = gradient.device
         return torch.stack([torch.as_tensor(n, dtype=torch.float64, device=device) for n in row])
 
-    def _carry(self, reference: Tensor, gradient: Tensor, numbers: Numbers) -> None:
+    def _carry(self, reference: Tensor, gradient: Tensor, numbers: WatchedGroup) -> None:
         """Move the float64 momentum on as the policy for non-finite gradients wants it."""
         finite = gradient.isfinite()
         following = numbers.beta2 * reference + (1 - numbers.beta2) * gradient
@@ -153,7 +153,7 @@ class Probe:
         self._counts["frozen"] = (self._unmoved >= self.patience).sum()
 
 
-def _gradient(parameter: Tensor, numbers: Numbers) -> Tensor:
+def _gradient(parameter: Tensor, numbers: WatchedGroup) -> Tensor:
     """Return the gradient as a step sees it: float64, unscaled, of what is minimised."""
     assert parameter.grad is not None
     gradient = _plain(parameter.grad).double()

@@ -23,7 +23,7 @@ from optforge.optim.rules.batches import (
     share_scalars,
     state_shapes,
 )
-from optforge.optim.rules.graph import Graph, graph_of
+from optforge.optim.rules.graph import RuleGraph, graph_of
 from optforge.optim.rules.loading import check_entry, check_source, structure_of
 from optforge.optim.rules.run import run_step, without_autocast
 from optforge.optim.rules.settings import checked_settings, defaults_of, peak_of, reads_clock
@@ -111,7 +111,7 @@ class ProgramOptimizer(BaseOptimizer):
         **hyperparameters: Any,
     ) -> None:
         self.rule = rule if isinstance(rule, Program) else load_rule(rule)
-        self.graph: Graph = graph_of(self.rule)
+        self.graph: RuleGraph = graph_of(self.rule)
         flags = {"schedule": schedule, "foreach": foreach, "fused": fused, "maximize": maximize}
         flags |= {"matrices": matrices, "total_steps": total_steps}
         defaults = defaults_of(self.graph.lifted, lr, hyperparameters) | flags

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from optforge.optim import Lion
-from optforge.optim import lion as lion_module
+from optforge.optim import lion_steps as lion_module
 
 SHAPES = ((3, 5), (), (5000,), (1,), (300, 700), (40, 50), (131_072,))  # two are cut to slices
 

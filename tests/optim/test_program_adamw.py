@@ -10,7 +10,7 @@ from optforge.errors import OptimizerError
 from optforge.language import mark_matrix, parameter_groups, parse
 from optforge.optim.migration.rule_from_adamw import update_sizes
 from optforge.optim.program import ProgramOptimizer
-from optforge.optim.rules.roles import Role
+from optforge.optim.rules.roles import ArrayRole
 from tests.helpers.parameters import parameter, train
 
 NOISE = (0.1 / 1.9) ** 0.5  # root mean square of AdamW's updates on noise, with beta1 0.9
@@ -124,7 +124,7 @@ def test_lengths_are_those_of_each_role() -> None:
         "def train(w, g, lr):\n    u = sign(g)\n    v = u * 3.0\n    u = where_matrix(u, v)\n"
         "    return u\n"
     )
-    assert update_sizes(rule, list(Role), 1.0) == pytest.approx([1.0, 3.0, 3.0])
+    assert update_sizes(rule, list(ArrayRole), 1.0) == pytest.approx([1.0, 3.0, 3.0])
     marked = mark_matrix(parameter(8, 4))
     lr = ProgramOptimizer.from_adamw(
         torch.optim.AdamW([marked], lr=1.0, weight_decay=0.0), rule

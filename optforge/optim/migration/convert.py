@@ -17,7 +17,7 @@ from optforge.optim.migration.sources import (
     SOURCES,
     Entry,
     Group,
-    Source,
+    SavedOptimizer,
     picked,
     unwrapped,
 )
@@ -152,7 +152,7 @@ def momentum_of(entry: Entry, shape: torch.Size | tuple[int, ...]) -> Tensor:
     return values.view(momentum.shape)
 
 
-def _settings(chosen: Source, mine: Group, theirs: Group) -> dict[str, Any]:
+def _settings(chosen: SavedOptimizer, mine: Group, theirs: Group) -> dict[str, Any]:
     """Return what their group says, and their peak rate where their rates are taken over."""
     settings = chosen.settings(theirs) if theirs["params"] else {}
     if "lr" in settings:
@@ -181,7 +181,9 @@ def _check_groups(groups: Sequence[Group], lion: torch.optim.Optimizer) -> None:
         )
 
 
-def _chosen(groups: Sequence[Group], state: Mapping[Any, Entry], name: str | None) -> Source:
+def _chosen(
+    groups: Sequence[Group], state: Mapping[Any, Entry], name: str | None
+) -> SavedOptimizer:
     if name is not None and name not in SOURCES:
         raise OptimizerError(f"unknown source {name!r}; allowed are {', '.join(SOURCES)}")
     entry = next((one for one in state.values() if one), None)
@@ -201,7 +203,7 @@ def _chosen(groups: Sequence[Group], state: Mapping[Any, Entry], name: str | Non
     return fitting[0] if name is None else SOURCES[name]
 
 
-def _alike(one: Source, other: Source) -> bool:
+def _alike(one: SavedOptimizer, other: SavedOptimizer) -> bool:
     return one.entry_keys == other.entry_keys
 
 

@@ -12,7 +12,7 @@ from optforge.errors import OptimizerError
 from optforge.optim.settings import BETAS, RATE, numbers_where
 
 Group = dict[str, Any]
-Source = torch.optim.Optimizer | Mapping[str, Any] | Iterable[Mapping[str, Any]]
+AdamWSettings = torch.optim.Optimizer | Mapping[str, Any] | Iterable[Mapping[str, Any]]
 
 # What param groups and torch's schedulers keep in units of the learning rate.
 RATES_OF_GROUPS = ("lr", "initial_lr", "max_lr", "min_lr", "swa_lr")
@@ -105,7 +105,7 @@ class LionRecipe:
 
 
 def lion_from_adamw(
-    adamw: Source,
+    adamw: AdamWSettings,
     *,
     divisor: float = 10.0,
     betas: tuple[float, float] = (0.9, 0.99),
@@ -159,7 +159,7 @@ _DIVISOR = numbers_where(
 )
 
 
-def _groups(adamw: Source) -> list[Any]:
+def _groups(adamw: AdamWSettings) -> list[Any]:
     if isinstance(adamw, torch.optim.Optimizer):
         if not all({"betas", "eps"} <= set(group) for group in adamw.param_groups):
             raise OptimizerError(

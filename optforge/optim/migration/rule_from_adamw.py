@@ -18,11 +18,15 @@ from optforge.errors import OptimizerError
 from optforge.language import Interpreter, Program, layout_of, load_rule
 from optforge.optim.lion_settings import reference_lr
 from optforge.optim.migration.recipe import RATES_OF_GROUPS, lion_from_adamw
-from optforge.optim.rules.roles import Role, role_of
+from optforge.optim.rules.roles import ArrayRole, role_of
 from optforge.optim.settings import POSITIVE, as_float, or_none
 
 Group = Mapping[str, Any]
-ARRAYS = {Role.MATRIX: (48, 32), Role.TABLE: (48, 32), Role.COLUMN: (256,)}  # made up, by role
+ARRAYS = {
+    ArrayRole.MATRIX: (48, 32),
+    ArrayRole.TABLE: (48, 32),
+    ArrayRole.COLUMN: (256,),
+}  # made up, by role
 STEPS, LAST = 3000, 300  # three times what an average with 0.999 takes; the updates that count
 SIZES = (0.003, 0.1)  # root mean squares of gradients as in training; which should not matter
 F32, CPU = torch.float32, "cpu"  # whatever torch's defaults are
@@ -75,7 +79,7 @@ def _translated(own: Group, scale: float, lifted: Lifted) -> dict[str, Any]:
 
 def _ratio(theirs: Group, matrices: bool | None, rule: Program) -> float:
     """Return how many times as long AdamW's updates are as the rule's, to two digits."""
-    counts = dict.fromkeys(Role, 0)
+    counts = dict.fromkeys(ArrayRole, 0)
     for parameter in theirs["params"]:
         counts[role_of(parameter, matrices)] += parameter.numel()
     total = sum(counts.values())
@@ -107,7 +111,7 @@ def _undecayed(lifted: Lifted, settings: Group) -> Program:
     return lifted.with_values({**values, "lr": 1.0, **dict.fromkeys(decays, 0.0)})
 
 
-Shares = tuple[tuple[Role, float], ...]
+Shares = tuple[tuple[ArrayRole, float], ...]
 
 
 @lru_cache(64)
@@ -124,11 +128,11 @@ def _length(program: Program, shares: Shares, size: float) -> float:
     return math.sqrt(mean)
 
 
-def update_sizes(program: Program, roles: Iterable[Role], size: float) -> list[float]:
+def update_sizes(program: Program, roles: Iterable[ArrayRole], size: float) -> list[float]:
     """Return the root mean square of a rule's updates on noise, for an array of each role."""
     roles = list(roles)
     shapes = [ARRAYS[role] for role in roles]
-    layout = layout_of(shapes, matrices=[role is Role.MATRIX for role in roles])
+    layout = layout_of(shapes, matrices=[role is ArrayRole.MATRIX for role in roles])
     rule = Interpreter(program, state_kinds(program), layout, torch.float64, arrays=True)
     source = torch.Generator().manual_seed(0)
 

@@ -26,7 +26,7 @@ _BLOCKS = tuple(1 << power for power in range(4, 17))  # sizes that bitsandbytes
 
 
 @dataclass(frozen=True)
-class Source:
+class SavedOptimizer:
     """One kind of saved optimizer.
 
     Args:
@@ -130,9 +130,9 @@ def _source(
     group_keys: str,
     momentum: Callable[[Entry], Tensor],
     settings: Callable[[Group], dict[str, Any]],
-) -> Source:
+) -> SavedOptimizer:
     sets = frozenset(entry_keys.split()), frozenset(group_keys.split())
-    return Source(name, *sets, momentum, settings)
+    return SavedOptimizer(name, *sets, momentum, settings)
 
 
 # The first that recognises a state counts, so that the more specific come first.
@@ -148,4 +148,4 @@ _ROWS = (
     _source("google", "exp_avg", "betas", _average, _as_google),
     _source("lion-pytorch", "exp_avg", "betas", _average, _as_google),
 )
-SOURCES: Mapping[str, Source] = MappingProxyType({row.name: row for row in _ROWS})
+SOURCES: Mapping[str, SavedOptimizer] = MappingProxyType({row.name: row for row in _ROWS})

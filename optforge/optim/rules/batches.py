@@ -13,10 +13,10 @@ from optforge.errors import OptimizerError
 from optforge.optim.compiler import compiles
 from optforge.optim.rules.arrays import state_shape
 from optforge.optim.rules.fused import fuses, try_kernels
-from optforge.optim.rules.graph import Graph
+from optforge.optim.rules.graph import RuleGraph
 from optforge.optim.rules.roles import graph_for, role_of
 from optforge.optim.rules.settings import reads_clock
-from optforge.optim.rules.values import Batch, Numbers, Part, Way, dtype_of
+from optforge.optim.rules.values import GroupNumbers, Part, StepBatch, Way, dtype_of
 from optforge.optim.settings import as_float
 
 States = Mapping[Tensor, dict[str, Tensor]]  # what an optimizer keeps
@@ -53,7 +53,9 @@ def check_gradient(gradient: Tensor) -> None:
         )
 
 
-def check_step(base: Graph, states: States, group: Mapping[str, Any], active: list[Tensor]) -> None:
+def check_step(
+    base: RuleGraph, states: States, group: Mapping[str, Any], active: list[Tensor]
+) -> None:
     """Refuse what a step cannot use, before anything is changed.
 
     Raises:
@@ -74,8 +76,8 @@ def check_step(base: Graph, states: States, group: Mapping[str, Any], active: li
 
 
 def numbers_of(
-    graph: Graph, states: States, group: dict[str, Any], active: list[Tensor]
-) -> Numbers:
+    graph: RuleGraph, states: States, group: dict[str, Any], active: list[Tensor]
+) -> GroupNumbers:
     """Return the inputs of a step that are one number a group, and make missing states."""
     program = graph.lifted.program
     scalars = _scalar_states(graph, states, group)
@@ -89,7 +91,7 @@ def numbers_of(
     peak = group["peak_lr"]
     values = graph.lifted.values
     constants = {name: as_float(group[name]) for name in values if name != "lr"}
-    return Numbers(
+    return GroupNumbers(
         as_float(group["schedule"]) * (as_float(group["lr"]) / peak),
         {"lr": peak, **constants},
         {number: scalars[program.states[number]] for number in graph.shared},
@@ -97,7 +99,7 @@ def numbers_of(
     )
 
 
-def _clock(graph: Graph, group: dict[str, Any]) -> dict[str, float]:
+def _clock(graph: RuleGraph, group: dict[str, Any]) -> dict[str, float]:
     """Count a step of a group, where the rule reads the number or the share of the steps."""
     if not reads_clock(graph):
         return {}
@@ -107,7 +109,7 @@ def _clock(graph: Graph, group: dict[str, Any]) -> dict[str, float]:
 
 
 def state_shapes(
-    graph: Graph, parameter: Tensor, group: Mapping[str, Any]
+    graph: RuleGraph, parameter: Tensor, group: Mapping[str, Any]
 ) -> dict[str, tuple[int, ...] | None]:
     """Return the shape of each state of a parameter by name; None for what its group shares."""
     own = graph_for(graph, role_of(parameter, group["matrices"]))
@@ -124,11 +126,11 @@ def _zeros(parameter: Tensor, shape: tuple[int, ...]) -> Tensor:
     return torch.zeros(shape, dtype=dtype, device=parameter.device)
 
 
-def _scalar_names(graph: Graph) -> list[str]:
+def _scalar_names(graph: RuleGraph) -> list[str]:
     return [graph.lifted.program.states[number] for number in graph.shared]
 
 
-def _scalar_states(graph: Graph, states: States, group: Mapping[str, Any]) -> dict[str, Tensor]:
+def _scalar_states(graph: RuleGraph, states: States, group: Mapping[str, Any]) -> dict[str, Tensor]:
     """Scalar states of a group; all its parameters hold the same tensors."""
     names = _scalar_names(graph)
     known = next((states[p] for p in group["params"] if states.get(p)), {})
@@ -137,7 +139,7 @@ def _scalar_states(graph: Graph, states: States, group: Mapping[str, Any]) -> di
     }
 
 
-def share_scalars(graph: Graph, states: States, groups: Sequence[Mapping[str, Any]]) -> None:
+def share_scalars(graph: RuleGraph, states: States, groups: Sequence[Mapping[str, Any]]) -> None:
     """Let the parameters of a group hold the same scalar states again, after loading."""
     names = _scalar_names(graph)
     for group in groups:
@@ -149,8 +151,8 @@ def share_scalars(graph: Graph, states: States, groups: Sequence[Mapping[str, An
 
 
 def batches_of(
-    base: Graph, states: States, group: Mapping[str, Any], number: int, active: list[Tensor]
-) -> list[Batch]:
+    base: RuleGraph, states: States, group: Mapping[str, Any], number: int, active: list[Tensor]
+) -> list[StepBatch]:
     """Divide the parameters of a group that have gradients into batches."""
     maximize = group["maximize"]
     fused, foreach = fuses(group), group["foreach"] is not False
@@ -163,13 +165,13 @@ def batches_of(
         key = (way, graph, weight.dtype, part.gradient.dtype, weight.device)
         sorts.setdefault(key, []).extend(parts)
     return [
-        Batch(number, dtype_of(chunk[0].weight), chunk, graph, maximize, _filled(way, chunk))
+        StepBatch(number, dtype_of(chunk[0].weight), chunk, graph, maximize, _filled(way, chunk))
         for (way, graph, *_), parts in sorts.items()
         for chunk in _chunks(parts, way)
     ]
 
 
-def _part(parameter: Tensor, graph: Graph, state: Mapping[str, Tensor]) -> Part:
+def _part(parameter: Tensor, graph: RuleGraph, state: Mapping[str, Tensor]) -> Part:
     """Gather what belongs to a parameter."""
     gradient = parameter.grad
     assert gradient is not None
@@ -207,12 +209,12 @@ def _local(tensor: Any) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def _is_compiled(part: Part, graph: Graph, maximize: bool) -> bool:
+def _is_compiled(part: Part, graph: RuleGraph, maximize: bool) -> bool:
     """Return whether the kernels that take one parameter, or a pack, compile on this machine."""
-    weight, dtype = part.weight, dtype_of(part.weight)
+    weight = part.weight
     if isinstance(weight, DTensor):
         return False
-    form = graph, dtype, maximize, weight.dtype, part.gradient.dtype, weight.device
+    form = graph, maximize, weight.dtype, part.gradient.dtype, weight.device
     if not graph.by_shape:
         return compiles(try_kernels, *form)
     if weight.numel() < 2 or not weight.is_contiguous():
@@ -220,7 +222,7 @@ def _is_compiled(part: Part, graph: Graph, maximize: bool) -> bool:
     return compiles(try_kernels, *form, tuple(weight.shape))
 
 
-def _way(part: Part, fused: bool, foreach: bool, graph: Graph) -> tuple[Way, list[Part]]:
+def _way(part: Part, fused: bool, foreach: bool, graph: RuleGraph) -> tuple[Way, list[Part]]:
     """Choose how a parameter is computed, and cut it if it is large and need not be whole."""
     if isinstance(part.weight, DTensor):
         return "loop", [part]

@@ -17,9 +17,10 @@ from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from optforge.language import Kind
 from optforge.optim.compiler import has_compiler
 from optforge.optim.rules.arrays import state_shape
-from optforge.optim.rules.graph import Graph, Node
+from optforge.optim.rules.graph import RuleGraph
+from optforge.optim.rules.nodes import RuleNode
 from optforge.optim.rules.primitives import FOREACH, PRIMITIVES, VECTOR_FLOAT32, fitting, total
-from optforge.optim.rules.values import Batch, Numbers, Part
+from optforge.optim.rules.values import GroupNumbers, Part, StepBatch, wide_dtype
 
 Kernel = Callable[..., tuple[Tensor, ...]]
 
@@ -29,7 +30,7 @@ def fuses(group: Mapping[str, Any]) -> bool:
     return bool(group["fused"]) and has_compiler()
 
 
-def run_fused(stage: int, batch: Batch, numbers: Numbers) -> None:
+def run_fused(stage: int, batch: StepBatch, numbers: GroupNumbers) -> None:
     """Run one stage of a batch by its compiled kernel; it changes weights and states in place."""
     if stage == 0:
         batch.values[LEAVES] = [_packed(batch)] if batch.way == "packed" else batch.parts
@@ -51,8 +52,8 @@ def run_fused(stage: int, batch: Batch, numbers: Numbers) -> None:
 
 
 def _kernels(
-    graph: Graph, stage: int, batch: Batch, parts: list[Part]
-) -> tuple[list[Kernel], tuple[Node, ...]]:
+    graph: RuleGraph, stage: int, batch: StepBatch, parts: list[Part]
+) -> tuple[list[Kernel], tuple[RuleNode, ...]]:
     """Return a kernel for each part, and the nodes whose numbers all of them read."""
     shapes = [tuple(x.weight.shape) if graph.by_shape else None for x in parts]
     form = graph, stage, batch.dtype, batch.maximize
@@ -63,7 +64,7 @@ def _kernels(
 LEAVES = -1  # where a batch keeps what its kernels run on, from stage to stage
 
 
-def _packed(batch: Batch) -> Part:
+def _packed(batch: StepBatch) -> Part:
     """Copy small parts into one."""
     numbers = batch.parts[0].states
     pack = _flatten_dense_tensors
@@ -71,7 +72,7 @@ def _packed(batch: Batch) -> Part:
     return Part(pack([w.detach() for w in batch.weights]), pack(batch.gradients), states)
 
 
-def _unpack(batch: Batch, packed: Part) -> None:
+def _unpack(batch: StepBatch, packed: Part) -> None:
     """Copy what a kernel has changed back to where it is kept."""
     weights = batch.weights
     FOREACH._foreach_copy_(weights, list(_unflatten_dense_tensors(packed.weight, weights)))
@@ -82,8 +83,7 @@ def _unpack(batch: Batch, packed: Part) -> None:
 
 @lru_cache(256)
 def try_kernels(
-    graph: Graph,
-    dtype: torch.dtype,
+    graph: RuleGraph,
     maximize: bool,
     weight: torch.dtype,
     gradient: torch.dtype,
@@ -94,13 +94,13 @@ def try_kernels(
 
     Args:
         graph: The rule.
-        dtype: Of states and of the computation.
         maximize: Whether to climb.
         weight: Dtype of the weights.
         gradient: Dtype of the gradients.
         device: Where.
         shape: Of the parameter, for a kernel that needs it.
     """
+    dtype = wide_dtype(weight)
     for stage in range(graph.stages):
         kernel, wanted = compiled_kernel(graph, stage, dtype, maximize, shape)
         trial = (TRIAL,) if shape is None else shape
@@ -118,12 +118,12 @@ TRIAL = 70_001  # elements: the compiler uses all threads, and takes the number 
 
 @lru_cache(1024)
 def compiled_kernel(
-    graph: Graph,
+    graph: RuleGraph,
     stage: int,
     dtype: torch.dtype,
     maximize: bool,
     shape: tuple[int, ...] | None = None,
-) -> tuple[Kernel, tuple[Node, ...]]:
+) -> tuple[Kernel, tuple[RuleNode, ...]]:
     """Compile one stage of a rule; rates and other numbers are inputs, not parts of the kernel.
 
     Args:
@@ -143,29 +143,29 @@ def compiled_kernel(
 
 
 def build_kernel(
-    graph: Graph,
+    graph: RuleGraph,
     stage: int,
     dtype: torch.dtype,
     maximize: bool,
     shape: tuple[int, ...] | None = None,
-) -> tuple[torch.fx.GraphModule, tuple[Node, ...]]:
+) -> tuple[torch.fx.GraphModule, tuple[RuleNode, ...]]:
     """As :func:`compiled_kernel`, not yet compiled."""
-    return _Builder(graph, stage, dtype, maximize).build()
+    return _KernelBuilder(graph, stage, dtype, maximize).build()
 
 
-class _Builder:
+class _KernelBuilder:
     """Writes one stage as a graph of torch operations; earlier values are computed again."""
 
-    def __init__(self, graph: Graph, stage: int, dtype: torch.dtype, maximize: bool) -> None:
+    def __init__(self, graph: RuleGraph, stage: int, dtype: torch.dtype, maximize: bool) -> None:
         self.graph, self.stage, self.dtype, self.maximize = graph, stage, dtype, maximize
         self.fx = torch.fx.Graph()
         self.weight, self.gradient = (self.fx.placeholder(n) for n in ("weight", "gradient"))
         self.states = {number: self.fx.placeholder(f"state_{number}") for number in graph.stored}
         self.scalars = self.fx.placeholder("scalars")
-        self.wanted: list[Node] = []
+        self.wanted: list[RuleNode] = []
         self.values: dict[int, torch.fx.Node] = {}
 
-    def build(self) -> tuple[torch.fx.GraphModule, tuple[Node, ...]]:
+    def build(self) -> tuple[torch.fx.GraphModule, tuple[RuleNode, ...]]:
         if self.stage == self.graph.stages - 1:
             self._write_results()
             self.fx.output(())
@@ -184,7 +184,7 @@ class _Builder:
         for target, value in results:
             self.fx.call_method("copy_", (target, value))
 
-    def _kept(self, node: Node) -> torch.fx.Node:
+    def _kept(self, node: RuleNode) -> torch.fx.Node:
         """Return a value that no write changes.
 
         The compiler drops a clone of an input and reads the input after it was written; the
@@ -204,13 +204,13 @@ class _Builder:
         return self.fx.call_method("to", (value, self.dtype))
 
     def _value(self, node: Any) -> Any:
-        if not isinstance(node, Node):
+        if not isinstance(node, RuleNode):
             return fitting(node, self.dtype)
         if node.index not in self.values:
             self.values[node.index] = self._new(node)
         return self.values[node.index]
 
-    def _new(self, node: Node) -> torch.fx.Node:
+    def _new(self, node: RuleNode) -> torch.fx.Node:
         if node.kind == Kind.SCALAR:
             self.wanted.append(node)
             return self._call(torch.select, self.scalars, 0, len(self.wanted) - 1)

@@ -17,12 +17,13 @@ from torch import Tensor
 from optforge.language import Kind, may_be_matrix
 from optforge.language.layout import as_matrix
 from optforge.optim.rules.arrays import LINES, SPREADS
-from optforge.optim.rules.graph import Graph, Node, reached
+from optforge.optim.rules.graph import RuleGraph, reached
+from optforge.optim.rules.nodes import RuleNode
 
 _BY_ROLE = {"where_matrix", "orthogonalize", "transpose", "matmul", *LINES}
 
 
-class Role(Enum):
+class ArrayRole(Enum):
     """How a rule sees an array."""
 
     MATRIX = "hidden matrix"
@@ -30,7 +31,7 @@ class Role(Enum):
     COLUMN = "one column"
 
 
-def role_of(parameter: Tensor, matrices: bool | None) -> Role:
+def role_of(parameter: Tensor, matrices: bool | None) -> ArrayRole:
     """Return the role of a parameter.
 
     Args:
@@ -45,12 +46,12 @@ def role_of(parameter: Tensor, matrices: bool | None) -> Role:
     rows, columns = as_matrix(tuple(parameter.shape))
     counts = may_be_matrix(parameter) if matrices is None else matrices
     if counts and min(rows, columns) > 1:
-        return Role.MATRIX
-    return Role.COLUMN if columns == 1 else Role.TABLE
+        return ArrayRole.MATRIX
+    return ArrayRole.COLUMN if columns == 1 else ArrayRole.TABLE
 
 
 @lru_cache(1024)
-def graph_for(graph: Graph, role: Role) -> Graph:
+def graph_for(graph: RuleGraph, role: ArrayRole) -> RuleGraph:
     """Specialise a graph for a role; sums and numbers keep their places.
 
     Example:
@@ -66,18 +67,18 @@ def graph_for(graph: Graph, role: Role) -> Graph:
         ...     u = where_matrix(o, a)
         ...     return u, v
         ... '''))
-        >>> graph_for(graph, Role.MATRIX).stored, graph_for(graph, Role.COLUMN).stored
+        >>> graph_for(graph, ArrayRole.MATRIX).stored, graph_for(graph, ArrayRole.COLUMN).stored
         ((), (0,))
     """
     if not any(node.op in _BY_ROLE for node in graph.nodes):
         return graph
-    values: dict[int, Node] = {}
+    values: dict[int, RuleNode] = {}
     weight = graph.weight
     for node in graph.nodes:
         if node.kind == Kind.SCALAR and node.op != "sum":
             values[node.index] = node
         else:
-            known = [values[a.index] if isinstance(a, Node) else a for a in node.arguments]
+            known = [values[a.index] if isinstance(a, RuleNode) else a for a in node.arguments]
             values[node.index] = _specialised(node, known, role, weight)
     states = [values[node.index] for node in graph.states]
     sums = [values[node.index] for node in graph.nodes if node.op == "sum"]
@@ -91,12 +92,19 @@ def graph_for(graph: Graph, role: Role) -> Graph:
     scalars = [node for node in graph.nodes if node.kind == Kind.SCALAR and node.op != "sum"]
     nodes = {node.index: node for node in (*scalars, *reached(roots))}
     ordered = tuple(nodes[index] for index in sorted(nodes))
-    return Graph(
-        graph.lifted, graph.kinds, ordered, update, tuple(kept), weight, stored, role is Role.MATRIX
+    return RuleGraph(
+        graph.lifted,
+        graph.kinds,
+        ordered,
+        update,
+        tuple(kept),
+        weight,
+        stored,
+        role is ArrayRole.MATRIX,
     )
 
 
-def _stored(roots: Sequence[Node], states: Sequence[Node]) -> tuple[int, ...]:
+def _stored(roots: Sequence[RuleNode], states: Sequence[RuleNode]) -> tuple[int, ...]:
     """Return the numbers of the states that matter, for this step's update or a later one's."""
     stored: set[int] = set()
     while True:
@@ -106,18 +114,18 @@ def _stored(roots: Sequence[Node], states: Sequence[Node]) -> tuple[int, ...]:
         stored |= found
 
 
-def _states_read(roots: Iterable[Node]) -> set[int]:
+def _states_read(roots: Iterable[RuleNode]) -> set[int]:
     nodes = reached(roots)
     return {n.arguments[0] for n in nodes if n.op == "state" and n.kind != Kind.SCALAR}
 
 
-def _specialised(node: Node, known: list[Any], role: Role, weight: Node) -> Node:
+def _specialised(node: RuleNode, known: list[Any], role: ArrayRole, weight: RuleNode) -> RuleNode:
     """Return what a node becomes, from what its arguments have become."""
-    is_matrix = role is Role.MATRIX
+    is_matrix = role is ArrayRole.MATRIX
     like = (weight,) if node.kind == Kind.TREE else ()
     if node.op == "where_matrix":
         chosen = known[0] if is_matrix else known[1]
-        if isinstance(chosen, Node) and chosen.kind == node.kind:
+        if isinstance(chosen, RuleNode) and chosen.kind == node.kind:
             return chosen
         kind = node.kind if is_matrix or node.kind == Kind.ARRAY else Kind.TREE
         return node.replaced(SPREADS[kind], (chosen, weight))
@@ -129,12 +137,12 @@ def _specialised(node: Node, known: list[Any], role: Role, weight: Node) -> Node
         return node.replaced("multiply", known)
     if node.op == "orthogonalize" and not is_matrix:
         return node.replaced("sign", known)
-    if node.op in LINES and role is Role.COLUMN:
+    if node.op in LINES and role is ArrayRole.COLUMN:
         return _line_of_a_column(node, known)
     return node.replaced(node.op, known)
 
 
-def _line_of_a_column(node: Node, known: list[Any]) -> Node:
+def _line_of_a_column(node: RuleNode, known: list[Any]) -> RuleNode:
     """Rows of a column are its elements; its one column is all of it."""
     side, what = node.op.split("_")
     if side == "column":

@@ -11,9 +11,9 @@ from torch.distributed.tensor import DTensor
 
 from optforge.language import Kind
 from optforge.optim.rules.fused import run_fused
-from optforge.optim.rules.graph import Graph
+from optforge.optim.rules.graph import RuleGraph
 from optforge.optim.rules.primitives import FOREACH, apply_each, apply_foreach, total
-from optforge.optim.rules.values import Batch, Numbers, add_up, compute_numbers
+from optforge.optim.rules.values import GroupNumbers, StepBatch, add_up, compute_numbers
 
 
 @contextmanager
@@ -27,7 +27,9 @@ def without_autocast(parameters: Iterable[Tensor]) -> Iterator[None]:
         yield
 
 
-def run_step(graph: Graph, batches: Sequence[Batch], numbers: Mapping[int, Numbers]) -> None:
+def run_step(
+    graph: RuleGraph, batches: Sequence[StepBatch], numbers: Mapping[int, GroupNumbers]
+) -> None:
     """Compute one step: change the weights, and the states.
 
     Args:
@@ -49,7 +51,7 @@ def run_step(graph: Graph, batches: Sequence[Batch], numbers: Mapping[int, Numbe
         own.keep_states(graph)
 
 
-def _run(graph: Graph, stage: int, batch: Batch, numbers: Numbers) -> None:
+def _run(graph: RuleGraph, stage: int, batch: StepBatch, numbers: GroupNumbers) -> None:
     if stage == 0:
         _begin(graph, batch)
     apply = apply_foreach if batch.way == "foreach" else apply_each
@@ -65,7 +67,7 @@ def _run(graph: Graph, stage: int, batch: Batch, numbers: Numbers) -> None:
         _finish(graph, batch)
 
 
-def _begin(graph: Graph, batch: Batch) -> None:
+def _begin(graph: RuleGraph, batch: StepBatch) -> None:
     """Bring weights and gradients to the dtype of the computation, without touching them."""
     gradients = [g.to(batch.dtype) for g in batch.gradients]
     if batch.maximize:
@@ -84,7 +86,7 @@ def whole_sum(tensors: Sequence[Tensor]) -> Tensor:
     return torch.stack([x.full_tensor() if isinstance(x, DTensor) else x for x in sums]).sum()
 
 
-def _finish(graph: Graph, batch: Batch) -> None:
+def _finish(graph: RuleGraph, batch: StepBatch) -> None:
     """Write the next states and the update; inputs that are returned are copied first."""
     results: list[tuple[int, list[Tensor]]] = []
     for number, node in enumerate(graph.states):

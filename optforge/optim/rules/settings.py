@@ -10,7 +10,7 @@ import numpy
 
 from optforge.analysis import Lifted
 from optforge.errors import OptimizerError
-from optforge.optim.rules.graph import Graph
+from optforge.optim.rules.graph import RuleGraph
 from optforge.optim.settings import (
     CHOICE,
     COUNT,
@@ -43,7 +43,7 @@ _PEAK = Setting(
 )
 
 
-def reads_clock(graph: Graph) -> bool:
+def reads_clock(graph: RuleGraph) -> bool:
     """Return whether a rule reads the number of the step, or the share that is done."""
     return graph.reads("get_step") or graph.reads("get_progress")
 
@@ -95,7 +95,7 @@ def peak_of(lr: Any) -> float:
     return as_float(_PEAK.plain("lr", lr))
 
 
-def checked_settings(graph: Graph, group: Mapping[str, Any]) -> dict[str, Any]:
+def checked_settings(graph: RuleGraph, group: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a group as plain values.
 
     Names that look like misspelt ones are refused. Others pass: tools keep notes in groups.

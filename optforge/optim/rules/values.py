@@ -12,7 +12,8 @@ from torch import Tensor
 from optforge.errors import OptimizerError
 from optforge.language import Kind
 from optforge.optim.rules.arrays import state_shape
-from optforge.optim.rules.graph import Graph, Node
+from optforge.optim.rules.graph import RuleGraph
+from optforge.optim.rules.nodes import RuleNode
 from optforge.optim.rules.primitives import PRIMITIVES, fitting
 
 Way = Literal["loop", "foreach", "packed", "fused"]
@@ -20,7 +21,12 @@ Way = Literal["loop", "foreach", "packed", "fused"]
 
 def dtype_of(parameter: Tensor) -> torch.dtype:
     """Return the dtype in which a parameter is computed and its states are kept."""
-    return torch.float64 if parameter.dtype == torch.float64 else torch.float32
+    return wide_dtype(parameter.dtype)
+
+
+def wide_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype in which the step of weights of a dtype is computed."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 @dataclass
@@ -37,7 +43,7 @@ class Part:
     gradient: Tensor
     states: dict[int, Tensor]
 
-    def check_fits(self, graph: Graph) -> None:
+    def check_fits(self, graph: RuleGraph) -> None:
         """Refuse what has another shape or device than the weight: it would be read wrongly.
 
         Args:
@@ -103,7 +109,7 @@ def _flat(tensor: Tensor) -> Tensor:
 
 
 @dataclass
-class Batch:
+class StepBatch:
     """Leaves that are computed together: of one group, dtype and device.
 
     Args:
@@ -118,7 +124,7 @@ class Batch:
     group: int
     dtype: torch.dtype
     parts: list[Part]
-    graph: Graph
+    graph: RuleGraph
     maximize: bool = False
     way: Way = "loop"
     values: dict[int, Any] = field(default_factory=dict)
@@ -137,16 +143,16 @@ class Batch:
         """One state of all parts."""
         return [part.states[number] for part in self.parts]
 
-    def operand(self, argument: Any, numbers: Numbers) -> Any:
+    def operand(self, argument: Any, numbers: GroupNumbers) -> Any:
         """Return the value of an argument: a list of tensors, or what is one number as a float."""
-        if isinstance(argument, Node) and argument.kind != Kind.SCALAR:
+        if isinstance(argument, RuleNode) and argument.kind != Kind.SCALAR:
             return self.values[argument.index]
-        value = numbers.number(argument) if isinstance(argument, Node) else argument
+        value = numbers.number(argument) if isinstance(argument, RuleNode) else argument
         return fitting(value, self.dtype)
 
 
 @dataclass
-class Numbers:
+class GroupNumbers:
     """What is one number a group: inputs of the rule, and all that follows from them.
 
     They are 0-d float64 tensors on the CPU, whatever the parameters are: a count of steps or
@@ -166,13 +172,13 @@ class Numbers:
     values: dict[int, Tensor] = field(default_factory=dict)
     floats: dict[int, float] = field(default_factory=dict)
 
-    def number(self, node: Node) -> float:
+    def number(self, node: RuleNode) -> float:
         """Return a value that is known by now as a float."""
         if node.index not in self.floats:
             self.floats[node.index] = self.values[node.index].item()
         return self.floats[node.index]
 
-    def compute(self, node: Node) -> None:
+    def compute(self, node: RuleNode) -> None:
         """Compute one value from those before it."""
         if node.op == "state":
             self.values[node.index] = self.states[node.arguments[0]]
@@ -181,10 +187,10 @@ class Numbers:
                 self._given(node), dtype=torch.float64, device="cpu"
             )
         else:
-            known = [self.values[a.index] if isinstance(a, Node) else a for a in node.arguments]
+            known = [self.values[a.index] if isinstance(a, RuleNode) else a for a in node.arguments]
             self.values[node.index] = PRIMITIVES[node.op](*known)
 
-    def _given(self, node: Node) -> float:
+    def _given(self, node: RuleNode) -> float:
         if node.op == "schedule":
             return self.schedule
         if node.op in self.clock:
@@ -192,7 +198,7 @@ class Numbers:
         (argument,) = node.arguments
         return self.hyperparameters[argument] if node.op == "hyperparameter" else argument
 
-    def keep_states(self, graph: Graph) -> None:
+    def keep_states(self, graph: RuleGraph) -> None:
         """Write the next scalar states over the old ones."""
         following = {
             number: self.values[node.index].clone()
@@ -203,14 +209,14 @@ class Numbers:
             self.states[number].copy_(value)
 
 
-def compute_numbers(graph: Graph, stage: int, numbers: Mapping[int, Numbers]) -> None:
+def compute_numbers(graph: RuleGraph, stage: int, numbers: Mapping[int, GroupNumbers]) -> None:
     """Compute what is one number a group and must be known before a stage."""
     for own in numbers.values():
         for node in graph.scalars(stage):
             own.compute(node)
 
 
-def add_up(total: Node, parts: Sequence[Tensor], numbers: Mapping[int, Numbers]) -> None:
+def add_up(total: RuleNode, parts: Sequence[Tensor], numbers: Mapping[int, GroupNumbers]) -> None:
     """Return all groups the sum over the whole tree, which goes over all groups."""
     value = torch.stack([part.cpu().double() for part in parts]).sum()
     for own in numbers.values():

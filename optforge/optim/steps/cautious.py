@@ -8,16 +8,19 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Partial, Replicate
 
-from optforge.optim.lion_settings import Rule
+from optforge.optim.lion_settings import StepOptions
 from optforge.optim.precision.eight_bits import decode
 from optforge.optim.steps.flat import FlatParameter
-from optforge.optim.steps.update import Numbers, agreement, ascent, wide_dtype
+from optforge.optim.steps.update import StepNumbers, agreement, ascent, wide_dtype
 
 SMALLEST_SHARE = 1e-3
 
 
 def set_cautious_scales(
-    parameters: Sequence[Tensor], parts: Sequence[FlatParameter], numbers: Numbers, rule: Rule
+    parameters: Sequence[Tensor],
+    parts: Sequence[FlatParameter],
+    numbers: StepNumbers,
+    options: StepOptions,
 ) -> None:
     """Set `cautious_scale` of every part, over the whole parameter also where it is sharded.
 
@@ -27,13 +30,13 @@ def set_cautious_scales(
         parameters: The parameters, as the user gave them.
         parts: Their parts.
         numbers: Learning rate and the like.
-        rule: What is fixed.
+        options: What is fixed.
 
     Source: Liang et al., "Cautious Optimizers", arXiv 2411.16085, algorithm 1.
     """
     for parameter, part in zip(parameters, parts, strict=True):
         total = part.gradient.numel()
-        count = _agreeing(part, numbers, rule)
+        count = _agreeing(part, numbers, options)
         if isinstance(parameter, DTensor):
             count = _over_shards(count, parameter)
             total = parameter.numel() * (2 if parameter.is_complex() else 1)
@@ -41,14 +44,14 @@ def set_cautious_scales(
         part.cautious_scale = 1 / share.clamp(min=SMALLEST_SHARE)
 
 
-def _agreeing(part: FlatParameter, numbers: Numbers, rule: Rule) -> Tensor:
+def _agreeing(part: FlatParameter, numbers: StepNumbers, options: StepOptions) -> Tensor:
     values = part.values
     dtype = wide_dtype(values.weight)
     momentum = values.momentum
     if values.scale is not None:
         momentum = decode(momentum, values.scale, part.block)
-    gradient = ascent(part.gradient, dtype, numbers, rule)
-    if rule.nonfinite != "propagate":
+    gradient = ascent(part.gradient, dtype, numbers, options)
+    if options.nonfinite != "propagate":
         gradient = torch.where(gradient.isfinite(), gradient, 0.0)
     return agreement(gradient, momentum.to(dtype), numbers).sum()
 

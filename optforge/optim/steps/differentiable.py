@@ -8,13 +8,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from optforge.optim.lion_settings import Rule
+from optforge.optim.lion_settings import StepOptions
 from optforge.optim.steps.cautious import SMALLEST_SHARE
 from optforge.optim.steps.flat import Member, real
-from optforge.optim.steps.update import Numbers, Values, agreement, ascent, lion_update
+from optforge.optim.steps.update import StepNumbers, Values, agreement, ascent, lion_update
 
 
-def differentiable_step(members: Sequence[Member], numbers: Numbers, rule: Rule) -> None:
+def differentiable_step(
+    members: Sequence[Member], numbers: StepNumbers, options: StepOptions
+) -> None:
     """Step parameters in place with gradients recorded; the momentum is replaced, not changed.
 
     The sign has derivative 0, so weights depend on earlier weights, the learning rate and decay;
@@ -23,22 +25,26 @@ def differentiable_step(members: Sequence[Member], numbers: Numbers, rule: Rule)
     Args:
         members: Parameters with gradients; no leaves that require gradients.
         numbers: Learning rate and the like.
-        rule: What is fixed.
+        options: What is fixed.
     """
-    rule = replace(rule, rounding="nearest", block=0)
+    options = replace(options, rounding="nearest", block=0)
     with torch.enable_grad():
         for _, parameter, state, _ in members:
             values = Values(real(parameter.clone()), real(state["momentum"]))
             gradient = real(parameter.grad)  # type: ignore[arg-type]
-            scale = _cautious_scale(values, gradient, numbers, rule) if rule.cautious else None
-            new = lion_update(values, gradient, scale, 0, numbers, rule)
+            scale = (
+                _cautious_scale(values, gradient, numbers, options) if options.cautious else None
+            )
+            new = lion_update(values, gradient, scale, 0, numbers, options)
             parameter.copy_(_like(new.weight, parameter))
             state["momentum"] = _like(new.momentum, parameter)
 
 
-def _cautious_scale(values: Values, gradient: Tensor, numbers: Numbers, rule: Rule) -> Tensor:
+def _cautious_scale(
+    values: Values, gradient: Tensor, numbers: StepNumbers, options: StepOptions
+) -> Tensor:
     dtype = values.momentum.dtype
-    agree = agreement(ascent(gradient, dtype, numbers, rule), values.momentum, numbers)
+    agree = agreement(ascent(gradient, dtype, numbers, options), values.momentum, numbers)
     return 1 / agree.to(dtype).mean().clamp(min=SMALLEST_SHARE)
 
 

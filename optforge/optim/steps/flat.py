@@ -7,14 +7,12 @@ Small contiguous parameters stay as they are: their views would cost more than t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from torch.distributed.tensor import DTensor
 from torch.nn import Parameter
 
@@ -25,8 +23,6 @@ from optforge.optim.settings import Number
 from optforge.optim.steps.update import Values
 
 SMALL = 1 << 14  # elements
-T = TypeVar("T")
-LISTS: Any = torch  # its list operations are public by custom, not by type
 
 
 class Member(NamedTuple):
@@ -295,48 +291,6 @@ PLAIN = (Parameter, Tensor)
 def _is_the_same(old: Tensor, new: Tensor) -> bool:
     """Return whether a result was computed in the place where it is kept."""
     return not torch.compiler.is_compiling() and old.data_ptr() == new.data_ptr()
-
-
-def packed(parts: Sequence[FlatParameter]) -> FlatParameter:
-    """Copy small parts of one kind, with whole blocks, into one; `unpack` brings results home."""
-    columns = [list(column) for column in zip(*(part.values for part in parts), strict=True)]
-    values = [None if column[0] is None else _flatten_dense_tensors(column) for column in columns]
-    gradients = [part.gradient for part in parts]
-    key = _keys(parts) if any(part.key for part in parts) else 0
-    return FlatParameter(Values(*values), _flatten_dense_tensors(gradients), key, parts[0].block)
-
-
-def _keys(parts: Sequence[FlatParameter]) -> Tensor:
-    """Return for each element the key with which it gets the bits that it has in its own part."""
-    counts = [part.gradient.numel() for part in parts]
-    firsts = accumulate(counts, initial=0)
-    keys = [moved(part.key, -first) for part, first in zip(parts, firsts, strict=False)]
-    device = parts[0].gradient.device
-    return torch.tensor(keys, dtype=torch.int32, device=device).repeat_interleave(
-        torch.tensor(counts, dtype=torch.int64, device=device), output_size=sum(counts)
-    )
-
-
-def unpack(pack: FlatParameter, parts: Sequence[FlatParameter]) -> None:
-    """Copy the values of a pack to where they are kept."""
-    for flat, column in zip(pack.values, zip(*(p.values for p in parts), strict=True), strict=True):
-        if flat is not None:
-            LISTS._foreach_copy_(list(column), list(_unflatten_dense_tensors(flat, column)))
-
-
-def batched(items: Iterable[T], count: Callable[[T], int], size: int) -> Iterator[list[T]]:
-    """Gather consecutive items, so that those of a batch have at most `size` elements."""
-    batch: list[T] = []
-    free = size
-    for item in items:
-        elements = count(item)
-        if elements > free and batch:
-            yield batch
-            batch, free = [], size
-        batch.append(item)
-        free -= elements
-    if batch:
-        yield batch
 
 
 def by_kind(parts: Iterable[FlatParameter]) -> Iterable[list[FlatParameter]]:

@@ -19,64 +19,59 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optforge.optim.lion_settings import Rule
+from optforge.optim.lion_settings import StepOptions
 from optforge.optim.precision.eight_bits import decode, encode
 from optforge.optim.precision.rounding import Scratch, join, round_down_, split, stochastic_round
-from optforge.optim.steps.flat import (
-    LISTS,
-    FlatParameter,
-    Member,
-    batched,
-    by_kind,
-    packed,
-    unpack,
-)
+from optforge.optim.steps.flat import FlatParameter, Member, by_kind
 from optforge.optim.steps.loop import update_one
-from optforge.optim.steps.update import Numbers, Values, wide_dtype
+from optforge.optim.steps.packs import LISTS, batched, packed, unpack
+from optforge.optim.steps.update import StepNumbers, Values, wide_dtype
 
 CACHE_ELEMENTS = 1 << 17  # for each thread: measured best; fewer operations, still near the core
 WITHOUT_LIMIT = 1 << 62
 Row = tuple[Tensor, Tensor, Tensor]  # weight, gradient, momentum
 
 
-def foreach_step(parts: Sequence[FlatParameter], numbers: Numbers, rule: Rule) -> None:
+def foreach_step(
+    parts: Sequence[FlatParameter], numbers: StepNumbers, options: StepOptions
+) -> None:
     """Step flat parameters, piece by piece.
 
     Args:
         parts: The parameters.
         numbers: Learning rate and the like.
-        rule: What is fixed.
+        options: What is fixed.
     """
     for members in by_kind(parts):
-        short = members[0].cautious_scale is None and are_short(numbers, rule)
+        short = members[0].cautious_scale is None and are_short(numbers, options)
         if short and _is_plain(members[0]):
             rows = [(part.values.weight, part.gradient, part.values.momentum) for part in members]
-            _step_rows(rows, numbers, rule)
+            _step_rows(rows, numbers, options)
             continue
         scratch = Scratch()
         for batch in _batches(members):
             pieces = _gathered(batch) if short else batch
             for piece in pieces:
-                _step_piece(piece, numbers, rule, scratch if short else None)
+                _step_piece(piece, numbers, options, scratch if short else None)
             if pieces is not batch:
                 unpack(pieces[0], batch)
 
 
 def plain_foreach(
-    members: Sequence[Member], numbers: Numbers, rule: Rule, size: int = WITHOUT_LIMIT
+    members: Sequence[Member], numbers: StepNumbers, options: StepOptions, size: int = WITHOUT_LIMIT
 ) -> Sequence[Member]:
     """Step parameters on the CPU that are flat as they are, as almost all: lists of them will do.
 
     Args:
         members: All of one group.
         numbers: Learning rate and the like.
-        rule: What is fixed.
+        options: What is fixed.
         size: Elements from which a parameter is left.
 
     Returns:
         The members that are left: large ones, and what is not plain.
     """
-    if not are_short(numbers, rule):
+    if not are_short(numbers, options):
         return members
     rows: dict[torch.dtype, list[Any]] = {}
     rest: list[Member] = []
@@ -88,11 +83,11 @@ def plain_foreach(
         else:
             rest.append(member)
     for alike in rows.values():
-        _step_rows(alike, numbers, rule)
+        _step_rows(alike, numbers, options)
     return rest
 
 
-def _step_rows(rows: Sequence[Row], numbers: Numbers, rule: Rule) -> None:
+def _step_rows(rows: Sequence[Row], numbers: StepNumbers, options: StepOptions) -> None:
     """Step rows of one dtype: large ones piece by piece, small ones in lists."""
     size, scratch, small = batch_size(rows[0][1].device, plain=True), Scratch(), []
     for row in rows:
@@ -101,16 +96,16 @@ def _step_rows(rows: Sequence[Row], numbers: Numbers, rule: Rule) -> None:
             continue
         weight, gradient, momentum = (tensor.detach().view(-1) for tensor in row)
         for piece in FlatParameter(Values(weight, momentum), gradient).slices(size):
-            _step_piece(piece, numbers, rule, scratch)
+            _step_piece(piece, numbers, options, scratch)
     for batch in batched(small, lambda row: row[0].numel(), size):
         weights, gradients, momenta = zip(*batch, strict=True)
         flat = [gradient.view(-1) for gradient in gradients]
         whole = scratch.of("gradients", sum(map(len, flat)), flat[0])
         if _is_finite(torch.cat(flat, out=whole)):
-            _short_form(weights, gradients, momenta, numbers, rule)
+            _short_form(weights, gradients, momenta, numbers, options)
             continue
         for weight, gradient, momentum in batch:
-            update_one(FlatParameter(Values(weight, momentum), gradient), numbers, rule)
+            update_one(FlatParameter(Values(weight, momentum), gradient), numbers, options)
 
 
 def _batches(members: Sequence[FlatParameter]) -> Iterator[list[FlatParameter]]:
@@ -140,12 +135,12 @@ def _is_plain(part: FlatParameter) -> bool:
     return dtypes in ({torch.float32}, {torch.float64})
 
 
-def are_short(numbers: Numbers, rule: Rule) -> bool:
+def are_short(numbers: StepNumbers, options: StepOptions) -> bool:
     """Return whether the short form does all that the numbers and the options of a step ask for."""
     return (
-        rule.nonfinite != "propagate"  # its momenta may be infinite, which `lerp` makes NaN
-        and not rule.cautious_decay
-        and not rule.capturable
+        options.nonfinite != "propagate"  # its momenta may be infinite, which `lerp` makes NaN
+        and not options.cautious_decay
+        and not options.capturable
         and numbers.grad_scale is None
         and numbers.found_inf is None
         and not any(isinstance(number, Tensor) for number in numbers)
@@ -153,16 +148,16 @@ def are_short(numbers: Numbers, rule: Rule) -> bool:
 
 
 def _step_piece(
-    piece: FlatParameter, numbers: Numbers, rule: Rule, scratch: Scratch | None
+    piece: FlatParameter, numbers: StepNumbers, options: StepOptions, scratch: Scratch | None
 ) -> None:
     """Step one piece: by the short form if it has some scratch memory and finite gradients."""
     if scratch is None:
-        update_one(piece, numbers, _without_masks(piece, numbers, rule))
+        update_one(piece, numbers, _without_masks(piece, numbers, options))
         return
     dtype = wide_dtype(piece.values.weight)
     gradient = scratch.wide("gradient", piece.gradient.view(-1), dtype)
     if not _is_finite(gradient):
-        update_one(piece, numbers, rule)
+        update_one(piece, numbers, options)
         return
     weight, momentum, scale, compensation = piece.values
     block = piece.block
@@ -175,23 +170,26 @@ def _step_piece(
     else:
         average = decode(momentum.view(-1), scale, block)
     step_flat(
-        (wide, gradient, average), scratch.of("update", gradient.numel(), gradient), numbers, rule
+        (wide, gradient, average),
+        scratch.of("update", gradient.numel(), gradient),
+        numbers,
+        options,
     )
     if compensation is not None:
         wide, compensation = split(wide, weight.dtype)
-    elif rule.rounding == "stochastic" and weight.dtype == torch.bfloat16:
+    elif options.rounding == "stochastic" and weight.dtype == torch.bfloat16:
         round_down_(wide, piece.key, scratch)
-    elif rule.rounding == "stochastic" and weight.dtype == torch.float16:
+    elif options.rounding == "stochastic" and weight.dtype == torch.float16:
         wide = stochastic_round(wide, weight.dtype, piece.key)
     if scale is not None:
         average, scale = encode(average, block)
     piece.write(Values(wide, average, scale, compensation))
 
 
-def step_flat(row: Row, buffer: Tensor, numbers: Numbers, rule: Rule) -> None:
+def step_flat(row: Row, buffer: Tensor, numbers: StepNumbers, options: StepOptions) -> None:
     """Run the operations of `_short_form` on one row, which lists of one would slow down."""
     weight, gradient, momentum = row
-    if rule.maximize:
+    if options.maximize:
         gradient = -gradient
     torch.add(gradient, momentum, alpha=numbers.ratio, out=buffer).sign_()  # type: ignore[call-overload]
     momentum.lerp_(gradient, numbers.intake)
@@ -200,13 +198,13 @@ def step_flat(row: Row, buffer: Tensor, numbers: Numbers, rule: Rule) -> None:
     weight.add_(buffer, alpha=-numbers.lr)  # type: ignore[arg-type]
 
 
-def _without_masks(piece: FlatParameter, numbers: Numbers, rule: Rule) -> Rule:
+def _without_masks(piece: FlatParameter, numbers: StepNumbers, options: StepOptions) -> StepOptions:
     """Leave out the treatment of single elements where the host may ask and none needs it."""
     # Not for `propagate`: its momenta may be NaN where the gradient is finite.
-    masked = rule.nonfinite in ("ignore", "zero") and numbers.found_inf is None
-    if masked and not rule.capturable and surely_finite([piece.gradient]):
-        return replace(rule, nonfinite="skip_step")
-    return rule
+    masked = options.nonfinite in ("ignore", "zero") and numbers.found_inf is None
+    if masked and not options.capturable and surely_finite([piece.gradient]):
+        return replace(options, nonfinite="skip_step")
+    return options
 
 
 def _is_finite(gradient: Tensor) -> bool:
@@ -225,11 +223,11 @@ def _short_form(
     weights: Sequence[Tensor],
     gradients: Sequence[Tensor],
     momenta: Sequence[Tensor],
-    numbers: Numbers,
-    rule: Rule,
+    numbers: StepNumbers,
+    options: StepOptions,
 ) -> None:
     """Run the step in five list operations; `g - m` cannot overflow, as g is not huge."""
-    if rule.maximize:
+    if options.maximize:
         gradients = LISTS._foreach_neg(gradients)
     updates = LISTS._foreach_add(gradients, momenta, alpha=numbers.ratio)
     LISTS._foreach_sign_(updates)

@@ -1,7 +1,7 @@
 """The fused path: the maths of `lion_update`, compiled by `torch.compile` to one kernel.
 
-It is compiled once for a rule and its dtypes, on a made-up part, so neither the model's shapes
-nor the learning rate ever cause a compilation, and 400 tensors compile as fast as one.
+It is compiled once for a set of options and dtypes, on a made-up part, so neither the model's
+shapes nor the learning rate ever cause a compilation, and 400 tensors compile as fast as one.
 """
 
 from __future__ import annotations
@@ -9,36 +9,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from optforge.optim.compiler import compiles, has_compiler
-from optforge.optim.lion_settings import Rule
+from optforge.optim.lion_settings import StepOptions
 from optforge.optim.steps.flat import FlatParameter, by_kind
 from optforge.optim.steps.foreach import foreach_step
 from optforge.optim.steps.kernel import KernelKind, compiled, kernel_kind, kernel_step
-from optforge.optim.steps.update import Numbers
+from optforge.optim.steps.update import StepNumbers
 
 FEW = 128  # elements: smaller parameters are left to foreach
 FEW_ON_CPU = 1 << 13  # there the call of a kernel costs more than the step of fewer
 
 
-def fused_step(parts: Sequence[FlatParameter], numbers: Numbers, rule: Rule) -> None:
+def fused_step(parts: Sequence[FlatParameter], numbers: StepNumbers, options: StepOptions) -> None:
     """Step all parts by compiled kernels.
 
     Args:
         parts: The parameters.
         numbers: Learning rate and the like.
-        rule: What is fixed.
+        options: What is fixed.
     """
     if parts and parts[0].gradient.device.type == "cpu" and not has_compiler():
-        foreach_step(parts, numbers, rule)
+        foreach_step(parts, numbers, options)
         return
     for members in by_kind(parts):
-        kind = kernel_kind(members[0], numbers, rule)
+        kind = kernel_kind(members[0], numbers, options)
         fitting = [part for part in members if _fits(part, kind)]
         if not (fitting and compiles(compiled, kind)):
-            foreach_step(members, numbers, rule)
+            foreach_step(members, numbers, options)
             continue
         kernel_step(fitting, numbers, kind)
         if rest := [part for part in members if not _fits(part, kind)]:
-            foreach_step(rest, numbers, rule)
+            foreach_step(rest, numbers, options)
 
 
 def _fits(part: FlatParameter, kind: KernelKind) -> bool:

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from optforge.optim.lion_settings import Rule
+from optforge.optim.lion_settings import StepOptions
 from optforge.optim.steps.flat import FlatParameter
-from optforge.optim.steps.update import Numbers, Values, lion_update
+from optforge.optim.steps.update import StepNumbers, Values, lion_update
 
 TRIAL = 1 << 16  # elements, at least: the compiler uses all threads
 LARGEST = 1 << 30  # elements of one call: element numbers are 32 bits inside the kernel
@@ -23,7 +23,7 @@ class KernelKind(NamedTuple):
     """What a compiled kernel is specialised on.
 
     Args:
-        rule: What is fixed.
+        options: What is fixed.
         device: Where.
         gradient: Dtype of the gradients.
         weight: Dtype of the weights.
@@ -34,7 +34,7 @@ class KernelKind(NamedTuple):
         may_skip: Whether a tensor tells that the step must do nothing.
     """
 
-    rule: Rule
+    options: StepOptions
     device: torch.device
     gradient: torch.dtype
     weight: torch.dtype
@@ -47,13 +47,13 @@ class KernelKind(NamedTuple):
     @property
     def keyed(self) -> bool:
         """Whether weights are rounded at random."""
-        return self.rule.rounding == "stochastic" and self.weight.itemsize == 2
+        return self.options.rounding == "stochastic" and self.weight.itemsize == 2
 
 
-def kernel_kind(part: FlatParameter, numbers: Numbers, rule: Rule) -> KernelKind:
+def kernel_kind(part: FlatParameter, numbers: StepNumbers, options: StepOptions) -> KernelKind:
     """Return what the kernel for a part is specialised on."""
     return KernelKind(
-        replace(rule, block=part.block, capturable=False),  # kernels never ask the host
+        replace(options, block=part.block, capturable=False),  # kernels never ask the host
         part.gradient.device,
         part.gradient.dtype,
         part.values.weight.dtype,
@@ -65,7 +65,7 @@ def kernel_kind(part: FlatParameter, numbers: Numbers, rule: Rule) -> KernelKind
     )
 
 
-def kernel_step(parts: Sequence[FlatParameter], numbers: Numbers, kind: KernelKind) -> None:
+def kernel_step(parts: Sequence[FlatParameter], numbers: StepNumbers, kind: KernelKind) -> None:
     """Step parts of one kernel kind, one call each.
 
     Args:
@@ -91,7 +91,7 @@ def _run(
     kind: KernelKind,
 ) -> None:
     """Run a kernel on a piece, in rows for 8 bits."""
-    gradient, values, block = piece.gradient, piece.values, kind.rule.block
+    gradient, values, block = piece.gradient, piece.values, kind.options.block
     if block:
         weight, momentum, scale, kept = values
         kept = None if kept is None else kept.view(-1, block)
@@ -101,7 +101,7 @@ def _run(
     kernel(values, gradient, piece.cautious_scale, key, vector, scaler)
 
 
-def vector_of(numbers: Numbers, kind: KernelKind) -> Tensor:
+def vector_of(numbers: StepNumbers, kind: KernelKind) -> Tensor:
     """Put the numbers of a step into one tensor: as floats they would be compiled in."""
     dtype = torch.float64 if kind.weight == torch.float64 else torch.float32
     values = numbers[:5]
@@ -121,7 +121,7 @@ def compiled(kind: KernelKind) -> Callable[..., None]:
     """Compile the kernel of a kernel kind, by a run on a made-up part."""
     kernel = torch.compile(kernel_function(kind), dynamic=True, fullgraph=True)
     one = torch.ones((), dtype=torch.float32, device=kind.device)
-    numbers = Numbers(0.0, 0.0, 0.0, 0.0, 0.0)
+    numbers = StepNumbers(0.0, 0.0, 0.0, 0.0, 0.0)
     scaler = one if kind.scaled else None, one if kind.may_skip else None
     _run(kernel, made_up(kind), vector_of(numbers, kind), scaler, kind)
     return kernel
@@ -129,7 +129,7 @@ def compiled(kind: KernelKind) -> Callable[..., None]:
 
 def made_up(kind: KernelKind) -> FlatParameter:
     """Return a part of zeros, in whole blocks; its numbers are odd, for they stand for any."""
-    block = kind.rule.block or 1
+    block = kind.options.block or 1
     blocks = TRIAL // block + 1
 
     def zeros(dtype: torch.dtype, count: int = blocks * block) -> Tensor:
@@ -138,12 +138,12 @@ def made_up(kind: KernelKind) -> FlatParameter:
     values = Values(
         zeros(kind.weight),
         zeros(kind.momentum),
-        zeros(torch.bfloat16, blocks) if kind.rule.block else None,
+        zeros(torch.bfloat16, blocks) if kind.options.block else None,
         zeros(torch.int16) if kind.compensated else None,
     )
     one = torch.ones((), dtype=torch.float32, device=kind.device)
     scale = one if kind.cautious else None
-    return FlatParameter(values, zeros(kind.gradient), 0, kind.rule.block, scale)
+    return FlatParameter(values, zeros(kind.gradient), 0, kind.options.block, scale)
 
 
 def kernel_function(kind: KernelKind) -> Callable[..., None]:
@@ -162,9 +162,9 @@ def kernel_function(kind: KernelKind) -> Callable[..., None]:
         scaler: Pair,
     ) -> None:
         lr, decay, ratio, memory, intake = vector.unbind()
-        numbers = Numbers(lr, decay, ratio, memory, intake, *scaler)
+        numbers = StepNumbers(lr, decay, ratio, memory, intake, *scaler)
         key_or_none: Any = 0 if key is None else key
-        new = lion_update(values, gradient, cautious_scale, key_or_none, numbers, kind.rule)
+        new = lion_update(values, gradient, cautious_scale, key_or_none, numbers, kind.options)
         for old, value in zip(values, new, strict=True):
             if old is not None and value is not None:
                 old.copy_(value)

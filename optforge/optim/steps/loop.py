@@ -8,28 +8,28 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from optforge.optim.lion_settings import Rule
+from optforge.optim.lion_settings import StepOptions
 from optforge.optim.steps.flat import FlatParameter
-from optforge.optim.steps.update import Numbers, lion_update
+from optforge.optim.steps.update import StepNumbers, lion_update
 
 
-def update_one(part: FlatParameter, numbers: Numbers, rule: Rule) -> None:
+def update_one(part: FlatParameter, numbers: StepNumbers, options: StepOptions) -> None:
     """Run the maths on one part, or a slice of it, and write the results."""
-    rule = replace(rule, block=part.block)
-    new = lion_update(part.values, part.gradient, part.cautious_scale, part.key, numbers, rule)
+    options = replace(options, block=part.block)
+    new = lion_update(part.values, part.gradient, part.cautious_scale, part.key, numbers, options)
     part.write(new)
 
 
-def loop_step(parts: Sequence[FlatParameter], numbers: Numbers, rule: Rule) -> None:
+def loop_step(parts: Sequence[FlatParameter], numbers: StepNumbers, options: StepOptions) -> None:
     """Step all parts, one by one.
 
     Args:
         parts: The parameters.
         numbers: Learning rate and the like.
-        rule: What is fixed.
+        options: What is fixed.
     """
     for part in parts:
-        update_one(part, numbers, rule)
+        update_one(part, numbers, options)
 
 
 def all_finite(tensors: Sequence[Tensor]) -> Tensor:

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from optforge.optim.lion_settings import Rule, stays_on_device
+from optforge.optim.lion_settings import StepOptions, stays_on_device
 from optforge.optim.precision.eight_bits import decode, encode
 from optforge.optim.precision.rounding import join, split, stochastic_round
 from optforge.optim.settings import Number, as_float
 
 
-class Numbers(NamedTuple):
+class StepNumbers(NamedTuple):
     """The numbers of a step, as floats or as tensors of one element.
 
     Args:
@@ -58,7 +58,7 @@ class Values(NamedTuple):
 
 def numbers_of(
     group: Mapping[str, Any], grad_scale: Tensor | None, found_inf: Tensor | None
-) -> Numbers:
+) -> StepNumbers:
     """Return the numbers of a step: floats, or tensors where the host must not ask."""
     lr, (beta1, beta2) = group["lr"], group["betas"]
     on_device = stays_on_device(group) or group["differentiable"]
@@ -67,7 +67,7 @@ def numbers_of(
     decay = lr * decay
     if group["decay_mode"] == "independent":
         decay = decay / plain(group["reference_lr"])
-    return Numbers(lr, decay, beta1 / (1 - beta1), beta2, 1 - beta2, grad_scale, found_inf)
+    return StepNumbers(lr, decay, beta1 / (1 - beta1), beta2, 1 - beta2, grad_scale, found_inf)
 
 
 def _as_given(value: Any) -> Number:
@@ -80,15 +80,17 @@ def wide_dtype(weight: Tensor) -> torch.dtype:
     return torch.float64 if weight.dtype == torch.float64 else torch.float32
 
 
-def ascent(gradient: Tensor, dtype: torch.dtype, numbers: Numbers, rule: Rule) -> Tensor:
+def ascent(
+    gradient: Tensor, dtype: torch.dtype, numbers: StepNumbers, options: StepOptions
+) -> Tensor:
     """Return the gradient of what is minimised, in the dtype of the computation, unscaled."""
     gradient = gradient.to(dtype)
     if numbers.grad_scale is not None:
         gradient = gradient / numbers.grad_scale.to(dtype)
-    return -gradient if rule.maximize else gradient
+    return -gradient if options.maximize else gradient
 
 
-def direction(gradient: Tensor, momentum: Tensor, numbers: Numbers) -> Tensor:
+def direction(gradient: Tensor, momentum: Tensor, numbers: StepNumbers) -> Tensor:
     """Return a positive multiple of c = beta1 m + (1 - beta1) g, that is ratio m + g.
 
     Only its sign counts. For finite numbers the sum may overflow, but never with the wrong sign.
@@ -96,13 +98,13 @@ def direction(gradient: Tensor, momentum: Tensor, numbers: Numbers) -> Tensor:
     return momentum * numbers.ratio + gradient
 
 
-def sign(values: Tensor, rule: Rule) -> Tensor:
+def sign(values: Tensor, options: StepOptions) -> Tensor:
     """Return -1, 0 or 1, and NaN of NaN where non-finite numbers are to be seen."""
     signs = torch.sign(values)
-    return torch.where(values.isnan(), values, signs) if rule.nonfinite == "propagate" else signs
+    return torch.where(values.isnan(), values, signs) if options.nonfinite == "propagate" else signs
 
 
-def agreement(gradient: Tensor, momentum: Tensor, numbers: Numbers) -> Tensor:
+def agreement(gradient: Tensor, momentum: Tensor, numbers: StepNumbers) -> Tensor:
     """Return where the update has the gradient's sign (the mask of cautious optimizers)."""
     return direction(gradient, momentum, numbers).sign() * gradient.sign() > 0
 
@@ -112,28 +114,30 @@ def _step(
     gradient: Tensor,
     momentum: Tensor,
     cautious_scale: Tensor | None,
-    numbers: Numbers,
-    rule: Rule,
+    numbers: StepNumbers,
+    options: StepOptions,
 ) -> tuple[Tensor, Tensor]:
     """Compute the next weight and momentum, all in one dtype."""
-    finite = gradient.isfinite() if rule.nonfinite in ("ignore", "zero") else None
+    finite = gradient.isfinite() if options.nonfinite in ("ignore", "zero") else None
     if finite is not None:  # zero in either case: under `ignore` the element is put back below
         gradient = torch.where(finite, gradient, 0.0)
 
     def sign_of(values: Tensor) -> Tensor:
-        update = sign(values, rule)
+        update = sign(values, options)
         if cautious_scale is None:
             return update
         return torch.where(update * gradient.sign() <= 0, 0.0, update * cautious_scale)
 
     def decayed(weight: Tensor, update: Tensor) -> Tensor:
         shorter = weight - weight * numbers.decay
-        if not rule.cautious_decay:
+        if not options.cautious_decay:
             return shorter
         return torch.where(update * weight.sign() >= 0, shorter, weight)
 
-    new_weight, new_momentum = rule.formula(weight, gradient, momentum, numbers, sign_of, decayed)
-    if finite is not None and rule.nonfinite == "ignore":
+    new_weight, new_momentum = options.formula(
+        weight, gradient, momentum, numbers, sign_of, decayed
+    )
+    if finite is not None and options.nonfinite == "ignore":
         new_weight = torch.where(finite, new_weight, weight)
         new_momentum = torch.where(finite, new_momentum, momentum)
     return new_weight, new_momentum
@@ -144,8 +148,8 @@ def lion_update(
     gradient: Tensor,
     cautious_scale: Tensor | None,
     key: Number,
-    numbers: Numbers,
-    rule: Rule,
+    numbers: StepNumbers,
+    options: StepOptions,
 ) -> Values:
     """Compute one step of Lion on flat tensors of equal length.
 
@@ -161,7 +165,7 @@ def lion_update(
         cautious_scale: One over the share of elements that agree, or None.
         key: Random key of the parameter, step and first element, for stochastic rounding.
         numbers: Learning rate and the like.
-        rule: What is fixed.
+        options: What is fixed.
 
     Returns:
         The next values; the arguments are not changed.
@@ -173,29 +177,31 @@ def lion_update(
     if values.compensation is not None:
         weight = join(values.weight, values.compensation)
     if values.scale is not None:
-        momentum = decode(values.momentum, values.scale, rule.block).to(dtype)
+        momentum = decode(values.momentum, values.scale, options.block).to(dtype)
     else:
         momentum = values.momentum.to(dtype)
-    gradient = ascent(gradient, dtype, numbers, rule)
-    weight, momentum = _step(weight, gradient, momentum, cautious_scale, numbers, rule)
-    return _keep_if_found(values, _store(values, weight, momentum, key, rule), numbers)
+    gradient = ascent(gradient, dtype, numbers, options)
+    weight, momentum = _step(weight, gradient, momentum, cautious_scale, numbers, options)
+    return _keep_if_found(values, _store(values, weight, momentum, key, options), numbers)
 
 
-def _store(old: Values, weight: Tensor, momentum: Tensor, key: Number, rule: Rule) -> Values:
+def _store(
+    old: Values, weight: Tensor, momentum: Tensor, key: Number, options: StepOptions
+) -> Values:
     """Bring the results to the dtypes they are kept in."""
     compensation = None
     if old.compensation is not None:
         weight, compensation = split(weight, old.weight.dtype)
-    elif rule.rounding == "stochastic" and old.weight.dtype.itemsize == 2:
+    elif options.rounding == "stochastic" and old.weight.dtype.itemsize == 2:
         weight = stochastic_round(weight, old.weight.dtype, key)
     if old.scale is not None:
-        momentum, scale = encode(momentum, rule.block)
+        momentum, scale = encode(momentum, options.block)
     else:
         momentum, scale = momentum.to(old.momentum.dtype), None
     return Values(weight.to(old.weight.dtype), momentum, scale, compensation)
 
 
-def _keep_if_found(old: Values, new: Values, numbers: Numbers) -> Values:
+def _keep_if_found(old: Values, new: Values, numbers: StepNumbers) -> Values:
     """Return the old values where the gradient scaler, or a policy, found non-finite gradients."""
     if numbers.found_inf is None:
         return new
