@@ -168,7 +168,7 @@ def _step_piece(
     if scale is None:
         average = scratch.wide("momentum", momentum.view(-1), dtype)
     else:
-        average = decode(momentum.view(-1), scale, block)
+        average = decode(momentum.view(-1), scale, block).to(dtype)
     step_flat(
         (wide, gradient, average),
         scratch.of("update", gradient.numel(), gradient),
