@@ -159,31 +159,43 @@ def _step_piece(
     if not _is_finite(gradient):
         update_one(piece, numbers, options)
         return
+    weight, momentum = _opened(piece, dtype, scratch)
+    update = scratch.of("update", gradient.numel(), gradient)
+    step_flat((weight, gradient, momentum), update, numbers, options)
+    piece.write(_closed(piece, weight, momentum, options, scratch))
+
+
+def _opened(piece: FlatParameter, dtype: torch.dtype, scratch: Scratch) -> tuple[Tensor, Tensor]:
+    """Return weight and momentum in a wide dtype: as they are kept, or copies."""
     weight, momentum, scale, compensation = piece.values
-    block = piece.block
+    flat, average = weight.detach().view(-1), momentum.view(-1)
     if compensation is None:
-        wide = scratch.wide("weight", weight.detach().view(-1), dtype)
+        wide = scratch.wide("weight", flat, dtype)
     else:
-        wide = join(weight.view(-1), compensation.view(-1))
+        wide = join(flat, compensation.view(-1))
     if scale is None:
-        average = scratch.wide("momentum", momentum.view(-1), dtype)
-    else:
-        average = decode(momentum.view(-1), scale, block).to(dtype)
-    step_flat(
-        (wide, gradient, average),
-        scratch.of("update", gradient.numel(), gradient),
-        numbers,
-        options,
-    )
-    if compensation is not None:
-        wide, compensation = split(wide, weight.dtype)
-    elif options.rounding == "stochastic" and weight.dtype == torch.bfloat16:
-        round_down_(wide, piece.key, scratch)
-    elif options.rounding == "stochastic" and weight.dtype == torch.float16:
-        wide = stochastic_round(wide, weight.dtype, piece.key)
+        return wide, scratch.wide("momentum", average, dtype)
+    return wide, decode(average, scale, piece.block).to(dtype)
+
+
+def _closed(
+    piece: FlatParameter,
+    weight: Tensor,
+    momentum: Tensor,
+    options: StepOptions,
+    scratch: Scratch,
+) -> Values:
+    """Return the results of a step as they are kept; what is left to do is to copy them."""
+    dtype, scale, compensation = piece.values.weight.dtype, piece.values.scale, None
+    if piece.values.compensation is not None:
+        weight, compensation = split(weight, dtype)
+    elif options.rounding == "stochastic" and dtype == torch.bfloat16:
+        round_down_(weight, piece.key, scratch)
+    elif options.rounding == "stochastic" and dtype == torch.float16:
+        weight = stochastic_round(weight, dtype, piece.key)
     if scale is not None:
-        average, scale = encode(average, block)
-    piece.write(Values(wide, average, scale, compensation))
+        momentum, scale = encode(momentum, piece.block)
+    return Values(weight, momentum, scale, compensation)
 
 
 def step_flat(row: Row, buffer: Tensor, numbers: StepNumbers, options: StepOptions) -> None:
