@@ -253,22 +253,17 @@ def is_plain(parameter: Tensor, gradient: Tensor | None, state: Mapping[str, Any
 
 
 def is_simple(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
-    """Return whether flat views are all it takes; asked first, as small parameters are many."""
-    device = parameter.device
+    """Return whether flat views are all it takes: the same elements in the same order."""
+    count, device = parameter.numel(), parameter.device
     return (
-        is_flat(parameter, gradient, momentum)
+        gradient.numel() == count
+        and momentum.numel() == count
+        and is_dense(parameter, gradient, momentum)
         and parameter.is_floating_point()
         and momentum.is_floating_point()
         and gradient.device == device
         and momentum.device == device
     )
-
-
-def is_flat(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
-    """Return whether three tensors, on one device, hold the same elements in the same order."""
-    count = parameter.numel()
-    same = gradient.numel() == count and momentum.numel() == count
-    return same and is_dense(parameter, gradient, momentum)
 
 
 def is_dense(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
