@@ -17,6 +17,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
+from optforge.optim import lion_steps
 from optforge.optim.program import ProgramOptimizer
 from optforge.optim.rules.fused import fuses
 from optforge.optim.steps import fused as step_fused
@@ -129,7 +130,18 @@ def ran_instead(optimizer: torch.optim.Optimizer) -> str:
         count += len(leaves)
         foreach(leaves, *rest)
 
-    with mock.patch.object(step_fused, "foreach_step", counting):
+    plain = lion_steps.plain_foreach
+
+    def counting_plain(members: Sequence[Any], *rest: Any) -> Any:
+        nonlocal count
+        left = plain(members, *rest)
+        count += (len(members) - len(left)) * (rest[-1] == step_fused.FEW_ON_CPU)
+        return left
+
+    with (
+        mock.patch.object(step_fused, "foreach_step", counting),
+        mock.patch.object(lion_steps, "plain_foreach", counting_plain),
+    ):
         optimizer.step()
     total = sum(len(group["params"]) for group in optimizer.param_groups)
     why = "too small or blocks not full" if step_fused.has_compiler() else "no compiler"

@@ -132,7 +132,7 @@ class BaseOptimizer(Optimizer):
             if len(seen) == len(group) and all(map(is_, seen.values(), group.values())):
                 continue
             if not self._is_scheduled(group, seen):
-                self._check_all(group)
+                self._check_all(group, seen)
             known[number] = dict(group)
 
     def _remember(self) -> None:
@@ -156,8 +156,8 @@ class BaseOptimizer(Optimizer):
                 _SCHEDULED[key].plain(key, group[key])
         return True
 
-    def _check_all(self, group: dict[str, Any]) -> None:
-        for key in self.defaults:
+    def _check_all(self, group: dict[str, Any], seen: Mapping[str, Any]) -> None:
+        for key in self.defaults.keys() & seen.keys():
             if key not in group:
                 raise OptimizerError(
                     f"the setting {key!r} is missing in a param group; set group[{key!r}] again, "

@@ -21,10 +21,10 @@ LISTS: Any = torch  # its list operations are public by custom, not by type
 def packed(parts: Sequence[FlatParameter]) -> FlatParameter:
     """Copy small parts of one kind, with whole blocks, into one; `unpack` brings results home."""
     columns = [list(column) for column in zip(*(part.values for part in parts), strict=True)]
-    values = [None if column[0] is None else _flatten_dense_tensors(column) for column in columns]
+    flat: list[Any] = [None if c[0] is None else _flatten_dense_tensors(c) for c in columns]
     gradients = [part.gradient for part in parts]
     key = _keys(parts) if any(part.key for part in parts) else 0
-    return FlatParameter(Values(*values), _flatten_dense_tensors(gradients), key, parts[0].block)
+    return FlatParameter(Values(*flat), _flatten_dense_tensors(gradients), key, parts[0].block)
 
 
 def _keys(parts: Sequence[FlatParameter]) -> Tensor:
