@@ -25,7 +25,7 @@ TIME, WIDTH, CLASSES, CANDIDATES = 12, 16, 5, 16
 
 
 class Recurrent(nn.Module):
-    def __init__(self, layer: type[nn.RNNBase]) -> None:
+    def __init__(self, layer: Callable[..., nn.Module]) -> None:
         super().__init__()
         self.inner = layer(WIDTH, 32, batch_first=True)
         self.last = nn.Linear(32, CLASSES)
@@ -119,7 +119,8 @@ def measure(name: str, steps: int, rounds: int) -> tuple[float, float, list[floa
     def together() -> object:
         return train_population(stack, rules, [0])
 
-    alone(), together()
+    for call in (alone, together):  # once, for what is set up
+        call()
     pairs = [(seconds(alone), seconds(together) / CANDIDATES) for _ in range(rounds)]
     one, many = (statistics.median(part) for part in zip(*pairs, strict=True))
     return one, many, [a / b for a, b in pairs]
