@@ -29,7 +29,7 @@ def environment(workers: int, threads: int = 1, device: str = "cpu") -> dict[str
 
     Example:
         >>> sorted(environment(2))[:3]
-        ['commit', 'cores', 'device']
+        ['commit', 'content_keys', 'cores']
     """
     return {
         "commit": _commit(),

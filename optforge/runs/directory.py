@@ -84,7 +84,7 @@ class RunDirectory:
         ...     with RunDirectory.create(f"{folder}/first", {"seed": 3}) as run:
         ...         path = run.write_text("best.py", "def train(w, g, lr):\\n    return g\\n")
         ...         path.name, sorted(file.name for file in run.path.glob("*.json"))
-        ('best.py', ['settings.json'])
+        ('best.py', ['.optforge.json', 'settings.json'])
     """
 
     def __init__(self, path: Path, journal: Journal) -> None:

@@ -70,7 +70,7 @@ def definition(value: Any) -> str:
     module, name = str(value.__module__), value.__qualname__
     if is_installed(module):
         return f"{module}.{name} {library_version(module)}"
-    digest = files_digest(module)
+    digest = files_digest(module, _code_file(value))
     if digest is None:
         raise UnknownContentError(f"{name}, which was imported from no file")
     return f"{name} {digest}"
@@ -83,6 +83,13 @@ def cache_key_of(value: Any) -> str:
     """
     key = vars(value).get("cache_key", "") if hasattr(value, "__dict__") else ""
     return key if isinstance(key, str) else ""
+
+
+def _code_file(value: Any) -> str:
+    """Return the file that the code of a function, or of a class's methods, names; or nothing."""
+    members = vars(value).values() if isinstance(value, type) else (value,)
+    functions = (inspect.unwrap(member) for member in members if isinstance(member, FunctionType))
+    return next((function.__code__.co_filename for function in functions), "")
 
 
 def _parts(value: Any) -> Iterator[str]:

@@ -54,20 +54,22 @@ def is_installed(module: str) -> bool:
     return package != "__main__" and file is not None and _is_of_package(Path(file).resolve())
 
 
-def files_digest(module: str) -> str | None:
+def files_digest(module: str, code_file: str = "") -> str | None:
     """Return sixteen digits over the file of a module and the files of one's own it imports.
 
     Where the files lie decides nothing. A comment counts as much as code.
 
     Args:
-        module: The dotted name of a loaded module.
+        module: The dotted name of a module.
+        code_file: The file that the code names, for a module that is not among the loaded ones,
+            as after ``importlib.util.module_from_spec`` alone.
 
     Returns:
         The digits; None where there is no file, as in a notebook or at a prompt.
     """
     loaded = sys.modules.get(module)
-    file = getattr(loaded, "__file__", None)
-    if file is None or not Path(file).is_file():
+    file = code_file if loaded is None else getattr(loaded, "__file__", None)
+    if not file or not Path(file).is_file():
         return None
     files = {Path(file).resolve(): str(getattr(loaded, "__package__", "") or "")}
     unread, digest = list(files.items()), hashlib.sha256()

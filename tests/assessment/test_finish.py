@@ -33,6 +33,7 @@ from optforge.runs import Journal
 from optforge.tasks import Schedule
 from optforge.training import Stack, Trainee, train_population, train_single
 from optforge.tuning.optimizers import adamw
+from optforge.tuning.own_tasks import BaselineTuner
 from tests.helpers.searches import judged, small
 from tests.helpers.tiny import Blobs, DoubleBlobs, Sums
 from tests.helpers.training import trainer_on
@@ -249,11 +250,17 @@ def test_selection_believes_fresh_seeds_more_than_the_search(
     assert found[0].repeats == 5 and found[0].search_fitness == -0.9
 
 
-def test_a_loss_without_logarithm_is_refused() -> None:
+def test_a_loss_without_logarithm_is_refused(tmp_path: Path) -> None:
     class Negative(Blobs):
         def loss(self, output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
             return super().loss(output, targets) - 5.0
 
     task = Negative()
     with pytest.raises(TaskError, match="'Negative'.*above 0"):
-        make_plan(small(tasks=(task.name,), hashes=(task.hash,)), [task], [], lambda text: None, 2)
+        make_plan(
+            small(tasks=(task.name,), hashes=(task.hash,)),
+            [task],
+            [],
+            lambda text: None,
+            BaselineTuner(trials=2, file=tmp_path / "losses"),
+        )

@@ -90,7 +90,7 @@ def stopped(folder: Path) -> str:
     process.send_signal(signal.SIGINT)
     rest, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "")
-    assert "Tuning adamw on Blobs (4 trials): the baseline to beat\n" in lines
+    assert any(line.startswith("Tuning AdamW, the baseline, on Blobs, Other") for line in lines)
     assert "The run is in first; Ctrl-C stops it and loses nothing\n" in lines
     assert "\x1b" not in "".join(lines) + rest  # plain lines, since this is no terminal
     last = rest.splitlines()[-1]
@@ -177,7 +177,7 @@ def test_resuming_wants_the_same_tasks(
 def test_ctrl_c_before_the_search_leaves_nothing(folder: Path) -> None:
     words = SMALL.replace("first", "second").replace("--trials 4", "--trials 5000")
     process = start(words, folder)
-    read_until(process, "Tuning adamw")
+    read_until(process, "Tuning AdamW")
     process.send_signal(signal.SIGINT)
     rest, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (130, "")

@@ -22,7 +22,7 @@ from optforge.comparison.recipes.optimizer_source import find_source
 from optforge.errors import CompareError
 from optforge.optim import Lion
 from optforge.tasks.source import library_version
-from tests.helpers.comparisons import Heard
+from tests.helpers.displays import Heard
 
 SGD = torch.optim.SGD
 SETTINGS: dict[str, Any] = {

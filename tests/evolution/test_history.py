@@ -164,7 +164,7 @@ def test_a_search_over_constants_needs_one() -> None:
         ({"lag": 0}, "lag is 0"),
         ({"max_state_bytes": 16.5}, "max-state-bytes is 16.5; allowed are 0 to 16"),
         ({"max_state_bytes": -1.0}, "allowed are 0 to 16"),
-        ({"max_state_bytes": math.nan}, "allowed are 0 to 16"),
+        ({"max_state_bytes": math.nan}, "must be a number"),
         ({"functions": ()}, "no set of functions is given; there are paper, masks"),
         ({"functions": ("paper", "nonsense")}, "functions is 'nonsense'; allowed are paper, masks"),
         ({"add_state": -0.5}, "none may be negative"),

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from optforge.comparison import Comparison, ComparisonSettings, Recipe, load_recipe, variants
-from optforge.comparison.progress import Progress
 from optforge.tasks import Data, Split, Task
 from tests.helpers.tiny import Blobs, blobs
 
@@ -70,17 +69,3 @@ class OtherTest(Blobs):
         generator = torch.Generator().manual_seed(5)
         inputs = torch.randn(data.test.inputs.shape, generator=generator)
         return Data(data.train, data.validation, Split(inputs, data.test.targets.flip(0)))
-
-
-class Heard:
-    """A display that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        """Keep one sentence."""
-        self.said.append(text)
-
-    def show(self, progress: Progress) -> None:
-        """Show nothing."""

@@ -11,7 +11,7 @@ import torch
 
 from optforge.errors import TaskError
 from optforge.tasks import Data, Split, load_task, task_names
-from optforge.tasks.data import letters, mnist, python_source
+from optforge.tasks.data import characters, letters, mnist, python_source
 
 
 def _examples(split: Split) -> set[bytes]:
@@ -73,7 +73,7 @@ def test_python_targets_are_one_character_later() -> None:
 
 def test_python_asks_for_too_much() -> None:
     with pytest.raises(TaskError, match="ask for fewer"):
-        python_source._windows(["abcdef"], size=9, length=2, taken=set())
+        characters._windows(["abcdef"], size=9, length=2, taken=set())
 
 
 def test_faces_are_disjoint() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sklearn.datasets import load_sample_image
 
+from optforge.tasks.data.cache import require
 from optforge.tasks.task import Data, Split
 
 
@@ -20,7 +20,7 @@ def photo(sizes: tuple[int, int, int] = (16384, 4096, 4096), name: str = "china.
         Inputs float32 ``[N, 2]``, row and column from -1 to 1; targets float32 ``[N, 3]``, red,
         green and blue from -1 to 1.
     """
-    pixels = load_sample_image(name)
+    pixels = require("sklearn.datasets", "scikit-learn").load_sample_image(name)
     height, width = pixels.shape[:2]
     drawn = np.random.default_rng(0).permutation(height * width)[: sum(sizes)]
     rows, columns = np.divmod(drawn, width)
