@@ -54,7 +54,9 @@ def command(words: str) -> list[str]:
 
 
 def start(words: str, folder: Path) -> subprocess.Popen[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    # A cache of its own: baselines that an earlier run tuned are not tuned again.
+    cache = str(folder / "cache")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPTFORGE_CACHE": cache}
     return subprocess.Popen(
         command(words),
         cwd=folder,
