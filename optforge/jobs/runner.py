@@ -75,5 +75,4 @@ class JobRunner:
             if finished is not None:
                 done += 1
                 yield finished[0].place - 1, finished[1]
-            if what:  # what nobody named is a part of what another shows
-                self.watch(what, done, len(jobs))
+            self.watch(what, done, len(jobs))
