@@ -15,7 +15,7 @@ from optforge.errors import RunError, SearchError, whole_number
 from optforge.evolution.plan import read_plan
 from optforge.evolution.session import make_executor, make_trainer
 from optforge.execution import worker_count
-from optforge.jobs import Display, JobRunner, Silent
+from optforge.jobs import Display, JobRunner, Silent, named
 from optforge.report.json_values import json_text
 from optforge.report.search.explanation import explanation_json, explanation_markdown
 from optforge.report.search.table_json import table_from_json
@@ -74,7 +74,7 @@ def explain(
         display.say(f"Starting {count} workers" if count else "Training in this process")
         executor = make_executor(made, count)
         try:
-            runner = JobRunner(executor, directory.journal, display.progress, stop)
+            runner = JobRunner(executor, directory.journal, named(display), stop)
             trainer = make_trainer(made, directory, runner)
             found = None
             if trials is None:

@@ -28,7 +28,7 @@ from optforge.evolution.settings import Settings
 from optforge.evolution.starts import check_start, has_constants
 from optforge.evolution.watcher import Watcher
 from optforge.execution import worker_count
-from optforge.jobs import JobRunner, Silent
+from optforge.jobs import JobRunner, Silent, named
 from optforge.language import Program, load_rule, round_constants, rule_text
 from optforge.report.search.verdict import verdict
 from optforge.runs import Journal, RunDirectory, check_free
@@ -309,7 +309,7 @@ def _run(
         watcher.begin(made, directory, budget, count)
         executor = make_executor(made, count)
         try:
-            runner = JobRunner(executor, directory.journal, watcher.progress, stop)
+            runner = JobRunner(executor, directory.journal, named(watcher), stop)
             search = make_search(made, runner)
             history = search.run(lambda h: budget(h, search.replaying), watcher.show)
             done, simple, stopped = None, None, search.stopped

@@ -20,7 +20,7 @@ from optforge.errors import SimplifyError, whole_number
 from optforge.evolution.plan import read_schedules
 from optforge.execution import Executor, start_executor, worker_count
 from optforge.fitness import Evaluator
-from optforge.jobs import Display, JobRunner, Silent, Store
+from optforge.jobs import Display, JobRunner, Silent, Store, named
 from optforge.language import Program, load_rule
 from optforge.report.simplify.events import event_sentence
 from optforge.runs import Journal, RunDirectory
@@ -111,7 +111,7 @@ def _trained(
         place = replace(place, alone=trained_alone(tasks, display.say))
     with _executor(tasks, count, place) as executor:
         window = max(2, 2 * count)
-        runner = JobRunner(executor, watch=display.progress, stop=stop, window=window)
+        runner = JobRunner(executor, watch=named(display), stop=stop, window=window)
         trainer = RuleTrainer.of(tasks, runner, store, place.seed, place.schedules)
 
         def say(event: Event) -> None:

@@ -2,6 +2,7 @@
 
 from optforge.jobs.display import Display as Display
 from optforge.jobs.display import Silent as Silent
+from optforge.jobs.display import named as named
 from optforge.jobs.failures import JobKey as JobKey
 from optforge.jobs.losses import Trainer as Trainer
 from optforge.jobs.recovery import JobError as JobError

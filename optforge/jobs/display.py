@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -41,3 +42,26 @@ class Silent:
 
     def show(self, *state: object) -> None:
         """Show nothing of how far a search is."""
+
+
+def named(display: Display) -> Callable[[str, int, int], None]:
+    """Return what shows a runner's work on a display, but for work without a name.
+
+    Jobs that are a part of something larger, such as a round of tuning, have no name; whoever runs
+    them shows how far the whole is.
+
+    Example:
+        >>> class Printing(Silent):
+        ...     def progress(self, what, done, total, left=None):
+        ...         print(what, done, total)
+        >>> show = named(Printing())
+        >>> show("", 1, 2), show("Measuring", 1, 2)
+        Measuring 1 2
+        (None, None)
+    """
+
+    def show(what: str, done: int, total: int) -> None:
+        if what:
+            display.progress(what, done, total)
+
+    return show
