@@ -32,8 +32,9 @@ from rich.console import Console
 from torch import nn
 from torch.optim import Optimizer
 
-from optforge.api.comparison import conduct
-from optforge.cli.comparing import STOPPED
+from optforge.api.comparison import Place, conduct
+from optforge.api.keywords import WorkOptions
+from optforge.cli.display import STOPPED
 from optforge.cli.stopping import Stopping
 from optforge.comparison import (
     CELLS,
@@ -135,9 +136,8 @@ def work(options: argparse.Namespace, stop: Callable[[], bool]) -> None:
     choose_folders(options)
     pretraining = options.out / "pretraining"
     drawn = not options.quick
-    first = conduct(
-        comparison, pretraining, resume=True, workers=options.workers, stop=stop, figures=drawn
-    )
+    place = Place(pretraining, resume=True, figures=drawn)
+    first = conduct(comparison, place, WorkOptions(workers=options.workers, stop=stop))
     if first.stopped:
         raise StoppedError
     chosen = {

@@ -1,7 +1,7 @@
 """Tune the baselines on the shipped tasks and write the committed file of baselines.
 
     python benchmarks/tune_baselines.py [TASK ... | joint | things]
-    optforge search --strategy constants --programs 3000 --population 200 --tournament 6 --run RUN
+    optforge search --strategy constants --programs 3000 --population 200 --tournament 6 --out RUN
     python benchmarks/tune_baselines.py control RUN
 
 AdamW, Lion and Muon get the same number of trials a task, every trial three seeds, judged by mean

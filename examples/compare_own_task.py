@@ -2,7 +2,7 @@
 
 Run it with `python examples/compare_own_task.py`, or from the command line, with progress:
 
-    optforge compare --task examples/compare_own_task.py:Spirals --optimizers adamw,lion,sgd
+    optforge compare --tasks examples/compare_own_task.py:Spirals --optimizers adamw,lion,sgd
 """
 
 import torch

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from optforge.api.comparison import compare as compare
     from optforge.api.explanation import explain as explain
     from optforge.api.export import export as export
-    from optforge.api.search import SearchResult as SearchResult
     from optforge.api.search import resume as resume
     from optforge.api.search import search as search
+    from optforge.api.search_result import SearchResult as SearchResult
     from optforge.api.simplification import simplify as simplify
     from optforge.errors import OptforgeError as OptforgeError
     from optforge.language import Program as Program
@@ -33,7 +33,7 @@ __version__ = "0.1.0"
 
 # Where each public name lives.
 _HOMES = {
-    "SearchResult": "optforge.api.search",
+    "SearchResult": "optforge.api.search_result",
     "export": "optforge.api.export",
     "resume": "optforge.api.search",
     "search": "optforge.api.search",

@@ -53,7 +53,7 @@ class Line(optforge.Task):
 
 
 def test_a_search_on_a_task_of_ones_own(tmp_path: Path) -> None:
-    result = optforge.search(tasks=[Line()], run=tmp_path / "run", **SMALL)
+    result = optforge.search(tasks=[Line()], out=tmp_path / "run", **SMALL)
     assert isinstance(result.best, Program) and not result.stopped
     assert result.path == tmp_path / "run"
     assert [row.name for row in result.table.rows][0] == "tuned AdamW"
@@ -73,7 +73,7 @@ def test_a_search_on_a_task_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_a_short_resume_reads_all_that_was_done_before(tmp_path: Path) -> None:
-    first = search(tasks=[Blobs()], run=tmp_path / "run", **SMALL)
+    first = search(tasks=[Blobs()], out=tmp_path / "run", **SMALL)
     again = resume(tmp_path / "run", minutes=1e-6, workers=0, tasks=[Blobs()])
     assert again.history.tally.proposals >= first.history.tally.proposals
     assert again.finish is not None
@@ -86,7 +86,7 @@ def test_the_example_is_a_task_that_trains(tmp_path: Path) -> None:
     spec.loader.exec_module(module)
     assert len(EXAMPLE.read_text().splitlines()) < 40
     few: dict[str, Any] = SMALL | {"programs": 20}
-    result = search(tasks=[module.Spirals()], run=tmp_path / "run", **few)
+    result = search(tasks=[module.Spirals()], out=tmp_path / "run", **few)
     reference = result.table.rows[0].logs["Spirals"]
     assert max(reference) < -0.8, "the tuned baseline learns the spirals"
 
@@ -98,8 +98,8 @@ def test_stopping_and_resuming_is_the_same_search(tmp_path: Path) -> None:
         calls[0] += 1
         return calls[0] > 5
 
-    whole = search(tasks=[Blobs()], run=tmp_path / "whole", **SMALL)
-    first = search(tasks=[Blobs()], run=tmp_path / "parts", stop=stop, **SMALL)
+    whole = search(tasks=[Blobs()], out=tmp_path / "whole", **SMALL)
+    first = search(tasks=[Blobs()], out=tmp_path / "parts", stop=stop, **SMALL)
     assert first.stopped and first.finish is None
     with pytest.raises(SearchError, match="more time"):
         _ = first.best
@@ -127,7 +127,7 @@ def test_the_space_is_what_was_asked_for(
 ) -> None:
     arguments = dict(SMALL)
     arguments.update(given, stop=lambda: True)
-    search(tasks=[Blobs()], run=tmp_path / "run", **arguments)
+    search(tasks=[Blobs()], out=tmp_path / "run", **arguments)
     stored = json.loads((tmp_path / "run" / "settings.json").read_text())["search"]
     assert tuple(stored["functions"]) == sets
     assert (stored["max_state_bytes"], stored["add_state"]) == (size, weight)
@@ -136,7 +136,7 @@ def test_the_space_is_what_was_asked_for(
 def test_whatever_is_proposed_is_of_the_space(tmp_path: Path) -> None:
     few = SMALL | {"programs": 200, "simplify": False, "max_state_bytes": 8.0}
     few.update(functions=["rows", "time"], mutations=(1, 0.5, 0.5, 1), start="lion")
-    result = search(tasks=[Blobs()], run=tmp_path / "run", **few)
+    result = search(tasks=[Blobs()], out=tmp_path / "run", **few)
     allowed = {*functions_of(["rows", "time"]), "interp"}
     allowed |= {s.function for s in load_rule("lion").statements}
     with result.journal as journal:
@@ -157,13 +157,13 @@ def test_a_worker_that_hangs_at_the_end_is_replaced(
 
     monkeypatch.setattr(optforge.api.search, "make_executor", recorded)
     monkeypatch.setattr(Search, "drain", lambda search, seconds: False)
-    result = search(tasks=[Blobs()], run=tmp_path / "run", simplify=False, **SMALL)
+    result = search(tasks=[Blobs()], out=tmp_path / "run", simplify=False, **SMALL)
     assert len(made) == 2 and result.finish is not None
 
 
 @pytest.mark.parametrize("strategy", ["evolution", "constants", "random"])
 def test_each_strategy_ends_with_a_table(strategy: str, tmp_path: Path) -> None:
-    result = search(tasks=[Blobs()], run=tmp_path / "run", strategy=strategy, **SMALL)
+    result = search(tasks=[Blobs()], out=tmp_path / "run", strategy=strategy, **SMALL)
     names = [row.name for row in result.table.rows]
     assert names[0] == "tuned AdamW" and {"tuned Lion", "tuned Muon"} <= set(names)
     assert {row.trials.split(", ")[-1] for row in result.table.rows} == {"4 a task", "4 for all"}
@@ -191,7 +191,7 @@ def test_what_is_measured_on_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(evaluator, "train_population", spy)
     settings = SMALL | {"held_out": [Sums()], "programs": 120}
-    search(tasks=[Blobs()], run=tmp_path / "run", **settings)
+    search(tasks=[Blobs()], out=tmp_path / "run", **settings)
     report, rescale = (seeds(0, "Sums", purpose, 3) for purpose in ("report", "rescale"))
     expected = {("Sums", "test", seed) for seed in report}
     expected |= {("Sums", "validation", seed) for seed in rescale}
@@ -214,7 +214,7 @@ def test_what_is_measured_on_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_luck_on_noise_is_not_claimed(tmp_path: Path) -> None:
     """Where labels mean nothing, the claim follows the interval on fresh seeds, nothing else."""
-    result = search(tasks=[Noise()], run=tmp_path / "run", **SMALL)
+    result = search(tasks=[Noise()], out=tmp_path / "run", **SMALL)
     assert result.finish is not None
     text, claim = result.verdict, result.verdict.split(" on fresh seeds")[0]
     against = {
@@ -231,7 +231,7 @@ def test_luck_on_noise_is_not_claimed(tmp_path: Path) -> None:
 def test_a_start_without_constants_skips_their_phase(tmp_path: Path) -> None:
     rule = tmp_path / "bare.txt"
     rule.write_text("def train(w, g, lr):\n    u = g * lr\n    return u\n")
-    result = search(tasks=[Blobs()], start=rule, run=tmp_path / "run", **SMALL)
+    result = search(tasks=[Blobs()], start=rule, out=tmp_path / "run", **SMALL)
     assert result.history.phase == "structure"
 
 
@@ -258,14 +258,14 @@ def test_a_start_without_constants_skips_their_phase(tmp_path: Path) -> None:
         ({"mutations": (1.0, 1.0)}, SearchError, "weights"),
         ({"mutations": (1.0, 1.0, 1.0, 1.0, 1.0)}, SearchError, "weights"),
         ({"mutations": (1.0, 1.0, 1.0, -1.0)}, SearchError, "weights"),
-        ({"constants_programs": -1}, SearchError, "constants-programs"),
+        ({"constants_programs": -1}, SearchError, "constants_programs"),
     ],
     ids=lambda value: str(value).split(" object at ")[0],  # the same in all test processes
 )
 def test_wrong_arguments_are_named(
     wrong: dict[str, Any], kind: type[OptforgeError], message: str, tmp_path: Path
 ) -> None:
-    arguments = {"tasks": [Blobs()], "run": tmp_path / "run"} | SMALL | wrong
+    arguments = {"tasks": [Blobs()], "out": tmp_path / "run"} | SMALL | wrong
     with pytest.raises(kind, match=message):
         search(**arguments)
     assert not (tmp_path / "run").exists(), "nothing is left behind"
@@ -275,7 +275,7 @@ def test_a_run_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "journal.sqlite").write_text("something dear")
     with pytest.raises(RunError):
-        search(tasks=[Blobs()], run=tmp_path / "run", **SMALL)
+        search(tasks=[Blobs()], out=tmp_path / "run", **SMALL)
     assert (tmp_path / "run" / "journal.sqlite").read_text() == "something dear"
 
 
@@ -285,7 +285,7 @@ def test_a_task_that_does_not_work_is_named(tmp_path: Path) -> None:
             return torch.nn.Linear(5, 3)
 
     with pytest.raises(TaskError, match="Broken"):
-        search(tasks=[Broken()], run=tmp_path / "run", **SMALL)
+        search(tasks=[Broken()], out=tmp_path / "run", **SMALL)
 
 
 def test_what_a_notebook_needs_is_at_the_top() -> None:

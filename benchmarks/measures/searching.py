@@ -117,12 +117,12 @@ def searching(name: str, seed: int, workers: int, seconds: float, compile: bool)
         result = search(
             **CONFIGURATIONS[name],
             minutes=24 * 60.0,  # the recorder ends it
-            run=Path(directory) / "run",
+            out=Path(directory) / "run",
             seed=seed,
             constants_programs=0,
             workers=workers,
             compile=compile,
-            watcher=recorder,
+            watch=recorder,
             stop=recorder.ended,
         )
     return _figures(recorder, workers, result.history)

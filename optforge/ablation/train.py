@@ -22,7 +22,7 @@ _TRIALS = 0.7  # share of the time; the rest is for figures on fresh seeds
 _LEAST_LOOK = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """How a rule is simplified by training.
 

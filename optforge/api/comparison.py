@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from optforge.api.comparison_result import ComparisonResult
+from optforge.api.keywords import WorkOptions, keywords_of
+from optforge.api.own_tasks import loaded
 from optforge.api.process_state import preserved_process
 from optforge.comparison import (
     CELLS,
@@ -30,59 +32,75 @@ from optforge.comparison.progress import Progress
 from optforge.errors import CompareError
 from optforge.execution import worker_count
 from optforge.files import RECORD, begin_record, check_own
-from optforge.jobs import Display
 from optforge.report.comparison.figures import FIGURES
 from optforge.report.comparison.page import REPORT_JSON, REPORT_MARKDOWN, write_report
-from optforge.tasks import Task, load_task
+from optforge.tasks import Task
 
 _HOW = "optforge compare --resume --out"
 
 
-@preserved_process()
-def compare(
-    tasks: Sequence[str | Task],
-    optimizers: Sequence[str | Recipe] | Mapping[str, Any],
-    *,
-    out: str | Path | None = None,
-    resume: bool = False,
-    baseline: str = "",
-    axes: Mapping[str, Sequence[Any]] | None = None,
-    fixed: Mapping[str, Any] | None = None,
-    title: str = "",
-    claim: str = "",
-    device: str = "cpu",
-    workers: int | None = None,
-    watch: Display | None = None,
-    stop: Callable[[], bool] = lambda: False,
-    limit: float = LIMIT,
-    force: bool = False,
-    **settings: Any,
-) -> ComparisonResult:
-    """Compare optimizers fairly: the same tuning for all, then fresh seeds, paired intervals.
+@dataclass(frozen=True)
+class CompareOptions(ComparisonSettings, WorkOptions):
+    """What a comparison takes.
 
     Args:
         tasks: Names of shipped tasks, ``file.py:Class``, or tasks of your own.
         optimizers: Presets, names, files or recipes; or by name an optimizer, a class or a recipe.
-        out: A directory for cells, tables and figures; None keeps nothing.
+        out: Directory for cells, tables and figures; nothing is kept by default.
         resume: Go on from the cells in ``out``.
-        baseline: Name of what the others are held against; the first by default.
+        baseline: Name of the optimizer that the others are compared with; the first by default.
         axes: Attributes of the tasks to sweep over, with their values.
-        fixed: Attributes of the tasks that are set everywhere; ``samples`` is steps x batch size.
-        title: For the report.
+        fixed: Attributes of the tasks to set everywhere; samples is steps x batch size.
+        title: Title of the report.
         claim: What is put to the test, in words.
-        device: Where to train, for example ``cuda``.
-        workers: Single-threaded processes; one a core by default, 0 for none but this one.
-        watch: A display.
-        stop: Asked now and then whether to end early.
-        limit: Seconds after which a worker's run is ended; it then counts as one without a
-            result, and is tried again by whoever resumes.
-        force: Whether files in ``out`` that optforge did not write may be replaced.
-        settings: Of :class:`optforge.comparison.ComparisonSettings`, such as ``trials`` and
-            ``seeds``; ``objective="metric"`` chooses by the task's metric,
-            of which higher is better.
+        device: Where to train, for example cuda.
+        limit: Seconds after which a worker's run is ended; it then has no result, and is tried
+            again on resuming.
+        figures: Draw figures into ``out``.
+        force: Replace files in ``out`` that optforge did not write.
+    """
+
+    tasks: Sequence[str | Task]
+    optimizers: Sequence[str | Recipe] | Mapping[str, Any]
+    _: KW_ONLY
+    out: str | Path | None = None
+    resume: bool = False
+    baseline: str = ""
+    axes: Mapping[str, Sequence[Any]] | None = None
+    fixed: Mapping[str, Any] | None = None
+    title: str = ""
+    claim: str = ""
+    device: str = "cpu"
+    limit: float = LIMIT
+    figures: bool = True
+    force: bool = False
+
+    @property
+    def comparison(self) -> Comparison:
+        """What is compared, on what, and how much."""
+        names = [field.name for field in fields(ComparisonSettings)]
+        return Comparison(
+            variants(loaded(self.tasks), self.axes or {}, self.fixed or {}),
+            _recipes(self.optimizers),
+            ComparisonSettings.read({name: getattr(self, name) for name in names}),
+            self.baseline,
+            self.title,
+            self.claim,
+            self.device,
+        )
+
+
+@keywords_of(CompareOptions)
+@preserved_process()
+def compare(options: CompareOptions) -> ComparisonResult:
+    """Compare optimizers fairly: the same tuning for all, then fresh seeds, paired intervals.
+
+    Returns:
+        The result; with ``out`` its files are there.
 
     Raises:
-        OptforgeError: In one sentence, with what to do.
+        OptforgeError: If an option, a task or an optimizer cannot be used; the message says what
+            to do.
 
     Example:
         >>> from optforge.tasks import load_task
@@ -91,65 +109,64 @@ def compare(
         >>> [(pair.recipe, pair.baseline) for pair in result.pairs]
         [('lion', 'adamw')]
     """
-    given = [tasks] if isinstance(tasks, str | Task) else list(tasks)
-    loaded = [load_task(task) if isinstance(task, str) else task for task in given]
-    comparison = Comparison(
-        variants(loaded, axes or {}, fixed or {}),
-        _recipes(optimizers),
-        ComparisonSettings.read(settings),
-        baseline,
-        title,
-        claim,
-        device,
-    )
-    return conduct(comparison, out, resume, workers, watch, stop=stop, limit=limit, force=force)
+    place = Place(options.out, options.resume, figures=options.figures, force=options.force)
+    return conduct(options.comparison, place, options, options.limit)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a comparison is kept, and as what part of how many.
+
+    Args:
+        out: Directory; None keeps nothing.
+        resume: Whether to go on from the cells in ``out``.
+        definition: What to store, so that ``--resume`` needs nothing but the directory.
+        figures: Whether to draw.
+        progress: Of the plan, where it is a part of a larger one.
+        before_first: Called before the first run that is not there yet.
+        force: Whether files in ``out`` that optforge did not write may be replaced.
+    """
+
+    out: str | Path | None = None
+    resume: bool = False
+    definition: Mapping[str, Any] | None = None
+    figures: bool = True
+    progress: Progress | None = None
+    before_first: Callable[[], None] | None = None
+    force: bool = False
 
 
 @preserved_process()
 def conduct(
     comparison: Comparison,
-    out: str | Path | None = None,
-    resume: bool = False,
-    workers: int | None = None,
-    watch: Display | None = None,
-    *,
-    stop: Callable[[], bool] = lambda: False,
-    definition: Mapping[str, Any] | None = None,
-    figures: bool = True,
+    place: Place | None = None,
+    machine: WorkOptions | None = None,
     limit: float = LIMIT,
-    progress: Progress | None = None,
-    before_first: Callable[[], None] | None = None,
-    force: bool = False,
 ) -> ComparisonResult:
     """Run a comparison and write its report after every task.
 
     Args:
         comparison: What to compare.
-        out: A directory; None keeps nothing.
-        resume: Go on from the cells in ``out``.
-        workers: Processes; one a core by default.
-        watch: A display.
-        stop: Asked now and then whether to end early.
-        definition: What to store, so that ``--resume`` needs nothing but the directory.
-        figures: Whether to draw.
+        place: Where it is kept; nowhere by default.
+        machine: Workers, display and stop.
         limit: Seconds that one run may take in a worker.
-        progress: Of the plan, where it is a part of a larger one.
-        before_first: Called before the first run that is not there yet.
-        force: Whether files in ``out`` that optforge did not write may be replaced.
     """
-    path = Path(out) if out is not None else None
-    count = worker_count(workers, CompareError)
+    place, machine = place or Place(), machine or WorkOptions()
+    path = Path(place.out) if place.out is not None else None
+    count = worker_count(machine.workers, CompareError)
     if path is not None:
-        prepare(path, resume, definition, force)
+        prepare(path, place.resume, place.definition, place.force)
     with CellTable(path / CELLS if path is not None else None) as table:
 
         def write(found: Findings, *, draw: bool = False) -> None:
             if path is not None:
                 write_report(comparison, found, table.sessions, path, draw)
 
-        runner = Runner(comparison.bench, table, count, watch, stop, limit)
-        found, stopped = run_comparison(comparison, runner, write, progress, before_first)
-        write(found, draw=figures)
+        runner = Runner(comparison.bench, table, count, machine.watch, machine.stopping, limit)
+        found, stopped = run_comparison(
+            comparison, runner, write, place.progress, place.before_first
+        )
+        write(found, draw=place.figures)
         return ComparisonResult(comparison, found, tuple(table.sessions), path, stopped)
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
+from optforge.api.keywords import WorkOptions, keywords_of
 from optforge.api.process_state import preserved_process
 from optforge.assessment.explain import Explanation, explain_shipped
 from optforge.assessment.explain import explain as explain_by_tuning
 from optforge.assessment.rows import FOUND
 from optforge.assessment.table import Table
-from optforge.errors import RunError, SearchError, whole_number
+from optforge.errors import RunError, SearchError, whole_number, with_plain_fields
 from optforge.evolution.plan import read_plan
 from optforge.evolution.session import make_executor, make_trainer
 from optforge.execution import worker_count
-from optforge.jobs import Display, JobRunner, Silent, named
+from optforge.jobs import JobRunner, Silent, named
 from optforge.report.json_values import json_text
 from optforge.report.search.explanation import explanation_json, explanation_markdown
 from optforge.report.search.table_json import table_from_json
@@ -26,32 +28,42 @@ from optforge.training import one_thread
 from optforge.tuning import Effort
 
 
+@dataclass(frozen=True)
+class ExplainOptions(WorkOptions):
+    """What an explanation takes.
+
+    Args:
+        run: Directory of a finished run.
+        trials: Tune each thing anew, with this many settings per task; by default the settings
+            shipped for the run's tasks are used, or as many trials as its table had.
+        tasks: The run's own tasks, where it has any that are not shipped.
+        force: Replace an ``explain.json`` or ``explain.md`` that optforge did not write.
+
+    Raises:
+        SearchError: If an option is out of range.
+    """
+
+    run: str | Path
+    _: KW_ONLY
+    trials: int | None = None
+    tasks: Sequence[Task] = ()
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.trials is not None:
+            whole_number("trials", self.trials, 1, SearchError)
+        with_plain_fields(self, SearchError)
+        worker_count(self.workers)
+
+
+@keywords_of(ExplainOptions, {"display": "watch"})
 @preserved_process()
-def explain(
-    run: str | Path,
-    *,
-    trials: int | None = None,
-    tasks: Sequence[Task] = (),
-    workers: int | None = None,
-    display: Display | None = None,
-    force: bool = False,
-    stop: Callable[[], bool] = lambda: False,
-) -> Explanation:
-    """Tell how much of a run's gain single things explain that anybody may tune of AdamW.
+def explain(options: ExplainOptions) -> Explanation:
+    """Measure how much of a run's gain a single thing explains that anybody may tune of AdamW.
 
     AdamW is tuned with its rate and one more thing: decay, averages, bias correction, the shape of
     the schedule, clipping, epsilon, averaged weights; then with all of them. Each is trained on
     the seeds of the run's table, so that what is left of the rule's gain is paired with it.
-
-    Args:
-        run: Directory of a finished run.
-        trials: Settings of each, on each task; as many as the run's rows had by default. Settings
-            that are shipped for the run's tasks are used where no number is given.
-        tasks: The run's own tasks, where it has any that are not shipped.
-        workers: Processes; one a core by default, 0 for none but this one.
-        display: Shows the progress.
-        force: Whether an ``explain.json`` or ``explain.md`` of somebody else may be replaced.
-        stop: Asked now and then whether to stop.
 
     Returns:
         The explanation; ``explain.json`` and ``explain.md`` are written beside the table.
@@ -60,27 +72,22 @@ def explain(
         OptforgeError: If the run cannot be read, has not finished, or found nothing to explain.
         StoppedError: If ``stop`` said so.
     """
-    display = display or Silent()
-    if trials is not None:
-        trials = whole_number("trials", trials, 1, SearchError)
-    count = worker_count(workers)
-    with RunDirectory.open(run, write=True) as directory, one_thread():
+    watch, count = options.watch or Silent(), worker_count(options.workers)
+    with RunDirectory.open(options.run, write=True) as directory, one_thread():
         table = _table(directory.path)
-        directory.claim((EXPLANATION, EXPLANATION_PAGE), force)
+        directory.claim((EXPLANATION, EXPLANATION_PAGE), options.force)
         stored = directory.journal.settings
-        proxies = find_tasks(stored["search"]["tasks"], tasks)
-        others = find_tasks(stored["held_out"], tasks)
-        made = read_plan(stored, proxies, others)
-        display.say(f"Starting {count} workers" if count else "Training in this process")
-        executor = make_executor(made, count)
+        proxies = find_tasks(stored["search"]["tasks"], options.tasks)
+        plan = read_plan(stored, proxies, find_tasks(stored["held_out"], options.tasks))
+        watch.say(f"Starting {count} workers" if count else "Training in this process")
+        executor = make_executor(plan, count)
         try:
-            runner = JobRunner(executor, directory.journal, named(display), stop)
-            trainer = make_trainer(made, directory, runner)
-            found = None
-            if trials is None:
-                found = explain_shipped(made, table, trainer, _MEASURE)
-            effort = made.effort if trials is None else Effort(trials)
-            found = found or explain_by_tuning(made, table, trainer, effort)
+            runner = JobRunner(executor, directory.journal, named(watch), options.stopping)
+            trainer, found = make_trainer(plan, directory, runner), None
+            if options.trials is None:
+                found = explain_shipped(plan, table, trainer, _MEASURE)
+            effort = plan.effort if options.trials is None else Effort(options.trials)
+            found = found or explain_by_tuning(plan, table, trainer, effort)
         finally:
             executor.close()
         directory.write_text(EXPLANATION, json_text(explanation_json(found)))

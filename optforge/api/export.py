@@ -2,33 +2,66 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
+from optforge.api.keywords import keywords_of
+from optforge.errors import RunError
 from optforge.exporters import export as export_program
 from optforge.language import Program, load_rule
 from optforge.runs.directory import rule_file
 
 
-def export(rule: str | Path | Program, to: str = "torch", *, name: str | None = None) -> str:
-    """Return a rule as a self-contained source file that needs no optforge.
+@dataclass(frozen=True)
+class ExportOptions:
+    """What an export takes.
 
     Args:
         rule: A shipped rule's name, a file, the directory of a run (its winner), or a program.
-        to: ``torch``, ``optax`` or ``latex``.
-        name: What the rule is called in the file; by default the name or file that was given.
+        to: torch, optax or latex.
+        name: What the rule is called in the file; the name or file that was given by default.
+        out: File to write; none by default.
+        force: Replace a file that exists.
+    """
+
+    rule: str | Path | Program
+    to: str = "torch"
+    _: KW_ONLY
+    name: str | None = None
+    out: str | Path | None = None
+    force: bool = False
+
+
+@keywords_of(ExportOptions, {"output": "out"})
+def export(options: ExportOptions) -> str:
+    """Return a rule as a self-contained source file that needs no optforge.
 
     Returns:
         The text of the file.
 
     Raises:
-        OptforgeError: If there is no such rule or target.
+        OptforgeError: If there is no such rule or target, or the file cannot be written.
 
     Example:
         >>> import optforge
         >>> print(optforge.export("signum", to="latex").splitlines()[5])
             m &\\leftarrow (1 - \\beta_{1}) \\, g + \\beta_{1} \\, m \\\\
     """
-    if isinstance(rule, Program):
-        return export_program(rule, to, name or "rule")
-    file = rule_file(rule)
-    return export_program(load_rule(file), to, name or str(file))
+    if isinstance(options.rule, Program):
+        text = export_program(options.rule, options.to, options.name or "rule")
+    else:
+        file = rule_file(options.rule)
+        text = export_program(load_rule(file), options.to, options.name or str(file))
+    if options.out is not None:
+        _write(Path(options.out), text, options.force)
+    return text
+
+
+def _write(path: Path, text: str, force: bool) -> None:
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise RunError(f"{path} exists already; replace it with --force") from None
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}") from None

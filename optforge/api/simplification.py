@@ -3,65 +3,132 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from optforge.ablation.events import Event
+from optforge.ablation.evolve import PROGRAMS
 from optforge.ablation.result import SimpleRule, describe
 from optforge.ablation.rule_trainer import RuleTrainer
 from optforge.ablation.train import Options, simplify_by_training
+from optforge.api.keywords import WorkOptions, keywords_of
+from optforge.api.own_tasks import check_own, loaded
 from optforge.api.process_state import preserved_process
 from optforge.api.winner import write_simple_rule
+from optforge.equality import draw_update
 from optforge.equality.exact import simplify_exact
 from optforge.errors import SimplifyError, whole_number
 from optforge.evolution.plan import read_schedules
 from optforge.execution import Executor, start_executor, worker_count
+from optforge.files import replace_file
 from optforge.fitness import Evaluator
 from optforge.jobs import Display, JobRunner, Silent, Store, named
 from optforge.language import Program, load_rule
 from optforge.report.simplify.events import event_sentence
+from optforge.report.simplify.files import rule_text
+from optforge.report.simplify.page import simplify_markdown
 from optforge.runs import Journal, RunDirectory
 from optforge.runs.directory import JOURNAL, LOSSES, SIMPLE, is_directory, rule_file
-from optforge.tasks import PROXY_TASKS, TASKS, Schedule, Task, check_task, load_task
+from optforge.tasks import PROXY_TASKS, Schedule, Task
 from optforge.tasks.data.cache import directory as cache_directory
 from optforge.training import has_compiler, trained_alone
 
+BY = ("statements", "evolution")
 
-@preserved_process()
-def simplify(
-    rule: str | Path | Program,
-    *,
-    exact: bool = False,
-    tasks: Sequence[str | Task] | None = None,
-    options: Options | None = None,
-    seed: int | None = None,
-    workers: int | None = None,
-    force: bool = False,
-    display: Display | None = None,
-    stop: Callable[[], bool] = lambda: False,
-) -> SimpleRule:
-    """Turn a rule into a simple one, with a derivation that says why every step is allowed.
+
+@dataclass(frozen=True)
+class SimplifyOptions(Options, WorkOptions):
+    """What a simplification takes.
 
     Args:
-        rule: A shipped rule's name, a file, the directory of a run (its winner; the files of the
-            simplification are written beside it), or a program.
+        rule: A shipped rule's name, a file, the directory of a run (its winner), or a program.
         exact: Use no training: equal over the real numbers, or up to a guard.
-        tasks: Where it is trained; those of the run, or the three shipped proxies, by default.
-        options: How training decides: margin, protected names, time.
-        seed: Of all training seeds; that of the run, or 0, by default.
-        workers: Processes; one a core by default, 0 for none but this one.
-        force: Whether files in the run's directory that optforge did not write may be replaced.
-        display: Shows the progress.
-        stop: Asked now and then whether to stop early.
+        tasks: Tasks to train on, the cheapest first: names, ``file.py:Class``, or objects; those
+            of the run, or the three shipped proxies, by default.
+        by: statements tries to leave out one after the other; evolution first evolves the rule
+            with insertion disabled, as the paper did.
+        programs: Proposals of that evolution; 0 stands for 3,000.
+        seed: Seed of all training; that of the run, or 0, by default.
+        out: File to write the simple rule to; with a name in .md the derivation and the table too.
+        picture: PNG file to draw the update against gradient and momentum to.
+        force: Replace files there, or in the run's directory, that optforge did not write.
+
+    Raises:
+        SimplifyError: If an option is out of range, or would do nothing.
+    """
+
+    rule: str | Path | Program
+    _: KW_ONLY
+    exact: bool = False
+    tasks: Sequence[str | Task] | None = None
+    by: str = "statements"
+    seed: int | None = None
+    out: str | Path | None = None
+    picture: str | Path | None = None
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        worker_count(self.workers, SimplifyError)
+        if self.seed is not None:
+            whole_number("seed", self.seed, wrong=SimplifyError)
+        if self.by not in BY:
+            raise SimplifyError(f"by is {self.by!r}; give {' or '.join(map(repr, BY))}")
+        if self.programs < 0:
+            raise SimplifyError(f"programs is {self.programs}; give 1 or more")
+        if self.programs and self.by != "evolution":
+            raise SimplifyError("programs is for by evolution (--by evolution); give both or none")
+        if self.exact:
+            changed = (name for name in _OF_TRAINING if getattr(self, name) != _DEFAULTS[name])
+            check_exact(changed)
+
+    @property
+    def training(self) -> Options:
+        """How training decides."""
+        values = {field.name: getattr(self, field.name) for field in fields(Options)}
+        evolution = (self.programs or PROGRAMS) if self.by == "evolution" else 0
+        return Options(**{**values, "programs": evolution})
+
+
+_OF_TRAINING = ("tasks", "seed", "by", *(field.name for field in fields(Options)))
+_DEFAULTS = {field.name: field.default for field in fields(SimplifyOptions)}
+
+
+def check_exact(names: Iterable[str]) -> None:
+    """Check that no option of training is among those given beside ``exact``.
+
+    Raises:
+        SimplifyError: If there is one: it would do nothing.
+    """
+    given = set(names)
+    if idle := [name for name in _OF_TRAINING if name in given]:
+        raise SimplifyError(
+            f"exact simplifying uses no training, so that {', '.join(idle)} would do nothing; "
+            "leave them out, or exact"
+        )
+
+
+def _from_options(options: Options) -> dict[str, Any]:
+    """Return the keywords that stand for the former ``options=Options(...)``."""
+    return {**vars(options), "by": "evolution" if options.programs else "statements"}
+
+
+@keywords_of(SimplifyOptions, {"display": "watch", "options": _from_options})
+@preserved_process()
+def simplify(options: SimplifyOptions) -> SimpleRule:
+    """Turn a rule into a simple one, with a derivation that says why every step is allowed.
+
+    Of a run it is the winner; the files of the simplification are written beside it.
 
     Returns:
         The simple rule, its name, derivation, table of effects and property card.
 
     Raises:
-        OptforgeError: In one sentence, with what to do.
+        OptforgeError: If an option or a task cannot be used, or a file cannot be written.
         StoppedError: If ``stop`` said so. The same call goes on where it was.
 
     Example:
@@ -69,55 +136,63 @@ def simplify(
         >>> len(found.program.statements), found.recognised.family
         (9, 'Lion')
     """
-    display = display or Silent()
-    program, run = _read(rule)
-    seed = None if seed is None else whole_number("seed", seed, wrong=SimplifyError)
-    if exact and not (tasks is None and options is None and seed is None):
-        raise SimplifyError(
-            "exact simplifying uses no training, so that tasks, options and seed would do "
-            "nothing; leave them out, or exact"
-        )
+    program, run = _read(options.rule)
+    watch = options.watch or Silent()
+    _check_free(options)
     if run is not None:
         with RunDirectory.open(run) as directory:
-            directory.claim(SIMPLE, force)
-    if exact:
-        found = describe(simplify_exact(program, say=display.say))
+            directory.claim(SIMPLE, options.force)
+    if options.exact:
+        simple = describe(simplify_exact(program, say=watch.say))
     else:
-        chosen = _tasks(tasks, run)
-        place = _Place.of(program, run, seed)
-        found = _trained(program, place, chosen, options or Options(), workers, display, stop)
+        simple = _trained(program, run, options, watch)
     if run is not None:
         with RunDirectory.open(run) as directory:
-            write_simple_rule(found, directory)
-    return found
+            write_simple_rule(simple, directory)
+    _write(simple, options)
+    return simple
 
 
 def _trained(
-    program: Program,
-    place: _Place,
-    tasks: Sequence[Task],
-    options: Options,
-    workers: int | None,
-    display: Display,
-    stop: Callable[[], bool],
+    program: Program, run: Path | None, options: SimplifyOptions, watch: Display
 ) -> SimpleRule:
-    count = worker_count(workers, SimplifyError)
-    display.say(f"Reading the data of {', '.join(task.name for task in tasks)}")
-    for task in tasks:
-        if type(task) is not TASKS.get(task.name):
-            check_task(task)
+    tasks, place = _tasks(options.tasks, run), _Place.of(program, run, options.seed)
+    count = worker_count(options.workers)
+    check_own(tasks, watch)
     store = Store(place.losses, place.compiled)
     if place.alone is None:
-        place = replace(place, alone=trained_alone(tasks, display.say))
+        place = replace(place, alone=trained_alone(tasks, watch.say))
     with _executor(tasks, count, place) as executor:
         window = max(2, 2 * count)
-        runner = JobRunner(executor, watch=named(display), stop=stop, window=window)
+        runner = JobRunner(executor, watch=named(watch), stop=options.stopping, window=window)
         trainer = RuleTrainer.of(tasks, runner, store, place.seed, place.schedules)
 
         def say(event: Event) -> None:
-            display.say(event_sentence(event))
+            watch.say(event_sentence(event))
 
-        return describe(*simplify_by_training(program, trainer, options, count, say))
+        return describe(*simplify_by_training(program, trainer, options.training, count, say))
+
+
+def _check_free(options: SimplifyOptions) -> None:
+    """Refuse to replace a file, before any work is done for it."""
+    for file in (Path(name) for name in (options.out, options.picture) if name is not None):
+        if file.exists() and not options.force:
+            raise SimplifyError(f"{file} exists already; replace it with --force")
+        if not file.parent.is_dir():
+            raise SimplifyError(f"cannot write {file}: there is no directory {file.parent}")
+
+
+def _write(simple: SimpleRule, options: SimplifyOptions) -> None:
+    """Write the files that were asked for by name."""
+    out, picture = options.out, options.picture
+    try:
+        if out is not None:
+            page = Path(out).suffix == ".md"
+            replace_file(Path(out), simplify_markdown(simple) if page else rule_text(simple))
+        if picture is not None:
+            draw_update(simple.program, Path(picture))
+    except OSError as error:
+        raise SimplifyError(f"cannot write {error.filename or out}: {error.strerror}") from None
 
 
 @dataclass(frozen=True)
@@ -180,8 +255,7 @@ def _tasks(given: Sequence[str | Task] | None, run: Path | None) -> list[Task]:
     if given is None and run is not None:
         with Journal.open(run / JOURNAL, write=False) as journal:
             given = list(journal.settings["search"]["tasks"])
-    names = PROXY_TASKS if given is None else given
-    chosen = [load_task(task) if isinstance(task, str) else task for task in names]
+    chosen = loaded(PROXY_TASKS if given is None else given)
     if not chosen:
         raise SimplifyError("there is no task to train on; give at least one, or --exact")
     if len({task.name for task in chosen}) < len(chosen):

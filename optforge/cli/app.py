@@ -23,6 +23,13 @@ VERBS = (
     *("search", "explain", "show", "simplify", "export", "compare"),
     *("rules", "tasks", "runs", "train-image"),
 )
+# Former names of options, which go on working without being shown.
+_OLD = {
+    "search": {"--from": "--start", "--run": "--out"},
+    "simplify": {"--output": "--out"},
+    "export": {"--output": "--out"},
+    "compare": {"--task": "--tasks", "-t": "--tasks", "-o": "--optimizers"},
+}
 
 
 class Verbs(TyperGroup):
@@ -58,7 +65,7 @@ class Verbs(TyperGroup):
         **extra: Any,
     ) -> Any:
         """Run, report and exit."""
-        given = list(sys.argv[1:] if args is None else args)
+        given = present_names(sys.argv[1:] if args is None else args)
         print_anything()
         try:
             code = super().main(given, prog_name, complete_var, False, windows_expand_args, **extra)
@@ -68,6 +75,22 @@ class Verbs(TyperGroup):
         except Exception as error:
             code = _report(error, "--debug" in given)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def present_names(words: Sequence[str]) -> list[str]:
+    """Return a command line with the present names of its options.
+
+    Example:
+        >>> present_names(["search", "--from=lion", "--run", "first"])
+        ['search', '--start=lion', '--out', 'first']
+    """
+    verb = next((word for word in words if not word.startswith("-")), "")
+    old, named = _OLD.get(verb, {}), list(words)
+    for number, word in enumerate(named):
+        name, equals, value = word.partition("=")
+        if name in old:
+            named[number] = f"{old[name]}{equals}{value}"
+    return named
 
 
 def _report(error: Exception, debug: bool) -> int:

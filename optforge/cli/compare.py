@@ -4,191 +4,88 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from optforge.api.comparison import stored_comparison, stored_names
-from optforge.cli.comparing import conduct_all, show_plan
-from optforge.cli.options import Debug, Force
-from optforge.comparison import Comparison, comparison_from, recipe_names
-from optforge.comparison.cells.runner import LIMIT, checked_limit
+from optforge.api.comparison import CompareOptions, stored_comparison, stored_names
+from optforge.cli.comparing import Asked, Manner, conduct_all, show_plan
+from optforge.cli.options import Debug, names_in, takes
+from optforge.comparison import ComparisonSettings, comparison_from, recipe_names
+from optforge.comparison.cells.runner import checked_limit
 from optforge.comparison.suite import suite_tables
 from optforge.errors import CompareError
-from optforge.files import split_list
 from optforge.runs.directory import new_run_path
 
-_WHAT, _HOW, _MORE = "What is compared", "How much", "What else is measured"
-_MACHINE = "Machine"
-_PRESETS = ", ".join(recipe_names())
+_PANELS = {
+    "What is compared": ("tasks", "optimizers", "baseline", "axes", "fixed", "title", "claim"),
+    "How much": (
+        *("trials", "seeds", "tune", "sampler", "objective", "extensions"),
+        *("finalists", "again", "seed"),
+    ),
+    "What else is measured": ("sensitivity", "heat_map", "sweep_seeds", "studies", "extras"),
+    "Machine": ("out", "resume", "force", "workers", "limit", "device", "figures"),
+}
+_SETTINGS = [field.name for field in fields(ComparisonSettings)]
+_MANNER = [field.name for field in fields(Manner)]
+_SUITE = "What is compared"
 
 
+@takes(
+    CompareOptions,
+    _PANELS,
+    flags={"axes": ("--axis",), "fixed": ("--fix",)},
+    metavars={
+        "axes": "NAME=A,B,...", "fixed": "NAME=A", "heat_map": "N,M", "out": "DIR",
+        "limit": "SECONDS", "tasks": "TASK,...",
+    },
+    more={
+        "optimizers": f" The first is the baseline. Presets: {', '.join(recipe_names())}; a "
+        "rule's name or file, an exported file, torch:Name, timm:name, pytorch_optimizer:name; "
+        "other=name calls it otherwise.",
+        "axes": " For example batch_size=16,64,256; may be given several times.",
+        "fixed": " hidden=[8,8] gives several numbers; may be given several times.",
+    },
+)  # fmt: skip
 def compare(
-    task: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--task",
-            "--tasks",
-            "-t",
-            metavar="TASK,...",
-            rich_help_panel=_WHAT,
-            help="Names from 'optforge tasks', or file.py:Class.",
-        ),
-    ] = None,
-    optimizers: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--optimizers",
-            "-o",
-            metavar="NAME,...",
-            rich_help_panel=_WHAT,
-            help=f"The first is the baseline. Presets: {_PRESETS}; a rule's name or file, an "
-            "exported file, torch:Name, timm:name, pytorch_optimizer:name; "
-            "[bold]other=name[/] calls it otherwise.",
-        ),
-    ] = None,
+    given: dict[str, Any],
     suite: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Comparisons in a TOML file.", rich_help_panel=_WHAT),
+        typer.Option(metavar="FILE", help="Comparisons in a TOML file.", rich_help_panel=_SUITE),
     ] = None,
     only: Annotated[
         str | None,
-        typer.Option(metavar="NAME,...", help="These of a suite.", rich_help_panel=_WHAT),
+        typer.Option(metavar="NAME,...", help="These of a suite.", rich_help_panel=_SUITE),
     ] = None,
-    baseline: Annotated[
-        str | None, typer.Option(help="Hold the others against this.", rich_help_panel=_WHAT)
-    ] = None,
-    axis: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=A,B,...",
-            rich_help_panel=_WHAT,
-            help="Sweep over an attribute of the task, for example batch_size=16,64,256.",
-        ),
-    ] = None,
-    fix: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=A",
-            rich_help_panel=_WHAT,
-            help="Set an attribute of the task; samples=N holds steps x batch size, "
-            "hidden=[8,8] gives several numbers.",
-        ),
-    ] = None,
-    trials: Annotated[
-        int | None, typer.Option(help="Settings tried for each [16].", rich_help_panel=_HOW)
-    ] = None,
-    seeds: Annotated[
-        int | None, typer.Option(help="Fresh seeds of the result [10].", rich_help_panel=_HOW)
-    ] = None,
-    tune: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME,...",
-            rich_help_panel=_HOW,
-            help="What is tuned (lr,weight_decay,betas); add schedule for the shape of the "
-            "schedule, or warmup, decay_power, final_lr.",
-        ),
-    ] = None,
-    sampler: Annotated[
-        str | None, typer.Option(help="sobol or grid (sobol).", rich_help_panel=_HOW)
-    ] = None,
-    objective: Annotated[
-        str | None,
-        typer.Option(
-            help="Choose by validation loss, or metric (higher is better); loss if not said.",
-            rich_help_panel=_HOW,
-        ),
-    ] = None,
-    extensions: Annotated[
-        int | None,
-        typer.Option(help="Times that ranges may grow at an edge [1].", rich_help_panel=_HOW),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Of everything random [0].", rich_help_panel=_HOW)
-    ] = None,
-    sensitivity: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Learning rates on a curve.", rich_help_panel=_MORE),
-    ] = None,
-    heat_map: Annotated[
-        str | None,
-        typer.Option(metavar="N,M", help="Learning rates x decays.", rich_help_panel=_MORE),
-    ] = None,
-    studies: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            rich_help_panel=_MORE,
-            help="Also score time to target as AlgoPerf does: N studies of five trials (its "
-            "rules: 3).",
-        ),
-    ] = None,
-    extras: Annotated[
-        str | None,
-        typer.Option(metavar="NAME,...", help="Also measure: flatness.", rich_help_panel=_MORE),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Directory of the result.", rich_help_panel=_MACHINE),
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Go on from the cells in --out.", rich_help_panel=_MACHINE),
-    ] = False,
     plan: Annotated[
         bool,
-        typer.Option("--plan", help="Print what would run and its cost.", rich_help_panel=_MACHINE),
-    ] = False,
-    workers: Annotated[
-        int | None,
-        typer.Option(help="Processes (one a core); 0: none but this.", rich_help_panel=_MACHINE),
-    ] = None,
-    limit: Annotated[
-        float,
         typer.Option(
-            metavar="SECONDS",
-            rich_help_panel=_MACHINE,
-            help="End a worker's run after so long; it has no result then, and --resume tries "
-            "it again.",
+            "--plan", help="Print what would run and its cost.", rich_help_panel="Machine"
         ),
-    ] = LIMIT,
-    device: Annotated[
-        str | None, typer.Option(help="Where to train (cpu).", rich_help_panel=_MACHINE)
-    ] = None,
+    ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the report as JSON.", rich_help_panel=_MACHINE)
+        bool, typer.Option("--json", help="Print the report as JSON.", rich_help_panel="Machine")
     ] = False,
-    no_figures: Annotated[
-        bool, typer.Option("--no-figures", help="Draw nothing.", rich_help_panel=_MACHINE)
-    ] = False,
-    force: Force = False,
     debug: Debug = False,
 ) -> None:
     """Compare optimizers fairly: equal tuning for all, fresh paired seeds, intervals."""
-    settings = _given(
-        trials=trials, seeds=seeds, tune=_names(tune), sampler=sampler, objective=objective,
-        extensions=extensions, seed=seed, sensitivity=sensitivity, heat_map=_counts(heat_map),
-        studies=studies, extras=_names(extras),
-    )  # fmt: skip
-    table = _given(
-        tasks=_all(task), optimizers=_all(optimizers), baseline=baseline,
-        axes=_assignments(axis, many=True), fixed=_assignments(fix), settings=settings,
-        device=device,
-    )  # fmt: skip
-    asked = _comparisons(table, suite, _names(only), out, resume)
+    out = Path(given.pop("out")) if "out" in given else None
+    manner = Manner(as_json=as_json, **{n: given.pop(n) for n in _MANNER if n in given})
+    checked_limit(manner.limit)
+    if "heat_map" in given:
+        given["heat_map"] = _counts(given["heat_map"])
+    settings = {name: given.pop(name) for name in _SETTINGS if name in given}
+    for name in ("axes", "fixed"):
+        given[name] = _assignments(given.get(name), many=name == "axes")
+    table = {name: value for name, value in {**given, "settings": settings}.items() if value}
+    asked = _comparisons(table, suite, names_in([only or ""]), out, manner.resume)
     if plan:
-        show_plan({name: made for name, (made, _) in asked.items()}, workers, out)
-        return
-    where = out or new_run_path("runs/comparisons")
-    conduct_all(
-        asked, where, resume=resume, workers=workers, as_json=as_json, figures=not no_figures,
-        limit=checked_limit(limit), force=force,
-    )  # fmt: skip
-
-
-Asked = dict[str, tuple[Comparison, Mapping[str, Any]]]
+        comparisons = {name: comparison for name, (comparison, _) in asked.items()}
+        show_plan(comparisons, manner.workers, out)
+    else:
+        conduct_all(asked, out or new_run_path("runs/comparisons"), manner)
 
 
 def _comparisons(
@@ -213,13 +110,13 @@ def _comparisons(
     if resume and "tasks" not in table and "optimizers" not in table:
         raise CompareError(
             f"the comparison in {out} is as it was stored, and {_said(table)} would change it; "
-            "leave that out, or give --task, --optimizers and all settings anew, with --resume: "
+            "leave that out, or give --tasks, --optimizers and all settings anew, with --resume: "
             "runs that both have are not repeated"
         )
-    missing = "--optimizers" if "tasks" in table else "--task"
+    missing = "--optimizers" if "tasks" in table else "--tasks"
     raise CompareError(
         f"say what to compare: {missing} is missing; for example optforge compare "
-        "--task mnist_mlp --optimizers adamw,lion, or --suite FILE, or --resume --out DIR"
+        "--tasks mnist_mlp --optimizers adamw,lion, or --suite FILE, or --resume --out DIR"
     )
 
 
@@ -231,24 +128,12 @@ def _over(suite: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _given(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value not in (None, [], {})}
-
-
-def _names(text: str | None) -> list[str]:
-    return split_list(text or "")
-
-
-def _all(texts: Sequence[str] | None) -> list[str]:
-    return [name for text in texts or () for name in _names(text)]
-
-
-def _counts(text: str | None) -> list[int]:
+def _counts(text: str) -> list[int]:
     try:
-        counts = [int(x) for x in _names(text)]
+        counts = [int(part) for part in names_in([text])]
     except ValueError:
-        counts = [0]
-    if text is not None and len(counts) != 2:
+        counts = []
+    if len(counts) != 2:
         raise CompareError(f"--heat-map is {text!r}; give two counts, as in 5,5")
     return counts
 

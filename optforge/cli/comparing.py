@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from optforge.api.comparison import (
-    ComparisonResult,
-    conduct,
-    finished_runs,
-    prepare,
-)
-from optforge.cli.console import is_live, screen
+from optforge.api.comparison import Place, conduct, finished_runs, prepare
+from optforge.api.comparison_result import ComparisonResult
+from optforge.api.keywords import WorkOptions
+from optforge.cli.console import screen
+from optforge.cli.display import make_display, say_stopped
 from optforge.cli.stopping import Stopping
 from optforge.comparison import Comparison
 from optforge.comparison.cells.runner import LIMIT
@@ -30,70 +27,86 @@ from optforge.comparison.cost import UNIT, Line
 from optforge.comparison.finished import Finished
 from optforge.comparison.progress import Whole
 from optforge.execution import worker_count
+from optforge.jobs import Display
 from optforge.report.comparison.json_report import to_json
 from optforge.report.comparison.plan_table import plan_table, seconds_left
 from optforge.report.comparison.tables import all_tables
 from optforge.report.text_table import TextTable
 from optforge.report.words import duration
 
-STOPPED = 130
-_FRAME = 0.5  # seconds; nothing is drawn more often
-_EVERY = 10.0  # seconds between two plain lines
+
+@dataclass(frozen=True)
+class Manner:
+    """How comparisons are run and shown; no directory keeps it.
+
+    Args:
+        resume: Go on from what is there.
+        workers: Processes; one per core by default.
+        limit: Seconds that one run may take in a worker.
+        figures: Whether to draw.
+        force: Whether files that optforge did not write may be replaced.
+        as_json: Print the reports as JSON and nothing else on the standard output.
+    """
+
+    resume: bool = False
+    workers: int | None = None
+    limit: float = LIMIT
+    figures: bool = True
+    force: bool = False
+    as_json: bool = False
+
+    def words(self) -> list[str]:
+        """Return the options of a command that goes on alike, those by default left out."""
+        words = [] if self.workers is None else ["--workers", str(self.workers)]
+        words += [] if self.limit == LIMIT else ["--limit", f"{self.limit:g}"]
+        words += [] if self.figures else ["--no-figures"]
+        return [*words, "--json"] if self.as_json else words
 
 
-def conduct_all(
-    asked: Mapping[str, tuple[Comparison, Mapping[str, Any]]],
-    where: Path,
-    *,
-    resume: bool,
-    workers: int | None,
-    as_json: bool,
-    figures: bool,
-    limit: float,
-    force: bool = False,
-) -> None:
+Asked = Mapping[str, tuple[Comparison, Mapping[str, Any]]]
+
+
+def conduct_all(asked: Asked, where: Path, manner: Manner) -> None:
     """Run comparisons one after another, each in its directory; print what was found.
 
     Args:
         asked: Comparisons with what to store of them, by name.
         where: A directory; of several each has a folder of its name there.
-        resume: Go on from what is there.
-        workers: Processes; one a core by default.
-        as_json: Print the reports as JSON and nothing else on the standard output.
-        figures: Whether to draw.
-        limit: Seconds that one run may take in a worker.
-        force: Whether files in ``where`` that optforge did not write may be replaced.
+        manner: How they are run and shown.
     """
-    console = screen()
     reports: dict[str, Any] = {}
     places = {name: where / name if name else where for name in asked}
     for name, (_, definition) in asked.items():  # all, so that resuming needs the directory alone
-        prepare(places[name], resume, definition, force)
-    plan = SuitePlan([comparison for comparison, _ in asked.values()], worker_count(workers))
+        prepare(places[name], manner.resume, definition, manner.force)
+    comparisons = [comparison for comparison, _ in asked.values()]
+    plan = SuitePlan(comparisons, worker_count(manner.workers))
     with Stopping() as stopping:
-        for place, (name, (comparison, _)) in enumerate(asked.items()):
-            path = places[name]
-            display = _Live(console) if is_live() and not as_json else _Plain(as_json)
-            stopping.armed = True
-            watch = plan.watched(place, display)
-            with display:
-                display.say(f"{comparison.title or 'The comparison'} is in {path}")
-                result = conduct(
-                    comparison, path, True, workers, watch, stop=stopping, figures=figures,
-                    limit=limit, progress=plan.whole.parts[place], before_first=watch.measure,
-                )  # fmt: skip
-            if as_json:
-                reports[name or "comparison"] = to_json(
-                    comparison, result.found, list(result.sessions)
-                )
+        stopping.armed = True
+        for number, (name, comparison) in enumerate(zip(asked, comparisons, strict=True)):
+            result = _conducted(plan, number, places[name], manner, stopping)
+            if manner.as_json:
+                report = to_json(comparison, result.found, list(result.sessions))
+                reports[name or "comparison"] = report
             elif result.found.tasks:
-                print_result(result, console)
+                print_result(result, screen())
             if result.stopped:
-                options = _options(workers, limit, figures, as_json)
-                _say_stopped(where, options, as_json)
-                raise typer.Exit(STOPPED)
-    if as_json:
+                words = ["optforge", "compare", "--resume", "--out", str(where), *manner.words()]
+                text = f"Stopped; nothing is lost. Go on with: {shlex.join(words)}"
+                say_stopped(text, beside=manner.as_json)
+    if manner.as_json:
         typer.echo(json.dumps(reports if len(reports) > 1 else next(iter(reports.values()))))
+
+
+def _conducted(
+    plan: SuitePlan, number: int, path: Path, manner: Manner, stopping: Stopping
+) -> ComparisonResult:
+    comparison = plan.comparisons[number]
+    with make_display(quiet=manner.as_json) as display:
+        watch = plan.watched(number, display)
+        display.say(f"{comparison.title or 'The comparison'} is in {path}")
+        place = Place(path, True, None, manner.figures, plan.whole.parts[number], watch.measure)
+        machine = WorkOptions(workers=manner.workers, watch=watch, stop=stopping)
+        return conduct(comparison, place, machine, manner.limit)
 
 
 class SuitePlan:
@@ -104,12 +117,12 @@ class SuitePlan:
         self.whole = Whole([expected(comparison, workers) for comparison in comparisons])
         self._measured = False
 
-    def watched(self, place: int, display: _Live | _Plain) -> _PartOfSuite:
+    def watched(self, place: int, display: Display) -> _PartOfSuite:
         """The display of one comparison, which shows them all."""
         self.whole.current = place
         return _PartOfSuite(self, display)
 
-    def measure(self, display: _Live | _Plain) -> None:
+    def measure(self, display: Display) -> None:
         """Time one optimizer on every task that is still to come, once."""
         if self._measured:
             return
@@ -123,12 +136,8 @@ class SuitePlan:
 class _PartOfSuite:
     """What one comparison says goes on; what it shows becomes the state of all."""
 
-    def __init__(self, plan: SuitePlan, display: _Live | _Plain) -> None:
-        self._plan, self._display = plan, display
-
-    def say(self, text: str) -> None:
-        """Show a sentence."""
-        self._display.say(text)
+    def __init__(self, plan: SuitePlan, display: Display) -> None:
+        self._plan, self._display, self.say = plan, display, display.say
 
     def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
         """Show the whole plan; the part that moved belongs to it."""
@@ -203,85 +212,3 @@ def _print(console: Console, table: TextTable) -> None:
             shown.add_row(Text(task, "bold"))
         shown.add_row(*(Text(cell) for cell in row[first:]))
     console.print(shown)
-
-
-def _say_stopped(where: Path, options: Sequence[str], as_json: bool) -> None:
-    """Say how to go on, beside what is read as JSON and not in it."""
-    words = ["optforge", "compare", "--resume", "--out", str(where), *options]
-    text = f"Stopped; nothing is lost. Go on with: {shlex.join(words)}"
-    console = Console(stderr=True, highlight=False) if as_json else screen()
-    console.print(text, markup=False, soft_wrap=True)
-
-
-def _options(workers: int | None, limit: float, figures: bool, as_json: bool) -> list[str]:
-    """The options of the machine, which no directory keeps; those by default are not named."""
-    words = [] if workers is None else ["--workers", str(workers)]
-    words += [] if limit == LIMIT else ["--limit", f"{limit:g}"]
-    words += [] if figures else ["--no-figures"]
-    return [*words, "--json"] if as_json else words
-
-
-class _Live:
-    """A bar over the whole plan."""
-
-    def __init__(self, console: Console) -> None:
-        self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TextColumn("{task.fields[left]}"), console=console, auto_refresh=False,
-        )  # fmt: skip
-        self._task = self._bar.add_task("starting", total=None, left="")
-        self._drawn = 0.0
-
-    def __enter__(self) -> _Live:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def say(self, text: str) -> None:
-        """Show a sentence in place of what goes on."""
-        self._bar.update(self._task, description=text)
-        self._bar.refresh()
-
-    def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
-        """Move the bar, if the last frame is old enough."""
-        now = time.monotonic()
-        if now < self._drawn + _FRAME and done < total:
-            return
-        self._drawn = now
-        self._bar.update(
-            self._task,
-            description=what,
-            completed=done,
-            total=total,
-            left=f"{duration(left)} left" if left is not None else "",
-        )
-        self._bar.refresh()
-
-
-class _Plain:
-    """A line now and then."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
-        self._printed = time.monotonic()
-
-    def __enter__(self) -> _Plain:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        """Print a sentence."""
-        if not self._quiet:
-            typer.echo(text)
-
-    def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
-        """Print a line if it is time for one."""
-        now = time.monotonic()
-        if self._quiet or now < self._printed + _EVERY:
-            return
-        self._printed = now
-        typer.echo(f"{done} of {total} runs, {duration(left or 0.0)} left; {what}")

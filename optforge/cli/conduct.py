@@ -8,28 +8,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import typer
-from rich.console import Console
-
-from optforge.api.search import SearchResult
-from optforge.cli.console import is_live, screen
-from optforge.cli.live import LiveWatcher
-from optforge.cli.plain import PlainWatcher
+from optforge.api.search_result import SearchResult
+from optforge.cli.console import screen
+from optforge.cli.display import make_display, say_stopped
 from optforge.cli.result import print_result
 from optforge.cli.stopping import Stopping
 from optforge.errors import StoppedError
 from optforge.evolution.budget import Budget
-from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
+from optforge.evolution.watcher import Watcher
 from optforge.report.search.page import count_lines
 from optforge.runs import RunDirectory
 
-STOPPED = 130
 _LEAST = 0.5  # minutes that are worth resuming for
 
 
 class Session:
-    """A watcher that hands on to a display and notes what it takes to resume.
+    """A display that hands on to another and notes what it takes to resume.
 
     Args:
         display: Shows what happens.
@@ -37,39 +32,26 @@ class Session:
         own: Tasks that have to be given again on resuming.
     """
 
-    def __init__(
-        self, display: LiveWatcher | PlainWatcher, stopping: Stopping, own: list[str]
-    ) -> None:
-        self.display, self.stopping, self.own = display, stopping, own
+    def __init__(self, display: Watcher, stopping: Stopping, own: list[str]) -> None:
+        self._display, self._stopping, self._own = display, stopping, own
+        self.say, self.progress, self.show = display.say, display.progress, display.show
         self.directory: Path | None = None
         self.budget: Budget | None = None
-
-    def say(self, text: str) -> None:
-        """Hand on."""
-        self.display.say(text)
 
     def begin(
         self, plan: SearchPlan, directory: RunDirectory, budget: Budget, workers: int
     ) -> None:
         """Note the run and hand on."""
         self.directory, self.budget = directory.path, budget
-        self.stopping.armed = True
-        self.display.begin(plan, directory, budget, workers)
-
-    def show(self, history: History) -> None:
-        """Hand on."""
-        self.display.show(history)
-
-    def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
-        """Hand on."""
-        self.display.progress(what, done, total, left)
+        self._stopping.armed = True
+        self._display.begin(plan, directory, budget, workers)
 
     @property
     def resuming(self) -> str:
         """The command that goes on with this run."""
         words = ["optforge", "search", "--resume", str(self.directory)]
-        if self.own:
-            words += ["--tasks", ",".join(self.own)]
+        if self._own:
+            words += ["--tasks", ",".join(self._own)]
         if self.budget is not None and self.budget.programs is not None:
             words += ["--programs", str(self.budget.programs)]
         if self.budget is not None and self.budget.minutes is not None:
@@ -87,29 +69,25 @@ def conduct(verb: Callable[..., SearchResult], arguments: dict[str, Any], own: l
         arguments: For it.
         own: Tasks from files, as given.
     """
-    console = screen()
-    with Stopping() as stopping:
-        display = LiveWatcher(console) if is_live() else PlainWatcher()
+    with Stopping() as stopping, make_display() as display:
         session = Session(display, stopping, own)
         try:
-            with display:
-                result = verb(**arguments, watcher=session, stop=stopping)
+            result = verb(**arguments, watch=session, stop=stopping)
         except (KeyboardInterrupt, StoppedError):
-            _say_stopped(console, session)
-            raise typer.Exit(STOPPED) from None
-        if result.stopped:
-            console.print(count_lines(result.history.tally.plain())[0], style="dim")
-            _say_stopped(console, session)
-            raise typer.Exit(STOPPED)
-        print_result(result, console)
+            result = None
+    if result is None:
+        say_stopped(_stopped(session))
+    elif result.stopped:
+        screen().print(count_lines(result.history.tally.plain())[0], style="dim")
+        say_stopped(_stopped(session))
+    else:
+        print_result(result, screen())
 
 
-def _say_stopped(console: Console, session: Session) -> None:
+def _stopped(session: Session) -> str:
     if session.directory is None:
-        text = (
+        return (
             "Stopped before the search began; what was trained for the baselines is kept, and the "
             "same command goes on from there"
         )
-    else:
-        text = f"Stopped; nothing is lost. Go on with: {session.resuming}"
-    console.print(text, markup=False, soft_wrap=True)
+    return f"Stopped; nothing is lost. Go on with: {session.resuming}"

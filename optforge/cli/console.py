@@ -12,7 +12,7 @@ _WIDE = 110  # where there is no terminal, so that tables are not squeezed
 
 
 def screen() -> Console:
-    """Give the console of results.
+    """Return the console of results.
 
     Made anew each time, for the stream of this very moment.
     """
@@ -27,10 +27,9 @@ def print_anything() -> None:
             stream.reconfigure(errors="replace")
 
 
-def is_live() -> bool:
-    """Tell whether the standard output is a terminal that can be drawn on."""
-    console = screen()
-    return sys.stdout.isatty() and console.is_terminal and not console.is_dumb_terminal
+def is_drawable(console: Console) -> bool:
+    """Return whether a console is a terminal that can be drawn on."""
+    return console.file.isatty() and console.is_terminal and not console.is_dumb_terminal
 
 
 def fail(text: str) -> None:

@@ -1,33 +1,36 @@
-"""The live view of a search in a terminal."""
+"""The live display in a terminal."""
 
 from __future__ import annotations
 
+import math
 import time
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
-from rich.progress import TimeElapsedColumn as Elapsed
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.status import Status
+from rich.text import Text
 
 from optforge.cli.change import Changing
 from optforge.cli.console import screen
 from optforge.cli.plain import starting
-from optforge.cli.track import Track, clock, leader
+from optforge.cli.track import Track, leader
 from optforge.cli.view import frame
 from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
+from optforge.report.words import duration
 from optforge.runs import RunDirectory
 
 _FRAME = 0.5  # seconds; nothing is drawn more often
 
 
-class LiveWatcher:
-    """A spinner while things are prepared, the view while it searches, then progress bars.
+class LiveDisplay:
+    """A spinner while things are prepared, the view of a search, then a bar.
 
-    All drawing but the spinner happens in the calls of the search, so that no thread reads what
-    the search is changing.
+    All drawing but the spinner happens in the calls of the verb, so that no thread reads what the
+    verb is changing.
 
     Args:
         console: A terminal.
@@ -37,36 +40,56 @@ class LiveWatcher:
         self.console = console or screen()
         self.track: Track | None = None
         self.changing = Changing()
-        self._drawn = -float("inf")
+        self._drawn = -math.inf
         self._status: Status | None = None
+        self._said = ""
         self._live: Live | None = None
-        self._bars: Progress | None = None
-        self._bar: dict[str, TaskID] = {}
+        self._bar: Progress | None = None
 
-    def __enter__(self) -> LiveWatcher:
+    def __enter__(self) -> LiveDisplay:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._end_status()
         self._end_live()
-        self._end_bars()
+        self._end_bar()
 
     def say(self, text: str) -> None:
-        """Show a sentence beside a spinner, and keep the one before it."""
-        if self._live is not None or self._bars is not None:
-            self.console.print(text, markup=False)
+        """Show a sentence beside a spinner until the next; then it stays above."""
+        if self._live is not None or self._bar is not None:
+            self.console.print(Text(text, "dim"), soft_wrap=True)
             return
-        if self._status is None:
-            self._status = Status("", console=self.console, refresh_per_second=4)
-            self._status.start()
-        self._status.update(f"{text} ...")
+        self._end_status()
+        self._said = text
+        self._status = Status(f"{escape(text)} ...", console=self.console, refresh_per_second=4)
+        self._status.start()
+
+    def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
+        """Move the bar, which begins anew with each thing that is measured."""
+        self._end_status()
+        self._end_live()
+        now = time.monotonic()
+        if self._bar is None:
+            self._bar = _bar(self.console)
+            self._bar.start()
+        (task,) = self._bar.tasks or [None]
+        if task is not None and (task.total != total or done < task.completed):
+            self._bar.remove_task(task.id)
+            task = None
+        elif task is not None and done < total and now < self._drawn + _FRAME:
+            return
+        self._drawn = now
+        number = task.id if task is not None else self._bar.add_task(what, total=total, left="")
+        rest = "" if left is None or done == total else f"{duration(left)} left"
+        self._bar.update(number, description=escape(what), completed=done, left=rest)
+        self._bar.refresh()
 
     def begin(
         self, plan: SearchPlan, directory: RunDirectory, budget: Budget, workers: int
     ) -> None:
         """Take what the search is made of."""
         self.track = Track(plan, directory, budget, workers)
-        self._end_bars()  # those of the baselines: a terminal holds one live display
+        self._end_bar()  # that of the baselines: a terminal holds one live display
         self.say(starting(plan, workers))
 
     def show(self, history: History) -> None:
@@ -88,48 +111,31 @@ class LiveWatcher:
             self._live.start()
         self._live.update(view, refresh=True)
 
-    def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
-        """Move the bar of a measurement."""
-        self._end_status()
-        self._end_live()
-        now = time.monotonic()
-        if self._bars is None:
-            self._bars = _bars(self.console)
-            self._bars.start()
-        if what not in self._bar:
-            for bar in self._bar.values():
-                self._bars.stop_task(bar)
-            self._bar[what] = self._bars.add_task(what, total=total, left="")
-        elif done < total and now < self._drawn + _FRAME:
-            return
-        self._drawn = now
-        words = "" if left is None or done == total else f"{clock(left)} left"
-        self._bars.update(self._bar[what], completed=done, total=total, left=words)
-        self._bars.refresh()
-
     def _end_status(self) -> None:
         if self._status is not None:
             self._status.stop()
             self._status = None
-
-    def _end_bars(self) -> None:
-        if self._bars is not None:
-            self._bars.stop()
-            self._bars, self._bar = None, {}
+            self.console.print(Text(self._said, "dim"), soft_wrap=True)
 
     def _end_live(self) -> None:
         if self._live is not None:
             self._live.stop()
             self._live = None
 
+    def _end_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
-def _bars(console: Console) -> Progress:
+
+def _bar(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        Elapsed(),
+        TimeElapsedColumn(),
         TextColumn("{task.fields[left]}"),
         console=console,
         auto_refresh=False,
+        transient=True,
     )

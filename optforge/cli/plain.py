@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import typer
@@ -10,22 +11,28 @@ from optforge.cli.track import Track, clock, leader, phase_words, rescored
 from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
+from optforge.report.words import duration
 from optforge.runs import RunDirectory
 
 _EVERY = 10.0  # seconds between two lines
 _SAMPLE = 1.0
 
 
-class PlainWatcher:
-    """Prints a line about every ten seconds, and one whenever something new begins."""
+class PlainDisplay:
+    """Prints a line about every ten seconds, and one whenever something new begins.
 
-    def __init__(self) -> None:
-        self.track: Track | None = None
-        self._sampled = self._printed = -float("inf")
-        self._said = ""
+    Args:
+        beside: Whether to print to the standard error.
+    """
+
+    def __init__(self, beside: bool = False) -> None:
+        self._beside = beside
+        self._track: Track | None = None
+        self._sampled = self._printed = -math.inf
+        self._done = self._total = 0
         self._phase = ""
 
-    def __enter__(self) -> PlainWatcher:
+    def __enter__(self) -> PlainDisplay:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -33,38 +40,40 @@ class PlainWatcher:
 
     def say(self, text: str) -> None:
         """Print a sentence."""
-        _line(text)
+        typer.echo(text, err=self._beside)  # which flushes
+
+    def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
+        """Print the beginning of each measurement, and then a line now and then."""
+        now = time.monotonic()
+        if (begun := total != self._total or done < self._done) or now >= self._printed + _EVERY:
+            self._printed = now
+            rest = "" if left is None or done == total else f", {duration(left)} left"
+            self.say(f"{what}: {done} of {total}{rest}")
+        if begun or done >= self._done:
+            self._done, self._total = done, total
 
     def begin(
         self, plan: SearchPlan, directory: RunDirectory, budget: Budget, workers: int
     ) -> None:
         """Print where the run is and what comes first."""
-        self.track = Track(plan, directory, budget, workers)
-        _line(f"The run is in {directory.path}; Ctrl-C stops it and loses nothing")
-        _line(starting(plan, workers))
+        self._track = Track(plan, directory, budget, workers)
+        self.say(f"The run is in {directory.path}; Ctrl-C stops it and loses nothing")
+        self.say(starting(plan, workers))
 
     def show(self, history: History) -> None:
         """Print a line if it is time for one."""
-        track, now = self.track, time.monotonic()
+        track, now = self._track, time.monotonic()
         if track is None or now < self._sampled + _SAMPLE:
             return
         self._sampled = now
         moving = track.note(history)
         if moving and (now >= self._printed + _EVERY or history.phase != self._phase):
             self._printed, self._phase = now, history.phase
-            _line(summary(track, history))
-
-    def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
-        """Print the beginning of each measurement, and then a line now and then."""
-        now = time.monotonic()
-        if what != self._said or now >= self._printed + _EVERY:
-            self._said, self._printed = what, now
-            rest = "" if left is None or done == total else f", {clock(left)} left"
-            _line(f"{what}: {done} of {total}{rest}")
+            self.say(summary(track, history))
 
 
 def starting(plan: SearchPlan, workers: int) -> str:
-    """Say what happens before the first program is judged."""
+    """Return what happens before the first program is judged."""
     who = f"{workers} worker{'s' if workers != 1 else ''}" if workers else "the evaluation"
     if plan.settings.compiled:
         return f"Starting {who} and compiling the training (up to a minute or two the first time)"
@@ -72,7 +81,7 @@ def starting(plan: SearchPlan, workers: int) -> str:
 
 
 def summary(track: Track, history: History) -> str:
-    """Say in one line how far a search is."""
+    """Return in one line how far a search is."""
     tally = history.tally
     left = track.remaining(history)
     best, fresh = leader(history), rescored(history)
@@ -88,7 +97,3 @@ def summary(track: Track, history: History) -> str:
         again = f", on fresh seeds {fresh[0]:+.4f}" if fresh else ""
         parts.append(f"best {best.fitness:+.4f}{again}")
     return " | ".join(parts)
-
-
-def _line(text: str) -> None:
-    typer.echo(text)  # which flushes

@@ -10,7 +10,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from optforge.ablation import SimpleRule
-from optforge.api.search import SearchResult
+from optforge.api.search_result import SearchResult
 from optforge.assessment.finish import Finish
 from optforge.assessment.rows import ADAMW, ONE_SETTING, STRAIGHT
 from optforge.assessment.table import Table
@@ -18,7 +18,7 @@ from optforge.cli.derived import print_derivation, print_effects
 from optforge.cli.explained import print_explanation
 from optforge.report.search.files import rules_by_task
 from optforge.report.search.page import count_lines
-from optforge.report.search.verdict import schedule_words, verdict
+from optforge.report.search.verdict import schedule_words
 from optforge.report.simplify.files import PICTURE, SIMPLE_JSON, SIMPLE_PAGE, SIMPLE_RULE
 from optforge.report.words import number
 from optforge.statistics import Interval
@@ -49,7 +49,7 @@ def print_result(result: SearchResult, console: Console) -> None:
     for line in count_lines(result.history.tally.plain()):
         console.print(line, style="dim", markup=False)
     console.print()
-    console.print(verdict(done.table), markup=False, style="bold")
+    console.print(result.verdict, markup=False, style="bold")
     _headline(console, "the discovered rule")
     console.print(done.rule.program.text.rstrip(), markup=False)
     console.print(schedule_words(done.rule), markup=False, style="dim")

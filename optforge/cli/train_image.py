@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from optforge.cli.console import is_live, screen
+from optforge.cli.console import screen
+from optforge.cli.display import make_display
 from optforge.cli.options import PlainDebug
 from optforge.errors import TrainingError
 from optforge.images.choices import PRECISIONS, Changes, Machine
@@ -21,6 +21,7 @@ from optforge.images.plan import Plan
 from optforge.images.presets import PRESETS, OptimizerSettings
 from optforge.images.run import Watch, train_images
 from optforge.images.trainer import Step
+from optforge.jobs import Display
 
 _CHANGES, _MACHINE = "In place of the preset's", "Machine"
 
@@ -136,7 +137,7 @@ def train_image(
         stop_after=stop_after,
     )
     first = os.environ.get("RANK", "0") == "0"
-    with _Display() as display:
+    with make_display() as display:
         done = train_images(
             preset,
             data,
@@ -146,7 +147,7 @@ def train_image(
             machine,
             initial=init,
             resume=resume,
-            watch=display if first else None,
+            watch=_Training(display) if first else None,
         )
     if first:
         screen().print(
@@ -155,46 +156,31 @@ def train_image(
         )
 
 
-class _Display(Watch):
-    """A bar in a terminal; else a line with every evaluation."""
+class _Training(Watch):
+    """Hands on what a training tells to a display."""
 
-    def __init__(self) -> None:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        self.bar = Progress(*columns, console=screen(), disable=not is_live())
-        self.started = time.perf_counter()
-        self.task: Any = None
-
-    def __enter__(self) -> _Display:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+    def __init__(self, display: Display) -> None:
+        self._display = display
+        self._started = time.perf_counter()
+        self._steps = 0
 
     def begin(self, plan: Plan, parameters: int, first: int) -> None:
-        settings = plan.settings
-        self.bar.console.print(
-            f"[bold]{plan.preset}[/], {parameters / 1e6:.2f} M parameters, {plan.optimizer} "
+        settings, self._steps = plan.settings, plan.steps
+        self._display.say(
+            f"{plan.preset}, {parameters / 1e6:.2f} M parameters, {plan.optimizer} "
             f"(lr {settings.lr:g}, weight decay {settings.weight_decay:g}, betas "
             f"{settings.betas[0]:g} {settings.betas[1]:g}), {plan.steps:,} steps of "
             f"{plan.batch_size} images of {plan.image_size} pixels, {plan.examples:,} images, "
             f"{plan.classes} classes" + (f"; going on from step {first:,}" if first else "")
         )
-        self.bar.start()
-        self.task = self.bar.add_task("starting", total=plan.steps, completed=first)
 
     def step(self, step: Step) -> None:
         skipped = "" if step.taken else " (left out: infinite gradients)"
-        text = f"loss {step.loss:.4f}{skipped}"
-        self.bar.update(self.task, completed=step.number, description=text)
+        self._display.progress(f"loss {step.loss:.4f}{skipped}", step.number, self._steps)
 
     def score(self, number: int, score: Score) -> None:
-        seconds = time.perf_counter() - self.started
-        self.bar.console.print(f"step {number:,}: {_said(score)} ({seconds:.0f} s)")
+        seconds = time.perf_counter() - self._started
+        self._display.say(f"step {number:,}: {_said(score)} ({seconds:.0f} s)")
 
 
 def _said(score: Score) -> str:

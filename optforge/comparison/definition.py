@@ -48,7 +48,7 @@ def stored_definition(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise CompareError(
             f"{path} holds no readable {DEFINITION} ({error}); say what to compare: "
-            "--task, --optimizers and the settings as before, with --resume; what was started "
+            "--tasks, --optimizers and the settings as before, with --resume; what was started "
             "from Python goes on there, by optforge.compare(..., resume=True)"
         ) from error
 
@@ -61,7 +61,7 @@ def stored_definition(path: Path) -> dict[str, Any]:
         raise CompareError(
             f"{path} was made with the file {file}, as seen from that directory, and there is none "
             f"at {there}; if the directory was moved or copied, bring the file to that place, or "
-            "say --task, --optimizers and the settings as before, with --resume"
+            "say --tasks, --optimizers and the settings as before, with --resume"
         )
 
     return _renamed(stored, seen_from_here)

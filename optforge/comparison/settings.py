@@ -19,7 +19,7 @@ _LEAST = {"trials": 1, "seeds": 1, "finalists": 1, "again": 0, "tune_seeds": 1, 
           "extra": 0, "sensitivity": 0, "sweep_seeds": 1, "studies": 0, "seed": 0}  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ComparisonSettings:
     """How a comparison is made; the same for every optimizer and task.
 

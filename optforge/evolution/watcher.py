@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
@@ -11,6 +11,7 @@ from optforge.jobs import Display
 from optforge.runs import RunDirectory
 
 
+@runtime_checkable
 class Watcher(Display, Protocol):
     """A display that also shows the course of a search."""
 

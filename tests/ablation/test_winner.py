@@ -10,7 +10,7 @@ import pytest
 import optforge
 import optforge.api.search
 import optforge.api.winner
-from optforge.ablation import Options, winner
+from optforge.ablation import winner
 from optforge.api import simplification
 from optforge.assessment import select, table
 from optforge.equality import simplify_exact
@@ -33,7 +33,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_search_leaves_both_rules_and_simplify_goes_on_from_there(tmp_path: Path) -> None:
-    result = optforge.search(tasks=[Blobs()], run=tmp_path / "run", **SMALL)  # type: ignore[arg-type]
+    result = optforge.search(tasks=[Blobs()], out=tmp_path / "run", **SMALL)  # type: ignore[arg-type]
     assert result.simple is not None
     raw = parse((tmp_path / "run" / "best.py").read_text())
     assert raw == result.best == parse(result.simple.simplified.derivation.start)
@@ -41,8 +41,8 @@ def test_a_search_leaves_both_rules_and_simplify_goes_on_from_there(tmp_path: Pa
     stored = json.loads((tmp_path / "run" / "simplify.json").read_text())
     assert stored["program"] == result.simple.program.text and stored["training"] is None
 
-    options = Options(minutes=0.03, looks=(3, 6), repeats=3)
-    again = optforge.simplify(tmp_path / "run", tasks=[Blobs()], options=options, workers=0)
+    quick = {"minutes": 0.03, "looks": (3, 6), "repeats": 3, "workers": 0}
+    again = optforge.simplify(tmp_path / "run", tasks=[Blobs()], **quick)  # type: ignore[arg-type]
     assert again.trained is not None and again.trained.tasks == ("Blobs",)
     stored = json.loads((tmp_path / "run" / "simplify.json").read_text())
     assert stored["program"] == again.program.text and stored["training"]["tasks"] == ["Blobs"]
@@ -53,7 +53,7 @@ def test_with_time_the_winner_is_trained_and_the_time_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(winner, "LEAST_SECONDS", 0.5)
-    monkeypatch.setattr(optforge.api.winner, "seconds_for", lambda searched: 3.0)
+    monkeypatch.setattr(optforge.api.winner, "seconds_for", lambda searched: 8.0)
     shown: list[tuple[str, int, int]] = []
 
     class Watcher(Silent):
@@ -61,7 +61,7 @@ def test_with_time_the_winner_is_trained_and_the_time_holds(
             shown.append((what, done, total))
 
     run = tmp_path / "run"
-    result = optforge.search(tasks=[Blobs()], run=run, watcher=Watcher(), **SMALL)  # type: ignore[arg-type]
+    result = optforge.search(tasks=[Blobs()], out=run, watch=Watcher(), **SMALL)  # type: ignore[arg-type]
     assert result.simple is not None and result.simple.trained is not None
     assert "## Derivation" in (run / "simplify.md").read_text()
     # What was measured then is known when the run is simplified again, with nothing else given.
@@ -70,7 +70,7 @@ def test_with_time_the_winner_is_trained_and_the_time_holds(
     lean, task = simplify_exact(result.best).program, Blobs()
     (seed,) = seeds(place.seed, task.name, "simplify tune", 1)
     assert store.get(store.key(lean, task, seed, "validation")) is not None
-    assert any(what == "Simplifying the winner" and total == 3 for what, _, total in shown)
+    assert any(what == "Simplifying the winner" and total == 8 for what, _, total in shown)
 
 
 def test_a_compiled_run_is_simplified_compiled(
@@ -94,11 +94,11 @@ def test_a_failed_check_costs_the_simple_rule_alone(
         raise SimplifyError("the check of a step failed")
 
     monkeypatch.setattr(winner, "simplify_exact", fail)
-    result = optforge.search(tasks=[Blobs()], run=tmp_path / "run", **SMALL)  # type: ignore[arg-type]
+    result = optforge.search(tasks=[Blobs()], out=tmp_path / "run", **SMALL)  # type: ignore[arg-type]
     assert result.simple is None and result.finish is not None
     assert not (tmp_path / "run" / "simple.py").exists()
 
 
 def test_a_search_can_leave_its_winner_as_it_is(tmp_path: Path) -> None:
-    result = optforge.search(tasks=[Blobs()], run=tmp_path / "run", simplify=False, **SMALL)  # type: ignore[arg-type]
+    result = optforge.search(tasks=[Blobs()], out=tmp_path / "run", simplify=False, **SMALL)  # type: ignore[arg-type]
     assert result.simple is None and result.finish is not None

@@ -16,20 +16,21 @@ from rich.live import Live
 import optforge
 from optforge.assessment import table
 from optforge.cli.braille import plot
-from optforge.cli.live import LiveWatcher
+from optforge.cli.live import LiveDisplay
 from optforge.cli.track import Counts, Track, clock
 from optforge.cli.view import frame
 from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
 from optforge.evolution.tally import Tally
+from optforge.report.words import duration
 from optforge.runs import RunDirectory
 from tests.helpers.tiny import Blobs, Sums
 
 SIZES = ((120, 40), (80, 24), (60, 50), (50, 18))
 
 
-class Looking(LiveWatcher):
+class Looking(LiveDisplay):
     """Keeps what is drawn, in several sizes, of every frame."""
 
     def __init__(self) -> None:
@@ -59,10 +60,10 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Looking:
             held_out=[],
             programs=800,
             population=40,
-            run=Path(tmp_path_factory.mktemp("runs")) / "run",
+            out=Path(tmp_path_factory.mktemp("runs")) / "run",
             workers=0,
             trials=4,
-            watcher=watcher,
+            watch=watcher,
         )
     return watcher
 
@@ -145,7 +146,7 @@ def test_times_are_printed_short() -> None:
 def test_the_bar_of_the_baselines_ends_before_the_view_begins() -> None:
     """A terminal holds one live display; on tasks of one's own the bar comes first."""
     console = Console(file=io.StringIO(), force_terminal=True, width=120, height=40)
-    watcher = LiveWatcher(console)
+    watcher = LiveDisplay(console)
     with watcher:
         watcher.progress("Tuning AdamW", 3, 9, 75.0)
         watcher.begin(
@@ -158,4 +159,4 @@ def test_the_bar_of_the_baselines_ends_before_the_view_begins() -> None:
             pass
     output = console.file
     assert isinstance(output, io.StringIO)
-    assert "Tuning AdamW" in output.getvalue() and "1:15 left" in output.getvalue()
+    assert "Tuning AdamW" in output.getvalue() and f"{duration(75.0)} left" in output.getvalue()

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from optforge.api import search as api
+from optforge.api import search_options as api
 from optforge.cli.app import app
 from optforge.cli.conduct import Session
-from optforge.cli.plain import PlainWatcher
+from optforge.cli.plain import PlainDisplay
 from optforge.cli.stopping import Stopping
 from optforge.evolution import Settings
 from optforge.evolution.budget import Budget
@@ -45,7 +45,7 @@ class Other(Blobs):
 """
 SMALL = (
     "search --tasks tasks.py:Blobs --held-out tasks.py:Other --population 50 --workers 1 "
-    "--no-compile --trials 4 --in-place 0.25 --rescale 0 --run first"
+    "--no-compile --trials 4 --in-place 0.25 --rescale 0 --out first"
 )
 
 
@@ -189,7 +189,7 @@ def test_ctrl_c_before_the_search_leaves_nothing(folder: Path) -> None:
 
 
 def test_the_command_to_go_on_keeps_the_budget(tmp_path: Path) -> None:
-    session = Session(PlainWatcher(), Stopping(), [])
+    session = Session(PlainDisplay(), Stopping(), [])
     session.directory, session.budget = tmp_path / "a run", Budget(None, 3000)
     words = shlex.split(session.resuming)
     assert words[2:] == ["--resume", str(tmp_path / "a run"), "--programs", "3000"]
@@ -216,6 +216,7 @@ def test_an_unarmed_signal_ends_at_once() -> None:
 
 def test_the_help_names_the_defaults_that_hold() -> None:
     told = " ".join(CliRunner().invoke(app, ["search", "--help"]).stdout.replace("│", " ").split())
-    assert f"Default: {api.CONSTANTS_A_MINUTE} a minute, or a tenth of --programs" in told
+    per_minute = f"{api.CONSTANTS_A_MINUTE} per minute of at most a day"
+    assert f"a tenth of --programs, or {per_minute}, by default" in told
     assert "--in-place" in told and f"Default: {Settings.in_place}." in told
     assert "--rescale" in told and f"Default: {Settings.rescale}." in told

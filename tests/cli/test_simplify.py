@@ -118,12 +118,12 @@ def test_a_directory_without_a_rule_is_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "named"),
     [
-        (["--exact", "--keep", "sign", "--minutes", "3"], "--keep, --minutes would do nothing"),
-        (["--exact", "--margin", "0.02"], "--margin would do nothing"),
+        (["--exact", "--keep", "sign", "--minutes", "3"], "keep, minutes would do nothing"),
+        (["--exact", "--margin", "0.02"], "margin would do nothing"),
         (["--programs", "50"], "--by evolution"),
     ],
 )
 def test_options_that_would_be_ignored_are_refused(more: list[str], named: str) -> None:
     result = RUNNER.invoke(app, ["simplify", "signum", *more])
-    assert result.exit_code == 2
+    assert result.exit_code == 1  # the options refuse it, whoever gives them
     assert named in " ".join(result.output.replace("│", " ").split())

@@ -43,11 +43,11 @@ def test_help_lists_the_verbs_and_every_option_has_words() -> None:
         assert verb in call("--help").stdout
     text = call("search", "--help").stdout
     options = (
-        *("--from", "--tasks", "--held-out", "--minutes", "--programs", "--population"),
+        *("--start", "--tasks", "--held-out", "--minutes", "--programs", "--population"),
         *("--tournament", "--functions", "--max-state-bytes", "--max-statements", "--strategy"),
         *("--mutations", "--in-place", "--rescale"),
         *("--repeats", "--restart", "--restart-after", "--constants-programs", "--workers"),
-        *("--seed", "--run", "--resume", "--compile", "--trials", "--debug"),
+        *("--seed", "--out", "--resume", "--compile", "--trials", "--debug"),
     )
     assert [option for option in options if option not in text] == []
     assert "Default: 1000." in text and "Default: adamw." in text
@@ -131,7 +131,7 @@ def test_show_refuses_what_is_no_rule(tmp_path: Path) -> None:
         ("--tasks digits_mlp,digits_mlp", 1, "no name may occur twice"),
         ("--tasks ,", 1, "there is no task"),
         ("--held-out mnist_mlp", 1, "no name may occur twice"),
-        ("--from nosuch", 1, "no rule 'nosuch'"),
+        ("--start nosuch", 1, "no rule 'nosuch'"),
         ("--strategy annealing", 1, "allowed are evolution, constants, random"),
         ("--restart worst", 1, "allowed are best, initial, none"),
         ("--population 0", 1, "population is 0; it must be at least 1"),
@@ -155,7 +155,7 @@ def test_show_refuses_what_is_no_rule(tmp_path: Path) -> None:
         ("--programs many", 2, "'--programs'"),
         ("--nonsense", 2, "'optforge search --help'"),
         ("--resume nowhere", 1, "is not a run: it does not exist"),
-        ("--resume nowhere --from lion", 2, "--from cannot be given with --resume"),
+        ("--resume nowhere --start lion", 2, "--start cannot be given with --resume"),
         ("--resume nowhere --seed 3", 2, "--seed cannot be given with --resume"),
         ("--resume nowhere --no-compile", 2, "--compile cannot be given with --resume"),
         ("--resume nowhere --held-out none", 2, "--held-out cannot be given with --resume"),
@@ -171,12 +171,12 @@ def test_search_refuses_in_one_sentence(
 
 def test_a_run_that_exists_is_not_overwritten(tmp_path: Path) -> None:
     RunDirectory.create(tmp_path / "run", {"mine": 1}).close()
-    said = sentence(call("search", "--tasks", "digits_mlp", "--run", str(tmp_path / "run")), 1)
+    said = sentence(call("search", "--tasks", "digits_mlp", "--out", str(tmp_path / "run")), 1)
     assert "holds a run already" in said and "--resume" in said
     with RunDirectory.open(tmp_path / "run") as run:
         assert run.journal.settings == {"mine": 1}
     (tmp_path / "file").write_text("mine")
-    assert "is a file" in sentence(call("search", "--run", str(tmp_path / "file")), 1)
+    assert "is a file" in sentence(call("search", "--out", str(tmp_path / "file")), 1)
 
 
 def test_wrong_verbs_are_wrong_use() -> None:

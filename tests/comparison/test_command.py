@@ -14,6 +14,7 @@ from optforge.api.comparison import prepare
 from optforge.cli import comparing
 from optforge.cli.app import app
 from optforge.cli.compare import _assignments
+from optforge.cli.plain import PlainDisplay
 from optforge.comparison.suite import read_suite
 from optforge.errors import CompareError
 from tests.comparison.test_resume import TIMES
@@ -132,7 +133,7 @@ def test_a_suite_has_one_bar_over_all_its_comparisons(
     seen: list[tuple[int, int, float]] = []
     said: list[str] = []
 
-    class Noting(comparing._Plain):
+    class Noting(PlainDisplay):
         def say(self, text: str) -> None:
             said.append(text)
 
@@ -140,11 +141,9 @@ def test_a_suite_has_one_bar_over_all_its_comparisons(
             assert left is not None
             seen.append((done, total, left))
 
-    monkeypatch.setattr(comparing, "_Plain", Noting)
+    monkeypatch.setattr(comparing, "make_display", lambda **_: Noting())
     asked = {name: (few("adamw", extensions=0, seeds=n), {}) for name, n in (("a", 3), ("b", 5))}
-    comparing.conduct_all(
-        asked, tmp_path, resume=False, workers=0, as_json=False, figures=False, limit=60.0
-    )
+    comparing.conduct_all(asked, tmp_path, comparing.Manner(workers=0, figures=False, limit=60.0))
     runs = [6 + 2 * 1 + 3, 6 + 2 * 1 + 5]  # trials, finalists once more, fresh seeds
     assert {total for _, total, _ in seen} == {sum(runs)}
     done = [count for count, _, _ in seen]
@@ -176,7 +175,7 @@ def test_options_change_a_suite() -> None:
     ("arguments", "says"),
     [
         (["--task", "digits_mlp"], "--optimizers is missing"),
-        (["--optimizers", "adamw"], "--task is missing"),
+        (["--optimizers", "adamw"], "--tasks is missing"),
         (["--task", "digits_mlp", "-o", "adamw,adamw"], "two optimizers are called 'adamw'"),
         (
             ["--task", "digits_mlp", "-o", "adamw", "--axis", "wide=1,2"],

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from optforge.api.comparison import ComparisonResult, conduct
+from optforge.api.comparison import conduct
+from optforge.api.comparison_result import ComparisonResult
+from optforge.api.keywords import WorkOptions
 from optforge.errors import CompareError, OptforgeError
 from tests.helpers.comparisons import few
 
@@ -16,7 +18,7 @@ FEW: dict[str, Any] = {"trials": 2, "seeds": 2, "finalists": 1, "again": 0, "ext
 
 @pytest.fixture(scope="module")
 def result() -> ComparisonResult:
-    return conduct(few("adamw", "sgd", **FEW), workers=0)
+    return conduct(few("adamw", "sgd", **FEW), machine=WorkOptions(workers=0))
 
 
 def test_the_chosen_setting_is_found_by_name(result: ComparisonResult) -> None:

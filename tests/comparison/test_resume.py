@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from optforge import compare
-from optforge.api.comparison import conduct
+from optforge.api.comparison import Place, conduct
+from optforge.api.keywords import WorkOptions
 from optforge.comparison import CELLS, CellTable, Comparison
 from optforge.errors import CompareError
 from tests.helpers.comparisons import few
@@ -24,9 +25,16 @@ TIMES = {"step_ms", "seconds", "peak_mb", "time_to_target", "sessions"}
 SCRIPT = """
 import sys
 from tests.helpers.comparisons import few
-from optforge.api.comparison import conduct
-conduct(few("adamw", "lion", sensitivity=3, studies=1), sys.argv[1], True, 0, figures=False)
+from optforge.api.comparison import Place, conduct
+from optforge.api.keywords import WorkOptions
+place = Place(sys.argv[1], resume=True, figures=False)
+conduct(few("adamw", "lion", sensitivity=3, studies=1), place, WorkOptions(workers=0))
 """
+ALONE = WorkOptions(workers=0)
+
+
+def kept(path: Path) -> Place:
+    return Place(path, resume=True, figures=False)
 
 
 def asked() -> Comparison:
@@ -47,7 +55,7 @@ def figures(path: Path) -> Any:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("whole")
-    conduct(asked(), path, True, 0, figures=False)
+    conduct(asked(), kept(path), ALONE)
     return path
 
 
@@ -57,7 +65,7 @@ def test_going_on_from_any_part_of_the_table_changes_no_figure(
 ) -> None:
     content = (whole / CELLS).read_bytes()
     (tmp_path / CELLS).write_bytes(content[: int(share * len(content))])
-    conduct(asked(), tmp_path, True, 0, figures=False)
+    conduct(asked(), kept(tmp_path), ALONE)
     assert figures(tmp_path) == figures(whole)
 
 
@@ -72,7 +80,7 @@ def test_a_process_killed_with_signal_9_goes_on(whole: Path, tmp_path: Path) -> 
     with CellTable(tmp_path / CELLS, write=False) as table:
         done = len(table)
     assert done >= 19
-    conduct(asked(), tmp_path, True, 0, figures=False)
+    conduct(asked(), kept(tmp_path), ALONE)
     with CellTable(tmp_path / CELLS, write=False) as table, CellTable(whole / CELLS, False) as all_:
         assert done < len(table) == len(all_)
     assert figures(tmp_path) == figures(whole)
@@ -90,14 +98,18 @@ def _wait_for_lines(path: Path, least: int, process: subprocess.Popen[bytes]) ->
 def test_a_finished_comparison_is_read_without_training(whole: Path) -> None:
     before = (whole / CELLS).read_bytes()
     report = figures(whole)
-    result = conduct(asked(), whole, True, 0, figures=False)
+    result = conduct(asked(), kept(whole), ALONE)
     assert (whole / CELLS).read_bytes() == before
     assert figures(whole) == report and not result.stopped
 
 
 def test_a_stop_leaves_what_is_finished(tmp_path: Path) -> None:
     calls = iter(range(1000))
-    result = conduct(asked(), tmp_path, False, 0, stop=lambda: next(calls) > 10, figures=False)
+    result = conduct(
+        asked(),
+        Place(tmp_path, figures=False),
+        WorkOptions(workers=0, stop=lambda: next(calls) > 10),
+    )
     assert result.stopped and result.found.tasks == ()
     with CellTable(tmp_path / CELLS, write=False) as table:
         assert len(table) == 11

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from optforge.api.comparison import conduct
+from optforge.api.comparison import Place, conduct
+from optforge.api.keywords import WorkOptions
 from optforge.comparison import CELLS, CellTable, Comparison
 from optforge.errors import CompareError
 from optforge.fitness.seeds import seeds
@@ -38,6 +39,13 @@ class Troubled(Blobs):
         return model
 
 
+ALONE = WorkOptions(workers=0)
+
+
+def kept(path: Path) -> Place:
+    return Place(path, resume=True, figures=False)
+
+
 def asked() -> Comparison:
     return few("adamw", task=Troubled(), trials=1, seeds=3, finalists=1, again=0, extensions=0)
 
@@ -47,7 +55,7 @@ def test_a_run_whose_worker_dies_is_counted_apart_and_tried_again(
 ) -> None:
     heard = Heard()
     monkeypatch.setenv(FLAG, f"die:{tmp_path / 'count'}")
-    first = conduct(asked(), tmp_path / "a", True, 1, heard, figures=False)
+    first = conduct(asked(), kept(tmp_path / "a"), WorkOptions(workers=1, watch=heard))
     told = first.summaries[0]
     assert (tmp_path / "count").read_text() == "xx"
     assert (told.failed_runs, told.diverged_runs, told.runs) == (1, 0, 3)
@@ -58,8 +66,8 @@ def test_a_run_whose_worker_dies_is_counted_apart_and_tried_again(
         assert len(table) == 3  # a trial and two of the three final runs
 
     monkeypatch.delenv(FLAG)
-    again = conduct(asked(), tmp_path / "a", True, 0, figures=False)
-    whole = conduct(asked(), tmp_path / "b", True, 0, figures=False)
+    again = conduct(asked(), kept(tmp_path / "a"), ALONE)
+    whole = conduct(asked(), kept(tmp_path / "b"), ALONE)
     assert "Runs without a result" not in again.markdown
     assert again.summaries[0].test_loss == whole.summaries[0].test_loss
 
@@ -69,7 +77,7 @@ def test_a_run_above_the_limit_is_ended_and_says_how_to_allow_more(
 ) -> None:
     heard = Heard()
     monkeypatch.setenv(FLAG, f"wait:{tmp_path / 'count'}")
-    found = conduct(asked(), tmp_path / "a", True, 1, heard, figures=False, limit=4.0)
+    found = conduct(asked(), kept(tmp_path / "a"), WorkOptions(workers=1, watch=heard), limit=4.0)
     assert found.summaries[0].failed_runs == 1
     assert any("no answer within 4 s; allow more with --limit" in text for text in heard.said)
     assert (tmp_path / "count").read_text() == "x"
@@ -85,4 +93,4 @@ def test_failed_rows_of_older_tables_are_computed_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("limit", [0.0, -1.0, float("nan")])
 def test_a_limit_that_is_none_is_refused(limit: float, tmp_path: Path) -> None:
     with pytest.raises(CompareError, match="limit of a run is .*a number above 0"):
-        conduct(asked(), tmp_path, True, 0, limit=limit)
+        conduct(asked(), kept(tmp_path), ALONE, limit=limit)

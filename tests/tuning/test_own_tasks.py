@@ -133,10 +133,10 @@ def test_a_search_on_an_own_task_stops_and_goes_on(
     monkeypatch.setenv("OPTFORGE_CACHE", str(tmp_path / "cache"))
     options = {"programs": 60, "workers": 0, "population": 20, "held_out": (), "trials": 4}
     with pytest.raises(StoppedError):
-        optforge.search([Blobs()], run=tmp_path / "run", stop=after(5), **options)
+        optforge.search([Blobs()], out=tmp_path / "run", stop=after(5), **options)
     assert not (tmp_path / "run").exists()
     kept = (tmp_path / "cache" / "tuning" / "losses-1").read_text().splitlines()
-    result = optforge.search([Blobs()], run=tmp_path / "run", simplify=False, **options)
+    result = optforge.search([Blobs()], out=tmp_path / "run", simplify=False, **options)
     after_all = (tmp_path / "cache" / "tuning" / "losses-1").read_text().splitlines()
     assert kept and after_all[: len(kept)] == kept and len(set(after_all)) == len(after_all)
     assert result.table.rows[0].title == "lightly tuned AdamW"

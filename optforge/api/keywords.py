@@ -1,0 +1,131 @@
+"""From an options dataclass to the keywords of a verb: names, types, defaults and help texts."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import textwrap
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+from optforge.jobs import Display
+
+Keywords = ParamSpec("Keywords")
+Options = TypeVar("Options")
+Result = TypeVar("Result")
+Old = Mapping[str, str | Callable[[Any], dict[str, Any]]]
+_ARGUMENT = re.compile(r" {4}(\w+): (.*)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkOptions:
+    """What every verb that trains may be told of the machine and of who watches.
+
+    Args:
+        workers: Worker processes; one per core by default, 0 to train in this process only.
+        watch: A display; nothing is shown by default.
+        stop: Called often; returns whether to end early.
+    """
+
+    workers: int | None = None
+    watch: Display | None = None
+    stop: Callable[[], bool] | None = None
+
+    @property
+    def stopping(self) -> Callable[[], bool]:
+        """The function that says whether to end early."""
+        return self.stop or (lambda: False)
+
+
+def documented(options: Callable[..., Any]) -> dict[str, str]:
+    """Return the help text of each option, from the docstrings of its class and their bases.
+
+    Example:
+        >>> documented(WorkOptions)["watch"]
+        'A display; nothing is shown by default.'
+    """
+    texts: dict[str, list[str]] = {}
+    for base in reversed(inspect.getmro(options)):  # pyright: ignore[reportArgumentType]
+        block = inspect.cleandoc(vars(base).get("__doc__") or "").partition("\nArgs:\n")[2]
+        lines: list[str] = []
+        for line in block.partition("\n\n")[0].splitlines():
+            if match := _ARGUMENT.fullmatch(line):
+                lines = texts[match[1]] = [match[2]]
+            else:
+                lines.append(line.strip())
+    return {name: " ".join(lines) for name, lines in texts.items()}
+
+
+def keywords_of(
+    options: Callable[Keywords, Options], old: Old | None = None
+) -> Callable[[Callable[[Options], Result]], Callable[Keywords, Result]]:
+    """Turn a function of an options object into one of its fields.
+
+    Args:
+        options: The dataclass; the function gets its fields as arguments, its signature, and the
+            ``Args`` of its docstring.
+        old: Former names of keywords with the present one, or with what gives several of the
+            value; they warn.
+
+    Example:
+        >>> @keywords_of(WorkOptions, {"processes": "workers"})
+        ... def verb(options: WorkOptions) -> int | None:
+        ...     return options.workers
+        >>> verb(workers=3)
+        3
+    """
+    signature = _signature(options)
+
+    def wrap(verb: Callable[[Options], Result]) -> Callable[Keywords, Result]:
+        @functools.wraps(verb)
+        def call(*args: Keywords.args, **given: Keywords.kwargs) -> Result:
+            named = _renamed(verb.__name__, given, old or {})
+            bound = signature.bind(*args, **named)
+            return verb(options(*bound.args, **bound.kwargs))  # pyright: ignore[reportCallIssue]
+
+        returned = inspect.signature(verb).return_annotation
+        vars(call)["__signature__"] = signature.replace(return_annotation=returned)
+        call.__doc__ = _with_arguments(verb.__doc__, options)
+        return call
+
+    return wrap
+
+
+def _signature(options: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of an options class, its own keywords before those of its bases."""
+    depth: dict[str, int] = {}
+    for number, base in enumerate(inspect.getmro(options)):  # pyright: ignore[reportArgumentType]
+        for name in vars(base).get("__annotations__", ()):
+            depth.setdefault(name, number)
+    signature = inspect.signature(options)
+    ordered = sorted(
+        signature.parameters.values(),
+        key=lambda p: depth[p.name] if p.kind is p.KEYWORD_ONLY else -1,
+    )
+    return signature.replace(parameters=ordered)
+
+
+def _renamed(verb: str, given: Mapping[str, Any], old: Old) -> dict[str, Any]:
+    named = {name: value for name, value in given.items() if name not in old}
+    for name in given.keys() & old.keys():
+        new = old[name]
+        present = {new: given[name]} if isinstance(new, str) else new(given[name])
+        text = f"{verb}({name}=...) is deprecated; write {', '.join(f'{key}=' for key in present)}"
+        warnings.warn(f"{text} instead", DeprecationWarning, stacklevel=3)
+        named |= present
+    return named
+
+
+def _with_arguments(text: str | None, options: Callable[..., Any]) -> str:
+    """Put the options among the sections of a docstring, after its opening paragraphs."""
+    texts = documented(options)
+    fill = textwrap.TextWrapper(100, initial_indent=" " * 4, subsequent_indent=" " * 8).fill
+    lines = [fill(f"{name}: {texts[name]}") for name in _signature(options).parameters]
+    arguments = "Args:\n" + "\n".join(lines)
+    before, *after = re.split(
+        r"^(Returns:|Raises:)", inspect.cleandoc(text or ""), maxsplit=1, flags=re.MULTILINE
+    )
+    return "\n\n".join([before.rstrip(), arguments, "".join(after)]).strip()

@@ -1,0 +1,224 @@
+"""The options of a search and of going on with one: what `optforge.search` and the command take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+
+from optforge.analysis import cost
+from optforge.api.keywords import WorkOptions
+from optforge.errors import SearchError, real_number, whole_number, with_plain_fields
+from optforge.evolution.budget import Budget
+from optforge.evolution.settings import Settings
+from optforge.evolution.starts import has_constants
+from optforge.execution import worker_count
+from optforge.language import Program, round_constants
+from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, Task
+from optforge.training import has_compiler
+
+# The first phase takes about a fifth of the time: in it nothing is answered from the cache, so a
+# program costs more than later. Its length is a number of programs, whatever the budget's unit,
+# so that the history does not depend on the speed of the machine.
+CONSTANTS_A_MINUTE = 40
+FUNCTIONS = ("paper", "masks", "rows", "matrices")
+_MINUTES = 8.0
+_STATE_BYTES = 8.0  # AdamW's
+_CONSTANTS_SHARE = 0.1
+_PROGRAMS_A_MINUTE = 10_000
+_MINUTES_A_DAY = 24 * 60.0
+_COMPILE_FROM = 2.0  # minutes; a shorter search does not earn back what compiling costs
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetOptions(WorkOptions):
+    """How long a search runs now, and what happens at its end.
+
+    Args:
+        minutes: Length of the search, inf for no limit; 8 by default if ``programs`` is not given
+            either. The measurements at the end come on top. With both, it ends at whichever comes
+            first.
+        programs: End after this many proposed programs, those of earlier sessions included; no
+            limit by default.
+        simplify: Simplify the winner at the end: exactly, and after half an hour of search also
+            by training, in a tenth of the search's time.
+    """
+
+    minutes: float | None = None
+    programs: int | None = None
+    simplify: bool = True
+
+    def __post_init__(self) -> None:
+        with_plain_fields(self, SearchError)
+        if self.minutes is not None:
+            real_number("minutes", self.minutes, above=0, infinite=True, wrong=SearchError)
+        if self.programs is not None:
+            whole_number("programs", self.programs, 1, SearchError)
+        worker_count(self.workers)
+
+    @property
+    def budget(self) -> Budget:
+        """What ends the search; the clock starts with it."""
+        return Budget(self.length, self.programs)
+
+    @property
+    def length(self) -> float | None:
+        """Minutes, None without a limit."""
+        return _MINUTES if self.minutes is None and self.programs is None else self.minutes
+
+
+@dataclass(frozen=True)
+class SearchOptions(BudgetOptions):
+    """What a search takes.
+
+    Args:
+        tasks: Tasks to search on (proxies), the cheapest first: names, ``file.py:Class``, or
+            objects; the three shipped proxies by default.
+        start: The rule to start from: the name of a shipped rule, or a file.
+        out: Directory of the run; a new one under ``runs/`` by default.
+        seed: Seed of everything random.
+        population: Programs in the aging population (P in the paper).
+        tournament: Programs drawn to find a parent, the best of them (T in the paper).
+        functions: Sets of functions that programs are made of: paper (the paper's own space),
+            masks, rows, matrices, time.
+        max_state_bytes: Bytes of state per parameter that a rule may keep, 4 for each state of
+            the size of the weights, 0 to 16; those of the start, at least 8, by default.
+        max_statements: Length from which programs no longer grow.
+        strategy: evolution, or one of the controls: constants (only constants change) and random
+            (no selection).
+        mutations: Weights of inserting, deleting and modifying a statement and, as a fourth, of
+            adding a state; the paper has 1,1,1.
+        in_place: Share of insertions that rewrite a variable in use, as in lr = sqrt(lr); the
+            paper draws all evenly, which is 0.
+        rescale: Share of new structural children that get the learning rate at which their
+            updates are as long as their parent's; 0 in the paper.
+        repeats: Seeds of each task before a program is compared with the best.
+        confirm: More seeds of each task for programs that would be among the best.
+        restart: Where a search without progress restarts: best (the best so far), initial (what
+            its phase began with; after the constants, the best of them) or none.
+        restart_after: Programs without progress after which it restarts.
+        constants_programs: Programs of a first phase that only tunes the start's constants, 0
+            for none; a tenth of ``programs``, or 40 per minute of at most a day, by default.
+        held_out: Tasks for the final table only, never searched on; the shipped letters_cnn by
+            default, none on the command line for no task.
+        trials: Settings tried for AdamW on each task of your own before the search, and for all
+            other rows of the table at its end; by default as many, from 4 to 256, as fit a fifth
+            of the minutes, or 64 without minutes.
+        compile: Compile the training kernels; by default where a C++ compiler is found and the
+            search is long enough to earn it back.
+        force: Replace files in ``out`` that optforge did not write.
+
+    Raises:
+        SearchError: If an option is out of range.
+    """
+
+    tasks: Sequence[str | Task] | None = None
+    start: str | Path = "adamw"
+    _: KW_ONLY
+    out: str | Path | None = None
+    seed: int = 0
+    population: int = 1000
+    tournament: int = 2
+    functions: str | Sequence[str] = FUNCTIONS
+    max_state_bytes: float | None = None
+    max_statements: int = 32
+    strategy: str = "evolution"
+    mutations: Sequence[float] = (1.0, 1.0, 1.0, 0.25)
+    in_place: float = Settings.in_place
+    rescale: float = Settings.rescale
+    repeats: int = 3
+    confirm: int = 3
+    restart: str = "best"
+    restart_after: int = 20_000
+    constants_programs: int | None = None
+    held_out: Sequence[str | Task] | None = None
+    trials: int | None = None
+    compile: bool | None = None
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.trials is not None:
+            whole_number("trials", self.trials, 1, SearchError)
+        if self.constants_programs is not None:
+            whole_number("constants_programs", self.constants_programs, 0, SearchError)
+        weights = [real_number("a mutation weight", w, wrong=SearchError) for w in self.mutations]
+        object.__setattr__(self, "mutations", tuple(weights))
+        if len(self.mutations) not in (3, 4):
+            raise SearchError(
+                f"mutation weights are {self.mutations}; give three (insert, delete, modify) or "
+                "four, the last for adding a state"
+            )
+
+    @property
+    def proxies(self) -> Sequence[str | Task]:
+        """The tasks to search on."""
+        return PROXY_TASKS if self.tasks is None else self.tasks
+
+    @property
+    def others(self) -> Sequence[str | Task]:
+        """The tasks of the final table only."""
+        return (HELD_OUT_TASK,) if self.held_out is None else self.held_out
+
+    def settings(self, rule: Program, tasks: Sequence[Task]) -> Settings:
+        """Return what the run stores.
+
+        Args:
+            rule: That the search starts from.
+            tasks: To search on; their content is not read yet, so that wrong settings are
+                refused at once.
+        """
+        weights = dict(
+            zip(("insert", "delete", "modify", "add_state"), self.mutations, strict=False)
+        )
+        same = ("seed", "population", "tournament", "repeats", "confirm", "strategy", "in_place",
+                "rescale", "max_statements", "restart", "restart_after")  # fmt: skip
+        return Settings(
+            start=round_constants(rule).text,
+            tasks=tuple(task.name for task in tasks),
+            hashes=(),
+            constants_programs=self._constants(rule),
+            max_state_bytes=self._state_bytes(rule),
+            functions=_sets(self.functions),
+            compiled=self._compiled(),
+            **{"add_state": 0.0, **weights},
+            **{name: getattr(self, name) for name in same},
+        )
+
+    def _constants(self, rule: Program) -> int:
+        if self.strategy != "evolution" or not has_constants(rule):
+            return 0
+        if self.constants_programs is not None:
+            return self.constants_programs
+        if self.programs is not None:
+            return int(_CONSTANTS_SHARE * self.programs)
+        return int(CONSTANTS_A_MINUTE * min(self.length or 0, _MINUTES_A_DAY))
+
+    def _state_bytes(self, rule: Program) -> float:
+        given = self.max_state_bytes
+        return given if given is not None else max(_STATE_BYTES, cost(rule).state_bytes)
+
+    def _compiled(self) -> bool:
+        if self.compile is not None:
+            return self.compile
+        guess = (self.programs or 0) / _PROGRAMS_A_MINUTE
+        return (guess if self.length is None else self.length) >= _COMPILE_FROM and has_compiler()
+
+
+@dataclass(frozen=True)
+class ResumeOptions(BudgetOptions):
+    """What going on with a search takes.
+
+    Args:
+        run: Directory of the run.
+        tasks: The run's own tasks, held-out ones included, where it has any that are not shipped.
+    """
+
+    run: str | Path
+    _: KW_ONLY
+    tasks: Sequence[Task] = ()
+
+
+def _sets(given: str | Sequence[str]) -> tuple[str, ...]:
+    names = given.split(",") if isinstance(given, str) else list(given)
+    return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
