@@ -32,7 +32,7 @@ from rich.console import Console
 from torch import nn
 from torch.optim import Optimizer
 
-from optforge.api.comparison import Place, conduct
+from optforge.api.comparison import Destination, conduct
 from optforge.api.keywords import WorkOptions
 from optforge.cli.display import STOPPED
 from optforge.cli.stopping import Stopping
@@ -136,7 +136,7 @@ def work(options: argparse.Namespace, stop: Callable[[], bool]) -> None:
     choose_folders(options)
     pretraining = options.out / "pretraining"
     drawn = not options.quick
-    place = Place(pretraining, resume=True, figures=drawn)
+    place = Destination(pretraining, resume=True, figures=drawn)
     first = conduct(comparison, place, WorkOptions(workers=options.workers, stop=stop))
     if first.stopped:
         raise StoppedError

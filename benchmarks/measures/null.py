@@ -10,7 +10,7 @@ from torch import nn
 from optforge.comparison import CellResult, Findings, compare_pairs, load_recipe, vary
 from optforge.comparison.cells.cell import Cell
 from optforge.comparison.cells.runner import Bench
-from optforge.comparison.result import TaskResult, Tuned
+from optforge.comparison.result import TaskResult, TunedSetting
 from optforge.fitness.seeds import seeds
 from optforge.tasks import Data, Split, Task
 
@@ -59,7 +59,7 @@ def null_p_values(
         chosen = seeds(number, variant.task.name, "null", 2 * each)
         runs = [_run(bench, variant.label, seed) for seed in chosen]
         tuned = {
-            name: Tuned(name, recipe.space, (), (), SETTING, finals=tuple(runs[first::2]))
+            name: TunedSetting(name, recipe.space, (), (), SETTING, finals=tuple(runs[first::2]))
             for first, name in enumerate("ab")
         }
         (pair,) = compare_pairs(Findings((TaskResult(variant, tuned),), "a"))

@@ -21,7 +21,7 @@ from optforge.ablation.protection import Protection, allowed_changes, find_prote
 from optforge.ablation.removals import ProposedChange, Removals, size
 from optforge.ablation.rounding import Roundings, fewest
 from optforge.ablation.rule_trainer import RuleTrainer
-from optforge.ablation.tuning import Tuned, tune
+from optforge.ablation.tuning import TunedProgram, tune
 from optforge.analysis import live_program
 from optforge.equality.derivation import EMPIRICAL, DerivationStep
 from optforge.equality.exact import simplify_exact
@@ -55,7 +55,7 @@ class _Tried:
     """A proposed change, the rule with it, tuned, and what a comparison decided about it."""
 
     proposal: ProposedChange
-    form: Tuned
+    form: TunedProgram
     decision: Decision
 
 
@@ -228,7 +228,11 @@ class Simplifier:
         return bool(chosen)
 
     def _accept(
-        self, chosen: Sequence[_Tried], form: Tuned, decision: Decision, protection: Protection
+        self,
+        chosen: Sequence[_Tried],
+        form: TunedProgram,
+        decision: Decision,
+        protection: Protection,
     ) -> None:
         why = "; ".join(change.proposal.change for change in chosen)
         effects = {change.proposal.change: change.decision.effect for change in chosen}
@@ -251,11 +255,11 @@ class Simplifier:
         if decision.effect.high < 0:  # better: what comes later must not give it back
             self.reference = form.program
 
-    def _tuned(self, programs: Sequence[Program], tuned: bool, what: str) -> list[Tuned]:
+    def _tuned(self, programs: Sequence[Program], tuned: bool, what: str) -> list[TunedProgram]:
         """Re-tune reference and candidates alike, or leave all as they are."""
         if not tuned:
             self._current_tuned = self.current
-            return [Tuned(program, {}, 0, 0.0) for program in programs]
+            return [TunedProgram(program, {}, 0, 0.0) for program in programs]
         rules = [self.reference, self.current, *programs]
         reference, current, *others = tune(
             self.trainer, rules, f"{what}: tuning", self.protection.rates
@@ -290,7 +294,7 @@ def _turned(decision: Decision) -> Decision:
     return replace(decision, effect=effect, tasks=tasks, outcome="re-tuned")
 
 
-def _setting(tuned: Tuned) -> str:
+def _setting(tuned: TunedProgram) -> str:
     names = {"lr": "learning rate"}
     parts = [f"{names.get(n, n.replace('_', ' '))} {v:g}" for n, v in tuned.values.items()]
     return ", ".join(parts)

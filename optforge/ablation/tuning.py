@@ -20,7 +20,7 @@ LR, DECAY = "lr", "weight_decay"  # a second decay begins with the name too
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TunedProgram:
     """A rule with the learning rate and decay that were best for it.
 
     Args:
@@ -38,7 +38,7 @@ class Tuned:
 
 def tune(
     trainer: RuleTrainer, programs: Sequence[Program], what: str, keep: Iterable[str] = ()
-) -> list[Tuned]:
+) -> list[TunedProgram]:
     """Return every rule with its best learning rate and decay, each found by the same procedure.
 
     The steps are those of :class:`optforge.tuning.Ladder`. A rule keeps its setting unless another
@@ -75,11 +75,11 @@ def _given(rule: Lifted) -> Setting:
     return tuple((name, rule.values[name]) for name in (LR, *decays))
 
 
-def _chosen(rule: Lifted, study: Study[float]) -> Tuned:
+def _chosen(rule: Lifted, study: Study[float]) -> TunedProgram:
     last = study.finalists or study.trials
     losses = {trial.setting: trial.outcomes[0] for trial in last}
     best, given = lowest(last).setting, study.known[0]
     if losses[given] <= losses[best] + TOLERANCE:
         best = given
     trials = len({trial.setting for trial in study.trials}) + len(study.finalists)
-    return Tuned(rule.with_values(dict(best)), dict(best), trials, losses[best])
+    return TunedProgram(rule.with_values(dict(best)), dict(best), trials, losses[best])

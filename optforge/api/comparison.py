@@ -109,12 +109,12 @@ def compare(options: CompareOptions) -> ComparisonResult:
         >>> [(pair.recipe, pair.baseline) for pair in result.pairs]
         [('lion', 'adamw')]
     """
-    place = Place(options.out, options.resume, figures=options.figures, force=options.force)
+    place = Destination(options.out, options.resume, figures=options.figures, force=options.force)
     return conduct(options.comparison, place, options, options.limit)
 
 
 @dataclass(frozen=True)
-class Place:
+class Destination:
     """Where a comparison is kept, and as what part of how many.
 
     Args:
@@ -139,7 +139,7 @@ class Place:
 @preserved_process()
 def conduct(
     comparison: Comparison,
-    place: Place | None = None,
+    place: Destination | None = None,
     machine: WorkOptions | None = None,
     limit: float = LIMIT,
 ) -> ComparisonResult:
@@ -151,7 +151,7 @@ def conduct(
         machine: Workers, display and stop.
         limit: Seconds that one run may take in a worker.
     """
-    place, machine = place or Place(), machine or WorkOptions()
+    place, machine = place or Destination(), machine or WorkOptions()
     path = Path(place.out) if place.out is not None else None
     count = worker_count(machine.workers, CompareError)
     if path is not None:

@@ -70,7 +70,7 @@ def search(options: SearchOptions) -> SearchResult:
         plan = make_plan(settings, tasks, held_out, watch.say, _tuner(options, watch, alone))
     directory = RunDirectory.create(options.out, plan.stored(), names, options.force)
     directory.write_text(START, rule_text(options.start))
-    return _Run(plan, directory, options, watch).result()
+    return _SearchSession(plan, directory, options, watch).result()
 
 
 @keywords_of(ResumeOptions, _WATCH)
@@ -96,7 +96,7 @@ def resume(options: ResumeOptions) -> SearchResult:
     except BaseException:
         directory.journal.close()
         raise
-    return _Run(plan, directory, options, watch).result()
+    return _SearchSession(plan, directory, options, watch).result()
 
 
 def _tuner(options: SearchOptions, watch: Watcher, alone: tuple[str, ...]) -> BaselineTuner:
@@ -120,7 +120,7 @@ def _watcher(watch: Display | None) -> Watcher:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _SearchSession:
     """One session of a search, from its plan to its result."""
 
     plan: SearchPlan

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from optforge.api.comparison import Place, conduct, finished_runs, prepare
+from optforge.api.comparison import Destination, conduct, finished_runs, prepare
 from optforge.api.comparison_result import ComparisonResult
 from optforge.api.keywords import WorkOptions
 from optforge.cli.console import screen
@@ -104,7 +104,9 @@ def _conducted(
     with make_display(quiet=manner.as_json) as display:
         watch = plan.watched(number, display)
         display.say(f"{comparison.title or 'The comparison'} is in {path}")
-        place = Place(path, True, None, manner.figures, plan.whole.parts[number], watch.measure)
+        place = Destination(
+            path, True, None, manner.figures, plan.whole.parts[number], watch.measure
+        )
         machine = WorkOptions(workers=manner.workers, watch=watch, stop=stopping)
         return conduct(comparison, place, machine, manner.limit)
 

@@ -20,7 +20,7 @@ from optforge.comparison.cells.cell import Cell, CellResult
 from optforge.comparison.cells.runner import Runner
 from optforge.comparison.cells.variant import Variant
 from optforge.comparison.recipes.recipe import Recipe
-from optforge.comparison.result import TaskResult, Trial, Tuned, score
+from optforge.comparison.result import TaskResult, Trial, TunedSetting, score
 from optforge.comparison.settings import ComparisonSettings
 from optforge.errors import CompareError
 from optforge.fitness.seeds import seeds as seeds_of
@@ -77,7 +77,7 @@ def derived_target(finals: Sequence[CellResult]) -> float | None:
 
 def _tuned(
     variant: Variant, recipes: Sequence[Recipe], settings: ComparisonSettings, runner: Runner
-) -> dict[str, Tuned]:
+) -> dict[str, TunedSetting]:
     studies = [Study[CellResult](recipe.name, recipe.space) for recipe in recipes]
     tune(studies, strategy(settings), _Cells(variant, settings, runner, studies))
     return {study.name: _chosen(study, settings) for study in studies}
@@ -136,7 +136,7 @@ class _Cells:
         return _seeds(self.settings, self.variant, purpose, count)
 
 
-def _chosen(study: Study[CellResult], settings: ComparisonSettings) -> Tuned:
+def _chosen(study: Study[CellResult], settings: ComparisonSettings) -> TunedSetting:
     """Choose by all runs of the finalists together, so that luck with one seed does not."""
     tried = {trial.setting: trial for trial in reversed(study.trials)}
     finalists = tuple(
@@ -149,7 +149,7 @@ def _chosen(study: Study[CellResult], settings: ComparisonSettings) -> Tuned:
     setting = best.setting if best else None
     edges = tuple(study.space.edges(setting)) if setting is not None else ()
     trials = tuple(study.trials)
-    return Tuned(study.name, study.space, trials, finalists, setting, study.grown, edges)
+    return TunedSetting(study.name, study.space, trials, finalists, setting, study.grown, edges)
 
 
 def train_all(
@@ -200,11 +200,11 @@ def best_trial(trials: Sequence[Trial], objective: str) -> Trial | None:
 
 def _measure(
     variant: Variant,
-    tuned: dict[str, Tuned],
+    tuned: dict[str, TunedSetting],
     settings: ComparisonSettings,
     runner: Runner,
     chosen: Sequence[int],
-) -> dict[str, Tuned]:
+) -> dict[str, TunedSetting]:
     """Train the chosen settings on fresh seeds, with curves, and with test data at the end."""
     template = Cell(variant.label, "", (), 0, curve=True, test=True, extras=settings.extras)
     drawn = {name: [of.best] for name, of in tuned.items() if of.best is not None}

@@ -60,7 +60,7 @@ Trial: TypeAlias = tuning.Trial[CellResult]
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TunedSetting:
     """One optimizer on one task.
 
     Args:
@@ -123,7 +123,7 @@ class TaskResult:
     """
 
     variant: Variant
-    tuned: Mapping[str, Tuned]
+    tuned: Mapping[str, TunedSetting]
     seeds: tuple[int, ...] = ()
     target: float | None = None
     derived: bool = False

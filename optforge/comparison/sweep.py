@@ -9,7 +9,7 @@ import numpy as np
 
 from optforge.comparison.cells.runner import Runner
 from optforge.comparison.protocol import train_all
-from optforge.comparison.result import TaskResult, Trial, Tuned
+from optforge.comparison.result import TaskResult, Trial, TunedSetting
 from optforge.comparison.settings import ComparisonSettings
 from optforge.fitness.seeds import seeds
 from optforge.tuning import Setting, setting_of
@@ -70,7 +70,7 @@ def _train(
     }
 
 
-def _curve(tuned: Tuned, count: int) -> list[Setting]:
+def _curve(tuned: TunedSetting, count: int) -> list[Setting]:
     if tuned.best is None or "lr" not in dict(tuned.best):
         return []
     values = dict(tuned.best)
@@ -78,7 +78,7 @@ def _curve(tuned: Tuned, count: int) -> list[Setting]:
     return [setting_of({**values, "lr": rate}) for rate in rates]
 
 
-def _map(tuned: Tuned, counts: tuple[int, int]) -> list[Setting]:
+def _map(tuned: TunedSetting, counts: tuple[int, int]) -> list[Setting]:
     """Row by row: a learning rate, then all decays; of optimizers without decay only rates."""
     if tuned.best is None or "lr" not in dict(tuned.best):
         return []

@@ -9,6 +9,7 @@ Example:
 from __future__ import annotations
 
 from optforge.tasks.contract import check_task, has_metric
+from optforge.tasks.draws import augmented, batch_order, initial_model
 from optforge.tasks.registry import (
     HELD_OUT_TASK,
     PROXY_TASKS,
@@ -20,7 +21,7 @@ from optforge.tasks.registry import (
     task_names,
 )
 from optforge.tasks.schedule import Schedule, schedule
-from optforge.tasks.task import Data, Split, Task, augmented, batch_order, initial_model
+from optforge.tasks.task import Data, Split, Task
 
 __all__ = [
     "HELD_OUT_TASK",

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from optforge.errors import TaskError, one_line
-from optforge.tasks.task import Split, Task, initial_model
+from optforge.tasks.draws import initial_model
+from optforge.tasks.task import Split, Task
 
 T = TypeVar("T")
 

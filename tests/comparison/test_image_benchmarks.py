@@ -16,7 +16,7 @@ import pytest
 import torch
 from scipy import stats
 
-from optforge.api.comparison import Place, conduct
+from optforge.api.comparison import Destination, conduct
 from optforge.api.keywords import WorkOptions
 from optforge.comparison import Comparison, ComparisonSettings, load_recipe, variants
 from optforge.report.comparison.sweep_tables import best_text
@@ -118,7 +118,7 @@ def test_the_page_of_all_experiments_has_what_the_reports_have(
         title="Batch",
         claim="a claim",
     )  # fmt: skip
-    conduct(comparison, Place(tmp_path / "batch", figures=False), WorkOptions(workers=0))
+    conduct(comparison, Destination(tmp_path / "batch", figures=False), WorkOptions(workers=0))
     script("collect_images").main(["--folder", str(tmp_path)])
     text = (tmp_path / "README.md").read_text()
     report = json.loads((tmp_path / "batch" / "report.json").read_text())
@@ -154,7 +154,7 @@ def test_what_is_not_known_leaves_the_page_a_blank(
                  sweep_seeds=1, extras=("flatness",)),
         title="One seed",
     )  # fmt: skip
-    conduct(comparison, Place(tmp_path / "map", figures=False), WorkOptions(workers=0))
+    conduct(comparison, Destination(tmp_path / "map", figures=False), WorkOptions(workers=0))
     file = tmp_path / "map" / "report.json"
     report = json.loads(file.read_text())
     for one in report["maps"]:

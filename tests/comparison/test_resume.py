@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from optforge import compare
-from optforge.api.comparison import Place, conduct
+from optforge.api.comparison import Destination, conduct
 from optforge.api.keywords import WorkOptions
 from optforge.comparison import CELLS, CellTable, Comparison
 from optforge.errors import CompareError
@@ -25,16 +25,16 @@ TIMES = {"step_ms", "seconds", "peak_mb", "time_to_target", "sessions"}
 SCRIPT = """
 import sys
 from tests.helpers.comparisons import few
-from optforge.api.comparison import Place, conduct
+from optforge.api.comparison import Destination, conduct
 from optforge.api.keywords import WorkOptions
-place = Place(sys.argv[1], resume=True, figures=False)
+place = Destination(sys.argv[1], resume=True, figures=False)
 conduct(few("adamw", "lion", sensitivity=3, studies=1), place, WorkOptions(workers=0))
 """
 ALONE = WorkOptions(workers=0)
 
 
-def kept(path: Path) -> Place:
-    return Place(path, resume=True, figures=False)
+def kept(path: Path) -> Destination:
+    return Destination(path, resume=True, figures=False)
 
 
 def asked() -> Comparison:
@@ -107,7 +107,7 @@ def test_a_stop_leaves_what_is_finished(tmp_path: Path) -> None:
     calls = iter(range(1000))
     result = conduct(
         asked(),
-        Place(tmp_path, figures=False),
+        Destination(tmp_path, figures=False),
         WorkOptions(workers=0, stop=lambda: next(calls) > 10),
     )
     assert result.stopped and result.found.tasks == ()

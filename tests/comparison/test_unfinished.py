@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from optforge.api.comparison import Place, conduct
+from optforge.api.comparison import Destination, conduct
 from optforge.api.keywords import WorkOptions
 from optforge.comparison import CELLS, CellTable, Comparison
 from optforge.errors import CompareError
@@ -42,8 +42,8 @@ class Troubled(Blobs):
 ALONE = WorkOptions(workers=0)
 
 
-def kept(path: Path) -> Place:
-    return Place(path, resume=True, figures=False)
+def kept(path: Path) -> Destination:
+    return Destination(path, resume=True, figures=False)
 
 
 def asked() -> Comparison:

@@ -19,9 +19,9 @@ from optforge.tasks import (
 )
 from optforge.tasks.data import shakespeare
 from optforge.tasks.data.imports import import_graph, import_pairs
+from optforge.tasks.draws import augmented
 from optforge.tasks.ladder import LADDER, SANITY, SET_ASIDE, set_aside_models
 from optforge.tasks.ladder.models import CharacterGRU
-from optforge.tasks.task import augmented
 
 NAMES = [task.name for task in (*LADDER, *SANITY, *SET_ASIDE)]
 

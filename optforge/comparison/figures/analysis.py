@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from optforge.comparison.cells.cell import CellResult
-from optforge.comparison.result import Findings, TaskResult, Trial, Tuned, log_loss, score
+from optforge.comparison.result import Findings, TaskResult, Trial, TunedSetting, log_loss, score
 from optforge.statistics import Interval, holm, paired_interval
 from optforge.tuning import Setting
 
@@ -188,7 +188,7 @@ def summaries(found: Findings) -> list[Summary]:
     return [summarise(result, tuned) for result in found.tasks for tuned in result.tuned.values()]
 
 
-def summarise(result: TaskResult, tuned: Tuned) -> Summary:
+def summarise(result: TaskResult, tuned: TunedSetting) -> Summary:
     """Summarize one optimizer on one task."""
     values = dict(tuned.best or ())
     decay = values.get("lr", math.nan) * values.get("weight_decay", math.nan)
@@ -217,7 +217,7 @@ def summarise(result: TaskResult, tuned: Tuned) -> Summary:
     )
 
 
-def every_run(tuned: Tuned) -> list[CellResult]:
+def every_run(tuned: TunedSetting) -> list[CellResult]:
     """Return all runs of one optimizer on one task; those of finalists once."""
     first = {t.setting: t for t in tuned.trials} | {t.setting: t for t in tuned.finalists}
     trials = [*first.values(), *tuned.sensitivity, *tuned.heat_map]

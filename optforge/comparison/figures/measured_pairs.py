@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from optforge.comparison.cells.cell import CellResult
 from optforge.comparison.figures.analysis import ended
-from optforge.comparison.result import Findings, TaskResult, Trial, Tuned, log_loss
+from optforge.comparison.result import Findings, TaskResult, Trial, TunedSetting, log_loss
 from optforge.statistics import Interval, paired_interval
 
 WIDTH = 0.10  # a point of a map is good whose loss is at most this share above the best one
@@ -118,7 +118,9 @@ def map_pairs(found: Findings, width: float = WIDTH) -> list[MapPair]:
     ]
 
 
-def _map_pair(result: TaskResult, tuned: Tuned, base: Tuned | None, width: float) -> MapPair:
+def _map_pair(
+    result: TaskResult, tuned: TunedSetting, base: TunedSetting | None, width: float
+) -> MapPair:
     points, known = tuned.heat_map, _known(tuned.heat_map)
     shares = good_shares(points, width)
     difference = None
@@ -181,7 +183,7 @@ def optima(found: Findings) -> list[Optimum]:
     return found_optima
 
 
-def _extra_pair(result: TaskResult, tuned: Tuned, name: str, baseline: str) -> ExtraPair:
+def _extra_pair(result: TaskResult, tuned: TunedSetting, name: str, baseline: str) -> ExtraPair:
     logs = [math.log(x) for o in tuned.finals if (x := _extra(o, name)) > 0]
     mean = math.exp(sum(logs) / len(logs)) if logs else math.nan
     pairs = [] if tuned.recipe == baseline else ended(result, tuned.recipe, baseline)

@@ -10,7 +10,7 @@ import numpy as np
 
 from optforge.comparison import Findings, compare_pairs, score_found
 from optforge.comparison.cells.cell import CellResult
-from optforge.comparison.result import TaskResult, Tuned, log_loss, score
+from optforge.comparison.result import TaskResult, TunedSetting, log_loss, score
 from optforge.report.comparison.style import (
     Look,
     exponential,
@@ -66,7 +66,7 @@ def draw_maps(result: TaskResult) -> bytes:
     return png(figure)
 
 
-def _draw_map(axes: Axes, tuned: Tuned) -> AxesImage:
+def _draw_map(axes: Axes, tuned: TunedSetting) -> AxesImage:
     points = {}
     for trial in tuned.heat_map:
         values = dict(trial.setting)

@@ -1,0 +1,76 @@
+"""What a run of a task draws from its seed: order of examples, initial weights, augmentation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from optforge.tasks.task import Task, content_seed, fresh_model
+
+
+def batch_order(task: Task, seed: int) -> Tensor:
+    """Return which training examples each step sees: shuffled epochs, one after another.
+
+    Args:
+        task: The task.
+        seed: Same task name and seed, same order, on any worker.
+
+    Returns:
+        Indices into the training split, int64 [steps, batch_size]; a batch may begin in one
+        epoch and end in the next.
+
+    Example:
+        >>> from optforge.tasks import load_task
+        >>> tuple(batch_order(load_task("digits_mlp"), seed=0).shape)
+        (200, 64)
+    """
+    generator = torch.Generator().manual_seed(content_seed(task, seed, "batches"))
+    examples, needed = len(task.splits.train), task.steps * task.batch_size
+    epochs = [torch.randperm(examples, generator=generator) for _ in range(-(-needed // examples))]
+    return torch.cat(epochs)[:needed].reshape(task.steps, task.batch_size)
+
+
+def initial_model(task: Task, seed: int) -> nn.Module:
+    """Return a fresh model; its weights depend on the task's name and the seed alone.
+
+    Args:
+        task: The task.
+        seed: The seed; torch's global generator is left as it was.
+
+    Returns:
+        The model, in training mode.
+
+    Example:
+        >>> from optforge.tasks import load_task
+        >>> sum(p.numel() for p in initial_model(load_task("digits_mlp"), seed=0).parameters())
+        4810
+    """
+    return task.prepare(fresh_model(task, seed), seed)
+
+
+def augmented(
+    task: Task, inputs: Tensor, targets: Tensor, seed: int, step: int
+) -> tuple[Tensor, Tensor]:
+    """Return a training batch as ``augment`` changes it, the same for every optimizer.
+
+    Args:
+        task: The task.
+        inputs: Examples of the training split, [B, ...].
+        targets: Alike.
+        seed: The seed of the run.
+        step: The step, from 0.
+
+    Returns:
+        Inputs and targets to train on.
+
+    Example:
+        >>> from optforge.tasks import load_task
+        >>> task = load_task("digits_mlp")  # has no augmentation
+        >>> x, y = task.splits.train.inputs[:4], task.splits.train.targets[:4]
+        >>> augmented(task, x, y, seed=0, step=0)[0] is x
+        True
+    """
+    if type(task).augment is Task.augment:
+        return inputs, targets
+    generator = torch.Generator().manual_seed(content_seed(task, seed, f"augmentation {step}"))
+    return task.augment(inputs, targets, generator)
