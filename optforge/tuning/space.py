@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from optuna.distributions import BaseDistribution
-from scipy.stats import qmc
 
 from optforge.language import round_constant
 from optforge.tuning.dimension import COMPLEMENT, Dimension
@@ -87,6 +86,8 @@ class Space:
         """
         if not self.dimensions:
             return ((),) * min(count, 1)
+        from scipy.stats import qmc  # a second to import
+
         sequence = qmc.Sobol(len(self.dimensions), scramble=True, seed=seed)  # type: ignore[call-arg]
         # One by one: asked for several at once, it warns unless they are a power of two.
         points = [sequence.random(1)[0].tolist() for _ in range(count)]
