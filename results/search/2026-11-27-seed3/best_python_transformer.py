@@ -1,27 +1,23 @@
 # The rule of best.py tuned for python_transformer: learning rate, decay, averages and schedule,
-# on its validation data (search of 6746 programs, 256 a task). On fresh seeds and its test data:
-# +1.0 % loss [+0.7, +1.3] against tuned AdamW. Schedule: warm-up over 1.2 % of the steps, then
-# the half cosine to the power 0.247, ending at 0.296 of the peak.
-def train(w, g, m, v, count, lr):
-    g2 = square(g)
-    m = interp(g, m, 0.013175)
-    v = interp(g2, v, 0.954191)
-    count = count + 1.83908
-    w = where_matrix(w, 6.49061)
-    t1 = 0.126278 ** count
-    t2 = 1.0 - t1
-    lr = lr / 0.517333
+# on its validation data (search of 9065 programs, 256 a task). On fresh seeds and its test data:
+# -1.8 % loss [-1.9, -1.6] against tuned AdamW. Schedule: warm-up over 6.4 % of the steps, then
+# the half cosine to the power 0.69, ending at 0.107 of the peak.
+def train(w, g, m, v1, lr):
+    m = interp(g, m, 0.526944)
+    t2 = 1.0 - -0.202671
     scale_m = reciprocal(t2)
-    t3 = 0.746143 ** count
+    t3 = 0.746143 ** -0.795059
+    v = mean(g)
+    v3 = maximum(w, v1)
     t4 = 1.0 - t3
     scale_v = reciprocal(t4)
     t5 = v * scale_v
     sqrt_v = sqrt(t5)
     t6 = m * scale_m
     update = t6 / sqrt_v
-    wd = w * 0.259337
+    wd = v3 * 0.259337
     update = update + wd
-    lr = lr * 0.0156055
+    lr = lr * 0.0183293
     update = orthogonalize(update)
     update = update * lr
-    return update, m, v, count
+    return update, m, w
