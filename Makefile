@@ -5,6 +5,7 @@ PIP_FLAGS ?=
 MINUTES ?= 6
 SEED ?= 0
 PROCESSES ?= 2
+KILLS ?= 200
 
 BIN := .venv/bin
 CORE := .venv/.installed
@@ -12,7 +13,7 @@ DEV := .venv/.installed-dev
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help install search test slow lint format bench clean
+.PHONY: help install search test slow kills lint format bench clean
 
 help: ## list what can be made
 	@echo "optforge: discover optimizers by searching over programs"
@@ -53,6 +54,9 @@ test: $(DEV) ## run the tests, doctests included (PROCESSES=2)
 
 slow: $(DEV) ## run the tests that take long, and property tests on new examples
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-quick} $(BIN)/python -m pytest -q -m "slow or property"
+
+kills: $(DEV) ## kill every verb at many moments; the same end each time (KILLS=200)
+	@$(BIN)/python -m tests.reliability.kill --kills $(KILLS)
 
 lint: $(DEV) ## check style (ruff) and types (pyright)
 	@$(BIN)/ruff check --quiet .

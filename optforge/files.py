@@ -22,7 +22,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """Yield a new file that takes the place of ``path`` when the block ends without an error.
 
     Until then it lies beside ``path`` under a hidden name; after an error it is removed and the
-    old file is as it was. The content is on the disk before the name changes.
+    old file is as it was. The content is on the disk before the name changes, and the new name
+    before this returns.
 
     Args:
         path: The file to write; its directory must exist.
@@ -45,10 +46,21 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        sync_directory(path.parent)
     except BaseException:
         with suppress(OSError):  # the first error is the one to tell
             temporary.unlink(missing_ok=True)
         raise
+
+
+def sync_directory(directory: Path) -> None:
+    """Force the names in a directory to the disk, where the system can do that."""
+    with suppress(OSError):  # Windows opens no directory, some file systems sync none
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def replace_file(path: Path, content: str | bytes) -> None:
@@ -80,7 +92,7 @@ def check_own(directory: Path, names: Iterable[str]) -> None:
         ForeignFileError: Names the first of them.
     """
     for name in names:
-        if not _is_own(directory / name):
+        if not is_own(directory / name):
             raise ForeignFileError(
                 f"{directory / name} was not written by optforge, or was changed since, and would "
                 "be replaced; move it away, name another directory, or give --force"
@@ -125,7 +137,12 @@ def replace_own(path: Path, content: str | bytes) -> None:
     replace_file(path, content)
 
 
-def _is_own(path: Path) -> bool:
+def has_record(directory: Path) -> bool:
+    """Return whether it is written down which files of a directory are optforge's."""
+    return _record(directory) is not None
+
+
+def is_own(path: Path) -> bool:
     """Return whether a file may be replaced: none is there, or optforge wrote it.
 
     A directory without a record is of an earlier version, which kept none.
@@ -141,7 +158,8 @@ def _record(directory: Path) -> dict[str, list[str]] | None:
         stored = json.loads((directory / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return stored if isinstance(stored, dict) else None
+    are_digests = isinstance(stored, dict) and all(isinstance(v, list) for v in stored.values())
+    return stored if are_digests else None
 
 
 def _digest(content: bytes) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from optforge.api.keywords import keywords_of
 from optforge.errors import RunError
 from optforge.exporters import export as export_program
+from optforge.files import replace_file
 from optforge.language import Program, load_rule
 from optforge.runs.directory import rule_file
 
@@ -58,10 +59,9 @@ def export(options: ExportOptions) -> str:
 
 
 def _write(path: Path, text: str, force: bool) -> None:
+    if path.exists() and not force:
+        raise RunError(f"{path} exists already; replace it with --force")
     try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise RunError(f"{path} exists already; replace it with --force") from None
+        replace_file(path, text)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}") from None

@@ -29,7 +29,7 @@ from optforge.execution import worker_count
 from optforge.jobs import Display, JobRunner, Silent, named
 from optforge.language import load_rule, rule_text
 from optforge.runs import RunDirectory, check_free
-from optforge.runs.directory import START, file_names
+from optforge.runs.directory import file_names
 from optforge.tasks import Task, find_tasks
 from optforge.training import one_thread, trained_alone
 from optforge.tuning import BaselineTuner
@@ -68,8 +68,8 @@ def search(options: SearchOptions) -> SearchResult:
     settings = replace(settings, hashes=hashes, alone=alone)
     with one_thread():
         plan = make_plan(settings, tasks, held_out, watch.say, _tuner(options, watch, alone))
-    directory = RunDirectory.create(options.out, plan.stored(), names, options.force)
-    directory.write_text(START, rule_text(options.start))
+    start = rule_text(options.start)
+    directory = RunDirectory.create(options.out, plan.stored(), names, options.force, start)
     return _SearchSession(plan, directory, options, watch).result()
 
 

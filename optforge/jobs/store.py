@@ -11,6 +11,8 @@ import torch
 from optforge.tasks import Task
 from optforge.training import ProgramOrTrainee, Trainee
 
+_CUT = "cut off"  # ends a line that a killed process left
+
 
 class Store:
     """Log losses by what they depend on: rule, task, seed, split, and how training is computed.
@@ -34,7 +36,7 @@ class Store:
     def __init__(self, path: Path | None, compiled: bool) -> None:
         self.path = path
         self._machine = f"{torch.__version__}|{compiled}"
-        self._known, self._whole = ({}, True) if path is None else _read(path)
+        self._known, self._whole = ({}, True) if path is None else read_losses(path)
 
     def key(self, program: ProgramOrTrainee, task: Task, seed: int, split: str) -> str:
         """Return the name of a measurement: what it depends on, as a digest."""
@@ -58,15 +60,16 @@ class Store:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
-                file.write("" if self._whole else "\n")
+                # Marked, so that a number which was cut short is never read as one.
+                file.write("" if self._whole else f" {_CUT}\n")
                 self._whole = True
                 file.write("".join(f"{key} {value!r}\n" for key, value in values.items()))
         except OSError:
             self.path = None
 
 
-def _read(path: Path) -> tuple[dict[str, float], bool]:
-    """Give what is known, and whether the last line is complete."""
+def read_losses(path: Path) -> tuple[dict[str, float], bool]:
+    """Return the losses of a file, and whether its last line is complete."""
     known: dict[str, float] = {}
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)

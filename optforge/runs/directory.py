@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 
-import json
 import re
 import secrets
 import string
@@ -14,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from optforge.errors import RunError
-from optforge.files import RECORD, begin_record, check_own, replace_own
+from optforge.files import RECORD, begin_record, check_own, has_record, is_own, replace_own
 from optforge.runs import guard
-from optforge.runs.journal import Journal
+from optforge.runs.journal import Journal, plain_text
 
 JOURNAL = "journal.sqlite"
 SETTINGS = "settings.json"
@@ -98,14 +97,19 @@ class RunDirectory:
         settings: Mapping[str, Any],
         tasks: Iterable[str] = (),
         force: bool = False,
+        start: str = "",
     ) -> RunDirectory:
         """Make the directory of a new run and open its journal for writing.
+
+        The journal comes last: a directory without one, as a killed process leaves it, holds no
+        run yet and can be taken again.
 
         Args:
             path: Where; None for a new name under `runs/`.
             settings: What the run is started with; plain values.
             tasks: Names of its tasks, which names of files hold.
             force: Whether files of others may be replaced.
+            start: The warm start as given, for `start.py`; none is written without.
 
         Raises:
             RunError: If a run or one of its files is there already, or nothing can be written.
@@ -115,14 +119,10 @@ class RunDirectory:
         _make_free_directory(path, names, force)
         with guard.sentences(path, "the run was not created"):
             begin_record(path, names if force else ())
-        journal = Journal.create(path / JOURNAL, settings)
-        run = cls(path, journal)
-        try:
-            run.write_text(SETTINGS, json.dumps(dict(settings), indent=2) + "\n")
-        except BaseException:
-            journal.close()
-            raise
-        return run
+            replace_own(path / SETTINGS, plain_text(settings, indent=2) + "\n")
+            if start:
+                replace_own(path / START, start)
+        return cls(path, Journal.create(path / JOURNAL, settings))
 
     @classmethod
     def open(cls, path: str | Path, *, write: bool = False) -> RunDirectory:
@@ -260,12 +260,21 @@ def check_free(
             raise RunError(
                 f"{path} holds a run already; go on with it by --resume {path}, or name another one"
             )
-        taken = [name for name in names if (path / name).exists()]
+        taken = [name for name in names if (path / name).exists() and not _is_begun(path, name)]
         if taken and not force:
             raise RunError(
                 f"{path} holds a file {taken[0]} that the run would overwrite; "
                 "name another directory, or give --force"
             )
+
+
+def _is_begun(path: Path, name: str) -> bool:
+    """Return whether a file is what is left of a run that ended before it had a journal."""
+    if not has_record(path):
+        return False
+    return name in (RECORD, f"{JOURNAL}.lock") or (
+        name in (SETTINGS, START) and is_own(path / name)
+    )
 
 
 def _make_free_directory(path: Path, names: Iterable[str], force: bool) -> None:

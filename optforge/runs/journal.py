@@ -55,14 +55,14 @@ class Journal:
             RunError: If the file exists, cannot be written, or another process is at it.
         """
         path = Path(path)
-        text = _settings_text(settings)
+        text = plain_text(settings)
         with guard.sentences(path, "the run was not created"), writer.locked(path) as lock:
             if path.exists():
                 raise RunError(f"{path} exists already; resume that run or name another one")
+            schema.create_file(path, text, writer.writer_text())
             connection = connect(path)
             with closing_on_error(connection):
                 prepare_writing(connection)
-                schema.create_tables(connection, text, writer.writer_text())
                 return cls(path, connection, lock)
 
     @classmethod
@@ -262,8 +262,13 @@ class Journal:
             start = rows[-1][0] + 1
 
 
-def _settings_text(settings: Mapping[str, Any]) -> str:
+def plain_text(settings: Mapping[str, Any], indent: int | None = None) -> str:
+    """Return the settings of a run as JSON.
+
+    Raises:
+        RunError: If they are no plain values.
+    """
     try:
-        return json.dumps(dict(settings))
+        return json.dumps(dict(settings), indent=indent)
     except (TypeError, ValueError) as error:
         raise RunError(f"the settings of a run must be plain values: {error}") from error

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sqlite3
+from contextlib import closing
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+from optforge.files import sync_directory
 from optforge.runs.records import Event, Proposal, Verdict
 
 APPLICATION_ID = 0x6F707466  # "optf", so that `file` and we ourselves can tell what this is
@@ -43,6 +47,23 @@ INSERT_PROPOSAL = "INSERT INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_VERDICT = "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_EVENT = "INSERT INTO events (batch, kind, detail) VALUES (?, ?, ?)"
 INSERT_BATCH = "INSERT INTO batches VALUES (?, ?, ?, ?)"
+
+
+def create_file(path: Path, settings: str, writer: str) -> None:
+    """Make a new journal as a whole, on the disk: it is there with its settings, or not at all.
+
+    Args:
+        path: The file, whose lock is held; it does not exist.
+        settings: As in :func:`create_tables`.
+        writer: As there.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    for leftover in (temporary, Path(f"{temporary}-journal")):  # of a process that was killed
+        leftover.unlink(missing_ok=True)
+    with closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
+        create_tables(connection, settings, writer)
+    os.replace(temporary, path)
+    sync_directory(path.parent)
 
 
 def create_tables(connection: sqlite3.Connection, settings: str, writer: str) -> None:

@@ -62,3 +62,16 @@ def test_another_seed_split_rule_or_way_of_computing_is_another_measurement() ->
         compiled.key(rule, TASK, 0, "validation"),
     }
     assert len(found) == 5
+
+
+def test_a_number_that_was_cut_short_is_never_read_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "losses"
+    store = Store(path, compiled=False)
+    first, second, third = keys(store)
+    store.put({first: 2.0})
+    with path.open("a") as file:
+        file.write(f"{second} 0.12")  # of 0.1234, when its process was killed
+    Store(path, compiled=False).put({third: 3.0})
+    again = Store(path, compiled=False)
+    assert again.get(second) is None
+    assert (again.get(first), again.get(third)) == (2.0, 3.0)

@@ -62,6 +62,35 @@ def test_no_file_of_the_users_is_replaced_without_force(name: str, tmp_path: Pat
     assert file.read_text() == "precious"
 
 
+def test_a_run_that_ended_before_it_had_a_journal_can_be_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("optforge.runs.schema.create_tables", killed)
+        with pytest.raises(KeyboardInterrupt):
+            RunDirectory.create(tmp_path, {"seed": 1}, start="first")
+    assert not (tmp_path / "journal.sqlite").exists()
+    with RunDirectory.create(tmp_path, {"seed": 2}, start="second") as run:
+        assert run.journal.settings == {"seed": 2}
+        assert (tmp_path / "start.py").read_text() == "second"
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def test_files_of_a_run_whose_journal_is_gone_are_kept(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path, {}) as run:
+        run.write_text("best.py", "ours")
+    (tmp_path / "journal.sqlite").unlink()
+    with pytest.raises(RunError, match="best.py that the run would overwrite"):
+        RunDirectory.create(tmp_path, {})
+    (tmp_path / "best.py").unlink()
+    (tmp_path / "settings.json").write_text("edited by hand")
+    with pytest.raises(RunError, match="settings.json that the run would overwrite"):
+        RunDirectory.create(tmp_path, {})
+
+
 def test_with_force_files_of_others_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "best_Line.py").write_text("precious")
     with RunDirectory.create(tmp_path, {}, ["Line"], force=True) as run:
