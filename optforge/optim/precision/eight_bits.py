@@ -95,17 +95,18 @@ def encode(values: Tensor, block: int) -> tuple[Tensor, Tensor]:
 
 
 def _cube_root(size: Tensor) -> Tensor:
-    """Return cube roots of positive float32 numbers to 1e-3: three times as fast as logarithms.
+    """Return cube roots of float32 numbers from 2**-10 to 1e-3: faster than logarithms.
 
-    A third of the bits, and so of the exponent, is a root to 5 %; two steps of Newton follow.
+    A third of the bits, and so of the exponent, is a root to 5 %; one step of Halley follows, for
+    it takes one division, where two steps of Newton take two.
 
     Source: Kahan, "Computing a real cube root", 1991.
     """
+    size = size.clamp(min=2.0**-10)  # smaller ones have no root near 1/2, where codes change
     bits = size.view(torch.int32).to(torch.float32) * (1 / 3) + 709921077.0
     root = bits.to(torch.int32).view(torch.float32)
-    for _ in range(2):
-        root = root - (root - size / (root * root)) * (1 / 3)
-    return root
+    cube = root * root * root
+    return root * ((cube + 2 * size) / (2 * cube + size))
 
 
 def decode(codes: Tensor, scale: Tensor, block: int) -> Tensor:
