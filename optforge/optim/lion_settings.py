@@ -17,8 +17,10 @@ from optforge.optim.settings import (
     CHOICE,
     COUNT,
     FLAG,
+    ONE_WAY,
     POSITIVE,
     RATE,
+    Refusal,
     Setting,
     as_float,
     one_of,
@@ -95,67 +97,38 @@ def check_key(key: str) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """Options of one group that exclude each other.
-
-    Args:
-        options: The group options, with the values that clash.
-        reason: Why, and what to do.
-        applies: Tells from a group whether it is meant.
-    """
-
-    options: str
-    reason: str
-    applies: Callable[[Mapping[str, Any]], bool]
-
-
+_NO_DERIVATIVE = "rounding has no derivative; leave"
 REFUSALS = (
-    Refusal(
-        "foreach=True, fused=True",
-        "they are two ways to run the same step; set one of them",
-        lambda g: bool(g["foreach"] and g["fused"]),
+    ONE_WAY,
+    *(
+        Refusal(
+            {"differentiable": True, way: True},
+            f"a differentiable step runs as the plain loop; leave {way}=None",
+        )
+        for way in ("foreach", "fused")
+    ),
+    *(
+        Refusal(
+            {"differentiable": True, "momentum_dtype": dtype},
+            f"{_NO_DERIVATIVE} momentum_dtype=None",
+        )
+        for dtype in (torch.bfloat16, "8bit")
+    ),
+    *(
+        Refusal(
+            {"differentiable": True, "rounding": rounding},
+            f"{_NO_DERIVATIVE} rounding=None and use float32 or float64 weights",
+        )
+        for rounding in ("stochastic", "kahan")
     ),
     Refusal(
-        "differentiable=True, foreach=True",
-        "a differentiable step runs as the plain loop; leave foreach=None",
-        lambda g: bool(g["differentiable"] and g["foreach"]),
-    ),
-    Refusal(
-        "differentiable=True, fused=True",
-        "a differentiable step runs as the plain loop; leave fused=None",
-        lambda g: bool(g["differentiable"] and g["fused"]),
-    ),
-    Refusal(
-        "differentiable=True, momentum_dtype=torch.bfloat16",
-        "rounding has no derivative; leave momentum_dtype=None",
-        lambda g: g["differentiable"] and g["momentum_dtype"] is torch.bfloat16,
-    ),
-    Refusal(
-        "differentiable=True, momentum_dtype='8bit'",
-        "rounding has no derivative; leave momentum_dtype=None",
-        lambda g: g["differentiable"] and g["momentum_dtype"] == "8bit",
-    ),
-    Refusal(
-        "differentiable=True, rounding='stochastic'",
-        "rounding has no derivative; leave rounding=None and use float32 or float64 weights",
-        lambda g: g["differentiable"] and g["rounding"] == "stochastic",
-    ),
-    Refusal(
-        "differentiable=True, rounding='kahan'",
-        "rounding has no derivative; leave rounding=None and use float32 or float64 weights",
-        lambda g: g["differentiable"] and g["rounding"] == "kahan",
-    ),
-    Refusal(
-        "capturable=True, nonfinite='raise'",
+        {"capturable": True, "nonfinite": "raise"},
         "an error needs the values on the host; use 'ignore', 'skip_step', 'zero' or 'propagate'",
-        lambda g: g["capturable"] and g["nonfinite"] == "raise",
     ),
     Refusal(
-        "decay_mode='independent', lr=0, reference_lr=None",
+        {"decay_mode": "independent", "lr": 0, "reference_lr": None},
         "independent decay is weight_decay * lr / reference_lr; give the peak rate, as lr or "
         "as reference_lr",
-        lambda g: g["decay_mode"] == "independent" and g["reference_lr"] is None,
     ),
 )
 
@@ -180,8 +153,7 @@ def checked_settings(group: Mapping[str, Any]) -> dict[str, Any]:
     if plain["reference_lr"] is None:
         plain["reference_lr"] = reference_lr({**group, **plain})
     for refusal in REFUSALS:
-        if refusal.applies(plain):
-            raise OptimizerError(f"{refusal.options} exclude each other: {refusal.reason}")
+        refusal.check(plain)
     return plain
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
-from torch.distributed.tensor import DTensor
 
 from optforge.optim.base import BaseOptimizer
 from optforge.optim.lion_settings import (
@@ -34,11 +33,13 @@ from optforge.optim.state import (
 )
 from optforge.optim.steps.cautious import set_cautious_scales
 from optforge.optim.steps.differentiable import differentiable_step
-from optforge.optim.steps.flat import FlatParameter, Member, check_fits, flatten, is_plain
-from optforge.optim.steps.foreach import WITHOUT_LIMIT, foreach_step, plain_foreach
+from optforge.optim.steps.flat import FlatParameter, Member, check_member, flatten
+from optforge.optim.steps.foreach import foreach_step, plain_foreach
 from optforge.optim.steps.fused import FEW_ON_CPU, fused_step
+from optforge.optim.steps.layout import are_plain, is_distributed
 from optforge.optim.steps.loop import loop_step
 from optforge.optim.steps.nonfinite import any_found, found_nonfinite, raise_nonfinite
+from optforge.optim.steps.packs import WITHOUT_LIMIT
 from optforge.optim.steps.update import StepNumbers, numbers_of
 
 Path = Callable[[Sequence[FlatParameter], StepNumbers, StepOptions], None]
@@ -135,35 +136,46 @@ class LionSteps(BaseOptimizer):
 
     def _live(self, group: Mapping[str, Any]) -> list[Member]:
         """Return the parameters that have a gradient, checked."""
-        members = []
-        traced = torch.compiler.is_compiling()
-        for number, parameter in enumerate(group["params"]):
-            gradient = parameter.grad
-            if gradient is None or gradient.numel() == 0:
-                continue
-            state = self.state.get(parameter) or {}
-            plain = not traced and is_plain(parameter, gradient, state)
-            if not plain:
-                check_fits(parameter, gradient, state)
-            if not traced and self._completed.get(id(parameter), _NEVER)[0] is not parameter.dtype:
-                check_parameter(parameter, group)  # it may have been cast since it was added
-            members.append(Member(number, parameter, state, plain))
-        return members
+        present = [
+            Member(number, parameter, self.state.get(parameter) or {})
+            for number, parameter in enumerate(group["params"])
+            if parameter.grad is not None and parameter.grad.numel()
+        ]
+        if torch.compiler.is_compiling():
+            for member in present:
+                check_member(member)
+            return present
+        dtypes = _plain_dtypes(group)
+        if _are_plain(present, dtypes):
+            return [Member(n, parameter, state, True) for n, parameter, state, _ in present]
+        return [self._checked_member(member, group, dtypes) for member in present]
+
+    def _checked_member(
+        self, member: Member, group: Mapping[str, Any], dtypes: Sequence[torch.dtype]
+    ) -> Member:
+        """Return a member of a group, not all of which are plain."""
+        parameter = member.parameter
+        if _are_plain([member], dtypes):
+            return member._replace(is_plain=True)
+        check_member(member)
+        if self._completed.get(id(parameter), _NEVER)[0] is not parameter.dtype:
+            check_parameter(parameter, group)  # it may have been cast since it was added
+        return member
 
     def _prepare(self, group: Mapping[str, Any], members: list[Member]) -> None:
         """Make states, and complete those of parameters that were cast or got other options."""
         traced, options = torch.compiler.is_compiling(), _state_options(group)
-        for place, (number, parameter, state, _) in enumerate(members):
+        for place, (number, parameter, state, plain) in enumerate(members):
             known = None if traced else self._completed.get(id(parameter))
             if not state:
                 self.state[parameter] = made = initial_state(parameter, group)
-                plain = not traced and is_plain(parameter, parameter.grad, made)
-                members[place] = Member(number, parameter, made, plain)
-            elif traced or known == (parameter.dtype, options):
+                fresh = Member(number, parameter, made)
+                plain = not traced and _are_plain([fresh], _plain_dtypes(group))
+                members[place] = fresh._replace(is_plain=plain)
+            elif traced or plain or known == (parameter.dtype, options):
                 continue
             else:
                 complete(state, parameter, group, was=known[0] if known else None)
-                members[place] = Member(number, parameter, state)
             if not traced:
                 self._completed[id(parameter)] = parameter.dtype, options
         if members and not stays_on_device(group):
@@ -220,7 +232,7 @@ class LionSteps(BaseOptimizer):
                 if part.copies:
                     part.write_back()
             # Of distributed parameters the step has seen only the part that lives here.
-            if distributed := [p for p in parameters if isinstance(p, DTensor)]:
+            if distributed := [p for p in parameters if is_distributed(p)]:
                 increment_version(distributed)
 
     def _key(self, member: Member, group: Mapping[str, Any], numbers_before: int) -> Number:
@@ -239,6 +251,20 @@ class LionSteps(BaseOptimizer):
 
 
 _NEVER = (None,)
+
+
+def _plain_dtypes(group: Mapping[str, Any]) -> Sequence[torch.dtype]:
+    """Return the dtypes of parameters whose momenta are kept in the same."""
+    kept = {None: (torch.float32, torch.float64), torch.float32: (torch.float32,)}
+    return kept.get(group["momentum_dtype"], ())
+
+
+def _are_plain(members: Sequence[Member], dtypes: Sequence[torch.dtype]) -> bool:
+    """Return whether members have a momentum and nothing else, and `are_plain` holds for them."""
+    if not all(len(state) == 1 for _, _, state, _ in members):
+        return False
+    rows: Any = [(p, p.grad, state.get("momentum")) for _, p, state, _ in members]
+    return are_plain(rows, dtypes)
 
 
 def _state_options(group: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from optforge.optim.migration.convert import momentum_of
 from optforge.optim.settings import as_float
-from optforge.optim.steps.flat import local, real
+from optforge.optim.steps.layout import local, real
 
 # What `ParameterWatch.after` counts, in this order.
 COUNTS = (

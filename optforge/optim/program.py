@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from optforge.language import Program, load_rule
 from optforge.optim.base import BaseOptimizer
 from optforge.optim.migration.rule_from_adamw import groups_from_adamw
+from optforge.optim.precision.rounding import wide_dtype
 from optforge.optim.resolution import StallCheck
 from optforge.optim.rules.batches import (
     batches_of,
@@ -27,7 +28,6 @@ from optforge.optim.rules.graph import RuleGraph, graph_of
 from optforge.optim.rules.loading import check_entry, check_source, structure_of
 from optforge.optim.rules.run import run_step, without_autocast
 from optforge.optim.rules.settings import checked_settings, defaults_of, peak_of, reads_clock
-from optforge.optim.rules.values import dtype_of
 
 Closure = Callable[[], Any]
 
@@ -198,7 +198,7 @@ class ProgramOptimizer(BaseOptimizer):
         return {
             name: value.to(
                 parameter.device,
-                value.dtype if shapes[name] is None else dtype_of(parameter),
+                value.dtype if shapes[name] is None else wide_dtype(parameter.dtype),
                 copy=True,
             )
             for name, value in entry.items()

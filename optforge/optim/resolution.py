@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from optforge.optim.settings import as_float
-from optforge.optim.steps.flat import local, real
+from optforge.optim.steps.layout import local, real
 
 LOOK = 10  # the first steps of rules with momentum are smaller than those that follow
 

@@ -176,14 +176,39 @@ COUNT = counts_from(0, 2**63 - 1, "an integer from 0 to 2**63 - 1")
 LENGTH = counts_from(1, math.inf, "a whole number above 0")
 
 
-def check_exclusive(foreach: bool | None, fused: bool | None) -> None:
-    """Refuse both of two ways to run the same step.
+@dataclass(frozen=True)
+class Refusal:
+    """Settings of one group that exclude each other.
 
-    Raises:
-        OptimizerError: If both are asked for.
+    Args:
+        clash: The values that clash, by name.
+        reason: Why, and what to do.
     """
-    if foreach and fused:
-        raise OptimizerError(
-            "foreach=True, fused=True exclude each other: they are two ways to run the same step; "
-            "set one of them"
-        )
+
+    clash: Mapping[str, Any]
+    reason: str
+
+    @property
+    def options(self) -> str:
+        """Return the settings as they are written in a call."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.clash.items())
+
+    def check(self, group: Mapping[str, Any]) -> None:
+        """Refuse a group that has all of them.
+
+        Raises:
+            OptimizerError: Names the settings and the reason.
+
+        Example:
+            >>> ONE_WAY.check({"foreach": True, "fused": True})
+            Traceback (most recent call last):
+            optforge.errors.OptimizerError: foreach=True, fused=True exclude each other: they ...
+        """
+        if all(group[name] == value for name, value in self.clash.items()):
+            raise OptimizerError(f"{self.options} exclude each other: {self.reason}")
+
+
+ONE_WAY = Refusal(
+    {"foreach": True, "fused": True},
+    "they are two ways to run the same step; set one of them",
+)

@@ -12,6 +12,7 @@ from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tenso
 
 from optforge.errors import OptimizerError
 from optforge.optim.base import name_of_source
+from optforge.optim.checks import check_saved
 from optforge.optim.precision.eight_bits import (
     block_size,
     decode,
@@ -20,7 +21,7 @@ from optforge.optim.precision.eight_bits import (
     scale_shape,
 )
 from optforge.optim.settings import numbers_where
-from optforge.optim.steps.flat import local
+from optforge.optim.steps.layout import is_distributed, local
 
 
 def uses_stochastic_rounding(parameter: Tensor, group: Mapping[str, Any]) -> bool:
@@ -75,7 +76,7 @@ def can_have_8_bits(parameter: Tensor) -> bool:
     Parameters that are not distributed always can. Distributed ones that cannot (vectors, rows
     that blocks do not fill, shards along other dimensions) keep float32 momentum.
     """
-    if not isinstance(parameter, DTensor):
+    if not is_distributed(parameter):
         return True
     by_rows = all(
         isinstance(placement, Replicate) or (type(placement) is Shard and placement.dim == 0)
@@ -86,7 +87,7 @@ def can_have_8_bits(parameter: Tensor) -> bool:
 
 def _scale(parameter: Tensor) -> Tensor:
     shape = scale_shape(parameter.shape)
-    if not isinstance(parameter, DTensor):
+    if not is_distributed(parameter):
         return torch.zeros(shape, dtype=torch.bfloat16, device=parameter.device)
     rows = parameter.to_local().shape[0]
     part = torch.zeros((rows, *shape[1:]), dtype=torch.bfloat16, device=parameter.device)
@@ -151,17 +152,13 @@ def check_entry(entry: Mapping[str, Any], number: Any, parameter: Tensor) -> Non
         "momentum_scale": (scale_shape(shape), "torch.bfloat16"),
         "compensation": (shape, "torch.int16"),
     }
-    for name, (size, kind) in wanted.items():
-        if name not in entry:
-            continue
-        value = entry[name]
-        if not isinstance(value, Tensor) or tuple(value.shape) != size or not _is(value, kind):
-            got = f"{tuple(value.shape)}, {value.dtype}" if isinstance(value, Tensor) else value
+    for name in (name for name in wanted if name in entry):
+        size, kind = wanted[name]
+        check_saved(name, number, entry[name], parameter, size)
+        if not _is(entry[name], kind):
             raise OptimizerError(
-                f"the saved {name!r} of parameter {number!r} has shape and dtype {got}, but Lion's "
-                f"parameter there has shape {shape}, for which they must be {size} and {kind}; "
-                "build Lion over the same parameters in the same order, and let nothing cast its "
-                "state dict"
+                f"the saved state {name!r} of parameter {number!r} is of {entry[name].dtype}; it "
+                f"must be of {kind}, so let nothing cast the state dict"
             )
     if "step" in entry:
         STEP.plain(f"the saved 'step' of parameter {number!r}", entry["step"])
@@ -211,7 +208,7 @@ def complete(
 
 def _sharded(value: Tensor, like: Tensor) -> Tensor:
     """Return each rank its part of what was saved whole."""
-    if isinstance(like, DTensor) and not isinstance(value, DTensor) and value.shape == like.shape:
+    if is_distributed(like) and not is_distributed(value) and value.shape == like.shape:
         return distribute_tensor(value, like.device_mesh, like.placements, src_data_rank=None)
     return value
 
@@ -221,7 +218,7 @@ def _decoded(state: Mapping[str, Any], parameter: Tensor) -> Tensor:
     momentum, scale = state["momentum"], state.get("momentum_scale")
     if scale is None:
         return momentum
-    codes, scale = (t.full_tensor() if isinstance(t, DTensor) else t for t in (momentum, scale))
+    codes, scale = (t.full_tensor() if is_distributed(t) else t for t in (momentum, scale))
     values = decode(codes.reshape(-1), scale.reshape(-1), block_size(parameter.shape))
     return values.view(codes.shape)
 
@@ -235,7 +232,7 @@ def write_momentum(entry: Mapping[str, Any], momentum: Tensor, parameter: Tensor
         parameter: Whose state it is; if it is distributed, `momentum` is too, or is whole.
     """
     momentum = momentum.to(parameter.device)
-    if isinstance(parameter, DTensor) and not isinstance(momentum, DTensor):
+    if is_distributed(parameter) and not is_distributed(momentum):
         mesh, placements = parameter.device_mesh, parameter.placements
         momentum = distribute_tensor(momentum, mesh, placements, src_data_rank=None)
     scale = entry.get("momentum_scale")
@@ -255,7 +252,7 @@ def placed(value: Any, name: str, parameter: Tensor) -> Any:
     if not isinstance(value, Tensor):
         return deepcopy(value)
     value = value.to(device=parameter.device, copy=True)  # two optimizers must not share it
-    if name == "momentum_scale" or value.dtype == torch.int8 or isinstance(value, DTensor):
+    if name == "momentum_scale" or value.dtype == torch.int8 or is_distributed(value):
         return value
     if value.shape == parameter.shape and value.stride() != parameter.stride():
         return torch.empty_like(parameter.detach(), dtype=value.dtype).copy_(value)

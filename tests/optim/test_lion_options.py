@@ -16,7 +16,7 @@ from optforge.errors import OptimizerError
 from optforge.optim import Lion
 from optforge.optim.lion_settings import REFUSALS
 from optforge.optim.steps import fused as fused_module
-from optforge.optim.steps.flat import real
+from optforge.optim.steps.layout import real
 
 PAGE = (Path(__file__).parents[2] / "docs" / "lion_options.md").read_text(encoding="utf-8")
 PATHS: list[dict[str, Any]] = [

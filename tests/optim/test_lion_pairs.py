@@ -17,7 +17,7 @@ from torch.nn import Parameter
 
 from optforge.errors import NonFiniteError, OptimizerError
 from optforge.optim import Lion
-from optforge.optim.steps.flat import real
+from optforge.optim.steps.layout import real
 
 NAN = float("nan")
 PATHS: dict[str, dict[str, Any]] = {

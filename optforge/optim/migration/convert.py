@@ -23,7 +23,7 @@ from optforge.optim.migration.sources import (
 )
 from optforge.optim.precision.eight_bits import block_size, decode
 from optforge.optim.state import initial_state, write_momentum
-from optforge.optim.steps.flat import local
+from optforge.optim.steps.layout import local
 
 StateDict = dict[str, Any]
 

@@ -17,6 +17,11 @@ from optforge.optim.settings import Number
 _WORD = 1 << 32
 
 
+def wide_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype in which the step of weights of a dtype is computed."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
 def signed(number: int) -> int:
     """Return the 32-bit integer, with sign, that has the same low 32 bits."""
     return (number + (_WORD >> 1)) % _WORD - (_WORD >> 1)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from optforge.errors import OptimizerError
 from optforge.optim.compiler import compiles
+from optforge.optim.precision.rounding import wide_dtype
 from optforge.optim.rules.arrays import state_shape
 from optforge.optim.rules.fused import fuses, try_kernels
 from optforge.optim.rules.graph import RuleGraph
 from optforge.optim.rules.roles import graph_for, role_of
 from optforge.optim.rules.settings import reads_clock
-from optforge.optim.rules.values import GroupNumbers, Part, StepBatch, Way, dtype_of
+from optforge.optim.rules.values import GroupNumbers, Part, StepBatch, Way
 from optforge.optim.settings import as_float
+from optforge.optim.steps.layout import is_distributed, local
+from optforge.optim.steps.packs import WITHOUT_LIMIT, batched
 
 States = Mapping[Tensor, dict[str, Tensor]]  # what an optimizer keeps
 CHUNK = 2**16  # elements computed at once on the CPU, so that what is in between stays in the cache
@@ -40,19 +42,6 @@ def check_parameter(parameter: Tensor) -> None:
         )
 
 
-def check_gradient(gradient: Tensor) -> None:
-    """Refuse sparse gradients.
-
-    Raises:
-        OptimizerError: Says what to do.
-    """
-    if gradient.layout != torch.strided:
-        raise OptimizerError(
-            f"a gradient has the layout {gradient.layout}; a rule needs dense ones: "
-            "build the embedding with sparse=False"
-        )
-
-
 def check_step(
     base: RuleGraph, states: States, group: Mapping[str, Any], active: list[Tensor]
 ) -> None:
@@ -68,7 +57,6 @@ def check_step(
         names = graph.lifted.program.states
         state = states.get(parameter) or {}
         assert parameter.grad is not None
-        check_gradient(parameter.grad)
         stored = {n: state[names[n]] for n in graph.stored if names[n] in state}
         Part(parameter, parameter.grad, stored).check_fits(graph)
         if graph.by_shape:
@@ -86,8 +74,8 @@ def numbers_of(
         for name, shape in state_shapes(graph, parameter, group).items():
             if name not in state:
                 state[name] = scalars[name] if shape is None else _zeros(parameter, shape)
-            elif shape is not None and state[name].dtype is not dtype_of(parameter):
-                state[name] = state[name].to(dtype_of(parameter))  # the parameter was cast
+            elif shape is not None and state[name].dtype is not wide_dtype(parameter.dtype):
+                state[name] = state[name].to(wide_dtype(parameter.dtype))  # the parameter was cast
     peak = group["peak_lr"]
     values = graph.lifted.values
     constants = {name: as_float(group[name]) for name in values if name != "lr"}
@@ -120,7 +108,7 @@ def state_shapes(
 
 
 def _zeros(parameter: Tensor, shape: tuple[int, ...]) -> Tensor:
-    dtype = dtype_of(parameter)
+    dtype = wide_dtype(parameter.dtype)
     if shape == tuple(parameter.shape) and shape:
         return torch.zeros_like(parameter.detach(), dtype=dtype)
     return torch.zeros(shape, dtype=dtype, device=parameter.device)
@@ -165,8 +153,8 @@ def batches_of(
         key = (way, graph, weight.dtype, part.gradient.dtype, weight.device)
         sorts.setdefault(key, []).extend(parts)
     return [
-        StepBatch(number, dtype_of(chunk[0].weight), chunk, graph, maximize, _filled(way, chunk))
-        for (way, graph, *_), parts in sorts.items()
+        StepBatch(number, wide_dtype(dtype), chunk, graph, maximize, _filled(way, chunk))
+        for (way, graph, dtype, *_), parts in sorts.items()
         for chunk in _chunks(parts, way)
     ]
 
@@ -177,7 +165,7 @@ def _part(parameter: Tensor, graph: RuleGraph, state: Mapping[str, Tensor]) -> P
     assert gradient is not None
     names = graph.lifted.program.states
     part = Part(parameter, gradient, {number: state[names[number]] for number in graph.stored})
-    if graph.by_shape and isinstance(parameter, DTensor):
+    if graph.by_shape and is_distributed(parameter):
         return _whole(part)
     return part
 
@@ -188,7 +176,7 @@ def check_whole(parameter: Any) -> None:
     Raises:
         OptimizerError: Says what to do.
     """
-    if isinstance(parameter, DTensor) and not all(p.is_replicate() for p in parameter.placements):
+    if is_distributed(parameter) and not all(p.is_replicate() for p in parameter.placements):
         raise OptimizerError(
             f"a parameter of shape {tuple(parameter.shape)} is sharded ({parameter.placements}), "
             "but this rule looks at whole rows, columns or matrices; keep the parameter replicated "
@@ -198,21 +186,15 @@ def check_whole(parameter: Any) -> None:
 
 def _whole(part: Part) -> Part:
     """View a replicated parameter as the tensor that this rank has of it."""
-    weight: Any = part.weight
     gradient: Any = part.gradient
-    whole = gradient.full_tensor() if isinstance(gradient, DTensor) else gradient
-    states = {n: _local(state) for n, state in part.states.items()}
-    return Part(weight.detach().to_local(), whole, states)
-
-
-def _local(tensor: Any) -> Tensor:
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    whole = gradient.full_tensor() if is_distributed(gradient) else gradient
+    return Part(local(part.weight.detach()), whole, {n: local(s) for n, s in part.states.items()})
 
 
 def _is_compiled(part: Part, graph: RuleGraph, maximize: bool) -> bool:
     """Return whether the kernels that take one parameter, or a pack, compile on this machine."""
     weight = part.weight
-    if isinstance(weight, DTensor):
+    if is_distributed(weight):
         return False
     form = graph, maximize, weight.dtype, part.gradient.dtype, weight.device
     if not graph.by_shape:
@@ -224,7 +206,7 @@ def _is_compiled(part: Part, graph: RuleGraph, maximize: bool) -> bool:
 
 def _way(part: Part, fused: bool, foreach: bool, graph: RuleGraph) -> tuple[Way, list[Part]]:
     """Choose how a parameter is computed, and cut it if it is large and need not be whole."""
-    if isinstance(part.weight, DTensor):
+    if is_distributed(part.weight):
         return "loop", [part]
     if graph.by_shape and fused:
         return "fused", [part.contiguous()]
@@ -238,7 +220,7 @@ def _way(part: Part, fused: bool, foreach: bool, graph: RuleGraph) -> tuple[Way,
     if fused and flat:
         return "fused", [flat]
     way: Way = "foreach" if foreach else "loop"
-    return way, [part] if by_array or not flat or not _on_cpu(part) else flat.cut(CHUNK)
+    return way, [part] if by_array or not flat or not part.weight.is_cpu else flat.cut(CHUNK)
 
 
 def _filled(way: Way, parts: list[Part]) -> Way:
@@ -247,21 +229,10 @@ def _filled(way: Way, parts: list[Part]) -> Way:
     return "foreach" if few else way
 
 
-def _on_cpu(part: Part) -> bool:
-    return part.weight.is_cpu
-
-
-def _chunks(parts: list[Part], way: Way) -> Iterator[list[Part]]:
+def _chunks(parts: list[Part], way: Way) -> Iterable[list[Part]]:
     """Cut a list so that what is in between fits the cache of a CPU; other devices do not care."""
-    chunk: list[Part] = []
-    elements = 0
-    cpu = way != "fused" and _on_cpu(parts[0])
-    limit = (PACK if way == "packed" else CHUNK) if cpu else float("inf")
-    for part in parts:
-        count = part.weight.numel()
-        if chunk and (way == "loop" or elements + count > limit):
-            yield chunk
-            chunk, elements = [], 0
-        chunk.append(part)
-        elements += count
-    yield chunk
+    if way == "loop":
+        return ([part] for part in parts)
+    limit = PACK if way == "packed" else CHUNK
+    size = limit if way != "fused" and parts[0].weight.is_cpu else WITHOUT_LIMIT
+    return batched(parts, lambda part: part.weight.numel(), size)

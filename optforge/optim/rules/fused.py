@@ -12,15 +12,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from optforge.language import Kind
 from optforge.optim.compiler import has_compiler
+from optforge.optim.precision.rounding import wide_dtype
 from optforge.optim.rules.arrays import state_shape
 from optforge.optim.rules.graph import RuleGraph
 from optforge.optim.rules.nodes import RuleNode
-from optforge.optim.rules.primitives import FOREACH, PRIMITIVES, VECTOR_FLOAT32, fitting, total
-from optforge.optim.rules.values import GroupNumbers, Part, StepBatch, wide_dtype
+from optforge.optim.rules.primitives import PRIMITIVES, VECTOR_FLOAT32, fitting, total
+from optforge.optim.rules.values import GroupNumbers, Part, StepBatch
+from optforge.optim.steps.packs import gather, scatter
 
 Kernel = Callable[..., tuple[Tensor, ...]]
 
@@ -66,19 +67,15 @@ LEAVES = -1  # where a batch keeps what its kernels run on, from stage to stage
 
 def _packed(batch: StepBatch) -> Part:
     """Copy small parts into one."""
-    numbers = batch.parts[0].states
-    pack = _flatten_dense_tensors
-    states = {number: pack(batch.states(number)) for number in numbers}
-    return Part(pack([w.detach() for w in batch.weights]), pack(batch.gradients), states)
+    states = {number: gather(batch.states(number)) for number in batch.parts[0].states}
+    return Part(gather(batch.weights), gather(batch.gradients), states)
 
 
 def _unpack(batch: StepBatch, packed: Part) -> None:
     """Copy what a kernel has changed back to where it is kept."""
-    weights = batch.weights
-    FOREACH._foreach_copy_(weights, list(_unflatten_dense_tensors(packed.weight, weights)))
+    scatter(packed.weight, batch.weights)
     for number, flat in packed.states.items():
-        states = batch.states(number)
-        FOREACH._foreach_copy_(states, list(_unflatten_dense_tensors(flat, states)))
+        scatter(flat, batch.states(number))
 
 
 @lru_cache(256)

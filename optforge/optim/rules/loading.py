@@ -10,6 +10,7 @@ from torch import Tensor
 from optforge.analysis import Lifted, fingerprint
 from optforge.errors import OptimizerError
 from optforge.optim.base import name_of_source
+from optforge.optim.checks import check_saved
 
 
 def structure_of(lifted: Lifted) -> str:
@@ -85,12 +86,9 @@ def check_entry(
             "the same `matrices` in its group, and the same marks (mark_matrix)"
         )
     for name, value in entry.items():
-        shape = shapes[name] or ()
-        fits = isinstance(value, Tensor) and tuple(value.shape) == shape
-        if not fits or value.is_complex():
-            got = f"{tuple(value.shape)}, {value.dtype}" if isinstance(value, Tensor) else value
+        check_saved(name, number, value, parameter, shapes[name] or ())
+        if value.is_complex():
             raise OptimizerError(
-                f"the saved state {name!r} of parameter {number!r} has shape and dtype {got}; for "
-                f"a parameter of shape {tuple(parameter.shape)} it must have the shape {shape} and "
-                "be real; build the optimizer over the same parameters in the same order"
+                f"the saved state {name!r} of parameter {number!r} is of {value.dtype}; it must "
+                "be real, so let nothing cast the state dict"
             )

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from optforge.optim.rules.arrays import SHAPED, WHOLE, orthogonalize_each
+from optforge.optim.steps.packs import LISTS
 
 Operand = Tensor | float
-FOREACH: Any = torch  # where the functions of lists are; type stubs do not know them
 
 
 def _tensor(x: Operand, like: Operand) -> Tensor:
@@ -126,13 +126,13 @@ VECTOR_FLOAT32: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
 _FOREACH_UNARY = {
     name: function
     for name, of_torch in _UNARY.items()
-    if (function := getattr(FOREACH, f"_foreach_{of_torch}", None)) is not None
+    if (function := getattr(LISTS, f"_foreach_{of_torch}", None)) is not None
 }
 _FOREACH_BINARY = {
-    "add": FOREACH._foreach_add,
-    "subtract": FOREACH._foreach_sub,
-    "multiply": FOREACH._foreach_mul,
-    "divide": FOREACH._foreach_div,
+    "add": LISTS._foreach_add,
+    "subtract": LISTS._foreach_sub,
+    "multiply": LISTS._foreach_mul,
+    "divide": LISTS._foreach_div,
 }
 _COMMUTATIVE = ("add", "multiply")
 

@@ -7,13 +7,14 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from optforge.language import Kind
 from optforge.optim.rules.fused import run_fused
 from optforge.optim.rules.graph import RuleGraph
-from optforge.optim.rules.primitives import FOREACH, apply_each, apply_foreach, total
+from optforge.optim.rules.primitives import apply_each, apply_foreach, total
 from optforge.optim.rules.values import GroupNumbers, StepBatch, add_up, compute_numbers
+from optforge.optim.steps.layout import is_distributed
+from optforge.optim.steps.packs import LISTS
 
 
 @contextmanager
@@ -71,7 +72,7 @@ def _begin(graph: RuleGraph, batch: StepBatch) -> None:
     """Bring weights and gradients to the dtype of the computation, without touching them."""
     gradients = [g.to(batch.dtype) for g in batch.gradients]
     if batch.maximize:
-        gradients = list(FOREACH._foreach_neg(gradients))
+        gradients = list(LISTS._foreach_neg(gradients))
     for node in graph.inputs:
         if node.op == "weight":
             batch.values[node.index] = [w.to(batch.dtype) for w in batch.weights]
@@ -83,7 +84,7 @@ def _begin(graph: RuleGraph, batch: StepBatch) -> None:
 def whole_sum(tensors: Sequence[Tensor]) -> Tensor:
     """Add up all elements of a list; of distributed tensors those of all ranks."""
     sums = [total(x) for x in tensors]
-    return torch.stack([x.full_tensor() if isinstance(x, DTensor) else x for x in sums]).sum()
+    return torch.stack([x.full_tensor() if is_distributed(x) else x for x in sums]).sum()
 
 
 def _finish(graph: RuleGraph, batch: StepBatch) -> None:
@@ -98,8 +99,8 @@ def _finish(graph: RuleGraph, batch: StepBatch) -> None:
     update = batch.values[graph.update.index]
     if batch.way == "foreach":
         for number, values in results:
-            FOREACH._foreach_copy_(batch.states(number), values)
-        FOREACH._foreach_sub_(batch.weights, update)
+            LISTS._foreach_copy_(batch.states(number), values)
+        LISTS._foreach_sub_(batch.weights, update)
     else:  # also distributed tensors, which lack some of the list operations
         for number, values in results:
             for state, value in zip(batch.states(number), values, strict=True):

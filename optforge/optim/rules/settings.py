@@ -17,11 +17,11 @@ from optforge.optim.settings import (
     FINITE,
     FLAG,
     LENGTH,
+    ONE_WAY,
     POSITIVE,
     RATE,
     Setting,
     as_float,
-    check_exclusive,
     or_none,
 )
 
@@ -111,7 +111,7 @@ def checked_settings(graph: RuleGraph, group: Mapping[str, Any]) -> dict[str, An
         )
     settings = {**dict.fromkeys(values, FINITE), **SETTINGS}
     plain = {name: settings[name].plain(name, group[name]) for name in settings if name in group}
-    check_exclusive(plain["foreach"], plain["fused"])
+    ONE_WAY.check(plain)
     for name in group.keys() - settings.keys() - {"params"}:
         if close := difflib.get_close_matches(
             str(name), {*values, "schedule", "peak_lr"} - {"lr"}, 1, 0.85

@@ -9,24 +9,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from optforge.errors import OptimizerError
 from optforge.language import Kind
+from optforge.optim.checks import check_fits
 from optforge.optim.rules.arrays import state_shape
 from optforge.optim.rules.graph import RuleGraph
 from optforge.optim.rules.nodes import RuleNode
 from optforge.optim.rules.primitives import PRIMITIVES, fitting
 
 Way = Literal["loop", "foreach", "packed", "fused"]
-
-
-def dtype_of(parameter: Tensor) -> torch.dtype:
-    """Return the dtype in which a parameter is computed and its states are kept."""
-    return wide_dtype(parameter.dtype)
-
-
-def wide_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype in which the step of weights of a dtype is computed."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 @dataclass
@@ -52,26 +42,12 @@ class Part:
         Raises:
             OptimizerError: Says what was resized or moved, and what to do.
         """
-        shape, device = self.weight.shape, self.weight.device
-        for name, tensor in (("gradient", self.gradient), *self.states.items()):
-            if tensor.device != device:
-                raise OptimizerError(
-                    f"a gradient or state ({name}) is on {tensor.device}, but the parameter is on "
-                    f"{device}; move the model first and then load the optimizer's state dict, "
-                    "which moves states along"
-                )
-        trees = {n: state for n, state in self.states.items() if graph.kinds[n] != Kind.ARRAY}
-        wanted = {n: state_shape(graph.kinds[n], shape, graph.of_matrices) for n in trees}
-        fits = all(tuple(state.shape) == wanted[number] for number, state in trees.items())
-        if self.gradient.shape == shape and fits:
-            return
-        shapes = ", ".join(str(tuple(state.shape)) for state in trees.values())
-        raise OptimizerError(
-            f"a gradient of shape {tuple(self.gradient.shape)} and state of shape {shapes}, but "
-            f"the parameter now has shape {tuple(shape)}; after resizing a parameter, or changing "
-            "whether it is a hidden matrix, clear its gradient and delete "
-            "optimizer.state[parameter]"
-        )
+        names, shape = graph.lifted.program.states, self.weight.shape
+        rows = {
+            names[n]: (state, state_shape(graph.kinds[n], shape, graph.of_matrices))
+            for n, state in self.states.items()
+        }
+        check_fits(self.weight, self.gradient, rows)
 
     def flat(self) -> Part | None:
         """View all as vectors in the order of the weight's memory; None if it has gaps."""

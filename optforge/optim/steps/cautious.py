@@ -10,8 +10,10 @@ from torch.distributed.tensor import DTensor, Partial, Replicate
 
 from optforge.optim.lion_settings import StepOptions
 from optforge.optim.precision.eight_bits import decode
+from optforge.optim.precision.rounding import wide_dtype
 from optforge.optim.steps.flat import FlatParameter
-from optforge.optim.steps.update import StepNumbers, agreement, ascent, wide_dtype
+from optforge.optim.steps.layout import is_distributed
+from optforge.optim.steps.update import StepNumbers, agreement, ascent
 
 SMALLEST_SHARE = 1e-3
 
@@ -37,7 +39,7 @@ def set_cautious_scales(
     for parameter, part in zip(parameters, parts, strict=True):
         total = part.gradient.numel()
         count = _agreeing(part, numbers, options)
-        if isinstance(parameter, DTensor):
+        if is_distributed(parameter):
             count = _over_shards(count, parameter)
             total = parameter.numel() * (2 if parameter.is_complex() else 1)
         share = count.to(torch.float32) / total
@@ -46,7 +48,7 @@ def set_cautious_scales(
 
 def _agreeing(part: FlatParameter, numbers: StepNumbers, options: StepOptions) -> Tensor:
     values = part.values
-    dtype = wide_dtype(values.weight)
+    dtype = wide_dtype(values.weight.dtype)
     momentum = values.momentum
     if values.scale is not None:
         momentum = decode(momentum, values.scale, part.block)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from optforge.optim.lion_settings import StepOptions
 from optforge.optim.steps.cautious import SMALLEST_SHARE
-from optforge.optim.steps.flat import Member, real
+from optforge.optim.steps.flat import Member
+from optforge.optim.steps.layout import real
 from optforge.optim.steps.update import StepNumbers, Values, agreement, ascent, lion_update
 
 

@@ -7,19 +7,18 @@ Small contiguous parameters stay as they are: their views would cost more than t
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
-from torch.nn import Parameter
 
-from optforge.errors import OptimizerError
+from optforge.optim.checks import check_fits
 from optforge.optim.precision.eight_bits import block_size, scale_shape
 from optforge.optim.precision.rounding import moved
 from optforge.optim.settings import Number
+from optforge.optim.steps.layout import is_simple, local, real
 from optforge.optim.steps.update import Values
 
 SMALL = 1 << 14  # elements
@@ -32,13 +31,35 @@ class Member(NamedTuple):
         number: In its group.
         parameter: Of any layout; it may be distributed or complex.
         state: What is kept for it, changed in place.
-        is_plain: From the function of this name, where that was asked.
+        is_plain: Whether `are_plain` holds for it.
     """
 
     number: int
     parameter: Tensor
     state: dict[str, Any]
     is_plain: bool = False
+
+
+class PartKind(NamedTuple):
+    """What parts share that are stepped together.
+
+    Args:
+        device: Where.
+        weight: Dtype of the weights.
+        momentum: Dtype of the momenta or their codes.
+        gradient: Dtype of the gradients.
+        block: Elements for each scale of 8-bit momentum, else 0.
+        compensated: Whether there are compensations.
+        cautious: Whether there are scales of cautious updates.
+    """
+
+    device: torch.device
+    weight: torch.dtype
+    momentum: torch.dtype
+    gradient: torch.dtype
+    block: int
+    compensated: bool
+    cautious: bool
 
 
 @dataclass(slots=True)
@@ -62,12 +83,12 @@ class FlatParameter:
     copies: Sequence[tuple[Tensor, Tensor]] = ()
 
     @property
-    def kind(self) -> Hashable:
-        """Return what parts must share to be stepped together: device, dtypes, blocks, extras."""
+    def kind(self) -> PartKind:
+        """Return what parts must share to be stepped together."""
         (weight, momentum, _, compensation), gradient = self.values, self.gradient
         dtypes = weight.dtype, momentum.dtype, gradient.dtype
-        extras = compensation is None, self.cautious_scale is None
-        return *dtypes, weight.device, self.block, *extras
+        extras = compensation is not None, self.cautious_scale is not None
+        return PartKind(weight.device, *dtypes, self.block, *extras)
 
     def flattened(self) -> FlatParameter:
         """Return the part with flat tensors, also if it is a small one."""
@@ -115,28 +136,6 @@ class FlatParameter:
         """Copy what is no view to where it is kept."""
         for kept, copy in self.copies:
             kept.copy_(copy)
-
-
-def local(tensor: Tensor, like: Tensor | None = None) -> Tensor:
-    """Return the part of a distributed tensor that lives here; other tensors as they are.
-
-    Args:
-        tensor: A parameter, gradient or state.
-        like: The distributed parameter whose placements a gradient must have.
-    """
-    if not isinstance(tensor, DTensor):
-        return tensor
-    if isinstance(like, DTensor) and tensor.placements != like.placements:
-        tensor = tensor.redistribute(like.device_mesh, like.placements)
-    part: Any = tensor.to_local()
-    return part.wait() if hasattr(part, "wait") else part  # a gradient may still be on its way
-
-
-def real(tensor: Tensor) -> Tensor:
-    """View complex numbers as pairs of real ones; other tensors as they are."""
-    if tensor.is_complex():
-        return torch.view_as_real(tensor.resolve_conj().resolve_neg())
-    return tensor.resolve_neg()
 
 
 def _order(tensor: Tensor) -> list[int] | None:
@@ -195,92 +194,22 @@ def flatten(member: Member, key: Number) -> FlatParameter:
     return FlatParameter(values, _flat(whole, order), key, block, copies=copies)
 
 
-def check_fits(parameter: Tensor, gradient: Tensor, state: Mapping[str, Any]) -> None:
-    """Refuse a gradient or a state that does not fit a parameter, which may have been resized.
+def check_member(member: Member) -> None:
+    """Refuse a gradient or a state that does not fit a parameter.
 
     Raises:
-        OptimizerError: Names shapes or devices, and what to do.
+        OptimizerError: As `check_fits`.
     """
-    traced = torch.compiler.is_compiling()
+    _, parameter, state, _ = member
+    gradient, traced = parameter.grad, torch.compiler.is_compiling()
+    assert gradient is not None
     if len(state) == 1 and not traced and is_simple(parameter, gradient, state["momentum"]):
         return  # as many elements in another shape, in the same order
-    if gradient.layout != torch.strided:
-        raise OptimizerError(
-            f"a sparse gradient ({gradient.layout}), but Lion moves every weight in every step; "
-            "use sparse=False in the embedding, or torch.optim.SparseAdam"
-        )
-    shape, device = tuple(parameter.shape), parameter.device
-    wanted = {"momentum": shape, "compensation": shape}
+    shape = tuple(parameter.shape)
+    shapes = {"momentum": shape, "compensation": shape}
     if "momentum_scale" in state:
-        wanted["momentum_scale"] = scale_shape(shape)
-    named = [(f"its state {name!r}", state[name], wanted[name]) for name in wanted if name in state]
-    for name, tensor, right in (("its gradient", gradient, shape), *named):
-        if tuple(tensor.shape) != right:
-            raise OptimizerError(
-                f"{name} has shape {tuple(tensor.shape)}, but a parameter now has shape {shape}; "
-                "after resizing one, clear its gradient and delete optimizer.state[parameter]"
-            )
-        if tensor.device != device:
-            raise OptimizerError(
-                f"{name} is on {tensor.device}, but a parameter is on {device}; move the model "
-                "first and then load the optimizer's state dict, which moves states along"
-            )
-        if tensor.is_complex() != parameter.is_complex():
-            raise OptimizerError(
-                f"{name} is of {tensor.dtype}, but a parameter is of {parameter.dtype}; convert "
-                "parameters before the optimizer is built"
-            )
-
-
-def is_plain(parameter: Tensor, gradient: Tensor | None, state: Mapping[str, Any]) -> bool:
-    """Return whether nothing can be wrong, and lists of tensors on the CPU will do for a step.
-
-    Most parameters are so, and are asked in each step.
-    """
-    momentum, dtype = state.get("momentum"), parameter.dtype
-    return (
-        momentum is not None
-        and gradient is not None
-        and len(state) == 1
-        and (dtype is torch.float32 or dtype is torch.float64)
-        and gradient.dtype is dtype
-        and momentum.dtype is dtype
-        and (parameter.is_cpu and gradient.is_cpu and momentum.is_cpu)
-        and gradient.layout is torch.strided
-        and parameter.shape == gradient.shape == momentum.shape  # lists would broadcast
-        and is_dense(parameter, gradient, momentum)
-    )
-
-
-def is_simple(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
-    """Return whether flat views are all it takes: the same elements in the same order."""
-    count, device = parameter.numel(), parameter.device
-    return (
-        gradient.numel() == count
-        and momentum.numel() == count
-        and is_dense(parameter, gradient, momentum)
-        and parameter.is_floating_point()
-        and momentum.is_floating_point()
-        and gradient.device == device
-        and momentum.device == device
-    )
-
-
-def is_dense(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
-    """Return whether three ordinary tensors have elements in the usual order, without gaps."""
-    return (
-        parameter.__class__ in PLAIN
-        and gradient.__class__ is Tensor
-        and momentum.__class__ is Tensor
-        and parameter.is_contiguous()
-        and gradient.is_contiguous()
-        and momentum.is_contiguous()
-        and not parameter.is_neg()
-        and not gradient.is_neg()
-    )
-
-
-PLAIN = (Parameter, Tensor)
+        shapes["momentum_scale"] = scale_shape(shape)
+    check_fits(parameter, gradient, {n: (state[n], shapes[n]) for n in shapes if n in state})
 
 
 def _is_the_same(old: Tensor, new: Tensor) -> bool:

@@ -21,15 +21,21 @@ from torch import Tensor
 
 from optforge.optim.lion_settings import StepOptions
 from optforge.optim.precision.eight_bits import decode, encode
-from optforge.optim.precision.rounding import Scratch, join, round_down_, split, stochastic_round
+from optforge.optim.precision.rounding import (
+    Scratch,
+    join,
+    round_down_,
+    split,
+    stochastic_round,
+    wide_dtype,
+)
 from optforge.optim.steps.flat import FlatParameter, Member, by_kind
+from optforge.optim.steps.layout import Row
 from optforge.optim.steps.loop import update_one
-from optforge.optim.steps.packs import LISTS, batched, packed, unpack
-from optforge.optim.steps.update import StepNumbers, Values, wide_dtype
+from optforge.optim.steps.packs import LISTS, WITHOUT_LIMIT, batched, gather, packed, unpack
+from optforge.optim.steps.update import StepNumbers, Values
 
 CACHE_ELEMENTS = 1 << 17  # for each thread: measured best; fewer operations, still near the core
-WITHOUT_LIMIT = 1 << 62
-Row = tuple[Tensor, Tensor, Tensor]  # weight, gradient, momentum
 
 
 def foreach_step(
@@ -99,9 +105,7 @@ def _step_rows(rows: Sequence[Row], numbers: StepNumbers, options: StepOptions) 
             _step_piece(piece, numbers, options, scratch)
     for batch in batched(small, lambda row: row[0].numel(), size):
         weights, gradients, momenta = zip(*batch, strict=True)
-        flat = [gradient.view(-1) for gradient in gradients]
-        whole = scratch.of("gradients", sum(map(len, flat)), flat[0])
-        if _is_finite(torch.cat(flat, out=whole)):
+        if _is_finite(gather(gradients)):
             _short_form(weights, gradients, momenta, numbers, options)
             continue
         for weight, gradient, momentum in batch:
@@ -154,7 +158,7 @@ def _step_piece(
     if scratch is None:
         update_one(piece, numbers, _without_masks(piece, numbers, options))
         return
-    dtype = wide_dtype(piece.values.weight)
+    dtype = wide_dtype(piece.values.weight.dtype)
     gradient = scratch.wide("gradient", piece.gradient.view(-1), dtype)
     if not _is_finite(gradient):
         update_one(piece, numbers, options)

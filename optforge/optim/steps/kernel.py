@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from optforge.optim.lion_settings import StepOptions
-from optforge.optim.steps.flat import FlatParameter
+from optforge.optim.steps.flat import FlatParameter, PartKind
 from optforge.optim.steps.update import StepNumbers, Values, lion_update
 
 TRIAL = 1 << 16  # elements, at least: the compiler uses all threads
@@ -24,45 +24,27 @@ class KernelKind(NamedTuple):
 
     Args:
         options: What is fixed.
-        device: Where.
-        gradient: Dtype of the gradients.
-        weight: Dtype of the weights.
-        momentum: Dtype of the momenta or their codes.
-        compensated: Whether there are compensations.
-        cautious: Whether there are scales of cautious updates.
+        part: Device, dtypes and extras of the parts.
         scaled: Whether there is a factor of a gradient scaler.
         may_skip: Whether a tensor tells that the step must do nothing.
     """
 
     options: StepOptions
-    device: torch.device
-    gradient: torch.dtype
-    weight: torch.dtype
-    momentum: torch.dtype
-    compensated: bool
-    cautious: bool
+    part: PartKind
     scaled: bool
     may_skip: bool
 
     @property
     def keyed(self) -> bool:
         """Whether weights are rounded at random."""
-        return self.options.rounding == "stochastic" and self.weight.itemsize == 2
+        return self.options.rounding == "stochastic" and self.part.weight.itemsize == 2
 
 
 def kernel_kind(part: FlatParameter, numbers: StepNumbers, options: StepOptions) -> KernelKind:
-    """Return what the kernel for a part is specialised on."""
-    return KernelKind(
-        replace(options, block=part.block, capturable=False),  # kernels never ask the host
-        part.gradient.device,
-        part.gradient.dtype,
-        part.values.weight.dtype,
-        part.values.momentum.dtype,
-        part.values.compensation is not None,
-        part.cautious_scale is not None,
-        numbers.grad_scale is not None,
-        numbers.found_inf is not None,
-    )
+    """Return what the kernel for a part is specialised on; kernels never ask the host."""
+    options = replace(options, block=part.block, capturable=False)
+    found = numbers.found_inf is not None
+    return KernelKind(options, part.kind, numbers.grad_scale is not None, found)
 
 
 def kernel_step(parts: Sequence[FlatParameter], numbers: StepNumbers, kind: KernelKind) -> None:
@@ -97,30 +79,34 @@ def _run(
         kept = None if kept is None else kept.view(-1, block)
         values = Values(weight.view(-1, block), momentum.view(-1, block), scale, kept)
         gradient = gradient.view(-1, block)
-    key = torch.as_tensor(piece.key, dtype=torch.int32, device=kind.device) if kind.keyed else None
+    key = (
+        torch.as_tensor(piece.key, dtype=torch.int32, device=kind.part.device)
+        if kind.keyed
+        else None
+    )
     kernel(values, gradient, piece.cautious_scale, key, vector, scaler)
 
 
 def vector_of(numbers: StepNumbers, kind: KernelKind) -> Tensor:
     """Put the numbers of a step into one tensor: as floats they would be compiled in."""
-    dtype = torch.float64 if kind.weight == torch.float64 else torch.float32
+    dtype = torch.float64 if kind.part.weight == torch.float64 else torch.float32
     values = numbers[:5]
     if any(isinstance(value, Tensor) for value in values):
-        tensors = [torch.as_tensor(value, dtype=dtype, device=kind.device) for value in values]
+        tensors = [torch.as_tensor(value, dtype=dtype, device=kind.part.device) for value in values]
         return torch.stack([tensor.reshape(()) for tensor in tensors])
-    return torch.tensor(values, dtype=dtype, device=kind.device)
+    return torch.tensor(values, dtype=dtype, device=kind.part.device)
 
 
 def _scaler(value: Tensor | None, kind: KernelKind) -> Tensor | None:
     """Return what a gradient scaler brings, as kernels are compiled for it."""
-    return None if value is None else value.detach().to(kind.device, torch.float32).reshape(())
+    return None if value is None else value.detach().to(kind.part.device, torch.float32).reshape(())
 
 
 @cache
 def compiled(kind: KernelKind) -> Callable[..., None]:
     """Compile the kernel of a kernel kind, by a run on a made-up part."""
     kernel = torch.compile(kernel_function(kind), dynamic=True, fullgraph=True)
-    one = torch.ones((), dtype=torch.float32, device=kind.device)
+    one = torch.ones((), dtype=torch.float32, device=kind.part.device)
     numbers = StepNumbers(0.0, 0.0, 0.0, 0.0, 0.0)
     scaler = one if kind.scaled else None, one if kind.may_skip else None
     _run(kernel, made_up(kind), vector_of(numbers, kind), scaler, kind)
@@ -133,17 +119,17 @@ def made_up(kind: KernelKind) -> FlatParameter:
     blocks = TRIAL // block + 1
 
     def zeros(dtype: torch.dtype, count: int = blocks * block) -> Tensor:
-        return torch.zeros(count, dtype=dtype, device=kind.device)
+        return torch.zeros(count, dtype=dtype, device=kind.part.device)
 
     values = Values(
-        zeros(kind.weight),
-        zeros(kind.momentum),
+        zeros(kind.part.weight),
+        zeros(kind.part.momentum),
         zeros(torch.bfloat16, blocks) if kind.options.block else None,
-        zeros(torch.int16) if kind.compensated else None,
+        zeros(torch.int16) if kind.part.compensated else None,
     )
-    one = torch.ones((), dtype=torch.float32, device=kind.device)
-    scale = one if kind.cautious else None
-    return FlatParameter(values, zeros(kind.gradient), 0, kind.options.block, scale)
+    one = torch.ones((), dtype=torch.float32, device=kind.part.device)
+    scale = one if kind.part.cautious else None
+    return FlatParameter(values, zeros(kind.part.gradient), 0, kind.options.block, scale)
 
 
 def kernel_function(kind: KernelKind) -> Callable[..., None]:

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, Partial
 
 from optforge.errors import NonFiniteError
-from optforge.optim.steps.flat import Member, local, real
+from optforge.optim.steps.flat import Member
 from optforge.optim.steps.foreach import surely_finite
+from optforge.optim.steps.layout import is_distributed, local, real
 from optforge.optim.steps.loop import all_finite
 
 
@@ -30,7 +31,7 @@ def found_nonfinite(parameters: Sequence[Tensor], capturable: bool = False) -> T
         be told without a second look.
     """
     gradients = [real(local(p.grad, p)) for p in parameters if p.grad is not None]
-    sharded = any(isinstance(parameter, DTensor) for parameter in parameters)
+    sharded = any(is_distributed(parameter) for parameter in parameters)
     if not (capturable or sharded) and _surely_finite(gradients):
         return None
     return over_ranks(~all_finite(gradients), parameters)
@@ -43,7 +44,7 @@ def over_ranks(found: Tensor, parameters: Sequence[Tensor]) -> Tensor:
         found: One element.
         parameters: Where none is distributed, the flag is given back as it is.
     """
-    meshes = dict.fromkeys(p.device_mesh for p in parameters if isinstance(p, DTensor))
+    meshes = dict.fromkeys(p.device_mesh for p in parameters if is_distributed(p))
     for mesh in meshes:
         part = found.to(device=mesh.device_type, dtype=torch.int32)
         placements = [Partial()] * mesh.ndim

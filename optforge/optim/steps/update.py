@@ -14,7 +14,7 @@ from torch import Tensor
 
 from optforge.optim.lion_settings import StepOptions, stays_on_device
 from optforge.optim.precision.eight_bits import decode, encode
-from optforge.optim.precision.rounding import join, split, stochastic_round
+from optforge.optim.precision.rounding import join, split, stochastic_round, wide_dtype
 from optforge.optim.settings import Number, as_float
 
 
@@ -73,11 +73,6 @@ def numbers_of(
 def _as_given(value: Any) -> Number:
     """Return a tensor of one element as a 0-d one, and any other number as a float."""
     return value.reshape(()) if isinstance(value, Tensor) else float(value)
-
-
-def wide_dtype(weight: Tensor) -> torch.dtype:
-    """Return the dtype in which the step of a weight is computed."""
-    return torch.float64 if weight.dtype == torch.float64 else torch.float32
 
 
 def ascent(
@@ -172,7 +167,7 @@ def lion_update(
 
     Source: "Symbolic Discovery of Optimization Algorithms", program 1.
     """
-    dtype = wide_dtype(values.weight)
+    dtype = wide_dtype(values.weight.dtype)
     weight = values.weight.to(dtype)
     if values.compensation is not None:
         weight = join(values.weight, values.compensation)
