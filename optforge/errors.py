@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 
 
@@ -79,6 +81,32 @@ def one_line(error: BaseException) -> str:
     """
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@contextmanager
+def reading(what: object, advice: str, wrong: type[OptforgeError] = RunError) -> Iterator[None]:
+    """Turn what stored values of a wrong kind raise into one sentence.
+
+    Args:
+        what: What is read, for instance a file.
+        advice: What to do.
+        wrong: What to raise.
+
+    Raises:
+        OptforgeError: If the values are not what optforge stores.
+
+    Example:
+        >>> with reading("table.json", "run the search again"):
+        ...     {}["rows"]
+        Traceback (most recent call last):
+        optforge.errors.RunError: table.json is damaged (KeyError: 'rows'); run the search again
+    """
+    try:
+        yield
+    except OptforgeError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise wrong(f"{what} is damaged ({one_line(error)}); {advice}") from error
 
 
 def whole_number(

@@ -13,7 +13,7 @@ from optforge.assessment.explain import Explanation, explain_shipped
 from optforge.assessment.explain import explain as explain_by_tuning
 from optforge.assessment.rows import FOUND
 from optforge.assessment.table import Table
-from optforge.errors import RunError, SearchError, whole_number, with_plain_fields
+from optforge.errors import RunError, SearchError, reading, whole_number, with_plain_fields
 from optforge.evolution.plan import read_plan
 from optforge.evolution.session import make_executor, make_trainer
 from optforge.execution import worker_count
@@ -77,8 +77,9 @@ def explain(options: ExplainOptions) -> Explanation:
         table = _table(directory.path)
         directory.claim((EXPLANATION, EXPLANATION_PAGE), options.force)
         stored = directory.journal.settings
-        proxies = find_tasks(stored["search"]["tasks"], options.tasks)
-        plan = read_plan(stored, proxies, find_tasks(stored["held_out"], options.tasks))
+        with directory.journal.content():
+            proxies = find_tasks(stored["search"]["tasks"], options.tasks)
+            plan = read_plan(stored, proxies, find_tasks(stored["held_out"], options.tasks))
         watch.say(f"Starting {count} workers" if count else "Training in this process")
         executor = make_executor(plan, count)
         try:
@@ -105,7 +106,8 @@ def _table(path: Path) -> Table:
             f"{path} has no table.json: the run has not finished; go on with it: "
             f"optforge search --resume {path}"
         )
-    table = table_from_json(json.loads(file.read_text(encoding="utf-8"))["table"])
+    with reading(file, f"write it again: optforge search --resume {path}"):
+        table = table_from_json(json.loads(file.read_text(encoding="utf-8"))["table"])
     if not table.has(FOUND):
         raise RunError(f"{path} searched over constants alone; there is no rule to explain")
     return table

@@ -88,11 +88,13 @@ def resume(options: ResumeOptions) -> SearchResult:
     directory = RunDirectory.open(options.run, write=True)
     try:
         stored = directory.journal.settings
-        tasks = find_tasks(stored["search"]["tasks"], options.tasks)
-        held_out = find_tasks(stored["held_out"], options.tasks)
+        with directory.journal.content():
+            tasks = find_tasks(stored["search"]["tasks"], options.tasks)
+            held_out = find_tasks(stored["held_out"], options.tasks)
         check_run_tasks(options.tasks, [*tasks, *held_out])
         check_own([*tasks, *held_out], watch)
-        plan = read_plan(stored, tasks, held_out)
+        with directory.journal.content():
+            plan = read_plan(stored, tasks, held_out)
     except BaseException:
         directory.journal.close()
         raise

@@ -215,13 +215,13 @@ class _Place:
             digest = blake2b(program.text.encode(), digest_size=8).hexdigest()
             losses = cache_directory() / "simplify" / f"{digest}.losses"
             return cls(losses, seed or 0, False)
-        with Journal.open(run / JOURNAL, write=False) as journal:
+        with Journal.open(run / JOURNAL, write=False) as journal, journal.content():
             stored = journal.settings
-        settings = stored["search"]
-        compiled = bool(settings.get("compiled", False)) and has_compiler()
-        chosen: int = settings["seed"] if seed is None else seed
-        alone = tuple(settings.get("alone", ()))
-        return cls(run / LOSSES, chosen, compiled, read_schedules(stored), alone)
+            settings = stored["search"]
+            compiled = bool(settings.get("compiled", False)) and has_compiler()
+            chosen: int = settings["seed"] if seed is None else seed
+            alone = tuple(settings.get("alone", ()))
+            return cls(run / LOSSES, chosen, compiled, read_schedules(stored), alone)
 
 
 @contextmanager
@@ -253,7 +253,7 @@ def _read(rule: str | Path | Program) -> tuple[Program, Path | None]:
 
 def _tasks(given: Sequence[str | Task] | None, run: Path | None) -> list[Task]:
     if given is None and run is not None:
-        with Journal.open(run / JOURNAL, write=False) as journal:
+        with Journal.open(run / JOURNAL, write=False) as journal, journal.content():
             given = list(journal.settings["search"]["tasks"])
     chosen = loaded(PROXY_TASKS if given is None else given)
     if not chosen:

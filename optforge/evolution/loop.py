@@ -9,6 +9,7 @@ Source: "Symbolic Discovery of Optimization Algorithms", section 2.2, after Real
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from random import Random
 
 from optforge.analysis import numeric_fingerprint, probe_updates
@@ -109,7 +110,8 @@ class Search:
         """Write a batch to the journal and let the population age by it."""
         if not batch.replayed:
             self.journal.commit(batch.number, batch.rows(), batch.verdicts, batch.events)
-        self.history.apply(batch.candidates, batch.verdicts, batch.events)
+        with self.journal.content() if batch.replayed else nullcontext():
+            self.history.apply(batch.candidates, batch.verdicts, batch.events)
 
     def is_new(self, fingerprint: str, batch: DrawnBatch) -> bool:
         """Return whether nothing with this fingerprint was judged or is on its way."""

@@ -216,7 +216,8 @@ def _stored_batches(journal: Journal) -> Iterator[JudgedBatch]:
         events.setdefault(event.batch, []).append(event)
     verdicts = journal.verdicts()
     for number, rows in itertools.groupby(journal.proposals(), key=lambda row: row.batch):
-        candidates = [Candidate.read(row) for row in rows]
+        with journal.content():
+            candidates = [Candidate.read(row) for row in rows]
         judged = list(itertools.islice(verdicts, sum(c.new for c in candidates)))
         yield JudgedBatch(number, candidates, judged, events.get(number, []), replayed=True)
 

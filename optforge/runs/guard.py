@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from optforge.errors import RunError
+from optforge.errors import RunError, reading
 from optforge.runs.schema import APPLICATION_ID, SCHEMA_VERSION
 
 _LOCK_WAIT = 0.5  # seconds; longer than the blink of an eye for which `is_locked` looks
@@ -115,8 +115,17 @@ def _explain(journal: Path, name: str, error: sqlite3.Error) -> str:
 
 def damaged(journal: Path, how: str) -> str:
     """The sentence about a journal whose bytes are not whole."""
+    return f"{journal} is damaged ({how}); {_rescue(journal)}"
+
+
+def content(journal: Path) -> AbstractContextManager[None]:
+    """Turn what values of a wrong kind in a journal raise into that sentence."""
+    return reading(journal, _rescue(journal))
+
+
+def _rescue(journal: Path) -> str:
     return (
-        f"{journal} is damaged ({how}); take it from a backup, rescue what is readable with "
+        "take it from a backup, rescue what is readable with "
         f"'sqlite3 {journal.name} .recover', or start a new run"
     )
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from optforge.errors import RunError
 from optforge.runs import guard, schema, writer
 from optforge.runs.connect import closing_on_error, connect, connect_reader, prepare_writing
 from optforge.runs.records import Event, Proposal, Verdict
 
+T = TypeVar("T")
 _PAGE = 500  # rows read at once; between two pages no cursor is open and memory stays flat
 
 
@@ -119,7 +120,8 @@ class Journal:
     @property
     def settings(self) -> dict[str, Any]:
         """What the run was started with, as JSON keeps it."""
-        return json.loads(self._meta("settings"))
+        with guard.content(self.path):
+            return dict(json.loads(self._meta("settings")))
 
     @property
     def created(self) -> str:
@@ -171,33 +173,37 @@ class Journal:
         with self._transaction(f"the event {event.kind!r} was not written") as connection:
             connection.execute(schema.INSERT_EVENT, schema.event_row(event))
 
+    def content(self) -> AbstractContextManager[None]:
+        """Turn what damaged rows of this journal raise where they are used into one sentence."""
+        return guard.content(self.path)
+
     def proposals(self, start: int = 0) -> Iterator[Proposal]:
         """Yield all proposals from number `start` on, in order."""
-        return map(schema.proposal_of, self._stream("proposals", "number", start))
+        return self._records(schema.proposal_of, self._stream("proposals", "number", start))
 
     def verdicts(self, start: int = 0) -> Iterator[Verdict]:
         """Yield all verdicts from id `start` on, in order of their ids."""
-        return map(schema.verdict_of, self._stream("verdicts", "id", start))
+        return self._records(schema.verdict_of, self._stream("verdicts", "id", start))
 
     def events(self, kind: str | None = None) -> Iterator[Event]:
         """Yield all events in the order of their writing, or those of one kind."""
-        events = map(schema.event_of, self._stream("events", "id", 0))
+        events = self._records(schema.event_of, self._stream("events", "id", 0))
         return (event for event in events if kind is None or event.kind == kind)
 
     def last(self, count: int) -> list[Proposal]:
         """Return the last `count` proposals, oldest first: the aging population."""
         rows = self._all("SELECT * FROM proposals ORDER BY number DESC LIMIT ?", count)
-        return [schema.proposal_of(row) for row in reversed(rows)]
+        return list(self._records(schema.proposal_of, reversed(rows)))
 
     def verdict(self, number: int) -> Verdict | None:
         """Return the verdict with this id, or None."""
         rows = self._all("SELECT * FROM verdicts WHERE id = ?", number)
-        return schema.verdict_of(rows[0]) if rows else None
+        return next(self._records(schema.verdict_of, rows), None)
 
     def best(self) -> Verdict | None:
         """Return the verdict with the lowest fitness, or None; NaN comes behind everything."""
         rows = self._all("SELECT * FROM verdicts ORDER BY fitness, id LIMIT ?", 1)
-        return schema.verdict_of(rows[0]) if rows else None
+        return next(self._records(schema.verdict_of, rows), None)
 
     def counts(self) -> dict[str, int]:
         """Return how much there is: `batches`, `proposals`, `cached` and `verdicts`."""
@@ -241,6 +247,14 @@ class Journal:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             self._next = self._connection.execute("SELECT count(*) FROM batches").fetchone()[0]
+
+    def _records(
+        self, record: Callable[[tuple[Any, ...]], T], rows: Iterable[tuple[Any, ...]]
+    ) -> Iterator[T]:
+        for row in rows:
+            with guard.content(self.path):
+                made = record(row)
+            yield made
 
     def _stored_batches(self) -> int:
         return self._all("SELECT count(*) FROM batches")[0][0]

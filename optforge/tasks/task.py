@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from optforge.errors import TaskError, real_number, whole_number
+from optforge.errors import OptforgeError, TaskError, one_line, real_number, whole_number
 from optforge.tasks.task_content import task_content
 
 _PLAIN = (bool, int, float, str, tuple)  # public attributes of these kinds are settings of a task
@@ -149,7 +149,14 @@ class Task(ABC):
     def splits(self) -> Data:
         """The data, built at first use, checked, and kept."""
         _make_plain(self)
-        data = self.data()
+        try:
+            data = self.data()
+        except OptforgeError:
+            raise
+        except Exception as error:
+            raise TaskError(
+                f"task {self.name!r}: data() failed: {one_line(error)}; it returns the data as Data"
+            ) from error
         _check(self, data)
         return data
 

@@ -120,7 +120,11 @@ def end_state(root: Path) -> dict[str, Any]:
     state: dict[str, Any] = {}
     for path in sorted(root.rglob("*")):
         name = str(path.relative_to(root))
-        if path.is_file() and not name.endswith(("-shm", "-wal", ".lock", ".part", ".pyc")):
+        if (
+            path.is_file()
+            and "__pycache__" not in name
+            and not name.endswith(("-shm", "-wal", ".lock", ".part", ".pyc"))
+        ):
             state[name] = _readers(path)(path)
     return state
 

@@ -1,0 +1,109 @@
+"""What people hand in, damaged: bits flipped, cut off, parts doubled, lost or swapped."""
+
+from __future__ import annotations
+
+import random
+import re
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from optforge.cli.app import app
+from optforge.errors import OptforgeError
+
+_STRANGE = (b"\0", b"\xff\xfe", b"[[", b"}}", b'"', b"'", b"nan", b"inf", b"-1", b"1e999", b"null",
+            b"0", b"\n", b"=", b"[]", b"{}", b"true", b"''", b"99999999999999999999",
+            b"\xef\xbb\xbf", b"1.5", b"None", b"()")  # fmt: skip
+
+
+def damaged(content: bytes, source: random.Random) -> bytes:
+    """Return a content after one to three mishaps."""
+    for _ in range(source.choice((1, 1, 1, 2, 3))):
+        content = source.choice(_MISHAPS)(content, source)
+    return content
+
+
+def _flip(content: bytes, source: random.Random) -> bytes:
+    changed = bytearray(content)
+    for _ in range(source.choice((1, 1, 2, 8))):
+        if changed:
+            changed[source.randrange(len(changed))] ^= 1 << source.randrange(8)
+    return bytes(changed)
+
+
+def _cut(content: bytes, source: random.Random) -> bytes:
+    return content[: source.randint(0, len(content))]
+
+
+def _part(content: bytes, source: random.Random) -> tuple[int, int]:
+    start = source.randint(0, len(content))
+    return start, min(len(content), start + source.choice((1, 4, 20, 100, 4096)))
+
+
+def _lose(content: bytes, source: random.Random) -> bytes:
+    start, end = _part(content, source)
+    return content[:start] + content[end:]
+
+
+def _zero(content: bytes, source: random.Random) -> bytes:
+    start, end = _part(content, source)
+    return content[:start] + bytes(end - start) + content[end:]
+
+
+def _double(content: bytes, source: random.Random) -> bytes:
+    start, end = _part(content, source)
+    return content[:end] + content[start:]
+
+
+def _insert(content: bytes, source: random.Random) -> bytes:
+    place = source.randint(0, len(content))
+    return content[:place] + source.choice(_STRANGE) + content[place:]
+
+
+def _replace_word(content: bytes, source: random.Random) -> bytes:
+    """Put something strange, or another word of the file, in the place of a word or a value."""
+    words = list(re.finditer(rb'"[^"\n]*"|[\w.+-]+|\[[^\[\]\n]*\]', content))
+    if not words:
+        return content
+    word, other = source.choice(words), source.choice(words)
+    new = source.choice((other.group(), source.choice(_STRANGE)))
+    return content[: word.start()] + new + content[word.end() :]
+
+
+_MISHAPS: Sequence[Callable[[bytes, random.Random], bytes]] = (
+    *(_flip, _cut, _lose, _zero, _double, _insert),
+    *(_replace_word,) * 4,
+)
+
+
+def say(words: Sequence[str]) -> str:
+    """Call the command line, in this process; return what is wrong with its answer, or nothing."""
+    result = CliRunner().invoke(app, list(words), env={"COLUMNS": "200", "NO_COLOR": "1"})
+    if result.exit_code == 0:
+        return ""
+    if result.exit_code not in (1, 2) or "Traceback" in result.output:
+        return f"exit {result.exit_code}: {result.output[-400:]}"
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    return "" if len(lines) == 1 and len(lines[0]) > 20 else f"no sentence: {result.output[-300:]}"
+
+
+def do(call: Callable[[], object]) -> str:
+    """Call from Python; return what is raised beyond the errors of optforge, or nothing."""
+    try:
+        call()
+    except OptforgeError as error:
+        return "" if str(error).strip() else "an error without words"
+    except Exception as error:
+        return "".join(traceback.format_exception(error))[-600:]
+    return ""
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Return all files of a folder, but for what SQLite keeps for itself."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.endswith(("-shm", "-wal", ".lock", ".pyc"))
+    }
