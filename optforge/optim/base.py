@@ -6,9 +6,9 @@ A refusal leaves the optimizer as it was: groups and states are checked before a
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import is_
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from optforge.errors import OptimizerError
 from optforge.optim.settings import BETAS, COUNT, FINITE, RATE
 
 StateDict = dict[str, Any]
+REAL = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 # Group keys that only these have, to call a foreign state dict by its name.
 _MARKS: Mapping[str, tuple[str, ...]] = {
@@ -65,7 +66,13 @@ _SCHEDULED = {"lr": RATE, "betas": BETAS, "weight_decay": RATE, "schedule": FINI
 
 
 class BaseOptimizer(Optimizer):
-    """An optimizer whose groups and states are checked before they are taken over."""
+    """An optimizer whose groups and states are checked before they are taken over.
+
+    Args:
+        dtypes: Of the parameters that it can step.
+    """
+
+    dtypes: ClassVar[Sequence[torch.dtype]] = REAL
 
     @abstractmethod
     def checked_group(self, group: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,9 +85,19 @@ class BaseOptimizer(Optimizer):
             OptimizerError: Says the setting, the value received and what is allowed.
         """
 
-    @abstractmethod
     def check_parameter(self, parameter: Tensor, group: Mapping[str, Any]) -> None:
-        """Refuse parameters that the optimizer cannot step."""
+        """Refuse parameters that the optimizer cannot step.
+
+        Raises:
+            OptimizerError: Names the dtype and what is allowed.
+        """
+        if parameter.dtype not in self.dtypes:
+            allowed = ", ".join(sorted(map(str, self.dtypes)))
+            pairs = "; give complex weights as pairs of real ones (torch.view_as_real)"
+            raise OptimizerError(
+                f"a parameter of dtype {parameter.dtype}; allowed are {allowed}"
+                f"{pairs if parameter.is_complex() else ''}"
+            )
 
     @abstractmethod
     def check_source(self, groups: list[Mapping[str, Any]], states: Mapping[Any, Any]) -> None:

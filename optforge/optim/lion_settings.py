@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from optforge.errors import OptimizerError
 from optforge.optim.settings import (
@@ -218,26 +217,4 @@ def warn_of_strong_decay(group: Mapping[str, Any]) -> None:
             "share of every weight in every step at the peak rate, and sets weights to nearly zero "
             "within a few steps. For what decay_mode='lr' does with it, give lr * weight_decay",
             stacklevel=4,
-        )
-
-
-_DTYPES = {
-    *(torch.float64, torch.float32, torch.bfloat16, torch.float16),
-    *(torch.complex128, torch.complex64),
-}
-
-
-def check_parameter(parameter: Tensor, group: Mapping[str, Any]) -> None:
-    """Refuse parameters of a dtype that has no step.
-
-    Raises:
-        OptimizerError: Names the dtype and what is allowed.
-    """
-    if parameter.dtype not in _DTYPES:
-        allowed = ", ".join(sorted(str(dtype) for dtype in _DTYPES))
-        raise OptimizerError(f"a parameter of dtype {parameter.dtype}; allowed are {allowed}")
-    if parameter.is_complex() and group["momentum_dtype"] in (torch.bfloat16, "8bit"):
-        raise OptimizerError(
-            f"momentum_dtype={group['momentum_dtype']!r} with a complex parameter; complex "
-            "momentum is kept in complex64 or complex128, so leave momentum_dtype=None"
         )

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
-from optforge.optim.base import BaseOptimizer
+from optforge.errors import OptimizerError
+from optforge.optim.base import REAL, BaseOptimizer
 from optforge.optim.lion_settings import (
     StepOptions,
     check_key,
-    check_parameter,
     checked_settings,
     options_of,
     reference_lr,
@@ -53,6 +53,7 @@ class LionSteps(BaseOptimizer):
     """
 
     formula: Callable[..., Any]
+    dtypes = (*REAL, torch.complex128, torch.complex64)
 
     @property
     def _step_supports_amp_scaling(self) -> bool:
@@ -75,7 +76,12 @@ class LionSteps(BaseOptimizer):
 
     def check_parameter(self, parameter: Tensor, group: Mapping[str, Any]) -> None:
         """Refuse parameters of a dtype that has no step."""
-        check_parameter(parameter, group)
+        super().check_parameter(parameter, group)
+        if parameter.is_complex() and group["momentum_dtype"] in (torch.bfloat16, "8bit"):
+            raise OptimizerError(
+                f"momentum_dtype={group['momentum_dtype']!r} with a complex parameter; complex "
+                "momentum is kept in complex64 or complex128, so leave momentum_dtype=None"
+            )
 
     def check_source(self, groups: list[Mapping[str, Any]], states: Mapping[Any, Any]) -> None:
         """Refuse the state dict of another optimizer."""
@@ -159,7 +165,7 @@ class LionSteps(BaseOptimizer):
             return member._replace(is_plain=True)
         check_member(member)
         if self._completed.get(id(parameter), _NEVER)[0] is not parameter.dtype:
-            check_parameter(parameter, group)  # it may have been cast since it was added
+            self.check_parameter(parameter, group)  # it may have been cast since it was added
         return member
 
     def _prepare(self, group: Mapping[str, Any], members: list[Member]) -> None:

@@ -18,7 +18,6 @@ from optforge.optim.precision.rounding import wide_dtype
 from optforge.optim.resolution import StallCheck
 from optforge.optim.rules.batches import (
     batches_of,
-    check_parameter,
     check_step,
     numbers_of,
     share_scalars,
@@ -176,10 +175,6 @@ class ProgramOptimizer(BaseOptimizer):
             group.setdefault("step", 0)
         return {**group, **checked_settings(self.graph, group)}
 
-    def check_parameter(self, parameter: Tensor, group: Mapping[str, Any]) -> None:
-        """Refuse complex and integer parameters."""
-        check_parameter(parameter)
-
     def check_source(self, groups: list[Mapping[str, Any]], states: Mapping[Any, Any]) -> None:
         """Refuse the state dict of another rule or optimizer."""
         check_source(groups, states, structure_of(self.graph.lifted), self.graph.lifted)
@@ -246,7 +241,10 @@ class ProgramOptimizer(BaseOptimizer):
             for number, group in enumerate(self.param_groups)
         }
         for number, parameters in active.items():
-            check_step(self.graph, self.state, self.param_groups[number], parameters)
+            group = self.param_groups[number]
+            for parameter in parameters:
+                self.check_parameter(parameter, group)  # it may have been cast since it was added
+            check_step(self.graph, self.state, group, parameters)
         with without_autocast(chain.from_iterable(active.values())):
             copies = self._run(active)
         for number, old in copies.items():

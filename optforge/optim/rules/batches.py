@@ -24,22 +24,7 @@ from optforge.optim.steps.packs import WITHOUT_LIMIT, batched
 States = Mapping[Tensor, dict[str, Tensor]]  # what an optimizer keeps
 CHUNK = 2**16  # elements computed at once on the CPU, so that what is in between stays in the cache
 SMALL = 2**15  # elements up to which tensors are copied into one for a compiled step
-DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 PACK = 2**18  # elements of such a copy
-
-
-def check_parameter(parameter: Tensor) -> None:
-    """Refuse what rules are not defined for.
-
-    Raises:
-        OptimizerError: For complex, integer and 8-bit parameters.
-    """
-    if parameter.dtype not in DTYPES:
-        raise OptimizerError(
-            f"a parameter is of {parameter.dtype}; a rule runs on real floating-point parameters "
-            f"of 16 bits or more. "
-            "Give complex weights as pairs of real ones (torch.view_as_real)"
-        )
 
 
 def check_step(
@@ -48,11 +33,9 @@ def check_step(
     """Refuse what a step cannot use, before anything is changed.
 
     Raises:
-        OptimizerError: For gradients, states and shards that are refused, and parameters that
-            were cast to a dtype that is.
+        OptimizerError: For gradients, states and shards that are refused.
     """
     for parameter in active:
-        check_parameter(parameter)
         graph = graph_for(base, role_of(parameter, group["matrices"]))
         names = graph.lifted.program.states
         state = states.get(parameter) or {}
