@@ -20,6 +20,7 @@ from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
 from optforge.evolution.session import make_executor, make_search
 from optforge.evolution.settings import Settings
+from optforge.execution import Workers
 from optforge.language import Program, parse, round_constants
 from optforge.runs import RunDirectory
 from optforge.runs.directory import JOURNAL
@@ -53,7 +54,7 @@ def evolve(
     reference: Program,
     margin: float,
     programs: int = PROGRAMS,
-    workers: int = 0,
+    workers: Workers = 0,
     allowed: Callable[[Program], bool] = lambda program: True,
 ) -> Evolved:
     """Evolve a rule with insertion disabled, and give the shortest ones that look as good.

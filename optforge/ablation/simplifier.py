@@ -26,6 +26,7 @@ from optforge.analysis import live_program
 from optforge.equality.derivation import EMPIRICAL, DerivationStep
 from optforge.equality.exact import simplify_exact
 from optforge.errors import SimplifyError, TimeIsUpError
+from optforge.execution import Workers
 from optforge.language import Program
 
 MOST_COMPARISONS = 60
@@ -79,7 +80,7 @@ class Simplifier:
     drop_unresolved: bool = False
     say: Tell = lambda message: None
     programs: int = 0
-    workers: int = 0
+    workers: Workers = 0
     steps: list[DerivationStep] = field(default_factory=list)
     accepted: list[AcceptedChange] = field(default_factory=list)
     judged: dict[str, Decision] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from optforge.ablation.simplifier import Simplifier
 from optforge.equality.derivation import Derivation, Link
 from optforge.equality.exact import Simplified, simplify_exact
 from optforge.errors import SimplifyError
+from optforge.execution import Workers
 from optforge.language import Program, parse
 
 _TRIALS = 0.7  # share of the time; the rest is for figures on fresh seeds
@@ -93,7 +94,7 @@ def simplify_by_training(
     program: Program,
     trainer: RuleTrainer,
     options: Options = Options(),
-    workers: int = 0,
+    workers: Workers = 0,
     say: Tell = lambda message: None,
 ) -> tuple[Simplified, TrainingEvidence]:
     """Simplify a rule: exact passes, then what training shows to do no harm.

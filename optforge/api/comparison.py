@@ -30,7 +30,6 @@ from optforge.comparison.definition import DEFINITION, store_definition, stored_
 from optforge.comparison.finished import Finished, finished
 from optforge.comparison.progress import Progress
 from optforge.errors import CompareError
-from optforge.execution import worker_count
 from optforge.files import RECORD, begin_record, check_own
 from optforge.report.comparison.figures import FIGURES
 from optforge.report.comparison.page import REPORT_JSON, REPORT_MARKDOWN, write_report
@@ -153,7 +152,7 @@ def conduct(
     """
     place, machine = place or Destination(), machine or WorkOptions()
     path = Path(place.out) if place.out is not None else None
-    count = worker_count(machine.workers, CompareError)
+    workers = machine.chosen_workers(CompareError, gpus=comparison.device.startswith("cuda"))
     if path is not None:
         prepare(path, place.resume, place.definition, place.force)
     with CellTable(path / CELLS if path is not None else None) as table:
@@ -162,7 +161,7 @@ def conduct(
             if path is not None:
                 write_report(comparison, found, table.sessions, path, draw)
 
-        runner = Runner(comparison.bench, table, count, machine.watch, machine.stopping, limit)
+        runner = Runner(comparison.bench, table, workers, machine.watch, machine.stopping, limit)
         found, stopped = run_comparison(
             comparison, runner, write, place.progress, place.before_first
         )

@@ -16,7 +16,7 @@ from optforge.assessment.table import Table
 from optforge.errors import RunError, SearchError, reading, whole_number, with_plain_fields
 from optforge.evolution.plan import read_plan
 from optforge.evolution.session import make_executor, make_trainer
-from optforge.execution import worker_count
+from optforge.execution import process_count, worker_count
 from optforge.jobs import JobRunner, Silent, named
 from optforge.report.json_values import json_text
 from optforge.report.search.explanation import explanation_json, explanation_markdown
@@ -72,7 +72,8 @@ def explain(options: ExplainOptions) -> Explanation:
         OptforgeError: If the run cannot be read, has not finished, or found nothing to explain.
         StoppedError: If ``stop`` said so.
     """
-    watch, count = options.watch or Silent(), worker_count(options.workers)
+    watch, workers = options.watch or Silent(), options.chosen_workers()
+    count = process_count(workers)
     with RunDirectory.open(options.run, write=True) as directory, one_thread():
         table = _table(directory.path)
         directory.claim((EXPLANATION, EXPLANATION_PAGE), options.force)
@@ -81,7 +82,7 @@ def explain(options: ExplainOptions) -> Explanation:
             proxies = find_tasks(stored["search"]["tasks"], options.tasks)
             plan = read_plan(stored, proxies, find_tasks(stored["held_out"], options.tasks))
         watch.say(f"Starting {count} workers" if count else "Training in this process")
-        executor = make_executor(plan, count)
+        executor = make_executor(plan, workers)
         try:
             runner = JobRunner(executor, directory.journal, named(watch), options.stopping)
             trainer, found = make_trainer(plan, directory, runner), None

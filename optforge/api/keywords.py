@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
+from optforge.errors import OptforgeError, SearchError
+from optforge.execution import Workers, choose_workers
 from optforge.jobs import Display
 
 Keywords = ParamSpec("Keywords")
@@ -26,13 +28,26 @@ class WorkOptions:
 
     Args:
         workers: Worker processes; one per core by default, 0 to train in this process only.
+        cluster: Address of a Ray cluster to train on, HOST:PORT or ray://HOST:PORT; auto for the
+            one that runs here, or a new one on this machine. Without it, this machine's cores.
         watch: A display; nothing is shown by default.
         stop: Called often; returns whether to end early.
     """
 
     workers: int | None = None
+    cluster: str | None = None
     watch: Display | None = None
     stop: Callable[[], bool] | None = None
+
+    def chosen_workers(
+        self, wrong: type[OptforgeError] = SearchError, gpus: bool = False
+    ) -> Workers:
+        """Return where jobs run; a cluster is joined.
+
+        Raises:
+            OptforgeError: If the number cannot be used, or the cluster cannot be reached.
+        """
+        return choose_workers(self.workers, self.cluster, gpus, wrong)
 
     @property
     def stopping(self) -> Callable[[], bool]:

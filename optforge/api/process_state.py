@@ -13,6 +13,7 @@ import numpy
 import optuna
 import torch
 
+from optforge.execution import leave_cluster
 from optforge.training import return_freed_memory
 
 _LOGGERS = ("torch.utils.cpp_extension", "optuna")
@@ -24,7 +25,7 @@ def preserved_process() -> Iterator[None]:
 
     Threads and default type of torch, the random states of torch, NumPy and Python, the
     verbosity of Optuna, levels of loggers, ``sys.path``, the working directory, and how glibc keeps
-    freed memory. Works as a decorator too.
+    freed memory; a cluster that was joined is left. Works as a decorator too.
 
     Example:
         >>> with preserved_process():
@@ -40,6 +41,7 @@ def preserved_process() -> Iterator[None]:
     try:
         yield
     finally:
+        leave_cluster()
         return_freed_memory()
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)

@@ -25,7 +25,7 @@ from optforge.evolution.session import (
 )
 from optforge.evolution.starts import check_start
 from optforge.evolution.watcher import Watcher
-from optforge.execution import worker_count
+from optforge.execution import process_count
 from optforge.jobs import Display, JobRunner, Silent, named
 from optforge.language import load_rule, rule_text
 from optforge.runs import RunDirectory, check_free
@@ -102,9 +102,9 @@ def resume(options: ResumeOptions) -> SearchResult:
 
 
 def _tuner(options: SearchOptions, watch: Watcher, alone: tuple[str, ...]) -> BaselineTuner:
-    count = worker_count(options.workers)
+    workers = options.chosen_workers()
     return BaselineTuner(
-        options.trials, options.length, count, watch.progress, options.stopping, alone
+        options.trials, options.length, workers, watch.progress, options.stopping, alone
     )
 
 
@@ -132,10 +132,10 @@ class _SearchSession:
 
     def result(self) -> SearchResult:
         """Search, measure, simplify."""
-        count, budget, watch = worker_count(self.options.workers), self.options.budget, self.watch
+        workers, budget, watch = self.options.chosen_workers(), self.options.budget, self.watch
         with self.directory as directory, one_thread():
-            watch.begin(self.plan, directory, budget, count)
-            executor = make_executor(self.plan, count)
+            watch.begin(self.plan, directory, budget, process_count(workers))
+            executor = make_executor(self.plan, workers)
             runner = JobRunner(executor, directory.journal, named(watch), self.options.stopping)
             try:
                 search = make_search(self.plan, runner)
@@ -143,7 +143,7 @@ class _SearchSession:
                 done, simple, stopped = None, None, search.stopped
                 if not stopped and not search.drain(DRAIN_SECONDS):  # a job hangs, and its worker
                     runner.executor.close()
-                    runner.executor = make_executor(self.plan, count)
+                    runner.executor = make_executor(self.plan, workers)
                 if not stopped:
                     done, stopped = self._finish(history, runner)
                 if done is not None and self.options.simplify:

@@ -23,7 +23,13 @@ from optforge.equality import draw_update
 from optforge.equality.exact import simplify_exact
 from optforge.errors import SimplifyError, whole_number
 from optforge.evolution.plan import read_schedules
-from optforge.execution import Executor, start_executor, worker_count
+from optforge.execution import (
+    Executor,
+    Workers,
+    process_count,
+    start_executor,
+    worker_count,
+)
 from optforge.files import replace_file
 from optforge.fitness import Evaluator
 from optforge.jobs import Display, JobRunner, Silent, Store, named
@@ -157,20 +163,20 @@ def _trained(
     program: Program, run: Path | None, options: SimplifyOptions, watch: Display
 ) -> SimpleRule:
     tasks, place = _tasks(options.tasks, run), _Place.of(program, run, options.seed)
-    count = worker_count(options.workers)
+    workers = options.chosen_workers(SimplifyError)
     check_own(tasks, watch)
     store = Store(place.losses, place.compiled)
     if place.alone is None:
         place = replace(place, alone=trained_alone(tasks, watch.say))
-    with _executor(tasks, count, place) as executor:
-        window = max(2, 2 * count)
+    with _executor(tasks, workers, place) as executor:
+        window = max(2, 2 * process_count(workers))
         runner = JobRunner(executor, watch=named(watch), stop=options.stopping, window=window)
         trainer = RuleTrainer.of(tasks, runner, store, place.seed, place.schedules)
 
         def say(event: Event) -> None:
             watch.say(event_sentence(event))
 
-        return describe(*simplify_by_training(program, trainer, options.training, count, say))
+        return describe(*simplify_by_training(program, trainer, options.training, workers, say))
 
 
 def _check_free(options: SimplifyOptions) -> None:
@@ -225,7 +231,7 @@ class _Place:
 
 
 @contextmanager
-def _executor(tasks: Sequence[Task], workers: int, place: _Place) -> Iterator[Executor]:
+def _executor(tasks: Sequence[Task], workers: Workers, place: _Place) -> Iterator[Executor]:
     factory = functools.partial(
         Evaluator,
         tasks=tuple(tasks),

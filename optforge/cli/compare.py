@@ -26,7 +26,7 @@ _PANELS = {
         *("finalists", "again", "seed"),
     ),
     "What else is measured": ("sensitivity", "heat_map", "sweep_seeds", "studies", "extras"),
-    "Machine": ("out", "resume", "force", "workers", "limit", "device", "figures"),
+    "Machine": ("out", "resume", "force", "workers", "cluster", "limit", "device", "figures"),
 }
 _SETTINGS = [field.name for field in fields(ComparisonSettings)]
 _MANNER = [field.name for field in fields(Manner)]

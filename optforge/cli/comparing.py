@@ -26,7 +26,7 @@ from optforge.comparison.comparison import check, expected, measure
 from optforge.comparison.cost import UNIT, Line
 from optforge.comparison.finished import Finished
 from optforge.comparison.progress import Whole
-from optforge.execution import worker_count
+from optforge.execution import choose_workers, process_count, worker_count
 from optforge.jobs import Display
 from optforge.report.comparison.json_report import to_json
 from optforge.report.comparison.plan_table import plan_table, seconds_left
@@ -42,6 +42,7 @@ class Manner:
     Args:
         resume: Go on from what is there.
         workers: Processes; one per core by default.
+        cluster: Address of a Ray cluster; this machine by default.
         limit: Seconds that one run may take in a worker.
         figures: Whether to draw.
         force: Whether files that optforge did not write may be replaced.
@@ -50,6 +51,7 @@ class Manner:
 
     resume: bool = False
     workers: int | None = None
+    cluster: str | None = None
     limit: float = LIMIT
     figures: bool = True
     force: bool = False
@@ -58,6 +60,7 @@ class Manner:
     def words(self) -> list[str]:
         """Return the options of a command that goes on alike, those by default left out."""
         words = [] if self.workers is None else ["--workers", str(self.workers)]
+        words += [] if self.cluster is None else ["--cluster", self.cluster]
         words += [] if self.limit == LIMIT else ["--limit", f"{self.limit:g}"]
         words += [] if self.figures else ["--no-figures"]
         return [*words, "--json"] if self.as_json else words
@@ -79,7 +82,7 @@ def conduct_all(asked: Asked, where: Path, manner: Manner) -> None:
     for name, (_, definition) in asked.items():  # all, so that resuming needs the directory alone
         prepare(places[name], manner.resume, definition, manner.force)
     comparisons = [comparison for comparison, _ in asked.values()]
-    plan = SuitePlan(comparisons, worker_count(manner.workers))
+    plan = SuitePlan(comparisons, process_count(choose_workers(manner.workers, manner.cluster)))
     with Stopping() as stopping:
         stopping.armed = True
         for number, (name, comparison) in enumerate(zip(asked, comparisons, strict=True)):
@@ -107,7 +110,9 @@ def _conducted(
         place = Destination(
             path, True, None, manner.figures, plan.whole.parts[number], watch.measure
         )
-        machine = WorkOptions(workers=manner.workers, watch=watch, stop=stopping)
+        machine = WorkOptions(
+            workers=manner.workers, cluster=manner.cluster, watch=watch, stop=stopping
+        )
         return conduct(comparison, place, machine, manner.limit)
 
 

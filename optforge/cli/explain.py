@@ -17,7 +17,7 @@ from optforge.report.search.explanation import explanation_json
 from optforge.tasks import load_task
 
 
-@takes(ExplainOptions, {"": ("trials", "tasks", "workers", "force")}, argument="run")
+@takes(ExplainOptions, {"": ("trials", "tasks", "workers", "cluster", "force")}, argument="run")
 def explain(given: dict[str, Any], as_json: Json = False, debug: PlainDebug = False) -> None:
     """Measure which single thing that anybody may tune would explain what a search found.
 

@@ -16,7 +16,8 @@ from optforge.cli.options import Debug, takes
 from optforge.tasks import load_task
 from optforge.tasks.files import is_place
 
-_ON_RESUMING = ("tasks", "minutes", "programs", "workers", "simplify")
+_ON_RESUMING = ("minutes", "programs", "workers", "cluster", "simplify", "tasks")
+_MAY_CHANGE = "--minutes, --programs, --workers, --cluster, --simplify and --tasks"
 _PANELS = {
     "What is searched": (
         *("start", "tasks", "held_out", "strategy", "functions"),
@@ -29,7 +30,7 @@ _PANELS = {
     ),
     "Judgement": ("repeats", "confirm", "trials", "seed"),
     "Where": ("out", "force"),
-    "Machine": ("workers", "compile"),
+    "Machine": ("workers", "cluster", "compile"),
 }
 
 
@@ -39,8 +40,8 @@ def search(
     resume: Annotated[
         Path | None,
         typer.Option(
-            help="Go on with a run. Its stored settings hold: only --minutes, --programs, "
-            "--workers, --simplify and --tasks (its own, as file.py:Class) may be given.",
+            help=f"Go on with a run. Its stored settings hold: only {_MAY_CHANGE} (its own, as "
+            "file.py:Class) may be given.",
             metavar="RUN",
             rich_help_panel="Where",
         ),
@@ -55,8 +56,7 @@ def search(
         if refused := [name for name in given if name not in _ON_RESUMING]:
             raise typer.BadParameter(
                 f"--{refused[0].replace('_', '-')} cannot be given with --resume: a resumed run "
-                "keeps its settings, and only --minutes, --programs, --workers, --simplify and "
-                "--tasks may be given"
+                f"keeps its settings, and only {_MAY_CHANGE} may be given"
             )
         own = given.pop("tasks", [])
         tasks = [load_task(name) for name in own]

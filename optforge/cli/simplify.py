@@ -26,7 +26,7 @@ _STOPPED = "Stopped; nothing is lost. The same command goes on where it was"
             *("tasks", "margin", "keep", "drop_unresolved", "by", "programs", "minutes", "seed"),
         ),
         "Output": ("out", "picture", "force"),
-        "Machine": ("workers",),
+        "Machine": ("workers", "cluster"),
     },
     argument="rule",
     flags={"out": ("--out", "-o")},

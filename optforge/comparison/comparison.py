@@ -24,6 +24,7 @@ from optforge.comparison.settings import ComparisonSettings
 from optforge.comparison.studies import study
 from optforge.comparison.sweep import sweep
 from optforge.errors import CompareError, StoppedError
+from optforge.execution import process_count
 from optforge.fitness.seeds import seeds
 from optforge.jobs import Display, Silent
 from optforge.tasks import check_task, has_metric, initial_model
@@ -133,7 +134,7 @@ def run_comparison(
     """
     check(comparison, runner.watch)
     _describe(comparison, runner)
-    runner.progress = progress or expected(comparison, runner.workers)
+    runner.progress = progress or expected(comparison, process_count(runner.workers))
 
     def measure_costs() -> None:
         runner.watch.say("Measuring what a run costs")
@@ -153,7 +154,8 @@ def run_comparison(
 
 def _describe(comparison: Comparison, runner: Runner) -> None:
     """Note in the table what its next cells are made with, and report how older ones differ."""
-    table, session = runner.table, environment(runner.workers, device=comparison.device)
+    table, count = runner.table, process_count(runner.workers)
+    session = environment(count, device=comparison.device)
     if table and (mixed := other_versions(table.sessions, session)):
         runner.watch.say(mixed)
     if table and comparison.has_own_code and (older := older_keys(table.sessions)):

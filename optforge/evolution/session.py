@@ -15,7 +15,7 @@ from optforge.evolution.plan import SearchPlan, schedules_of
 from optforge.evolution.rescale import Yardstick
 from optforge.evolution.rescore import Rescorer
 from optforge.evolution.settings import Settings
-from optforge.execution import JOB_SECONDS, Executor, start_executor
+from optforge.execution import JOB_SECONDS, Executor, Workers, start_executor
 from optforge.fitness import Evaluator, seeds
 from optforge.jobs import JobRunner, Store, Trainer
 from optforge.language import load_rule, parse, round_constants
@@ -97,7 +97,7 @@ def _reference(plan: SearchPlan, trainer: Trainer) -> dict[str, dict[str, list[f
     return losses
 
 
-def make_executor(plan: SearchPlan, workers: int, limit: float = JOB_SECONDS) -> Executor:
+def make_executor(plan: SearchPlan, workers: Workers, limit: float = JOB_SECONDS) -> Executor:
     """Start the workers of a run; with 0 workers jobs run in this process."""
     factory = functools.partial(
         Evaluator,

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import cloudpickle
 
 from optforge.execution.inline import answer
-from optforge.execution.protocol import Completed, Failed
+from optforge.execution.protocol import Failed
 
 READY: Literal["ready"] = "ready"
 BROKEN: Literal["broken"] = "broken"
@@ -34,32 +34,37 @@ def run(pipe: connection.Connection, factory: bytes, threads: int) -> None:
     try:
         try:
             function = cloudpickle.loads(factory)()
-            _limit_threads(threads)
+            limit_threads(threads)
         except BaseException:
             pipe.send_bytes(pickle.dumps((BROKEN, traceback.format_exc())))
             return
         pipe.send_bytes(pickle.dumps((READY, None)))
         while True:
-            pipe.send_bytes(_reply(function, pipe.recv_bytes()))
+            key, job = pickle.loads(pipe.recv_bytes())
+            pipe.send_bytes(pickle.dumps((ANSWER, reply_to(function, key, job))))
     except (EOFError, OSError):  # the parent closed the pipe
         return
 
 
-def _reply(function: Any, request: bytes) -> bytes:
-    key, packed = pickle.loads(request)
+def reply_to(function: Any, key: int, packed: bytes) -> bytes:
+    """Answer a pickled job; the outcome is pickled here, so that a failure to is an outcome too.
+
+    Args:
+        function: Answers jobs.
+        key: The job's key.
+        packed: The job.
+
+    Returns:
+        A pickled `Completed` or `Failed`.
+    """
     try:
-        job = pickle.loads(packed)
+        return pickle.dumps(answer(function, key, pickle.loads(packed)))
     except Exception:
-        outcome: Completed | Failed = Failed(key, "error", traceback.format_exc())
-    else:
-        outcome = answer(function, key, job)
-    try:
-        return pickle.dumps((ANSWER, outcome))
-    except Exception:
-        return pickle.dumps((ANSWER, Failed(key, "error", traceback.format_exc())))
+        return pickle.dumps(Failed(key, "error", traceback.format_exc()))
 
 
-def _limit_threads(count: int) -> None:
+def limit_threads(count: int) -> None:
+    """Set the threads of torch, if it is loaded."""
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(count)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from optforge.errors import OptforgeError, SearchError
+from optforge.execution.cluster import ClusterPool
+from optforge.execution.connection import cluster_room
+from optforge.execution.cores import worker_count
 from optforge.execution.inline import InlineExecutor
 from optforge.execution.protocol import Executor, Factory
 from optforge.execution.workers import WorkerPool
@@ -9,12 +15,74 @@ from optforge.execution.workers import WorkerPool
 JOB_SECONDS = 600.0  # a job takes seconds; a worker that needs longer hangs
 
 
-def start_executor(factory: Factory, workers: int, limit: float = JOB_SECONDS) -> Executor:
+@dataclass(frozen=True)
+class ClusterWorkers:
+    """Workers on a Ray cluster.
+
+    Args:
+        address: ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``, as for :class:`ClusterPool`.
+        count: Processes to reckon with.
+        gpus: Whether each has a GPU besides its core.
+        fixed: Whether to ask for exactly so many; otherwise cores that join later are used as well.
+    """
+
+    address: str
+    count: int
+    gpus: bool = False
+    fixed: bool = False
+
+
+Workers = int | ClusterWorkers  # processes on this machine (0: this process alone), or a cluster
+
+
+def process_count(workers: Workers) -> int:
+    """Return the number of processes to reckon with.
+
+    Example:
+        >>> process_count(2), process_count(ClusterWorkers("auto", 64))
+        (2, 64)
+    """
+    return workers.count if isinstance(workers, ClusterWorkers) else workers
+
+
+def choose_workers(
+    workers: object,
+    cluster: str | None = None,
+    gpus: bool = False,
+    wrong: type[OptforgeError] = SearchError,
+) -> Workers:
+    """Return where jobs run; a cluster is joined, so that a wrong address is refused at once.
+
+    Args:
+        workers: Number of processes; None for one per usable core, here or in the cluster.
+        cluster: Address of a Ray cluster; None for this machine.
+        gpus: Whether each process of a cluster gets a GPU.
+        wrong: The class of the error.
+
+    Raises:
+        OptforgeError: If the number cannot be used, or the cluster cannot be reached.
+
+    Example:
+        >>> choose_workers(2)
+        2
+    """
+    if cluster is None:
+        return worker_count(workers, wrong)
+    if workers is None:
+        return ClusterWorkers(cluster, cluster_room(cluster, gpus), gpus)
+    count = worker_count(workers, wrong)
+    if count == 0:
+        raise wrong("workers is 0, but a cluster is given; give 1 or more, or no cluster")
+    cluster_room(cluster, gpus)
+    return ClusterWorkers(cluster, count, gpus, fixed=True)
+
+
+def start_executor(factory: Factory, workers: Workers, limit: float = JOB_SECONDS) -> Executor:
     """Start worker processes, or use this process if there shall be none.
 
     Args:
         factory: Builds the function that answers jobs, once in each process.
-        workers: Number of processes; 0 for this process alone, where no job has a time limit.
+        workers: Processes; 0 for this process alone, where no job has a time limit.
         limit: Seconds that one job may take.
 
     Example:
@@ -23,4 +91,7 @@ def start_executor(factory: Factory, workers: int, limit: float = JOB_SECONDS) -
         >>> executor.next().result
         3
     """
+    if isinstance(workers, ClusterWorkers):
+        count = workers.count if workers.fixed else None
+        return ClusterPool(factory, workers.address, count, limit, gpus=workers.gpus)
     return WorkerPool(factory, workers, limit) if workers else InlineExecutor(factory)

@@ -15,10 +15,8 @@ from multiprocessing import resource_tracker
 from typing import Any
 
 from optforge.execution import child
+from optforge.execution.packing import THREAD_VARIABLES
 from optforge.execution.protocol import Failed
-
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
-                     "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")  # fmt: skip
 
 
 class Worker:
@@ -63,7 +61,8 @@ class Worker:
         except (EOFError, OSError):
             return None
         try:
-            return pickle.loads(packed)
+            word, content = pickle.loads(packed)
+            return word, pickle.loads(content) if word == child.ANSWER else content
         except Exception as error:  # a result whose class does not exist on this side
             failure = Failed(self.key or 0, "error", f"the result cannot be read: {error!r}")
             return child.ANSWER, failure
@@ -101,12 +100,12 @@ def _clean_start(threads: int) -> Iterator[None]:
     - It does not run the parent's script again, as spawn would: a script without the guard
       `if __name__ == "__main__"` works, and what it defines travels by value anyway.
     """
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     main = sys.modules["__main__"]
     resource_tracker.ensure_running()  # its own start would unblock the signal again
     mask = _block_interrupts()
     try:
-        os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
         sys.modules["__main__"] = types.ModuleType("__main__")
         yield
     finally:

@@ -13,10 +13,9 @@ from collections import deque
 from multiprocessing import connection
 from typing import Any
 
-import cloudpickle
-
 from optforge.errors import SearchError
 from optforge.execution import child
+from optforge.execution.packing import last_line, pack_factory
 from optforge.execution.protocol import Completed, Factory, Failed
 from optforge.execution.worker import Worker
 
@@ -60,7 +59,7 @@ class WorkerPool:
                 f"a pool needs at least one worker and thread and limits above 0, "
                 f"not {workers=}, {threads=}, {timeout=}, {startup=}"
             )
-        self._packed = _pack_factory(factory)
+        self._packed = pack_factory(factory)
         self._timeout, self._threads, self._startup = timeout, threads, startup
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._done: deque[Completed | Failed] = deque()
@@ -168,7 +167,7 @@ class WorkerPool:
             return self._bury(worker)
         word, content = message
         if word == child.BROKEN:
-            raise self._give_up(_last_line(content), content)
+            raise self._give_up(last_line(content), content)
         worker.limit = float("inf")
         worker.idle = True
         if word == child.READY:
@@ -202,14 +201,3 @@ class WorkerPool:
         if detail:
             error.add_note(detail)  # the traceback, for those who ask for it
         return error
-
-
-def _pack_factory(factory: Factory) -> bytes:
-    try:
-        return cloudpickle.dumps(factory)
-    except Exception as error:
-        raise SearchError(f"the evaluation cannot be sent to workers: {error}") from error
-
-
-def _last_line(text: str) -> str:
-    return text.strip().splitlines()[-1]

@@ -66,11 +66,14 @@ def gradient_seconds(stack: Stack) -> tuple[float, float]:
 
 
 def _fastest(call: Callable[[], object]) -> float:
-    """Return the seconds of the fastest of a few calls, after one that sets things up."""
+    """Return the processor seconds of the fastest of a few calls, after one that sets things up.
+
+    Processor time, so that what else the machine does decides nothing.
+    """
     call()
     seconds = []
     for _ in range(_CALLS):
-        start = time.perf_counter()
+        start = time.process_time()
         call()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     return min(seconds)

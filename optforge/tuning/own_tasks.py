@@ -22,7 +22,7 @@ from pathlib import Path
 from numpy import ndarray
 from torch import Tensor
 
-from optforge.execution import start_executor
+from optforge.execution import Workers, process_count, start_executor
 from optforge.fitness import Evaluator
 from optforge.jobs import JobRunner, Store, Trainer
 from optforge.language import load_rule
@@ -66,7 +66,7 @@ class BaselineTuner:
 
     trials: int | None = None
     minutes: float | None = None
-    workers: int = 0
+    workers: Workers = 0
     watch: Watch = lambda what, done, total, left: None
     stop: Callable[[], bool] = lambda: False
     alone: Sequence[str] = ()
@@ -119,7 +119,7 @@ class BaselineTuner:
         if self.minutes is None:
             return Effort.of(TRIALS_WITHOUT_MINUTES)
         seconds = sum(_known_seconds(task, store, task.name in self.alone) for task in tasks)
-        runs = SHARE * 60 * self.minutes * max(1, self.workers) / seconds
+        runs = SHARE * 60 * self.minutes * max(1, process_count(self.workers)) / seconds
         fitting = [effort for effort in map(Effort.of, _TRIALS) if effort.runs <= runs]
         return fitting[-1] if fitting else Effort.of(_TRIALS[0])
 

@@ -15,7 +15,7 @@ from optforge.comparison.progress import Progress
 from optforge.comparison.recipes.recipe import Recipe
 from optforge.comparison.result import not_positive
 from optforge.errors import CompareError, real_number
-from optforge.execution import Executor, Failed, start_executor
+from optforge.execution import Executor, Failed, Workers, process_count, start_executor
 from optforge.jobs import Display, JobError, JobRunner, Silent
 
 LIMIT = 600.0  # seconds that one cell may take before its process is killed
@@ -65,7 +65,7 @@ class Runner:
     Args:
         bench: Tasks and recipes.
         table: Of finished cells.
-        workers: Single-threaded processes; 0 for none but this one.
+        workers: Single-threaded processes, here or on a cluster; 0 for none but this one.
         watch: A display.
         stop: Asked between cells whether to end.
         limit: Seconds that one cell may take in a worker; without workers there is no limit.
@@ -83,7 +83,7 @@ class Runner:
         self,
         bench: Bench,
         table: CellTable,
-        workers: int = 0,
+        workers: Workers = 0,
         watch: Display | None = None,
         stop: Callable[[], bool] = lambda: False,
         limit: float = LIMIT,
@@ -94,7 +94,7 @@ class Runner:
         self.watch: Display = watch or Silent()
         self.stop = stop
         self.before_first: Callable[[], None] = lambda: None
-        self.progress = Progress({}, workers)
+        self.progress = Progress({}, process_count(workers))
         self._executor: Executor | None = None
         self._said: set[tuple[str, str, str]] = set()
 
