@@ -12,6 +12,6 @@ from tests.helpers.ray_nodes import ray_nodes
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Two nodes for most tests, the third for what a single test adds."""
+    """Three nodes: two for most tests, the third for what a single test adds."""
     with ray_nodes(3) as nodes:
         yield nodes

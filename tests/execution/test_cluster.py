@@ -21,6 +21,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.timeout(300),
+    pytest.mark.slow,  # test_cluster_search.py has the one of `make test`
 ]
 
 
@@ -72,7 +73,6 @@ def test_exceptions_and_deaths_are_outcomes(pool: ClusterPool) -> None:
     assert gather(pool, {9: ("double", 2)})[9].result == 4  # type: ignore[union-attr]
 
 
-@pytest.mark.slow
 def test_a_job_that_hangs_is_ended(cluster: Any) -> None:
     with ClusterPool(answers, cluster.address, workers=1, timeout=1.0) as pool:
         outcomes = gather(pool, {1: ("sleep", 100), 2: ("double", 2)})
@@ -90,7 +90,6 @@ def test_keys_are_unique_and_waiting_for_nothing_is_an_error(pool: ClusterPool) 
     assert pool.next() == Completed(1, None, pytest.approx(0.5, abs=2))
 
 
-@pytest.mark.slow
 def test_a_node_that_joins_is_used_and_one_that_dies_loses_nothing(
     cluster: Any, pool: ClusterPool
 ) -> None:
@@ -115,7 +114,6 @@ def join_and_die(cluster: Any, pool: ClusterPool) -> None:
     assert len(lost) <= 1 and all(failure.reason == "died" for failure in lost)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("factory", "reason"), [(broken, "data set is missing"), (dying, "end be")]
 )
