@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from optforge.errors import RunError, reading
+from optforge.errors import RunError, one_line, reading
 from optforge.runs.schema import APPLICATION_ID, SCHEMA_VERSION
 
 _LOCK_WAIT = 0.5  # seconds; longer than the blink of an eye for which `is_locked` looks
@@ -79,6 +79,8 @@ def sentences(journal: Path, doing: str) -> Iterator[None]:
         raise RunError(f"{doing}: {_explain(journal, _name(error), error)}") from error
     except OSError as error:
         raise RunError(f"{doing}: {explain_os(journal, error)}") from error
+    except UnicodeDecodeError as error:  # a message of SQLite may hold damaged text
+        raise RunError(f"{doing}: {damaged(journal, one_line(error))}") from error
 
 
 def explain_os(path: Path, error: OSError) -> str:
