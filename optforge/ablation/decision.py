@@ -1,4 +1,4 @@
-"""Is it not worse? Paired differences over seeds and tasks, looked at more than once."""
+"""Whether a candidate is not worse: paired differences over seeds and tasks, in several looks."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ REMOVABLE, NEEDED, UNRESOLVED = "not worse", "worse", "unresolved"
 class DecisionRule:
     r"""How a comparison is decided.
 
-    The log losses of candidate and reference are subtracted seed by seed. After each look, with
-    m candidates and L looks in the r-th comparison of a derivation, the interval of the mean over
-    tasks has the confidence :math:`1 - \alpha / (r (r + 1) m L)`. As the shares of all
-    comparisons add up to one, the chance of any wrong claim in a whole derivation is at most
-    :math:`\alpha`, as far as the differences are what Student's t takes them for.
+    The log losses of candidate and reference are subtracted seed by seed. After each look, with m
+    candidates and L looks in the r-th comparison of a derivation, the interval of the mean over
+    tasks has the confidence :math:`1 - \alpha / (r (r + 1) m L)`. The shares of all comparisons add
+    up to one. So the chance of any wrong claim in a whole derivation is at most :math:`\alpha`, as
+    far as the differences meet the assumptions of Student's t.
 
     - ``not worse``: the interval ends below the margin;
     - ``worse``: it begins above the margin, at the last look above zero; or training failed on a
@@ -33,8 +33,8 @@ class DecisionRule:
 
     Args:
         margin: Log loss by which the mean over tasks may rise.
-        alpha: Chance of a wrong claim.
-        looks: Seeds of each task at each look, rising.
+        alpha: Chance of any wrong claim.
+        looks: Number of seeds of each task at each look, increasing.
     """
 
     margin: float = 0.02
@@ -42,7 +42,7 @@ class DecisionRule:
     looks: tuple[int, ...] = (6, 12, 24, 48, 96)
 
     def confidence(self, number: int, candidates: int) -> float:
-        """Return the confidence of each interval in a comparison, counted from 1.
+        """Return the confidence of each interval in a comparison; comparisons count from 1.
 
         Example:
             >>> round(1 - DecisionRule(looks=(6, 12)).confidence(1, 5), 6)
@@ -53,16 +53,16 @@ class DecisionRule:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a comparison found about one candidate.
+    """The result of a comparison for one candidate.
 
     Args:
         outcome: ``not worse``, ``worse`` or ``unresolved``.
-        effect: Mean over tasks of the difference, with the interval that decided.
-        tasks: For each task its mean with the interval of confidence 0.95.
-        seeds: Seeds of each task that it rests on.
-        looks: Looks that were taken.
-        confidence: Of the deciding interval.
-        failures: Seeds on which the candidate failed and the reference did not.
+        effect: Mean difference over tasks, with the interval that decided.
+        tasks: Mean difference on each task, with its 95 % confidence interval.
+        seeds: Number of seeds of each task that were used.
+        looks: Number of looks that were taken.
+        confidence: Confidence of the deciding interval.
+        failures: Number of seeds on which the candidate failed and the reference did not.
     """
 
     outcome: str
@@ -100,22 +100,22 @@ def decide(
     number: int,
     what: str,
 ) -> list[Decision]:
-    """Compare candidates with a reference, on seeds of their own.
+    """Compare candidates with a reference on seeds used for nothing else.
 
     Args:
-        trainer: Where rules are trained, on validation data.
-        reference: What candidates are compared with.
-        candidates: Tuned as it was.
-        rule: How it is decided.
-        number: Of the comparison in the derivation, from 1; it has seeds of its own.
-        what: Is being done, for the display.
+        trainer: Trains the rules and measures them on validation data.
+        reference: The rule that candidates are compared with.
+        candidates: The candidates, tuned in the same way as the reference.
+        rule: How a comparison is decided.
+        number: Number of the comparison in the derivation, from 1; each has its own seeds.
+        what: Description of the work, for the display.
     """
     confidence = rule.confidence(number, max(1, len(candidates)))
     logs = numpy.empty((1 + len(candidates), len(trainer.tasks), 0))
-    found: dict[int, Decision] = {}
+    decisions: dict[int, Decision] = {}
     before = 0
     for look, seeds in enumerate(rule.looks, 1):
-        left = [n for n in range(len(candidates)) if n not in found]
+        left = [n for n in range(len(candidates)) if n not in decisions]
         if not left:
             break
         programs = [reference, *(candidates[n] for n in left)]
@@ -127,8 +127,8 @@ def decide(
         for n in left:
             decision = _decision(trainer, logs[0], logs[n + 1], rule, confidence, look)
             if decision.outcome != UNRESOLVED or look == len(rule.looks):
-                found[n] = decision
-    return [found[n] for n in range(len(candidates))]
+                decisions[n] = decision
+    return [decisions[n] for n in range(len(candidates))]
 
 
 def _decision(
@@ -154,8 +154,10 @@ def paired(reference: ndarray, ours: ndarray) -> tuple[ndarray, int]:
     """Subtract log losses seed by seed; failed training counts as :data:`FAILED`.
 
     Returns:
-        The differences, ``[tasks, seeds]``, and on how many seeds only ours failed.
+        The differences, ``[tasks, seeds]``, and the number of seeds on which only ours failed.
     """
     failures = int((~numpy.isfinite(ours) & numpy.isfinite(reference)).sum())
-    one, other = (numpy.where(numpy.isfinite(logs), logs, FAILED) for logs in (ours, reference))
-    return one - other, failures
+    candidate, baseline = (
+        numpy.where(numpy.isfinite(logs), logs, FAILED) for logs in (ours, reference)
+    )
+    return candidate - baseline, failures

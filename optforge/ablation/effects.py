@@ -1,4 +1,4 @@
-"""What each statement is worth, on seeds and data that decided nothing."""
+"""The effect of each statement, measured on seeds and data that decided nothing."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ SPLIT = "test"
 
 @dataclass(frozen=True)
 class Effect:
-    """One row: what leaving a statement out does to the log loss.
+    """One row: the effect of leaving a statement out on the log loss.
 
     Args:
-        statement: What it was.
-        change: What becomes of it.
-        status: ``removed``, ``rounded``, ``kept: worse``, ``kept: unresolved``,
-            ``kept: protected``, ``kept: not decided``, or ``kept: not worse`` where the change
-            alone would do no harm, but the trials ended, or others were made, before its turn.
-        mean: Over tasks, with its interval of confidence 0.95; None if the time did not suffice.
-        tasks: For each task the same.
-        decision: What decided it, on other seeds; None if none did.
+        statement: Text of the statement.
+        change: The change to it.
+        status: ``removed``, ``rounded``, ``kept: worse``, ``kept: unresolved``, ``kept:
+            protected``, ``kept: not decided``, or ``kept: not worse`` if the change alone would do
+            no harm, but the trials ended or other changes were made before its turn.
+        mean: Mean over tasks with its 95 % confidence interval; None if time ran out.
+        tasks: The same for each task.
+        decision: The decision about it, on other seeds; None if there was none.
     """
 
     statement: str
@@ -48,13 +48,13 @@ class Effect:
 
 @dataclass(frozen=True)
 class Effects:
-    """The table of a derivation.
+    """The table of effects of a derivation.
 
     Args:
-        rows: Removed ones in order, then those that stay.
-        total: The simple rule against the rule as given, both tuned; None without time.
-        tasks: For each task the same.
-        seeds: Fresh seeds of each task.
+        rows: Removed statements in order, then those that stay.
+        total: The simple rule against the given rule, both tuned; None if time ran out.
+        tasks: The same for each task.
+        seeds: Number of fresh seeds of each task.
     """
 
     rows: tuple[Effect, ...]
@@ -72,49 +72,59 @@ class _Pair:
 
 
 def measure_effects(simplifier: Simplifier, repeats: int = REPEATS) -> Effects:
-    """Measure every change that was made, and leaving out every statement that stays.
+    """Measure each change that was made, and the removal of each statement that stays.
 
-    A statement that can be left out in several ways is measured in the one that was best on the
+    A statement that can be left out in several ways is measured in the way that was best on the
     tuning seeds. Rules are trained on fresh seeds and measured on test data.
 
     Args:
-        simplifier: Done.
-        repeats: Fresh seeds of each task.
+        simplifier: A simplifier that has finished.
+        repeats: Number of fresh seeds of each task.
     """
     kept = _kept(simplifier)
     pairs = [_Pair(simplifier.given, simplifier.current)]
-    pairs += [_Pair(one.before, one.after) for one in simplifier.accepted]
+    pairs += [_Pair(change.before, change.after) for change in simplifier.accepted]
     pairs += [pair for _, pair in kept if pair is not None]
     logs, seeds = _measured(simplifier, pairs, repeats)
-    found = iter(_intervals(simplifier, pair, logs) for pair in pairs)
-    total, by_task = next(found)
-    rows = [_removed(one, *next(found)) for one in simplifier.accepted]
+    intervals = iter(_intervals(simplifier, pair, logs) for pair in pairs)
+    total, by_task = next(intervals)
+    rows = [_removed(change, *next(intervals)) for change in simplifier.accepted]
     free = _free(simplifier)
-    for one, pair in kept:
-        mean, tasks = next(found) if pair is not None else (None, {})
-        decision = simplifier.judged.get(one.key)
+    for change, pair in kept:
+        mean, tasks = next(intervals) if pair is not None else (None, {})
+        decision = simplifier.judged.get(change.key)
         rows.append(
-            Effect(one.statement, one.change, _status(simplifier, one, free), mean, tasks, decision)
+            Effect(
+                change.statement,
+                change.change,
+                _status(simplifier, change, free),
+                mean,
+                tasks,
+                decision,
+            )
         )
     return Effects(tuple(rows), total, by_task, seeds)
 
 
 def _kept(simplifier: Simplifier) -> list[tuple[ProposedChange, _Pair | None]]:
-    """Choose for each statement that stays the way of leaving it out that harms least."""
+    """Choose, for each statement that stays, the least harmful way of leaving it out."""
     candidates = Removals(simplifier.current).candidates()
     if not candidates:
         return []
     try:
-        rules = [simplifier.current, *(one.program for one in candidates)]
+        rules = [simplifier.current, *(change.program for change in candidates)]
         what = "tuning what stays, without each statement"
         current, *forms = tune(simplifier.trainer, rules, what, simplifier.protection.rates)
     except TimeIsUpError:
-        return [(one, None) for one in {one.statement: one for one in candidates}.values()]
+        return [
+            (change, None)
+            for change in {change.statement: change for change in candidates}.values()
+        ]
     best: dict[str, tuple[float, ProposedChange, _Pair]] = {}
-    for one, form in zip(candidates, forms, strict=True):
-        if one.statement not in best or form.loss < best[one.statement][0]:
-            best[one.statement] = (form.loss, one, _Pair(current.program, form.program))
-    return [(one, pair) for _, one, pair in best.values()]
+    for change, form in zip(candidates, forms, strict=True):
+        if change.statement not in best or form.loss < best[change.statement][0]:
+            best[change.statement] = (form.loss, change, _Pair(current.program, form.program))
+    return [(change, pair) for _, change, pair in best.values()]
 
 
 def _measured(
@@ -149,32 +159,36 @@ def _intervals(
     return mean_interval_over_tasks(differences), by_task
 
 
-def _removed(one: AcceptedChange, mean: Interval | None, tasks: dict[str, Interval]) -> Effect:
-    status = "rounded" if one.proposal.values else "removed"
-    return Effect(one.proposal.statement, one.proposal.change, status, mean, tasks, one.decision)
+def _removed(change: AcceptedChange, mean: Interval | None, tasks: dict[str, Interval]) -> Effect:
+    status = "rounded" if change.proposal.values else "removed"
+    return Effect(
+        change.proposal.statement, change.proposal.change, status, mean, tasks, change.decision
+    )
 
 
 def _free(simplifier: Simplifier) -> set[str]:
-    """List the keys of the changes that lose nothing of what is protected."""
+    """Return the keys of the changes that lose nothing that is protected."""
     source = Removals(simplifier.current)
-    return {one.key for one in allowed_changes(source, source.candidates(), simplifier.protection)}
+    return {
+        change.key for change in allowed_changes(source, source.candidates(), simplifier.protection)
+    }
 
 
-def _status(simplifier: Simplifier, one: ProposedChange, free: set[str]) -> str:
-    if one.key not in free:
+def _status(simplifier: Simplifier, change: ProposedChange, free: set[str]) -> str:
+    if change.key not in free:
         return "kept: protected"
-    decision = simplifier.judged.get(one.key)
+    decision = simplifier.judged.get(change.key)
     return f"kept: {decision.outcome if decision else 'not decided'}"
 
 
 def longer_constants(simplifier: Simplifier) -> tuple[Effect, ...]:
-    """Say of every way of giving a constant that is left fewer digits why it was not taken."""
-    found = []
+    """Explain, for each shorter form of a constant, why it was not accepted."""
+    rows = []
     for rates in (False, True):
         source = Roundings(simplifier.current, rates)
         candidates = source.candidates()
-        free = {one.key for one in allowed_changes(source, candidates, simplifier.protection)}
-        for one in candidates:
-            status, decision = _status(simplifier, one, free), simplifier.judged.get(one.key)
-            found.append(Effect(one.statement, one.change, status, None, {}, decision))
-    return tuple(found)
+        free = {change.key for change in allowed_changes(source, candidates, simplifier.protection)}
+        for change in candidates:
+            status, decision = _status(simplifier, change, free), simplifier.judged.get(change.key)
+            rows.append(Effect(change.statement, change.change, status, None, {}, decision))
+    return tuple(rows)

@@ -1,4 +1,4 @@
-"""What happens while a rule is simplified, for whoever shows it."""
+"""Events of a simplification, for its display."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ class ChangeAccepted:
     """A change was made.
 
     Args:
-        change: As ``sign(momentum) -> momentum``; several are joined by semicolons.
-        decision: Why.
+        change: The change, such as ``sign(momentum) -> momentum``; several are joined by
+            semicolons.
+        decision: The decision that accepted it.
     """
 
     change: str
@@ -26,7 +27,7 @@ class RulesEvolved:
     """An evolution without insertion has ended.
 
     Args:
-        count: Shorter rules that look as good.
+        count: Number of shorter rules that look as good.
     """
 
     count: int
@@ -34,7 +35,7 @@ class RulesEvolved:
 
 @dataclass(frozen=True)
 class ExactStepsSkipped:
-    """The exact steps would have merged what is protected, so they were left out."""
+    """The exact steps were left out because they would have merged protected values."""
 
 
 Event = str | ChangeAccepted | RulesEvolved | ExactStepsSkipped  # exact steps send sentences

@@ -32,20 +32,20 @@ _FINALISTS = 8
 
 @dataclass(frozen=True)
 class Evolved:
-    """What evolution proposes, as a way of making candidates.
+    """The rules that evolution proposes, as a source of candidates.
 
     Args:
-        found: Shorter rules, the shortest first.
+        rules: Shorter rules, shortest first.
     """
 
-    found: tuple[ProposedChange, ...]
+    rules: tuple[ProposedChange, ...]
 
     def candidates(self) -> list[ProposedChange]:
-        """List them."""
-        return list(self.found)
+        """Return the rules as candidates."""
+        return list(self.rules)
 
     def together(self, chosen: Sequence[ProposedChange]) -> Program | None:
-        """Two evolved rules cannot be joined."""
+        """Return the one chosen rule; evolved rules cannot be combined, so several give None."""
         return chosen[0].program if len(chosen) == 1 else None
 
 
@@ -57,19 +57,19 @@ def evolve(
     workers: Workers = 0,
     allowed: Callable[[Program], bool] = lambda program: True,
 ) -> Evolved:
-    """Evolve a rule with insertion disabled, and give the shortest ones that look as good.
+    """Evolve a rule with insertion disabled, and return the shortest rules that look as good.
 
-    Fitness is the mean log loss over the reference's on the same seeds; the margin is also the
-    slack of the hurdles, so that rules which are a little worse survive. What looks as good here
-    was chosen for it, and is decided about on other seeds.
+    Fitness is the mean log loss minus the reference's on the same seeds. The margin is also the
+    slack of the hurdles, so that slightly worse rules survive. Rules that look as good here were
+    selected for it, so they are decided about on other seeds.
 
     Args:
-        trainer: Gives tasks, seed and the stop.
+        trainer: Provides the tasks, the seed and the stop.
         reference: A tuned rule.
         margin: Log loss by which a rule may be worse.
-        programs: Proposals.
-        workers: Processes; 0 for this one alone.
-        allowed: Tells whether a rule has all that is protected.
+        programs: Number of proposals.
+        workers: Number of worker processes; 0 to run in this process.
+        allowed: Returns whether a rule keeps everything that is protected.
 
     Source: "Symbolic Discovery of Optimization Algorithms", section 3.
     """
@@ -100,7 +100,7 @@ def evolve(
 
 @contextmanager
 def _folder(trainer: RuleTrainer) -> Iterator[Path]:
-    """Give the place of the journals: beside the losses, so that an evolution can go on."""
+    """Return the directory of the journals: beside the losses, so that an evolution can resume."""
     if trainer.trainer.store.path is None:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
@@ -111,7 +111,7 @@ def _folder(trainer: RuleTrainer) -> Iterator[Path]:
 
 
 def _directory(folder: Path, plan: SearchPlan) -> RunDirectory:
-    """Open the journal of this very evolution, or begin one; its name is what it depends on."""
+    """Open or create the journal of this evolution; its name is a digest of its inputs."""
     stored = plan.stored()
     text = json.dumps(stored, sort_keys=True)
     path = folder / blake2b(text.encode(), digest_size=8).hexdigest()
@@ -152,14 +152,14 @@ def _plan(trainer: RuleTrainer, reference: Program, margin: float) -> SearchPlan
 
 
 def _shortest(
-    directory: RunDirectory, margin: float, own: int, allowed: Callable[[Program], bool]
+    directory: RunDirectory, margin: float, statements: int, allowed: Callable[[Program], bool]
 ) -> tuple[ProposedChange, ...]:
-    """Give the shortest of those that look as good, for each length the best."""
+    """Return the shortest of the rules that look as good; for each length, the best one."""
     journal = directory.journal
     good = {
         verdict.id: verdict
         for verdict in journal.verdicts()
-        if verdict.fitness <= margin and verdict.live_statements < own
+        if verdict.fitness <= margin and verdict.live_statements < statements
     }
     best: dict[int, tuple[float, str]] = {}
     for proposal in journal.proposals():
@@ -168,15 +168,15 @@ def _shortest(
             continue
         lean = live_program(parse(proposal.program))
         entry = (verdict.fitness, lean.text)
-        if size(lean) < own and allowed(lean):
+        if size(lean) < statements and allowed(lean):
             best[size(lean)] = min(best.get(size(lean), entry), entry)
     chosen = [parse(best[length][1]) for length in sorted(best)][:_FINALISTS]
     return tuple(
         ProposedChange(
-            one,
-            f"{own} statements",
-            f"{own} statements -> {size(one)}, by evolution",
-            f"evolution {size(one)}",
+            program,
+            f"{statements} statements",
+            f"{statements} statements -> {size(program)}, by evolution",
+            f"evolution {size(program)}",
         )
-        for one in chosen
+        for program in chosen
     )

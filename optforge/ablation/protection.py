@@ -1,4 +1,4 @@
-"""What ``--keep`` protects: resolved once to values of the rule, and followed from form to form."""
+"""Protection by ``--keep``: names are resolved to values once and followed from form to form."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _EXCHANGEABLE = {"interp": 2}  # leading arguments that the usual order may exch
 
 @dataclass(frozen=True)
 class Mark:
-    """A protected value, recognised by what it computes and not by its name.
+    """A protected value, recognized by what it computes and not by its name.
 
     Args:
-        shape: Digest of the value without its constants.
-        values: The constants that it reads itself.
-        pinned: Those of them that are protected too.
+        shape: Digest of the value that ignores its constants.
+        values: The constants that it reads directly.
+        pinned: Those of its constants that are protected too.
     """
 
     shape: str
@@ -35,13 +35,13 @@ class Mark:
 
 @dataclass(frozen=True)
 class Protection:
-    """All that is protected in one form of a rule.
+    """Everything that is protected in one form of a rule.
 
     Args:
-        functions: How often each protected function occurs.
+        functions: Number of occurrences of each protected function.
         states: Protected states, by their names in this form.
         marks: Protected variables, and statements that read protected hyper-parameters.
-        rates: Protected hyper-parameters that re-tuning would set.
+        rates: Protected hyper-parameters that re-tuning would otherwise set.
 
     Example:
         >>> from optforge.language import load_rule
@@ -59,14 +59,14 @@ class Protection:
     rates: frozenset[str] = frozenset()
 
     def settled(self, program: Program, exact: bool = False) -> Protection | None:
-        """Find what is protected in another form with the same names of states.
+        """Find what is protected in another form that has the same state names.
 
         Args:
             program: The form; constants that are not protected may differ.
-            exact: Whether it is equal, so that of several equal values one is enough.
+            exact: Whether the form is equal, so that one of several equal values is enough.
 
         Returns:
-            What is protected there; None if something is lost.
+            What is protected there; None if anything is lost.
         """
         lean = live_program(program)
         counts = Counter(s.function for s in lean.statements)
@@ -76,18 +76,18 @@ class Protection:
         if not self.states <= set(lean.states):
             return None
         graph, indices = indexed(lean)
-        found = _assigned(self.marks, _marked(graph, indices, lean.states))
-        if found is None:
+        assigned = _assigned(self.marks, _marked(graph, indices, lean.states))
+        if assigned is None:
             return None
         marks = tuple(
             replace(there, pinned=mark.pinned)
-            for mark, (_, there) in zip(self.marks, found, strict=True)
+            for mark, (_, there) in zip(self.marks, assigned, strict=True)
         )
         functions = {name: counts[name] for name in self.functions}
         return replace(self, functions=functions, marks=marks)
 
     def renamed(self, before: Program, after: Program, links: Sequence[Link]) -> Protection | None:
-        """Follow equal steps, which may give states other names."""
+        """Follow exact steps, which may rename states."""
         names = {
             before.states[link.source]: name
             for link, name in zip(links, after.states, strict=True)
@@ -97,20 +97,20 @@ class Protection:
             return None
         lean = live_program(before)
         graph, indices = indexed(lean)
-        found = _assigned(self.marks, _marked(graph, indices, lean.states))
-        if found is None:
+        assigned = _assigned(self.marks, _marked(graph, indices, lean.states))
+        if assigned is None:
             return None
         shapes = _shapes(graph, [names.get(name, f"lost {name}") for name in lean.states])
         marks = tuple(
             replace(mark, shape=shapes[index])
-            for mark, (index, _) in zip(self.marks, found, strict=True)
+            for mark, (index, _) in zip(self.marks, assigned, strict=True)
         )
         states = frozenset(names[name] for name in self.states)
         return replace(self, marks=marks, states=states).settled(after, exact=True)
 
     def through(self, source: Removals, chosen: Sequence[ProposedChange]) -> Protection | None:
-        """Follow replacements; None if they touch what is protected, or make it dead."""
-        pairs = dict(pair for one in chosen for pair in one.replacements)
+        """Follow replacements; None if they touch what is protected or make it dead."""
+        pairs = dict(pair for change in chosen for pair in change.replacements)
         if any(source.labels[index].function in self.functions for index in pairs):
             return None
         following = dict(zip(source.program.states, source.graph.outputs[1:], strict=True))
@@ -121,26 +121,26 @@ class Protection:
             for i, m in _marks(source.graph, source.program.states).items()
             if i in source.labels
         }
-        found, copied = _assigned(self.marks, values), replaced(source.graph, pairs)
-        if found is None or copied is None:
+        assigned, copied = _assigned(self.marks, values), replaced(source.graph, pairs)
+        if assigned is None or copied is None:
             return None
         graph, places = copied
         new = _marks(graph, source.program.states)
-        if any(index in pairs or index not in places for index, _ in found):
+        if any(index in pairs or index not in places for index, _ in assigned):
             return None
         marks = tuple(
             replace(new[places[index]], pinned=mark.pinned)
-            for mark, (index, _) in zip(self.marks, found, strict=True)
+            for mark, (index, _) in zip(self.marks, assigned, strict=True)
         )
         return replace(self, marks=marks)
 
 
 def find_protected(names: Iterable[str], program: Program) -> Protection:
-    """Find what names stand for: every variable, function, state and hyper-parameter of the name.
+    """Resolve names to every variable, function, state and hyper-parameter they stand for.
 
     Args:
-        names: As the user gave them.
-        program: The rule in which they have a meaning.
+        names: Names from the user.
+        program: The rule in which they are looked up.
     """
     wanted, lean = set(names), live_program(program)
     lifted = lift(lean)
@@ -164,13 +164,13 @@ def find_protected(names: Iterable[str], program: Program) -> Protection:
 def follow(
     source: object, chosen: Sequence[ProposedChange], program: Program | None, kept: Protection
 ) -> Protection | None:
-    """Tell what is protected after changes; None if they would lose any of it.
+    """Return what is protected after changes; None if they would lose any of it.
 
     Args:
-        source: That the changes come from.
+        source: The source of the changes.
         chosen: The changes.
         program: The rule with all of them.
-        kept: What is protected before.
+        kept: What is protected before the changes.
     """
     if program is None:
         return None
@@ -181,29 +181,33 @@ def follow(
 def allowed_changes(
     source: object, candidates: Iterable[ProposedChange], kept: Protection
 ) -> list[ProposedChange]:
-    """Leave out the candidates that touch, or lose, what is protected."""
-    return [one for one in candidates if follow(source, [one], one.program, kept) is not None]
+    """Return the candidates that neither touch nor lose what is protected."""
+    return [
+        change
+        for change in candidates
+        if follow(source, [change], change.program, kept) is not None
+    ]
 
 
 def protectable(program: Program) -> set[str]:
-    """List the names that can be protected: of variables, functions, states, hyper-parameters."""
+    """Return the names that can be protected: variables, functions, states, hyper-parameters."""
     lean = live_program(program)
     names = {name for s in lean.statements for name in (s.target, s.function)}
     return names | set(lean.states) | set(lift(lean).values)
 
 
 def _assigned(marks: Sequence[Mark], values: Mapping[int, Mark]) -> list[tuple[int, Mark]] | None:
-    """Find a value for each mark, no value twice; one with the same constants comes first."""
-    found: dict[int, tuple[int, Mark]] = {}
+    """Find a distinct value for each mark, preferring one with the same constants."""
+    places: dict[int, tuple[int, Mark]] = {}
     free = dict(values)
     for strict in (True, False):
         for number, mark in enumerate(marks):
-            if number in found:
+            if number in places:
                 continue
             place = next((i for i, there in free.items() if _is_like(mark, there, strict)), None)
             if place is not None:
-                found[number] = (place, free.pop(place))
-    return [found[number] for number in range(len(marks))] if len(found) == len(marks) else None
+                places[number] = (place, free.pop(place))
+    return [places[number] for number in range(len(marks))] if len(places) == len(marks) else None
 
 
 def _is_like(mark: Mark, there: Mark, strict: bool) -> bool:
@@ -214,24 +218,24 @@ def _is_like(mark: Mark, there: Mark, strict: bool) -> bool:
 
 
 def _marked(graph: Graph, indices: Iterable[int], states: Sequence[str]) -> dict[int, Mark]:
-    """Describe the values that statements compute."""
+    """Return the marks of the values that statements compute."""
     known = _marks(graph, states)
     return {index: known[index] for index in indices if index in known}
 
 
 def _marks(graph: Graph, states: Sequence[str]) -> dict[int, Mark]:
-    """Describe all values that the outputs need."""
+    """Return the marks of all values that the outputs need."""
     shapes = _shapes(graph, states)
-    found = {}
+    marks = {}
     for index, shape in shapes.items():
         inner = [graph.nodes[argument] for argument in graph.nodes[index].arguments]
         values = sorted(node.value for node in inner if node.operation == CONSTANT)
-        found[index] = Mark(shape, tuple(values))
-    return found
+        marks[index] = Mark(shape, tuple(values))
+    return marks
 
 
 def _shapes(graph: Graph, states: Sequence[str]) -> dict[int, str]:
-    """Digest every value without its constants, and without the order that does not matter."""
+    """Digest every value without its constants and without the order that does not matter."""
     labels = {state_leaf(number): f"state {name}" for number, name in enumerate(states)}
     shapes: dict[int, str] = {}
     for index in graph.reached():

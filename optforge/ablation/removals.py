@@ -1,4 +1,4 @@
-"""One statement less: every way of leaving a statement of a rule out."""
+"""Removals: every way of leaving out one statement of a rule."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class ProposedChange:
 
     Args:
         program: The rule after the change.
-        statement: Text of the statement that is concerned, or name of the constant.
-        change: What becomes of it, as ``sign(momentum) -> momentum``.
-        key: The same without the names and numbers of the arguments, which earlier changes move.
-        replacements: The change as places in the graph of the rule before.
-        values: The change as values of hyper-parameters, for roundings.
+        statement: Text of the changed statement, or name of the changed constant.
+        change: The change, such as ``sign(momentum) -> momentum``.
+        key: The change without the names and numbers of the arguments, which earlier changes alter.
+        replacements: The change as replaced values in the graph of the rule before it.
+        values: The change as new values of hyper-parameters, for roundings.
     """
 
     program: Program
@@ -50,7 +50,7 @@ class ProposedChange:
 
 
 def size(program: Program) -> int:
-    """Count the statements of a rule, that of its learning rate included.
+    """Return the number of statements of a rule, including that of its learning rate.
 
     Example:
         >>> from optforge.language import load_rule
@@ -64,10 +64,10 @@ def size(program: Program) -> int:
 class Removals:
     """All ways of leaving out one statement of a rule.
 
-    A statement leaves when another value takes its place: an argument of the same kind, for a
-    scalar also 1, or another value of the same function, so that two averages become one. A
-    change counts if the rule then has fewer statements and still reads the gradient and the
-    schedule; a rule that is the same as another one is listed once.
+    A statement is left out by using another value in its place: an argument of the same kind, 1 for
+    a scalar, or another value of the same function, so that two averages become one. A change
+    counts if the rule then has fewer statements and still reads the gradient and the schedule.
+    Equal rules are listed once.
 
     Args:
         program: A rule.
@@ -91,9 +91,9 @@ class Removals:
         self.names |= {index: s.target for index, s in self.labels.items()}
 
     def candidates(self) -> list[ProposedChange]:
-        """List them, in the order of the program."""
+        """Return the changes in the order of the program."""
         known = {fingerprint(self.program)}
-        found = []
+        changes = []
         for index in self.graph.reached():
             if index not in self.labels:
                 continue
@@ -102,20 +102,20 @@ class Removals:
                 if program is None or fingerprint(program) in known:
                     continue
                 known.add(fingerprint(program))
-                found.append(self._candidate(index, by, words, program))
-        return _told_apart(found)
+                changes.append(self._candidate(index, by, words, program))
+        return _with_unique_keys(changes)
 
     def together(self, chosen: Sequence[ProposedChange]) -> Program | None:
         """Make several changes at once; None if they contradict each other."""
-        return self.changed([pair for one in chosen for pair in one.replacements])
+        return self.changed([pair for change in chosen for pair in change.replacements])
 
     def changed(self, replacements: Iterable[Replacement]) -> Program | None:
-        """Put values in the place of others; None if no smaller valid rule comes of it."""
-        found = replaced(self.graph, dict(replacements))
-        if found is None:
+        """Replace values by others; None if the result is not a smaller valid rule."""
+        copied = replaced(self.graph, dict(replacements))
+        if copied is None:
             return None
         try:
-            program = live_program(self._written(found[0]))
+            program = live_program(self._written(copied[0]))
             smaller = size(program) < self.size
         except ProgramError:
             return None
@@ -135,34 +135,34 @@ class Removals:
 
     def _substitutes(self, index: int) -> list[tuple[int | float, str]]:
         node, kind = self.graph.nodes[index], self.kinds[index]
-        found: dict[int | float, str] = {}
+        substitutes: dict[int | float, str] = {}
         scheduled = [a for a in node.arguments if self._is_schedule(a)]
         for argument in node.arguments:
             if self.kinds[argument] != kind or self.graph.nodes[argument].operation == CONSTANT:
                 continue
             if node.operation in ("multiply", "divide") and set(scheduled) - {argument}:
                 continue  # the schedule is the user's, not the rule's
-            found[argument] = self._name(argument)
+            substitutes[argument] = self._name(argument)
         if kind == Kind.SCALAR and self._leaves(index) - {LR, CONSTANT}:
-            found[1.0] = "1"
+            substitutes[1.0] = "1"
         for other in self.labels:
-            if other not in found and self._is_like(index, other):
-                found[other] = _right(self.labels[other])
-        return list(found.items())
+            if other not in substitutes and self._is_like(index, other):
+                substitutes[other] = _right(self.labels[other])
+        return list(substitutes.items())
 
     def _is_schedule(self, index: int) -> bool:
-        """Tell whether a value is the schedule, or computed from it alone."""
+        """Return whether a value is the schedule or computed from it alone."""
         return LR in (leaves := self._leaves(index)) and leaves <= {LR, CONSTANT}
 
     def _is_like(self, index: int, other: int) -> bool:
-        """Tell whether another value may be merged with this one: same function, shared inputs."""
-        one, two = self.graph.nodes[index], self.graph.nodes[other]
-        if index == other or one.operation != two.operation:
+        """Return whether two values can be merged: same function, at least one shared input."""
+        node, other_node = self.graph.nodes[index], self.graph.nodes[other]
+        if index == other or node.operation != other_node.operation:
             return False
         if self.kinds[index] != self.kinds[other]:
             return False
-        inner = [a for a in one.arguments if self.graph.nodes[a].operation != CONSTANT]
-        return bool(set(inner) & set(two.arguments))
+        inner = [a for a in node.arguments if self.graph.nodes[a].operation != CONSTANT]
+        return bool(set(inner) & set(other_node.arguments))
 
     def _name(self, index: int) -> str:
         return self.names.get(index, self.graph.nodes[index].operation)
@@ -186,14 +186,14 @@ class Removals:
         return program
 
 
-def _told_apart(candidates: Iterable[ProposedChange]) -> list[ProposedChange]:
-    """Number equal keys: two statements may have one target and one function."""
+def _with_unique_keys(candidates: Iterable[ProposedChange]) -> list[ProposedChange]:
+    """Number equal keys, because two statements may have the same target and function."""
     counts: dict[str, int] = {}
-    found = []
-    for one in candidates:
-        counts[one.key] = number = counts.get(one.key, 0) + 1
-        found.append(one if number == 1 else replace(one, key=f"{one.key}, {number}"))
-    return found
+    numbered = []
+    for change in candidates:
+        counts[change.key] = number = counts.get(change.key, 0) + 1
+        numbered.append(change if number == 1 else replace(change, key=f"{change.key}, {number}"))
+    return numbered
 
 
 def _right(statement: Statement) -> str:
@@ -201,13 +201,15 @@ def _right(statement: Statement) -> str:
 
 
 def _inputs_read(lean: Program) -> set[str]:
-    """Tell which of gradient and schedule a lean program reads."""
+    """Return which of gradient and schedule a lean program reads."""
     values = {a for s in lean.statements for a in s.arguments} | set(lean.outputs)
-    return {name for name, own in ((GRADIENT, lean.gradient), (LR, lean.lr)) if own in values}
+    return {
+        name for name, variable in ((GRADIENT, lean.gradient), (LR, lean.lr)) if variable in values
+    }
 
 
 def indexed(program: Program) -> tuple[Graph, list[int]]:
-    """Turn a lean program into a graph, and tell for each statement which value it computes."""
+    """Convert a lean program to a graph, and return the value that each statement computes."""
     graph = Graph(state_kinds(program))
     indices: list[int] = []
     inputs = [graph.add(WEIGHT), graph.add(GRADIENT)]
@@ -225,10 +227,10 @@ def indexed(program: Program) -> tuple[Graph, list[int]]:
 
 
 def replaced(graph: Graph, by: Mapping[int, int | float]) -> tuple[Graph, Mapping[int, int]] | None:
-    """Copy a graph with values in the place of others; None if one would need itself.
+    """Copy a graph with some values replaced by others; None if a value would need itself.
 
     Returns:
-        The copy, and for each value that it still needs where it is now.
+        The copy, and the new index of each value that it still needs.
     """
     result = Graph(graph.kinds)
     places: dict[int, int] = {}
@@ -242,15 +244,15 @@ def replaced(graph: Graph, by: Mapping[int, int | float]) -> tuple[Graph, Mappin
         open_values.add(index)
         other = by.get(index)
         if isinstance(other, float):
-            made = result.constant(other)
+            copy = result.constant(other)
         elif other is not None:
-            made = place(other)
+            copy = place(other)
         else:
             node = graph.nodes[index]
-            made = result.add(node.operation, [place(a) for a in node.arguments], node.value)
+            copy = result.add(node.operation, [place(a) for a in node.arguments], node.value)
         open_values.discard(index)
-        places[index] = made
-        return made
+        places[index] = copy
+        return copy
 
     try:
         result.outputs = tuple(place(output) for output in graph.outputs)

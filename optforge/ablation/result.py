@@ -1,4 +1,4 @@
-"""What a simplification hands over: the rule, its name, derivation and card."""
+"""Result of a simplification: the rule, its name, derivation and card."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from optforge.language import Program
 
 @dataclass(frozen=True)
 class SimpleRule:
-    """A simple rule and all that is known of it.
+    """A simple rule and everything known about it.
 
     Args:
         simplified: Program, derivation and what became of the states.
-        recognised: What it is called.
+        recognised: Its name.
         card: Its properties.
-        trained: What training has shown; None for a rule that was simplified without.
+        trained: Evidence from training; None for a rule that was simplified without training.
     """
 
     simplified: Simplified
@@ -34,7 +34,7 @@ class SimpleRule:
 
 
 def describe(simplified: Simplified, trained: TrainingEvidence | None = None) -> SimpleRule:
-    """Name a simplified rule and fill in its card.
+    """Recognize a simplified rule and fill in its card.
 
     Example:
         >>> from optforge.language import load_rule

@@ -1,4 +1,4 @@
-"""Constants in the fewest digits that keep the fitness."""
+"""Roundings: constants in the fewest digits that keep the fitness."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST = 4  # digits that are tried
 
 
 def digits(value: float) -> int:
-    """Count the significant digits of a constant as it is printed.
+    """Return the number of significant digits of a constant as printed.
 
     Example:
         >>> digits(0.8999999761581421), digits(0.99), digits(200.0)
@@ -24,24 +24,25 @@ def digits(value: float) -> int:
 
 
 def shorter(value: float) -> list[float]:
-    """List the neighbours of a constant that have fewer digits, the fewest digits first.
+    """Return the neighbors of a constant that have fewer digits, fewest digits first.
 
-    For each number of digits the nearest one that is not 0 or 1, which are structure.
+    There is one for each number of digits: the nearest that is not 0 or 1, which would change the
+    structure.
 
     Example:
         >>> shorter(0.99822), shorter(0.8999999761581421)
         ([0.9, 0.99, 0.998, 0.9982], [0.9])
     """
-    found: dict[float, None] = {}
-    own = digits(value)
-    for count in range(1, min(own, _MOST + 1)):
+    nearest: dict[float, None] = {}
+    length = digits(value)
+    for count in range(1, min(length, _MOST + 1)):
         unit = Decimal(10) ** (math.floor(math.log10(abs(value))) + 1 - count)
         exact = Decimal(repr(value)) / unit
         near = [float(exact.to_integral_value(way) * unit) for way in (ROUND_FLOOR, ROUND_CEILING)]
         near = [number for number in near if number not in STRUCTURE and number != value]
         if near:
-            found[min(near, key=lambda number: abs(number - value))] = None
-    return [number for number in found if digits(number) < own]
+            nearest[min(near, key=lambda number: abs(number - value))] = None
+    return [number for number in nearest if digits(number) < length]
 
 
 class Roundings:
@@ -49,7 +50,8 @@ class Roundings:
 
     Args:
         program: A rule.
-        rates: Whether those that re-tuning sets (learning rate and decay) are meant, or the others.
+        rates: Whether to round the constants that re-tuning sets (learning rate and decay) or the
+            others.
 
     Example:
         >>> from optforge.language import load_rule
@@ -65,7 +67,7 @@ class Roundings:
         ]
 
     def candidates(self) -> list[ProposedChange]:
-        """List them, constant by constant, the fewest digits first."""
+        """Return the roundings, constant by constant, fewest digits first."""
         return [
             ProposedChange(
                 self.lifted.with_values({h.name: value}),
@@ -80,18 +82,18 @@ class Roundings:
 
     def together(self, chosen: Sequence[ProposedChange]) -> Program | None:
         """Round several constants at once."""
-        return self.lifted.with_values({name: v for one in chosen for name, v in one.values})
+        return self.lifted.with_values({name: v for change in chosen for name, v in change.values})
 
 
 def fewest(candidates: Sequence[ProposedChange], effects: Sequence[float]) -> list[ProposedChange]:
-    """Of candidates that are not worse, take for each constant the one with the fewest digits."""
+    """Choose, among candidates that are not worse, the fewest digits for each constant."""
     best: dict[str, tuple[int, float, ProposedChange]] = {}
-    for one, effect in zip(candidates, effects, strict=True):
-        ((name, value),) = one.values
-        rank = (digits(value), effect, one)
+    for change, effect in zip(candidates, effects, strict=True):
+        ((name, value),) = change.values
+        rank = (digits(value), effect, change)
         if name not in best or rank[:2] < best[name][:2]:
             best[name] = rank
-    return [one for _, _, one in best.values()]
+    return [change for _, _, change in best.values()]
 
 
 def _is_rate(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Training rules on all tasks of a simplification, each on each seed once."""
+"""Training of rules on all tasks of a simplification, each once on each seed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class RuleTrainer:
     """Trains rules on all tasks at once.
 
     Args:
-        trainer: Trains; its tasks are in order, the cheapest first.
-        schedules: For each task the schedule that its evaluator trains under, if not the task's.
+        trainer: Does the training; its tasks are in order, cheapest first.
+        schedules: Schedule of each task whose evaluator does not train under the task's own.
     """
 
     trainer: Trainer
@@ -43,17 +43,17 @@ class RuleTrainer:
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """All tasks, the cheapest first."""
+        """All tasks, cheapest first."""
         return tuple(self.trainer.tasks.values())
 
     @property
     def runner(self) -> JobRunner:
-        """What runs the jobs: it knows stop, deadline and display."""
+        """The runner of the jobs, with its stop, deadline and display."""
         return self.trainer.runner
 
     @property
     def trained(self) -> int:
-        """How many runs of training there were; what the store knew does not count."""
+        """Number of training runs so far, without results from the store."""
         return self.trainer.trained
 
     def measure(
@@ -68,18 +68,18 @@ class RuleTrainer:
         """Return log losses of rules on the seeds ``first`` to ``last`` of a purpose.
 
         Args:
-            programs: Rules; what is dead in them is not run.
-            purpose: Seeds of two purposes have nothing in common.
+            programs: The rules; their dead statements are not run.
+            purpose: Name of a set of seeds; different purposes share no seeds.
             first: Number of the first seed.
             last: Number after the last one.
-            what: Is being done, for the display.
+            what: Description of the work, for the display.
             split: ``validation`` or ``test``.
 
         Returns:
             Float64 ``[programs, tasks, seeds]``; infinite where training failed.
 
         Raises:
-            StoppedError: If a stop is asked for.
+            StoppedError: If a stop is requested.
             TimeIsUpError: If the deadline passes.
         """
         trainer = self.trainer

@@ -1,4 +1,4 @@
-"""Simplifying by training: what may leave without harm leaves, one comparison after the other."""
+"""Simplification by training: remove what can go without harm, one comparison after another."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ ChangeSource = Removals | Roundings | Evolved
 
 @dataclass(frozen=True)
 class AcceptedChange:
-    """A change that was made, for the figures on fresh seeds.
+    """A change that was accepted, for its figures on fresh seeds.
 
     Args:
         proposal: The change alone.
         before: The rule before it, tuned.
-        after: The rule with this change alone, tuned alike.
-        decision: Why it was made; of the change alone.
+        after: The rule with this change alone, tuned in the same way.
+        decision: Decision about the change alone.
     """
 
     proposal: ProposedChange
@@ -53,7 +53,7 @@ class AcceptedChange:
 
 @dataclass(frozen=True)
 class _Tried:
-    """A proposed change, the rule with it, tuned, and what a comparison decided about it."""
+    """A proposed change, the tuned rule with it, and the decision about it."""
 
     proposal: ProposedChange
     form: TunedProgram
@@ -62,16 +62,16 @@ class _Tried:
 
 @dataclass
 class Simplifier:
-    """A derivation under way.
+    """A simplification in progress.
 
     Args:
-        trainer: Where rules are trained.
+        trainer: Trains the rules.
         rule: How comparisons are decided.
-        keep: Names that are protected.
-        drop_unresolved: Whether what the tasks cannot resolve leaves.
-        say: Told what happens.
-        programs: Proposals of an evolution that comes first; 0 for none.
-        workers: Processes of that evolution.
+        keep: Protected names.
+        drop_unresolved: Whether to remove statements whose effect the tasks cannot resolve.
+        say: Called with each event.
+        programs: Number of proposals of an evolution that runs first; 0 for none.
+        workers: Number of worker processes of that evolution.
     """
 
     trainer: RuleTrainer
@@ -89,7 +89,7 @@ class Simplifier:
     ended: str = "nothing is left to remove"
 
     def run(self, program: Program) -> None:
-        """Simplify a rule: exact form, tuned start, removals to the end, then roundings."""
+        """Simplify a rule: exact form, tuned start, removals, then roundings."""
         self._take_exact(program)
         try:
             self._begin()
@@ -111,7 +111,7 @@ class Simplifier:
         self.protection = find_protected(self.keep, exact.program)
 
     def _begin(self) -> None:
-        """Tune the rule as given; what comes after is compared with that."""
+        """Tune the given rule; later forms are compared with it."""
         (tuned,) = tune(
             self.trainer, [self.current], "tuning the rule as given", self.protection.rates
         )
@@ -128,7 +128,7 @@ class Simplifier:
         self._again()
 
     def _evolve(self) -> None:
-        """Take the shortest rule that evolution finds and that is not worse on other seeds."""
+        """Adopt the shortest evolved rule that is not worse on other seeds."""
         count, margin = self.programs, self.rule.margin
         protection = self.protection
 
@@ -136,12 +136,12 @@ class Simplifier:
             return protection.settled(program) is not None
 
         source = evolve(self.trainer, self.reference, margin, count, self.workers, allowed)
-        self.say(RulesEvolved(len(source.found)))
+        self.say(RulesEvolved(len(source.rules)))
         if self._compare(source):
             self._again()
 
     def _again(self) -> None:
-        """Run the exact passes on what a change has left, unless they lose what is protected."""
+        """Run the exact passes on the changed rule, unless they lose what is protected."""
         exact = simplify_exact(self.current)
         protection = self.protection.renamed(self.current, exact.program, exact.links)
         if protection is None:
@@ -152,29 +152,29 @@ class Simplifier:
         self.current, self.protection = exact.program, protection
 
     def _move(self, program: Program, protection: Protection) -> None:
-        """Go on from another form, whose free constants re-tuning may have changed."""
-        found = protection.settled(program)
-        if found is None:
+        """Continue from another form, whose free constants re-tuning may have changed."""
+        settled = protection.settled(program)
+        if settled is None:
             raise SimplifyError(
                 "a step lost what is to be kept, which no step may; please report the rule with "
                 f"the names {', '.join(self.keep)}"
             )
-        self.current, self.protection = program, found
+        self.current, self.protection = program, settled
 
     def _remove(self) -> None:
-        """Leave statements out until none can be."""
+        """Remove statements until none can be removed."""
         while self._compare(Removals(self.current)):
             self._again()
 
     def _round(self, rates: bool) -> bool:
-        """Write constants in fewer digits."""
-        made = self._compare(Roundings(self.current, rates), tuned=not rates)
-        if made:
+        """Write constants with fewer digits."""
+        changed = self._compare(Roundings(self.current, rates), tuned=not rates)
+        if changed:
             self._again()
-        return made
+        return changed
 
     def _compare(self, source: ChangeSource, tuned: bool = True) -> bool:
-        """Decide about all candidates at once and make the changes that do no harm."""
+        """Decide about all candidates at once and make the harmless changes."""
         candidates = allowed_changes(source, source.candidates(), self.protection)
         candidates = [change for change in candidates if not self._is_settled(change)]
         if not candidates:
@@ -193,10 +193,10 @@ class Simplifier:
         return self._make(_one_for_each(harmless, source), source, tuned)
 
     def _is_settled(self, change: ProposedChange) -> bool:
-        """Tell whether a change was so much worse that other changes will not have mended it.
+        """Return whether a change is too harmful to be tried again after other changes.
 
-        A little worse may be due to a statement that has left since: without ``clip`` an
-        ``arcsin`` after it is worse, without ``arcsin`` it makes no difference.
+        A small loss may be due to a statement that has been removed since. For example, removing
+        ``clip`` before an ``arcsin`` is worse, but makes no difference once the ``arcsin`` is gone.
         """
         known = self.judged.get(change.key)
         if known is None or known.failures:
@@ -208,7 +208,7 @@ class Simplifier:
         return decision.outcome == REMOVABLE or unresolved
 
     def _make(self, chosen: Sequence[_Tried], source: ChangeSource, tuned: bool) -> bool:
-        """Make as many of the harmless changes together as are harmless together."""
+        """Make as many of the harmless changes as are harmless together."""
         while len(chosen) > 1:
             proposals = [change.proposal for change in chosen]
             program = source.together(proposals)
@@ -257,7 +257,7 @@ class Simplifier:
             self.reference = form.program
 
     def _tuned(self, programs: Sequence[Program], tuned: bool, what: str) -> list[TunedProgram]:
-        """Re-tune reference and candidates alike, or leave all as they are."""
+        """Re-tune reference and candidates in the same way, or leave all unchanged."""
         if not tuned:
             self._current_tuned = self.current
             return [TunedProgram(program, {}, 0, 0.0) for program in programs]
@@ -274,7 +274,7 @@ class Simplifier:
 
 
 def _one_for_each(tried: Sequence[_Tried], source: ChangeSource) -> list[_Tried]:
-    """Choose one change a statement: the best of removals, the fewest digits of roundings."""
+    """Choose one change per statement: the best removal, or the fewest digits."""
     best_first = sorted(tried, key=lambda change: change.decision.effect.mean)
     if isinstance(source, Evolved):  # all are the whole rule; the shortest is wanted
         return sorted(tried, key=lambda change: size(change.proposal.program))[:1]
@@ -289,7 +289,7 @@ def _one_for_each(tried: Sequence[_Tried], source: ChangeSource) -> list[_Tried]
 
 
 def _turned(decision: Decision) -> Decision:
-    """Return a comparison of the form before with the one after as one of after with before."""
+    """Reverse a comparison: turn "before against after" into "after against before"."""
     tasks = {task: value.scaled(-1) for task, value in decision.tasks.items()}
     effect = decision.effect.scaled(-1)
     return replace(decision, effect=effect, tasks=tasks, outcome="re-tuned")

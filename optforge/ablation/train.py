@@ -1,4 +1,4 @@
-"""Simplifying with training, from the rule as given to the table of effects."""
+"""Simplification with training, from the given rule to the table of effects."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _LEAST_LOOK = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a rule is simplified by training.
+    """Options of a simplification with training.
 
     Args:
         margin: Log loss by which the mean over tasks may rise.
-        keep: Names that are protected: variables, functions, states, hyper-parameters.
-        drop_unresolved: Whether what the tasks cannot resolve leaves.
-        programs: Proposals of an evolution without insertion that comes first; 0 for none.
-        minutes: After which it ends, with what was decided; None for no limit.
-        looks: Seeds of each task at each look.
-        repeats: Fresh seeds of each task for the table.
+        keep: Protected names: variables, functions, states, hyper-parameters.
+        drop_unresolved: Whether to remove statements whose effect the tasks cannot resolve.
+        programs: Number of proposals of an evolution without insertion that runs first; 0 for none.
+        minutes: Minutes after which it ends with the changes made so far; None for no limit.
+        looks: Number of seeds of each task at each look.
+        repeats: Number of fresh seeds of each task for the table of effects.
 
     Raises:
         SimplifyError: If a number is out of range.
@@ -66,18 +66,18 @@ class Options:
 
 @dataclass(frozen=True)
 class TrainingEvidence:
-    """What training has shown.
+    """Evidence from training behind a simplification.
 
     Args:
-        effects: The table.
-        tasks: Names.
-        options: As asked.
+        effects: The table of effects.
+        tasks: Names of the tasks.
+        options: The options that were used.
         rule: How comparisons were decided.
-        comparisons: That were made.
-        ended: Why they ended.
-        seed: Of all training seeds.
-        roundings: What was found of each way in which a constant that is left could have fewer
-            digits; ``kept: not decided`` where the trials ended before.
+        comparisons: Number of comparisons that were made.
+        ended: Why the trials ended.
+        seed: Seed from which all training seeds are derived.
+        roundings: Result for each shorter form of each remaining constant; ``kept: not decided`` if
+            the trials ended before.
     """
 
     effects: Effects
@@ -97,21 +97,21 @@ def simplify_by_training(
     workers: Workers = 0,
     say: Tell = lambda message: None,
 ) -> tuple[Simplified, TrainingEvidence]:
-    """Simplify a rule: exact passes, then what training shows to do no harm.
+    """Simplify a rule: exact passes, then the removals that training shows to be harmless.
 
     Args:
         program: A valid program.
-        trainer: Where rules are trained; its deadline is set here.
-        options: How.
-        workers: Processes of an evolution.
-        say: Told what happens.
+        trainer: Trains the rules; its deadline is set here.
+        options: Options of the simplification.
+        workers: Number of worker processes of an evolution.
+        say: Called with each event.
 
     Returns:
-        The simple rule with its derivation, and what training has shown.
+        The simple rule with its derivation, and the evidence from training.
 
     Raises:
         SimplifyError: If a protected name is unknown, or the check of an exact step fails.
-        StoppedError: If a stop is asked for; what was measured is in the store.
+        StoppedError: If a stop is requested; all measurements so far are in the store.
     """
     _check_names(program, options.keep)
     begin, length = time.monotonic(), 60 * (options.minutes or math.inf)
@@ -125,8 +125,8 @@ def simplify_by_training(
     effects = measure_effects(simplifier, options.repeats)
     derivation = Derivation(program.text, tuple(simplifier.steps))
     derivation.check()
-    found = parse(derivation.end)
-    links = tuple(Link(None) for _ in found.states)
+    simple = parse(derivation.end)
+    links = tuple(Link(None) for _ in simple.states)
     tasks = tuple(task.name for task in trainer.tasks)
     ended, roundings = simplifier.ended, longer_constants(simplifier)
     evidence = TrainingEvidence(
@@ -140,7 +140,7 @@ def simplify_by_training(
         roundings,
     )
     stops = tuple(dict.fromkeys(simplifier.stops))
-    return Simplified(found, derivation, links, stops), evidence
+    return Simplified(simple, derivation, links, stops), evidence
 
 
 def _check_names(program: Program, keep: Sequence[str]) -> None:

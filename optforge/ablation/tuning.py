@@ -1,4 +1,4 @@
-"""Re-tuning before a comparison: learning rate and decay, alike for every rule."""
+"""Re-tuning before a comparison: learning rate and decay, in the same way for every rule."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ LR, DECAY = "lr", "weight_decay"  # a second decay begins with the name too
 
 @dataclass(frozen=True)
 class TunedProgram:
-    """A rule with the learning rate and decay that were best for it.
+    """A rule with its best learning rate and decay.
 
     Args:
-        program: The rule with them.
-        values: Learning rate and decays by name.
-        trials: Settings that were tried.
-        loss: Mean log loss on the tuning seeds, which favours the chosen setting.
+        program: The rule with these values.
+        values: Learning rate and decays, by name.
+        trials: Number of settings that were tried.
+        loss: Mean log loss on the tuning seeds, biased in favor of the chosen setting.
     """
 
     program: Program
@@ -45,11 +45,11 @@ def tune(
     one is better by more than :data:`TOLERANCE`: the best of many on few seeds is partly luck.
 
     Args:
-        trainer: Where rules are trained, on seeds that decide nothing else.
+        trainer: Trains the rules, on seeds that are used for no other decision.
         programs: The rules, the reference first.
-        what: Is being done, for the display.
-        keep: Names of hyper-parameters that stay as they are, in all rules: ``lr``, or any decay
-            for all decays.
+        what: Description of the work, for the display.
+        keep: Names of hyper-parameters that stay unchanged in all rules: ``lr``, or the name of any
+            decay for all decays.
     """
     fixed = frozenset(DECAY if name.startswith(DECAY) else name for name in keep)
     rules = [lift(program) for program in programs]

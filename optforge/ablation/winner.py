@@ -1,4 +1,4 @@
-"""The winner of a search, simplified in the time that is left for it."""
+"""Simplification of a search's winner in the time that is left."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WHAT = "Simplifying the winner"
 
 
 def seconds_for(searched: float) -> float:
-    """Return the time for training to simplify, after a search of so many seconds.
+    """Return the seconds of training for simplification after a search of the given length.
 
     Example:
         >>> seconds_for(360.0), seconds_for(3600.0)
@@ -42,20 +42,20 @@ def simplify_winner(
 ) -> SimpleRule:
     """Simplify the best rule of a run.
 
-    Without time for training only the exact steps are taken; ``optforge simplify`` with the
-    directory of the run goes on from there.
+    Without time for training, only the exact steps are taken; ``optforge simplify`` with the
+    directory of the run continues from there.
 
     Args:
-        plan: Of the run.
-        runner: Runs the trainings; its display is shown the time.
-        store: Of the run's losses.
+        plan: Plan of the run.
+        runner: Runs the trainings; its display shows the time.
+        store: Store of the run's losses.
         program: The winner.
-        seconds: That it may take.
-        say: Told what happens.
+        seconds: Seconds that it may take.
+        say: Called with each event.
 
     Raises:
         SimplifyError: If the check of a step fails.
-        StoppedError: If a stop is asked for.
+        StoppedError: If a stop is requested.
     """
     if seconds < LEAST_SECONDS:
         return describe(simplify_exact(program, say=say))

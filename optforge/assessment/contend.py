@@ -1,4 +1,4 @@
-"""Who stands in the table, each tuned alike: baselines, the control, the discovered rule."""
+"""The rows of the table, all tuned alike: baselines, the control, the discovered rule."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class _Known:
     """A row before it is tuned.
 
     Args:
-        name: As the table prints it.
-        searched: What a search did for it, in words; empty for an optimizer.
-        tuned: For each task, or all of them, the trainee that is known already.
-        candidate: What is tuned where nothing is known.
-        trials: Settings that the known ones were tuned with; None where nothing is known.
-        places: Where it is tuned: tasks, and all of them together.
+        name: Name that the table prints.
+        searched: The search behind it, in words; empty for an optimizer.
+        tuned: The trainees that are already known, for each task or for all together.
+        candidate: The candidate to tune where no trainee is known.
+        trials: Number of settings tried for the known trainees; None if there are none.
+        places: Where it is tuned: on single tasks and on all of them together.
     """
 
     name: str
@@ -58,97 +58,101 @@ class _Known:
 
 
 def contenders(
-    made: SearchPlan,
+    plan: SearchPlan,
     history: History,
     winner: Program,
     trainer: Trainer,
 ) -> tuple[list[Contender], list[str]]:
-    """Tune whoever is not tuned yet, all side by side and with the same number of trials.
+    """Tune every row that is not tuned yet, side by side and with the same number of trials.
 
     Args:
-        made: Of the run.
-        history: Of the search.
-        winner: What it found, the best on fresh seeds.
-        trainer: Trains them.
+        plan: Plan of the run.
+        history: History of the search.
+        winner: The best program on fresh seeds.
+        trainer: Trains the rows.
 
     Returns:
-        The rows of the table, tuned AdamW first, and what a reader must know of them.
+        The rows of the table, tuned AdamW first, and notes on them for the reader.
     """
-    known, notes = _known(made, history, winner)
-    proxies = [task.name for task in made.tasks]
+    known, notes = _known(plan, history, winner)
+    proxies = [task.name for task in plan.tasks]
     missing = [(row, place) for row in known for place in row.places if place not in row.tuned]
     jobs = [(row.candidate, proxies if place == _ALL else [place]) for row, place in missing]
 
     def watch(done: int, total: int) -> None:
         trainer.runner.watch("Tuning the rows of the table, all alike", done, total)
 
-    losses, effort = losses_by(trainer, "fit, "), made.effort
-    found = tune_together(jobs, losses, effort, watch) if jobs else []
+    losses, effort = losses_by(trainer, "fit, "), plan.effort
+    tuned = tune_together(jobs, losses, effort, watch) if jobs else []
     fresh: dict[str, dict[str, Tuned]] = {}
-    for (row, place), best in zip(missing, found, strict=True):
+    for (row, place), best in zip(missing, tuned, strict=True):
         fresh.setdefault(row.name, {})[place] = best
-    rows = [row for one in known for row in _rows(one, fresh.get(one.name, {}), made)]
+    rows = [
+        row for known_row in known for row in _rows(known_row, fresh.get(known_row.name, {}), plan)
+    ]
     rows.sort(key=lambda row: row.name.endswith(ONE_SETTING))  # the others first, in their order
-    return rows, [*notes, *_words(made)]
+    return rows, [*notes, *_words(plan)]
 
 
-def _known(made: SearchPlan, history: History, winner: Program) -> tuple[list[_Known], list[str]]:
-    names = [task.name for task in (*made.tasks, *made.held_out)]
+def _known(plan: SearchPlan, history: History, winner: Program) -> tuple[list[_Known], list[str]]:
+    names = [task.name for task in (*plan.tasks, *plan.held_out)]
     rows, notes = [], []
     for optimizer in OPTIMIZERS:
-        of = {n: made.baselines[n][optimizer] for n in names if optimizer in made.baselines[n]}
-        notes += [f"{optimizer}: {b.note}" for b in of.values() if b.note]
-        tuned = {name: baseline.trainee for name, baseline in of.items()}
-        joint = shipped_jointly(made.tasks, optimizer) if optimizer in JOINT else None
-        if joint is not None and joint.trials == made.effort.trials:
+        baselines = {
+            n: plan.baselines[n][optimizer] for n in names if optimizer in plan.baselines[n]
+        }
+        notes += [f"{optimizer}: {b.note}" for b in baselines.values() if b.note]
+        tuned = {name: baseline.trainee for name, baseline in baselines.items()}
+        joint = shipped_jointly(plan.tasks, optimizer) if optimizer in JOINT else None
+        if joint is not None and joint.trials == plan.effort.trials:
             tuned[_ALL] = joint.trainee
         places = (*names, _ALL) if optimizer in JOINT else tuple(names)
-        trials = min((b.trials for b in of.values()), default=None)
+        trials = min((b.trials for b in baselines.values()), default=None)
         rows.append(_Known(NAMES[optimizer], "", tunable(optimizer), places, tuned, trials))
-    control = _control(made, history, winner)
+    control = _control(plan, history, winner)
     if control is not None:
         rows.insert(1, control)
-        notes += [_control_note(made)] if _control_note(made) else []
-    if made.settings.strategy != "constants":
+        notes += [_control_note(plan)] if _control_note(plan) else []
+    if plan.settings.strategy != "constants":
         searched = f"search of {history.tally.proposals} programs"
-        known = _schedules(made)
-        found = _Known(FOUND, searched, fittable(winner, known), (*names, _ALL))
+        known = _schedules(plan)
+        discovered = _Known(FOUND, searched, fittable(winner, known), (*names, _ALL))
         straight = fittable(straightened(winner), known)
         place = 1 + (control is not None)
-        rows[place:place] = [found, _Known(STRAIGHT, searched, straight, tuple(names))]
+        rows[place:place] = [discovered, _Known(STRAIGHT, searched, straight, tuple(names))]
     return rows, notes
 
 
-def _schedules(made: SearchPlan) -> list[Setting]:
-    """The schedules that candidates trained under: what a rule is known to train with."""
-    shapes = {made.schedules.get(task.name, Schedule()) for task in made.tasks} | {Schedule()}
+def _schedules(plan: SearchPlan) -> list[Setting]:
+    """Return the schedules that candidates trained under and that a rule is known to work with."""
+    shapes = {plan.schedules.get(task.name, Schedule()) for task in plan.tasks} | {Schedule()}
     return [shape_setting(shape) for shape in sorted(shapes, key=astuple)]
 
 
-def _control(made: SearchPlan, history: History, winner: Program) -> _Known | None:
+def _control(plan: SearchPlan, history: History, winner: Program) -> _Known | None:
     """Return AdamW with constants from a search of the same budget, or the warm start with its own.
 
-    Its name says whose constants they are, where it is not the warm start's. A search over
+    Its name says whose constants they are if they are not the warm start's. A search over
     constants alone is its own control.
     """
-    names = tuple(task.name for task in (*made.tasks, *made.held_out))
+    names = tuple(task.name for task in (*plan.tasks, *plan.held_out))
     places = (*names, _ALL)
-    schedules = _schedules(made)
+    schedules = _schedules(plan)
     searched = f"search of {history.tally.proposals} programs"
     best = history.incumbent("constants")
-    committed = _committed(made)
-    if made.settings.strategy == "constants":
+    committed = _committed(plan)
+    if plan.settings.strategy == "constants":
         return _Known(CONSTANTS, searched, fittable(winner, schedules), places)
     if committed is not None:
         adamw = fingerprint(round_constants(load_rule("adamw")))
-        own = fingerprint(parse(made.settings.start)) == adamw
+        is_adamw = fingerprint(parse(plan.settings.start)) == adamw
         tuned = {}
-        if committed["trials"] == made.effort.trials:
+        if committed["trials"] == plan.effort.trials:
             tuned = {n: trainee_from_json(committed["tuned"][n]) for n in names
                      if n in committed["tuned"]}  # fmt: skip
             tuned[_ALL] = trainee_from_json(committed["joint"])
         return _Known(
-            CONSTANTS if own else f"AdamW, {CONSTANTS}",
+            CONSTANTS if is_adamw else f"AdamW, {CONSTANTS}",
             f"search of {committed['programs']} programs",
             fittable(parse(committed["program"]), schedules),
             places,
@@ -157,46 +161,46 @@ def _control(made: SearchPlan, history: History, winner: Program) -> _Known | No
         )
     if best is None:
         return None
-    programs = min(history.tally.proposals, made.settings.constants_programs or 10**12)
+    programs = min(history.tally.proposals, plan.settings.constants_programs or 10**12)
     searched = f"search of {programs} programs"
     return _Known(CONSTANTS, searched, fittable(parse(best.text), schedules), places)
 
 
-def _committed(made: SearchPlan) -> dict[str, Any] | None:
-    shipped = all(type(task) is TASKS.get(task.name) for task in made.tasks)
-    return shipped_control(made.tasks) if shipped else None
+def _committed(plan: SearchPlan) -> dict[str, Any] | None:
+    shipped = all(type(task) is TASKS.get(task.name) for task in plan.tasks)
+    return shipped_control(plan.tasks) if shipped else None
 
 
-def _control_note(made: SearchPlan) -> str:
-    committed = _committed(made)
-    if committed is None or made.settings.strategy == "constants":
+def _control_note(plan: SearchPlan) -> str:
+    committed = _committed(plan)
+    if committed is None or plan.settings.strategy == "constants":
         return ""
-    note = other_version(committed, made.tasks)
+    note = other_version(committed, plan.tasks)
     return f"{CONSTANTS}: {note}" if note else ""
 
 
-def _rows(row: _Known, fresh: Mapping[str, Tuned], made: SearchPlan) -> list[Contender]:
-    """Return the row tuned for each task, and the one with one setting for all."""
+def _rows(row: _Known, fresh: Mapping[str, Tuned], plan: SearchPlan) -> list[Contender]:
+    """Return the row tuned for each task, and the row with one setting for all."""
     trainees = {**row.tuned, **{place: best.trainee for place, best in fresh.items()}}
     joint = trainees.pop(_ALL, None)
-    trials = made.effort.trials if fresh or row.trials is None else row.trials
+    trials = plan.effort.trials if fresh or row.trials is None else row.trials
     before = f"{row.searched}, " if row.searched else ""
     rows = [Contender(row.name, trainees, f"{before}{trials} a task")]
     if joint is not None:
-        names = [task.name for task in (*made.tasks, *made.held_out)]
-        one = dict.fromkeys(names, joint)
-        rows.append(Contender(row.name + ONE_SETTING, one, f"{before}{trials} for all", True))
+        names = [task.name for task in (*plan.tasks, *plan.held_out)]
+        for_all = dict.fromkeys(names, joint)
+        rows.append(Contender(row.name + ONE_SETTING, for_all, f"{before}{trials} for all", True))
     return rows
 
 
-def _words(made: SearchPlan) -> list[str]:
+def _words(plan: SearchPlan) -> list[str]:
     words = [
-        f"Every row is tuned by {made.effort.trials} trials a task on validation data: learning "
+        f"Every row is tuned by {plan.effort.trials} trials a task on validation data: learning "
         "rate, decay, averages and the shape of the schedule (warm-up, power of the decay, final "
         "value); AdamW's bias correction and Muon's rate for what is no hidden matrix as well. "
         "Rows with one setting have as many trials for all proxy tasks together."
     ]
-    if made.held_out:
+    if plan.held_out:
         words.append(
             "Held-out tasks took no part in the search. Rows tuned for each task are tuned there "
             "too; those with one setting go there with the best of 13 learning rates."

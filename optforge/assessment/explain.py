@@ -1,4 +1,4 @@
-"""Which single thing that anybody may tune would explain what a search found?"""
+"""Whether tuning one more thing of AdamW would explain what a search found."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _EVERYTHING = "all of these"
 
 @dataclass(frozen=True)
 class Explained:
-    """AdamW with one thing tuned, or another row that may explain the gain.
+    """AdamW with one more thing tuned, or another row that may explain the gain.
 
     Args:
-        name: What is tuned beside the rate.
-        gain: Log ratio of its test loss to AdamW's of which the rate alone is tuned, in the mean
-            over the proxy tasks.
-        left: Log ratio of the rule's test loss to its own: what is left of the rule's gain.
-        trainees: For each task what was trained.
+        name: What is tuned besides the learning rate.
+        gain: Log ratio of its test loss to that of AdamW with only the learning rate tuned, as a
+            mean over the proxy tasks.
+        left: Log ratio of the rule's test loss to this row's: what is left of the rule's gain.
+        trainees: The rule and schedule trained on each task.
     """
 
     name: str
@@ -48,14 +48,14 @@ class Explained:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What is left of a rule's gain after each thing that anybody may tune.
+    """What is left of a rule's gain after tuning each thing that can be tuned by hand.
 
     Args:
-        rows: AdamW with each thing tuned, then with all of them.
+        rows: AdamW with each thing tuned alone, then with all of them tuned.
         whole: The rule's gain over the tuned AdamW of the table.
-        straight: The gain of the rule with its schedule straightened, alike.
-        repeats: Fresh seeds of each task.
-        trials: Settings of each row, a task.
+        straight: The same gain of the rule with its schedule straightened.
+        repeats: Number of fresh seeds of each task.
+        trials: Number of settings tried for each row on each task.
     """
 
     rows: tuple[Explained, ...]
@@ -66,58 +66,58 @@ class Explanation:
 
     @property
     def kept(self) -> float:
-        """Share of the gain over tuned AdamW that the least favourable row leaves."""
+        """Share of the gain over tuned AdamW that remains against the strongest row."""
         least = max(row.left.mean for row in self.rows)
         return least / self.whole.mean if self.whole.mean < 0 else float("nan")
 
 
 def explain_shipped(
-    made: SearchPlan, table: Table, trainer: Trainer, what: str = "Explaining the gain"
+    plan: SearchPlan, table: Table, trainer: Trainer, what: str = "Explaining the gain"
 ) -> Explanation | None:
-    """Explain a table with the settings that are shipped for its tasks; None if there are none."""
+    """Explain a table with the settings shipped for its tasks; None if there are none."""
     known = stored().get("things", {})
     hashes = {name: entry["hash"] for name, entry in stored()["tasks"].items()}
-    same = all(hashes.get(task.name) == task.hash for task in made.tasks)
-    if not same or not all(THINGS.keys() <= known.get(t.name, {}).keys() for t in made.tasks):
+    same = all(hashes.get(task.name) == task.hash for task in plan.tasks)
+    if not same or not all(THINGS.keys() <= known.get(t.name, {}).keys() for t in plan.tasks):
         return None
-    found = {task.name: known[task.name] for task in made.tasks}
+    shipped = {task.name: known[task.name] for task in plan.tasks}
     trainees = {
         name: {
-            task: thing(name).build(tuple(of[name]["parameters"].items()))
-            for task, of in found.items()
+            task: thing(name).build(tuple(settings[name]["parameters"].items()))
+            for task, settings in shipped.items()
         }
         for name in THINGS
     }
-    trials = min(of[name]["trials"] for of in found.values() for name in THINGS)
-    return _measured(made, table, trainees, trials, trainer, what)
+    trials = min(settings[name]["trials"] for settings in shipped.values() for name in THINGS)
+    return _measured(plan, table, trainees, trials, trainer, what)
 
 
-def explain(made: SearchPlan, table: Table, trainer: Trainer, effort: Effort) -> Explanation:
-    """Tune AdamW with one thing after the other and tell what is left of the rule's gain.
+def explain(plan: SearchPlan, table: Table, trainer: Trainer, effort: Effort) -> Explanation:
+    """Tune AdamW with one thing after the other and measure what is left of the rule's gain.
 
     Args:
-        made: Of the run.
-        table: Of the run.
-        trainer: Trains.
-        effort: How long each thing is tuned on each task.
+        plan: Plan of the run.
+        table: Table of the run.
+        trainer: Trains the rows.
+        effort: How much each thing is tuned on each task.
     """
-    names = [task.name for task in made.tasks]
+    names = [task.name for task in plan.tasks]
     jobs = [(name, task) for name in THINGS for task in names]
 
     def watch(done: int, total: int) -> None:
         trainer.runner.watch("Tuning AdamW, one thing after the other", done, total)
 
-    found = tune_together(
-        [(thing(name, _known(made, name, task)), [task]) for name, task in jobs],
+    tuned = tune_together(
+        [(thing(name, _known(plan, name, task)), [task]) for name, task in jobs],
         losses_by(trainer, "fit, "),
         effort,
         watch,
     )
     trainees: dict[str, dict[str, Trainee]] = {name: {} for name in THINGS}
-    for (name, task), best in zip(jobs, found, strict=True):
+    for (name, task), best in zip(jobs, tuned, strict=True):
         trainees[name][task] = best.trainee
     return _measured(
-        made,
+        plan,
         table,
         trainees,
         effort.trials,
@@ -126,17 +126,17 @@ def explain(made: SearchPlan, table: Table, trainer: Trainer, effort: Effort) ->
     )
 
 
-def _known(made: SearchPlan, name: str, task: str) -> tuple[Setting, ...]:
-    """The tuned AdamW is among the first settings of all things at once."""
+def _known(plan: SearchPlan, name: str, task: str) -> tuple[Setting, ...]:
+    """Return the first settings to try: with all things at once, the tuned AdamW is among them."""
     if name != _EVERYTHING:
         return ()
-    own = made.baselines[task]["adamw"].parameters
+    parameters = plan.baselines[task]["adamw"].parameters
     rest = {"clip": 10.0, "eps": 1e-8, "average": 0.001}
-    return (tuple(sorted({**dict(PLAIN_SHAPE), **own, **rest}.items())),)
+    return (tuple(sorted({**dict(PLAIN_SHAPE), **parameters, **rest}.items())),)
 
 
 def _measured(
-    made: SearchPlan,
+    plan: SearchPlan,
     table: Table,
     trainees: Mapping[str, Mapping[str, Trainee]],
     trials: int,
@@ -144,7 +144,7 @@ def _measured(
     what: str,
 ) -> Explanation:
     """Train every row on the seeds of the table, so that all differences are paired."""
-    tasks = [task.name for task in made.tasks]
+    tasks = [task.name for task in plan.tasks]
     fresh = {task: trainer.seeds(task, "report", table.repeats) for task in tasks}
     chosen = {task: [trainees[name][task] for name in trainees] for task in tasks}
     logs = trainer.losses(chosen, fresh, "test", what)

@@ -19,14 +19,14 @@ from optforge.training import Trainee
 
 @dataclass(frozen=True)
 class Finish:
-    """What a run ends with.
+    """The final results of a run.
 
     Args:
-        finalists: The best on fresh seeds, the best first.
+        finalists: The best programs on fresh seeds, best first.
         table: The fair table; its first row is the tuned AdamW.
-        counts: What the search did: programs, rejections by stage, checks of itself.
-        explanation: How much of the gain single things explain that anybody may tune; None where
-            the settings for that are not shipped, so that `optforge explain` has to tune them.
+        counts: Counts of the search: programs, rejections by stage, self-checks.
+        explanation: How much of the gain is explained by tuning single things by hand. None if the
+            settings for that are not shipped, so that `optforge explain` has to tune them.
     """
 
     finalists: tuple[Finalist, ...]
@@ -36,35 +36,35 @@ class Finish:
 
     @property
     def best(self) -> Finalist:
-        """The winner of the selection, as the search left it."""
+        """The winner of the selection, as it was in the search."""
         return self.finalists[0]
 
     @property
     def rule(self) -> Trainee:
-        """The rule that the run ends with, tuned to one setting for all tasks."""
+        """The final rule of the run, tuned to one setting for all tasks."""
         return best_rule(self.table) or Trainee(self.best.program)
 
     @property
     def pareto(self) -> list[Finalist]:
-        """The finalists that no other beats in everything."""
+        """The finalists that no other finalist dominates."""
         return pareto(self.finalists)
 
 
-def finish(made: SearchPlan, history: History, trainer: Trainer) -> Finish | None:
+def finish(plan: SearchPlan, history: History, trainer: Trainer) -> Finish | None:
     """Choose the winner on fresh seeds, then measure it fairly; None if nothing was judged.
 
     Args:
-        made: Of the run.
-        history: Of the search.
-        trainer: Trains whatever is measured.
+        plan: Plan of the run.
+        history: History of the search.
+        trainer: Trains everything that is measured.
     """
     if not history.best:
         return None
-    adamw = {task: of["adamw"].trainee for task, of in made.baselines.items()}
-    finalists = select(trainer, history, made.settings, adamw)
-    rows, notes = contenders(made, history, finalists[0].program, trainer)
-    held_out = [task.name for task in made.held_out]
-    table = build_table(trainer, rows, made.settings.tasks, held_out, notes)
-    explanation = explain_shipped(made, table, trainer) if table.has(FOUND) else None
+    adamw = {task: tuned["adamw"].trainee for task, tuned in plan.baselines.items()}
+    finalists = select(trainer, history, plan.settings, adamw)
+    rows, notes = contenders(plan, history, finalists[0].program, trainer)
+    held_out = [task.name for task in plan.held_out]
+    table = build_table(trainer, rows, plan.settings.tasks, held_out, notes)
+    explanation = explain_shipped(plan, table, trainer) if table.has(FOUND) else None
     counts = history.tally.plain()
     return Finish(tuple(finalists), table, counts, explanation)

@@ -1,4 +1,4 @@
-"""What the rows of the table are called, and which of them a run hands over."""
+"""Names of the table's rows, and the row whose rule a run returns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ONE_SETTING = ", one setting"  # for all tasks
 
 
 def control_name(table: Table) -> str | None:
-    """Return the name of the row of which only constants were searched, or None without one.
+    """Return the name of the row whose constants alone were searched; None if there is none.
 
     The name may begin with another rule's, as in ``AdamW, constants only``.
     """
@@ -23,12 +23,12 @@ def control_name(table: Table) -> str | None:
 
 
 def shipped(table: Table) -> str | None:
-    """Return the name of the row whose rule the run hands over: discovered, or the constants."""
+    """Return the name of the row whose rule the run returns: discovered or with tuned constants."""
     return next((name for name in (FOUND, CONSTANTS) if table.has(name)), None)
 
 
 def best_rule(table: Table) -> Trainee | None:
-    """Return the rule that a run hands over, tuned to one setting for all tasks, and its schedule.
+    """Return the rule that a run returns, tuned to one setting for all tasks, and its schedule.
 
     None if the table has no such row.
     """

@@ -1,4 +1,4 @@
-"""Choosing the winner: the best of the search, measured again on seeds it has never seen."""
+"""Selection of the winner: the best of the search, measured again on seeds it has never seen."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ ROUNDS = ((32, 6), (8, 24))  # candidates and fresh seeds of each round of the s
 
 @dataclass(frozen=True)
 class Finalist:
-    """A candidate with its score on fresh seeds, validation data.
+    """A candidate with its score on fresh seeds and validation data.
 
     Args:
-        text: The program without its dead statements; the journal has all of it.
-        search_fitness: Its fitness in the search, which selection has made too good.
+        text: The program without its dead statements; the journal has the whole program.
+        search_fitness: Its fitness in the search, biased towards good values by the selection.
         fitness: Mean log ratio to the baseline on fresh seeds.
-        repeats: How many fresh seeds of each task that rests on.
-        state_bytes: Per parameter.
-        live_statements: That can matter.
-        step_seconds: Time of one step on a million parameters.
+        repeats: Number of fresh seeds of each task behind ``fitness``.
+        state_bytes: Bytes of state per parameter.
+        live_statements: Number of statements that are not dead.
+        step_seconds: Seconds of one step on a million parameters.
     """
 
     text: str
@@ -53,13 +53,13 @@ def select(
     """Measure the best on fresh seeds, in rounds with fewer candidates and more seeds.
 
     Args:
-        trainer: Trains them.
-        history: Of the search.
-        settings: Of the run.
+        trainer: Trains the candidates.
+        history: History of the search.
+        settings: Settings of the run.
         baselines: The tuned baseline of each task.
 
     Returns:
-        The finalists, the best first; the first is the result of the search.
+        The finalists, best first; the first is the result of the search.
     """
     candidates = history.leading(history.phase) or history.best
     scores: dict[str, list[numpy.ndarray]] = {c.fingerprint: [] for c in candidates}
@@ -75,7 +75,7 @@ def select(
 
 
 def pareto(finalists: Sequence[Finalist]) -> list[Finalist]:
-    """Keep those that no other beats in fitness, state bytes, length and step time at once."""
+    """Return those that no other beats in fitness, state bytes, length and step time at once."""
 
     def measures(f: Finalist) -> tuple[float, ...]:
         return (f.fitness, f.state_bytes, f.live_statements, f.step_seconds)
@@ -96,7 +96,7 @@ def _ratios(
     baselines: Mapping[str, Trainee],
     fresh: Mapping[str, Sequence[int]],
 ) -> numpy.ndarray:
-    """Log ratios to the baseline, ``[programs, tasks, seeds]``."""
+    """Return log ratios to the baseline, ``[programs, tasks, seeds]``."""
     chosen = {task: [*map(trainee, programs), baselines[task]] for task in fresh}
     losses = trainer.losses(chosen, fresh, "validation", "Measuring the best on fresh seeds")
     return numpy.stack([losses[task][:-1] - losses[task][-1] for task in fresh], 1)

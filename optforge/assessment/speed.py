@@ -1,4 +1,4 @@
-"""How long a rule takes for one step."""
+"""Time of one step of a rule."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ def step_seconds(program: Program, repeats: int = 5) -> float:
 
     Args:
         program: A valid program.
-        repeats: The fastest of so many steps counts; of a slow rule, of at least two.
+        repeats: Number of steps, of which the fastest counts; a slow rule takes fewer, at least
+            two.
 
     Returns:
-        Seconds; compare only within one run of one machine.
+        Seconds; comparable only within one run on one machine.
     """
     lean = live_program(program)
     rule = Interpreter(lean, state_kinds(lean), layout_of(_SHAPES), arrays=True)

@@ -1,4 +1,4 @@
-"""A rule with its schedule straightened: the rate follows the schedule and nothing else does."""
+"""A rule with its schedule straightened: only the learning rate follows the schedule."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ _HALF_WAY = 0.5  # what stands for the share of the run, which shapes a rate as 
 
 
 def straightened(program: Program) -> Program:
-    r"""Return the rule without what it makes of the schedule.
+    r"""Return the rule without its own use of the schedule.
 
-    Every reading of the schedule's value is replaced by 1, its peak, and the whole update is
+    Every read of the schedule's value is replaced by 1, its peak, and the whole update is
     multiplied by the value once, at the end:
 
     .. math:: u(w, g, s, \text{lr}) \to \text{lr} \cdot u(w, g, s, 1)
 
-    So a rule whose update is proportional to the schedule stays what it is, and one that takes a
-    root of it, or clips by it, loses that. What is left of its gain is no other schedule.
+    So a rule whose update is proportional to the schedule stays the same, and one that takes a root
+    of the schedule, or clips by it, loses that. The gain that is left does not come from a
+    different schedule.
 
     Args:
         program: A valid program.

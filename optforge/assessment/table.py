@@ -27,10 +27,10 @@ class Contender:
     """One row of the table.
 
     Args:
-        name: As printed.
-        trainees: Its rule and schedule on each task; the same everywhere, or tuned for each.
-        trials: What tuning it got, in words.
-        rescale: Whether its peak learning rate is fitted to the held-out task first.
+        name: Name that is printed.
+        trainees: Its rule and schedule on each task, either the same everywhere or tuned for each.
+        trials: The tuning it received, in words.
+        rescale: Whether its peak learning rate is first fitted to the held-out task.
     """
 
     name: str
@@ -44,14 +44,14 @@ class Row:
     """Results of one contender: log ratios of test loss to the first contender's, paired by seed.
 
     Args:
-        name: Of the contender.
-        tasks: For each task the mean with its interval.
-        proxies: The mean over the proxy tasks.
-        state_bytes: Per parameter, the largest over tasks.
-        step_seconds: One step on a million parameters.
-        trials: What tuning it got.
-        logs: Log test losses of each task, one for each seed.
-        trainees: The rule and schedule on each task, as they were measured.
+        name: Name of the contender.
+        tasks: Mean on each task with its interval.
+        proxies: Mean over the proxy tasks with its interval.
+        state_bytes: Bytes of state per parameter, the largest over tasks.
+        step_seconds: Seconds of one step on a million parameters.
+        trials: The tuning it received, in words.
+        logs: Log test losses on each task, one per seed.
+        trainees: The measured rule and schedule on each task.
     """
 
     name: str
@@ -65,18 +65,18 @@ class Row:
 
     @property
     def is_light(self) -> bool:
-        """Whether tuning it got fewer trials than deserve to be called tuned."""
+        """Whether its number of trials is too small to be called tuned."""
         number = re.match(r"\d+", self.trials.split(", ")[-1])
         return number is not None and int(number[0]) < LEAST_TUNED
 
     @property
     def title(self) -> str:
-        """The name as it is printed."""
+        """The printed name."""
         return titled(self.name, self.is_light)
 
 
 def titled(text: str, is_light: bool) -> str:
-    """Return a text with ``lightly tuned`` before names of optimizers in place of ``tuned``.
+    """Return a text with ``tuned`` replaced by ``lightly tuned`` before names of optimizers.
 
     Example:
         >>> titled("-3 % against tuned AdamW", is_light=True)
@@ -87,14 +87,14 @@ def titled(text: str, is_light: bool) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows, the first of which is the reference, and what they say.
+    """Rows of results, the first of which is the reference, and their differences.
 
     Args:
-        rows: Reference first.
+        rows: The rows, the reference first.
         proxies: Names of the tasks that the search scored on.
-        held_out: Names of those that it did not.
-        repeats: Fresh seeds of each task.
-        notes: What a reader must know.
+        held_out: Names of the tasks that it did not score on.
+        repeats: Number of fresh seeds of each task.
+        notes: Notes for the reader.
     """
 
     rows: tuple[Row, ...]
@@ -104,21 +104,21 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def row(self, name: str) -> Row:
-        """Give the row of a contender."""
+        """Return the row of a contender."""
         return next(row for row in self.rows if row.name == name)
 
     def has(self, name: str) -> bool:
-        """Tell whether there is a row of this name."""
+        """Return whether there is a row of this name."""
         return any(row.name == name for row in self.rows)
 
     def difference(self, name: str, other: str) -> Interval:
-        """Paired difference of two contenders in the mean over the proxy tasks."""
+        """Return the paired difference of two contenders in the mean over the proxy tasks."""
         return mean_interval_over_tasks(
             [_minus(self.row(name), self.row(other), task) for task in self.proxies]
         )
 
     def difference_on(self, task: str, name: str, other: str) -> Interval:
-        """Paired difference of two contenders on one task."""
+        """Return the paired difference of two contenders on one task."""
         return paired_interval(_minus(self.row(name), self.row(other), task))
 
 
@@ -132,11 +132,11 @@ def build_table(
     """Train every contender on fresh seeds and measure it on test data.
 
     Args:
-        trainer: Trains them.
-        contenders: The reference first.
+        trainer: Trains the contenders.
+        contenders: The contenders, the reference first.
         proxies: Tasks that the search scored on.
-        held_out: Tasks that it did not.
-        notes: Handed on to the table.
+        held_out: Tasks that it did not score on.
+        notes: Notes of the table.
     """
     tasks = [*proxies, *held_out]
     fitted = [dict(contender.trainees) for contender in contenders]
@@ -156,7 +156,7 @@ _WHAT = "Measuring the table on test data"
 
 
 def scaled(program: Program, factor: float) -> Program:
-    """Multiply the updates of a rule: the same as another peak learning rate.
+    """Multiply the updates of a rule, which is the same as another peak learning rate.
 
     Example:
         >>> from optforge.language import load_rule

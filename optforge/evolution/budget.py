@@ -1,4 +1,4 @@
-"""How long a search goes on."""
+"""When a search ends."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from optforge.evolution.history import History
 
 @dataclass
 class Budget:
-    """When a search ends: after minutes or programs.
+    """Ends a search after a number of minutes or programs.
 
-    The clock starts when the first batch has landed, the warm start alone: what it costs to
-    start workers and to compile, once a machine, is not taken from the search.
+    The clock starts when the first batch, which holds the warm start alone, has been committed. So
+    the time to start workers and to compile, spent once per machine, does not count.
 
     Args:
-        minutes: Of this session; None for no limit.
-        programs: Proposals of the whole run; None for no limit.
+        minutes: Length of this session in minutes; None for no limit.
+        programs: Number of proposals of the whole run; None for no limit.
     """
 
     minutes: float | None
@@ -25,7 +25,7 @@ class Budget:
     began: float = 0.0
 
     def __call__(self, history: History, replaying: bool = False) -> bool:
-        """Return whether the search ends now; replaying a journal takes no time from it."""
+        """Return whether the search ends now; replaying a journal does not use up its time."""
         if not self.began and history.tally.proposals and not replaying:
             self.began = time.monotonic()
         if self.programs is not None and history.tally.proposals >= self.programs:

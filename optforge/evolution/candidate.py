@@ -1,4 +1,4 @@
-"""A program on its way through a search, and batches of them."""
+"""A program on its way through a search, and batches of such programs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _LAST: Rank = (math.inf, math.inf, math.inf, math.inf, math.inf)
 
 @dataclass(frozen=True)
 class Standing:
-    """What a search keeps of a verdict.
+    """The part of a verdict that a search keeps in memory.
 
     Args:
-        id: Of the verdict in the journal.
-        rank: Of the program; fresh seeds may change it.
+        id: The verdict's number in the journal.
+        rank: Rank of the program; results on fresh seeds may change it.
         numeric: Its numeric fingerprint.
     """
 
@@ -31,17 +31,17 @@ class Standing:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A program of a search: proposed, judged, in the population, among the best.
+    """A program of a search, from its proposal to its place in the population.
 
     Args:
-        number: Its place in the run.
-        text: The program, dead statements included.
-        fingerprint: What it computes.
-        phase: The phase that it belongs to.
+        number: Its position in the run.
+        text: The program's text, with its dead statements.
+        fingerprint: Fingerprint of what the program computes.
+        phase: The phase it belongs to.
         parent: Number of its parent; None for the start of a phase.
-        mutation: What was done to the parent.
-        new: Whether it is judged with its batch; otherwise its verdict is known.
-        standing: What is kept of its verdict; None before it has one.
+        mutation: Description of the change to the parent.
+        new: Whether it is judged with its batch; otherwise its verdict is already known.
+        standing: The part of its verdict that is kept; None before it has one.
     """
 
     number: int
@@ -55,7 +55,7 @@ class Candidate:
 
     @cached_property
     def genome(self) -> Genome:
-        """The program with what is known of it; parsed only where that is asked for."""
+        """The program with its analysis; parsed only on demand."""
         return recall(self.text)
 
     @property
@@ -65,7 +65,7 @@ class Candidate:
 
     @property
     def rank(self) -> Rank:
-        """The key that sorts better candidates first; the last of all without a verdict."""
+        """The sort key: better candidates first, those without a verdict last."""
         return _LAST if self.standing is None else self.standing.rank
 
     @property
@@ -74,7 +74,7 @@ class Candidate:
         return self.rank[2] if self.rank[0] == 0.0 else math.inf
 
     def proposal(self, batch: int, verdict: int) -> Proposal:
-        """Return the row of the journal."""
+        """Return the candidate as a row of the journal."""
         return Proposal(
             number=self.number,
             batch=batch,
@@ -89,7 +89,7 @@ class Candidate:
 
     @classmethod
     def read(cls, row: Proposal) -> Candidate:
-        """Return the candidate of a row of the journal."""
+        """Build a candidate from a row of the journal."""
         return cls(
             number=row.number,
             text=row.program,
@@ -103,16 +103,16 @@ class Candidate:
 
 @dataclass
 class DrawnBatch:
-    """Candidates that are drawn together, judged together and committed together.
+    """Candidates that are drawn, judged and committed together.
 
     Args:
-        number: Of the batch.
+        number: Number of the batch.
         first: Number of its first candidate.
-        size: Candidates to be judged at which it is full.
-        most: Candidates at which it is full, when nearly all that is drawn is known.
-        start: The start of a phase that has no verdict yet, of this batch or of one in flight; the
-            population is its copies meanwhile. None if there is none.
-        on_their_way: Fingerprints that this batch or one in flight judges.
+        size: Number of new candidates at which the batch is full.
+        most: Number of candidates, known or new, at which the batch is full even if few are new.
+        start: The start of a phase, in this batch or one in flight, that has no verdict yet. Until
+            it has one, the population consists of its copies. None if there is none.
+        on_their_way: Fingerprints being judged by this batch or by one in flight.
     """
 
     number: int
@@ -126,7 +126,7 @@ class DrawnBatch:
     mismatches: list[str] = field(default_factory=list)  # fingerprints with other numbers
 
     def add(self, candidate: Candidate) -> None:
-        """Take in the next candidate."""
+        """Add the next candidate."""
         self.candidates.append(candidate)
         if candidate.parent is None:
             self.start = candidate
@@ -141,11 +141,11 @@ class DrawnBatch:
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing more is drawn for it."""
+        """Whether the batch takes no more candidates."""
         return len(self.new) >= self.size or len(self.candidates) >= self.most
 
     @property
     def own_start(self) -> Candidate | None:
-        """The start of a phase or a restart, with which the batch begins; None in most."""
+        """The start of a phase or restart that opens the batch; None in most batches."""
         first = self.candidates[0] if self.candidates else None
         return first if first is not None and first.parent is None else None

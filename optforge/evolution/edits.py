@@ -1,4 +1,4 @@
-"""Parts of mutations: what is defined, read or named at a place of a program."""
+"""Building blocks of mutations: what is defined, read or named at a position of a program."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ def with_statements(parent: Program, statements: Sequence[Statement]) -> Program
 
 
 def inserted(parent: Program, place: int, statement: Statement) -> tuple[Statement, ...]:
-    """Return the statements with one more at a place."""
+    """Return the statements with one more inserted at a position."""
     return (*parent.statements[:place], statement, *parent.statements[place:])
 
 
 def defined_before(program: Program, place: int) -> list[str]:
-    """Return the variables that are defined before a place, each once, in a fixed order."""
+    """Return the variables defined before a position, without duplicates, in a fixed order."""
     targets = [statement.target for statement in program.statements[:place]]
     return list(dict.fromkeys([*program.parameters, *targets]))
 
 
 def trees_before(program: Program, place: int) -> list[str]:
-    """Return the variables that have a shape before a place, in a fixed order."""
+    """Return the tensor variables defined before a position, in a fixed order."""
     kinds = variable_kinds(program)[place]
     return [name for name in defined_before(program, place) if kinds[name] >= Kind.TREE]
 
 
 def read_after(program: Program, place: int) -> list[str]:
-    """Return the variables whose value at a place still matters in this step, in a fixed order."""
+    """Return the variables that are live at a position within this step, in a fixed order."""
     used = dict.fromkeys(program.outputs)
     for statement in reversed(program.statements[place:]):
         if statement.target in used:
@@ -44,7 +44,7 @@ def read_after(program: Program, place: int) -> list[str]:
 
 
 def renamed_from(program: Program, place: int, old: str, new: str) -> Program:
-    """Let everything from a place on read another variable, until the old one is written again."""
+    """Make statements from a position on read another variable, until the old one is rewritten."""
     statements, is_old = list(program.statements), True
     for number in range(place, len(statements)):
         statement = statements[number]
@@ -57,7 +57,7 @@ def renamed_from(program: Program, place: int, old: str, new: str) -> Program:
 
 
 def fresh_name(names: Sequence[str]) -> str:
-    """Return the first of ``v1``, ``v2``, ... that is not taken."""
+    """Return the first of ``v1``, ``v2``, ... that is unused."""
     taken, number = set(names), 1
     while f"v{number}" in taken:
         number += 1
@@ -65,16 +65,16 @@ def fresh_name(names: Sequence[str]) -> str:
 
 
 def choice(names: Sequence[str], random: Random) -> str:
-    """Draw one of some names by one random number."""
+    """Draw one of several names, using one random number."""
     return names[int(random.random() * len(names))]
 
 
 def scaled_constant(value: float, random: Random) -> float:
-    """Multiply a constant by two to the power of a standard normal number."""
+    """Multiply a constant by two to the power of a standard normal random number."""
     scaled = value * 2.0 ** random.gauss(0.0, 1.0)
     return round_constant(max(-_LARGEST, min(_LARGEST, scaled)))
 
 
 def memory_constant(random: Random) -> float:
-    """Draw the memory of an average: of one to a few hundred steps, evenly on a log scale."""
+    """Draw the decay of an average whose memory is one to a few hundred steps, log-uniformly."""
     return round_constant(1 - 10 ** random.uniform(-2.5, -0.2))

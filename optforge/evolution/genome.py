@@ -1,4 +1,4 @@
-"""A valid program with what is known of it; the last ones are remembered by their text."""
+"""A valid program with its analysis; the most recent ones are cached by their text."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _genomes: dict[str, Genome] = {}
 
 @dataclass(frozen=True)
 class Genome:
-    """A valid program with what is known of it.
+    """A valid program with its analysis.
 
     Args:
-        program: With its dead statements, which mutations may bring to life.
-        kinds: Of its states.
-        lean: The program without what is dead.
-        fingerprint: What it computes.
+        program: The program with its dead statements, which mutations may bring to life.
+        kinds: Kinds of its states.
+        lean: The program without dead statements.
+        fingerprint: Fingerprint of what it computes.
     """
 
     program: Program
@@ -29,7 +29,7 @@ class Genome:
 
 
 def recall(program: str | Program) -> Genome:
-    """Return what is known of a program; it is parsed and examined if it was forgotten."""
+    """Return a program's genome from the cache, or parse and analyze the program."""
     genome = _genomes.get(program if isinstance(program, str) else program.text)
     if genome is None:
         parsed = parse(program) if isinstance(program, str) else program
@@ -41,13 +41,14 @@ def recall(program: str | Program) -> Genome:
 
 
 def bear(parent: Genome, child: Program, kinds: tuple[int, ...], live: Liveness) -> Genome:
-    """Return what is known of a child that was just examined.
+    """Return the genome of a child that has just been checked.
 
     Args:
-        parent: Whose fingerprint the child has if their live statements are the same, as in most.
+        parent: The parent's genome. If both have the same live statements, as most do, the child
+            takes its fingerprint from here.
         child: A valid program.
-        kinds: Of its states.
-        live: What of it can matter.
+        kinds: Kinds of its states.
+        live: Its live statements and states.
     """
     lean, old = live_program(child, live), parent.lean
     same = (

@@ -19,14 +19,14 @@ _ELITE = 16  # how many of them set the hurdles
 
 
 class History:
-    """What a search knows: population, known fingerprints, the best, progress.
+    """The state of a search: population, known fingerprints, the best programs, progress.
 
     Batches are applied in order, whether they come from an evaluation or from the journal of a
     run that is resumed; so both lead to the same state.
 
     Args:
-        settings: Of the run.
-        slacks: What is added to the hurdle at each position of a trace.
+        settings: Settings of the run.
+        slacks: Amount added to the hurdle at each position of a trace.
     """
 
     def __init__(self, settings: Settings, slacks: Sequence[float]) -> None:
@@ -52,7 +52,7 @@ class History:
         verdicts: Iterable[Verdict],
         events: Iterable[Event] = (),
     ) -> None:
-        """Take in one batch: verdicts, then candidates in order, then events."""
+        """Apply one batch: verdicts, then candidates in order, then events."""
         for verdict in verdicts:
             self._learn(verdict)
         for candidate in candidates:
@@ -64,7 +64,7 @@ class History:
                 self.tally.mismatches += 1
 
     def leading(self, phase: str) -> list[Candidate]:
-        """Return the best of a phase, by their fitness in the search."""
+        """Return the best programs of a phase by their fitness in the search."""
         return [candidate for candidate in self.best if candidate.phase == phase]
 
     def incumbent(self, phase: str) -> Candidate | None:
@@ -76,14 +76,14 @@ class History:
         return leading[0] if leading else None
 
     def hurdles(self, start: str | None = None) -> tuple[float, ...]:
-        """Return for each position of a trace the value that a candidate must reach.
+        """Return the value that a candidate must reach at each position of a trace.
 
-        It is a quantile of what the best programs of the phase had at this position, and the
-        slack of the position. It tightens as the search goes on; what is rejected still takes
-        part in tournaments, below all that is not.
+        It is a quantile of the values of the phase's best programs at this position, plus the slack
+        of the position. It tightens as the search goes on. Rejected candidates still take part in
+        tournaments, ranked below all others.
 
         Args:
-            start: Fingerprint of a start in flight, whose copies are the population.
+            start: Fingerprint of a start in flight whose copies form the population.
         """
         best = [c.fingerprint for c in self.leading(self.phase)[:_ELITE]]
         traces = [self.traces[f] for f in ([start] if start else best) if f in self.traces]
@@ -95,10 +95,10 @@ class History:
         )
 
     def _rescore(self, fingerprint: str, fresh: float) -> None:
-        """Pool the fitness of a program with its value on fresh seeds, each seed counting alike.
+        """Pool the fitness of a program with its value on fresh seeds, weighting each seed equally.
 
-        The best of many is always a lucky one; so it keeps its place only if it is also good. One
-        that fails on fresh seeds is not among the best any more.
+        The best of many candidates is always partly lucky, so it keeps its place only if fresh
+        seeds confirm it. One that fails on fresh seeds no longer counts among the best.
         """
         self.rescored[fingerprint] = fresh
         old, settings = self.known[fingerprint], self.settings
@@ -153,7 +153,7 @@ class History:
             self._compete(candidate)
 
     def _begin(self, start: Candidate) -> None:
-        """Start a phase or restart it: the whole population becomes one program."""
+        """Start a phase or restart it: fill the whole population with one program."""
         self.population.restart(start)
         restart = start.mutation.startswith("restart")
         if start.phase != self.phase:
@@ -163,7 +163,7 @@ class History:
         self.improved_at = self.phase_proposals
 
     def _compete(self, candidate: Candidate) -> None:
-        """Let a judged candidate take its place among the best of the phase."""
+        """Enter a judged candidate into the ranking of the phase's best."""
         if candidate.fitness < self.phase_best:
             self.phase_best = candidate.fitness
             self.improved_at = self.phase_proposals

@@ -1,6 +1,6 @@
 """Regularized evolution over programs: select, mutate, judge, commit.
 
-What keeps all workers busy, and what resumes, lies around it in ``pipeline.py``.
+Keeping all workers busy, and resuming, is the task of ``pipeline.py``.
 
 Source: "Symbolic Discovery of Optimization Algorithms", section 2.2, after Real et al.,
 "Regularized Evolution for Image Classifier Architecture Search", 2019.
@@ -33,11 +33,11 @@ class Search:
     """A search over one journal; its history does not depend on the workers.
 
     Args:
-        settings: Of the run.
+        settings: Settings of the run.
         runner: Runs the jobs; committed batches of its journal are replayed first.
-        slacks: What is added to the hurdle at each position of a trace.
+        slacks: Amount added to the hurdle at each position of a trace.
         rescorer: Measures the leaders on fresh seeds.
-        yardstick: Measures the sizes of updates; without one no child is rescaled.
+        yardstick: Measures the sizes of updates; without it no child is rescaled.
         recheck: Share of known programs whose numeric fingerprint is computed again.
 
     Raises:
@@ -66,11 +66,11 @@ class Search:
         stop: Callable[[History], bool] = lambda history: False,
         watch: Callable[[History], None] = lambda history: None,
     ) -> History:
-        """Search until told to stop, by the runner or by an argument.
+        """Search until the runner or ``stop`` ends it.
 
         Args:
-            stop: Asked after every committed batch, and while waiting.
-            watch: Shown the history after every batch and now and then while waiting.
+            stop: Called after every committed batch and while waiting; True ends the search.
+            watch: Called with the history after every batch and now and then while waiting.
 
         Returns:
             The history of all committed batches.
@@ -80,7 +80,7 @@ class Search:
         return self.history
 
     def draw(self, number: int) -> DrawnBatch:
-        """Select and mutate until a batch has its number of new programs."""
+        """Select and mutate until a batch is full."""
         random, batch = Random(f"{self.settings.seed}|{number}"), self._begin(number)
         while not batch.is_full:
             parent = self.select(batch, random)
@@ -88,7 +88,7 @@ class Search:
         return batch
 
     def select(self, batch: DrawnBatch, random: Random) -> Candidate:
-        """Return the best of a few members of the population, drawn at random."""
+        """Return the best of a few members of the population, drawn at random (a tournament)."""
         if batch.start is not None:  # until it has its verdict, the population is its copies
             return batch.start
         if self.history.phase == "random":  # no selection
@@ -97,7 +97,7 @@ class Search:
         return self.history.population.parent(self.settings.tournament, random)
 
     def mutate(self, parent: Candidate, batch: DrawnBatch, random: Random) -> Candidate:
-        """Change a program once; a child that computes what is known needs no verdict."""
+        """Mutate a program once; a child that computes what is already known needs no verdict."""
         child, mutation = self.variation.child(
             parent.genome, parent.phase, random, lambda value: self.is_new(value, batch)
         )
@@ -107,14 +107,14 @@ class Search:
         return candidate
 
     def commit(self, batch: JudgedBatch) -> None:
-        """Write a batch to the journal and let the population age by it."""
+        """Write a batch to the journal and add it to the population."""
         if not batch.replayed:
             self.journal.commit(batch.number, batch.rows(), batch.verdicts, batch.events)
         with self.journal.content() if batch.replayed else nullcontext():
             self.history.apply(batch.candidates, batch.verdicts, batch.events)
 
     def is_new(self, fingerprint: str, batch: DrawnBatch) -> bool:
-        """Return whether nothing with this fingerprint was judged or is on its way."""
+        """Return whether no program with this fingerprint was judged or is being judged."""
         return fingerprint not in self.history.known and fingerprint not in batch.on_their_way
 
     @property
@@ -124,17 +124,18 @@ class Search:
 
     @property
     def replaying(self) -> bool:
-        """Whether batches of the journal are still read."""
+        """Whether batches are still being read from the journal."""
         return self.pipeline.replaying
 
     def drain(self, seconds: float) -> bool:
-        """Free the executor from what is in flight; see :meth:`optforge.jobs.Recovery.drain`."""
+        """Cancel or collect the jobs in flight; see :meth:`optforge.jobs.Recovery.drain`."""
         return self.pipeline.recovery.drain(seconds)
 
     def _begin(self, number: int) -> DrawnBatch:
         """Open a batch, with the start of a phase or a restart if one is due.
 
-        Batch 0 is the warm start with what the settings suggest: what others are measured against.
+        Batch 0 holds the warm start and the suggestions of the settings, as the reference for all
+        others.
         """
         size, flights = self.settings.batch, self.pipeline
         most = _PROPOSALS * size if number else 0
@@ -156,7 +157,7 @@ class Search:
         return Candidate(batch.next_number, text, value, phase, parent, mutation, new(value, batch))
 
     def _differs(self, child: Genome) -> bool:
-        """Return whether a program computes other numbers than its known equal."""
+        """Return whether a program's numbers differ from those of its known equal."""
         known = self.history.known.get(child.fingerprint)
         if known is None or not known.numeric:
             return False

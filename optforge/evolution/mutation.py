@@ -1,6 +1,7 @@
 """Mutations of programs: insert, delete or modify one statement, as the paper has them, and more.
 
-More is a state: an average of a value, or what the value was one step before.
+The addition to the paper is a mutation that adds a state: an average of a value, or the value of
+the step before.
 """
 
 from __future__ import annotations
@@ -54,15 +55,15 @@ class Mutator:
         insert: Weight of inserting a random statement at a random place.
         delete: Weight of deleting a random statement.
         modify: Weight of changing one argument of a random statement.
-        constants_only: Change nothing but constants, for the control that tunes a rule.
-        max_statements: No statement is inserted into a program of this length.
+        constants_only: Whether only constants are changed, for the control that tunes a rule.
+        max_statements: Length of a program at which no more statements are inserted.
         add_state: Weight of adding a state.
-        max_state_bytes: Children keep at most so many bytes of state for each parameter.
-        new_constant: Share of fresh arguments that are constants from N(0, 1), not variables.
-        in_place: Share of insertions that rewrite a variable which is still read, as in
-            ``lr = sqrt(lr)``. With targets and arguments drawn evenly from all variables, as in the
-            other insertions, one particular such statement comes once in 20,000 programs.
-        functions: Sets of functions to insert; each is drawn as often, whatever its size.
+        max_state_bytes: Largest number of bytes of state that a child may keep per parameter.
+        new_constant: Share of new arguments that are constants from N(0, 1) and not variables.
+        in_place: Share of insertions that rewrite a variable which is still read, as in ``lr =
+            sqrt(lr)``. Other insertions draw targets and arguments uniformly from all variables, so
+            that any one such statement would come up once in 20,000 programs.
+        functions: Sets of functions to insert; each set is drawn equally often, whatever its size.
 
     Example:
         >>> from optforge.language import load_rule
@@ -85,23 +86,23 @@ class Mutator:
     functions: tuple[str, ...] = ("paper",)
 
     def child(self, parent: Program, random: Random) -> tuple[Program, str]:
-        """Draw a valid child; invalid ones are thrown away and the parent is mutated again.
+        """Draw a valid child; an invalid one is discarded and the parent mutated again.
 
         Args:
             parent: A valid program.
-            random: The only source of randomness.
+            random: Random number generator; the only source of randomness.
 
         Returns:
-            The child, and in a few words what was done.
+            The child, and a few words that describe the mutation.
 
         Raises:
-            SearchError: If no valid child turns up, for a program without anything to change.
+            SearchError: If no valid child is found because the program has nothing to change.
         """
         child, mutation = self.draw(recall(parent), random)
         return child.program, mutation
 
     def draw(self, parent: Genome, random: Random) -> tuple[Genome, str]:
-        """Draw a valid child as :meth:`child` does, with what is known of both."""
+        """Draw a valid child as :meth:`child` does; return the genomes of both."""
         for _ in range(_ATTEMPTS):
             drawn = self._draw(parent.program, random)
             if drawn is None:
@@ -119,7 +120,7 @@ class Mutator:
         )
 
     def _fits(self, child: Program, kinds: Sequence[int], live: Liveness) -> bool:
-        """Return whether the states that matter are within the limit."""
+        """Return whether the size of the live states is within the limit."""
         number = sum(kind >= Kind.TREE and live.states >> n & 1 for n, kind in enumerate(kinds))
         if _STATE_BYTES * number <= self.max_state_bytes:
             return True
@@ -162,17 +163,17 @@ class Mutator:
         return with_statements(parent, inserted(parent, place, statement)), f"insert {place} {name}"
 
     def _function(self, random: Random) -> str:
-        """Draw a set, then one of its functions, by one random number."""
+        """Draw a set, then one of its functions, using one random number."""
         place = random.random() * len(self.functions)
         names = FUNCTION_SETS[self.functions[int(place)]]
         return names[int((place % 1) * len(names))]
 
     def _add_state(self, parent: Program, random: Random) -> _Mutated | None:
-        """Let a value that is still read be mixed with a new state, and all that reads it follow.
+        """Mix a live value with a new state, and make all later readers use the mixture.
 
-        The next state is the mixture, as for an average, or what the value's variable holds at
-        the end of the step, which the mixture of the next step then compares with its own.
-        States that nothing reads make room.
+        The next state is either the mixture, as in an average, or the value of the variable at the
+        end of the step, which the next step's mixture then compares with its own. States that
+        nothing reads are removed to make room.
         """
         if len(parent.states) == MAX_STATES:
             parent = live_program(parent)
@@ -242,7 +243,7 @@ class Mutator:
 
 
 def _target(parent: Program, random: Random) -> str:
-    """Draw one of all variables of a program, or a new one."""
+    """Draw one of the variables of a program, or a new one."""
     names = defined_before(parent, len(parent.statements))
     number = int(random.random() * (len(names) + 1))
     return names[number] if number < len(names) else fresh_name(names)

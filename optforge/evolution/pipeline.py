@@ -1,7 +1,7 @@
 """Batches in flight: several at once, so that no worker waits, committed in order.
 
 Batch n is drawn when batch n - lag is committed, whatever the number of workers, so that the
-history does not depend on it. Batches that a journal holds already are replayed.
+history does not depend on it. Batches that are already in the journal are replayed.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class JudgedBatch:
     """A batch with its verdicts, ready to be committed.
 
     Args:
-        number: Of the batch.
-        candidates: In the order in which they were drawn.
-        verdicts: On the new ones, in their order.
-        ids: For each candidate its verdict.
-        events: That belong to the batch.
-        replayed: Whether the journal holds it already.
+        number: Number of the batch.
+        candidates: Its candidates in the order in which they were drawn.
+        verdicts: Verdicts on the new candidates, in the same order.
+        ids: Number of the verdict of each candidate.
+        events: Events that belong to the batch.
+        replayed: Whether the batch is already in the journal.
     """
 
     number: int
@@ -46,14 +46,14 @@ class JudgedBatch:
     replayed: bool = False
 
     def rows(self) -> list[Proposal]:
-        """Return the proposals for the journal."""
+        """Return the candidates as rows for the journal."""
         both = zip(self.candidates, self.ids, strict=True)
         return [candidate.proposal(self.number, verdict) for candidate, verdict in both]
 
 
 @dataclass
 class _Flight:
-    """A batch on its way, and what the executor has given so far."""
+    """A batch on its way, and the results that have arrived so far."""
 
     batch: DrawnBatch
     leader: Candidate | None = None  # measured on fresh seeds with this batch
@@ -67,20 +67,20 @@ class _Flight:
 
     @property
     def rescored(self) -> str | None:
-        """The fingerprint that is measured on fresh seeds with this batch."""
+        """Fingerprint of the program that is measured on fresh seeds with this batch."""
         events = self.judged.events if self.judged else ()
         stored = [e.detail["fingerprint"] for e in events if e.kind == "rescore"]
         return stored[0] if stored else self.leader.fingerprint if self.leader else None
 
 
 class Pipeline:
-    """Has batches judged, several at once, and hands them back in order.
+    """Has batches judged, several at once, and returns them in order.
 
     Args:
-        history: Brought up to date with each batch that is handed back, before the next.
-        runner: Runs the jobs and knows when to stop.
-        journal: Whose committed batches are replayed.
-        rescorer: Measures the leaders on fresh seeds.
+        history: Updated with each returned batch before the next one is returned.
+        runner: Runs the jobs and decides when to stop.
+        journal: Journal whose committed batches are replayed.
+        rescorer: Measures the leading programs on fresh seeds.
     """
 
     def __init__(
@@ -96,24 +96,24 @@ class Pipeline:
 
     @property
     def start(self) -> Candidate | None:
-        """The last start of a phase that is in flight; None if there is none."""
+        """The latest start of a phase that is in flight; None if there is none."""
         starts = [flight.batch.own_start for flight in self.flights.values()]
         return next((start for start in reversed(starts) if start is not None), None)
 
     @property
     def in_flight(self) -> set[str]:
-        """The fingerprints that batches in flight judge."""
+        """Fingerprints being judged by batches in flight."""
         return set[str]().union(*(flight.batch.new for flight in self.flights.values()))
 
     def judge(
         self, draw: Callable[[int], DrawnBatch], stop: Stop, watch: Watch
     ) -> Iterator[JudgedBatch]:
-        """Yield batches in order, judged; whoever takes one commits it before the next.
+        """Yield judged batches in order; the caller commits each before it asks for the next.
 
         Args:
-            draw: Makes the batch of a number from the history as it is.
-            stop: Asked after every batch, and while waiting.
-            watch: Shown the history after every batch and now and then while waiting.
+            draw: Draws the batch with a given number from the current history.
+            stop: Called after every batch and while waiting; True ends the search.
+            watch: Called with the history after every batch and now and then while waiting.
         """
         stored, committed = _stored_batches(self.journal), 0
         for number in itertools.count():
@@ -142,7 +142,7 @@ class Pipeline:
         return self.stopped or stop(self.history)
 
     def _replay(self, judged: JudgedBatch) -> None:
-        """Let a batch of the journal fly as it did when it was drawn."""
+        """Put a batch of the journal in flight as it was when it was drawn."""
         batch = DrawnBatch(judged.number, self.drawn, 0, 0)
         for candidate in judged.candidates:
             batch.add(candidate)
@@ -150,7 +150,7 @@ class Pipeline:
         self.drawn += len(batch.candidates)
 
     def _launch(self, batch: DrawnBatch) -> None:
-        """Hand the jobs of a batch to the executor."""
+        """Submit the jobs of a batch to the executor."""
         in_flight = {flight.rescored for flight in self.flights.values()}
         flight = _Flight(batch, self.rescorer.leader(self.history, batch.number, in_flight))
         self.flights[batch.number] = flight
@@ -161,7 +161,7 @@ class Pipeline:
             self.recovery.submit(JobKey(batch.number, place), job)
 
     def _judge(self, batch: DrawnBatch) -> Judge:
-        """Return the job that judges what is new in a batch."""
+        """Return the job that judges the new candidates of a batch."""
         new = [candidate for candidate in batch.candidates if candidate.new]
         return Judge(
             tuple(candidate.program for candidate in new),
@@ -171,7 +171,7 @@ class Pipeline:
         )
 
     def _wait(self, flight: _Flight, stop: Stop, watch: Watch) -> JudgedBatch | None:
-        """Return a batch when it is judged; None if the search was stopped meanwhile."""
+        """Return a batch once it is judged; None if the search was stopped meanwhile."""
         if flight.judged is not None:
             return flight.judged
         while not flight.is_complete:
@@ -186,7 +186,7 @@ class Pipeline:
         return self._judged(flight)
 
     def _judged(self, flight: _Flight) -> JudgedBatch:
-        """Return what was found about a batch as the journal keeps it."""
+        """Return the results of a batch in the form the journal stores."""
         batch, history = flight.batch, self.history
         verdicts = _verdicts(batch, flight.results[_JUDGE], history.next_verdict)
         new = {verdict.fingerprint: verdict.id for verdict in verdicts}
@@ -210,7 +210,7 @@ def _verdicts(batch: DrawnBatch, outcomes: Sequence[Outcome], first: int) -> lis
 
 
 def _stored_batches(journal: Journal) -> Iterator[JudgedBatch]:
-    """Read the committed batches of a run that is resumed, in order."""
+    """Read the committed batches of a resumed run, in order."""
     events: dict[int, list[Event]] = {}
     for event in journal.events():
         events.setdefault(event.batch, []).append(event)
@@ -223,6 +223,6 @@ def _stored_batches(journal: Journal) -> Iterator[JudgedBatch]:
 
 
 def is_audited(settings: Settings, fingerprint: str) -> bool:
-    """Return whether a program runs to the end even if it is rejected; its content decides."""
+    """Return whether a program is trained to the end even if rejected; its content decides."""
     digest = hashlib.sha256(f"audit|{settings.seed}|{fingerprint}".encode()).digest()
     return int.from_bytes(digest[:4], "big") < settings.audit * 2**32

@@ -1,4 +1,4 @@
-"""What a search is built from: settings, tasks, tuned baselines and their losses."""
+"""The plan of a search: settings, tasks, tuned baselines and their losses."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ Baselines = Mapping[str, Mapping[str, Baseline]]
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """All that a run is built from; the settings and losses are stored, the rest is rebuilt.
+    """All inputs of a run; settings and losses are stored, the rest is rebuilt.
 
     Args:
-        settings: Of the search.
+        settings: Settings of the search.
         tasks: The proxy tasks, in order.
-        held_out: Tasks that are never scored on.
-        baselines: For each task and optimizer the tuned setting; AdamW's is always there, those
-            of others that are not shipped are tuned at the end.
-        losses: For each task the baseline's log losses on the seeds of ``search`` and ``rescore``.
-        schedules: For each task the schedule of the tuned AdamW, if it has one of its own. All
-            candidates train under it, so that a statement which gives the rate another course
-            gains nothing.
-        tuning: How long own tasks are tuned; others have more trials.
+        held_out: Tasks that are never used for scoring.
+        baselines: The tuned setting of each optimizer on each task. AdamW's is always there; others
+            that are not shipped are tuned at the end.
+        losses: The baseline's log losses on each task, on the seeds of ``search`` and ``rescore``.
+        schedules: The schedule of the tuned AdamW on each task where it has one of its own. All
+            candidates train under it, so that a statement which reshapes the schedule gains
+            nothing.
+        tuning: How much the user's own tasks are tuned; shipped tasks have more trials.
     """
 
     settings: Settings
@@ -47,12 +47,12 @@ class SearchPlan:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The order of the judgement."""
+        """The stages in which a candidate is judged, in order."""
         return plan_stages(self.tasks, self.settings.repeats, self.settings.confirm)
 
     @property
     def effort(self) -> Effort:
-        """How long everything is tuned: as long as the tuned AdamW was."""
+        """How much everything is tuned: as much as the tuned AdamW was."""
         trials = min(by_name["adamw"].trials for by_name in self.baselines.values())
         return replace(self.tuning, trials=trials)
 
@@ -65,14 +65,14 @@ class SearchPlan:
         return {task: losses[purpose] for task, losses in self.losses.items()}
 
     def slacks(self) -> tuple[float, ...]:
-        """Return what is added to the hurdle at each position of a trace.
+        """Return the amount added to the hurdle at each position of a trace.
 
         It is larger where less is known: after a share q of all seeds of all tasks it is ``1 / q``
-        times that of the full verdict. With the same slack everywhere one seed of the first task
-        decides nearly alone, and the search finds what is lucky there; much more at the end, and
-        full verdicts on programs that are merely like the best take all the time. Within a run the
-        slack is that of the first task and more: a rule that decays its rate later is behind until
-        the end, and then ahead.
+        times that of the full verdict. With equal slack everywhere, one seed of the first task
+        would decide nearly alone, and the search would find programs that are lucky there. With
+        much more slack at the end, full verdicts on programs that merely resemble the best would
+        take all the time. Within a run of training the slack is at least that of the first task,
+        because a rule that decays its rate later is behind until the end, and then ahead.
         """
         stages, values, done = self.stages, [], 0
         total = sum(len(stage.seeds) for stage in stages)
@@ -107,7 +107,7 @@ class SearchPlan:
 
 
 def versions() -> dict[str, str]:
-    """Return what a result depends on besides the settings of the run."""
+    """Return the versions that a result depends on besides the settings of the run."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -122,7 +122,7 @@ def read_plan(
     """Rebuild the plan of a stored run on the same tasks.
 
     Raises:
-        RunError: If a task is not the one that the run was made with.
+        RunError: If a task differs from the one the run was started with.
     """
     settings = Settings.read(stored["search"])
     hashes = dict(zip(settings.tasks, settings.hashes, strict=True))
@@ -142,7 +142,7 @@ def read_plan(
 
 
 def read_schedules(stored: Mapping[str, Any]) -> dict[str, Schedule]:
-    """Return the schedules that a stored run trains its candidates under."""
+    """Return the schedules under which a stored run trains its candidates."""
     return schedules_of(_read_baselines(stored))
 
 

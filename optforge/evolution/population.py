@@ -10,10 +10,10 @@ from optforge.evolution.candidate import Candidate, Standing
 
 
 class Population:
-    """The last P programs; the oldest dies when a new one comes.
+    """The last P programs; the oldest is removed when a new one is added.
 
     Args:
-        size: P.
+        size: The number of programs, P.
 
     Source: Real et al., "Regularized Evolution for Image Classifier Architecture Search", 2019.
     """
@@ -27,17 +27,17 @@ class Population:
         self.members.extend([candidate] * size)
 
     def add(self, candidate: Candidate) -> None:
-        """Take in a child; the oldest member leaves."""
+        """Add a child and remove the oldest member."""
         self.members.append(candidate)
 
     def rerank(self, fingerprint: str, standing: Standing) -> None:
-        """Give all members that compute the same another rank."""
+        """Assign a new rank to all members with the same fingerprint."""
         for place, member in enumerate(self.members):
             if member.fingerprint == fingerprint:
                 self.members[place] = replace(member, standing=standing)
 
     def parent(self, tournament: int, random: Random) -> Candidate:
-        """Return the best of some members, drawn at random."""
+        """Return the best of some randomly drawn members."""
         size = len(self.members)
         drawn = [self.members[int(random.random() * size)] for _ in range(tournament)]
         return min(drawn, key=lambda member: member.rank)

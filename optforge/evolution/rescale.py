@@ -1,8 +1,8 @@
-"""Children whose statement changed the size of the update, put back to the size of the parent's.
+"""Children rescaled so that their updates are as long as their parent's.
 
-An update divided by another root of the second moment may be a better direction, but a hundred
-times as long: with the learning rate of its parent such a child fails at once, and the two
-changes it needs never come together. So a share of the children gets the second with the first.
+An update divided by another root of the second moment may be a better direction but a hundred times
+as long. With its parent's learning rate such a child fails at once, and the two changes that it
+needs never happen together. So a share of the children gets both at once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Yardstick:
     """Measures how long the updates of a program are, on weights and gradients of a real run.
 
     Args:
-        recording: What the programs are given.
+        recording: Weights and gradients that the programs are run on.
     """
 
     def __init__(self, recording: Recording) -> None:
@@ -38,7 +38,7 @@ class Yardstick:
 
     @classmethod
     def of(cls, task: Task, rule: ProgramOrTrainee, seed: int) -> Yardstick | None:
-        """Record a run of a task by its tuned rule; None if the model cannot be batched."""
+        """Record a run of a task under its tuned rule; None if the model cannot be batched."""
         stack = Stack(task)
         if not stack.batched or task.steps < 2 * _STEPS:
             return None
@@ -55,7 +55,7 @@ class Yardstick:
         return known
 
     def ratio(self, parent: Genome, child: Genome) -> float | None:
-        """Return the factor that makes a child's update as long, to two digits; None if it is."""
+        """Return the factor, to two digits, that makes a child's update as long; None if near 1."""
         wanted, size = self.size(parent), self.size(child)
         ratio = wanted / size if size > 0 else math.nan
         if not math.isfinite(ratio) or ratio <= 0 or 1 / _ALIKE < ratio < _ALIKE:
@@ -79,10 +79,10 @@ class Yardstick:
 
 
 def rescaled(program: Program, ratio: float) -> Program | None:
-    """Multiply the learning rate of a program; None if none of its constants is one.
+    """Multiply the learning rate of a program; None if no constant of the program is a rate.
 
     Args:
-        program: A valid program; its dead statements stay.
+        program: A valid program; its dead statements are kept.
         ratio: The factor.
 
     Example:

@@ -1,4 +1,4 @@
-"""Re-scoring the best on fresh seeds while the search goes on."""
+"""Re-scoring of the best programs on fresh seeds while the search goes on."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _LEADERS = 4  # so many must have been measured on fresh seeds before nothing mo
 
 @dataclass(frozen=True)
 class Rescorer:
-    """Measures the leaders of a search on fresh seeds, one with every few batches.
+    """Measures the leading programs of a search on fresh seeds, one with every few batches.
 
     Args:
-        every: Batches between two of them.
+        every: Number of batches between two re-scorings.
         seeds: The fresh seeds of each task.
-        baseline: Log losses of the baseline on them.
+        baseline: Log losses of the baseline on those seeds.
     """
 
     every: int
@@ -31,12 +31,12 @@ class Rescorer:
     def leader(
         self, history: History, batch: int, in_flight: Collection[str | None]
     ) -> Candidate | None:
-        """Return the leader that is measured together with a batch, if any.
+        """Return the program that is measured together with a batch, if any.
 
         Args:
-            history: Of all committed batches.
+            history: History of all committed batches.
             batch: Number of the batch.
-            in_flight: Fingerprints that batches in flight measure.
+            in_flight: Fingerprints being measured by batches in flight.
         """
         if batch % self.every:
             return None
@@ -45,7 +45,7 @@ class Rescorer:
         return next((c for c in leading if c.fingerprint not in measured), None)
 
     def jobs(self, leader: Candidate) -> list[Measure]:
-        """Return the job of each task that measures a leader."""
+        """Return the jobs that measure a leader, one per task."""
         return [
             Measure((leader.program,), task, tuple(seeds), "validation")
             for task, seeds in self.seeds.items()
@@ -54,11 +54,11 @@ class Rescorer:
     def event(
         self, batch: int, leader: Candidate, measured: Sequence[Sequence[Sequence[float]]]
     ) -> Event:
-        """Return the event that the journal keeps.
+        """Return the event that is stored in the journal.
 
         Args:
             batch: Number of the batch.
-            leader: What was measured.
+            leader: The measured program.
             measured: The result of each job of :meth:`jobs`: losses ``[1][seeds]``.
         """
         means = [

@@ -1,4 +1,4 @@
-"""Setting up a search: baselines, workers, the search itself, what trains after it."""
+"""Setting up a search: baselines, workers, the search itself, and training after it."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def make_plan(
     say: Say,
     tuner: BaselineTuner,
 ) -> SearchPlan:
-    """Find or tune the baselines and train the tuned AdamW on the seeds of the search.
+    """Load or tune the baselines, and train the tuned AdamW on the seeds of the search.
 
     Args:
-        settings: Of the search.
+        settings: Settings of the search.
         tasks: The proxy tasks, the cheapest first.
         held_out: Tasks for the final table only.
-        say: Told in a sentence what is being done.
+        say: Called with a sentence on what is being done.
         tuner: Tunes AdamW on tasks that have no shipped baseline.
 
     Raises:
@@ -58,8 +58,8 @@ def make_plan(
     """
     everything = (*tasks, *held_out)
     baselines = {task.name: _shipped(task, say) for task in everything}
-    own = [task for task in everything if "adamw" not in baselines[task.name]]
-    with tuner.trainer(own) as trainer:
+    untuned = [task for task in everything if "adamw" not in baselines[task.name]]
+    with tuner.trainer(untuned) as trainer:
         tuned, effort = tuner.tune(trainer)
         for name, baseline in tuned.items():
             baselines[name]["adamw"] = baseline
@@ -113,7 +113,7 @@ def make_executor(plan: SearchPlan, workers: Workers, limit: float = JOB_SECONDS
 
 
 def make_search(plan: SearchPlan, runner: JobRunner) -> Search:
-    """Return the search of a plan; its journal is that of the runner."""
+    """Return the search of a plan; it uses the runner's journal."""
     settings = plan.settings
     seeds = plan.seeds("rescore", settings.rescore_repeats)
     rescorer = Rescorer(settings.rescore_every, seeds, plan.reference("rescore"))
@@ -121,14 +121,14 @@ def make_search(plan: SearchPlan, runner: JobRunner) -> Search:
 
 
 def make_trainer(plan: SearchPlan, directory: RunDirectory, runner: JobRunner) -> Trainer:
-    """Return what trains programs for a run outside of its search, and keeps their losses."""
+    """Return a trainer for all training of a run outside of its search; it stores the losses."""
     tasks = {task.name: task for task in (*plan.tasks, *plan.held_out)}
     store = Store(directory.path / LOSSES, plan.settings.compiled)
     return Trainer(runner, tasks, plan.settings.seed, store)
 
 
 def _yardstick(plan: SearchPlan) -> Yardstick | None:
-    """Record the first task, which is the cheapest, with its tuned rule."""
+    """Record the first (and cheapest) task under its tuned rule."""
     if not plan.settings.rescale or plan.settings.strategy != "evolution":
         return None
     task = plan.tasks[0]
@@ -147,7 +147,7 @@ def _shipped(task: Task, say: Say) -> dict[str, Baseline]:
 
 
 def _say_other_version(tasks: Sequence[Task], say: Say) -> None:
-    """Tell where AdamW's one setting for all tasks is not quite of these very tasks."""
+    """Say which joint setting of AdamW was tuned on other versions of the tasks."""
     joint = shipped_jointly(tasks, "adamw")
     if joint is not None and joint.note:
         say(f"The setting of AdamW for all tasks together, a start, was {joint.note}")
@@ -156,7 +156,7 @@ def _say_other_version(tasks: Sequence[Task], say: Say) -> None:
 def _suggestions(
     settings: Settings, tasks: Sequence[Task], baselines: Mapping[str, Mapping[str, Baseline]]
 ) -> tuple[str, ...]:
-    """Give the tuned settings of the warm start, where it is one of the baselines."""
+    """Return the tuned settings of the warm start if it is one of the baselines."""
     value = fingerprint(parse(settings.start))
     for name in OPTIMIZERS:
         if value == fingerprint(round_constants(load_rule(name))):

@@ -1,4 +1,4 @@
-"""The settings of a search: everything that its history depends on, and nothing else."""
+"""The settings of a search: exactly what its history depends on."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ RESTARTS = ("best", "initial", "none")
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run stores and resumes with.
+    """Settings with which a run is stored and resumed.
 
     Args:
         start: Text of the warm-start rule.
         tasks: Names of the tasks, the cheapest first.
-        hashes: Hash of each task's data and settings.
-        seed: Seed of the run.
+        hashes: Hashes of each task's data and settings.
+        seed: Random seed of the run.
         population: Programs in the aging population (P in the paper).
         tournament: Programs drawn to find a parent (T in the paper).
         repeats: Seeds of each task before a program is compared with the best.
@@ -31,11 +31,11 @@ class Settings:
         constants_programs: Programs of a first phase in which only constants mutate.
         max_statements: Length at which no more statements are inserted.
         max_state_bytes: Bytes of state for each parameter that a rule may keep.
-        functions: Sets of functions that statements are inserted from; the paper's alone is its
-            own space.
-        insert: Weight of this mutation.
-        delete: Weight of this mutation.
-        modify: Weight of this mutation.
+        functions: Sets of functions that inserted statements may call; the set ``paper`` alone is
+            the paper's search space.
+        insert: Weight of the mutation that inserts a statement.
+        delete: Weight of the mutation that deletes a statement.
+        modify: Weight of the mutation that changes an argument.
         add_state: Weight of the mutation that adds a state; 0 in the paper.
         in_place: Share of the insertions that rewrite a variable which is still read; 0 in the
             paper.
@@ -43,18 +43,18 @@ class Settings:
             updates are as long as their parent's; 0 in the paper.
         batch: New fingerprints in a batch.
         lag: Batch n is drawn from the population as it stood after batch n - lag.
-        restart: Where a restart begins: ``best``, ``initial`` (what the phase began with, not the
-            warm start if constants were searched before) or ``none``.
-        restart_after: Programs without a better one after which a search restarts.
-        rescore_every: Batches between two looks at whether the best is to be re-scored.
-        rescore_repeats: Fresh seeds of each task for that.
+        restart: Program from which a restart begins: ``best``, ``initial`` (the one the phase began
+            with, which is not the warm start if constants were searched before) or ``none``.
+        restart_after: Number of programs without an improvement after which a search restarts.
+        rescore_every: Number of batches between two checks whether the best must be re-scored.
+        rescore_repeats: Fresh seeds of each task for re-scoring.
         slack: Added to the last hurdle, in log loss; earlier ones get more.
         hurdle: Quantile of the phase's best programs that a candidate must reach.
-        audit: Share of rejected programs that are trained on all the same.
+        audit: Share of rejected programs that are trained to the end nevertheless.
         compiled: Whether training kernels are compiled.
-        alone: Names of the tasks whose models train one at a time, held-out ones included.
-        suggestions: Texts of programs that are proposed first, as children of the warm start:
-            the baselines, so that no search ends behind what was known.
+        alone: Names of the tasks, held-out ones included, whose models train one at a time.
+        suggestions: Texts of programs that are proposed first, as children of the warm start. These
+            are the baselines, so that no search ends behind what was known before.
 
     Raises:
         SearchError: If a setting is out of range.
@@ -123,16 +123,16 @@ class Settings:
 
     @property
     def seeds(self) -> int:
-        """Seeds of each task in a full verdict."""
+        """Number of seeds of each task in a full verdict."""
         return self.repeats + self.confirm
 
     def stored(self) -> dict[str, Any]:
-        """Give plain values for the journal."""
+        """Return JSON-serializable values for the journal."""
         return asdict(self)
 
     @classmethod
     def read(cls, stored: dict[str, Any]) -> Settings:
-        """Read what :meth:`stored` gave, from a journal.
+        """Read what :meth:`stored` returned from a journal.
 
         Raises:
             RunError: If settings are missing or unknown.

@@ -13,7 +13,7 @@ from optforge.language import Program, parse, round_constants
 
 
 class Start(NamedTuple):
-    """A program that becomes the whole population, the phase it begins, and why."""
+    """A program that fills the whole population, the phase it begins, and the reason."""
 
     genome: Genome
     phase: str
@@ -24,8 +24,8 @@ class Starts:
     """Decides when a phase begins and when a search restarts.
 
     Args:
-        settings: Of the run.
-        history: Of all committed batches.
+        settings: Settings of the run.
+        history: History of all committed batches.
     """
 
     def __init__(self, settings: Settings, history: History) -> None:
@@ -34,7 +34,7 @@ class Starts:
 
     @property
     def first_phase(self) -> str:
-        """The phase that the search begins with."""
+        """The phase with which the search begins."""
         if self.settings.strategy == "random":
             return "random"
         if self.settings.strategy == "constants" or self.settings.constants_programs > 0:
@@ -75,15 +75,15 @@ class Starts:
 
 
 def has_constants(program: Program) -> bool:
-    """Return whether a search over constants alone can change a program at all."""
+    """Return whether a search over constants can change a program at all."""
     return any(isinstance(a, float) and a for s in program.statements for a in s.arguments)
 
 
 def check_start(program: Program, settings: Settings) -> None:
-    """Refuse a warm start that the search could not hold.
+    """Reject a warm start that exceeds the limits of the search.
 
     Raises:
-        SearchError: Naming the limit and what to do.
+        SearchError: If it exceeds a limit; the message names the limit and what to do.
     """
     state_bytes = cost(program).state_bytes
     if state_bytes > settings.max_state_bytes:

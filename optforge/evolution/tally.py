@@ -26,12 +26,12 @@ class Tally:
 
     @property
     def evaluated(self) -> int:
-        """New fingerprints that were evaluated."""
+        """Number of new fingerprints that were evaluated."""
         return sum(self.stages.values())
 
     @property
     def judged(self) -> int:
-        """Full verdicts."""
+        """Number of full verdicts."""
         return self.stages[JUDGED]
 
     def plain(self) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class Tally:
 
 
 def stage_counts(counts: Mapping[str, int]) -> dict[str, int]:
-    """Sum rejections of the probe, for displays that want one line for it.
+    """Sum the rejections of the probe, for displays that show one line for it.
 
     Example:
         >>> stage_counts({"probe: frozen": 2, "probe: constant": 1, "judged": 4})

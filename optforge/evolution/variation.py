@@ -1,4 +1,4 @@
-"""How a phase varies its programs: what may mutate, random walks, the size of updates."""
+"""How the programs of a phase are varied: mutations, random walks, the size of updates."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from optforge.evolution.settings import Settings
 
 
 class Variation:
-    """Makes children of programs, as their phase has it.
+    """Makes children of programs as their phase requires.
 
     Args:
-        settings: Of the run.
-        yardstick: Measures the sizes of updates; without one no child is rescaled.
+        settings: Settings of the run.
+        yardstick: Measures the sizes of updates; without it no child is rescaled.
     """
 
     def __init__(self, settings: Settings, yardstick: Yardstick | None = None) -> None:
@@ -37,16 +37,16 @@ class Variation:
     def child(
         self, parent: Genome, phase: str, random: Random, is_new: Callable[[str], bool]
     ) -> tuple[Genome, str]:
-        """Mutate a program once; in the random phase a number of times.
+        """Mutate a program once, or several times in the random phase.
 
         Args:
-            parent: The program.
+            parent: The program to be mutated.
             phase: ``constants``, ``structure`` or ``random``.
-            random: The only source of randomness.
-            is_new: Tells whether a fingerprint has no verdict yet.
+            random: Random number generator; the only source of randomness.
+            is_new: Returns whether a fingerprint has no verdict yet.
 
         Returns:
-            The child, and in a few words what was done.
+            The child, and a few words that describe the mutation.
         """
         mutator = self.constants if phase == "constants" else self.mutator
         if phase == "random":  # a walk of random length from the warm start, without selection
@@ -59,7 +59,7 @@ class Variation:
         return child, mutation
 
     def _resized(self, parent: Genome, child: Genome, mutation: str) -> tuple[Genome, str]:
-        """Give the child the learning rate at which its updates are as long as its parent's."""
+        """Set the child's learning rate so that its updates are as long as its parent's."""
         ratio = self.yardstick.ratio(parent, child) if self.yardstick else None
         program = None if ratio is None else rescaled(child.program, ratio)
         if program is None:

@@ -1,4 +1,4 @@
-"""What a display of a search implements."""
+"""The interface of a display of a search."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from optforge.runs import RunDirectory
 
 @runtime_checkable
 class Watcher(Display, Protocol):
-    """A display that also shows the course of a search."""
+    """A display that also shows the progress of a search."""
 
     def begin(
         self, plan: SearchPlan, directory: RunDirectory, budget: Budget, workers: int, /
     ) -> None:
-        """Take what the search is made of, before it starts."""
+        """Receive the plan of the search before it starts."""
         ...
 
     def show(self, history: History, /) -> None:
-        """Take the state of the search, after every batch and now and then between."""
+        """Receive the state of the search after every batch and now and then in between."""
         ...
