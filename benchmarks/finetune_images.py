@@ -141,7 +141,7 @@ def work(options: argparse.Namespace, stop: Callable[[], bool]) -> None:
     if first.stopped:
         raise StoppedError
     chosen = {
-        name: of.best for name, of in first.found.tasks[0].tuned.items() if of.best is not None
+        name: of.best for name, of in first.findings.tasks[0].tuned.items() if of.best is not None
     }
     recipes = tuple(recipe for recipe in recipes if recipe.name in chosen)
     started = Started({after.label: after}, by_name(recipes), "cpu", before, chosen,

@@ -157,16 +157,16 @@ def conduct(
         prepare(path, place.resume, place.definition, place.force)
     with CellTable(path / CELLS if path is not None else None) as table:
 
-        def write(found: Findings, *, draw: bool = False) -> None:
+        def write(findings: Findings, *, draw: bool = False) -> None:
             if path is not None:
-                write_report(comparison, found, table.sessions, path, draw)
+                write_report(comparison, findings, table.sessions, path, draw)
 
         runner = Runner(comparison.bench, table, workers, machine.watch, machine.stopping, limit)
-        found, stopped = run_comparison(
+        findings, stopped = run_comparison(
             comparison, runner, write, place.progress, place.before_first
         )
-        write(found, draw=place.figures)
-        return ComparisonResult(comparison, found, tuple(table.sessions), path, stopped)
+        write(findings, draw=place.figures)
+        return ComparisonResult(comparison, findings, tuple(table.sessions), path, stopped)
 
 
 def stored_names(path: Path) -> list[str]:

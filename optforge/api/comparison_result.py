@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ class ComparisonResult:
 
     Args:
         comparison: What was compared.
-        found: Trials, choices and final runs.
+        findings: Trials, choices and final runs.
         sessions: Machines and versions.
         path: The directory, or None.
         stopped: Whether it was stopped before the end.
@@ -40,25 +41,31 @@ class ComparisonResult:
     """
 
     comparison: Comparison
-    found: Findings
+    findings: Findings
     sessions: tuple[Mapping[str, Any], ...]
     path: Path | None
     stopped: bool
 
     @property
+    def found(self) -> Findings:
+        """The former name of :attr:`findings`; deprecated."""
+        warnings.warn("result.found is deprecated; use result.findings", DeprecationWarning, 2)
+        return self.findings
+
+    @property
     def pairs(self) -> list[Pair]:
         """Every optimizer against the baseline on every task, with intervals and p-values."""
-        return compare_pairs(self.found)
+        return compare_pairs(self.findings)
 
     @property
     def summaries(self) -> list[Summary]:
         """Every optimizer on every task by itself."""
-        return summaries(self.found)
+        return summaries(self.findings)
 
     @property
     def markdown(self) -> str:
         """The report as text."""
-        return to_markdown(self.comparison, self.found, self.sessions)
+        return to_markdown(self.comparison, self.findings, self.sessions)
 
     @property
     def table(self) -> list[dict[str, Any]]:
@@ -70,7 +77,7 @@ class ComparisonResult:
         Holm's method; ``params_...`` is the setting that was chosen. What is not known is None.
         """
         pairs = {(pair.task, pair.recipe): pair for pair in self.pairs}
-        return [_row(s, pairs.get((s.task, s.recipe)), self.found) for s in self.summaries]
+        return [_row(s, pairs.get((s.task, s.recipe)), self.findings) for s in self.summaries]
 
     def best_params(self, optimizer: str, task: str | None = None) -> dict[str, float]:
         """Return the setting that was chosen for an optimizer on a task.
@@ -85,7 +92,7 @@ class ComparisonResult:
         Raises:
             CompareError: If there is no such task or optimizer, or none of its trials had a result.
         """
-        results = {result.variant.label: result for result in self.found.tasks}
+        results = {result.variant.label: result for result in self.findings.tasks}
         if task is None and len(results) == 1:
             (task,) = results
         tuned = results[task].tuned if task in results else {}
@@ -109,13 +116,13 @@ class ComparisonResult:
 
     def __repr__(self) -> str:
         end = ", stopped before its end" if self.stopped else ""
-        table = verdicts(self.found, self.summaries, self.pairs)
+        table = verdicts(self.findings, self.summaries, self.pairs)
         return f"{type(self).__name__}{end}\n{table.title}\n\n{table.markdown()}"
 
 
-def _row(summary: Summary, pair: Pair | None, found: Findings) -> dict[str, Any]:
+def _row(summary: Summary, pair: Pair | None, findings: Findings) -> dict[str, Any]:
     names = ("test_loss", "test_metric", "validation_loss")
-    is_baseline = summary.recipe == found.baseline
+    is_baseline = summary.recipe == findings.baseline
     row: dict[str, Any] = {"task": summary.task, "optimizer": summary.recipe}
     for name in names:
         row |= _interval(name, getattr(summary, name))

@@ -85,16 +85,16 @@ def explain(options: ExplainOptions) -> Explanation:
         executor = make_executor(plan, workers)
         try:
             runner = JobRunner(executor, directory.journal, named(watch), options.stopping)
-            trainer, found = make_trainer(plan, directory, runner), None
+            trainer, explanation = make_trainer(plan, directory, runner), None
             if options.trials is None:
-                found = explain_shipped(plan, table, trainer, _MEASURE)
+                explanation = explain_shipped(plan, table, trainer, _MEASURE)
             effort = plan.effort if options.trials is None else Effort(options.trials)
-            found = found or explain_by_tuning(plan, table, trainer, effort)
+            explanation = explanation or explain_by_tuning(plan, table, trainer, effort)
         finally:
             executor.close()
-        directory.write_text(EXPLANATION, json_text(explanation_json(found)))
-        directory.write_text(EXPLANATION_PAGE, explanation_markdown(found))
-    return found
+        directory.write_text(EXPLANATION, json_text(explanation_json(explanation)))
+        directory.write_text(EXPLANATION_PAGE, explanation_markdown(explanation))
+    return explanation
 
 
 _MEASURE = "Measuring on test data"

@@ -88,9 +88,9 @@ def conduct_all(asked: Asked, where: Path, manner: Manner) -> None:
         for number, (name, comparison) in enumerate(zip(asked, comparisons, strict=True)):
             result = _conducted(plan, number, places[name], manner, stopping)
             if manner.as_json:
-                report = to_json(comparison, result.found, list(result.sessions))
+                report = to_json(comparison, result.findings, list(result.sessions))
                 reports[name or "comparison"] = report
-            elif result.found.tasks:
+            elif result.findings.tasks:
                 print_result(result, screen())
             if result.stopped:
                 words = ["optforge", "compare", "--resume", "--out", str(where), *manner.words()]
@@ -196,7 +196,7 @@ def _warn(console: Console, lines: list[Line]) -> None:
 
 def print_result(result: ComparisonResult, console: Console) -> None:
     """Print the tables, and where the files are."""
-    for table in all_tables(result.found):
+    for table in all_tables(result.findings):
         console.print()
         _print(console, table)
     if result.path is not None:

@@ -22,7 +22,7 @@ from optforge.comparison.figures.measured_pairs import (
     map_pairs,
     optima,
 )
-from optforge.comparison.figures.time_to_target import Scores, score_found
+from optforge.comparison.figures.time_to_target import Scores, score_findings
 from optforge.comparison.presets import load_recipe, recipe_names
 from optforge.comparison.recipes.recipe import Recipe
 from optforge.comparison.result import Findings
@@ -56,7 +56,7 @@ __all__ = [
     "recipe_from",
     "recipe_names",
     "run_comparison",
-    "score_found",
+    "score_findings",
     "summaries",
     "variants",
     "vary",

@@ -61,30 +61,30 @@ def load_recipe(
     given = name if optimizer is None else optimizer
     if not isinstance(given, str):
         source = class_source(given)
-        made = Recipe(name, source, default_space(source))
+        recipe = Recipe(name, source, default_space(source))
     elif given in _PRESETS:
-        made = _PRESETS[given](name, given)
+        recipe = _PRESETS[given](name, given)
     else:
         source = find_source(given)
-        made = Recipe(_short(name), source, default_space(source))
+        recipe = Recipe(_short(name), source, default_space(source))
     if space is not None:
-        shape = [dimension for dimension in SHAPE if made.is_of_the_run(dimension)]
-        made = replace(made, space=Space(dimensions_from(space, shape)))
+        shape = [dimension for dimension in SHAPE if recipe.is_of_the_run(dimension)]
+        recipe = replace(recipe, space=Space(dimensions_from(space, shape)))
     if "fixed" in changes:
         if not isinstance(changes["fixed"], Mapping):
             raise CompareError(
                 f"fixed of {name} is {changes['fixed']!r}; write it as {{ eps = 1e-6 }}"
             )
-        changes["fixed"] = (*made.fixed, *changes["fixed"].items())
-    return _checked(replace(made, **changes))
+        changes["fixed"] = (*recipe.fixed, *changes["fixed"].items())
+    return _checked(replace(recipe, **changes))
 
 
 def _checked(recipe: Recipe) -> Recipe:
     for name in recipe.space.names:
-        own = name.removeprefix("one_minus_")
-        if not recipe.is_of_the_run(own) and not recipe.source.tunable(own):
+        tuned_name = name.removeprefix("one_minus_")
+        if not recipe.is_of_the_run(tuned_name) and not recipe.source.tunable(tuned_name):
             there = ", ".join(sorted(recipe.source.accepts))
-            raise CompareError(f"{recipe.name} cannot tune {own!r}; it has {there}")
+            raise CompareError(f"{recipe.name} cannot tune {tuned_name!r}; it has {there}")
     if not recipe.space.dimensions:
         raise CompareError(f"{recipe.name} has nothing to tune, not even a learning rate")
     return recipe

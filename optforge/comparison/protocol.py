@@ -207,12 +207,16 @@ def _measure(
 ) -> dict[str, TunedSetting]:
     """Train the chosen settings on fresh seeds, with curves, and with test data at the end."""
     template = Cell(variant.label, "", (), 0, curve=True, test=True, extras=settings.extras)
-    drawn = {name: [of.best] for name, of in tuned.items() if of.best is not None}
+    drawn = {
+        name: [tuned_setting.best]
+        for name, tuned_setting in tuned.items()
+        if tuned_setting.best is not None
+    }
     runner.progress.skip(variant.label, (len(tuned) - len(drawn)) * settings.seeds)
-    found = train_all(variant, drawn, chosen, runner, "measuring", template)
+    finals = train_all(variant, drawn, chosen, runner, "measuring", template)
     return {
-        name: replace(of, finals=found[name][0]) if name in found else of
-        for name, of in tuned.items()
+        name: replace(tuned_setting, finals=finals[name][0]) if name in finals else tuned_setting
+        for name, tuned_setting in tuned.items()
     }
 
 

@@ -22,17 +22,30 @@ def sweep(result: TaskResult, settings: ComparisonSettings, runner: Runner) -> T
     """Add the learning-rate curve and the map that the settings ask for."""
     tuned = dict(result.tuned)
     missing = sum(
-        sum(sweep_points(settings, of.space.names)) for of in tuned.values() if of.best is None
+        sum(sweep_points(settings, tuned_setting.space.names))
+        for tuned_setting in tuned.values()
+        if tuned_setting.best is None
     )
     runner.progress.skip(result.variant.label, missing * settings.sweep_seeds)
     if settings.sensitivity:
-        points = {name: _curve(of, settings.sensitivity) for name, of in tuned.items()}
-        found = _train(result, points, settings, runner, "learning-rate curve")
-        tuned = {name: replace(of, sensitivity=found[name]) for name, of in tuned.items()}
+        points = {
+            name: _curve(tuned_setting, settings.sensitivity)
+            for name, tuned_setting in tuned.items()
+        }
+        swept = _train(result, points, settings, runner, "learning-rate curve")
+        tuned = {
+            name: replace(tuned_setting, sensitivity=swept[name])
+            for name, tuned_setting in tuned.items()
+        }
     if min(settings.heat_map) > 0:
-        points = {name: _map(of, settings.heat_map) for name, of in tuned.items()}
-        found = _train(result, points, settings, runner, "heat map")
-        tuned = {name: replace(of, heat_map=found[name]) for name, of in tuned.items()}
+        points = {
+            name: _map(tuned_setting, settings.heat_map) for name, tuned_setting in tuned.items()
+        }
+        swept = _train(result, points, settings, runner, "heat map")
+        tuned = {
+            name: replace(tuned_setting, heat_map=swept[name])
+            for name, tuned_setting in tuned.items()
+        }
     return replace(result, tuned=tuned)
 
 
@@ -61,12 +74,12 @@ def _train(
     purpose: str,
 ) -> dict[str, tuple[Trial, ...]]:
     chosen = seeds(settings.seed, result.variant.task.name, "compare sweep", settings.sweep_seeds)
-    found = train_all(result.variant, points, chosen, runner, purpose)
+    trained = train_all(result.variant, points, chosen, runner, purpose)
     return {
         name: tuple(
             Trial(setting, outcomes) for setting, outcomes in zip(points[name], rows, strict=True)
         )
-        for name, rows in found.items()
+        for name, rows in trained.items()
     }
 
 

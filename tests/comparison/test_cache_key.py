@@ -66,7 +66,7 @@ def test_two_lambdas_and_two_functions_of_one_factory_have_cells_of_their_own(
     still, fast = (lambda p, lr=0.1: SGD(p, lr=0.0)), (lambda p, lr=0.1: SGD(p, lr=lr))  # noqa: E731
     asked = {"still": still, "fast": fast, "one": factory(1.0), "none": factory(0.0)}
     result = compare(["digits_mlp"], asked, out=tmp_path, tune=("lr",), **SETTINGS)
-    losses = {name: tuned.finals for name, tuned in result.found.tasks[0].tuned.items()}
+    losses = {name: tuned.finals for name, tuned in result.findings.tasks[0].tuned.items()}
     assert losses["fast"][0].loss == losses["one"][0].loss < losses["still"][0].loss
     assert losses["still"][0].loss == losses["none"][0].loss
     assert len((tmp_path / "cells.jsonl").read_text().splitlines()) == 1 + 4 * 3
@@ -79,7 +79,7 @@ def test_an_edited_class_does_not_go_on_with_old_figures(tmp_path: Path) -> None
     first = compare(["digits_mlp"], **asked, **SETTINGS)
     file.write_text(MINE.replace('alpha=group["lr"]', 'alpha=0.0 * group["lr"]'))
     again = compare(["digits_mlp"], **asked, resume=True, **SETTINGS)
-    old, new = (r.found.tasks[0].tuned["mine"].finals for r in (first, again))
+    old, new = (r.findings.tasks[0].tuned["mine"].finals for r in (first, again))
     assert all(a.loss < b.loss for a, b in zip(old, new, strict=True))
 
 

@@ -22,7 +22,7 @@ def result() -> ComparisonResult:
 
 
 def test_the_chosen_setting_is_found_by_name(result: ComparisonResult) -> None:
-    (task,) = result.found.tasks
+    (task,) = result.findings.tasks
     best = result.best_params("sgd", "Blobs")
     assert best == result.best_params("sgd") == dict(task.tuned["sgd"].best or ())
     assert best["lr"] > 0
@@ -34,6 +34,11 @@ def test_an_unknown_name_is_refused_with_what_there_is(
 ) -> None:
     with pytest.raises(CompareError, match=f"{what}; .* Blobs .* adamw, sgd"):
         result.best_params(*names)
+
+
+def test_the_former_name_of_the_findings_warns(result: ComparisonResult) -> None:
+    with pytest.warns(DeprecationWarning, match="use result.findings"):
+        assert result.found is result.findings
 
 
 def test_every_row_is_one_optimizer_on_one_task(result: ComparisonResult) -> None:

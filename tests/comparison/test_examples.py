@@ -20,7 +20,7 @@ def test_a_task_and_an_optimizer_of_ones_own() -> None:
     mine = {"adamw": "adamw", "mine": defined["MySignSGD"]}
     result = compare([defined["Spirals"]()], mine, fixed={"steps": 20}, **LITTLE)
     assert [pair.recipe for pair in result.pairs] == ["mine"]
-    assert result.found.tasks[0].tuned["mine"].finals[0].optimizer_bytes == 0
+    assert result.findings.tasks[0].tuned["mine"].finals[0].optimizer_bytes == 0
     assert "| Spirals | mine |" in result.markdown
 
 
@@ -30,7 +30,7 @@ def test_a_model_and_an_optimizer_of_timm(tmp_path: Path) -> None:
     assert task.target == 0.3
     optimizers = ["adamw", "timm:lamb"]
     result = compare([task], optimizers, fixed={"steps": 4}, out=tmp_path / "timm", **LITTLE)
-    assert result.found.tasks[0].target == 0.3 and not result.found.tasks[0].derived
+    assert result.findings.tasks[0].target == 0.3 and not result.findings.tasks[0].derived
     assert (tmp_path / "timm" / "report.md").exists()
 
 
@@ -40,7 +40,7 @@ def test_a_rule_and_a_rule_file_are_optimizers(tmp_path: Path) -> None:
         ["digits_mlp"], ["lion", "rule=signum", str(tmp_path / "mine.py")],
         fixed={"steps": 10}, **LITTLE,
     )  # fmt: skip
-    tuned = result.found.tasks[0].tuned
+    tuned = result.findings.tasks[0].tuned
     assert list(tuned) == ["lion", "rule", "mine.py"]
     assert [o.loss for o in tuned["rule"].finals] == [o.loss for o in tuned["mine.py"].finals]
     assert "beta1" in dict(tuned["rule"].best or ()) and load_rule("signum").states == ("m",)

@@ -110,7 +110,7 @@ def test_a_stop_leaves_what_is_finished(tmp_path: Path) -> None:
         Destination(tmp_path, figures=False),
         WorkOptions(workers=0, stop=lambda: next(calls) > 10),
     )
-    assert result.stopped and result.found.tasks == ()
+    assert result.stopped and result.findings.tasks == ()
     with CellTable(tmp_path / CELLS, write=False) as table:
         assert len(table) == 11
 

@@ -11,7 +11,7 @@ import pytest
 from optforge.comparison import CellResult, Findings, load_recipe, map_pairs, optima, vary
 from optforge.comparison.figures.analysis import best_so_far, pair
 from optforge.comparison.figures.measured_pairs import good_shares
-from optforge.comparison.figures.time_to_target import score_found
+from optforge.comparison.figures.time_to_target import score_findings
 from optforge.comparison.result import TaskResult, Trial, Tuned
 from optforge.tasks import Task
 from tests.helpers.tiny import Blobs, Sums
@@ -126,7 +126,7 @@ def test_dead_trials_of_studies_are_no_misses() -> None:
         TaskResult(one, {"a": good, "b": half}, target=0.5),
         TaskResult(two, {"a": good, "b": dead}, target=0.5),
     )
-    told = score_found(Findings(results, "a"), "steps")
+    told = score_findings(Findings(results, "a"), "steps")
     assert told is not None
     assert told.times == {"a": {"Blobs": 15.0}, "b": {"Blobs": 40.0}}
-    assert score_found(Findings(results[1:], "a")) is None
+    assert score_findings(Findings(results[1:], "a")) is None

@@ -27,7 +27,7 @@ from optforge.report.comparison.style import looks, new_figure, one_legend
 from optforge.report.comparison.tables import (
     all_tables,
     best_of_axis,
-    luck_table,
+    halves_table,
     uneven_ranges,
     verdicts,
 )
@@ -176,14 +176,14 @@ def test_the_luck_of_the_tuning_is_told_beside_the_differences() -> None:
         "b": tuned("b", GOOD, trials=[run(x) for x in (0.25, 0.9, 1.0, 1.1)]),
     }
     found = Findings((TaskResult(vary(Blobs(), {}), results),), "adamw")
-    table = luck_table(found)
+    table = halves_table(found)
     assert table is not None and table in list(all_tables(found))
     # Half of the halves of b have 0.25, the best of the others is 0.9 or 1.0.
     assert table.rows[0][:2] == ("Blobs", "b") and table.rows[0][3] == "50 %"
     told = report.to_json(comparison(found, "adamw", "b"), found, [])
     assert [one["ahead"] for one in told["luck"]] == [pytest.approx(0.5)]
-    assert luck_table(replace(found, tasks=())) is None
-    by_metric = luck_table(replace(found, objective="metric"))
+    assert halves_table(replace(found, tasks=())) is None
+    by_metric = halves_table(replace(found, objective="metric"))
     assert by_metric is not None and "points" in by_metric.columns[2]
 
 

@@ -110,15 +110,15 @@ class Summary:
     failed_runs: int = 0
 
 
-def compare_pairs(found: Findings) -> list[Pair]:
+def compare_pairs(findings: Findings) -> list[Pair]:
     """Compare every optimizer with the baseline on every task, with one Holm correction."""
     pairs = [
-        pair(result, name, found.baseline)
-        for result in found.tasks
+        pair(result, name, findings.baseline)
+        for result in findings.tasks
         for name in result.tuned
-        if name != found.baseline
-        and found.baseline in result.tuned
-        and ended(result, name, found.baseline)
+        if name != findings.baseline
+        and findings.baseline in result.tuned
+        and ended(result, name, findings.baseline)
     ]
     if not pairs:
         return []
@@ -183,9 +183,11 @@ def arrival_seconds(outcome: CellResult, target: float | None) -> float:
     return next((point[3] for point in outcome.curve if point[1] <= target), math.inf)
 
 
-def summaries(found: Findings) -> list[Summary]:
+def summaries(findings: Findings) -> list[Summary]:
     """Summarize every optimizer on every task by itself."""
-    return [summarise(result, tuned) for result in found.tasks for tuned in result.tuned.values()]
+    return [
+        summarise(result, tuned) for result in findings.tasks for tuned in result.tuned.values()
+    ]
 
 
 def summarise(result: TaskResult, tuned: TunedSetting) -> Summary:

@@ -89,11 +89,11 @@ class Optimum:
     at_end: bool
 
 
-def extra_pairs(found: Findings) -> list[ExtraPair]:
+def extra_pairs(findings: Findings) -> list[ExtraPair]:
     """Compare all further measurements of the final runs with those of the baseline."""
     return [
-        _extra_pair(result, tuned, name, found.baseline)
-        for result in found.tasks
+        _extra_pair(result, tuned, name, findings.baseline)
+        for result in findings.tasks
         for tuned in result.tuned.values()
         for name in extra_names(result)
         if any(math.isfinite(_extra(o, name)) for o in tuned.finals)
@@ -108,11 +108,11 @@ def extra_names(result: TaskResult) -> list[str]:
     return [*names, *(rises if _WITHOUT in names else [])]
 
 
-def map_pairs(found: Findings, width: float = WIDTH) -> list[MapPair]:
+def map_pairs(findings: Findings, width: float = WIDTH) -> list[MapPair]:
     """Compare how much of each optimizer's map is good with that of the baseline."""
     return [
-        _map_pair(result, tuned, result.tuned.get(found.baseline), width)
-        for result in found.tasks
+        _map_pair(result, tuned, result.tuned.get(findings.baseline), width)
+        for result in findings.tasks
         for tuned in result.tuned.values()
         if _known(tuned.heat_map).any()
     ]
@@ -160,7 +160,7 @@ def good_shares(points: Sequence[Trial], width: float = WIDTH) -> NDArray[np.flo
     return np.where(np.isfinite(best), good.mean(axis=0), math.nan)
 
 
-def optima(found: Findings) -> list[Optimum]:
+def optima(findings: Findings) -> list[Optimum]:
     """Return where on the one numeric axis of a comparison each optimizer is best.
 
     The means are taken over log test losses. Seeds are resampled with replacement, the same ones
@@ -174,13 +174,13 @@ def optima(found: Findings) -> list[Optimum]:
 
     Source: Efron, Bootstrap Methods: Another Look at the Jackknife, 1979.
     """
-    found_optima = []
-    for results, axis in _axes(found):
+    best_values = []
+    for results, axis in _axes(findings):
         points = [float(result.variant.axes[axis]) for result in results]
         for name in results[0].tuned:
             optimum = _optimum(results, name, points, axis)
-            found_optima += [] if optimum is None else [optimum]
-    return found_optima
+            best_values += [] if optimum is None else [optimum]
+    return best_values
 
 
 def _extra_pair(result: TaskResult, tuned: TunedSetting, name: str, baseline: str) -> ExtraPair:
@@ -214,10 +214,10 @@ def _test(outcome: CellResult) -> float:
     return math.inf if outcome.diverged else log_loss(outcome.test_loss)
 
 
-def _axes(found: Findings) -> list[tuple[list[TaskResult], str]]:
+def _axes(findings: Findings) -> list[tuple[list[TaskResult], str]]:
     """Return the results of each task along its one numeric axis, in the axis's order."""
     by_task: dict[str, list[TaskResult]] = {}
-    for result in found.tasks:
+    for result in findings.tasks:
         axes = result.variant.axes
         if len(axes) == 1 and "steps" not in axes and _is_number(next(iter(axes.values()))):
             by_task.setdefault(result.variant.task.name, []).append(result)

@@ -31,7 +31,7 @@ class Scores:
     scores: Mapping[str, float]
 
 
-def score_found(found: Findings, unit: str = "seconds") -> Scores | None:
+def score_findings(findings: Findings, unit: str = "seconds") -> Scores | None:
     """Score a comparison that has studies; None if it has none.
 
     Trials without a result are left out, and a task on which an optimizer has nothing else is
@@ -39,7 +39,7 @@ def score_found(found: Findings, unit: str = "seconds") -> Scores | None:
     """
     measure = arrival_seconds if unit == "seconds" else arrival
     times: dict[str, dict[str, float]] = {}
-    for result in found.tasks:
+    for result in findings.tasks:
         rows = {
             name: _known(tuned.studies) for name, tuned in result.tuned.items() if tuned.studies
         }

@@ -41,27 +41,27 @@ class Halves:
     ahead: float
 
 
-def compare_halves(found: Findings) -> list[Halves]:
+def compare_halves(findings: Findings) -> list[Halves]:
     """Compare every optimizer with the baseline, each tuned by random halves of its trials.
 
     Args:
-        found: A comparison that has ended.
+        findings: A comparison that has ended.
 
     Source: the distribution is that of Dodge et al., Show Your Work, 2019.
     """
-    each = [_halves(task, found) for task in found.tasks]
+    each = [_halves(task, findings) for task in findings.tasks]
     return [halves for of_task in each for halves in of_task]
 
 
-def _halves(result: TaskResult, found: Findings) -> list[Halves]:
-    base = result.tuned[found.baseline].trials
+def _halves(result: TaskResult, findings: Findings) -> list[Halves]:
+    base = result.tuned[findings.baseline].trials
     rows = []
     for name, tuned in result.tuned.items():
-        distribution = None if name == found.baseline else differences(
-            tuned.trials, base, found.objective
+        distribution = None if name == findings.baseline else differences(
+            tuned.trials, base, findings.objective
         )  # fmt: skip
         if distribution is not None:
-            rows.append(Halves(result.variant.label, name, found.baseline, *distribution))
+            rows.append(Halves(result.variant.label, name, findings.baseline, *distribution))
     return rows
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from optforge.comparison import Findings, compare_pairs, score_found
+from optforge.comparison import Findings, compare_pairs, score_findings
 from optforge.comparison.cells.cell import CellResult
 from optforge.comparison.figures.analysis import best_so_far
 from optforge.comparison.result import TaskResult, Trial, log_loss, score
@@ -44,47 +44,47 @@ _COLUMNS = 3
 Draw = Callable[[], bytes]
 
 
-def draw_figures(found: Findings) -> Iterator[tuple[str, Draw]]:
+def draw_figures(findings: Findings) -> Iterator[tuple[str, Draw]]:
     """Tell which figures the runs allow, and how each is drawn.
 
     Args:
-        found: What a comparison found.
+        findings: What a comparison found.
 
     Yields:
         A file's name, and what makes its PNG: so one that fails leaves the others alone.
     """
-    if not found.tasks:
+    if not findings.tasks:
         return
-    if compare_pairs(found):
-        yield "differences.png", lambda: draw_differences(found)
-    yield TRIALS, lambda: _panels(found, _draw_best_so_far)
-    yield "rates.png", lambda: _panels(found, _draw_rates)
-    if any(o.curve for result in found.tasks for t in result.tuned.values() for o in t.finals):
-        yield "curves.png", lambda: _panels(found, _draw_curves)
-    for result in found.tasks:
+    if compare_pairs(findings):
+        yield "differences.png", lambda: draw_differences(findings)
+    yield TRIALS, lambda: _panels(findings, _draw_best_so_far)
+    yield "rates.png", lambda: _panels(findings, _draw_rates)
+    if any(o.curve for result in findings.tasks for t in result.tuned.values() for o in t.finals):
+        yield "curves.png", lambda: _panels(findings, _draw_curves)
+    for result in findings.tasks:
         if any(tuned.heat_map for tuned in result.tuned.values()):
             name = f"map-{_file(result.variant.label)}.png"
             yield name, functools.partial(draw_maps, result)
-    axis = numeric_axis(found)
+    axis = numeric_axis(findings)
     if axis:
-        yield f"axis-{axis}.png", lambda: draw_axis(found, axis)
-    if score_found(found) is not None:
-        yield "profiles.png", lambda: draw_profiles(found)
+        yield f"axis-{axis}.png", lambda: draw_axis(findings, axis)
+    if score_findings(findings) is not None:
+        yield "profiles.png", lambda: draw_profiles(findings)
 
 
 def _panels(
-    found: Findings, draw: Callable[[Axes, TaskResult, dict[str, Look], str], None]
+    findings: Findings, draw: Callable[[Axes, TaskResult, dict[str, Look], str], None]
 ) -> bytes:
     """One panel a task, one legend for all."""
-    columns = min(_COLUMNS, len(found.tasks))
-    rows = -(-len(found.tasks) // columns)
+    columns = min(_COLUMNS, len(findings.tasks))
+    rows = -(-len(findings.tasks) // columns)
     figure, axes = new_figure(rows, columns)
-    drawn = looks(found)
-    for panel, result in zip(axes.flat, found.tasks, strict=False):
-        draw(panel, result, drawn, found.objective)
+    drawn = looks(findings)
+    for panel, result in zip(axes.flat, findings.tasks, strict=False):
+        draw(panel, result, drawn, findings.objective)
         panel.set_title(result.variant.label, fontsize=8)
         plain_panel(panel)
-    for panel in list(axes.flat)[len(found.tasks) :]:
+    for panel in list(axes.flat)[len(findings.tasks) :]:
         panel.set_visible(False)
     one_legend(figure, axes)
     return png(figure)

@@ -11,19 +11,19 @@ from optforge.report.words import percent, points
 from optforge.statistics import Interval
 
 
-def luck_table(found: Findings) -> TextTable | None:
+def halves_table(findings: Findings) -> TextTable | None:
     """Differences between optimizers tuned by random halves of their trials; None without any."""
-    told = compare_halves(found)
-    if not told:
+    halves = compare_halves(findings)
+    if not halves:
         return None
-    loss = found.objective == "loss"
+    loss = findings.objective == "loss"
     rows = tuple(
-        (one.task, one.recipe, _change(one, loss), f"{100 * one.ahead:.0f} %") for one in told
+        (row.task, row.recipe, _change(row, loss), f"{100 * row.ahead:.0f} %") for row in halves
     )
     return TextTable(
-        f"Luck of the tuning: optimizer and {found.baseline} each chosen by a random half of "
+        f"Luck of the tuning: optimizer and {findings.baseline} each chosen by a random half of "
         f"their first trials, over all halves; difference of the best validation "
-        f"{found.objective} on the tuning seeds, median and central 95 %, and how often the "
+        f"{findings.objective} on the tuning seeds, median and central 95 %, and how often the "
         "optimizer is ahead. Where this range holds both signs, other trials "
         "might have turned the verdict",
         ("<task", "<optimizer", "change of loss" if loss else "metric, points", "ahead"),
@@ -31,6 +31,6 @@ def luck_table(found: Findings) -> TextTable | None:
     )
 
 
-def _change(one: Halves, loss: bool) -> str:
-    spread = Interval(one.middle, one.low, one.high, math.nan, 0)
+def _change(halves: Halves, loss: bool) -> str:
+    spread = Interval(halves.middle, halves.low, halves.high, math.nan, 0)
     return percent(spread) if loss else points(spread.scaled(-1))  # scores are minus the metric

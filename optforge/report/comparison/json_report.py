@@ -14,7 +14,7 @@ from optforge.comparison import (
     extra_pairs,
     map_pairs,
     optima,
-    score_found,
+    score_findings,
     summaries,
 )
 from optforge.comparison.figures.tuning_variation import compare_halves
@@ -25,15 +25,15 @@ from optforge.report.json_values import plain
 
 
 def to_json(
-    comparison: Comparison, found: Findings, sessions: Sequence[Mapping[str, Any]]
+    comparison: Comparison, findings: Findings, sessions: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Everything as plain values; what is not finite is null."""
-    scores = {unit: score_found(found, unit) for unit in ("seconds", "steps")}
-    ranges = final_ranges(found)
+    scores = {unit: score_findings(findings, unit) for unit in ("seconds", "steps")}
+    ranges = final_ranges(findings)
     content = {
         "title": comparison.title,
         "claim": comparison.claim,
-        "baseline": found.baseline,
+        "baseline": findings.baseline,
         "settings": comparison.settings.stored(),
         "ranges": {recipe.name: ranges_of(recipe) for recipe in comparison.tuned_recipes},
         "tasks": {
@@ -45,21 +45,22 @@ def to_json(
                 "target": result.target,
                 "target_derived": result.derived,
                 "seeds": list(result.seeds),
-                "runs": {name: _runs(of.finals) for name, of in result.tuned.items()},
-                "map": {name: _points(of.heat_map) for name, of in result.tuned.items()},
-                "curve": {name: _points(of.sensitivity) for name, of in result.tuned.items()},
+                "runs": {name: _runs(tuned.finals) for name, tuned in result.tuned.items()},
+                "map": {name: _points(tuned.heat_map) for name, tuned in result.tuned.items()},
+                "curve": {name: _points(tuned.sensitivity) for name, tuned in result.tuned.items()},
             }
-            for result in found.tasks
+            for result in findings.tasks
         },
         "optimizers": [
-            {**plain(one), "ranges": ranges[one.task, one.recipe]} for one in summaries(found)
+            {**plain(summary), "ranges": ranges[summary.task, summary.recipe]}
+            for summary in summaries(findings)
         ],
-        "uneven_ranges": list(uneven(found)),
-        "luck": list(compare_halves(found)),
-        "pairs": [{**plain(pair), "verdict": pair.verdict} for pair in compare_pairs(found)],
-        "measured": extra_pairs(found),
-        "maps": map_pairs(found),
-        "optima": optima(found),
+        "uneven_ranges": list(uneven(findings)),
+        "luck": list(compare_halves(findings)),
+        "pairs": [{**plain(pair), "verdict": pair.verdict} for pair in compare_pairs(findings)],
+        "measured": extra_pairs(findings),
+        "maps": map_pairs(findings),
+        "optima": optima(findings),
         "time_to_target": {unit: s for unit, s in scores.items() if s is not None},
         "sessions": distinct(sessions),
     }
@@ -69,7 +70,7 @@ def to_json(
 def _runs(finals: Sequence[CellResult]) -> list[dict[str, Any]]:
     """The final runs in the order of the seeds."""
     names = ("loss", "metric", "test_loss", "test_metric", "diverged", "failed", "steps", "extras")
-    return [{name: getattr(one, name) for name in names} for one in finals]
+    return [{name: getattr(run, name) for name in names} for run in finals]
 
 
 def _points(trials: Sequence[Trial]) -> list[dict[str, Any]]:
@@ -86,8 +87,8 @@ def _loss(outcome: CellResult) -> float:
 
 def distinct(sessions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Sessions, each once."""
-    found: list[Mapping[str, Any]] = []
+    different: list[Mapping[str, Any]] = []
     for session in sessions:
-        if session not in found:
-            found.append(session)
-    return found
+        if session not in different:
+            different.append(session)
+    return different

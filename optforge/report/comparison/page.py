@@ -28,7 +28,7 @@ _TRIALS_FIGURE = f" ({TRIALS} shows how the best found depends on the number of 
 
 def write_report(
     comparison: Comparison,
-    found: Findings,
+    findings: Findings,
     sessions: Sequence[Mapping[str, Any]],
     path: Path,
     figures: bool = True,
@@ -37,25 +37,25 @@ def write_report(
 
     Args:
         comparison: What was compared.
-        found: What came out.
+        findings: What came out.
         sessions: Machines and versions, from the table of cells.
         path: A directory.
         figures: Whether to draw.
     """
-    told = to_json(comparison, found, sessions)
-    _write(path / REPORT_JSON, (json.dumps(told, indent=1) + "\n").encode())
-    text = to_markdown(comparison, found, sessions)  # before any figure, which might fail
+    content = to_json(comparison, findings, sessions)
+    _write(path / REPORT_JSON, (json.dumps(content, indent=1) + "\n").encode())
+    text = to_markdown(comparison, findings, sessions)  # before any figure, which might fail
     _write(path / REPORT_MARKDOWN, text.encode())
     if figures:
-        drawn, failed = _draw(found, path)
-        text = to_markdown(comparison, found, sessions, drawn, failed)
+        drawn, failed = _draw(findings, path)
+        text = to_markdown(comparison, findings, sessions, drawn, failed)
         _write(path / REPORT_MARKDOWN, text.encode())
 
 
-def _draw(found: Findings, path: Path) -> tuple[list[str], list[str]]:
+def _draw(findings: Findings, path: Path) -> tuple[list[str], list[str]]:
     """Draw all figures; give the names of those that are there, and why others are not."""
     drawn, failed = [], []
-    for name, draw in draw_figures(found):
+    for name, draw in draw_figures(findings):
         try:
             content = draw()
         except Exception as error:  # days of training are not lost to a line on paper
@@ -75,7 +75,7 @@ def _draw(found: Findings, path: Path) -> tuple[list[str], list[str]]:
 
 def to_markdown(
     comparison: Comparison,
-    found: Findings,
+    findings: Findings,
     sessions: Sequence[Mapping[str, Any]],
     figures: Sequence[str] = (),
     failed: Sequence[str] = (),
@@ -84,7 +84,7 @@ def to_markdown(
 
     Args:
         comparison: What was compared.
-        found: What came out.
+        findings: What came out.
         sessions: Machines and versions.
         figures: Names of files beside it.
         failed: Sentences about figures that are not there.
@@ -100,19 +100,21 @@ def to_markdown(
         "seeds for the figures, the same initial weights and batches for all; test data once."
     )
     parts.append(_GIVEN.format(_TRIALS_FIGURE if TRIALS in figures else ""))
-    for table in all_tables(found):
+    for table in all_tables(findings):
         parts += [f"{table.title}.", table.markdown()]
     parts += [f"![{name}]({name})" for name in figures]
     parts += [f"{sentence}." for sentence in failed]
     parts.append("Ranges at the start: " + "; ".join(_ranges(comparison)) + ".")
-    parts.append(f"Fresh seeds: {_seeds(found)}.")
-    parts.append("Made with: " + "; ".join(_session(one) for one in distinct(sessions)) + ".")
+    parts.append(f"Fresh seeds: {_seeds(findings)}.")
+    parts.append(
+        "Made with: " + "; ".join(_session(session) for session in distinct(sessions)) + "."
+    )
     return "\n\n".join(parts) + "\n"
 
 
-def _seeds(found: Findings) -> str:
-    told = {result.variant.task.name: result.seeds for result in found.tasks}
-    return "; ".join(f"{name}: {', '.join(map(str, seeds))}" for name, seeds in told.items())
+def _seeds(findings: Findings) -> str:
+    by_task = {result.variant.task.name: result.seeds for result in findings.tasks}
+    return "; ".join(f"{name}: {', '.join(map(str, seeds))}" for name, seeds in by_task.items())
 
 
 def _ranges(comparison: Comparison) -> list[str]:

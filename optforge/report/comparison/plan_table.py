@@ -34,8 +34,8 @@ def plan_table(lines: Sequence[Line], workers: int, left: Sequence[int] | None =
     total = sum(map(seconds_left, lines, left)) / workers
     cells, whole = sum(left), sum(line.cells for line in lines)
     fresh = cells == whole
-    told = f"{cells} runs" if fresh else f"{cells} of {whole} runs"
-    rows.append(("all", "", "", "", told, "", "", duration(total)))
+    runs_text = f"{cells} runs" if fresh else f"{cells} of {whole} runs"
+    rows.append(("all", "", "", "", runs_text, "", "", duration(total)))
     return TextTable(
         f"The plan, at most, on {workers} worker{'s' if workers > 1 else ''}"
         + ("" if fresh else "; the time is that of the runs that are not finished"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optforge.comparison import Findings, compare_pairs, score_found
+from optforge.comparison import Findings, compare_pairs, score_findings
 from optforge.comparison.cells.cell import CellResult
 from optforge.comparison.result import TaskResult, TunedSetting, log_loss, score
 from optforge.report.comparison.style import (
@@ -28,12 +28,12 @@ if TYPE_CHECKING:  # matplotlib is slow to import and only needed when something
     from matplotlib.image import AxesImage
 
 
-def draw_differences(found: Findings) -> bytes:
+def draw_differences(findings: Findings) -> bytes:
     """Change of the test loss against the baseline, one line a task and optimizer."""
-    pairs = compare_pairs(found)
+    pairs = compare_pairs(findings)
     figure, axes = new_figure(1, 1)
     figure.set_size_inches(6.5, 1.0 + 0.24 * len(pairs))
-    panel, drawn = axes[0, 0], looks(found)
+    panel, drawn = axes[0, 0], looks(findings)
     for height, pair in enumerate(pairs):
         interval = pair.test_loss
         ends = [math.exp(min(x, 5.0)) - 1 for x in (interval.mean, interval.low, interval.high)]
@@ -48,7 +48,7 @@ def draw_differences(found: Findings) -> bytes:
     panel.invert_yaxis()
     panel.tick_params(axis="x", labelsize=7)
     panel.grid(axis="x", alpha=0.25, linewidth=0.5)
-    panel.set_xlabel(f"test loss against {found.baseline}, percent (95 % interval)", fontsize=8)
+    panel.set_xlabel(f"test loss against {findings.baseline}, percent (95 % interval)", fontsize=8)
     return png(figure)
 
 
@@ -89,26 +89,26 @@ def _draw_map(axes: Axes, tuned: TunedSetting) -> AxesImage:
     return image
 
 
-def numeric_axis(found: Findings) -> str:
+def numeric_axis(findings: Findings) -> str:
     """The one axis of a sweep that is a number and has at least three values; or nothing."""
     values: dict[str, set[float]] = {}
-    for result in found.tasks:
+    for result in findings.tasks:
         for name, value in result.variant.axes.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 values.setdefault(name, set()).add(value)
-    return next((name for name, of in values.items() if len(of) > 2), "")
+    return next((name for name, distinct in values.items() if len(distinct) > 2), "")
 
 
-def draw_axis(found: Findings, axis: str) -> bytes:
+def draw_axis(findings: Findings, axis: str) -> bytes:
     """Test loss of the tuned optimizers against the axis, a panel for each other point."""
     groups: dict[str, list[TaskResult]] = {}
-    for result in found.tasks:
+    for result in findings.tasks:
         others = {k: v for k, v in result.variant.axes.items() if k != axis}
-        told = ", ".join(f"{k}={v}" for k, v in others.items())
-        groups.setdefault(f"{result.variant.task.name} {told}".strip(), []).append(result)
+        point = ", ".join(f"{k}={v}" for k, v in others.items())
+        groups.setdefault(f"{result.variant.task.name} {point}".strip(), []).append(result)
     figure, axes = new_figure(1, len(groups))
     for panel, (title, results) in zip(axes.flat, groups.items(), strict=True):
-        _draw_axis(panel, results, axis, looks(found))
+        _draw_axis(panel, results, axis, looks(findings))
         panel.set_title(title, fontsize=8)
     one_legend(figure, axes)
     return png(figure)
@@ -162,11 +162,11 @@ def _draw_points(
                   markersize=4, capsize=2, linewidth=1.2, label=name)  # fmt: skip
 
 
-def draw_profiles(found: Findings) -> bytes:
+def draw_profiles(findings: Findings) -> bytes:
     """Performance profiles of the second ruleset."""
     figure, axes = new_figure(1, 1)
-    panel, drawn = axes[0, 0], looks(found)
-    scores = score_found(found)
+    panel, drawn = axes[0, 0], looks(findings)
+    scores = score_findings(findings)
     for name, points in (scores.profiles if scores else {}).items():
         look = drawn[name]
         panel.step(*zip(*points, strict=True), where="post", color=look.color,

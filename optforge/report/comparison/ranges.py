@@ -28,12 +28,12 @@ class Uneven:
     not_for: tuple[str, ...]
 
 
-def final_ranges(found: Findings) -> dict[tuple[str, str], dict[str, Range]]:
+def final_ranges(findings: Findings) -> dict[tuple[str, str], dict[str, Range]]:
     """By task and optimizer the ranges as they were at the end."""
     return {
-        (result.variant.label, name): {d.name: (d.low, d.high) for d in of.space.dimensions}
-        for result in found.tasks
-        for name, of in result.tuned.items()
+        (result.variant.label, name): {d.name: (d.low, d.high) for d in tuned.space.dimensions}
+        for result in findings.tasks
+        for name, tuned in result.tuned.items()
     }
 
 
@@ -47,23 +47,27 @@ def range_text(ends: Range) -> str:
     return f"{ends[0]:.3g} to {ends[1]:.3g}"
 
 
-def uneven(found: Findings) -> Iterator[Uneven]:
+def uneven(findings: Findings) -> Iterator[Uneven]:
     """Every range that grew for some and not for others, on each task."""
-    for result in found.tasks:
-        names = dict.fromkeys(n for of in result.tuned.values() for n in of.space.names)
+    for result in findings.tasks:
+        names = dict.fromkeys(n for tuned in result.tuned.values() for n in tuned.space.names)
         for name in names:
-            have = [(one, of) for one, of in result.tuned.items() if name in of.space.names]
-            grew = tuple(one for one, of in have if name in of.grown)
-            others = tuple(one for one, of in have if name not in of.grown)
+            have = [
+                (recipe, tuned)
+                for recipe, tuned in result.tuned.items()
+                if name in tuned.space.names
+            ]
+            grew = tuple(recipe for recipe, tuned in have if name in tuned.grown)
+            others = tuple(recipe for recipe, tuned in have if name not in tuned.grown)
             if grew and others:
                 yield Uneven(result.variant.label, name, grew, others)
 
 
-def uneven_ranges(found: Findings) -> TextTable | None:
+def uneven_ranges(findings: Findings) -> TextTable | None:
     """The table of such ranges; None if there are none."""
     rows = tuple(
-        (one.task, one.range, ", ".join(one.grew_for), ", ".join(one.not_for))
-        for one in uneven(found)
+        (row.task, row.range, ", ".join(row.grew_for), ", ".join(row.not_for))
+        for row in uneven(findings)
     )
     if not rows:
         return None

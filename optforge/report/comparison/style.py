@@ -40,9 +40,9 @@ class Look:
     line: str
 
 
-def looks(found: Findings) -> dict[str, Look]:
+def looks(findings: Findings) -> dict[str, Look]:
     """A look for each optimizer; with up to 24 of them no two lines and no two dots are alike."""
-    names = dict.fromkeys(name for result in found.tasks for name in result.tuned)
+    names = dict.fromkeys(name for result in findings.tasks for name in result.tuned)
     return {name: _look(place) for place, name in enumerate(names)}
 
 
@@ -70,17 +70,21 @@ def png(figure: Figure) -> bytes:
 
 def one_legend(figure: Figure, axes: np.ndarray) -> None:
     """One legend for all panels, below them."""
-    found = {}
+    handles = {}
     for panel in axes.flat:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    if found:
-        entry = 0.6 + 0.055 * max(map(len, found))  # inches: a piece of line and 7 point letters
+            handles.setdefault(label, handle)
+    if handles:
+        entry = 0.6 + 0.055 * max(map(len, handles))  # inches: a piece of line and 7 point letters
         columns = max(1, min(6, int(figure.get_figwidth() / entry)))
-        further = math.ceil(len(found) / columns) - 1  # rows, which panels shall not pay for
+        further = math.ceil(len(handles) / columns) - 1  # rows, which panels shall not pay for
         figure.set_figheight(figure.get_figheight() + 0.16 * further)
         figure.legend(
-            list(found.values()), list(found), loc="outside lower center", ncols=columns, fontsize=7
+            list(handles.values()),
+            list(handles),
+            loc="outside lower center",
+            ncols=columns,
+            fontsize=7,
         )
 
 

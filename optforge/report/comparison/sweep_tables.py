@@ -11,62 +11,62 @@ from optforge.report.words import duration, p_value, percent, points, value
 from optforge.statistics import Interval
 
 
-def extra_measurements(found: Findings) -> TextTable | None:
+def extra_measurements(findings: Findings) -> TextTable | None:
     """What was measured besides, against the baseline seed by seed; None if nothing was."""
     rows = tuple(
-        (one.task, one.name.replace("_", " "), one.recipe, f"{one.mean:.4g}",
-         "" if one.ratio is None else percent(one.ratio),
-         "" if one.ratio is None else p_value(one.ratio.p_value))
-        for one in sorted(extra_pairs(found), key=lambda one: (one.task, one.name))
+        (pair.task, pair.name.replace("_", " "), pair.recipe, f"{pair.mean:.4g}",
+         "" if pair.ratio is None else percent(pair.ratio),
+         "" if pair.ratio is None else p_value(pair.ratio.p_value))
+        for pair in sorted(extra_pairs(findings), key=lambda pair: (pair.task, pair.name))
     )  # fmt: skip
     if not rows:
         return None
     return TextTable(
         f"Further measurements of the final runs: geometric means, and changes against "
-        f"{found.baseline}, seed by seed, with 95 % intervals; p is not corrected. A rise is the "
-        "training loss under noise on the weights over that without",
+        f"{findings.baseline}, seed by seed, with 95 % intervals; p is not corrected. A rise is "
+        "the training loss under noise on the weights over that without",
         ("<task", "<measured", "<optimizer", "mean", "change", "p"),
         rows,
     )
 
 
-def maps(found: Findings) -> TextTable | None:
+def maps(findings: Findings) -> TextTable | None:
     """How much of each map is good; None without maps."""
-    pairs = map_pairs(found)
+    pairs = map_pairs(findings)
     if not pairs:
         return None
     rows = tuple(
-        (one.task, one.recipe, str(one.points), str(one.share.count), _share(one.share),
-         "" if one.difference is None else points(one.difference),
-         "" if one.difference is None else p_value(one.difference.p_value))
-        for one in pairs
+        (pair.task, pair.recipe, str(pair.points), str(pair.share.count), _share(pair.share),
+         "" if pair.difference is None else points(pair.difference),
+         "" if pair.difference is None else p_value(pair.difference.p_value))
+        for pair in pairs
     )  # fmt: skip
     return TextTable(
         f"Maps of learning rate and decay: share of points whose validation loss is at most "
         f"{100 * pairs[0].width:g} % above the optimizer's own best point of the same seed, and "
-        f"the difference to {found.baseline}, seed by seed, with 95 % intervals; p is not "
+        f"the difference to {findings.baseline}, seed by seed, with 95 % intervals; p is not "
         "corrected",
         ("<task", "<optimizer", "points", "seeds", "good, %", "difference, points", "p"),
         rows,
     )
 
 
-def best_of_axis(found: Findings) -> TextTable | None:
+def best_of_axis(findings: Findings) -> TextTable | None:
     """Where on an axis each optimizer is best; None without one."""
-    told = optima(found)
-    if not told:
+    best_values = optima(findings)
+    if not best_values:
         return None
     rows = tuple(
-        (one.task, one.recipe, best_text(one.best, one.shares),
-         f"{one.low:g} to {one.high:g}",
-         ", ".join(f"{x:g}: {100 * share:.0f} %" for x, share in one.shares.items() if share))
-        for one in told
+        (optimum.task, optimum.recipe, best_text(optimum.best, optimum.shares),
+         f"{optimum.low:g} to {optimum.high:g}",
+         ", ".join(f"{x:g}: {100 * share:.0f} %" for x, share in optimum.shares.items() if share))
+        for optimum in best_values
     )  # fmt: skip
-    seeds = " or ".join(map(str, sorted({one.seeds for one in told})))
+    seeds = " or ".join(map(str, sorted({optimum.seeds for optimum in best_values})))
     return TextTable(
-        f"Best {told[0].axis.replace('_', ' ')} of each optimizer by test loss, each point tuned "
-        f"by itself; 95 % interval and shares by a bootstrap over {seeds} seeds. At an end of "
-        "the axis the best may lie beyond it",
+        f"Best {best_values[0].axis.replace('_', ' ')} of each optimizer by test loss, each "
+        f"point tuned by itself; 95 % interval and shares by a bootstrap over {seeds} seeds. At an "
+        "end of the axis the best may lie beyond it",
         ("<task", "<optimizer", "best", "interval", "<best of a resample"),
         rows,
     )
@@ -92,11 +92,15 @@ def _share(interval: Interval) -> str:
 
 def studies(scores: Scores) -> TextTable:
     """The second ruleset."""
-    tasks = sorted({task for of in scores.times.values() for task in of})
+    tasks = sorted({task for by_task in scores.times.values() for task in by_task})
     shown = duration if scores.unit == "seconds" else value
     rows = [
-        (name, f"{scores.scores[name]:.3f}", *(shown(of.get(task, math.inf)) for task in tasks))
-        for name, of in sorted(scores.times.items(), key=lambda item: -scores.scores[item[0]])
+        (
+            name,
+            f"{scores.scores[name]:.3f}",
+            *(shown(by_task.get(task, math.inf)) for task in tasks),
+        )
+        for name, by_task in sorted(scores.times.items(), key=lambda item: -scores.scores[item[0]])
     ]
     return TextTable(
         f"Time to target in {scores.unit}, median over studies of the best of five trials; "

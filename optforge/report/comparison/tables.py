@@ -5,48 +5,55 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from optforge.comparison import Findings, Pair, Summary, compare_pairs, score_found, summaries
+from optforge.comparison import Findings, Pair, Summary, compare_pairs, score_findings, summaries
 from optforge.comparison.figures.analysis import every_run
-from optforge.report.comparison.halves import luck_table
+from optforge.report.comparison.halves import halves_table
 from optforge.report.comparison.ranges import final_ranges, range_text, uneven_ranges
 from optforge.report.comparison.sweep_tables import best_of_axis, extra_measurements, maps, studies
 from optforge.report.text_table import TextTable
 from optforge.report.words import duration, number, p_value, percent, points, ratio, size, value
 
 
-def all_tables(found: Findings) -> Iterator[TextTable]:
+def all_tables(findings: Findings) -> Iterator[TextTable]:
     """What was found, most wanted first."""
-    told, pairs = summaries(found), compare_pairs(found)
-    yield verdicts(found, told, pairs)
-    yield choices(found, told)
-    uneven = uneven_ranges(found)
+    results, pairs = summaries(findings), compare_pairs(findings)
+    yield verdicts(findings, results, pairs)
+    yield choices(findings, results)
+    uneven = uneven_ranges(findings)
     if uneven is not None:
         yield uneven
-    lucky = luck_table(found)
+    lucky = halves_table(findings)
     if lucky is not None:
         yield lucky
-    yield costs(found, told)
-    missing = without_result(told)
+    yield costs(findings, results)
+    missing = without_result(results)
     if missing is not None:
         yield missing
-    for made in (best_of_axis(found), maps(found), extra_measurements(found)):
-        if made is not None:
-            yield made
+    for table in (best_of_axis(findings), maps(findings), extra_measurements(findings)):
+        if table is not None:
+            yield table
     for unit in ("seconds", "steps"):
-        scores = score_found(found, unit)
+        scores = score_findings(findings, unit)
         if scores is not None:
             yield studies(scores)
 
 
-def verdicts(found: Findings, told: Sequence[Summary], pairs: Sequence[Pair]) -> TextTable:
+def verdicts(findings: Findings, results: Sequence[Summary], pairs: Sequence[Pair]) -> TextTable:
     """The main table: losses on fresh seeds, and the paired comparison."""
     by_name = {(p.task, p.recipe): p for p in pairs}
     rows = []
-    for one in told:
-        pair = by_name.get((one.task, one.recipe))
-        rows.append((one.task, one.recipe, *_measured(one), *_against(pair, one, found.baseline)))
+    for summary in results:
+        pair = by_name.get((summary.task, summary.recipe))
+        rows.append(
+            (
+                summary.task,
+                summary.recipe,
+                *_measured(summary),
+                *_against(pair, summary, findings.baseline),
+            )
+        )
     return TextTable(
-        f"Fresh seeds, test data; change and ratio are against {found.baseline}, seed by seed, "
+        f"Fresh seeds, test data; change and ratio are against {findings.baseline}, seed by seed, "
         "with 95 % intervals over seeds; p after Holm's correction",
         ("<task", "<optimizer", "test loss", "test metric, %", "change of loss", "p",
          "metric, points", "steps to target", "<verdict"),
@@ -54,23 +61,23 @@ def verdicts(found: Findings, told: Sequence[Summary], pairs: Sequence[Pair]) ->
     )  # fmt: skip
 
 
-def _measured(one: Summary) -> tuple[str, str]:
-    if one.best is None:
-        return _no_trial(one), "-"
-    metric = one.test_metric and one.test_metric.scaled(100)
-    return number(one.test_loss), number(metric, 2)
+def _measured(summary: Summary) -> tuple[str, str]:
+    if summary.best is None:
+        return _no_trial(summary), "-"
+    metric = summary.test_metric and summary.test_metric.scaled(100)
+    return number(summary.test_loss), number(metric, 2)
 
 
-def _no_trial(one: Summary) -> str:
+def _no_trial(summary: Summary) -> str:
     """Why no setting was chosen; what has no result did not diverge as far as is known."""
-    if one.failed_trials >= one.trials:
+    if summary.failed_trials >= summary.trials:
         return "no trial has a result"
-    return "all trials diverged" + (" or have no result" if one.failed_trials else "")
+    return "all trials diverged" + (" or have no result" if summary.failed_trials else "")
 
 
-def _against(pair: Pair | None, one: Summary, baseline: str) -> tuple[str, ...]:
+def _against(pair: Pair | None, summary: Summary, baseline: str) -> tuple[str, ...]:
     if pair is None:
-        return "", "", "", "", "baseline" if one.recipe == baseline else "-"
+        return "", "", "", "", "baseline" if summary.recipe == baseline else "-"
     steps = ratio(pair.steps)
     if pair.arrived != (pair.test_loss.count, pair.test_loss.count):
         steps += f" ({pair.arrived[0]} and {pair.arrived[1]} of {pair.test_loss.count} arrive)"
@@ -83,28 +90,28 @@ def _against(pair: Pair | None, one: Summary, baseline: str) -> tuple[str, ...]:
     )
 
 
-def choices(found: Findings, told: Sequence[Summary]) -> TextTable:
+def choices(findings: Findings, results: Sequence[Summary]) -> TextTable:
     """What was chosen, and how much it took."""
     rows = []
-    ranges = final_ranges(found)
-    for one in told:
-        now = ranges[one.task, one.recipe]
-        values = {name: value(x) for name, x in (one.best or ())}
+    ranges = final_ranges(findings)
+    for summary in results:
+        now = ranges[summary.task, summary.recipe]
+        values = {name: value(x) for name, x in (summary.best or ())}
         setting = ", ".join(f"{name} {x}" for name, x in values.items())
         rows.append(
             (
-                one.task,
-                one.recipe,
+                summary.task,
+                summary.recipe,
                 setting or "none",
-                value(one.effective_decay),
-                str(one.trials),
-                f"{one.diverged_trials} + {one.diverged_runs} of {one.runs}",
-                ", ".join(f"{name} {range_text(now[name])}" for name in one.grown) or "-",
-                ", ".join(one.edges) or "-",
-                value(one.good_rates),
+                value(summary.effective_decay),
+                str(summary.trials),
+                f"{summary.diverged_trials} + {summary.diverged_runs} of {summary.runs}",
+                ", ".join(f"{name} {range_text(now[name])}" for name in summary.grown) or "-",
+                ", ".join(summary.edges) or "-",
+                value(summary.good_rates),
             )
         )
-    shaped = any(name == "final_lr" for one in told for name, _ in one.best or ())
+    shaped = any(name == "final_lr" for summary in results for name, _ in summary.best or ())
     final = ". final_lr: share of the peak rate at the end" if shaped else ""
     return TextTable(
         "Chosen settings. Diverged: trials + final runs. Grown: ranges extended because the best "
@@ -116,20 +123,20 @@ def choices(found: Findings, told: Sequence[Summary]) -> TextTable:
     )  # fmt: skip
 
 
-def costs(found: Findings, told: Sequence[Summary]) -> TextTable:
+def costs(findings: Findings, results: Sequence[Summary]) -> TextTable:
     """Time and memory."""
-    runs = [len(every_run(t)) for result in found.tasks for t in result.tuned.values()]
+    runs = [len(every_run(t)) for result in findings.tasks for t in result.tuned.values()]
     rows = [
         (
-            one.task,
-            one.recipe,
-            f"{one.step_ms:.3g}",
-            size(one.optimizer_bytes),
-            peak(one.peak_mb),
+            summary.task,
+            summary.recipe,
+            f"{summary.step_ms:.3g}",
+            size(summary.optimizer_bytes),
+            peak(summary.peak_mb),
             str(count),
-            duration(one.seconds),
+            duration(summary.seconds),
         )
-        for one, count in zip(told, runs, strict=True)
+        for summary, count in zip(results, runs, strict=True)
     ]
     return TextTable(
         "Cost: medians of a step, bytes of the optimizer's states, growth of memory while "
@@ -151,13 +158,13 @@ def peak(megabytes: float) -> str:
     return "< 1" if megabytes < 1 else f"{megabytes:.1f}"
 
 
-def without_result(told: Sequence[Summary]) -> TextTable | None:
+def without_result(results: Sequence[Summary]) -> TextTable | None:
     """Runs that ended with their process or at the limit; None if there are none."""
     rows = tuple(
-        (one.task, one.recipe, f"{one.failed_trials} of {one.trials}",
-         f"{one.failed_runs} of {one.runs}")
-        for one in told
-        if one.failed_trials or one.failed_runs
+        (summary.task, summary.recipe, f"{summary.failed_trials} of {summary.trials}",
+         f"{summary.failed_runs} of {summary.runs}")
+        for summary in results
+        if summary.failed_trials or summary.failed_runs
     )  # fmt: skip
     if not rows:
         return None

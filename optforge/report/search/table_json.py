@@ -51,8 +51,8 @@ def table_from_json(values: Mapping[str, Any]) -> Table:
     proxies, held_out = tuple(values["proxies"]), tuple(values["held_out"])
     logs = [
         {
-            task: numpy.array([math.inf if v is None else v for v in own], dtype=float)
-            for task, own in row["log_test_losses"].items()
+            task: numpy.array([math.inf if v is None else v for v in losses], dtype=float)
+            for task, losses in row["log_test_losses"].items()
         }
         for row in values["rows"]
     ]
@@ -62,9 +62,9 @@ def table_from_json(values: Mapping[str, Any]) -> Table:
             "search again, or explain it with that one"
         )
     rows = []
-    for row, own in zip(values["rows"], logs, strict=True):
+    for row, losses in zip(values["rows"], logs, strict=True):
         with numpy.errstate(invalid="ignore"):
-            differences = {task: own[task] - logs[0][task] for task in own}
+            differences = {task: losses[task] - logs[0][task] for task in losses}
         rows.append(
             Row(
                 row["name"],
@@ -73,7 +73,7 @@ def table_from_json(values: Mapping[str, Any]) -> Table:
                 row["state_bytes_per_parameter"],
                 row["step_milliseconds_per_million_parameters"] / 1e3,
                 row["trials"],
-                {task: tuple(v.tolist()) for task, v in own.items()},
+                {task: tuple(v.tolist()) for task, v in losses.items()},
                 {task: trainee_from_json(t) for task, t in row["rules"].items()},
             )
         )
