@@ -1,4 +1,4 @@
-"""A comparison as a whole: what is compared on what, where it is kept, and running it."""
+"""A whole comparison: its tasks and recipes, its storage, and how it is run."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ from optforge.tasks.source import is_installed
 
 @dataclass(frozen=True)
 class Comparison:
-    """Tasks, recipes and settings; everything but the machine.
+    """Tasks, recipes and settings of a comparison; everything except the machine.
 
     Args:
         variants: Tasks, with the axes of a sweep applied.
-        recipes: What is compared; dimensions that are not tuned are left out when it runs.
-        settings: How much of everything.
-        baseline: Name of the recipe that the others are held against; the first by default.
-        title: For reports.
-        claim: What is put to the test, in words.
+        recipes: The recipes to compare; dimensions that are not tuned are left out of the run.
+        settings: Numbers of trials, seeds and further measurements.
+        baseline: Name of the recipe that the others are compared with; the first by default.
+        title: Title of the report.
+        claim: The claim to be tested, in words.
         device: Where to train.
 
     Raises:
-        CompareError: If there is nothing to compare, a name occurs twice, or the device is not
-            there.
+        CompareError: If there is nothing to compare, a name occurs twice, or this machine lacks the
+            device.
     """
 
     variants: tuple[Variant, ...]
@@ -71,17 +71,17 @@ class Comparison:
 
     @property
     def against(self) -> str:
-        """Name of the baseline."""
+        """The name of the baseline."""
         return self.baseline or self.recipes[0].name
 
     @cached_property
     def tuned_recipes(self) -> tuple[Recipe, ...]:
-        """The recipes with the dimensions that are tuned."""
+        """The recipes with only the tuned dimensions."""
         return tuned_recipes(self.recipes, self.settings.tune)
 
     @property
     def has_own_code(self) -> bool:
-        """Whether a task or an optimizer comes from no installed package."""
+        """Whether a task or an optimizer is not part of an installed package."""
         builds = [recipe.source.build for recipe in self.recipes]
         makers = [getattr(build, "func", build) for build in builds]
         code = [*(type(variant.task) for variant in self.variants), *makers]
@@ -89,7 +89,7 @@ class Comparison:
 
     @property
     def bench(self) -> Bench:
-        """Tasks and recipes as workers need them."""
+        """Tasks and recipes in the form that workers need."""
         return Bench(
             {variant.label: variant for variant in self.variants},
             {recipe.name: recipe for recipe in self.tuned_recipes},
@@ -97,7 +97,7 @@ class Comparison:
         )
 
     def plan(self) -> list[Line]:
-        """Count the runs and measure what they cost; takes about a second for each line."""
+        """Count the runs and measure their cost; takes about a second per line of the plan."""
         return estimate(self.variants, self.tuned_recipes, self.settings, self.device)
 
 
@@ -108,15 +108,15 @@ def run_comparison(
     progress: Progress | None = None,
     before_first: Callable[[], None] | None = None,
 ) -> tuple[Findings, bool]:
-    """Run what the table has not, task by task.
+    """Run every cell that the table lacks, task by task.
 
     Args:
-        comparison: What to compare.
-        runner: Trains the cells that its table has not; made with ``comparison.bench``.
-        each: Called with the findings after every task, to write them down.
-        progress: Of this plan, as :func:`expected` returns it; made here by default.
-        before_first: Called before the first run that the table has not; by default the costs of
-            this plan are measured then.
+        comparison: The comparison to run.
+        runner: Trains the cells that its table lacks; must be built with ``comparison.bench``.
+        each: Called with the findings after every task, to save them.
+        progress: Progress of this plan, as :func:`expected` returns it; created here by default.
+        before_first: Called before the first run that the table lacks; by default it measures the
+            costs of this plan.
 
     Returns:
         The findings, and whether the comparison was stopped before its end.
@@ -153,7 +153,7 @@ def run_comparison(
 
 
 def _describe(comparison: Comparison, runner: Runner) -> None:
-    """Note in the table what its next cells are made with, and report how older ones differ."""
+    """Record in the table the versions of its next cells, and report differences to older ones."""
     table, count = runner.table, process_count(runner.workers)
     session = environment(count, device=comparison.device)
     if table and (mixed := other_versions(table.sessions, session)):
@@ -164,16 +164,16 @@ def _describe(comparison: Comparison, runner: Runner) -> None:
 
 
 def check(comparison: Comparison, watch: Display | None = None) -> None:
-    """Check every task, and let every optimizer make one step on it, before anything runs.
+    """Check every task, and run one step of every optimizer on it, before anything else.
 
-    Points of an axis at which parameters have the same shapes are tried once.
+    Points of an axis at which the parameters have the same shapes are checked once.
 
     Args:
-        comparison: What is to be compared.
+        comparison: The comparison to check.
         watch: A display.
 
     Raises:
-        OptforgeError: If a task is not sound, or an optimizer cannot make a step on it.
+        OptforgeError: If a task breaks its contract, or an optimizer cannot make a step on it.
     """
     seen: set[tuple[str, tuple[Any, ...]]] = set()
     for variant in comparison.variants:
@@ -204,14 +204,14 @@ def _findings(comparison: Comparison, results: Sequence[TaskResult]) -> Findings
 
 
 def expected(comparison: Comparison, workers: int) -> Progress:
-    """Return a progress with the most cells that can come; their cost is not known yet."""
+    """Return the progress of a plan with its largest number of cells and costs still unknown."""
     cells = sum(sum(counts(comparison.settings, r)) for r in comparison.tuned_recipes)
     shares = {variant.label: Share(cells, 1.0) for variant in comparison.variants}
     return Progress(shares, max(1, workers))
 
 
 def measure(comparison: Comparison, progress: Progress) -> None:
-    """Time one optimizer on every task, since the model decides most of the cost."""
+    """Time one optimizer on every task, since most of the cost depends on the model."""
     first, settings = comparison.tuned_recipes[:1], comparison.settings
     lines = estimate(comparison.variants, first, settings, comparison.device)
     for task, (_, each) in expected_cells(lines).items():

@@ -1,4 +1,4 @@
-"""What a plan costs before it runs: cells counted, processor time measured on a few steps."""
+"""The cost of a plan before it runs: cells counted, processor time measured on a few steps."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Line:
     """One task and optimizer of a plan.
 
     Args:
-        task: Label.
-        recipe: Name.
-        tuning: Runs that tune, those beyond an edge and the choice included.
-        finals: Runs on fresh seeds.
-        sweeps: Runs of curves, maps and studies.
-        seconds: Of one run without validations between.
+        task: Label of the task.
+        recipe: Name of the recipe.
+        tuning: Number of tuning runs, including those beyond an edge and those of finalists.
+        finals: Number of runs on fresh seeds.
+        sweeps: Number of runs for curves, maps and studies.
+        seconds: Seconds of one run without intermediate validations.
         validations: Seconds of all validations of one run with a curve.
     """
 
@@ -50,17 +50,17 @@ class Line:
 
     @property
     def cells(self) -> int:
-        """All runs."""
+        """Number of all runs."""
         return self.tuning + self.finals + self.sweeps
 
     @property
     def total(self) -> float:
-        """Seconds of work of one worker."""
+        """Seconds that one worker would need."""
         return self.cells * self.seconds + self.finals * self.validations
 
 
 def counts(settings: ComparisonSettings, recipe: Recipe) -> tuple[int, int, int]:
-    """Return the most runs that one optimizer can need on one task: tuning, finals, sweeps."""
+    """Return the largest numbers of runs of an optimizer on a task: tuning, finals, sweeps."""
     trials = settings.trials + settings.extensions * settings.extra_trials
     tuning = trials * settings.tune_seeds + min(settings.finalists, trials) * settings.again
     points = sum(sweep_points(settings, recipe.space.names))
@@ -125,6 +125,6 @@ def _measure(
 
 
 def _clock(device: str) -> float:
-    """Return the processor time of this process; on a GPU the wall-clock time."""
+    """Return the processor time of this process, or the wall-clock time if it trains on a GPU."""
     wait_for(device)
     return time.process_time() if device.startswith("cpu") else time.perf_counter()

@@ -1,7 +1,7 @@
-"""What a directory was made with: plain values, in which files are named as seen from there.
+"""The definition of a comparison, stored in its directory with file names relative to it.
 
-So ``--resume --out DIR`` finds them from any working directory, and a directory that moves together
-with its files goes on as well.
+So ``--resume --out DIR`` finds the files from any working directory, also after the directory was
+moved together with its files.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def store_definition(path: Path, definition: Mapping[str, Any]) -> None:
 
 
 def stored_definition(path: Path) -> dict[str, Any]:
-    """Load what a directory was made with, to continue it.
+    """Load the definition stored in a directory, to resume its comparison.
 
     Raises:
-        CompareError: If it holds no comparison that was started from the command line, or a file
-            that it names is gone.
+        CompareError: If the directory holds no comparison that was started from the command line,
+            or a file that the definition names is missing.
     """
     try:
         stored = json.loads((path / DEFINITION).read_text(encoding="utf-8-sig"))
@@ -68,7 +68,7 @@ def stored_definition(path: Path) -> dict[str, Any]:
 
 
 def _renamed(definition: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    """Return the definition with the names of files changed, also in the keys of recipes."""
+    """Return the definition with file names converted, also in the keys of recipes."""
     renamed = dict(definition)
     for key in ("tasks", "optimizers"):
         if isinstance(renamed.get(key), list):
@@ -87,7 +87,7 @@ def _recipe(recipe: Any, change: Callable[[str], str]) -> Any:
 
 
 def _name(name: str, change: Callable[[str], str]) -> str:
-    """Return ``other=file.py:Class`` with another file; other names stay as they are.
+    """Convert the file in ``other=file.py:Class``; return other names unchanged.
 
     Example:
         >>> _name("mine=rule.py:Mine", "folder/{}".format), _name("adamw", str.upper)

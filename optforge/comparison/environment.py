@@ -1,4 +1,4 @@
-"""What figures were made with: versions, threads, machine, and the commit of the code."""
+"""The environment of the figures: versions, threads, machine, and the commit of the code."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def environment(workers: int, threads: int = 1, device: str = "cpu") -> dict[str
     """Return a description of this machine and its software.
 
     Args:
-        workers: Processes that train at the same time.
-        threads: Of each.
-        device: Where they train.
+        workers: Number of processes that train at the same time.
+        threads: Number of threads of each process.
+        device: Device on which they train.
 
     Example:
         >>> sorted(environment(2))[:3]
@@ -49,11 +49,11 @@ def environment(workers: int, threads: int = 1, device: str = "cpu") -> dict[str
 def other_versions(sessions: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> str:
     """Return a warning if cells of a table were made with other versions of torch or optforge.
 
-    Keys of cells do not name them all, so that pairs may be of two versions.
+    Keys of cells do not cover all versions, so a pair may mix two of them.
 
     Args:
-        sessions: Of the table.
-        now: Of this session.
+        sessions: Sessions of the table.
+        now: Environment of this session.
 
     Returns:
         A sentence; empty if there is nothing to say.
@@ -77,10 +77,10 @@ def other_versions(sessions: Sequence[Mapping[str, Any]], now: Mapping[str, Any]
 
 
 def older_keys(sessions: Sequence[Mapping[str, Any]]) -> str:
-    """Return a sentence if cells of a table know tasks and optimizers of one's own another way.
+    """Return a sentence if cells of a table use older content keys for the user's own code.
 
     Args:
-        sessions: Of the table.
+        sessions: Sessions of the table.
 
     Example:
         >>> older_keys([{"content_keys": 2}])
@@ -102,7 +102,7 @@ def _version(package: str) -> str:
 
 
 def _commit() -> str:
-    """Return the commit of optforge's checkout, marked if files differ; empty without one."""
+    """Return the commit of optforge's checkout, marked if files differ; empty if there is none."""
     here = Path(__file__).resolve().parent
     try:
         description = subprocess.run(

@@ -1,4 +1,4 @@
-"""What a table has of a plan: the protocol runs over it, and nothing is computed."""
+"""The finished part of a plan: the protocol runs over the table and computes nothing."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from optforge.errors import StoppedError
 
 @dataclass(frozen=True)
 class Finished:
-    """How much of a plan the table has.
+    """How much of a plan is in the table.
 
     Args:
-        tasks: Labels of those of which nothing is missing.
-        runs: Finished runs by task and optimizer; what is further on than the first missing run
-            of a task cannot be known, and is not counted.
+        tasks: Labels of the complete tasks.
+        runs: Number of finished runs by task and optimizer. Runs that depend on a task's first
+            missing run cannot be known and are not counted.
     """
 
     tasks: frozenset[str] = frozenset()
     runs: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def left(self, task: str, recipe: str, planned: int) -> int:
-        """Return the most planned runs that are still to come."""
+        """Return the largest number of planned runs that remain."""
         return 0 if task in self.tasks else max(0, planned - self.runs[task, recipe])
 
 
 def finished(comparison: Comparison, table: CellTable) -> Finished:
-    """Count what a table has of a comparison."""
+    """Count the cells of a comparison that are in a table."""
     runs: Counter[tuple[str, str]] = Counter()
     done = []
     reader = _TableReader(comparison, table, runs)
@@ -51,7 +51,7 @@ def finished(comparison: Comparison, table: CellTable) -> Finished:
 
 
 class _TableReader(Runner):
-    """Answers from the table, counts, and leaves where something is missing."""
+    """Answers cells from the table, counts them, and stops at the first missing one."""
 
     def __init__(
         self, comparison: Comparison, table: CellTable, runs: Counter[tuple[str, str]]

@@ -1,4 +1,4 @@
-"""Recipes by name: real optimizers, with the ranges that `optforge.tuning` knows of them."""
+"""Recipes by name: real optimizers with the ranges known to `optforge.tuning`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from optforge.tuning import (
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Names of the presets.
+    """Return the names of the presets.
 
     Example:
         >>> "adafactor" in recipe_names()
@@ -43,16 +43,16 @@ def load_recipe(
     space: Mapping[str, Sequence[float]] | None = None,
     **changes: Any,
 ) -> Recipe:
-    """Make a recipe from a preset, or from anything that :func:`find_source` finds.
+    """Build a recipe from a preset, or from anything that :func:`find_source` finds.
 
     Args:
-        name: How tables call it; a preset or an optimizer if ``optimizer`` is not given.
+        name: Name in tables; also names a preset or optimizer if ``optimizer`` is not given.
         optimizer: A preset, an optimizer's name or file, or a class.
-        space: Ranges, as ``{"lr": [1e-4, 1e-1]}``, in place of those of the preset.
+        space: Ranges, such as ``{"lr": [1e-4, 1e-1]}``, in place of the preset's.
         changes: ``schedule``, ``decay``, ``clip`` or ``fixed`` in place of the preset's.
 
     Raises:
-        CompareError: If there is no such optimizer, or a range or setting is not one of it.
+        CompareError: If there is no such optimizer, or it lacks a given range or setting.
 
     Example:
         >>> load_recipe("torch:RMSprop", space={"lr": [1e-4, 1e-1]}).space.names
@@ -91,7 +91,7 @@ def _checked(recipe: Recipe) -> Recipe:
 
 
 def _short(name: str) -> str:
-    """A file by its name without folders; anything else as it is."""
+    """Return the last part of a file's path; return other names unchanged."""
     return name.rsplit("/", 1)[-1]
 
 

@@ -1,4 +1,4 @@
-"""How far a whole plan is, and how long it will still take."""
+"""Progress of a whole plan, and the time that it still needs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 @dataclass
 class Share:
-    """The cells of one task: how many there are, and what they cost.
+    """The cells of one task: their number and their cost.
 
     Args:
-        cells: Expected.
-        estimate: Seconds of one cell, measured before or guessed.
-        answered: Answered from the table or computed.
-        computed: Computed in this session.
-        seconds: They took.
+        cells: Expected number of cells.
+        estimate: Seconds of one cell, measured beforehand or guessed.
+        answered: Number of cells answered from the table or computed.
+        computed: Number of cells computed in this session.
+        seconds: Seconds that the computed cells took.
     """
 
     cells: int
@@ -26,19 +26,19 @@ class Share:
     seconds: float = 0.0
 
     def left(self, pace: float) -> float:
-        """Return the seconds of work that are left, by its own cells or by the pace of others."""
+        """Return the remaining seconds of work, by its own cells or by the pace of other tasks."""
         each = self.seconds / self.computed if self.computed else pace * self.estimate
         return max(0, self.cells - self.answered) * each
 
 
 @dataclass
 class Progress:
-    """The state of a plan.
+    """The progress of a plan.
 
     Args:
-        shares: By task.
-        workers: That compute at the same time.
-        purpose: What is going on.
+        shares: Share of each task.
+        workers: Number of workers that compute at the same time.
+        purpose: Description of the current work.
 
     Example:
         >>> progress = Progress({"a": Share(4, 2.0)}, workers=2)
@@ -56,32 +56,32 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """Cells answered."""
+        """Number of answered cells."""
         return sum(share.answered for share in self.shares.values())
 
     @property
     def total(self) -> int:
-        """Cells expected; it may shrink when a range need not grow."""
+        """Number of expected cells; it may shrink when a range need not grow."""
         return sum(max(share.cells, share.answered) for share in self.shares.values())
 
     @property
     def seconds_left(self) -> float:
-        """Expected time to the end."""
+        """Expected seconds to the end."""
         return self.left(_pace(self.shares.values()))
 
     def left(self, pace: float) -> float:
-        """Return the expected seconds to the end if tasks without a run go at that pace."""
+        """Return the expected seconds to the end if tasks without runs go at the given pace."""
         work = sum(share.left(pace) for share in self.shares.values())
         return work / max(1, self.workers)
 
     def reused(self, task: str) -> None:
-        """Note a cell that the table had."""
+        """Record a cell that was already in the table."""
         self.task = task
         if task in self.shares:
             self.shares[task].answered += 1
 
     def finished(self, task: str, seconds: float) -> None:
-        """Note a cell that was computed."""
+        """Record a cell that was computed."""
         self.task = task
         share = self.shares.get(task)
         if share is None:
@@ -92,18 +92,18 @@ class Progress:
             share.seconds += seconds
 
     def skip(self, task: str, cells: int) -> None:
-        """Note cells that were expected and are not needed."""
+        """Record expected cells that turned out not to be needed."""
         if task in self.shares:
             self.shares[task].cells -= cells
 
 
 @dataclass
 class Whole:
-    """Several plans, one after another, as one; looks like the state of a plan.
+    """Progress of several consecutive plans, with the interface of a single plan's progress.
 
     Args:
-        parts: Of the comparisons, in their order.
-        current: Place of the one that runs.
+        parts: Progress of each comparison, in order.
+        current: Index of the running comparison.
 
     Example:
         >>> whole = Whole([Progress({"a": Share(4, 2.0)}, 2), Progress({"a": Share(2, 1.0)}, 2)])
@@ -119,33 +119,33 @@ class Whole:
 
     @property
     def done(self) -> int:
-        """Cells answered."""
+        """Number of answered cells."""
         return sum(part.done for part in self.parts)
 
     @property
     def total(self) -> int:
-        """Cells expected."""
+        """Number of expected cells."""
         return sum(part.total for part in self.parts)
 
     @property
     def seconds_left(self) -> float:
-        """Expected time to the end; plans that have not begun go at the pace of the others."""
+        """Expected seconds to the end; plans that have not begun go at the pace of the others."""
         pace = _pace([share for part in self.parts for share in part.shares.values()])
         return sum(part.left(pace) for part in self.parts)
 
     @property
     def task(self) -> str:
-        """What is trained."""
+        """The task being trained."""
         return self.parts[self.current].task
 
     @property
     def purpose(self) -> str:
-        """What is going on."""
+        """Description of the current work."""
         return self.parts[self.current].purpose
 
 
 def _pace(shares: Iterable[Share]) -> float:
-    """Return the time that cells took over their estimate, over all tasks so far."""
+    """Return the ratio of the cells' actual time to their estimate, over all tasks so far."""
     known = [share for share in shares if share.computed]
     expected = sum(share.computed * share.estimate for share in known)
     return sum(share.seconds for share in known) / expected if expected else 1.0

@@ -1,12 +1,12 @@
 """The protocol: tune, look beyond edges, choose on further seeds, measure on fresh ones.
 
-1. Every recipe gets the same number of trials on the task, with one seed, on validation data.
-2. If the best trial of any lies in the outer tenth of a range, that range grows, and every recipe
-   gets the same number of further trials about its own best, so that nobody is tuned longer.
-3. The best few of each are trained on further seeds; all runs together choose the setting. What
-   is reported to lie at an edge is this setting.
-4. The chosen settings are trained on fresh seeds, the same for all: same initial weights, same
-   batches. These runs alone are reported; each measures test data once, after its last step.
+1. Every recipe gets the same number of trials on the task, with one seed, on validation data. 2. If
+any recipe's best trial lies in the outer tenth of a range, that range grows, and every recipe gets
+the same number of further trials around its own best, so that none is tuned more. 3. The best few
+settings of each recipe are trained on further seeds; all runs together choose the setting. Reports
+of a setting at an edge refer to this choice. 4. The chosen settings are trained on fresh seeds, the
+same for all: same initial weights, same batches. Only these runs are reported; each measures test
+data once, after its last step.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ def compare_on(
     runner: Runner,
     baseline: str,
 ) -> TaskResult:
-    """Compare all recipes on one task; what the table has is not computed again.
+    """Compare all recipes on one task, computing only the cells that the table lacks.
 
     Args:
         variant: The task.
-        recipes: With the dimensions that are tuned.
-        settings: How much of everything.
-        runner: Answers cells.
-        baseline: From whose curves a target is derived if the task names none.
+        recipes: The recipes with their tuned dimensions.
+        settings: Settings of the comparison.
+        runner: Answers the cells.
+        baseline: Name of the recipe whose curves give a target if the task names none.
     """
     tuned = _tuned(variant, recipes, settings, runner)
     chosen = _seeds(settings, variant, "final", settings.seeds)
@@ -56,14 +56,14 @@ def compare_on(
 
 
 def derived_target(finals: Sequence[CellResult]) -> float | None:
-    """The median validation loss that runs have after three quarters of their steps.
+    """Return the median validation loss of runs after three quarters of their steps.
 
     Args:
-        finals: Runs of the baseline, with curves.
+        finals: Final runs of the baseline, with curves.
 
     Returns:
-        The loss; None if there are no curves, or as long as a run has no result, since what it
-        gives when it is tried again would move the target under runs that were stopped at it.
+        The loss; None if there are no curves or a run has no result. Repeating that run later would
+        move the target under runs that were already stopped at it.
     """
     if any(outcome.failed for outcome in finals):
         return None
@@ -84,7 +84,7 @@ def _tuned(
 
 
 def strategy(settings: ComparisonSettings) -> QuasiRandom[CellResult]:
-    """Return how settings are drawn, the same for every recipe."""
+    """Return the sampling strategy of settings, which is the same for every recipe."""
     return QuasiRandom(
         settings.trials,
         lambda outcomes: score(outcomes, settings.objective),
@@ -124,7 +124,7 @@ class _Cells:
         return list(rows.values())
 
     def _skip(self, finalists: Sequence[Sequence[Setting]]) -> None:
-        """Take from the plan what was not needed: rounds of extension, and finalists."""
+        """Remove cells from the plan that were not needed: rounds of extension, and finalists."""
         settings, count = self.settings, len(self.studies)
         rounds = settings.extensions - self.rounds
         skipped = rounds * settings.extra_trials * settings.tune_seeds * count
@@ -137,7 +137,7 @@ class _Cells:
 
 
 def _chosen(study: Study[CellResult], settings: ComparisonSettings) -> TunedSetting:
-    """Choose by all runs of the finalists together, so that luck with one seed does not."""
+    """Choose the setting by all runs of the finalists, so that luck with one seed has less weight."""
     tried = {trial.setting: trial for trial in reversed(study.trials)}
     finalists = tuple(
         replace(tried[again.setting], outcomes=tried[again.setting].outcomes + again.outcomes)
@@ -164,14 +164,14 @@ def train_all(
 
     Args:
         variant: The task.
-        drawn: Settings by recipe.
-        chosen: Seeds.
-        runner: Answers cells.
-        purpose: For the display and the table.
-        template: What the cells measure; a loss on validation data by default.
+        drawn: Settings of each recipe.
+        chosen: The seeds.
+        runner: Answers the cells.
+        purpose: Description of the work, for the display and the table.
+        template: Cell that says what to measure; a loss on validation data by default.
 
     Returns:
-        For each recipe and setting the outcomes, seed by seed.
+        Outcomes by recipe, setting and seed.
     """
     base = template or Cell(variant.label, "", (), 0)
     cells = [
@@ -188,7 +188,7 @@ def train_all(
 
 
 def best_trial(trials: Sequence[Trial], objective: str) -> Trial | None:
-    """The trial with the lowest score; None if all diverged.
+    """Return the trial with the lowest score; None if all diverged.
 
     Example:
         >>> trials = [Trial((), (CellResult(loss=loss),)) for loss in (2.0, 1.0)]
@@ -205,7 +205,7 @@ def _measure(
     runner: Runner,
     chosen: Sequence[int],
 ) -> dict[str, TunedSetting]:
-    """Train the chosen settings on fresh seeds, with curves, and with test data at the end."""
+    """Train the chosen settings on fresh seeds, with curves, and measure test data at the end."""
     template = Cell(variant.label, "", (), 0, curve=True, test=True, extras=settings.extras)
     drawn = {
         name: [tuned_setting.best]

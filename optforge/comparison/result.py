@@ -1,4 +1,4 @@
-"""What a comparison found, before any statistics: trials, choices and final runs."""
+"""Raw results of a comparison, before any statistics: trials, choices and final runs."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def not_positive(task: str, what: str, loss: float) -> CompareError:
     """Return the error for a loss that has no logarithm.
 
     Args:
-        task: Its name or label.
-        what: Which loss of it.
-        loss: At or below 0.
+        task: Name or label of the task.
+        what: Name of the loss.
+        loss: The loss, at or below 0.
     """
     return CompareError(
         f"{what} of {task} is {loss:.6g}; losses are compared by their log ratios, which need "
@@ -42,7 +42,7 @@ def not_positive(task: str, what: str, loss: float) -> CompareError:
 
 
 def score(outcomes: Sequence[CellResult], objective: str) -> float:
-    """Return what settings are chosen by, lower is better: mean log loss or minus the metric.
+    """Return the score that settings are chosen by, lower is better: mean log loss or -metric.
 
     A run that diverged or has no result makes the score infinite.
     """
@@ -61,20 +61,20 @@ Trial: TypeAlias = tuning.Trial[CellResult]
 
 @dataclass(frozen=True)
 class TunedSetting:
-    """One optimizer on one task.
+    """Result of one optimizer on one task.
 
     Args:
-        recipe: Its name.
-        space: As it was at the end.
-        trials: All settings tried, in the order of the plan.
-        finalists: Those of them that were trained on further seeds, with all their outcomes.
+        recipe: Name of the recipe.
+        space: The space after all extensions.
+        trials: All tried settings, in the order of the plan.
+        finalists: Trials that were also trained on further seeds, with all their outcomes.
         best: The chosen setting; None if every trial diverged or has no result.
-        grown: Dimensions whose range grew.
-        edges: Dimensions in whose outer tenth the chosen setting lies.
+        grown: Names of the dimensions whose range grew.
+        edges: Names of the dimensions in whose outer tenth the chosen setting lies.
         finals: Runs of the chosen setting on fresh seeds.
-        sensitivity: Learning rates about the best setting, with their runs.
-        heat_map: Learning rates and decays about the best setting, with their runs.
-        studies: For each study in the manner of AlgoPerf the runs of its trials.
+        sensitivity: Learning rates around the best setting, with their runs.
+        heat_map: Learning rates and decays around the best setting, with their runs.
+        studies: Runs of the trials of each AlgoPerf-style study.
     """
 
     recipe: str
@@ -91,35 +91,35 @@ class TunedSetting:
 
     @property
     def diverged_trials(self) -> int:
-        """Trials of which a run diverged."""
+        """Number of trials with a run that diverged."""
         return sum(any(o.diverged for o in trial.outcomes) for trial in self.trials)
 
     @property
     def failed_trials(self) -> int:
-        """Trials of which a run has no result, because its process died or took too long."""
+        """Number of trials with a run without a result: its process died or took too long."""
         return sum(any(o.failed for o in trial.outcomes) for trial in self.trials)
 
     @property
     def failed_finals(self) -> int:
-        """Final runs without a result."""
+        """Number of final runs without a result."""
         return sum(bool(outcome.failed) for outcome in self.finals)
 
     @property
     def diverged_finals(self) -> int:
-        """Final runs that diverged."""
+        """Number of final runs that diverged."""
         return sum(outcome.diverged for outcome in self.finals)
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """All optimizers on one task.
+    """Results of all optimizers on one task.
 
     Args:
         variant: The task.
-        tuned: By name of the recipe.
-        seeds: Of the final runs.
+        tuned: Result of each recipe, by name.
+        seeds: Seeds of the final runs.
         target: The validation loss to reach, given by the task or derived; None if there is none.
-        derived: Whether it was derived from the baseline's curves.
+        derived: Whether the target was derived from the baseline's curves.
     """
 
     variant: Variant
@@ -131,12 +131,12 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class Findings:
-    """A whole comparison.
+    """Results of a whole comparison.
 
     Args:
-        tasks: In the order of the plan.
-        baseline: What the others are compared with.
-        objective: What settings were chosen by.
+        tasks: Results of each task, in the order of the plan.
+        baseline: Name of the recipe that the others are compared with.
+        objective: The objective by which settings were chosen: ``loss`` or ``metric``.
     """
 
     tasks: tuple[TaskResult, ...]

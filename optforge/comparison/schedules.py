@@ -8,7 +8,7 @@ from optforge.tasks import schedule as cosine
 
 
 def linear(step: int, steps: int, warmup: float = 0.1) -> float:
-    """Linear warm-up to 1, then a line that would reach 0 one step after the last.
+    """Return a linear warm-up to 1, then a line that would reach 0 one step after the last.
 
     Example:
         >>> [round(linear(step, 10, 0.2), 3) for step in (0, 1, 2, 9)]
@@ -21,7 +21,7 @@ def linear(step: int, steps: int, warmup: float = 0.1) -> float:
 
 
 def constant(step: int, steps: int, warmup: float = 0.1) -> float:
-    """Linear warm-up to 1, which then stays.
+    """Return a linear warm-up to 1, then 1.
 
     Example:
         >>> [constant(step, 10, 0.2) for step in (0, 1, 9)]

@@ -1,4 +1,4 @@
-"""The numbers of a comparison: how much is tuned, how often it is repeated, what is measured."""
+"""The settings of a comparison: amount of tuning, repetitions, measurements."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ _LEAST = {"trials": 1, "seeds": 1, "finalists": 1, "again": 0, "tune_seeds": 1, 
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonSettings:
-    """How a comparison is made; the same for every optimizer and task.
+    """Settings of a comparison, the same for every optimizer and task.
 
     Args:
         trials: Settings tried for each optimizer on each task.
         seeds: Fresh seeds on which the best setting of each is measured; ten or more for claims.
-        finalists: So many of the best trials are trained again before one is chosen.
-        again: On so many further seeds; 0 chooses by the trials alone.
-        tune_seeds: Seeds of each trial.
-        tune: What is tuned: ``lr``, ``weight_decay``, ``betas``; on request ``schedule``, which
-            stands for ``warmup``, ``decay_power`` and ``final_lr``; or dimensions of a space of
-            one's own. By default all that a space has.
+        finalists: Number of best trials that are trained again before one is chosen.
+        again: Number of further seeds for that; 0 chooses by the trials alone.
+        tune_seeds: Number of seeds of each trial.
+        tune: Dimensions to tune: ``lr``, ``weight_decay``, ``betas``; on request ``schedule``,
+            which stands for ``warmup``, ``decay_power`` and ``final_lr``; or dimensions of your own
+            space. By default all dimensions of the space.
         sampler: ``sobol`` or ``grid``.
-        objective: What settings are chosen by, on validation data: ``loss``, or
-            ``metric``, of which higher is better.
-        extensions: How often ranges may grow because a best trial lies in their outer tenth.
+        objective: How settings are chosen on validation data: by ``loss``, or by ``metric``, where
+            higher is better.
+        extensions: How often a range may grow because a best trial lies in its outer tenth.
         extra: Further trials of every optimizer when one range grows; None: a quarter.
-        sensitivity: Learning rates on a curve about the best setting, 0 for none.
-        heat_map: Learning rates and decays of a grid about the best setting.
-        sweep_seeds: Seeds of the points of curves and maps.
-        studies: Studies of five trials each in the manner of AlgoPerf, 0 for none.
+        sensitivity: Number of learning rates on a curve around the best setting, 0 for none.
+        heat_map: Numbers of learning rates and decays on a grid around the best setting.
+        sweep_seeds: Number of seeds of each point of curves and maps.
+        studies: Number of AlgoPerf-style studies of five trials each, 0 for none.
         extras: Further measurements of the final runs: ``flatness``.
-        seed: Of everything random; another one, other seeds throughout.
+        seed: Random seed from which all others are derived.
 
     Raises:
-        CompareError: For values that are not allowed.
+        CompareError: If a value is not allowed.
 
     Example:
         >>> ComparisonSettings(trials=20).extra_trials
@@ -93,7 +93,7 @@ class ComparisonSettings:
 
     @property
     def extra_trials(self) -> int:
-        """Further trials of every optimizer in a round of extension."""
+        """Number of further trials of every optimizer in a round of extension."""
         return max(2, self.trials // 4) if self.extra is None else self.extra
 
     def stored(self) -> dict[str, Any]:
@@ -102,10 +102,10 @@ class ComparisonSettings:
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> ComparisonSettings:
-        """Read what :meth:`stored` gave, or what a suite says.
+        """Read settings from what :meth:`stored` returned, or from a suite.
 
         Raises:
-            CompareError: For an unknown name or a value that is not allowed.
+            CompareError: If a name is unknown or a value is not allowed.
         """
         if not isinstance(values, Mapping):
             raise CompareError(f"settings is {values!r}; write a table, as in {{ trials = 16 }}")
@@ -127,7 +127,7 @@ def _is_count(value: Any, least: int) -> bool:
 
 
 def _check_names(name: str, value: Any) -> None:
-    """Check that a value is a list of texts; a single text would be read letter by letter."""
+    """Check that a value is a list of strings; a single string would be read letter by letter."""
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise CompareError(f"{name} is {value!r}; give a list of names, as in ['lr']")
 

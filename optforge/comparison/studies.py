@@ -16,10 +16,10 @@ from optforge.fitness.seeds import seeds
 def study(
     result: TaskResult, recipes: Sequence[Recipe], settings: ComparisonSettings, runner: Runner
 ) -> TaskResult:
-    """Add the studies that the settings ask for, if there is a target to reach.
+    """Add the studies that the settings request, if there is a target to reach.
 
-    Each study draws its five settings from the recipe's own space, which knows no task, and its
-    trials have seeds of their own, the same for every recipe.
+    Each study draws its five settings from the recipe's own space, which does not depend on the
+    task. Its trials have separate seeds, the same for every recipe.
     """
     if result.target is None:
         count = len(recipes) * settings.studies * TRIALS_A_STUDY

@@ -1,4 +1,4 @@
-"""Suites: comparisons written down as TOML files.
+"""Suites: comparisons described by TOML files.
 
     title = "Batch size"
     claim = "Lion's best batch size is larger than AdamW's"
@@ -50,19 +50,19 @@ def read_suite(path: str | Path) -> dict[str, Comparison]:
     """Read a suite.
 
     Args:
-        path: A TOML file. Files that it names are looked for beside it first.
+        path: A TOML file. Files that it names are looked up next to it first.
 
     Returns:
-        Comparisons by name; of a single one the name is that of the file.
+        Comparisons by name; a single comparison has the name of the file.
 
     Raises:
-        CompareError: If the file cannot be read or says something unknown.
+        CompareError: If the file cannot be read or contains an unknown key or value.
     """
     return {name: comparison_from(table) for name, table in suite_tables(path).items()}
 
 
 def suite_tables(path: str | Path) -> dict[str, dict[str, Any]]:
-    """Read a suite as plain values, one table a comparison, with the paths of files resolved."""
+    """Read a suite as plain values, one table per comparison, with the paths of files resolved."""
     path = Path(path)
     try:
         content = tomllib.loads(read_text(path))
@@ -89,7 +89,7 @@ def suite_tables(path: str | Path) -> dict[str, dict[str, Any]]:
 
 
 def comparison_from(table: Mapping[str, Any]) -> Comparison:
-    """Make a comparison from plain values, as a suite or a directory holds them.
+    """Build a comparison from plain values, as a suite or a directory holds them.
 
     Example:
         >>> made = comparison_from({"tasks": ["digits_mlp"], "optimizers": ["adamw", "lion"]})
@@ -119,7 +119,7 @@ def comparison_from(table: Mapping[str, Any]) -> Comparison:
 
 
 def recipe_from(given: str, table: Mapping[str, Any]) -> Recipe:
-    """Make a recipe from ``name``, ``file`` or ``other=name``, and what a suite says of it.
+    """Build a recipe from ``name``, ``file`` or ``other=name``, and a suite's options for it.
 
     Example:
         >>> recipe_from("twin=adamw", {"clip": 1.0}).clip
@@ -159,7 +159,7 @@ def _list(table: Mapping[str, Any], key: str) -> Sequence[str]:
 
 
 def _options_of(given: str, recipes: Mapping[str, Any]) -> Any:
-    """Return a suite's table for an optimizer, by its written name or the one in tables."""
+    """Return a suite's options for an optimizer, by its written name or by its name in tables."""
     return next((recipes[name] for name in _called(given) if name in recipes), {})
 
 
@@ -172,7 +172,7 @@ def _called(given: str) -> tuple[str, ...]:
 def _check_recipes(
     shared: Mapping[str, Any], tables: Sequence[Mapping[str, Any]], path: Path
 ) -> None:
-    """Refuse what is of no optimizer: mostly its name is misspelt, and it would change nothing."""
+    """Reject options of an optimizer that is not compared: its name is probably misspelled."""
     every: set[str] = set()
     for table in tables:
         given = {**shared, **table}.get("optimizers")
@@ -202,7 +202,7 @@ def _check_kinds(
 
 
 def _resolved(table: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return a comparison with the names of files beside the suite as paths."""
+    """Return a comparison in which names of files next to the suite are paths."""
     resolved = dict(table)
     for key in ("tasks", "optimizers"):
         if isinstance(table.get(key), list):
@@ -222,7 +222,7 @@ def _placed(recipe: Any, folder: Path) -> Any:
 
 
 def _beside(name: str, folder: Path) -> str:
-    """Return the path of a file beside the suite if there is one; also after ``name=``."""
+    """Return the path of a file next to the suite if there is one, also after ``name=``."""
     for place in (-1, *(n for n, sign in enumerate(name) if sign == "=")):
         rest = str(folder / name[place + 1 :])
         file = split_class(rest)[0]

@@ -1,4 +1,4 @@
-"""Curves and maps about the best setting: how much it matters to hit it."""
+"""Curves and maps around the best setting: how much an exact choice matters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAP_SPAN = {"lr": 4.0, "weight_decay": 10.0}
 
 
 def sweep(result: TaskResult, settings: ComparisonSettings, runner: Runner) -> TaskResult:
-    """Add the learning-rate curve and the map that the settings ask for."""
+    """Add the learning-rate curve and the map that the settings request."""
     tuned = dict(result.tuned)
     missing = sum(
         sum(sweep_points(settings, tuned_setting.space.names))
@@ -50,11 +50,12 @@ def sweep(result: TaskResult, settings: ComparisonSettings, runner: Runner) -> T
 
 
 def sweep_points(settings: ComparisonSettings, names: Sequence[str]) -> tuple[int, int]:
-    """How many points the curve and the map of an optimizer have.
+    """Return the numbers of points on an optimizer's curve and map.
 
     Args:
-        settings: What is asked for.
-        names: Of the dimensions that are tuned; without a rate there is neither curve nor map.
+        settings: Settings of the comparison.
+        names: Names of the tuned dimensions; without a learning rate there is neither curve nor
+            map.
 
     Example:
         >>> sweep_points(ComparisonSettings(sensitivity=7, heat_map=(5, 4)), ("lr",))
@@ -92,7 +93,7 @@ def _curve(tuned: TunedSetting, count: int) -> list[Setting]:
 
 
 def _map(tuned: TunedSetting, counts: tuple[int, int]) -> list[Setting]:
-    """Row by row: a learning rate, then all decays; of optimizers without decay only rates."""
+    """Return the map row by row: all decays per learning rate; only rates without weight decay."""
     if tuned.best is None or "lr" not in dict(tuned.best):
         return []
     values = dict(tuned.best)
@@ -108,5 +109,5 @@ def _map(tuned: TunedSetting, counts: tuple[int, int]) -> list[Setting]:
 
 
 def _factors(span: float, count: int) -> np.ndarray:
-    """Factors evenly spaced on a logarithmic scale about 1."""
+    """Return factors around 1, evenly spaced on a logarithmic scale."""
     return np.ones(1) if count == 1 else np.geomspace(1 / span, span, count)

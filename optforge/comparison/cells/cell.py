@@ -1,4 +1,4 @@
-"""A cell is one training run: what decides it, the key of that content, and what came out."""
+"""A cell is one training run: its inputs, the key of these inputs, and its results."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _KEY_DIGITS = 20
 
 @dataclass(frozen=True)
 class Cell:
-    """One run, in plain values that travel to workers.
+    """One run, as plain values that can be sent to workers.
 
     Args:
         task: Label of the task's variant.
         recipe: Name of the recipe.
-        setting: Its hyper-parameters.
-        seed: Of initialisation, data order and augmentation; the same for every optimizer.
-        curve: Whether to validate every so many steps.
+        setting: Hyper-parameters of the run.
+        seed: Seed of initialization, data order and augmentation; the same for every optimizer.
+        curve: Whether to validate at regular intervals.
         test: Whether to measure on test data after the last step.
         until: Stop at this validation loss; None: train to the end.
         extras: Further measurements after the last step, by name.
-        start: Where the weights come from, if not from the task: a chain of earlier runs.
+        start: Chain of earlier runs that provides the weights; empty to use the task's.
     """
 
     task: str
@@ -42,13 +42,13 @@ class Cell:
     start: tuple[Any, ...] = ()
 
     def key(self, task_hash: str, identity: str, period: int, device: str = "cpu") -> str:
-        """Return twenty digits over all that decides the outcome; names and time do not.
+        """Return a key of twenty digits over everything that decides the result, but not names and time.
 
         Args:
-            task_hash: Of the task.
-            identity: Of the recipe.
-            period: Steps between validations.
-            device: Where it is trained; which of several GPUs does not matter.
+            task_hash: Hash of the task.
+            identity: Identity of the recipe.
+            period: Number of steps between validations.
+            device: Device on which it is trained; which of several GPUs does not matter.
         """
         content = {
             "version": _VERSION,
@@ -70,25 +70,27 @@ class Cell:
 
 @dataclass(frozen=True)
 class CellResult:
-    """What one run gave. Losses and metrics are NaN where they were not measured.
+    """Results of one run. Losses and metrics are NaN where they were not measured.
 
     Args:
-        loss: On validation data, after the last step.
-        metric: Alike.
-        train_loss: Mean over the last tenth of the steps; NaN if the run did not come so far.
-        test_loss: On test data, if the cell asked for it.
-        test_metric: Alike.
-        diverged: Not finite, or a training loss that ended above twice the first one.
-        steps: Steps made; fewer than the budget if it diverged or arrived.
-        curve: Step, validation loss, validation metric, and seconds of training until then.
-        step_ms: Milliseconds a step, validations not counted.
-        seconds: Of the whole cell.
-        optimizer_bytes: Size of the optimizer's states.
-        peak_mb: Growth of memory while it trained, of the first runs on test data in a process;
-            NaN where it was not measured or is not known.
+        loss: Loss on validation data after the last step.
+        metric: Metric on validation data after the last step.
+        train_loss: Mean over the last tenth of the steps; NaN if the run did not get that far.
+        test_loss: Loss on test data, if the cell requested it.
+        test_metric: Metric on test data, if the cell requested it.
+        diverged: Whether a number was not finite, or the training loss ended above twice its first
+            value.
+        steps: Number of steps; fewer than the budget if it diverged or reached its target.
+        curve: Points of step, validation loss, validation metric, and seconds of training until
+            then.
+        step_ms: Milliseconds per step, without validations.
+        seconds: Seconds of the whole cell.
+        optimizer_bytes: Size of the optimizer's states in bytes.
+        peak_mb: Growth of memory during training in MB. It is measured for the first runs on test
+            data in a process; NaN where it was not measured or is unknown.
         extras: Further measurements by name.
-        failed: Empty, or why there is no result: its process died, was ended at the limit, or
-            something raised after the first step. Such an outcome is never in a table.
+        failed: Empty, or why there is no result: its process died, exceeded the time limit, or
+            raised after the first step. Such a result is never stored in a table.
     """
 
     loss: float = math.nan
@@ -107,7 +109,7 @@ class CellResult:
     failed: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON-serializable values, without what was not measured; infinities are words."""
+        """Return JSON-serializable values, without those not measured; infinities become words."""
         empty = asdict(CellResult())
         values = asdict(self)
         changed = {name: values[name] for name in values if not _same(values[name], empty[name])}
@@ -115,7 +117,7 @@ class CellResult:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> CellResult:
-        """Read what :meth:`to_json` gave; unknown names, of later versions, are dropped.
+        """Read what :meth:`to_json` returned; unknown names, from later versions, are dropped.
 
         Example:
             >>> outcome = CellResult(loss=math.inf, curve=((1, 0.5, 0.9, 0.1),))

@@ -1,9 +1,9 @@
-"""The table of finished cells: a text file that only grows, and from which a comparison goes on.
+"""The table of finished cells: an append-only text file from which a comparison resumes.
 
-One JSON object a line. Lines with a ``key`` are cells; lines with ``session`` say where and with
-which versions the cells after them were computed. A line is written as a whole and forced to the
-disk; a line that a killed process left half-written is cut off by the next writer, a last one that
-lacks nothing but its end is kept. Two tables can be joined by joining their lines.
+Each line is one JSON object. Lines with a ``key`` are cells; lines with ``session`` say where and
+with which versions the following cells were computed. A line is written as a whole and flushed to
+the disk. A line that a killed process left half-written is cut off by the next writer; a last line
+that lacks only its line break is kept. Two tables can be joined by joining their lines.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ CELLS = "cells.jsonl"
 
 
 class CellTable:
-    """Outcomes by key, in memory and in a file.
+    """Results by key, in memory and in a file.
 
     Args:
-        path: The file; None keeps everything in memory.
-        write: Whether new outcomes are appended; then no other process may write.
+        path: The file; None to keep everything in memory.
+        write: Whether new results are appended; then no other process may write.
 
     Raises:
         CompareError: If the file cannot be read or written, another process writes to it, or a
@@ -79,12 +79,12 @@ class CellTable:
         return len(self._found)
 
     def describe(self, session: Mapping[str, Any]) -> None:
-        """Set the session, which is written before the first cell that follows."""
+        """Set the session, which is written before the next cell."""
         same = bool(self.sessions) and self.sessions[-1] == dict(session)
         self._session = None if same else session
 
     def add(self, key: str, cell: Cell, outcome: CellResult, purpose: str = "") -> None:
-        """Keep an outcome, on the disk too; one that is there already stays as it is."""
+        """Store a result in memory and in the file; an existing one is not changed."""
         if key in self._found:
             return
         self._found[key] = outcome
@@ -106,7 +106,7 @@ class CellTable:
         self._write(row)
 
     def close(self) -> None:
-        """Close the file; harmless when done twice."""
+        """Close the file; safe to call twice."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -168,7 +168,7 @@ def _whole(content: bytes) -> int:
 
     A last line without a line break counts if it is a JSON object.
 
-    Nothing that was cut off is one, for the closing brace comes last.
+    A line that was cut off never is one, because its closing brace comes last.
     """
     ended = content.rfind(b"\n") + 1
     try:

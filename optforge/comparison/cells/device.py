@@ -1,4 +1,4 @@
-"""Where cells are trained: the device asked for, if this machine has it."""
+"""The device on which cells are trained, if this machine has it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def checked_device(device: str) -> str:
     """Return the device if this machine can train on it.
 
     Args:
-        device: As torch writes it: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        device: Name of a torch device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
 
     Raises:
         CompareError: If torch knows no such device or the machine has none.
@@ -38,7 +38,7 @@ def checked_device(device: str) -> str:
 
 
 def device_name(device: str) -> str:
-    """Return the name of a device for reports: the model of a GPU, else its kind.
+    """Return the name of a device for reports: the model of a GPU, otherwise the device type.
 
     Example:
         >>> device_name("cpu")
@@ -51,7 +51,7 @@ def device_name(device: str) -> str:
 
 
 def wait_for(device: str) -> None:
-    """Wait until a GPU has finished its work, so that a clock can be read."""
+    """Wait until a GPU has finished its work, so that timings are correct."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
 

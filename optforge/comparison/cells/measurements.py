@@ -1,4 +1,4 @@
-"""What a run costs in memory, and how flat the minimum is that it found."""
+"""Measurements of a run: the memory it needs, and the flatness of the minimum it found."""
 
 from __future__ import annotations
 
@@ -49,14 +49,15 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 class PeakMemory:
-    """The largest growth of memory from now on, in MB; NaN where the system does not tell.
+    """The largest growth of memory from now on, in MB; NaN where the system does not report it.
 
-    On a GPU what torch allocated, else what the process holds; a worker has one run at a time.
-    What earlier runs freed is handed back to the system first, or it would hide the growth.
+    On a GPU this is the memory allocated by torch, otherwise the memory of the process; a worker
+    has one run at a time. Memory freed by earlier runs is returned to the system first, because it
+    would hide the growth.
 
     Args:
-        device: Where the run is trained.
-        status: The file in which the system tells what this process holds.
+        device: Device on which the run is trained.
+        status: The file in which the system reports the memory of this process.
     """
 
     def __init__(self, device: torch.device, status: Path = _STATUS) -> None:
@@ -73,7 +74,7 @@ class PeakMemory:
                 self.before = self._held("VmRSS")
 
     def megabytes(self) -> float:
-        """Return how far the peak lies above the start, in MB."""
+        """Return by how much the peak exceeds the start, in MB."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) / 2**20 - self.before
         grown = self._held("VmHWM") - self.before
@@ -91,7 +92,7 @@ def flatness(task: Task, model: nn.Module, seed: int) -> dict[str, float]:
     """Return the training loss with and without Gaussian noise on the weights.
 
     Noise relative to the size of each array makes optimizers comparable that end at weights of
-    different size; absolute noise is what the paper's table 10 has.
+    different size; the paper's table 10 uses absolute noise.
 
     Returns:
         Means over draws, by name.

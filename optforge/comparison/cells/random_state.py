@@ -1,4 +1,4 @@
-"""Random numbers of a run: its own, whatever ran before it in the process."""
+"""Random numbers of a run, independent of earlier runs in the same process."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import torch
 
 @contextmanager
 def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
-    """Seed torch, Python and numpy inside a block, and leave their states as they were.
+    """Seed torch, Python and numpy inside a block, and restore their states afterwards.
 
-    What a model or a loss draws is seeded step by step, so that it is the same for every
-    optimizer; this is for what optimizers draw themselves.
+    Random numbers of a model or a loss are seeded step by step, so that they are the same for every
+    optimizer; this block covers those that optimizers draw themselves.
 
     Args:
-        seed: Of the run.
-        device: Where it is trained.
+        seed: Seed of the run.
+        device: Device on which it is trained.
 
     Example:
         >>> with seeded(3):

@@ -1,4 +1,4 @@
-"""Running cells: those in the table are answered from it, the others by workers."""
+"""Running cells: those in the table are read from it, the others are trained by workers."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ LIMIT = 600.0  # seconds that one cell may take before its process is killed
 
 @dataclass(frozen=True)
 class CellJob:
-    """A job: train one cell; one that is lost gives its failure."""
+    """A job that trains one cell; if it is lost, its result is a failure."""
 
     cell: Cell
 
     def parts(self) -> list[CellJob]:
-        """Return itself: a cell has no parts."""
+        """Return the job itself, as a cell has no parts."""
         return [self]
 
     def joined(self, results: Sequence[CellResult | Failed]) -> CellResult | Failed:
-        """Return the one result."""
+        """Return the only result."""
         return results[0]
 
     def lost(self, failure: Failed) -> Failed:
-        """Return the failure, which the table does not keep."""
+        """Return a failure, which the table does not store."""
         return failure
 
 
 @dataclass(frozen=True)
 class Bench:
-    """The things that cells name: tasks by label and recipes by name; travels to workers."""
+    """The tasks (by label) and recipes (by name) of the cells; it is sent to workers."""
 
     variants: Mapping[str, Variant]
     recipes: Mapping[str, Recipe]
@@ -55,28 +55,29 @@ class Bench:
         return cell.key(variant.task.hash, identity, variant.period, self.device)
 
     def answer(self, cell: Cell) -> CellResult:
-        """Compute a cell, in a worker."""
+        """Train a cell; runs in a worker."""
         return run_cell(self.variants[cell.task], self.recipes[cell.recipe], cell, self.device)
 
 
 class Runner:
-    """Answers cells, from the table first; a context manager that ends its workers.
+    """Answers cells, from the table first; a context manager that stops its workers.
 
     Args:
-        bench: Tasks and recipes.
-        table: Of finished cells.
-        workers: Single-threaded processes, here or on a cluster; 0 for none but this one.
+        bench: The tasks and recipes.
+        table: Table of finished cells.
+        workers: Number of single-threaded worker processes, here or on a cluster; 0 to run in
+            this process.
         watch: A display.
-        stop: Asked between cells whether to end.
-        limit: Seconds that one cell may take in a worker; without workers there is no limit.
+        stop: Called between cells; True ends the run.
+        limit: Time limit of a cell in a worker, in seconds; without workers there is no limit.
 
     Attributes:
-        progress: Of the whole plan; shown after every cell.
-        before_first: Called once, before the first cell that the table has not.
+        progress: Progress of the whole plan; shown after every cell.
+        before_first: Called once, before the first cell that the table lacks.
 
-    A cell whose process dies twice, is ended at the limit, or fails after its first step with
-    finite numbers, is not in the table: it decides nothing for good, and whoever goes on tries it
-    again.
+    A cell is not stored in the table if its process dies twice or exceeds the time limit, or if it
+    fails after its first step with finite numbers. Nothing final follows from it, and a resumed
+    comparison tries it again.
     """
 
     def __init__(
@@ -110,11 +111,11 @@ class Runner:
         """Return the results of cells, in their order.
 
         Args:
-            cells: Equal ones are computed once.
-            purpose: For the display and the table.
+            cells: The cells; equal ones are computed once.
+            purpose: Description of the work, for the display and the table.
 
         Raises:
-            StoppedError: If a stop was asked for.
+            StoppedError: If a stop was requested.
             CompareError: If a cell cannot be computed because of its settings or its task, or a
                 loss is negative.
         """
@@ -166,7 +167,7 @@ class Runner:
         self.progress.finished(cell.task, outcome.seconds)
 
     def _say_failure(self, cell: Cell, outcome: CellResult) -> None:
-        """Report why a run failed after its first step, each kind of failure once."""
+        """Report why a run failed after its first step, once per kind of failure."""
         kind = (cell.task, cell.recipe, outcome.failed.partition(":")[0])
         if outcome.failed and kind not in self._said:
             self._said.add(kind)
@@ -189,7 +190,7 @@ def _make_answer(bench: Bench) -> Callable[[CellJob], CellResult]:
 
 
 def checked_limit(limit: float) -> float:
-    """Return the limit of a cell in seconds.
+    """Return the time limit of a cell in seconds.
 
     Raises:
         CompareError: If it is not above 0.
@@ -198,7 +199,7 @@ def checked_limit(limit: float) -> float:
 
 
 def _check_losses(cell: Cell, outcome: CellResult) -> None:
-    """Refuse negative losses; one of exactly 0 is a perfect fit in float32, and has a floor."""
+    """Reject negative losses; a loss of exactly 0 is a perfect fit in float32 and is allowed."""
     for what, loss in (("validation", outcome.loss), ("test", outcome.test_loss)):
         if math.isfinite(loss) and loss < 0:
             raise not_positive(cell.task, f"the {what} loss of {cell.recipe} after training", loss)
@@ -215,8 +216,8 @@ def refused(cell: Cell, detail: str) -> CompareError:
     """Return the error for a cell whose first step failed.
 
     Args:
-        cell: What was to be trained.
-        detail: The traceback; its last line is in the message, all of it in a note.
+        cell: The cell that failed.
+        detail: The traceback; its last line becomes part of the message, all of it a note.
     """
     last = detail.strip().splitlines()[-1]
     settings = ", ".join(f"{name}={value:g}" for name, value in cell.setting)

@@ -1,4 +1,4 @@
-"""Which attributes of a task may be changed from outside, and to what."""
+"""The attributes of a task that may be changed from outside, and their allowed values."""
 
 from __future__ import annotations
 
@@ -36,14 +36,15 @@ BUDGET = frozenset(_BUDGET)  # neither data nor model depend on these
 
 
 def check_attributes(task: Task, values: Mapping[str, Any]) -> None:
-    """Refuse what a task has not, what is no plain value, and budgets that nothing can train with.
+    """Reject unknown attributes, values that are not plain, and budgets that cannot train anything.
 
     Args:
-        task: As it is before the change.
-        values: By name.
+        task: The task before the change.
+        values: New values by name.
 
     Raises:
-        CompareError: With what was received and what is allowed.
+        CompareError: If a value is rejected; the message names what was received and what is
+            allowed.
 
     Example:
         >>> from optforge.tasks import load_task

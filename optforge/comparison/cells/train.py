@@ -1,4 +1,4 @@
-"""One cell: train one model with one setting, and measure what is asked for."""
+"""One cell: train one model with one setting, and measure what the cell requests."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _LOST = 1.0  # a training loss that ends above the first one by so many times it
 
 
 def run_cell(variant: Variant, recipe: Recipe, cell: Cell, device: str = "cpu") -> CellResult:
-    """Train one model and measure it; test data is touched after the last step or never.
+    """Train one model and measure it; test data is used after the last step or never.
 
-    With the same settings, without a schedule in the setting, this is
-    :func:`optforge.training.train_single`, bit for bit. What the optimizer draws at random is
-    seeded by the cell. An error after the first step ends the run and not the comparison: it has
-    diverged if its numbers were no longer finite, and has no result otherwise.
+    With the same settings and no schedule in the setting, this equals
+    :func:`optforge.training.train_single` bit for bit. The optimizer's own random numbers are
+    seeded by the cell. An error after the first step ends the run but not the comparison: the run
+    counts as diverged if its numbers were no longer finite, and as without a result otherwise.
 
     Args:
         variant: The task.
         recipe: The optimizer, schedule and clipping.
-        cell: Setting, seed and what to measure.
-        device: Where to train.
+        cell: Setting, seed and requested measurements.
+        device: Device on which to train.
 
     Example:
         >>> from optforge.comparison import load_recipe, vary
@@ -71,10 +71,10 @@ def _trained(run: _CellRun) -> CellResult:
 
 
 def _may_look(variant: Variant, recipe: Recipe) -> bool:
-    """Return whether this run is among the few whose memory is measured.
+    """Return whether this run is among the few for which memory is measured.
 
-    To see growth, freed memory goes back to the system, and a run has to ask for all of it again:
-    milliseconds that need not be spent on every seed.
+    To see growth, freed memory is returned to the system, and the run has to request all of it
+    again. This takes milliseconds that need not be spent on every seed.
     """
     variant.looks_at_memory[recipe.name] += 1
     return variant.looks_at_memory[recipe.name] <= _LOOKS_AT_MEMORY
@@ -82,7 +82,7 @@ def _may_look(variant: Variant, recipe: Recipe) -> bool:
 
 @dataclass
 class _CellRun:
-    """A training run as it goes."""
+    """A training run in progress."""
 
     variant: Variant
     recipe: Recipe
@@ -105,7 +105,7 @@ class _CellRun:
         return cls(variant, recipe, cell, device, model, optimizer, variant.random)
 
     def train(self) -> None:
-        """Train piece by piece, with a look at the run in between."""
+        """Train piece by piece, and look at the run after each piece."""
         task, cell = self.variant.task, self.cell
         switch(self.optimizer, "train")
         looking = cell.curve or cell.until is not None
@@ -135,7 +135,7 @@ class _CellRun:
         return self.cell.until is not None and validation.loss <= self.cell.until
 
     def _stepper(self) -> Callable[[int], Tensor]:
-        """Return the function that makes one step; all that stays the same is looked up once."""
+        """Return the function that makes one step; everything constant is looked up once."""
         task, seed, clip = self.variant.task, self.cell.seed, self.recipe.clip
         model, optimizer, losses, random = self.model, self.optimizer, self.losses, self.random
         decay = SCHEDULES[self.recipe.schedule]
@@ -232,9 +232,9 @@ def _in_line(error: Exception) -> str:
 
 
 def switch(optimizer: Optimizer, mode: str) -> None:
-    """Switch an optimizer to ``train`` or ``eval`` if it keeps different weights for each.
+    """Switch an optimizer to ``train`` or ``eval`` if it has different weights for each.
 
-    Schedule-free optimizers do: gradients are taken at one point, results hold at another.
+    Schedule-free optimizers do: gradients are computed at one point, results hold at another.
 
     Source: Defazio et al., The Road Less Scheduled, 2024.
     """

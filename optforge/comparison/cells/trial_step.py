@@ -1,4 +1,4 @@
-"""One step before anything else runs: optimizers that this harness cannot drive are refused."""
+"""One step before anything else runs, to reject optimizers that this harness cannot drive."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from optforge.training.random_numbers import random_numbers
 
 
 def check_recipe(variant: Variant, recipe: Recipe, seed: int, device: str = "cpu") -> None:
-    """Make one step on one batch, as in every run, and throw it away.
+    """Make one step on one batch, as in every run, and discard it.
 
     Args:
         variant: The task.
-        recipe: With the dimensions that are tuned; the middle of its space is tried.
-        seed: Of the initial weights, one that is used later.
-        device: Where to train.
+        recipe: The recipe with its tuned dimensions; the middle of its space is tried.
+        seed: Seed of the initial weights; one that is used later.
+        device: Device on which to train.
 
     Raises:
-        CompareError: If the optimizer cannot be made, needs a closure or second derivatives, its
+        CompareError: If the optimizer cannot be built, needs a closure or second derivatives, its
             step fails, or the loss is not above 0.
     """
     with seeded(seed, device):
@@ -38,7 +38,7 @@ def check_recipe(variant: Variant, recipe: Recipe, seed: int, device: str = "cpu
 
 
 def _try(variant: Variant, recipe: Recipe, model: nn.Module, device: str) -> float:
-    """Make the optimizer and one step; return the loss before it."""
+    """Build the optimizer and make one step; return the loss before it."""
     try:
         optimizer = recipe.make(model, recipe.space.grid(1)[0], variant.task.steps)
     except Exception as error:

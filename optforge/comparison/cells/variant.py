@@ -1,4 +1,4 @@
-"""A task with some of its attributes changed: the axes of a sweep."""
+"""A task with some of its attributes changed: a point on the axes of a sweep."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _CHECKS = 20  # validations of a run whose task names no period
 
 @dataclass(frozen=True)
 class Variant:
-    """One task of a comparison under one label.
+    """A task of a comparison under a label.
 
     Args:
-        label: The task's name and what was changed.
-        task: With the changes made.
-        axes: What was changed, by name.
+        label: The task's name and the changed attributes.
+        task: The changed task.
+        axes: The changed attributes by name.
 
     Example:
         >>> from optforge.tasks import load_task
@@ -41,7 +41,7 @@ class Variant:
 
     @property
     def period(self) -> int:
-        """Steps from one validation of a run with a curve to the next."""
+        """Number of steps between validations of a run with a curve."""
         return self.task.evaluation_period or max(1, self.task.steps // _CHECKS)
 
     @cached_property
@@ -51,22 +51,23 @@ class Variant:
 
     @cached_property
     def random(self) -> bool:
-        """Whether the model or the loss draw random numbers in training; found out by trying."""
+        """Whether the model or the loss draws random numbers in training; determined by a trial."""
         return draws_random_numbers(self.task)
 
 
 def vary(task: Task, attributes: Mapping[str, Any], shown: Sequence[str] | None = None) -> Variant:
     """Return a copy of a task with some attributes changed.
 
-    The name stays, and with it the seeds: a wider batch sees the same examples in the same order.
+    The name stays the same, and so do the seeds: a larger batch sees the same examples in the same
+    order.
 
     Args:
         task: The task.
-        attributes: By name; ``samples`` sets the steps to samples over batch size.
-        shown: Which of them the label names; all but ``samples`` by default.
+        attributes: New values by name; ``samples`` sets the steps to samples over batch size.
+        shown: Names of the attributes in the label; all but ``samples`` by default.
 
     Raises:
-        CompareError: If the task has no such attribute, or the value is none for it.
+        CompareError: If the task has no such attribute, or the value is not valid for it.
     """
     check_attributes(task, attributes)
     own_data = bool(attributes.keys() - BUDGET)
@@ -92,9 +93,9 @@ def variants(
     """Return every task at every point of the axes.
 
     Args:
-        tasks: Base tasks.
-        axes: Values of each attribute; their product is taken.
-        fixed: Attributes that are the same everywhere; labels do not name them.
+        tasks: The base tasks.
+        axes: Values of each attribute, which are combined as a product.
+        fixed: Attributes with the same value everywhere; labels do not name them.
 
     Raises:
         CompareError: If two variants would have the same label, or an axis has no values.

@@ -1,1 +1,1 @@
-"""Figures: what a finished comparison shows, as plain data."""
+"""Figures: the statistics of a finished comparison, as plain data."""

@@ -25,15 +25,15 @@ class Pair:
     """One optimizer against the baseline on one task, seed by seed.
 
     Args:
-        task: Label.
-        recipe: Name.
-        baseline: Name.
+        task: Label of the task.
+        recipe: Name of the recipe.
+        baseline: Name of the baseline.
         test_loss: Log ratio of test losses; below 0 the optimizer is better.
         validation_loss: Log ratio of validation losses.
         test_metric: Difference of test metrics.
-        steps: Log ratio of the steps to the target; None unless all runs of both arrive, since
-            those that do are a selection.
-        arrived: How many of its runs reach the target, and of the baseline's.
+        steps: Log ratio of the steps to the target; None unless all runs of both reach it, since
+            those that do would be a biased selection.
+        arrived: Numbers of runs that reach the target, its own and the baseline's.
         adjusted: The p-value of the test loss after Holm's correction over all pairs of a report.
     """
 
@@ -49,9 +49,9 @@ class Pair:
 
     @property
     def verdict(self) -> str:
-        """In a word, after correction: ``better``, ``worse`` or ``undecided``.
+        """One word, after correction: ``better``, ``worse`` or ``undecided``.
 
-        With fewer than ten seeds nothing is claimed: ``too few seeds``.
+        With fewer than ten seeds nothing is claimed, and it is ``too few seeds``.
         """
         if self.test_loss.count < LEAST_SEEDS:
             return "too few seeds"
@@ -62,30 +62,31 @@ class Pair:
 
 @dataclass(frozen=True)
 class Summary:
-    """One optimizer on one task by itself.
+    """One optimizer on one task, on its own.
 
     Args:
-        task: Label.
-        recipe: Name.
+        task: Label of the task.
+        recipe: Name of the recipe.
         best: The chosen setting; None if every trial diverged or has no result.
         effective_decay: Learning rate times weight decay of that setting; NaN without decay.
-        test_loss: Mean over the final runs, with its interval.
-        test_metric: Alike.
-        validation_loss: Alike.
-        trials: How many settings were tried.
-        diverged_trials: How many of them diverged.
-        runs: Final runs.
-        diverged_runs: How many of them diverged.
-        failed_trials: Trials without a result: a process died or took too long.
-        failed_runs: Final runs without a result; they are left out of all means and pairs.
-        grown: Ranges that were extended.
-        edges: Ranges in whose outer tenth the chosen setting lies.
+        test_loss: Mean test loss over the final runs, with its interval.
+        test_metric: Mean test metric, with its interval.
+        validation_loss: Mean validation loss, with its interval.
+        trials: Number of settings that were tried.
+        diverged_trials: Number of trials that diverged.
+        runs: Number of final runs.
+        diverged_runs: Number of final runs that diverged.
+        failed_trials: Number of trials without a result, because a process died or took too long.
+        failed_runs: Number of final runs without a result; they are left out of all means and
+            pairs.
+        grown: Names of the ranges that were extended.
+        edges: Names of the ranges in whose outer tenth the chosen setting lies.
         good_rates: Factor between the lowest and the highest rate of the curve within one percent
             of its best loss; NaN without a curve.
         step_ms: Median milliseconds of a step.
         seconds: Sum over all its runs.
-        optimizer_bytes: Of states.
-        peak_mb: Median growth of memory.
+        optimizer_bytes: Size of the optimizer's states in bytes.
+        peak_mb: Median growth of memory in MB.
     """
 
     task: str
@@ -129,8 +130,8 @@ def compare_pairs(findings: Findings) -> list[Pair]:
 def pair(result: TaskResult, name: str, baseline: str) -> Pair:
     """Compare the final runs of two optimizers, seed by seed.
 
-    A run that diverged makes the difference of its pair infinite, and nothing is claimed then;
-    the count of such runs stands in the summary. A pair of which a run has no result is left out.
+    A run that diverged makes the difference of its pair infinite, and then nothing is claimed; the
+    summary counts such runs. Pairs in which a run has no result are left out.
     """
     both_ended = ended(result, name, baseline)
 
@@ -184,7 +185,7 @@ def arrival_seconds(outcome: CellResult, target: float | None) -> float:
 
 
 def summaries(findings: Findings) -> list[Summary]:
-    """Summarize every optimizer on every task by itself."""
+    """Summarize each optimizer on each task on its own."""
     return [
         summarise(result, tuned) for result in findings.tasks for tuned in result.tuned.values()
     ]
@@ -220,7 +221,7 @@ def summarise(result: TaskResult, tuned: TunedSetting) -> Summary:
 
 
 def every_run(tuned: TunedSetting) -> list[CellResult]:
-    """Return all runs of one optimizer on one task; those of finalists once."""
+    """Return all runs of one optimizer on one task, without duplicates of finalists."""
     first = {t.setting: t for t in tuned.trials} | {t.setting: t for t in tuned.finalists}
     trials = [*first.values(), *tuned.sensitivity, *tuned.heat_map]
     runs = [o for trial in trials for o in trial.outcomes]
@@ -228,13 +229,13 @@ def every_run(tuned: TunedSetting) -> list[CellResult]:
 
 
 def good_rates(curve: Sequence[Trial]) -> float:
-    """Return the highest over the lowest learning rate within one percent of the best loss.
+    """Return the ratio of highest to lowest learning rate within one percent of the best loss.
 
     Args:
-        curve: Trials that differ in ``lr`` alone.
+        curve: Trials that differ only in ``lr``.
 
     Returns:
-        The factor, 1.0 if one rate alone is good; NaN for no curve, or one that diverged.
+        The ratio; 1.0 if only one rate is good; NaN without a curve or if it diverged.
     """
     points = [(dict(t.setting)["lr"], score(t.outcomes, "loss")) for t in curve]
     best = min((value for _, value in points), default=math.inf)
@@ -251,8 +252,8 @@ def best_so_far(trials: Sequence[Trial], objective: str = "loss") -> list[float]
     with probability :math:`\binom{n - i}{k - 1} / \binom{n}{k}`.
 
     Returns:
-        For each k; a trial that diverged counts as the worst finite score, which is the kindest
-        finite value it can have. Trials without a result are left out.
+        The expected score for each k. A trial that diverged counts as the worst finite score, which
+        is the most favorable finite value for it. Trials without a result are left out.
 
     Source: Dodge et al., Show Your Work, 2019; Choi et al., On Empirical Comparisons of
         Optimizers for Deep Learning, 2019.

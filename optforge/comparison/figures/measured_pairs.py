@@ -1,4 +1,4 @@
-"""Figures over several runs: flatness in pairs, how wide a map is, the best point of an axis."""
+"""Statistics over several runs: paired flatness, width of maps, the best point of an axis."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class ExtraPair:
     """A further measurement of an optimizer against that of the baseline, seed by seed.
 
     Args:
-        task: Label.
-        recipe: Name.
-        name: Of the measurement. ``rise_under_...`` is the loss under noise over that without,
-            so that a lower training loss alone does not look flat.
+        task: Label of the task.
+        recipe: Name of the recipe.
+        name: Name of the measurement. ``rise_under_...`` is the ratio of the loss with noise to
+            that without, so that a lower training loss alone does not look flat.
         mean: Geometric mean of the optimizer's own values.
-        ratio: Log ratio to the baseline, below 0 it is smaller; None for the baseline itself.
+        ratio: Log ratio to the baseline, below 0 if smaller; None for the baseline itself.
     """
 
     task: str
@@ -41,16 +41,17 @@ class ExtraPair:
 
 @dataclass(frozen=True)
 class MapPair:
-    """How much of a map of learning rates and decays is good, seed by seed.
+    """The good share of a map of learning rates and decays, seed by seed.
 
     Args:
-        task: Label.
-        recipe: Name.
-        width: How far above the optimizer's own best point of the seed a loss may lie, as a share.
-        points: Of the map.
-        share: Of the points that are good, over the seeds that have a result at every point.
-        difference: To the share of the baseline, paired; None for the baseline itself, and where
-            the maps differ in size, as without weight decay, or share no seed.
+        task: Label of the task.
+        recipe: Name of the recipe.
+        width: How far above the optimizer's best loss on the same seed a good point may lie, as a
+            share of it.
+        points: Number of points of the map.
+        share: Share of good points, over the seeds that have a result at every point.
+        difference: Paired difference to the baseline's share. None for the baseline itself, and if
+            the maps differ in size (as without weight decay) or have no seed in common.
     """
 
     task: str
@@ -63,17 +64,17 @@ class MapPair:
 
 @dataclass(frozen=True)
 class Optimum:
-    """The value of an axis at which an optimizer is best, and how sure that is.
+    """The value of an axis at which an optimizer is best, with its uncertainty.
 
     Args:
-        task: Name, without the axis.
-        recipe: Name.
-        axis: Name.
-        best: Value with the lowest geometric mean of test losses.
-        low: Lower end of the 95 % interval, by a bootstrap over seeds.
-        high: Upper end.
-        shares: By value how often it is the best of a resample.
-        seeds: Fresh seeds with a result at every point.
+        task: Name of the task, without the axis.
+        recipe: Name of the recipe.
+        axis: Name of the axis.
+        best: Value with the lowest geometric mean test loss.
+        low: Lower end of the 95 % interval of a bootstrap over seeds.
+        high: Upper end of that interval.
+        shares: Share of resamples in which each value is the best.
+        seeds: Number of fresh seeds with a result at every point.
         at_end: Whether the best value is the lowest or the highest tried, so that a better one
             may lie beyond.
     """
@@ -109,7 +110,7 @@ def extra_names(result: TaskResult) -> list[str]:
 
 
 def map_pairs(findings: Findings, width: float = WIDTH) -> list[MapPair]:
-    """Compare how much of each optimizer's map is good with that of the baseline."""
+    """Compare the good share of each optimizer's map with that of the baseline."""
     return [
         _map_pair(result, tuned, result.tuned.get(findings.baseline), width)
         for result in findings.tasks
@@ -139,11 +140,11 @@ def _known(points: Sequence[Trial]) -> NDArray[np.bool_]:
 
 
 def good_shares(points: Sequence[Trial], width: float = WIDTH) -> NDArray[np.float64]:
-    """Return for each seed the share of points whose loss is near the seed's lowest.
+    """Return, for each seed, the share of points whose loss is near the seed's lowest.
 
     Args:
-        points: Of a map, each trained on the same seeds.
-        width: How far above the lowest loss, as a share of it.
+        points: Points of a map, each trained on the same seeds.
+        width: How far above the lowest loss a good point may lie, as a share of it.
 
     Returns:
         Shares [seeds]; NaN for a seed on which every point diverged or has no result.
@@ -163,14 +164,14 @@ def good_shares(points: Sequence[Trial], width: float = WIDTH) -> NDArray[np.flo
 def optima(findings: Findings) -> list[Optimum]:
     """Return where on the one numeric axis of a comparison each optimizer is best.
 
-    The means are taken over log test losses. Seeds are resampled with replacement, the same ones
-    at every point since runs of one seed share weights and data order, and the interval is that
-    of the percentiles. A point at which a run diverged is never the best; a seed without a result
-    at one point is left out at all.
+    The means are taken over log test losses. Seeds are resampled with replacement, the same ones at
+    every point since runs of one seed share weights and data order; the interval is taken from the
+    percentiles. A point at which a run diverged is never the best; a seed without a result at one
+    point is left out at all points.
 
     Returns:
-        One for each task and optimizer; empty without an axis of three points or more. An axis of
-        ``steps`` has none, since longer runs are better by themselves.
+        One optimum for each task and optimizer; empty without an axis of three points or more. An
+        axis of ``steps`` has none, since longer runs are always better.
 
     Source: Efron, Bootstrap Methods: Another Look at the Jackknife, 1979.
     """

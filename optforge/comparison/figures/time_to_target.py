@@ -20,9 +20,10 @@ class Scores:
 
     Args:
         unit: ``seconds`` of training or ``steps``.
-        times: By recipe and task; infinite where the median study misses the target.
-        profiles: By recipe the points (ratio, share of tasks within that ratio of the fastest).
-        scores: By recipe the area under the profile from 1 to 4, as a share of the largest.
+        times: Time by recipe and task; infinite where the median study misses the target.
+        profiles: Points of each recipe's profile: ratio, and share of tasks within that ratio of
+            the fastest.
+        scores: Area under each recipe's profile from 1 to 4, as a share of the largest possible.
     """
 
     unit: str
@@ -34,8 +35,9 @@ class Scores:
 def score_findings(findings: Findings, unit: str = "seconds") -> Scores | None:
     """Score a comparison that has studies; None if it has none.
 
-    Trials without a result are left out, and a task on which an optimizer has nothing else is
-    left out for all: a miss is what trained to its end and did not arrive.
+    Trials without a result are left out, and a task on which an optimizer has only such trials is
+    left out for all. So a miss always means a run that trained to its end without reaching the
+    target.
     """
     measure = arrival_seconds if unit == "seconds" else arrival
     times: dict[str, dict[str, float]] = {}
@@ -55,10 +57,10 @@ def _known(studies: Sequence[Sequence[CellResult]]) -> list[list[CellResult]]:
 
 
 def time_to_target(studies: Sequence[Sequence[float]]) -> float:
-    """Return the median over studies of the fastest trial of each.
+    """Return the median over studies of each study's fastest trial.
 
     Args:
-        studies: For each study the times of its trials; infinite where the target was missed.
+        studies: Times of the trials of each study; infinite where the target was missed.
 
     Example:
         >>> time_to_target([[3.0, 2.0], [math.inf, 9.0], [math.inf, math.inf]])
@@ -103,7 +105,7 @@ def _ratio(time: float, fastest: float) -> float:
 
 
 def _profile(ratios: Sequence[float]) -> tuple[tuple[float, float], ...]:
-    """Return the corners of a step function from 1 to the largest ratio."""
+    """Return the corners of a profile, a step function from 1 to the largest ratio."""
     inside = [r for r in ratios if r <= LARGEST_RATIO]
     points = [(1.0, sum(r <= 1.0 for r in ratios) / len(ratios))]
     points += [(r, sum(x <= r for x in ratios) / len(ratios)) for r in inside if r > 1.0]

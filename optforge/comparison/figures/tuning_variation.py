@@ -1,7 +1,8 @@
-"""How much a difference varies with the tuning, from the trials that were run anyway.
+"""How much a difference depends on the luck of the tuning, from the trials already run.
 
-Intervals over fresh seeds hold for the chosen settings. Another draw of as many trials would have
-chosen others; with a dozen trials in four dimensions that moves losses by more than seeds do.
+Intervals over fresh seeds hold for the chosen settings. Another draw of the same number of trials
+would have chosen others. With a dozen trials in four dimensions, that moves losses by more than
+seeds do.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ class Halves:
     """One optimizer against the baseline, each tuned by a random half of its first trials.
 
     Args:
-        task: Label.
-        recipe: Name.
-        baseline: Name.
+        task: Label of the task.
+        recipe: Name of the recipe.
+        baseline: Name of the baseline.
         middle: Median over all pairs of halves of the difference of the best scores, by default the
             log ratio of validation losses on the tuning seeds; below 0 the optimizer is better.
         low: The 2.5th percentile.
         high: The 97.5th percentile.
-        ahead: Share of the pairs in which the optimizer is better, a draw counting half.
+        ahead: Share of the pairs in which the optimizer is better; a tie counts half.
     """
 
     task: str
@@ -45,7 +46,7 @@ def compare_halves(findings: Findings) -> list[Halves]:
     """Compare every optimizer with the baseline, each tuned by random halves of its trials.
 
     Args:
-        findings: A comparison that has ended.
+        findings: Results of a finished comparison.
 
     Source: the distribution is that of Dodge et al., Show Your Work, 2019.
     """
@@ -68,17 +69,17 @@ def _halves(result: TaskResult, findings: Findings) -> list[Halves]:
 def differences(
     trials: Sequence[Trial], others: Sequence[Trial], objective: str = "loss"
 ) -> tuple[float, float, float, float] | None:
-    """Compute the exact distribution of the difference of the best of random halves.
+    """Compute the exact distribution of the difference between the best of random halves.
 
     Args:
-        trials: Of one optimizer.
-        others: Of the one it is compared with.
+        trials: Trials of one optimizer.
+        others: Trials of the optimizer it is compared with.
         objective: ``loss`` or ``metric``.
 
     Returns:
         Median, 2.5th and 97.5th percentile, and the share below 0; None with fewer than four
-        trials. Those about a best trial, after a range grew, are left out. A half that diverged
-        everywhere is infinitely bad; two of them are a draw.
+        trials. Trials around a best one, after a range grew, are left out. A half in which every
+        trial diverged is infinitely bad; two such halves tie.
 
     Example:
         >>> from optforge.comparison.cells.cell import CellResult
@@ -100,7 +101,7 @@ def differences(
 
 
 def _best_of_half(trials: Sequence[Trial], objective: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the scores in ascending order, and the chance of each to be a half's best."""
+    """Return the scores in ascending order, and each one's probability of being a half's best."""
     # Later rounds refine what the first one found; they are no draws.
     drawn = [trial for trial in trials if trial.round == 0]
     known = [trial.outcomes for trial in drawn if not any(o.failed for o in trial.outcomes)]

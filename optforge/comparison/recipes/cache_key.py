@@ -1,6 +1,6 @@
-"""What makes two optimizers the same: the version of a library, or the content of one's own code.
+"""Keys of optimizers: the version of a library, or the content of the user's code.
 
-A name alone would let an edited class, or two functions of one factory, share finished cells.
+With the name alone, an edited class, or two functions of one factory, would share finished cells.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from optforge.tasks.source import is_installed
 
 
 def optimizer_key(optimizer: Callable[..., Any]) -> str:
-    """Return what tells an optimizer's class or function from all others, in any process.
+    """Return a key that distinguishes an optimizer class or function from all others.
 
     Args:
-        optimizer: Takes parameters and keywords.
+        optimizer: A class or function that takes parameters and keywords.
 
     Returns:
-        Its qualified name, with the version of its package if it comes from an installed one; else
-        with its ``cache_key``, if it has one, or with digits over the files in which it is defined,
-        what it closes over and what it is bound to.
+        The key, which is the same in any process: its qualified name, with the version of its
+        package if that is installed; otherwise with its ``cache_key`` if it has one, or with a
+        digest of the files that define it, its closure and its bound values.
 
     Raises:
-        CompareError: If it was defined in no file, or holds something without readable content.
+        CompareError: If it was not defined in a file, or holds something whose content cannot be
+            read.
 
     Example:
         >>> import torch
@@ -43,10 +44,10 @@ def optimizer_key(optimizer: Callable[..., Any]) -> str:
 
 
 def checked_content_key(value: Any) -> str:
-    """Return the content key of an optimizer, or of a setting that it has in every run.
+    """Return the content key of an optimizer, or of a setting it has in every run.
 
     Raises:
-        CompareError: If it holds something without readable content.
+        CompareError: If it holds something whose content cannot be read.
     """
     try:
         return content_key(value)

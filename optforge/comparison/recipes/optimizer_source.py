@@ -1,4 +1,4 @@
-"""Where an optimizer comes from: a class, a library by name, a rule, an exported file."""
+"""Sources of optimizers: a class, a library by name, a rule, an exported file."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ _LIBRARIES = ("torch", "timm", "pytorch_optimizer")
 
 @dataclass(frozen=True)
 class OptimizerSource:
-    """An optimizer that can be made from settings; travels to workers.
+    """An optimizer that can be built from settings; it can be sent to workers.
 
     Args:
-        identity: What it is, for the key of a result: a qualified name with the version of its
-            package, or a hash of a file or of one's own code.
-        build: Takes parameters and keywords.
-        accepts: Names of its keywords.
-        defaults: Their values, where these are numbers.
-        tells_matrices: Whether it is a rule that treats hidden matrices differently from the
-            rest; its parameter groups then say which they are.
+        identity: Its identity in the key of a result: a qualified name with the version of its
+            package, or a hash of a file or of the user's code.
+        build: Builds the optimizer from parameters and keywords.
+        accepts: Names of the keywords that it accepts.
+        defaults: Default values of these keywords, where they are numbers.
+        tells_matrices: Whether it is a rule that treats hidden matrices differently from other
+            parameters; its parameter groups then mark them.
         asks_progress: Whether it is a rule that needs the number of steps of the whole run.
 
     Example:
@@ -69,21 +69,22 @@ class OptimizerSource:
         return any(alias in self.accepts for alias in _ALIASES.get(name, ()))
 
     def default(self, name: str) -> float | None:
-        """Return the value that a hyperparameter has when nothing is set."""
+        """Return the value of a hyperparameter that is not set."""
         for known in (name, *_ALIASES.get(name, ())):
             if known in self.defaults:
                 return self.defaults[known]
         return None
 
     def make(self, parameters: Iterable[Any], settings: Mapping[str, Any]) -> Optimizer:
-        """Make the optimizer.
+        """Build the optimizer.
 
         Args:
             parameters: Parameters or groups.
-            settings: Values by name; ``beta1`` and further ones go where the optimizer has them.
+            settings: Values by name; ``beta1`` and so on are passed in the form the optimizer
+                expects.
 
         Raises:
-            CompareError: If it refuses the settings.
+            CompareError: If the optimizer rejects the settings.
         """
         keywords = self._keywords(settings)
         try:
@@ -105,7 +106,7 @@ class OptimizerSource:
         return keywords
 
     def _betas(self) -> dict[str, Any]:
-        """Return the optimizer's betas by name, in their order; some optimizers have three."""
+        """Return the optimizer's betas by name, in order; some optimizers have three."""
         betas = {n: b for n, b in self.defaults.items() if _BETA.fullmatch(n)}
         return {n: b for n, b in betas.items() if n not in self.accepts} or dict(_PAIR)
 
@@ -120,7 +121,7 @@ class OptimizerSource:
 
 
 def find_source(name: str) -> OptimizerSource:
-    """Return the optimizer that a user names.
+    """Return the optimizer with the given name.
 
     Args:
         name: ``torch:AdamW``, ``timm:lion`` or ``pytorch_optimizer:adabelief``; a rule's name or
@@ -128,7 +129,7 @@ def find_source(name: str) -> OptimizerSource:
             looked for in shipped rules, torch, timm and pytorch_optimizer, in this order.
 
     Raises:
-        CompareError: If there is none; says what was looked for.
+        CompareError: If there is none; the message says where it was looked for.
 
     Example:
         >>> find_source("lion").identity[:5]
@@ -158,7 +159,7 @@ def find_source(name: str) -> OptimizerSource:
 
 
 def rule_source(program: Program) -> OptimizerSource:
-    """Return a program as an optimizer, its constants as settings."""
+    """Return a program as an optimizer whose settings are the program's constants."""
     lifted = lift(program)
     digest = hashlib.sha256(program.text.encode()).hexdigest()[:16]
     build = functools.partial(_program_optimizer, program.text)
@@ -176,7 +177,7 @@ def rule_source(program: Program) -> OptimizerSource:
 
 
 def class_source(cls: Callable[..., Optimizer], identity: str | None = None) -> OptimizerSource:
-    """Return an optimizer class, or a function that makes an optimizer, as a source."""
+    """Return an optimizer class, or a function that builds an optimizer, as a source."""
     named = identity or optimizer_key(cls)
     parameters = inspect.signature(cls).parameters
     plain = [p for p in list(parameters.values())[1:] if p.kind not in (p.VAR_KEYWORD,)]

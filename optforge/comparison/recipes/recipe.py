@@ -26,16 +26,16 @@ DECAYED = ("all", "matrices")
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is compared: an optimizer with all that belongs to it, but no task.
+    """An optimizer with everything that belongs to it except a task.
 
     Args:
-        name: How tables call it.
-        source: Makes the optimizer.
-        space: What is tuned.
-        fixed: Further settings of the optimizer, the same in every run.
+        name: Name in tables.
+        source: Builds the optimizer.
+        space: The space in which it is tuned.
+        fixed: Further settings of the optimizer that are the same in every run.
         schedule: ``cosine``, ``linear`` or ``constant``, each after the warm-up.
-        decay: Whether weight decay acts on ``all`` parameters or on ``matrices`` alone.
-        clip: Gradients are scaled down to this global norm; None: never.
+        decay: Whether weight decay applies to ``all`` parameters or only to ``matrices``.
+        clip: Global norm to which gradients are scaled down; None for no clipping.
 
     Example:
         >>> from optforge.comparison import load_recipe
@@ -77,22 +77,22 @@ class Recipe:
 
     @property
     def identity(self) -> str:
-        """Sixteen digits over everything that decides a run, except the setting; not the name."""
+        """Sixteen digits over everything that decides a run, except the setting and the name."""
         content = [self.source.identity, self.fixed, self.schedule, self.decay, self.clip]
         text = json.dumps(content, default=checked_content_key)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def is_of_the_run(self, name: str) -> bool:
-        """Return whether a setting shapes the schedule, and is none of the optimizer's."""
+        """Return whether a setting shapes the schedule and does not belong to the optimizer."""
         return name == "warmup" or (name in SHAPE and not self.source.tunable(name))
 
     def make(self, model: nn.Module, setting: Setting, steps: int | None = None) -> Optimizer:
-        """Make the optimizer for a model.
+        """Build the optimizer for a model.
 
         Args:
-            model: Its parameters are taken in their order.
-            setting: Values by name; those that shape the schedule are left out.
-            steps: Of the whole run, for rules that ask how far it has come.
+            model: The model; its parameters are passed in order.
+            setting: Values by name; those that shape the schedule are ignored.
+            steps: Number of steps of the whole run, for rules that depend on its progress.
         """
         values = {**dict(self.fixed), **dict(setting)}
         values = {name: value for name, value in values.items() if not self.is_of_the_run(name)}
@@ -105,7 +105,7 @@ class Recipe:
 
         Args:
             setting: Values by name.
-            warmup: The task's, where the setting has none.
+            warmup: Warm-up of the task, used if the setting has none.
 
         Example:
             >>> from optforge.comparison import load_recipe
@@ -117,13 +117,13 @@ class Recipe:
         return Schedule(values.get("warmup", warmup), power, final)
 
     def tuning(self, names: Sequence[str]) -> Recipe:
-        """Return the recipe with only some dimensions tuned, and the schedule's if named.
+        """Return the recipe with only some dimensions tuned, including the schedule's if named.
 
-        ``schedule`` stands for ``warmup``, ``decay_power`` and ``final_lr``. Where the schedule is
-        constant there is nothing but its warm-up.
+        ``schedule`` stands for ``warmup``, ``decay_power`` and ``final_lr``. A constant schedule
+        has only a warm-up.
 
-        Where nothing else is asked for than by default, all are: a space of one's own may have
-        more than the default names.
+        The default names select all dimensions, because a user's own space may have more than
+        these.
         """
         shape = [
             name
@@ -138,11 +138,11 @@ class Recipe:
         return replace(self, space=Space((*space.dimensions, *more)))
 
     def _has_effect(self, name: str) -> bool:
-        """Return whether a dimension of the schedule changes anything."""
+        """Return whether a dimension of the schedule has any effect."""
         return name == "warmup" or self.schedule != "constant"
 
     def _groups(self, model: nn.Module) -> list[Any]:
-        """Return the parameters, in groups where weight decay or the rule tells them apart."""
+        """Return the parameters, in groups if weight decay or the rule treats them differently."""
         matrices = self.source.tells_matrices
         by_decay = self.decay == "matrices" and self.source.tunable("weight_decay")
         pairs = [
@@ -167,12 +167,12 @@ def tuned_recipes(recipes: Sequence[Recipe], names: Sequence[str]) -> tuple[Reci
     """Return the recipes with only some dimensions tuned.
 
     Args:
-        recipes: As they were made.
+        recipes: The recipes with all their dimensions.
         names: ``lr``, ``weight_decay``, ``betas``, ``schedule`` or one of its dimensions, or
             dimensions of the recipes' spaces.
 
     Raises:
-        CompareError: If nobody has a dimension of that name, or somebody is left without any.
+        CompareError: If no recipe has a dimension of that name, or a recipe is left without any.
 
     Example:
         >>> from optforge.comparison import load_recipe
@@ -209,10 +209,10 @@ def _is_norm(value: Any) -> bool:
 
 
 def default_space(source: OptimizerSource) -> Space:
-    """Return a wide space around the defaults of an optimizer that no preset knows.
+    """Return a wide space around the defaults of an optimizer without a preset.
 
-    The learning rate varies by a factor of 30 to both sides, weight decay by 30 about its default
-    or about 0.03 where that is 0, and the memory of each average from 2 to 1,000 steps.
+    The learning rate varies by a factor of 30 in both directions, weight decay by 30 around its
+    default (or around 0.03 if that is 0), and the memory of each average from 2 to 1,000 steps.
     """
     dimensions = []
     if source.tunable("lr"):
