@@ -1,4 +1,4 @@
-"""The public face of comparisons: one function, with a directory to keep what it found."""
+"""The public function for comparisons, and the directory that stores their results."""
 
 from __future__ import annotations
 
@@ -40,21 +40,22 @@ _HOW = "optforge compare --resume --out"
 
 @dataclass(frozen=True)
 class CompareOptions(ComparisonSettings, WorkOptions):
-    """What a comparison takes.
+    """Options of a comparison.
 
     Args:
         tasks: Names of shipped tasks, ``file.py:Class``, or tasks of your own.
-        optimizers: Presets, names, files or recipes; or by name an optimizer, a class or a recipe.
-        out: Directory for cells, tables and figures; nothing is kept by default.
-        resume: Go on from the cells in ``out``.
+        optimizers: Presets, names, files or recipes; or a mapping from names to optimizers, classes
+            or recipes.
+        out: Directory for cells, tables and figures; nothing is stored by default.
+        resume: Continue from the cells in ``out``.
         baseline: Name of the optimizer that the others are compared with; the first by default.
         axes: Attributes of the tasks to sweep over, with their values.
         fixed: Attributes of the tasks to set everywhere; samples is steps x batch size.
         title: Title of the report.
-        claim: What is put to the test, in words.
-        device: Where to train, for example cuda.
-        limit: Seconds after which a worker's run is ended; it then has no result, and is tried
-            again on resuming.
+        claim: The claim to be tested, in words.
+        device: Device to train on, for example cuda.
+        limit: Seconds after which a worker's run is stopped; it then has no result, and resuming
+            tries it again.
         figures: Draw figures into ``out``.
         force: Replace files in ``out`` that optforge did not write.
     """
@@ -76,7 +77,7 @@ class CompareOptions(ComparisonSettings, WorkOptions):
 
     @property
     def comparison(self) -> Comparison:
-        """What is compared, on what, and how much."""
+        """The comparison that these options describe."""
         names = [field.name for field in fields(ComparisonSettings)]
         return Comparison(
             variants(loaded(self.tasks), self.axes or {}, self.fixed or {}),
@@ -95,11 +96,11 @@ def compare(options: CompareOptions) -> ComparisonResult:
     """Compare optimizers fairly: the same tuning for all, then fresh seeds, paired intervals.
 
     Returns:
-        The result; with ``out`` its files are there.
+        The result; with ``out`` its files are in that directory.
 
     Raises:
-        OptforgeError: If an option, a task or an optimizer cannot be used; the message says what
-            to do.
+        OptforgeError: If an option, a task or an optimizer cannot be used; the message says what to
+            do.
 
     Example:
         >>> from optforge.tasks import load_task
@@ -114,15 +115,15 @@ def compare(options: CompareOptions) -> ComparisonResult:
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a comparison is kept, and as what part of how many.
+    """Where and how a comparison is stored.
 
     Args:
-        out: Directory; None keeps nothing.
-        resume: Whether to go on from the cells in ``out``.
-        definition: What to store, so that ``--resume`` needs nothing but the directory.
-        figures: Whether to draw.
-        progress: Of the plan, where it is a part of a larger one.
-        before_first: Called before the first run that is not there yet.
+        out: The directory; None to store nothing.
+        resume: Whether to continue from the cells in ``out``.
+        definition: Definition to store, so that ``--resume`` needs only the directory.
+        figures: Whether to draw figures.
+        progress: Progress of the plan if it is part of a larger one.
+        before_first: Called before the first run that the table lacks.
         force: Whether files in ``out`` that optforge did not write may be replaced.
     """
 
@@ -145,10 +146,10 @@ def conduct(
     """Run a comparison and write its report after every task.
 
     Args:
-        comparison: What to compare.
-        place: Where it is kept; nowhere by default.
-        machine: Workers, display and stop.
-        limit: Seconds that one run may take in a worker.
+        comparison: The comparison to run.
+        place: Where it is stored; nowhere by default.
+        machine: The workers, the display and the stop.
+        limit: Time limit of one run in a worker, in seconds.
     """
     place, machine = place or Destination(), machine or WorkOptions()
     path = Path(place.out) if place.out is not None else None
@@ -182,7 +183,7 @@ def stored_comparison(path: Path) -> tuple[Comparison, dict[str, Any]]:
 
 
 def finished_runs(comparison: Comparison, path: Path) -> Finished:
-    """Return what a directory has of a comparison; nothing if there is no table."""
+    """Return the finished part of a comparison in a directory; None if it has no table."""
     if not (path / CELLS).exists():
         return Finished()
     with CellTable(path / CELLS, write=False) as table:
@@ -195,10 +196,10 @@ def prepare(
     definition: Mapping[str, Any] | None = None,
     force: bool = False,
 ) -> None:
-    """Make the directory of a comparison, and write down what is compared.
+    """Create the directory of a comparison, and store the definition.
 
     Raises:
-        CompareError: If it is taken and is not gone on with, or cannot be made.
+        CompareError: If it holds runs that are not to be resumed, or cannot be created.
     """
     if _taken(path) and not resume:
         known = (path / DEFINITION).exists()
@@ -218,7 +219,7 @@ def prepare(
 
 
 def _claim(path: Path, force: bool) -> None:
-    """Refuse a directory with files of others that a comparison would replace."""
+    """Refuse a directory with other files that a comparison would replace."""
     names = (DEFINITION, REPORT_JSON, REPORT_MARKDOWN, *FIGURES)
     if not (path / RECORD).exists() and not (path / CELLS).exists():
         begin_record(path)

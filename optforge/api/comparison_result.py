@@ -1,4 +1,4 @@
-"""What a comparison leaves: settings, pairs, tables and the report."""
+"""The result of a comparison: settings, pairs, tables and the report."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class ComparisonResult:
-    """What a comparison leaves. It prints as the main table of its report.
+    """Result of a comparison. It prints as the main table of its report.
 
     Args:
-        comparison: What was compared.
+        comparison: The comparison.
         findings: Trials, choices and final runs.
         sessions: Machines and versions.
         path: The directory, or None.
@@ -54,12 +54,12 @@ class ComparisonResult:
 
     @property
     def pairs(self) -> list[Pair]:
-        """Every optimizer against the baseline on every task, with intervals and p-values."""
+        """Each optimizer against the baseline on each task, with intervals and p-values."""
         return compare_pairs(self.findings)
 
     @property
     def summaries(self) -> list[Summary]:
-        """Every optimizer on every task by itself."""
+        """Each optimizer on each task, on its own."""
         return summaries(self.findings)
 
     @property
@@ -73,21 +73,21 @@ class ComparisonResult:
 
         ``test_loss``, ``test_metric`` and ``validation_loss`` are means over the final runs, with
         95 % intervals in ``..._low`` and ``..._high``; ``log_ratio`` is that of the test loss to
-        the baseline's, seed by seed, below 0 the optimizer is better; ``p_value`` is adjusted by
-        Holm's method; ``params_...`` is the setting that was chosen. What is not known is None.
+        the baseline's, seed by seed, below 0 if the optimizer is better; ``p_value`` is adjusted by
+        Holm's method; ``params_...`` is the chosen setting. Unknown values are None.
         """
         pairs = {(pair.task, pair.recipe): pair for pair in self.pairs}
         return [_row(s, pairs.get((s.task, s.recipe)), self.findings) for s in self.summaries]
 
     def best_params(self, optimizer: str, task: str | None = None) -> dict[str, float]:
-        """Return the setting that was chosen for an optimizer on a task.
+        """Return the setting chosen for an optimizer on a task.
 
         Args:
             optimizer: Its name in the tables.
-            task: The label of the task; not needed where there is only one.
+            task: The label of the task; optional if there is only one.
 
         Returns:
-            Hyperparameters by name, ``lr`` and ``weight_decay`` for example.
+            Hyperparameters by name, for example ``lr`` and ``weight_decay``.
 
         Raises:
             CompareError: If there is no such task or optimizer, or none of its trials had a result.

@@ -1,4 +1,4 @@
-"""The public face of explaining: which single thing that anybody may tune would do as well?"""
+"""The public function for explanations: would tuning one more thing of AdamW do as well?"""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from optforge.tuning import Effort
 
 @dataclass(frozen=True)
 class ExplainOptions(WorkOptions):
-    """What an explanation takes.
+    """Options of an explanation.
 
     Args:
         run: Directory of a finished run.
-        trials: Tune each thing anew, with this many settings per task; by default the settings
-            shipped for the run's tasks are used, or as many trials as its table had.
-        tasks: The run's own tasks, where it has any that are not shipped.
+        trials: Number of settings per task with which to tune each thing anew; by default the
+            settings shipped for the run's tasks are used, or else as many trials as its table had.
+        tasks: The run's own tasks, if it has any that are not shipped.
         force: Replace an ``explain.json`` or ``explain.md`` that optforge did not write.
 
     Raises:
@@ -59,18 +59,19 @@ class ExplainOptions(WorkOptions):
 @keywords_of(ExplainOptions, {"display": "watch"})
 @preserved_process()
 def explain(options: ExplainOptions) -> Explanation:
-    """Measure how much of a run's gain a single thing explains that anybody may tune of AdamW.
+    """Measure how much of a run's gain is explained by tuning one more thing of AdamW.
 
-    AdamW is tuned with its rate and one more thing: decay, averages, bias correction, the shape of
-    the schedule, clipping, epsilon, averaged weights; then with all of them. Each is trained on
-    the seeds of the run's table, so that what is left of the rule's gain is paired with it.
+    AdamW is tuned with its learning rate and one more thing: decay, averages, bias correction, the
+    shape of the schedule, clipping, epsilon, averaged weights; then with all of them. Each is
+    trained on the seeds of the run's table, so that the remaining gain of the rule is a paired
+    difference.
 
     Returns:
-        The explanation; ``explain.json`` and ``explain.md`` are written beside the table.
+        The explanation; ``explain.json`` and ``explain.md`` are written next to the table.
 
     Raises:
         OptforgeError: If the run cannot be read, has not finished, or found nothing to explain.
-        StoppedError: If ``stop`` said so.
+        StoppedError: If ``stop`` returned True.
     """
     watch, workers = options.watch or Silent(), options.chosen_workers()
     count = process_count(workers)

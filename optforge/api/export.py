@@ -1,4 +1,4 @@
-"""The public face of exporting: one function from a rule to a source file."""
+"""The public function for exports: from a rule to a source file."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from optforge.runs.directory import rule_file
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What an export takes.
+    """Options of an export.
 
     Args:
         rule: A shipped rule's name, a file, the directory of a run (its winner), or a program.
-        to: torch, optax or latex.
-        name: What the rule is called in the file; the name or file that was given by default.
+        to: Target: torch, optax or latex.
+        name: Name of the rule in the file; by default the given name or file.
         out: File to write; none by default.
-        force: Replace a file that exists.
+        force: Replace an existing file.
     """
 
     rule: str | Path | Program

@@ -1,4 +1,4 @@
-"""From an options dataclass to the keywords of a verb: names, types, defaults and help texts."""
+"""Conversion of an options dataclass to keywords of a verb: names, types, defaults, help texts."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ _ARGUMENT = re.compile(r" {4}(\w+): (.*)")
 
 @dataclass(frozen=True, kw_only=True)
 class WorkOptions:
-    """What every verb that trains may be told of the machine and of who watches.
+    """Options of every verb that trains: the machine and the display.
 
     Args:
-        workers: Worker processes; one per core by default, 0 to train in this process only.
+        workers: Number of worker processes; one per core by default, 0 to train in this process
+            only.
         cluster: Address of a Ray cluster to train on, HOST:PORT or ray://HOST:PORT; auto for the
             one that runs here, or a new one on this machine. Without it, this machine's cores.
         watch: A display; nothing is shown by default.
-        stop: Called often; returns whether to end early.
+        stop: Called often; return True to end early.
     """
 
     workers: int | None = None
@@ -51,12 +52,12 @@ class WorkOptions:
 
     @property
     def stopping(self) -> Callable[[], bool]:
-        """The function that says whether to end early."""
+        """The function that returns whether to end early."""
         return self.stop or (lambda: False)
 
 
 def documented(options: Callable[..., Any]) -> dict[str, str]:
-    """Return the help text of each option, from the docstrings of its class and their bases.
+    """Return the help text of each option, from the docstrings of its class and base classes.
 
     Example:
         >>> documented(WorkOptions)["watch"]
@@ -77,13 +78,13 @@ def documented(options: Callable[..., Any]) -> dict[str, str]:
 def keywords_of(
     options: Callable[Keywords, Options], old: Old | None = None
 ) -> Callable[[Callable[[Options], Result]], Callable[Keywords, Result]]:
-    """Turn a function of an options object into one of its fields.
+    """Convert a function of an options object into a function of its fields.
 
     Args:
-        options: The dataclass; the function gets its fields as arguments, its signature, and the
-            ``Args`` of its docstring.
-        old: Former names of keywords with the present one, or with what gives several of the
-            value; they warn.
+        options: The dataclass; the function receives its fields as arguments, its signature, and
+            the ``Args`` of its docstring.
+        old: Former names of keywords, mapped to the present name or to a function that returns
+            several present ones from the value; they warn.
 
     Example:
         >>> @keywords_of(WorkOptions, {"processes": "workers"})
@@ -135,7 +136,7 @@ def _renamed(verb: str, given: Mapping[str, Any], old: Old) -> dict[str, Any]:
 
 
 def _with_arguments(text: str | None, options: Callable[..., Any]) -> str:
-    """Put the options among the sections of a docstring, after its opening paragraphs."""
+    """Insert the options into a docstring after its opening paragraphs."""
     texts = documented(options)
     fill = textwrap.TextWrapper(100, initial_indent=" " * 4, subsequent_indent=" " * 8).fill
     lines = [fill(f"{name}: {texts[name]}") for name in _signature(options).parameters]

@@ -1,4 +1,4 @@
-"""Tasks as they are given to a verb: loaded by name, and checked before any work."""
+"""Tasks as given to a verb: loaded by name, and checked before any work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from optforge.tasks import TASKS, Task, check_task, load_task
 
 
 def loaded(tasks: str | Task | Sequence[str | Task]) -> list[Task]:
-    """Return tasks given by name, as ``file.py:Class`` or as objects; one alone is a list of one.
+    """Return tasks given by name, as ``file.py:Class`` or as objects; a single one becomes a list.
 
     Example:
         >>> [task.name for task in loaded("digits_mlp")]
@@ -21,10 +21,10 @@ def loaded(tasks: str | Task | Sequence[str | Task]) -> list[Task]:
 
 
 def check_own(tasks: Sequence[Task], watch: Display) -> None:
-    """Check the tasks that are not shipped, and say that data is read.
+    """Check the tasks that are not shipped, and announce the loading of data.
 
     Raises:
-        TaskError: If one of them does not work.
+        TaskError: If one of them breaks its contract.
     """
     watch.say(f"Reading the data of {', '.join(task.name for task in tasks)}")
     for task in tasks:
@@ -33,10 +33,10 @@ def check_own(tasks: Sequence[Task], watch: Display) -> None:
 
 
 def check_run_tasks(given: Sequence[Task], tasks: Sequence[Task]) -> None:
-    """Check that a run has the tasks that it is handed over again.
+    """Check that the given tasks belong to the run.
 
     Raises:
-        TaskError: If it has none of that name.
+        TaskError: If the run has no task of that name.
     """
     names = [task.name for task in tasks]
     for task in given:

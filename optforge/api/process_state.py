@@ -1,4 +1,4 @@
-"""What is global in the caller's process, left as it was."""
+"""Global state of the caller's process, restored after use."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _LOGGERS = ("torch.utils.cpp_extension", "optuna")
 
 @contextmanager
 def preserved_process() -> Iterator[None]:
-    """Restore at the end of the block whatever is global and may have been changed in it.
+    """Restore at the end of the block all global state that may have been changed in it.
 
-    Threads and default type of torch, the random states of torch, NumPy and Python, the
-    verbosity of Optuna, levels of loggers, ``sys.path``, the working directory, and how glibc keeps
-    freed memory; a cluster that was joined is left. Works as a decorator too.
+    This covers threads and default dtype of torch, the random states of torch, NumPy and Python,
+    the verbosity of Optuna, levels of loggers, ``sys.path``, the working directory, and how glibc
+    keeps freed memory; a joined cluster is left. It also works as a decorator.
 
     Example:
         >>> with preserved_process():

@@ -1,4 +1,4 @@
-"""The public face of searching: begin a search, or go on with one."""
+"""The public functions for searching: start a search or resume it."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ _WATCH = {"watcher": "watch"}
 @keywords_of(SearchOptions, {"run": "out", **_WATCH})
 @preserved_process()
 def search(options: SearchOptions) -> SearchResult:
-    """Search for an update rule, starting from a known one, and measure fairly what was found.
+    """Search for an update rule, starting from a known one, and measure the result fairly.
 
-    Every proposal is kept in the journal of the run: a search that was stopped or killed goes on
-    with :func:`optforge.resume`.
+    Every proposal is stored in the journal of the run, so a search that was stopped or killed can
+    be continued with :func:`optforge.resume`.
 
     Returns:
         The result; its files are in the directory of the run.
 
     Raises:
         OptforgeError: If an option or a task cannot be used; the message says what to do.
-        StoppedError: If ``stop`` said so while baselines of own tasks were tuned. What was trained
-            is kept, and the same call goes on from there.
+        StoppedError: If ``stop`` returned True while baselines of your own tasks were tuned.
+            Finished trainings are stored, and the same call continues from there.
     """
     tasks, held_out = loaded(options.proxies), loaded(options.others)
     _check_distinct(tasks, held_out)
@@ -76,13 +76,13 @@ def search(options: SearchOptions) -> SearchResult:
 @keywords_of(ResumeOptions, _WATCH)
 @preserved_process()
 def resume(options: ResumeOptions) -> SearchResult:
-    """Go on with a search where it was stopped or killed.
+    """Continue a search that was stopped or killed.
 
     Returns:
-        The result, as :func:`optforge.search` gives it.
+        The result, as :func:`optforge.search` returns it.
 
     Raises:
-        OptforgeError: If the run cannot be read or was made with other tasks.
+        OptforgeError: If the run cannot be read or was started with other tasks.
     """
     watch = _watcher(options.watch)
     directory = RunDirectory.open(options.run, write=True)
@@ -109,7 +109,7 @@ def _tuner(options: SearchOptions, watch: Watcher, alone: tuple[str, ...]) -> Ba
 
 
 class _Followed(Silent):
-    """A display of sentences and bars, which shows nothing of the search between them."""
+    """A display for sentences and bars that shows nothing of the search in between."""
 
     def __init__(self, display: Display) -> None:
         self.say, self.progress = display.say, display.progress
@@ -131,7 +131,7 @@ class _SearchSession:
     watch: Watcher
 
     def result(self) -> SearchResult:
-        """Search, measure, simplify."""
+        """Search, measure and simplify; return the result."""
         workers, budget, watch = self.options.chosen_workers(), self.options.budget, self.watch
         with self.directory as directory, one_thread():
             watch.begin(self.plan, directory, budget, process_count(workers))
@@ -155,7 +155,7 @@ class _SearchSession:
         return SearchResult(directory.path, done, history, stopped, simple)
 
     def _finish(self, history: History, runner: JobRunner) -> tuple[Finish | None, bool]:
-        """Return the end of the search, and whether it was stopped on the way."""
+        """Return the final results of the search, and whether it was stopped on the way."""
         try:
             trainer = make_trainer(self.plan, self.directory, runner)
             done = finish(self.plan, history, trainer)

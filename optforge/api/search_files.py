@@ -1,4 +1,4 @@
-"""Writing what a search found into the directory of its run."""
+"""Writing of a search's results into the directory of its run."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from optforge.runs import HISTORY, RunDirectory
 
 
 def write_finish(finish: Finish | None, directory: RunDirectory) -> None:
-    """Write rules and tables of a finished search; nothing if no program was judged."""
+    """Write rules and tables of a finished search, or nothing if no program was judged."""
     for name, text in search_files(finish).items() if finish is not None else ():
         directory.write_text(name, text)
 
 
 def write_history(directory: RunDirectory, display: Display) -> None:
-    """Draw the course of a search into its directory."""
+    """Write the history figure of a search into its directory."""
     try:
         directory.write_bytes(HISTORY, draw_history(directory.journal))
     except Exception as error:  # a missing picture is no reason to lose a result

@@ -1,4 +1,4 @@
-"""The options of a search and of going on with one: what `optforge.search` and the command take."""
+"""Options of a search and of resuming one, for `optforge.search` and for the command line."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class BudgetOptions(WorkOptions):
 
     Args:
         minutes: Length of the search, inf for no limit; 8 by default if ``programs`` is not given
-            either. The measurements at the end come on top. With both, it ends at whichever comes
-            first.
-        programs: End after this many proposed programs, those of earlier sessions included; no
-            limit by default.
+            either. The final measurements take additional time. With both, the search ends at
+            whichever comes first.
+        programs: Number of proposed programs, including those of earlier sessions, after which it
+            ends; no limit by default.
         simplify: Simplify the winner at the end: exactly, and after half an hour of search also
             by training, in a tenth of the search's time.
     """
@@ -58,54 +58,55 @@ class BudgetOptions(WorkOptions):
 
     @property
     def budget(self) -> Budget:
-        """What ends the search; the clock starts with it."""
+        """The budget of the search; its clock starts with it."""
         return Budget(self.length, self.programs)
 
     @property
     def length(self) -> float | None:
-        """Minutes, None without a limit."""
+        """Length in minutes, None without a limit."""
         return _MINUTES if self.minutes is None and self.programs is None else self.minutes
 
 
 @dataclass(frozen=True)
 class SearchOptions(BudgetOptions):
-    """What a search takes.
+    """Options of a search.
 
     Args:
         tasks: Tasks to search on (proxies), the cheapest first: names, ``file.py:Class``, or
             objects; the three shipped proxies by default.
-        start: The rule to start from: the name of a shipped rule, or a file.
+        start: Rule to start from: the name of a shipped rule, or a file.
         out: Directory of the run; a new one under ``runs/`` by default.
-        seed: Seed of everything random.
+        seed: Random seed of the run.
         population: Programs in the aging population (P in the paper).
         tournament: Programs drawn to find a parent, the best of them (T in the paper).
-        functions: Sets of functions that programs are made of: paper (the paper's own space),
-            masks, rows, matrices, time.
-        max_state_bytes: Bytes of state per parameter that a rule may keep, 4 for each state of
-            the size of the weights, 0 to 16; those of the start, at least 8, by default.
-        max_statements: Length from which programs no longer grow.
+        functions: Sets of functions that programs may call: paper (the paper's own space), masks,
+            rows, matrices, time.
+        max_state_bytes: Largest number of bytes of state per parameter, 0 to 16; each state of the
+            size of the weights takes 4. By default that of the start, at least 8.
+        max_statements: Length at which programs no longer grow.
         strategy: evolution, or one of the controls: constants (only constants change) and random
             (no selection).
         mutations: Weights of inserting, deleting and modifying a statement and, as a fourth, of
-            adding a state; the paper has 1,1,1.
-        in_place: Share of insertions that rewrite a variable in use, as in lr = sqrt(lr); the
-            paper draws all evenly, which is 0.
-        rescale: Share of new structural children that get the learning rate at which their
-            updates are as long as their parent's; 0 in the paper.
-        repeats: Seeds of each task before a program is compared with the best.
-        confirm: More seeds of each task for programs that would be among the best.
+            adding a state; the paper uses 1,1,1.
+        in_place: Share of insertions that rewrite a variable in use, as in lr = sqrt(lr); 0 in the
+            paper, which draws all variables uniformly.
+        rescale: Share of new structural children whose learning rate is set so that their updates
+            are as long as their parent's; 0 in the paper.
+        repeats: Number of seeds of each task before a program is compared with the best.
+        confirm: Number of further seeds of each task for programs that would be among the best.
         restart: Where a search without progress restarts: best (the best so far), initial (what
             its phase began with; after the constants, the best of them) or none.
-        restart_after: Programs without progress after which it restarts.
-        constants_programs: Programs of a first phase that only tunes the start's constants, 0
-            for none; a tenth of ``programs``, or 40 per minute of at most a day, by default.
+        restart_after: Number of programs without progress after which it restarts.
+        constants_programs: Number of programs of a first phase that only tunes the start's
+            constants, 0 for none; by default a tenth of ``programs``, or 40 per minute for at most
+            a day.
         held_out: Tasks for the final table only, never searched on; the shipped letters_cnn by
-            default, none on the command line for no task.
-        trials: Settings tried for AdamW on each task of your own before the search, and for all
-            other rows of the table at its end; by default as many, from 4 to 256, as fit a fifth
-            of the minutes, or 64 without minutes.
-        compile: Compile the training kernels; by default where a C++ compiler is found and the
-            search is long enough to earn it back.
+            default. On the command line, none stands for no task.
+        trials: Number of settings tried for AdamW on each task of your own before the search, and
+            for all other rows of the table at its end. By default as many, from 4 to 256, as fit
+            into a fifth of the minutes, or 64 without minutes.
+        compile: Compile the training kernels; by default if a C++ compiler is found and the search
+            is long enough for it to pay off.
         force: Replace files in ``out`` that optforge did not write.
 
     Raises:
@@ -152,21 +153,21 @@ class SearchOptions(BudgetOptions):
 
     @property
     def proxies(self) -> Sequence[str | Task]:
-        """The tasks to search on."""
+        """The tasks that are searched on."""
         return PROXY_TASKS if self.tasks is None else self.tasks
 
     @property
     def others(self) -> Sequence[str | Task]:
-        """The tasks of the final table only."""
+        """The tasks for the final table only."""
         return (HELD_OUT_TASK,) if self.held_out is None else self.held_out
 
     def settings(self, rule: Program, tasks: Sequence[Task]) -> Settings:
-        """Return what the run stores.
+        """Return the settings that the run stores.
 
         Args:
-            rule: That the search starts from.
-            tasks: To search on; their content is not read yet, so that wrong settings are
-                refused at once.
+            rule: The rule that the search starts from.
+            tasks: The tasks to search on; their data is not read yet, so that invalid settings are
+                rejected at once.
         """
         weights = dict(
             zip(("insert", "delete", "modify", "add_state"), self.mutations, strict=False)
@@ -207,11 +208,11 @@ class SearchOptions(BudgetOptions):
 
 @dataclass(frozen=True)
 class ResumeOptions(BudgetOptions):
-    """What going on with a search takes.
+    """Options of resuming a search.
 
     Args:
         run: Directory of the run.
-        tasks: The run's own tasks, held-out ones included, where it has any that are not shipped.
+        tasks: The run's own tasks, held-out ones included, if it has any that are not shipped.
     """
 
     run: str | Path

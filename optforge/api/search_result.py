@@ -1,4 +1,4 @@
-"""What a search leaves: the rule, the table, and where its files are."""
+"""The result of a search: the rule, the table, and the location of its files."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search leaves.
+    """Result of a search.
 
     Args:
         path: Directory of the run.
-        finish: Finalists, table and verdict; None if nothing was judged before the end.
-        history: Counts and the best of each phase.
+        finish: Finalists, table and verdict; None if no program was judged before the end.
+        history: Counts, and the best programs of each phase.
         stopped: Whether it was stopped before its budget was used up.
-        simple: The simple form of the discovered rule, with its derivation; None without.
+        simple: The simple form of the discovered rule, with its derivation; None if it was not
+            simplified.
     """
 
     path: Path
@@ -68,7 +69,7 @@ class SearchResult:
 
     @property
     def verdict(self) -> str:
-        """What the table shows, in a sentence or two."""
+        """The conclusion from the table, in a sentence or two."""
         return verdict(self.table)
 
     @property

@@ -1,4 +1,4 @@
-"""The public face of simplifying: one function from a rule to a simple one."""
+"""The public function for simplification: from a rule to a simple one."""
 
 from __future__ import annotations
 
@@ -48,23 +48,24 @@ BY = ("statements", "evolution")
 
 @dataclass(frozen=True)
 class SimplifyOptions(Options, WorkOptions):
-    """What a simplification takes.
+    """Options of a simplification.
 
     Args:
         rule: A shipped rule's name, a file, the directory of a run (its winner), or a program.
-        exact: Use no training: equal over the real numbers, or up to a guard.
+        exact: Use no training; the result is equal over the real numbers, or up to a guard.
         tasks: Tasks to train on, the cheapest first: names, ``file.py:Class``, or objects; those
             of the run, or the three shipped proxies, by default.
-        by: statements tries to leave out one after the other; evolution first evolves the rule
-            with insertion disabled, as the paper did.
-        programs: Proposals of that evolution; 0 stands for 3,000.
-        seed: Seed of all training; that of the run, or 0, by default.
-        out: File to write the simple rule to; with a name in .md the derivation and the table too.
-        picture: PNG file to draw the update against gradient and momentum to.
-        force: Replace files there, or in the run's directory, that optforge did not write.
+        by: Method: statements tries to leave out statements one by one; evolution first evolves the
+            rule with insertion disabled, as the paper did.
+        programs: Number of proposals of that evolution; 0 stands for 3,000.
+        seed: Random seed of all training; that of the run, or 0, by default.
+        out: File to write the simple rule to; if its name ends in .md, the derivation and the table
+            too.
+        picture: PNG file for a plot of the update against gradient and momentum.
+        force: Replace these files, or files in the run's directory, that optforge did not write.
 
     Raises:
-        SimplifyError: If an option is out of range, or would do nothing.
+        SimplifyError: If an option is out of range or would have no effect.
     """
 
     rule: str | Path | Program
@@ -94,7 +95,7 @@ class SimplifyOptions(Options, WorkOptions):
 
     @property
     def training(self) -> Options:
-        """How training decides."""
+        """Options of the decisions by training."""
         values = {field.name: getattr(self, field.name) for field in fields(Options)}
         evolution = (self.programs or PROGRAMS) if self.by == "evolution" else 0
         return Options(**{**values, "programs": evolution})
@@ -105,10 +106,10 @@ _DEFAULTS = {field.name: field.default for field in fields(SimplifyOptions)}
 
 
 def check_exact(names: Iterable[str]) -> None:
-    """Check that no option of training is among those given beside ``exact``.
+    """Check that no option of training is used together with ``exact``.
 
     Raises:
-        SimplifyError: If there is one: it would do nothing.
+        SimplifyError: If there is one, because it would have no effect.
     """
     given = set(names)
     if idle := [name for name in _OF_TRAINING if name in given]:
@@ -119,23 +120,24 @@ def check_exact(names: Iterable[str]) -> None:
 
 
 def _from_options(options: Options) -> dict[str, Any]:
-    """Return the keywords that stand for the former ``options=Options(...)``."""
+    """Return the keywords that replace the former ``options=Options(...)``."""
     return {**vars(options), "by": "evolution" if options.programs else "statements"}
 
 
 @keywords_of(SimplifyOptions, {"display": "watch", "options": _from_options})
 @preserved_process()
 def simplify(options: SimplifyOptions) -> SimpleRule:
-    """Turn a rule into a simple one, with a derivation that says why every step is allowed.
+    """Simplify a rule, with a derivation that justifies every step.
 
-    Of a run it is the winner; the files of the simplification are written beside it.
+    For a run this is its winner; the files of the simplification are written into the run's
+    directory.
 
     Returns:
         The simple rule, its name, derivation, table of effects and property card.
 
     Raises:
         OptforgeError: If an option or a task cannot be used, or a file cannot be written.
-        StoppedError: If ``stop`` said so. The same call goes on where it was.
+        StoppedError: If ``stop`` returned True. The same call continues where it was stopped.
 
     Example:
         >>> found = simplify("program_8", exact=True)
@@ -180,7 +182,7 @@ def _trained(
 
 
 def _check_free(options: SimplifyOptions) -> None:
-    """Refuse to replace a file, before any work is done for it."""
+    """Refuse to replace a file before any work is done for it."""
     for file in (Path(name) for name in (options.out, options.picture) if name is not None):
         if file.exists() and not options.force:
             raise SimplifyError(f"{file} exists already; replace it with --force")
@@ -189,7 +191,7 @@ def _check_free(options: SimplifyOptions) -> None:
 
 
 def _write(simple: SimpleRule, options: SimplifyOptions) -> None:
-    """Write the files that were asked for by name."""
+    """Write the requested files."""
     out, picture = options.out, options.picture
     try:
         if out is not None:
@@ -203,10 +205,10 @@ def _write(simple: SimpleRule, options: SimplifyOptions) -> None:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where losses are kept, and what they depend on besides rule and task.
+    """The store of losses, and what the losses depend on besides rule and task.
 
-    A run's own seed and way of training are taken, so that what its search has already measured
-    of its winner is not measured again.
+    For a run, its own seed and way of training are used, so that measurements that its search has
+    already made of its winner are reused.
     """
 
     losses: Path
@@ -250,7 +252,7 @@ def _executor(tasks: Sequence[Task], workers: Workers, place: _Place) -> Iterato
 
 
 def _read(rule: str | Path | Program) -> tuple[Program, Path | None]:
-    """Give the program, and the directory if it is a run."""
+    """Return the program, and the directory if it is a run."""
     if isinstance(rule, Program):
         return rule, None
     run = Path(rule)

@@ -1,4 +1,4 @@
-"""The winner of a search: simplified, and its simple form written beside it."""
+"""The winner of a search: simplified, and written next to the original rule."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def simplify_and_write(
 ) -> SimpleRule | None:
     """Simplify the best rule of a run and write its files; None if that fails.
 
-    What goes wrong here costs the simple rule, not the run.
+    A failure here loses the simple rule, but not the run.
 
     Args:
-        plan: Of the run.
-        directory: Of the run.
+        plan: Plan of the run.
+        directory: Directory of the run.
         runner: Runs the trainings.
         program: The best rule.
-        searched: Seconds of the search, of which a share is taken.
-        display: Told what happens.
+        searched: Length of the search in seconds, of which a share is used.
+        display: Shows what happens.
     """
     store, seconds = Store(directory.path / LOSSES, plan.settings.compiled), seconds_for(searched)
     again = f"'optforge simplify {directory.path}' does it"
@@ -53,7 +53,7 @@ def simplify_and_write(
 
 
 def write_simple_rule(rule: SimpleRule, directory: RunDirectory, picture: bool = True) -> None:
-    """Write rule, JSON, page and (a second's work) the picture into the directory of a run."""
+    """Write rule, JSON, page and picture (which takes a second) into the directory of a run."""
     for name, text in simplify_files(rule).items():
         directory.write_text(name, text)
     if picture:

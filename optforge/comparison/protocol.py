@@ -137,7 +137,7 @@ class _Cells:
 
 
 def _chosen(study: Study[CellResult], settings: ComparisonSettings) -> TunedSetting:
-    """Choose the setting by all runs of the finalists, so that luck with one seed has less weight."""
+    """Choose the setting by all runs of the finalists, to depend less on luck with one seed."""
     tried = {trial.setting: trial for trial in reversed(study.trials)}
     finalists = tuple(
         replace(tried[again.setting], outcomes=tried[again.setting].outcomes + again.outcomes)

@@ -1,1 +1,1 @@
-"""Every sentence, table, picture and page about what the rooms below found."""
+"""Sentences, tables, pictures and pages about the results of all other rooms."""

@@ -1,4 +1,4 @@
-"""Tables of plain values as data frames of pandas, which is loaded only then."""
+"""Tables of plain values as pandas data frames; pandas is imported only then."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def to_frame(rows: Sequence[Mapping[str, Any]]) -> DataFrame:
     """Return rows of plain values as a data frame.
 
     Args:
-        rows: Values by the name of their column.
+        rows: Rows of values by column name.
 
     Raises:
         OptforgeError: If pandas is not installed.

@@ -1,4 +1,4 @@
-"""Results as values that JSON has."""
+"""Conversion of results to JSON-serializable values."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON can hold it, what is not finite as None.
+    """Return a value as JSON can hold it; numbers that are not finite become None.
 
     Dataclasses and mappings become dictionaries, sequences become lists, and infinite numbers and
     NaN, which JSON lacks, become None.
 
     Args:
-        value: A result, however deep it is nested.
+        value: A result, nested to any depth.
 
     Example:
         >>> from optforge.statistics import Interval
@@ -38,8 +38,8 @@ def json_text(value: Any, indent: int = 2) -> str:
     """Return a result as the text of a JSON file.
 
     Args:
-        value: A result, as :func:`plain` takes it.
-        indent: Spaces for each level.
+        value: A result that :func:`plain` accepts.
+        indent: Number of spaces per level.
 
     Example:
         >>> json_text({"loss": math.nan})

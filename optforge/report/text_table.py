@@ -10,9 +10,9 @@ class TextTable:
     """A table whose cells are text.
 
     Args:
-        title: What it shows, in a sentence.
-        columns: Heads; those that begin with ``<`` are aligned to the left.
-        rows: Cells.
+        title: A sentence on what it shows.
+        columns: Column headers; those that begin with ``<`` are left-aligned.
+        rows: Rows of cells.
     """
 
     title: str
@@ -21,16 +21,16 @@ class TextTable:
 
     @property
     def heads(self) -> tuple[str, ...]:
-        """Heads without marks."""
+        """Column headers without alignment marks."""
         return tuple(column.removeprefix("<") for column in self.columns)
 
     @property
     def left(self) -> tuple[bool, ...]:
-        """Which columns are aligned to the left."""
+        """Whether each column is left-aligned."""
         return tuple(column.startswith("<") for column in self.columns)
 
     def markdown(self) -> str:
-        """As GitHub's Markdown.
+        """Return the table as GitHub Markdown.
 
         Example:
             >>> print(TextTable("", ("<a", "b"), (("x", "1"),)).markdown())

@@ -8,7 +8,7 @@ from optforge.statistics import Interval
 
 
 def percent(interval: Interval) -> str:
-    """A log ratio with its interval as a change in percent.
+    """Return a log ratio with its interval as a change in percent.
 
     Example:
         >>> percent(Interval(-0.1, -0.2, 0.0, 0.04, 10))
@@ -18,7 +18,7 @@ def percent(interval: Interval) -> str:
 
 
 def loss_change(interval: Interval) -> str:
-    """A log ratio of losses with its interval as a change in percent, in a sentence.
+    """Return a log ratio of losses with its interval as a change in percent, for a sentence.
 
     Example:
         >>> loss_change(Interval(-0.1, -0.2, 0.0, 0.04, 10))
@@ -28,7 +28,7 @@ def loss_change(interval: Interval) -> str:
 
 
 def bare_percent(interval: Interval | None) -> str:
-    """A log ratio with its interval as a change in percent, under a head that says so.
+    """Return a log ratio with its interval as a change, without the percent sign.
 
     Example:
         >>> bare_percent(Interval(-0.1, -0.2, 0.0, 0.04, 10)), bare_percent(None)
@@ -40,7 +40,7 @@ def bare_percent(interval: Interval | None) -> str:
 
 
 def log_difference(interval: Interval | None) -> str:
-    """A difference of log losses with its interval.
+    """Return a difference of log losses with its interval.
 
     Example:
         >>> log_difference(Interval(-0.1, -0.2, 0.0, 0.04, 10))
@@ -53,7 +53,7 @@ def log_difference(interval: Interval | None) -> str:
 
 
 def ratio(interval: Interval | None) -> str:
-    """A log ratio with its interval as a ratio.
+    """Return a log ratio with its interval as a ratio.
 
     Example:
         >>> ratio(Interval(0.0, -0.1, 0.1, 1.0, 10))
@@ -67,12 +67,12 @@ def ratio(interval: Interval | None) -> str:
 
 
 def number(interval: Interval | None, digits: int = 4, sign: str = "") -> str:
-    """A mean and half the length of its interval.
+    """Return a mean and half the length of its interval.
 
     Args:
-        interval: None for what is not known.
-        digits: After the point.
-        sign: ``+`` to write the sign of what is above 0 too.
+        interval: The interval; None if unknown.
+        digits: Number of digits after the point.
+        sign: ``+`` to also write the sign of positive numbers.
 
     Example:
         >>> number(Interval(0.5, 0.4, 0.6, 0.0, 10), 2), number(None)
@@ -86,7 +86,7 @@ def number(interval: Interval | None, digits: int = 4, sign: str = "") -> str:
 
 
 def points(interval: Interval) -> str:
-    """A difference of shares in points of a hundred, with its interval.
+    """Return a difference of shares in percentage points, with its interval.
 
     Example:
         >>> points(Interval(0.012, -0.01, 0.034, 0.2, 10))
@@ -99,7 +99,7 @@ def points(interval: Interval) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p-value with two digits, or that it is very small.
+    """Return a p-value with two digits, or as less than a very small one.
 
     Example:
         >>> p_value(0.00001), p_value(0.031)
@@ -111,7 +111,7 @@ def p_value(p: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time for people.
+    """Return a human-readable time.
 
     Example:
         >>> duration(42), duration(3700), duration(0.3)
@@ -130,7 +130,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes for people.
+    """Return a human-readable number of bytes.
 
     Example:
         >>> size(2048), size(3_500_000)
@@ -144,7 +144,7 @@ def size(count: float) -> str:
 
 
 def value(x: float) -> str:
-    """A hyper-parameter, with three digits.
+    """Return a hyper-parameter with three digits.
 
     Example:
         >>> value(0.00123456), value(0.998)

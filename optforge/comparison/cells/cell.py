@@ -42,7 +42,7 @@ class Cell:
     start: tuple[Any, ...] = ()
 
     def key(self, task_hash: str, identity: str, period: int, device: str = "cpu") -> str:
-        """Return a key of twenty digits over everything that decides the result, but not names and time.
+        """Return a key of twenty digits over all that decides the result; names and time do not.
 
         Args:
             task_hash: Hash of the task.

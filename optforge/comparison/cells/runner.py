@@ -199,7 +199,7 @@ def checked_limit(limit: float) -> float:
 
 
 def _check_losses(cell: Cell, outcome: CellResult) -> None:
-    """Reject negative losses; a loss of exactly 0 is a perfect fit in float32 and is allowed."""
+    """Reject negative losses; exactly 0 is a perfect fit in float32, and its log has a floor."""
     for what, loss in (("validation", outcome.loss), ("test", outcome.test_loss)):
         if math.isfinite(loss) and loss < 0:
             raise not_positive(cell.task, f"the {what} loss of {cell.recipe} after training", loss)

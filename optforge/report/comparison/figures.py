@@ -1,6 +1,6 @@
-"""The figures of a comparison; each is a PNG that a paper could print.
+"""The figures of a comparison; each is a PNG of print quality.
 
-Here are those with a panel for each task; those over all tasks are in ``plots``.
+This module has the figures with one panel per task; those over all tasks are in ``plots``.
 """
 
 from __future__ import annotations
@@ -45,13 +45,14 @@ Draw = Callable[[], bytes]
 
 
 def draw_figures(findings: Findings) -> Iterator[tuple[str, Draw]]:
-    """Tell which figures the runs allow, and how each is drawn.
+    """Yield the figures that the runs allow.
 
     Args:
-        findings: What a comparison found.
+        findings: Results of a comparison.
 
     Yields:
-        A file's name, and what makes its PNG: so one that fails leaves the others alone.
+        A file name, and a function that makes its PNG, so that a figure that fails does not affect
+        the others.
     """
     if not findings.tasks:
         return
@@ -75,7 +76,7 @@ def draw_figures(findings: Findings) -> Iterator[tuple[str, Draw]]:
 def _panels(
     findings: Findings, draw: Callable[[Axes, TaskResult, dict[str, Look], str], None]
 ) -> bytes:
-    """One panel a task, one legend for all."""
+    """Draw one panel per task, with one legend for all."""
     columns = min(_COLUMNS, len(findings.tasks))
     rows = -(-len(findings.tasks) // columns)
     figure, axes = new_figure(rows, columns)
@@ -93,7 +94,7 @@ def _panels(
 def _draw_best_so_far(
     axes: Axes, result: TaskResult, drawn: dict[str, Look], objective: str
 ) -> None:
-    """Expected best against the number of trials of the first round."""
+    """Draw the expected best score against the number of trials of the first round."""
     for name, tuned in result.tuned.items():
         values = best_so_far([t for t in tuned.trials if t.round == 0], objective)
         shown = [_shown(value, objective) for value in values]
@@ -106,7 +107,7 @@ def _draw_best_so_far(
 
 
 def _draw_rates(axes: Axes, result: TaskResult, drawn: dict[str, Look], objective: str) -> None:
-    """Score against learning rate: every trial as a dot, the curve about the best as a line."""
+    """Draw score against learning rate: trials as dots, the curve around the best as a line."""
     for name, tuned in result.tuned.items():
         look = drawn[name]
         dots = _points(tuned.trials, objective)
@@ -129,7 +130,7 @@ def _points(trials: Sequence[Trial], objective: str) -> tuple[list[float], list[
 
 
 def _draw_curves(axes: Axes, result: TaskResult, drawn: dict[str, Look], objective: str) -> None:
-    """Validation loss over the steps: geometric mean over seeds, and its interval as a band."""
+    """Draw validation loss over the steps: geometric mean over seeds, its interval as a band."""
     for name, tuned in result.tuned.items():
         steps, rows = _common_curve(tuned.finals)
         if not steps:

@@ -1,4 +1,4 @@
-"""How much of a difference is luck of the tuning, as a table."""
+"""The table of how much of a difference is luck of the tuning."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from optforge.statistics import Interval
 
 
 def halves_table(findings: Findings) -> TextTable | None:
-    """Differences between optimizers tuned by random halves of their trials; None without any."""
+    """Return differences between optimizers tuned by halves of their trials; None if none."""
     halves = compare_halves(findings)
     if not halves:
         return None

@@ -1,4 +1,4 @@
-"""The report of a comparison as plain values."""
+"""The report of a comparison as JSON-serializable values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from optforge.report.json_values import plain
 def to_json(
     comparison: Comparison, findings: Findings, sessions: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Everything as plain values; what is not finite is null."""
+    """Return a comparison as JSON-serializable values; numbers that are not finite become None."""
     scores = {unit: score_findings(findings, unit) for unit in ("seconds", "steps")}
     ranges = final_ranges(findings)
     content = {
@@ -68,13 +68,13 @@ def to_json(
 
 
 def _runs(finals: Sequence[CellResult]) -> list[dict[str, Any]]:
-    """The final runs in the order of the seeds."""
+    """Return the final runs in the order of the seeds."""
     names = ("loss", "metric", "test_loss", "test_metric", "diverged", "failed", "steps", "extras")
     return [{name: getattr(run, name) for name in names} for run in finals]
 
 
 def _points(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """The points of a map or a curve, with the validation loss of each seed."""
+    """Return the points of a map or a curve, with the validation loss of each seed."""
     return [
         {"setting": dict(trial.setting), "loss": [_loss(o) for o in trial.outcomes]}
         for trial in trials
@@ -86,7 +86,7 @@ def _loss(outcome: CellResult) -> float:
 
 
 def distinct(sessions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Sessions, each once."""
+    """Return the sessions without duplicates."""
     different: list[Mapping[str, Any]] = []
     for session in sessions:
         if session not in different:

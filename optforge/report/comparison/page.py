@@ -33,14 +33,14 @@ def write_report(
     path: Path,
     figures: bool = True,
 ) -> None:
-    """Write everything that was found; files are replaced as wholes.
+    """Write the whole report; each file is replaced atomically.
 
     Args:
-        comparison: What was compared.
-        findings: What came out.
+        comparison: The comparison.
+        findings: Its results.
         sessions: Machines and versions, from the table of cells.
-        path: A directory.
-        figures: Whether to draw.
+        path: The directory of the report.
+        figures: Whether to draw the figures.
     """
     content = to_json(comparison, findings, sessions)
     _write(path / REPORT_JSON, (json.dumps(content, indent=1) + "\n").encode())
@@ -53,7 +53,7 @@ def write_report(
 
 
 def _draw(findings: Findings, path: Path) -> tuple[list[str], list[str]]:
-    """Draw all figures; give the names of those that are there, and why others are not."""
+    """Draw all figures; return the names of those written, and why others are missing."""
     drawn, failed = [], []
     for name, draw in draw_figures(findings):
         try:
@@ -80,14 +80,14 @@ def to_markdown(
     figures: Sequence[str] = (),
     failed: Sequence[str] = (),
 ) -> str:
-    """The report as one page.
+    """Return the report as one page of Markdown.
 
     Args:
-        comparison: What was compared.
-        findings: What came out.
+        comparison: The comparison.
+        findings: Its results.
         sessions: Machines and versions.
-        figures: Names of files beside it.
-        failed: Sentences about figures that are not there.
+        figures: Names of the figures in the same directory.
+        failed: Sentences about missing figures.
     """
     settings = comparison.settings
     parts = [f"# {comparison.title or 'Comparison of optimizers'}"]

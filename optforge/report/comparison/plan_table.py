@@ -1,4 +1,4 @@
-"""The table of a plan: what would run, and what it costs."""
+"""The table of a plan: its runs and their cost."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from optforge.report.words import duration
 
 
 def plan_table(lines: Sequence[Line], workers: int, left: Sequence[int] | None = None) -> TextTable:
-    """What would run, and what it costs.
+    """Return the table of planned runs and their cost.
 
     Args:
-        lines: A task and an optimizer each.
-        workers: That train at the same time.
-        left: Runs of each line that are not finished; all of them by default.
+        lines: Lines of the plan, one per task and optimizer.
+        workers: Number of workers that train at the same time.
+        left: Number of unfinished runs of each line; all of them by default.
     """
     left = [line.cells for line in lines] if left is None else left
     rows = [
@@ -45,5 +45,5 @@ def plan_table(lines: Sequence[Line], workers: int, left: Sequence[int] | None =
 
 
 def seconds_left(line: Line, runs: int) -> float:
-    """Seconds of work of one worker that so many runs of a line still take, on the average."""
+    """Return the average seconds that one worker needs for the remaining runs of a line."""
     return line.total * runs / line.cells if line.cells else 0.0

@@ -1,4 +1,4 @@
-"""The figures over a whole comparison: differences, maps, the axis of a sweep, profiles."""
+"""The figures of a whole comparison: differences, maps, the axis of a sweep, profiles."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # matplotlib is slow to import and only needed when something
 
 
 def draw_differences(findings: Findings) -> bytes:
-    """Change of the test loss against the baseline, one line a task and optimizer."""
+    """Draw the change of the test loss against the baseline, one line per task and optimizer."""
     pairs = compare_pairs(findings)
     figure, axes = new_figure(1, 1)
     figure.set_size_inches(6.5, 1.0 + 0.24 * len(pairs))
@@ -53,7 +53,7 @@ def draw_differences(findings: Findings) -> bytes:
 
 
 def draw_maps(result: TaskResult) -> bytes:
-    """Learning rate times decay, one panel an optimizer, all in one scale from the best."""
+    """Draw learning rate times decay, one panel per optimizer, all on one scale from the best."""
     shown = [tuned for tuned in result.tuned.values() if tuned.heat_map]
     figure, axes = new_figure(1, len(shown))
     image = None
@@ -90,7 +90,7 @@ def _draw_map(axes: Axes, tuned: TunedSetting) -> AxesImage:
 
 
 def numeric_axis(findings: Findings) -> str:
-    """The one axis of a sweep that is a number and has at least three values; or nothing."""
+    """Return the first numeric axis of a sweep with three or more values; empty if none."""
     values: dict[str, set[float]] = {}
     for result in findings.tasks:
         for name, value in result.variant.axes.items():
@@ -100,7 +100,7 @@ def numeric_axis(findings: Findings) -> str:
 
 
 def draw_axis(findings: Findings, axis: str) -> bytes:
-    """Test loss of the tuned optimizers against the axis, a panel for each other point."""
+    """Draw the test loss of the tuned optimizers against the axis, with a panel per other point."""
     groups: dict[str, list[TaskResult]] = {}
     for result in findings.tasks:
         others = {k: v for k, v in result.variant.axes.items() if k != axis}
@@ -144,7 +144,7 @@ def _draw_axis(
 
 
 def _ended_losses(finals: Sequence[CellResult]) -> list[float]:
-    """Log test losses of the runs that have one; the others are no number to draw."""
+    """Return the log test losses of the runs that have one; the others cannot be drawn."""
     logs = [log_loss(o.test_loss) for o in finals if not (o.diverged or o.failed)]
     return [x for x in logs if math.isfinite(x)]
 
@@ -163,7 +163,7 @@ def _draw_points(
 
 
 def draw_profiles(findings: Findings) -> bytes:
-    """Performance profiles of the second ruleset."""
+    """Draw the performance profiles of the second ruleset."""
     figure, axes = new_figure(1, 1)
     panel, drawn = axes[0, 0], looks(findings)
     scores = score_findings(findings)

@@ -1,4 +1,4 @@
-"""Ranges as they grew, and where they grew for some optimizers only."""
+"""The extended ranges, and those extended for only some of the optimizers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Uneven:
-    """A range that grew for some optimizers on a task, and not for others that have it too.
+    """A range of a task that grew for some optimizers but not for others that also have it.
 
     Args:
-        task: Label.
+        task: Label of the task.
         range: Name of the dimension.
-        grew_for: Names.
-        not_for: Names.
+        grew_for: Names of the optimizers for which it grew.
+        not_for: Names of the optimizers for which it did not grow.
     """
 
     task: str
@@ -29,7 +29,7 @@ class Uneven:
 
 
 def final_ranges(findings: Findings) -> dict[tuple[str, str], dict[str, Range]]:
-    """By task and optimizer the ranges as they were at the end."""
+    """Return the final ranges by task and optimizer."""
     return {
         (result.variant.label, name): {d.name: (d.low, d.high) for d in tuned.space.dimensions}
         for result in findings.tasks
@@ -38,7 +38,7 @@ def final_ranges(findings: Findings) -> dict[tuple[str, str], dict[str, Range]]:
 
 
 def range_text(ends: Range) -> str:
-    """A range in words.
+    """Return a range in words.
 
     Example:
         >>> range_text((3e-4, 0.1))
@@ -48,7 +48,7 @@ def range_text(ends: Range) -> str:
 
 
 def uneven(findings: Findings) -> Iterator[Uneven]:
-    """Every range that grew for some and not for others, on each task."""
+    """Yield each range, on each task, that grew for some optimizers but not for others."""
     for result in findings.tasks:
         names = dict.fromkeys(n for tuned in result.tuned.values() for n in tuned.space.names)
         for name in names:
@@ -64,7 +64,7 @@ def uneven(findings: Findings) -> Iterator[Uneven]:
 
 
 def uneven_ranges(findings: Findings) -> TextTable | None:
-    """The table of such ranges; None if there are none."""
+    """Return the table of these ranges; None if there are none."""
     rows = tuple(
         (row.task, row.range, ", ".join(row.grew_for), ", ".join(row.not_for))
         for row in uneven(findings)

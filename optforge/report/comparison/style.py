@@ -1,4 +1,4 @@
-"""How the figures of comparisons look: a colour, a mark and a line for each optimizer, axes."""
+"""The style of comparison figures: a color, a mark and a line for each optimizer, axes."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _DPI = 300
 
 @dataclass(frozen=True)
 class Look:
-    """How one optimizer is drawn, in every figure of a comparison.
+    """How an optimizer is drawn in every figure of a comparison.
 
     Args:
-        color: In hexadecimal.
-        mark: For single points.
-        line: Kind of line.
+        color: Color in hexadecimal.
+        mark: Marker of single points.
+        line: Line style.
     """
 
     color: str
@@ -41,7 +41,7 @@ class Look:
 
 
 def looks(findings: Findings) -> dict[str, Look]:
-    """A look for each optimizer; with up to 24 of them no two lines and no two dots are alike."""
+    """Return a look for each optimizer; up to 24 of them are all distinct in lines and in dots."""
     names = dict.fromkeys(name for result in findings.tasks for name in result.tuned)
     return {name: _look(place) for place, name in enumerate(names)}
 
@@ -52,7 +52,7 @@ def _look(place: int) -> Look:
 
 
 def new_figure(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
-    """A figure and its panels [rows, columns], without any display."""
+    """Return a figure and its panels [rows, columns], without any display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -62,14 +62,14 @@ def new_figure(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
 
 
 def png(figure: Figure) -> bytes:
-    """A figure as PNG, as fine as journals ask for."""
+    """Return a figure as PNG at the resolution that journals require."""
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=_DPI)
     return out.getvalue()
 
 
 def one_legend(figure: Figure, axes: np.ndarray) -> None:
-    """One legend for all panels, below them."""
+    """Draw one legend for all panels below them."""
     handles = {}
     for panel in axes.flat:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
@@ -89,13 +89,13 @@ def one_legend(figure: Figure, axes: np.ndarray) -> None:
 
 
 def plain_panel(panel: Axes) -> None:
-    """Small numbers and a pale grid."""
+    """Set small numbers and a pale grid."""
     panel.tick_params(which="both", labelsize=7)
     panel.grid(alpha=0.25, linewidth=0.5)
 
 
 def losses_axis(axes: Axes) -> None:
-    """A logarithmic axis with plain numbers, between the powers of ten only where they are few."""
+    """Set a logarithmic axis with plain numbers, with more ticks if it spans few powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.set_yscale("log")
@@ -108,7 +108,7 @@ def losses_axis(axes: Axes) -> None:
 
 
 def exponential(x: float) -> float:
-    """The exponential of a log loss, however large that is.
+    """Return the exponential of a log loss, however large it is.
 
     Example:
         >>> exponential(0.0), exponential(math.inf) > 1e300

@@ -1,4 +1,4 @@
-"""The tables of what is measured besides: flatness, maps, the best of an axis, studies."""
+"""The tables of further measurements: flatness, maps, the best of an axis, studies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from optforge.statistics import Interval
 
 
 def extra_measurements(findings: Findings) -> TextTable | None:
-    """What was measured besides, against the baseline seed by seed; None if nothing was."""
+    """Return further measurements against the baseline, seed by seed; None if there are none."""
     rows = tuple(
         (pair.task, pair.name.replace("_", " "), pair.recipe, f"{pair.mean:.4g}",
          "" if pair.ratio is None else percent(pair.ratio),
@@ -31,7 +31,7 @@ def extra_measurements(findings: Findings) -> TextTable | None:
 
 
 def maps(findings: Findings) -> TextTable | None:
-    """How much of each map is good; None without maps."""
+    """Return the good share of each map; None without maps."""
     pairs = map_pairs(findings)
     if not pairs:
         return None
@@ -52,7 +52,7 @@ def maps(findings: Findings) -> TextTable | None:
 
 
 def best_of_axis(findings: Findings) -> TextTable | None:
-    """Where on an axis each optimizer is best; None without one."""
+    """Return where on an axis each optimizer is best; None without an axis."""
     best_values = optima(findings)
     if not best_values:
         return None
@@ -73,7 +73,7 @@ def best_of_axis(findings: Findings) -> TextTable | None:
 
 
 def best_text(best: float, points: Iterable[float]) -> str:
-    """The best point of an axis; at an end it is only known to lie there or beyond.
+    """Return the best point of an axis; at an end, the best may also lie beyond it.
 
     Example:
         >>> best_text(32, [16, 32, 64]), best_text(16, [16, 32, 64])
@@ -91,7 +91,7 @@ def _share(interval: Interval) -> str:
 
 
 def studies(scores: Scores) -> TextTable:
-    """The second ruleset."""
+    """Return the table of the second ruleset."""
     tasks = sorted({task for by_task in scores.times.values() for task in by_task})
     shown = duration if scores.unit == "seconds" else value
     rows = [

@@ -15,7 +15,7 @@ from optforge.report.words import duration, number, p_value, percent, points, ra
 
 
 def all_tables(findings: Findings) -> Iterator[TextTable]:
-    """What was found, most wanted first."""
+    """Yield the tables of a comparison, the most important first."""
     results, pairs = summaries(findings), compare_pairs(findings)
     yield verdicts(findings, results, pairs)
     yield choices(findings, results)
@@ -39,7 +39,7 @@ def all_tables(findings: Findings) -> Iterator[TextTable]:
 
 
 def verdicts(findings: Findings, results: Sequence[Summary], pairs: Sequence[Pair]) -> TextTable:
-    """The main table: losses on fresh seeds, and the paired comparison."""
+    """Return the main table: losses on fresh seeds, and the paired comparison."""
     by_name = {(p.task, p.recipe): p for p in pairs}
     rows = []
     for summary in results:
@@ -69,7 +69,7 @@ def _measured(summary: Summary) -> tuple[str, str]:
 
 
 def _no_trial(summary: Summary) -> str:
-    """Why no setting was chosen; what has no result did not diverge as far as is known."""
+    """Return why no setting was chosen; trials without a result may not have diverged."""
     if summary.failed_trials >= summary.trials:
         return "no trial has a result"
     return "all trials diverged" + (" or have no result" if summary.failed_trials else "")
@@ -91,7 +91,7 @@ def _against(pair: Pair | None, summary: Summary, baseline: str) -> tuple[str, .
 
 
 def choices(findings: Findings, results: Sequence[Summary]) -> TextTable:
-    """What was chosen, and how much it took."""
+    """Return the table of chosen settings and the effort behind them."""
     rows = []
     ranges = final_ranges(findings)
     for summary in results:
@@ -124,7 +124,7 @@ def choices(findings: Findings, results: Sequence[Summary]) -> TextTable:
 
 
 def costs(findings: Findings, results: Sequence[Summary]) -> TextTable:
-    """Time and memory."""
+    """Return the table of time and memory."""
     runs = [len(every_run(t)) for result in findings.tasks for t in result.tuned.values()]
     rows = [
         (
@@ -147,7 +147,7 @@ def costs(findings: Findings, results: Sequence[Summary]) -> TextTable:
 
 
 def peak(megabytes: float) -> str:
-    """Growth of memory: unknown, too little to be told, or MB.
+    """Return the growth of memory: unknown, too small to measure, or MB.
 
     Example:
         >>> peak(math.nan), peak(0.2), peak(104.31)
@@ -159,7 +159,7 @@ def peak(megabytes: float) -> str:
 
 
 def without_result(results: Sequence[Summary]) -> TextTable | None:
-    """Runs that ended with their process or at the limit; None if there are none."""
+    """Return the table of runs that died or hit the time limit; None if there are none."""
     rows = tuple(
         (summary.task, summary.recipe, f"{summary.failed_trials} of {summary.trials}",
          f"{summary.failed_runs} of {summary.runs}")

@@ -1,4 +1,4 @@
-"""How much of a search's gain single things explain: the table, its sentences and its JSON."""
+"""How much of a search's gain single changes explain: table, sentences and JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from optforge.tuning import trainee_json
 
 
 def explanation_json(explanation: Explanation) -> dict[str, Any]:
-    """Return an explanation as JSON-serializable values; what is not finite is None."""
+    """Return an explanation as JSON-serializable values; numbers not finite become None."""
     return plain(
         {
             "rule_against_tuned_adamw": explanation.whole,
@@ -35,7 +35,7 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
 
 
 def explanation_table(explanation: Explanation) -> TextTable:
-    """Return AdamW with each thing tuned, and what is left of the rule's gain after it."""
+    """Return AdamW with each thing tuned, and what remains of the rule's gain over it."""
     return TextTable(
         "What single things explain that anybody may tune: AdamW with the rate and one more thing "
         f"tuned by {explanation.trials} trials a task, mean over the proxies, "
@@ -46,14 +46,14 @@ def explanation_table(explanation: Explanation) -> TextTable:
 
 
 def explanation_markdown(explanation: Explanation) -> str:
-    """Return an explanation as Markdown: the table, then what it says."""
+    """Return an explanation as Markdown: the table, then its sentences."""
     table = explanation_table(explanation)
     parts = (table.title, table.markdown(), *explanation_sentences(explanation))
     return "\n\n".join(parts) + "\n"
 
 
 def explanation_sentences(explanation: Explanation) -> list[str]:
-    """Return what an explanation says, the verdict last."""
+    """Return an explanation in sentences, the verdict last."""
     verdict = explanation_verdict(explanation)
     if explanation.straight is None:
         return [verdict]
@@ -66,7 +66,7 @@ def explanation_sentences(explanation: Explanation) -> list[str]:
 
 
 def explanation_verdict(explanation: Explanation) -> str:
-    """Return in a sentence what explains the gain, if anything does."""
+    """Return a sentence on what explains the gain, if anything does."""
     nearest = max(explanation.rows, key=lambda row: row.left.mean)
     if explanation.whole.high >= 0:
         return f"There is no gain over {ADAMW} to explain."

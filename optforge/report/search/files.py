@@ -19,7 +19,7 @@ from optforge.tuning import trainee_json
 
 
 def search_files(finish: Finish) -> dict[str, str]:
-    """Return the texts of all files that a finished search leaves, by their names."""
+    """Return the texts of all files of a finished search, by file name."""
     return {
         BEST: _best_rule(finish),
         **rules_by_task(finish.table),
@@ -29,7 +29,7 @@ def search_files(finish: Finish) -> dict[str, str]:
 
 
 def search_json(finish: Finish) -> dict[str, Any]:
-    """Return what a search found as JSON-serializable values; what is not finite is None."""
+    """Return a search's results as JSON-serializable values; numbers not finite become None."""
     explanation = finish.explanation
     return plain(
         {
@@ -47,17 +47,17 @@ def search_json(finish: Finish) -> dict[str, Any]:
 
 
 def _against(table: Table) -> dict[str, Any]:
-    """Return the discovered rule against each other row, in the mean over the proxy tasks."""
+    """Return the discovered rule against each other row, as a mean over the proxy tasks."""
     others = [row.name for row in table.rows if row.name != FOUND]
     return {name: table.difference(FOUND, name) for name in others} if table.has(FOUND) else {}
 
 
 def rules_by_task(table: Table) -> dict[str, str]:
-    """Return the rule as it was measured on each task, as files by their names.
+    """Return the rule as measured on each task, as files by name.
 
     Returns:
-        For each task of the table ``best_TASK.py``, with a header that says how it was tuned
-        and what it does there.
+        ``best_TASK.py`` for each task of the table, with a header that says how it was tuned and
+        how it performs there.
     """
     name = shipped(table)
     if name is None:
@@ -81,7 +81,7 @@ def _best_rule(finish: Finish) -> str:
 
 
 def commented(header: str, program: str) -> str:
-    """Return the text of a program under a sentence as a comment.
+    """Return the text of a program below a sentence in a comment.
 
     Example:
         >>> commented("The rule.", "def train(w, g, lr):\\n    return g\\n").splitlines()[0]

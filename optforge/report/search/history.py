@@ -1,4 +1,4 @@
-"""The picture of a search: best fitness, cache share and rejections, read from the journal."""
+"""The history figure of a search: best fitness, cache share and rejections, from the journal."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _JUDGED = "judged"
 
 @dataclass
 class Course:
-    """What the journal says about the course of a search, in numbers to draw.
+    """The course of a search as numbers to draw, read from the journal.
 
     Args:
-        cached: For each proposal whether its verdict was known.
+        cached: Whether the verdict was already known, for each proposal.
         phases: Name, first and last proposal, proposals and values of the running best.
-        judged: Proposal and fitness of each full verdict.
-        rescored: Proposal and fitness on fresh seeds, of each leader that was re-scored.
-        stages: How many new programs ended at each stage.
+        judged: Proposal number and fitness of each full verdict.
+        rescored: Proposal number and fitness on fresh seeds of each re-scored leader.
+        stages: Number of new programs that ended at each stage.
     """
 
     cached: list[bool] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Course:
 
 
 def read_course(journal: Journal) -> Course:
-    """Walk through a journal once, in the order in which the search went."""
+    """Read a journal once, in the order of the search."""
     course, fitness, ends = Course(), {}, {}
     for verdict in journal.verdicts():
         fitness[verdict.id] = verdict.fitness
@@ -64,11 +64,11 @@ def draw_history(journal: Journal) -> bytes:
     """Draw the history of a search.
 
     Args:
-        journal: Of the run.
+        journal: Journal of the run.
 
     Returns:
-        A PNG: the best fitness of each phase over the programs, with the values of leaders on
-        fresh seeds; the share of programs that were known; where the new ones were rejected.
+        A PNG with the best fitness of each phase over the programs, the values of leaders on fresh
+        seeds, the share of known programs, and the stages at which new ones were rejected.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -122,9 +122,9 @@ def _draw_fitness(axes: Axes, course: Course) -> None:
 
 
 def _zoom(axes: Axes, course: Course) -> None:
-    """Show the best and the re-scored in full; cut off the worst of the judged and the start.
+    """Show the best and the re-scored values in full; cut off the worst judged ones and the start.
 
-    The warm start is far above all that follows, which would be a flat line beside it.
+    The warm start is far above everything that follows, which would look like a flat line.
     """
     early = len(course.cached) / 100
     values = [

@@ -14,7 +14,7 @@ from optforge.report.words import log_difference
 
 
 def search_markdown(finish: Finish) -> str:
-    """Return what a search found as one page of Markdown."""
+    """Return a search's results as one page of Markdown."""
     fair, pareto = fair_table(finish.table), pareto_table(finish)
     program = finish.rule.program.text.rstrip()
     parts = [verdict(finish.table), fair.title, fair.markdown()]
@@ -49,7 +49,7 @@ def fair_table(table: Table) -> TextTable:
 
 
 def pareto_table(finish: Finish) -> TextTable:
-    """Return the finalists that no other beats in everything as text."""
+    """Return the finalists that no other finalist dominates as text."""
     rows = [
         (
             f"{finalist.fitness:+.4f}",
@@ -72,7 +72,7 @@ def milliseconds(seconds: float) -> str:
 
 
 def count_lines(counts: Mapping[str, Any]) -> list[str]:
-    """Return in lines what a search did.
+    """Return the counts of a search as lines of text.
 
     Args:
         counts: As :meth:`optforge.evolution.history.Tally.plain` returns them.

@@ -16,7 +16,7 @@ from optforge.tuning import trainee_from_json, trainee_json
 
 
 def table_json(table: Table) -> dict[str, Any]:
-    """Return a table as JSON-serializable values; what is not finite is None."""
+    """Return a table as JSON-serializable values; numbers that are not finite become None."""
     return plain(
         {
             "reference": table.rows[0].name,
@@ -43,10 +43,10 @@ def _row_json(row: Row) -> dict[str, Any]:
 
 
 def table_from_json(values: Mapping[str, Any]) -> Table:
-    """Read what :func:`table_json` returned; intervals are computed again from the losses.
+    """Read what :func:`table_json` returned; intervals are recomputed from the losses.
 
     Raises:
-        RunError: If it was written by a version that kept no rules with their schedules.
+        RunError: If it was written by a version that did not store rules with their schedules.
     """
     proxies, held_out = tuple(values["proxies"]), tuple(values["held_out"])
     logs = [

@@ -1,4 +1,4 @@
-"""What a table shows, in words: no claim without an interval that excludes zero."""
+"""The verdict on a table in words: no claim without an interval that excludes zero."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from optforge.training import Trainee
 
 
 def verdict(table: Table) -> str:
-    """Return what a table shows, in a sentence or two.
+    """Return the conclusion from a table in a sentence or two.
 
-    A claim needs an interval that excludes zero. It is made for the rule as it is tuned for each
-    task, like what it is compared with; what is written as ``best.py`` has one setting for all
-    tasks, and is reported beside it.
+    A claim needs an interval that excludes zero. It is made for the rule tuned for each task, like
+    the rows it is compared with. The rule in ``best.py`` has one setting for all tasks and is
+    reported separately.
 
     Args:
-        table: Of a finished search.
+        table: Table of a finished search.
     """
     if not table.has(FOUND):
         tuned = loss_change(table.rows[1].proxies)
@@ -55,7 +55,7 @@ def _claims(table: Table) -> str:
 
 
 def _with_one_setting(table: Table) -> str:
-    """Return what the rule in ``best.py`` does, if the table has it."""
+    """Return a sentence on the rule in ``best.py``, if the table has it."""
     name = f"{shipped(table)}{ONE_SETTING}"
     if not table.has(name):
         return ""
@@ -71,7 +71,7 @@ def _figures(against: Mapping[str, Interval]) -> str:
 
 
 def schedule_words(trainee: Trainee) -> str:
-    """Return the sentence on the schedule that a rule was tuned with and should be trained with."""
+    """Return a sentence on the schedule that a rule was tuned with and should be trained with."""
     shape = trainee.schedule
     if shape is None:
         return "Schedule: that of the task."

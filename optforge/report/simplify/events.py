@@ -1,4 +1,4 @@
-"""What happens while a rule is simplified, in sentences."""
+"""Events of a simplification as sentences."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from optforge.report.words import log_difference
 
 
 def event_sentence(event: Event) -> str:
-    """Return what happened as a sentence for a display.
+    """Return an event as a sentence for a display.
 
     Example:
         >>> event_sentence(RulesEvolved(3))

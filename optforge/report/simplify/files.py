@@ -18,7 +18,7 @@ SIMPLE_RULE, SIMPLE_JSON, SIMPLE_PAGE, PICTURE = SIMPLE
 
 
 def simplify_files(rule: SimpleRule) -> dict[str, str]:
-    """Return the texts of all files that a simplification leaves, by their names."""
+    """Return the texts of all files of a simplification, by file name."""
     return {
         SIMPLE_RULE: rule_text(rule),
         SIMPLE_JSON: json_text(simple_rule_json(rule)),
@@ -27,7 +27,7 @@ def simplify_files(rule: SimpleRule) -> dict[str, str]:
 
 
 def rule_text(rule: SimpleRule) -> str:
-    """Return the simple rule as a file, with its name on top.
+    """Return the text of the simple rule's file, with its name at the top.
 
     Example:
         >>> from optforge.language import load_rule

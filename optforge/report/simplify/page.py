@@ -43,16 +43,16 @@ def derivation_lines(rule: SimpleRule) -> list[str]:
 
 
 def step_sentence(step: DerivationStep) -> str:
-    """Return how many statements a step leaves, and why it is allowed."""
+    """Return how many statements a step leaves and why the step is allowed."""
     before, after = (text.count(" = ") for text in (step.before, step.after))
     return f"{before} -> {after} statements: {step.why}"
 
 
 def figures_sentence(figures: Mapping[str, Any]) -> str:
-    """Return what a step of training rests on.
+    """Return the evidence for a step that training decided.
 
     Args:
-        figures: Of the step.
+        figures: Figures of the step.
     """
     ends = {name: math.inf if x is None else x for name, x in figures["effect"].items()}
     known = all(map(math.isfinite, ends.values()))
@@ -70,7 +70,7 @@ def stops_sentence(rule: SimpleRule) -> str:
 
 
 def card_lines(rule: SimpleRule) -> list[tuple[str, str]]:
-    """Return the properties of a rule, each with its name."""
+    """Return the properties of a rule with their names."""
     card = rule.card
     lines = [
         ("scaling of gradients", card.gradient_scaling),
@@ -87,7 +87,7 @@ def card_lines(rule: SimpleRule) -> list[tuple[str, str]]:
 
 
 def effect_table(evidence: TrainingEvidence) -> TextTable:
-    """Return what each change did, and what leaving out each statement that stays would do."""
+    """Return the effect of each change, and of leaving out each statement that stays."""
     tasks, effects = evidence.tasks, evidence.effects
     rows: list[tuple[str, ...]] = [
         (
@@ -106,7 +106,7 @@ def effect_table(evidence: TrainingEvidence) -> TextTable:
 
 
 def caption(evidence: TrainingEvidence) -> str:
-    """Return what the numbers of the table are."""
+    """Return what the numbers of the table mean."""
     if not evidence.effects.seeds:
         return "The time did not suffice for figures on fresh seeds."
     return (
@@ -117,7 +117,7 @@ def caption(evidence: TrainingEvidence) -> str:
 
 
 def footnote(evidence: TrainingEvidence) -> str:
-    """Return how it was decided what leaves."""
+    """Return how the removals were decided."""
     rule = evidence.rule
     return (
         f"Decided on other seeds and validation data (last column), with a margin of "
