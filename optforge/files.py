@@ -225,13 +225,13 @@ def split_list(text: str) -> list[str]:
         >>> split_list("adamw, lion,")
         ['adamw', 'lion']
     """
-    parts, found = text.split(","), []
+    parts, names = text.split(","), []
     while parts:
         joined = [",".join(parts[:count]).strip() for count in range(len(parts), 1, -1)]
         whole = next((text for text in joined if _is_named_file(text)), parts[0].strip())
-        found.append(whole)
+        names.append(whole)
         del parts[: whole.count(",") + 1]
-    return [name for name in found if name]
+    return [name for name in names if name]
 
 
 def _is_named_file(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""The application: its verbs, and what becomes of errors."""
+"""The application: its verbs and its handling of errors."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ _OLD = {
 
 
 class Verbs(TyperGroup):
-    """The verbs; every error leaves as one plain sentence and an exit code.
+    """The verbs; every error ends as one plain sentence and an exit code.
 
-    A verb is imported when it is asked for, since all together take seconds.
+    A verb is imported when it is called, because importing all of them takes seconds.
     """
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Name the verbs, in the order of the help."""
+        """Return the verbs in the order of the help."""
         del ctx
         return list(VERBS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Load a verb, or give None if there is none of that name."""
+        """Load a verb; None if there is no verb of that name."""
         del ctx
         if cmd_name not in VERBS:
             return None
         if cmd_name not in self.commands:
             name = cmd_name.replace("-", "_")
-            one = typer.Typer(add_completion=False, rich_markup_mode="rich")
-            one.command(cmd_name)(getattr(import_module(f"optforge.cli.{name}"), name))
-            self.commands[cmd_name] = command_of(one)
+            app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+            app.command(cmd_name)(getattr(import_module(f"optforge.cli.{name}"), name))
+            self.commands[cmd_name] = command_of(app)
         return self.commands[cmd_name]
 
     def main(
@@ -64,7 +64,7 @@ class Verbs(TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run, report and exit."""
+        """Run the command, report errors and exit."""
         given = present_names(sys.argv[1:] if args is None else args)
         print_anything()
         try:
@@ -78,7 +78,7 @@ class Verbs(TyperGroup):
 
 
 def present_names(words: Sequence[str]) -> list[str]:
-    """Return a command line with the present names of its options.
+    """Return a command line with former names of options replaced by the present ones.
 
     Example:
         >>> present_names(["search", "--from=lion", "--run", "first"])
@@ -118,12 +118,12 @@ def _usage(error: Any) -> int:
 
 
 def _capital(text: str) -> str:
-    """Leave a sentence as it is, but say something where there is nothing."""
+    """Capitalize a sentence; return a default for an empty one."""
     return text if text.strip() else "something failed and gave no reason"
 
 
 def _without_reader() -> int:
-    """End quietly when whoever read the output has gone, as with ``| head``."""
+    """End quietly when the reader of the output has gone, as with ``| head``."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return ERROR
 
@@ -153,4 +153,4 @@ def options(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Take what stands before the verb."""
+    """Handle the options before the verb."""

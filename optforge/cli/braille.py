@@ -1,4 +1,4 @@
-"""A small line plot of braille dots: two columns and four rows of dots in a character."""
+"""A small line plot of braille characters, each with two columns and four rows of dots."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 
 
 def plot(values: Sequence[float], width: int, height: int) -> list[str]:
-    """Draw values from left to right, the largest at the top; what is not finite is left out.
+    """Draw values from left to right, the largest at the top; values not finite are left out.
 
     Args:
-        values: To draw; more than fit are thinned out, fewer are stretched.
-        width: Characters.
-        height: Lines.
+        values: Values to draw; they are thinned out or stretched to fit the width.
+        width: Width in characters.
+        height: Height in lines.
 
     Example:
         >>> plot([3.0, 2.0, 2.0, 1.0], width=2, height=1)

@@ -1,4 +1,4 @@
-"""The best program as it changes: its live statements, what is new in colour."""
+"""The best program as it changes: its live statements, with new ones in color."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _REMOVED_FOR = 20.0  # seconds for which statements that went are still shown
 
 
 class Changing:
-    """Keeps the best program and the one before it.
+    """Remembers the best program and the one before it.
 
     Example:
         >>> changing = Changing()
@@ -37,7 +37,7 @@ class Changing:
         self._since = 0.0
 
     def take(self, source: str) -> bool:
-        """Take the best program's text; tell whether its live statements changed."""
+        """Record the best program's text; return whether its live statements changed."""
         if source == self._source:
             return False
         self._source = source
@@ -48,13 +48,13 @@ class Changing:
         return True
 
     def ago(self) -> str:
-        """Say when it changed."""
+        """Return how long ago the program changed."""
         if self._before == self._lines:
             return ""
         return f", changed {clock(time.monotonic() - self._since)} ago"
 
     def text(self, room: int) -> Text:
-        """Give the program with its latest change, in at most so many lines."""
+        """Return the program with its latest change, in at most the given number of lines."""
         shown = Text(no_wrap=True, overflow="ellipsis")
         lines = self._marked(time.monotonic() - self._since < _REMOVED_FOR)
         if len(lines) > room:  # the statements that went are the first to go
@@ -70,6 +70,6 @@ class Changing:
         return shown
 
     def _marked(self, removed: bool) -> list[tuple[str, str]]:
-        found = difflib.ndiff(self._before, self._lines)
-        marks = [(line[0], line[2:]) for line in found if line[0] != "?"]
+        diff = difflib.ndiff(self._before, self._lines)
+        marks = [(line[0], line[2:]) for line in diff if line[0] != "?"]
         return [(mark, line) for mark, line in marks if mark != "-" or removed]

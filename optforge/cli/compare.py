@@ -1,4 +1,4 @@
-"""``optforge compare``: is this optimizer better, on these tasks, when all are tuned alike?"""
+"""``optforge compare``: whether an optimizer is better on given tasks under equal tuning."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def compare(
 def _comparisons(
     table: dict[str, Any], suite: Path | None, only: list[str], out: Path | None, resume: bool
 ) -> Asked:
-    """What is asked for: by options, by a suite that options change, or by a directory."""
+    """Return the requested comparisons: from options, from a changed suite, or from a directory."""
     if resume and out is None:
         raise CompareError("--resume needs the directory to go on with: --out DIR")
     if only and suite is None:
@@ -101,8 +101,8 @@ def _comparisons(
         if unknown := [name for name in only if name not in tables]:
             raise CompareError(f"{suite} has no {unknown[0]!r}; it has {', '.join(tables)}")
         chosen = {name: tables[name] for name in (only or tables)}
-        merged = {name: _over(of, table) for name, of in chosen.items()}
-        return {name: (comparison_from(of), of) for name, of in merged.items()}
+        merged = {name: _over(options, table) for name, options in chosen.items()}
+        return {name: (comparison_from(options), options) for name, options in merged.items()}
     if "tasks" in table and "optimizers" in table:
         return {"": (comparison_from(table), table)}
     if resume and out is not None and not table:
@@ -139,7 +139,7 @@ def _counts(text: str) -> list[int]:
 
 
 def _said(table: Mapping[str, Any]) -> str:
-    """The options that were given, by name."""
+    """Return the names of the given options."""
     names: list[str] = list(table.get("settings", ()))
     names += [name for name in table if name != "settings"]
     shown = {"axes": "axis", "fixed": "fix"}
@@ -147,32 +147,32 @@ def _said(table: Mapping[str, Any]) -> str:
 
 
 def _assignments(texts: Sequence[str] | None, many: bool = False) -> dict[str, Any]:
-    found = {}
+    values = {}
     for text in texts or ():
         name, equals, value = text.partition("=")
         if not equals or not name.strip() or not value.strip():
             raise CompareError(f"{text!r} sets nothing; write name=value, as in batch_size=64")
         whole = _toml(value)
         if many:
-            found[name.strip()] = whole if isinstance(whole, list) else _values(value)
+            values[name.strip()] = whole if isinstance(whole, list) else _values(value)
         elif whole is None and "," in value:
             raise CompareError(
                 f"--fix {text} gives several values, and one can be set; sweep over them with "
                 f"--axis {text}, or write {name}=[{value}] for an attribute that has several"
             )
         else:
-            found[name.strip()] = value.strip() if whole is None else whole
-    return found
+            values[name.strip()] = value.strip() if whole is None else whole
+    return values
 
 
 def _values(text: str) -> list[Any]:
-    """Several values between commas; a text that is nothing else stands for itself."""
-    made = [(part.strip(), _toml(part)) for part in text.split(",")]
-    return [part if value is None else value for part, value in made]
+    """Return values separated by commas; a text that is no TOML value stands for itself."""
+    parsed = [(part.strip(), _toml(part)) for part in text.split(",")]
+    return [part if value is None else value for part, value in parsed]
 
 
 def _toml(text: str) -> Any:
-    """What TOML makes of a text: a number, true or false, a list; None if it is no value."""
+    """Parse a text as a TOML value: a number, true or false, a list; None if it is not one."""
     try:
         return tomllib.loads(f"x = {text.strip()}")["x"]
     except tomllib.TOMLDecodeError:

@@ -1,4 +1,4 @@
-"""Running comparisons for a person: plan, progress, signals, and what is said at the end."""
+"""Comparisons on the command line: plan, progress, signals, and the final output."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ from optforge.report.words import duration
 
 @dataclass(frozen=True)
 class Manner:
-    """How comparisons are run and shown; no directory keeps it.
+    """How comparisons are run and shown; this is not stored in their directory.
 
     Args:
-        resume: Go on from what is there.
-        workers: Processes; one per core by default.
+        resume: Whether to continue from existing cells.
+        workers: Number of worker processes; one per core by default.
         cluster: Address of a Ray cluster; this machine by default.
-        limit: Seconds that one run may take in a worker.
-        figures: Whether to draw.
+        limit: Time limit of one run in a worker, in seconds.
+        figures: Whether to draw figures.
         force: Whether files that optforge did not write may be replaced.
-        as_json: Print the reports as JSON and nothing else on the standard output.
+        as_json: Whether to print the reports as JSON and nothing else to the standard output.
     """
 
     resume: bool = False
@@ -58,7 +58,7 @@ class Manner:
     as_json: bool = False
 
     def words(self) -> list[str]:
-        """Return the options of a command that goes on alike, those by default left out."""
+        """Return the options of a command that continues in the same manner, without defaults."""
         words = [] if self.workers is None else ["--workers", str(self.workers)]
         words += [] if self.cluster is None else ["--cluster", self.cluster]
         words += [] if self.limit == LIMIT else ["--limit", f"{self.limit:g}"]
@@ -70,11 +70,11 @@ Asked = Mapping[str, tuple[Comparison, Mapping[str, Any]]]
 
 
 def conduct_all(asked: Asked, where: Path, manner: Manner) -> None:
-    """Run comparisons one after another, each in its directory; print what was found.
+    """Run comparisons one after another, each in its directory, and print their results.
 
     Args:
-        asked: Comparisons with what to store of them, by name.
-        where: A directory; of several each has a folder of its name there.
+        asked: Comparisons and their definitions, by name.
+        where: A directory; several comparisons each have a subdirectory of their name.
         manner: How they are run and shown.
     """
     reports: dict[str, Any] = {}
@@ -117,7 +117,7 @@ def _conducted(
 
 
 class SuitePlan:
-    """How far all comparisons of a suite are, as one plan with one time that is left."""
+    """The progress of all comparisons of a suite, as one plan with one remaining time."""
 
     def __init__(self, comparisons: Sequence[Comparison], workers: int) -> None:
         self.comparisons = comparisons
@@ -125,7 +125,7 @@ class SuitePlan:
         self._measured = False
 
     def watched(self, place: int, display: Display) -> _PartOfSuite:
-        """The display of one comparison, which shows them all."""
+        """Return the display of one comparison, which shows the progress of all."""
         self.whole.current = place
         return _PartOfSuite(self, display)
 
@@ -141,13 +141,13 @@ class SuitePlan:
 
 
 class _PartOfSuite:
-    """What one comparison says goes on; what it shows becomes the state of all."""
+    """The display of one comparison: it passes on sentences and shows the progress of all."""
 
     def __init__(self, plan: SuitePlan, display: Display) -> None:
         self._plan, self._display, self.say = plan, display, display.say
 
     def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
-        """Show the whole plan; the part that moved belongs to it."""
+        """Show the progress of the whole plan, of which this comparison is a part."""
         del done, total, left
         whole = self._plan.whole
         self._display.progress(what, whole.done, whole.total, whole.seconds_left)
@@ -160,10 +160,10 @@ class _PartOfSuite:
 def show_plan(
     asked: Mapping[str, Comparison], workers: int | None, out: Path | None = None
 ) -> None:
-    """Print what would run, and what it costs; runs that are finished in ``out`` do not count.
+    """Print the planned runs and their cost; runs already finished in ``out`` do not count.
 
     Raises:
-        OptforgeError: As the comparison itself would, if a task or an optimizer cannot be used.
+        OptforgeError: If a task or an optimizer cannot be used, as in the comparison itself.
     """
     console = screen()
     count = max(1, worker_count(workers))
@@ -195,7 +195,7 @@ def _warn(console: Console, lines: list[Line]) -> None:
 
 
 def print_result(result: ComparisonResult, console: Console) -> None:
-    """Print the tables, and where the files are."""
+    """Print the tables and the location of the files."""
     for table in all_tables(result.findings):
         console.print()
         _print(console, table)
@@ -205,7 +205,7 @@ def print_result(result: ComparisonResult, console: Console) -> None:
 
 
 def _print(console: Console, table: TextTable) -> None:
-    """Print a table; the tasks become headings, so that what is measured has room."""
+    """Print a table; the tasks become headings, to leave room for the numbers."""
     console.print(Text(table.title, "italic"))
     grouped = table.heads[0] == "task" and len(table.heads) > 2
     first = 1 if grouped else 0

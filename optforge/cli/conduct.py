@@ -1,4 +1,4 @@
-"""Running a search for a person: display, signals, and what is said at the end."""
+"""Searches on the command line: display, signals, and the final output."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _LEAST = 0.5  # minutes that are worth resuming for
 
 
 class Session:
-    """A display that hands on to another and notes what it takes to resume.
+    """A display that forwards to another one and records how to resume.
 
     Args:
-        display: Shows what happens.
-        stopping: Armed as soon as there is a run that can be resumed.
-        own: Tasks that have to be given again on resuming.
+        display: The display to forward to.
+        stopping: The signal handler; armed as soon as there is a run that can be resumed.
+        own_tasks: Names of the user's own tasks, which must be given again on resuming.
     """
 
-    def __init__(self, display: Watcher, stopping: Stopping, own: list[str]) -> None:
-        self._display, self._stopping, self._own = display, stopping, own
+    def __init__(self, display: Watcher, stopping: Stopping, own_tasks: list[str]) -> None:
+        self._display, self._stopping, self._own_tasks = display, stopping, own_tasks
         self.say, self.progress, self.show = display.say, display.progress, display.show
         self.directory: Path | None = None
         self.budget: Budget | None = None
@@ -41,17 +41,17 @@ class Session:
     def begin(
         self, plan: SearchPlan, directory: RunDirectory, budget: Budget, workers: int
     ) -> None:
-        """Note the run and hand on."""
+        """Record the run and forward it."""
         self.directory, self.budget = directory.path, budget
         self._stopping.armed = True
         self._display.begin(plan, directory, budget, workers)
 
     @property
     def resuming(self) -> str:
-        """The command that goes on with this run."""
+        """The command that resumes this run."""
         words = ["optforge", "search", "--resume", str(self.directory)]
-        if self._own:
-            words += ["--tasks", ",".join(self._own)]
+        if self._own_tasks:
+            words += ["--tasks", ",".join(self._own_tasks)]
         if self.budget is not None and self.budget.programs is not None:
             words += ["--programs", str(self.budget.programs)]
         if self.budget is not None and self.budget.minutes is not None:
@@ -61,16 +61,18 @@ class Session:
         return shlex.join(words)
 
 
-def conduct(verb: Callable[..., SearchResult], arguments: dict[str, Any], own: list[str]) -> None:
-    """Run a search under a display, with signals in hand, and print its end.
+def conduct(
+    verb: Callable[..., SearchResult], arguments: dict[str, Any], own_tasks: list[str]
+) -> None:
+    """Run a search with a display and signal handling, and print its result.
 
     Args:
         verb: ``optforge.search`` or ``optforge.resume``.
-        arguments: For it.
-        own: Tasks from files, as given.
+        arguments: Keyword arguments of the verb.
+        own_tasks: Tasks from files, as the user named them.
     """
     with Stopping() as stopping, make_display() as display:
-        session = Session(display, stopping, own)
+        session = Session(display, stopping, own_tasks)
         try:
             result = verb(**arguments, watch=session, stop=stopping)
         except (KeyboardInterrupt, StoppedError):

@@ -23,33 +23,33 @@ from optforge.statistics import Interval
 _COLOURS = {"exact": "green", "empirical": "cyan"}
 
 
-def print_rule(found: SimpleRule, console: Console) -> None:
-    """Print everything for people."""
+def print_rule(simple_rule: SimpleRule, console: Console) -> None:
+    """Print the rule with all its properties."""
     console.print()
-    console.print(Text(found.program.text))
-    console.print(Text(found.recognised.sentence, "bold"))
+    console.print(Text(simple_rule.program.text))
+    console.print(Text(simple_rule.recognised.sentence, "bold"))
     console.print()
-    print_derivation(found, console)
-    if found.trained is not None:
+    print_derivation(simple_rule, console)
+    if simple_rule.trained is not None:
         console.print()
-        print_effects(found, console)
+        print_effects(simple_rule, console)
     console.print()
-    console.print(_card(found))
+    console.print(_card(simple_rule))
 
 
-def print_derivation(found: SimpleRule, console: Console) -> None:
+def print_derivation(simple_rule: SimpleRule, console: Console) -> None:
     """Print the steps, one or two lines each."""
-    for number, step in enumerate(found.simplified.derivation.steps, 1):
+    for number, step in enumerate(simple_rule.simplified.derivation.steps, 1):
         console.print(_line(number, step))
         if "effect" in step.figures:
             console.print(Text(f"   {figures_sentence(step.figures)}", "dim"))
-    if found.simplified.stops:
-        console.print(Text(stops_sentence(found), "yellow"))
+    if simple_rule.simplified.stops:
+        console.print(Text(stops_sentence(simple_rule), "yellow"))
 
 
-def print_effects(found: SimpleRule, console: Console) -> None:
-    """Print what each change did, and what leaving out each statement that stays would do."""
-    trained = found.trained
+def print_effects(simple_rule: SimpleRule, console: Console) -> None:
+    """Print the effect of each change, and of leaving out each statement that stays."""
+    trained = simple_rule.trained
     assert trained is not None
     grid = Table(box=None, pad_edge=False, header_style="bold")
     grid.add_column("change", overflow="fold")
@@ -87,9 +87,9 @@ def _line(number: int, step: DerivationStep) -> Text:
     return text
 
 
-def _card(found: SimpleRule) -> Table:
+def _card(simple_rule: SimpleRule) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
-    for name, value in card_lines(found):
+    for name, value in card_lines(simple_rule):
         table.add_row(name, value)
     return table

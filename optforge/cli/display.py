@@ -1,4 +1,4 @@
-"""The display of every verb: live in a terminal, plain lines elsewhere, or nothing."""
+"""The display of every verb: live in a terminal, plain lines elsewhere, or none."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ def make_display(
     """Return a display that fits the stream it writes to.
 
     Args:
-        quiet: Whether a stream that is no terminal gets nothing, as beside JSON.
-        beside: Whether to write to the standard error, beside a result on the standard output.
+        quiet: Whether to print nothing to a stream that is not a terminal, as with JSON output.
+        beside: Whether to write to the standard error, because the result goes to the standard
+            output.
     """
     console = Console(stderr=True, highlight=False) if beside or quiet else screen()
     if is_drawable(console):
@@ -36,12 +37,12 @@ def make_display(
 
 @contextmanager
 def stoppable(text: str, quiet: bool, armed: bool = True) -> Iterator[dict[str, Any]]:
-    """Yield the keywords ``watch`` and ``stop`` of a verb; a stop ends with a sentence.
+    """Yield the keywords ``watch`` and ``stop`` of a verb; print a sentence if it is stopped.
 
     Args:
         text: The sentence.
-        quiet: Whether the result is read as JSON.
-        armed: Whether the first Ctrl-C asks for a stop, and does not end at once.
+        quiet: Whether the result is printed as JSON.
+        armed: Whether the first Ctrl-C requests a stop instead of ending the process at once.
     """
     try:
         with Stopping() as stopping, make_display(quiet=quiet, beside=True) as display:
@@ -52,7 +53,7 @@ def stoppable(text: str, quiet: bool, armed: bool = True) -> Iterator[dict[str, 
 
 
 def say_stopped(text: str, beside: bool = False) -> None:
-    """Print how to go on, and exit."""
+    """Print how to continue, and exit."""
     console = Console(stderr=True, highlight=False) if beside else screen()
     console.print(text, markup=False, soft_wrap=True)
     raise typer.Exit(STOPPED)

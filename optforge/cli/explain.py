@@ -1,4 +1,4 @@
-"""``optforge explain``: what of a find would anybody get who tunes AdamW?"""
+"""``optforge explain``: how much of a search's gain comes from tuning one more thing of AdamW."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from optforge.tasks import load_task
 
 @takes(ExplainOptions, {"": ("trials", "tasks", "workers", "cluster", "force")}, argument="run")
 def explain(given: dict[str, Any], as_json: Json = False, debug: PlainDebug = False) -> None:
-    """Measure which single thing that anybody may tune would explain what a search found.
+    """Measure whether tuning one more thing of AdamW would explain what a search found.
 
-    AdamW is tuned with its rate and one thing more: decay, averages, bias correction, schedule,
-    clipping, epsilon, averaged weights; then with all of them. Beside each stands what is left of
-    the rule's gain.
+    AdamW is tuned with its learning rate and one more thing: decay, averages, bias correction,
+    schedule, clipping, epsilon, averaged weights; then with all of them. For each, the table shows
+    the remaining gain of the rule.
     """
     given["tasks"] = [load_task(name) for name in given.get("tasks", ())]
     with stoppable("Stopped; the run is as it was. The same command begins again", as_json) as more:

@@ -1,4 +1,4 @@
-"""How much of a gain single things explain, on the screen."""
+"""An explanation on the screen: how much of a gain single things explain."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from optforge.assessment.explain import Explanation
 from optforge.report.search.explanation import explanation_sentences, explanation_table
 
 
-def print_explanation(found: Explanation, console: Console) -> None:
-    """Print AdamW with each thing tuned, and what is left of the rule's gain after it."""
-    table = explanation_table(found)
+def print_explanation(explanation: Explanation, console: Console) -> None:
+    """Print AdamW with each thing tuned, and the remaining gain of the rule."""
+    table = explanation_table(explanation)
     grid = Grid(box=None, pad_edge=False, header_style="bold")
     for number, head in enumerate(table.heads):
         grid.add_column(head, justify="right" if number else "left")
     for row in table.rows:
         grid.add_row(*row)
     console.print(grid)
-    *sentences, verdict = explanation_sentences(found)
+    *sentences, verdict = explanation_sentences(explanation)
     for sentence in sentences:
         console.print(sentence, markup=False)
     console.print(verdict, markup=False, style="bold")

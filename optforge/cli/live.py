@@ -27,10 +27,10 @@ _FRAME = 0.5  # seconds; nothing is drawn more often
 
 
 class LiveDisplay:
-    """A spinner while things are prepared, the view of a search, then a bar.
+    """A spinner during preparations, the view of a search, then a bar.
 
-    All drawing but the spinner happens in the calls of the verb, so that no thread reads what the
-    verb is changing.
+    All drawing except the spinner happens in the calls of the verb, so that no thread reads data
+    that the verb is changing.
 
     Args:
         console: A terminal.
@@ -55,7 +55,7 @@ class LiveDisplay:
         self._end_bar()
 
     def say(self, text: str) -> None:
-        """Show a sentence beside a spinner until the next; then it stays above."""
+        """Show a sentence next to a spinner until the next one; then it stays above."""
         if self._live is not None or self._bar is not None:
             self.console.print(Text(text, "dim"), soft_wrap=True)
             return
@@ -65,7 +65,7 @@ class LiveDisplay:
         self._status.start()
 
     def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
-        """Move the bar, which begins anew with each thing that is measured."""
+        """Move the bar, which starts anew with each measurement."""
         self._end_status()
         self._end_live()
         now = time.monotonic()
@@ -87,13 +87,13 @@ class LiveDisplay:
     def begin(
         self, plan: SearchPlan, directory: RunDirectory, budget: Budget, workers: int
     ) -> None:
-        """Take what the search is made of."""
+        """Receive the plan of the search."""
         self.track = Track(plan, directory, budget, workers)
         self._end_bar()  # that of the baselines: a terminal holds one live display
         self.say(starting(plan, workers))
 
     def show(self, history: History) -> None:
-        """Draw the view, if something may have changed since the last frame."""
+        """Draw the view if something may have changed since the last frame."""
         now = time.monotonic()
         if self.track is None or now < self._drawn + _FRAME:
             return

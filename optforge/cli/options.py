@@ -1,4 +1,4 @@
-"""From the options of a verb in `optforge.api` to those of its command."""
+"""Conversion of a verb's options in `optforge.api` to options of its command."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def takes(
     metavars: Mapping[str, str] | None = None,
     more: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Turn a function of the options that were given into a command that has them all.
+    """Convert a function of the given options into a command that accepts all of them.
 
-    Names, types, defaults and help texts are those of the dataclass; what is not given is left
-    out, so that the defaults of Python hold. Several names may be separated by commas or given
+    Names, types, defaults and help texts come from the dataclass. Options that are not given are
+    left out, so that the Python defaults apply. Several names may be separated by commas or given
     one after the other.
 
     Args:
         options: The dataclass.
-        panels: Names of options under each headline of the help.
-        argument: The option that is given without a name.
-        flags: How options are written that are not ``--name``.
-        metavars: What stands for their values in the help.
-        more: What the help says further of them, on the command line only.
+        panels: Names of the options under each heading of the help.
+        argument: The option that is a positional argument.
+        flags: Spellings of options that differ from ``--name``.
+        metavars: Placeholders of values in the help.
+        more: Further help texts, for the command line only.
     """
     texts, hints = documented(options), get_type_hints(options)
     defaults = inspect.signature(options).parameters
@@ -75,9 +75,9 @@ def takes(
             given = {n: _value(hints[n], v) for n, v in given.items() if v is not None}
             body(given, **values)
 
-        own = get_type_hints(body, include_extras=True)
+        body_hints = get_type_hints(body, include_extras=True)
         _, *rest = inspect.signature(body).parameters.values()
-        more = [p.replace(kind=p.KEYWORD_ONLY, annotation=own[p.name]) for p in rest]
+        more = [p.replace(kind=p.KEYWORD_ONLY, annotation=body_hints[p.name]) for p in rest]
         command.__name__, command.__doc__ = body.__name__, body.__doc__
         vars(command)["__signature__"] = inspect.Signature([*named, *more])
         command.__annotations__ = {p.name: p.annotation for p in (*named, *more)}
@@ -87,7 +87,7 @@ def takes(
 
 
 def names_in(texts: Sequence[str]) -> list[str]:
-    """Return names that are separated by commas or given one after the other.
+    """Return names separated by commas or given one after the other.
 
     Example:
         >>> names_in(["adamw, lion", "sgd"])
@@ -116,7 +116,7 @@ def _plain(value: Any) -> str:
 
 
 def _kind(hint: Any) -> Any:
-    """Return what the command line reads for a type: a switch, a number, names, or a text."""
+    """Return the command-line type for a Python type: a switch, a number, names, or a text."""
     members = _members(hint)
     for kind in (bool, float, int):
         if kind in members:
@@ -131,7 +131,7 @@ def _value(hint: Any, value: Any) -> Any:
 
 def _has_names(hint: Any) -> bool:
     inside = get_args(hint) if get_origin(hint) in (Sequence, tuple) else ()
-    return any(str in _members(one) for one in inside)
+    return any(str in _members(part) for part in inside)
 
 
 def _members(hint: Any) -> tuple[Any, ...]:

@@ -19,7 +19,7 @@ _SAMPLE = 1.0
 
 
 class PlainDisplay:
-    """Prints a line about every ten seconds, and one whenever something new begins.
+    """Prints a line about every ten seconds, and one whenever something new starts.
 
     Args:
         beside: Whether to print to the standard error.
@@ -43,7 +43,7 @@ class PlainDisplay:
         typer.echo(text, err=self._beside)  # which flushes
 
     def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
-        """Print the beginning of each measurement, and then a line now and then."""
+        """Print the start of each measurement, and then a line now and then."""
         now = time.monotonic()
         if (begun := total != self._total or done < self._done) or now >= self._printed + _EVERY:
             self._printed = now
@@ -55,7 +55,7 @@ class PlainDisplay:
     def begin(
         self, plan: SearchPlan, directory: RunDirectory, budget: Budget, workers: int
     ) -> None:
-        """Print where the run is and what comes first."""
+        """Print the directory of the run and what comes first."""
         self._track = Track(plan, directory, budget, workers)
         self.say(f"The run is in {directory.path}; Ctrl-C stops it and loses nothing")
         self.say(starting(plan, workers))
@@ -73,7 +73,7 @@ class PlainDisplay:
 
 
 def starting(plan: SearchPlan, workers: int) -> str:
-    """Return what happens before the first program is judged."""
+    """Return a description of what happens before the first program is judged."""
     who = f"{workers} worker{'s' if workers != 1 else ''}" if workers else "the evaluation"
     if plan.settings.compiled:
         return f"Starting {who} and compiling the training (up to a minute or two the first time)"
@@ -81,7 +81,7 @@ def starting(plan: SearchPlan, workers: int) -> str:
 
 
 def summary(track: Track, history: History) -> str:
-    """Return in one line how far a search is."""
+    """Return the progress of a search in one line."""
     tally = history.tally
     left = track.remaining(history)
     best, fresh = leader(history), rescored(history)

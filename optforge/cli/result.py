@@ -1,4 +1,4 @@
-"""The end of a search on the screen: verdict, program, table, Pareto list, files."""
+"""The result of a search on the screen: verdict, program, table, Pareto list, files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _FILES = {
 
 
 def print_result(result: SearchResult, console: Console) -> None:
-    """Print what a finished search found."""
+    """Print the result of a finished search."""
     done = result.finish
     if done is None:
         console.print(
@@ -67,14 +67,14 @@ def print_result(result: SearchResult, console: Console) -> None:
     console.print(_files(result))
 
 
-def _print_simple(found: SimpleRule, console: Console) -> None:
-    console.print(found.program.text.rstrip(), markup=False)
-    console.print(found.recognised.sentence, markup=False, style="bold")
+def _print_simple(simple_rule: SimpleRule, console: Console) -> None:
+    console.print(simple_rule.program.text.rstrip(), markup=False)
+    console.print(simple_rule.recognised.sentence, markup=False, style="bold")
     console.print()
-    print_derivation(found, console)
-    if found.trained is not None:
+    print_derivation(simple_rule, console)
+    if simple_rule.trained is not None:
         console.print()
-        print_effects(found, console)
+        print_effects(simple_rule, console)
 
 
 def _headline(console: Console, text: str) -> None:
@@ -100,8 +100,8 @@ def _print_table(table: Table, console: Console) -> None:
     grid.add_row("tuned by", *(row.trials for row in rows))
     console.print(grid)
     for row in beside:
-        of = " for all tasks" if row.name.endswith(ONE_SETTING) else ""
-        console.print(f"{row.title}{of}, mean over proxies: ", end="", style="dim")
+        for_all = " for all tasks" if row.name.endswith(ONE_SETTING) else ""
+        console.print(f"{row.title}{for_all}, mean over proxies: ", end="", style="dim")
         console.print(_cell(row.proxies, row.name))
     console.print(
         f"Log of test loss over {table.rows[0].title}'s, lower is better: mean and 95 % interval "

@@ -26,7 +26,7 @@ def rules(debug: PlainDebug = False) -> None:
 
 
 def first_comment(text: str) -> str:
-    """Give the first line of the comment at the head of a rule's text.
+    """Return the first line of the comment at the top of a rule's text.
 
     Example:
         >>> first_comment("# Lion.\\n# Source: a paper\\ndef train(w, g, lr): ...")

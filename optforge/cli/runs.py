@@ -27,25 +27,25 @@ def runs(
     as_json: Json = False,
     debug: PlainDebug = False,
 ) -> None:
-    """List the runs in a directory: where, when, how far, how good."""
-    found = list_runs(directory)
-    if not found and directory != Path("runs") and not directory.is_dir():
+    """List the runs in a directory: path, date, progress and best fitness."""
+    summaries = list_runs(directory)
+    if not summaries and directory != Path("runs") and not directory.is_dir():
         raise RunError(f"{directory} is not a directory; give the one that holds the runs")
     if as_json:
-        typer.echo(json.dumps([_plain(summary) for summary in found], indent=2))
+        typer.echo(json.dumps([_plain(summary) for summary in summaries], indent=2))
         return
     console = screen()
-    if not found:
+    if not summaries:
         console.print(f"No runs in {directory}/; 'optforge search' makes one", markup=False)
         return
-    console.print(_table(found))
+    console.print(_table(summaries))
 
 
-def _table(found: list[RunSummary]) -> Table:
+def _table(summaries: list[RunSummary]) -> Table:
     table = Table("run", "begun", "status", box=None, pad_edge=False, header_style="dim")
     table.add_column("programs", justify="right")
     table.add_column("best fitness", justify="right")
-    for run in found:
+    for run in summaries:
         best = run.best if run.best is not None and math.isfinite(run.best) else None
         table.add_row(
             Text(str(run.path), "bold"),

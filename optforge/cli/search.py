@@ -1,4 +1,4 @@
-"""``optforge search``: search for a rule, or go on with a search."""
+"""``optforge search``: search for a rule, or resume a search."""
 
 from __future__ import annotations
 
@@ -48,9 +48,10 @@ def search(
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Search for an update rule, then measure fairly what was found.
+    """Search for an update rule, then measure the result fairly.
 
-    Every proposal is kept in the journal of the run: Ctrl-C loses nothing, and --resume goes on.
+    Every proposal is stored in the journal of the run: Ctrl-C loses nothing, and --resume
+    continues.
     """
     if resume is not None:
         if refused := [name for name in given if name not in _ON_RESUMING]:
@@ -58,9 +59,9 @@ def search(
                 f"--{refused[0].replace('_', '-')} cannot be given with --resume: a resumed run "
                 f"keeps its settings, and only {_MAY_CHANGE} may be given"
             )
-        own = given.pop("tasks", [])
-        tasks = [load_task(name) for name in own]
-        conduct(api_resume, {**given, "run": resume, "tasks": tasks}, own)
+        own_tasks = given.pop("tasks", [])
+        tasks = [load_task(name) for name in own_tasks]
+        conduct(api_resume, {**given, "run": resume, "tasks": tasks}, own_tasks)
         return
     if given.get("held_out") == ["none"]:
         given["held_out"] = []

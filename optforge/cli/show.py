@@ -1,4 +1,4 @@
-"""``optforge show``: what can be known of a rule without training it."""
+"""``optforge show``: what can be learned about a rule without training it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _KIND = {
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a rule."""
+    """Properties of a rule."""
 
     program: Program
     live: Liveness
@@ -49,12 +49,12 @@ class Facts:
 
     @property
     def dead_states(self) -> list[str]:
-        """Names of the states that no update ever depends on."""
+        """Names of the states on which no update ever depends."""
         states = enumerate(self.program.states)
         return [name for number, name in states if not self.live.states >> number & 1]
 
     def mark(self, number: int) -> str:
-        """Say whether a statement can matter."""
+        """Return the mark of a statement: whether it is live."""
         if self.live.across >> number & 1:
             return "live"
         return "live within a step only" if self.live.within >> number & 1 else "dead"
@@ -74,10 +74,10 @@ def show(
 
 
 def gather(program: Program) -> Facts:
-    """Find out everything about a program.
+    """Compute all properties of a program.
 
     Raises:
-        ProgramError: If its kinds do not fit together.
+        ProgramError: If the kinds of its values do not match.
     """
     kinds = tuple(_KIND[Kind(kind)] for kind in state_kinds(program))
     live = liveness(program)
@@ -86,7 +86,7 @@ def gather(program: Program) -> Facts:
 
 
 def plain_facts(facts: Facts) -> dict[str, Any]:
-    """Give the facts as plain values, for JSON.
+    """Return the properties as JSON-serializable values.
 
     Example:
         >>> from optforge.language import load_rule
@@ -114,7 +114,7 @@ def plain_facts(facts: Facts) -> dict[str, Any]:
 
 
 def print_facts(facts: Facts, name: str, console: Console) -> None:
-    """Print the facts for people."""
+    """Print the properties for people."""
     plain = plain_facts(facts)
     console.print(Text(name, "bold"), end="  ")
     console.print(
@@ -147,12 +147,12 @@ def _numbers(facts: Facts) -> Table:
         table.add_row("state", f"{name}: {kind}" + (", [yellow]dead[/]" if name in dead else ""))
     if not facts.program.states:
         table.add_row("state", "none")
-    of = facts.cost
+    rule_cost = facts.cost
     table.add_row("fingerprint", f"{facts.fingerprint} functional, {facts.numeric} numeric")
     table.add_row(
         "cost",
-        f"{of.state_bytes:g} bytes of state, {of.traffic_bytes:g} bytes of traffic and "
-        f"{of.operations} operations a parameter; "
-        f"{of.reductions} pass{'' if of.reductions == 1 else 'es'} over all",
+        f"{rule_cost.state_bytes:g} bytes of state, {rule_cost.traffic_bytes:g} bytes of traffic "
+        f"and {rule_cost.operations} operations a parameter; "
+        f"{rule_cost.reductions} pass{'' if rule_cost.reductions == 1 else 'es'} over all",
     )
     return table

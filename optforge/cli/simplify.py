@@ -33,9 +33,9 @@ _STOPPED = "Stopped; nothing is lost. The same command goes on where it was"
     metavars={"out": "FILE", "picture": "FILE"},
 )
 def simplify(given: dict[str, Any], as_json: Json = False, debug: PlainDebug = False) -> None:
-    """Simplify a rule, and write down why every step is allowed.
+    """Simplify a rule, and record why every step is allowed.
 
-    What training has shown is kept: after Ctrl-C the same command goes on where it was.
+    Results of training are stored: after Ctrl-C, the same command continues where it stopped.
     """
     if given.get("exact", False):
         check_exact(given)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks the search to stop, the second ends it at once."""
+"""Ctrl-C and SIGTERM: the first one requests a stop, the second ends the process at once."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 
 class Stopping:
-    """Takes over the signals while it is entered; calling it tells whether to stop.
+    """Handles the signals inside its block; a call returns whether to stop.
 
-    Before it is armed there is nothing to lose and the first signal ends everything.
+    Before it is armed, there is nothing to lose and the first signal ends the process.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Stopping:
         self._before: dict[int, Any] = {}
 
     def __call__(self) -> bool:
-        """Tell whether to stop."""
+        """Return whether to stop."""
         return self.asked
 
     def __enter__(self) -> Stopping:

@@ -73,7 +73,7 @@ def _image_table() -> Table:
 
 
 def role(name: str) -> str:
-    """Say what a shipped task is for.
+    """Return the purpose of a shipped task.
 
     Example:
         >>> role("mnist_mlp"), role("letters_cnn")

@@ -1,4 +1,4 @@
-"""The course of a search as a display needs it: rates, what is left, points of the plot."""
+"""The course of a search as a display needs it: rates, remaining time, points of the plot."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SETTLED = 3.0  # seconds after which a rate is good enough to foretell the end
 
 @dataclass(frozen=True)
 class Counts:
-    """What has been counted at one moment."""
+    """Counts at one moment."""
 
     time: float
     proposed: int
@@ -34,11 +34,11 @@ class Track:
     """Follows a search from outside.
 
     Args:
-        plan: Of the run.
-        directory: Of the run.
-        budget: Of this session.
+        plan: Plan of the run.
+        directory: Directory of the run.
+        budget: Budget of this session.
         workers: Number of processes.
-        clock: Gives seconds.
+        clock: Returns the time in seconds.
     """
 
     plan: SearchPlan
@@ -53,7 +53,7 @@ class Track:
     _seen: int = 0
 
     def note(self, history: History) -> bool:
-        """Take a sample; tell whether the search has begun to move."""
+        """Record a sample; return whether the search has made progress."""
         tally = history.tally
         now = Counts(self.clock(), tally.proposals, tally.evaluated, tally.judged)
         if self.first is None or now.proposed == self.first.proposed:
@@ -69,10 +69,10 @@ class Track:
         return True
 
     def rates(self, name: str) -> tuple[float, float]:
-        """Give counts a second over the last seconds, and since the search began.
+        """Return counts per second over the last seconds, and since the search began.
 
-        Programs come in batches: the present rate is that of the last batches, however long one
-        takes, and sinks while the next is overdue.
+        Programs come in batches. The current rate is that of the last batches, however long one
+        takes, and drops while the next is overdue.
         """
         if self.first is None or not self.samples:
             return 0.0, 0.0
@@ -87,7 +87,7 @@ class Track:
         return self.budget.elapsed
 
     def remaining(self, history: History) -> float | None:
-        """Estimate the seconds that are left; None if nothing is known yet."""
+        """Return the estimated seconds left; None if not known yet."""
         left = []
         if self.budget.minutes is not None:
             left.append(60 * self.budget.minutes - self.elapsed)
@@ -98,7 +98,7 @@ class Track:
         return max(0.0, min(left)) if left else None
 
     def share(self, history: History) -> float:
-        """Give the used share of the budget, 0 to 1."""
+        """Return the used share of the budget, 0 to 1."""
         shares = [0.0]
         if self.budget.minutes is not None:
             shares.append(self.elapsed / (60 * self.budget.minutes))
@@ -107,7 +107,7 @@ class Track:
         return min(1.0, max(shares))
 
     def _plot(self, value: float) -> None:
-        """Keep the best of evenly spaced moments; every second is dropped when there are many."""
+        """Record the best at evenly spaced moments; every second point goes when there are many."""
         self._seen += 1
         if self._seen % self._every == 0:
             self.points.append(value)
@@ -121,13 +121,13 @@ def _rate(name: str, old: Counts, now: Counts, seconds: float) -> float:
 
 
 def leader(history: History) -> Candidate | None:
-    """Give the best of the phase by its fitness in the search."""
+    """Return the best program of the phase by its fitness in the search."""
     leading = history.leading(history.phase)
     return leading[0] if leading else None
 
 
 def rescored(history: History) -> tuple[float, bool] | None:
-    """Give the best value on fresh seeds, and whether it is the leader's own."""
+    """Return the best value on fresh seeds, and whether it is the leader's."""
     ours = history.leading(history.phase)
     known = [c for c in ours if c.fingerprint in history.rescored]
     if not known:
@@ -138,7 +138,7 @@ def rescored(history: History) -> tuple[float, bool] | None:
 
 
 def clock(seconds: float | None) -> str:
-    """Print a time.
+    """Return a duration as text.
 
     Example:
         >>> clock(75), clock(3700), clock(None)
@@ -152,7 +152,7 @@ def clock(seconds: float | None) -> str:
 
 
 def fitness(value: float) -> str:
-    """Print a fitness, a log ratio of losses, with what it means for the loss.
+    """Return a fitness (a log ratio of losses) as text, with the change of the loss.
 
     Example:
         >>> fitness(-0.1)
@@ -164,7 +164,7 @@ def fitness(value: float) -> str:
 
 
 def phase_words(history: History) -> str:
-    """Say what the present phase does."""
+    """Return a description of the current phase."""
     return {
         "start": "judging the warm start",
         "constants": "tuning constants",

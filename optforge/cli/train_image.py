@@ -1,4 +1,4 @@
-"""``optforge train-image``: one of the paper's image trainings, on your pictures."""
+"""``optforge train-image``: one of the paper's image trainings on your own pictures."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def train_image(
     ] = None,
     debug: PlainDebug = False,
 ) -> None:
-    """Train a model as the paper did, on your pictures.
+    """Train a model as in the paper, on your own pictures.
 
     Several GPUs: torchrun --nproc-per-node 8 -m optforge train-image ...
     """
@@ -157,7 +157,7 @@ def train_image(
 
 
 class _Training(Watch):
-    """Hands on what a training tells to a display."""
+    """Forwards the events of a training to a display."""
 
     def __init__(self, display: Display) -> None:
         self._display = display
@@ -195,20 +195,20 @@ def _table() -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("strong")
     table.add_column("lr, weight decay")
-    for one in PRESETS.values():
-        fine_tuned = f", {one.final_size}" if one.final_size != one.image_size else ""
+    for preset in PRESETS.values():
+        fine_tuned = f", {preset.final_size}" if preset.final_size != preset.image_size else ""
         table.add_row(
-            f"[bold]{one.name}[/]",
-            one.data,
-            f"{one.parameters:g}",
-            f"{one.image_size}{fine_tuned}",
-            "-" if one.epochs is None else f"{one.epochs:g}",
-            str(one.batch_size),
-            "yes" if one.randaugment else "",
-            "; ".join(_setting(name, found) for name, found in one.optimizers.items()),
+            f"[bold]{preset.name}[/]",
+            preset.data,
+            f"{preset.parameters:g}",
+            f"{preset.image_size}{fine_tuned}",
+            "-" if preset.epochs is None else f"{preset.epochs:g}",
+            str(preset.batch_size),
+            "yes" if preset.randaugment else "",
+            "; ".join(_setting(name, settings) for name, settings in preset.optimizers.items()),
         )
     return table
 
 
-def _setting(name: str, found: OptimizerSettings) -> str:
-    return f"{name} {found.lr:g}, {found.weight_decay:g}"
+def _setting(name: str, settings: OptimizerSettings) -> str:
+    return f"{name} {settings.lr:g}, {settings.weight_decay:g}"

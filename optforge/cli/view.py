@@ -1,4 +1,4 @@
-"""How the live view looks: one frame from the state of a search."""
+"""The live view: one frame drawn from the state of a search."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _phase_end(track: Track, history: History) -> str:
 
 
 def _numbers(track: Track, history: History, width: int, room: int) -> Group:
-    """Fill the room with the most important first; what does not fit is left out."""
+    """Fill the space with the most important numbers first; those that do not fit are left out."""
     best = _best(history)
     stages = _stages(history, merged=room < 8 + 4 + len(track.plan.stages) + 3 + _PLOT)
     parts: list[RenderableType] = [_counts(track, history), *best]

@@ -30,7 +30,7 @@ def usable_cores() -> int:
 
 def _quotas(root: Path) -> list[int]:
     """Return the limits of cgroups, versions 2 and 1, in whole cores."""
-    found = []
+    quotas = []
     for folder in _folders(root):
         try:
             quota, period = (folder / "cpu.max").read_text().split()
@@ -41,8 +41,8 @@ def _quotas(root: Path) -> list[int]:
             except OSError:
                 continue
         if quota.isdigit() and period.isdigit() and int(quota) and int(period):
-            found.append(max(1, math.floor(int(quota) / int(period))))
-    return found
+            quotas.append(max(1, math.floor(int(quota) / int(period))))
+    return quotas
 
 
 def _folders(root: Path) -> list[Path]:

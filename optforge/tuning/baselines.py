@@ -24,14 +24,14 @@ JOINT = ("adamw", "muon")  # tuned with one setting for all tasks as well
 
 @dataclass(frozen=True)
 class Baseline:
-    """A tuned optimizer for one task, or for several with one setting.
+    """An optimizer tuned for one task, or for several tasks with one setting.
 
     Args:
         optimizer: One of ``OPTIMIZERS``.
-        parameters: The best setting, its schedule included.
-        loss: Mean log validation loss it was chosen by.
-        trials: How many settings were tried.
-        note: Empty, or why this is not quite the baseline of this very task.
+        parameters: The best setting, including its schedule.
+        loss: Mean log validation loss by which it was chosen.
+        trials: Number of settings that were tried.
+        note: Empty, or how this differs from a baseline tuned on exactly this task.
     """
 
     optimizer: str
@@ -52,11 +52,11 @@ class Baseline:
 
 
 def in_process(tasks: Sequence[Task], alone: Sequence[str] = (), compile: bool = False) -> Trainer:
-    """Return what trains on some tasks in this process, with seeds of run 0, and keeps nothing.
+    """Return a trainer for this process, with seeds of run 0, that stores no losses.
 
     Args:
-        tasks: All that may be named.
-        alone: Tasks whose models train one at a time.
+        tasks: All tasks that it can train on.
+        alone: Names of the tasks whose models train one at a time.
         compile: Whether to compile the training kernels.
     """
     executor = InlineExecutor(lambda: Evaluator(tasks, (), {}, {}, compile, alone=alone))
@@ -74,11 +74,11 @@ def tune_baseline(
     """Tune an optimizer on a task, or find one setting for several tasks.
 
     Args:
-        trainer: Trains.
-        tasks: Names; of several the mean log loss counts, each task alike.
+        trainer: Does the training.
+        tasks: Names of the tasks; for several, the mean log loss counts, with equal weights.
         optimizer: One of ``OPTIMIZERS``.
-        effort: How long it is tuned.
-        watch: Told the number of finished trials, and of all.
+        effort: How much it is tuned.
+        watch: Called with the numbers of finished trials and of all trials.
 
     Returns:
         The setting with the lowest mean log validation loss on further seeds.
@@ -91,9 +91,9 @@ def tune_baseline(
 def shipped(task: Task, optimizer: str) -> Baseline | None:
     """Return the committed baseline of a shipped task, or None.
 
-    Data that is drawn on this machine (letters, Python source) differs a little between
-    versions of Python and of the drawing library; then the setting tuned on another version is
-    given, with a note that says so.
+    Data generated on this machine (letters, Python source) differs slightly between versions of
+    Python and of the drawing library. In that case the setting tuned on another version is
+    returned, with a note that says so.
     """
     entry = stored()["tasks"].get(task.name, {}).get(optimizer)
     if entry is None:
@@ -104,7 +104,7 @@ def shipped(task: Task, optimizer: str) -> Baseline | None:
 
 
 def shipped_jointly(tasks: Sequence[Task], optimizer: str) -> Baseline | None:
-    """Return the committed setting of an optimizer for all of some tasks together, or None."""
+    """Return the committed joint setting of an optimizer for several tasks, or None."""
     entry = stored().get("joint", {}).get(optimizer)
     if entry is None or entry["tasks"] != [task.name for task in tasks]:
         return None
@@ -120,11 +120,11 @@ def stored() -> dict[str, Any]:
 
 
 def other_version(setting: Mapping[str, Any], tasks: Sequence[Task]) -> str:
-    """Say on which tasks a committed setting was found in another version; empty if on none.
+    """Return on which tasks a committed setting was tuned in another version; empty if on none.
 
     Args:
-        setting: The entry of the file, with the ``hashes`` of its tasks.
-        tasks: Those that it is used on.
+        setting: Entry of the file, with the ``hashes`` of its tasks.
+        tasks: The tasks that it is used on.
     """
     hashes = setting.get("hashes", {})
     others = [task.name for task in tasks if hashes.get(task.name) != task.hash]
@@ -132,13 +132,13 @@ def other_version(setting: Mapping[str, Any], tasks: Sequence[Task]) -> str:
 
 
 def known_settings(tasks: Sequence[Task]) -> tuple[Program, ...]:
-    """Return what is known to be good on all of some shipped tasks together.
+    """Return programs known to be good on all of some shipped tasks together.
 
-    That is AdamW tuned on all of them at once, and the winner of a search over its constants.
+    These are AdamW tuned on all of them at once, and the winner of a search over its constants.
     """
     joint, control = shipped_jointly(tasks, "adamw"), shipped_control(tasks)
-    found = [joint.program] if joint else []
-    return (*found, parse(control["program"])) if control else tuple(found)
+    programs = [joint.program] if joint else []
+    return (*programs, parse(control["program"])) if control else tuple(programs)
 
 
 def shipped_control(tasks: Sequence[Task]) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""One hyper-parameter and its range."""
+"""A hyper-parameter and its range."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ MEMORY = re.compile(r"beta[1-9]?|momentum")
 
 @dataclass(frozen=True)
 class Dimension:
-    """One hyper-parameter and its range, drawn on a logarithmic scale unless said otherwise.
+    """A hyper-parameter and its range, sampled on a logarithmic scale unless stated otherwise.
 
-    A name ``one_minus_beta1`` is drawn as such and becomes ``beta1``: what matters is how long an
-    average remembers.
+    A dimension named ``one_minus_beta1`` is sampled as such and becomes ``beta1``, because the
+    memory of an average is what matters.
 
     Args:
         name: For example ``lr``, ``weight_decay``, ``one_minus_beta1`` or ``warmup``.
-        low: Lower end.
-        high: Upper end.
+        low: Lower end of the range.
+        high: Upper end of the range.
         log: Whether the scale is logarithmic.
-        floor: The range never grows below this.
-        ceiling: Nor above this. A linear range grows only where this is finite.
-        levels: If not 0, only so many evenly spaced values are drawn, both ends among them: for
-            a range whose end, such as 0, is a value by itself.
-        ordered: Whether neighboring levels are alike; without order a level is a choice.
+        floor: Value below which the range never grows.
+        ceiling: Value above which the range never grows. A linear range grows only if this is
+            finite.
+        levels: If not 0, the number of evenly spaced values that are drawn, including both ends.
+            This is for a range whose end, such as 0, is a special value.
+        ordered: Whether neighboring levels are similar; otherwise a level is a category.
 
     Raises:
-        CompareError: If the range is empty, or not positive where it is logarithmic.
+        CompareError: If the range is empty, or is logarithmic and not positive.
 
     Example:
         >>> round(Dimension("lr", 1e-4, 1e-2).position(1e-3), 6)
@@ -62,12 +63,12 @@ class Dimension:
             )
 
     def position(self, value: float) -> float:
-        """Where a value lies in the range: 0 at the lower end, 1 at the upper one."""
+        """Return the position of a value in the range: 0 at the lower end, 1 at the upper end."""
         low, high, value = (self._scaled(x) for x in (self.low, self.high, value))
         return (value - low) / (high - low)
 
     def value(self, position: float) -> float:
-        """The value at a position; those outside of 0 to 1 lie outside of the range."""
+        """Return the value at a position; positions outside 0 to 1 lie outside the range."""
         low, high = self._scaled(self.low), self._scaled(self.high)
         value = low + position * (high - low)
         value = math.exp(value) if self.log else value
@@ -75,38 +76,42 @@ class Dimension:
 
     @property
     def called(self) -> set[str]:
-        """What stands for this dimension where it is said what is tuned."""
-        own = self.name.removeprefix(COMPLEMENT)
-        return {self.name, own, "betas"} if MEMORY.fullmatch(own) else {self.name, own}
+        """Return the names that select this dimension for tuning."""
+        plain_name = self.name.removeprefix(COMPLEMENT)
+        return (
+            {self.name, plain_name, "betas"}
+            if MEMORY.fullmatch(plain_name)
+            else {self.name, plain_name}
+        )
 
     @property
     def grows(self) -> bool:
-        """Whether the range may grow: a logarithmic one, or one with an upper bound."""
+        """Whether the range may grow: if it is logarithmic or has an upper bound."""
         return self.log or math.isfinite(self.ceiling)
 
     @property
     def distribution(self) -> BaseDistribution:
-        """The range as Optuna's samplers know it."""
+        """Return the range as a distribution of Optuna."""
         if not self.ordered:
             return CategoricalDistribution([self._level(n) for n in range(self.levels)])
         step = (self.high - self.low) / (self.levels - 1) if self.levels else None
         return FloatDistribution(self.low, self.high, log=self.log, step=step)
 
     def sample(self, share: float) -> float:
-        """Return the value at a random number from 0 to 1; of levels, each equally often."""
+        """Return the value for a random number from 0 to 1; levels are equally likely."""
         if not self.levels:
             return self.value(share)
         return self._level(min(int(share * self.levels), self.levels - 1))
 
     def nearest(self, value: float) -> float:
-        """Return the value of the range that is nearest to a value."""
+        """Return the value in the range that is nearest to a given value."""
         return value if not self.ordered else min(max(value, self.low), self.high)
 
     def grid(self, count: int) -> tuple[float, ...]:
-        """The middles of so many equal parts of the range: of two, a quarter and three quarters.
+        """Return the midpoints of equal parts of the range: for two, a quarter and three quarters.
 
-        With the ends among them, few values would lie at edges alone and never inside. Of levels
-        the lowest is the first value: of two, the lower end and the middle.
+        If the ends were included, a few values would lie only at the edges and never inside. For
+        levels the lowest is the first value: for two, the lower end and the middle.
         """
         offset = 0.0 if self.levels else 0.5
         return tuple(self.value((n + offset) / count) for n in range(count))

@@ -1,7 +1,7 @@
-"""Quasi-random settings or a grid; ranges grow where a best trial lies at an edge.
+"""Quasi-random settings or a grid, with ranges that grow if a best trial lies at an edge.
 
 If the best trial of any study lies in the outer tenth of a range, that range grows, and every study
-gets the same number of further trials about its own best, so that nobody is tuned longer.
+gets the same number of further trials around its own best, so that none is tuned longer.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from optforge.tuning.tune import Outcome, Score, Study, best_trial, shortlist
 
 @dataclass
 class QuasiRandom(Generic[Outcome]):
-    """A scrambled Sobol sequence, then trials about the best where ranges grow.
+    """A scrambled Sobol sequence, then trials around the best if ranges grow.
 
     Args:
-        trials: Of each study in the first round.
-        score: What settings are chosen by, the lower the better.
-        seed: Of the scrambling.
+        trials: Number of trials of each study in the first round.
+        score: Score by which settings are chosen, lower is better.
+        seed: Seed of the scrambling.
         grid: Whether the first round is a grid, filled up by quasi-random settings.
         extensions: How often ranges may grow.
-        extra: Further trials of each study when one grows.
-        finalists_each: So many of the best of each study are trained again.
-        round: Number of the round that was asked for last.
+        extra: Number of further trials of each study when one grows.
+        finalists_each: Number of best settings of each study that are trained again.
+        round: Number of the most recent round.
     """
 
     trials: int
@@ -39,7 +39,7 @@ class QuasiRandom(Generic[Outcome]):
     round: int = -1
 
     def ask(self, studies: Sequence[Study[Outcome]]) -> list[Sequence[Setting]]:
-        """Return the first settings; later those about each best, if a range grows."""
+        """Return the first settings, and later those around each best if a range grows."""
         self.round += 1
         if self.round == 0:
             return [self.draw(study.space) for study in studies]
@@ -48,7 +48,10 @@ class QuasiRandom(Generic[Outcome]):
         edges = [self._edges(study) for study in studies]
         if not any(edges):
             return []
-        return [self._further(study, own) for study, own in zip(studies, edges, strict=True)]
+        return [
+            self._further(study, study_edges)
+            for study, study_edges in zip(studies, edges, strict=True)
+        ]
 
     def finalists(self, studies: Sequence[Study[Outcome]]) -> list[Sequence[Setting]]:
         """Return the best settings of each study, without those that diverged."""

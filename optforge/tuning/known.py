@@ -1,16 +1,16 @@
-"""Known optimizers: how tables call them, and the ranges in which they are tuned.
+"""Known optimizers: their names in tables, and the ranges in which they are tuned.
 
-A range is that of a comparison unless said otherwise. There learning rates span 2.5 decades and
-weight decays 3, alike for each; a best trial at an edge widens a range. Lion's rate starts three
-times below AdamW's and its decay three times above, the near end of what table 12 of the paper has
-(3 to 10): the farther one left the best rates of short runs at the top of the range or beyond.
-Betas are tuned for all, so that no baseline is a straw man.
+A range is that of a comparison unless stated otherwise. There, learning rates span 2.5 decades and
+weight decays 3, the same for each optimizer; a best trial at an edge widens a range. Lion's
+learning rate starts three times below AdamW's and its decay three times above. This is the near end
+of the factors in table 12 of the paper (3 to 10): the far end left the best rates of short runs at
+the top of the range or beyond. Betas are tuned for all, so that no baseline is a straw man.
 
-Where the elements of an update have a root mean square of about 1, as those of a sign or of an
-orthogonalized matrix, the rate has Lion's range; about 0.2, as AdamW's and Muon's have, AdamW's.
-LAMB's rate is a share of the norm of each array.
+If the elements of an update have a root mean square of about 1, as for a sign or an orthogonalized
+matrix, the learning rate has Lion's range. If it is about 0.2, as for AdamW and Muon, it has
+AdamW's. LAMB's rate is a share of the norm of each array.
 
-The baselines of a search have ranges of their own: they never grow, and its tasks are small.
+The baselines of a search have separate ranges: they never grow, and the tasks are small.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def space_of(name: str, memories: Sequence[str] | Ranges) -> Space:
     """Return the space of a known optimizer in a comparison.
 
     Args:
-        name: Of the optimizer.
-        memories: Averages that are tuned: names of betas, or their complements' ranges by name.
+        name: Name of the optimizer.
+        memories: Averages to tune: names of betas, or ranges of their complements by name.
 
     Example:
         >>> space_of("sgd", ("beta1",)).names
@@ -68,7 +68,7 @@ def space_of(name: str, memories: Sequence[str] | Ranges) -> Space:
 
 
 def memory_range(beta: float) -> tuple[float, float]:
-    """Return the range of 1 - beta: AdamW's for an average that remembers about as long.
+    """Return the range of 1 - beta, which is AdamW's for an average with a similar memory.
 
     Example:
         >>> memory_range(0.9), memory_range(0.99), memory_range(0.9999)

@@ -1,8 +1,8 @@
-"""Steps of the learning rate about a given setting, further where the best is at an end.
+"""Steps of the learning rate around a given setting, extended if the best is at an end.
 
-First the learning rate by factors of about 3, further where the best is at the end; then factors of
-about 1.8 around the best, together with thirds and threefolds of the decay (as many rates more
-where a rule has none).
+The learning rate is first varied by factors of about 3, extended if the best is at the end. Then
+come factors of about 1.8 around the best, together with thirds and threefolds of the decay (or as
+many more rates if a rule has no decay).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _EXTENSIONS = 8  # half decades that the first stage may go on in one direction
 
 @dataclass
 class Ladder:
-    """Tunes learning rate and decay from a given setting, the first of what a study knows.
+    """Tunes learning rate and decay from a given setting, the first known setting of a study.
 
-    The first study is the reference. One that is behind it by more than :data:`HOPELESS` after the
-    first stage has no finalists.
+    The first study is the reference. A study that is behind it by more than :data:`HOPELESS` after
+    the first stage has no finalists.
 
     Args:
-        fixed: What stays as it is: ``lr``, or ``weight_decay``, which stands for all decays.
+        fixed: What stays unchanged: ``lr``, or ``weight_decay``, which stands for all decays.
     """
 
     fixed: frozenset[str] = frozenset()
@@ -39,7 +39,7 @@ class Ladder:
     _rounds: int = field(default=0, init=False)
 
     def ask(self, studies: Sequence[Study[float]]) -> list[Sequence[Setting]]:
-        """Return the coarse learning rates; later the next one where the best is the last."""
+        """Return the coarse learning rates, and later the next one if the best is the last."""
         self._rounds += 1
         if self._rounds == 1:
             self._low, self._high = [_COARSE[0]] * len(studies), [_COARSE[-1]] * len(studies)
@@ -49,7 +49,7 @@ class Ladder:
         return [self._further(number, study) for number, study in enumerate(studies)]
 
     def finalists(self, studies: Sequence[Study[float]]) -> list[Sequence[Setting]]:
-        """Return finer steps about the best of each study that is not hopeless."""
+        """Return finer steps around the best of each study that is not hopeless."""
         best = [lowest(study.trials) for study in studies]
         limit = best[0].outcomes[0] + HOPELESS
         return [
@@ -80,7 +80,7 @@ class Ladder:
         return list(dict.fromkeys(self._at(study.known[0], rate, 1.0) for rate in rates))
 
     def _at(self, around: Setting, rate: float, decay: float, digits: int = 1) -> Setting:
-        """Return a setting with other values, in few digits; what does not change stays."""
+        """Return a setting with some values replaced, in few digits; the others stay the same."""
         rate = 1.0 if LR in self.fixed else rate
         decay = 1.0 if DECAY in self.fixed else decay
         return tuple(
@@ -89,7 +89,7 @@ class Ladder:
 
 
 def lowest(trials: Sequence[Trial[float]]) -> Trial[float]:
-    """Return the trial with the lowest outcome, of equal ones that with the lowest values."""
+    """Return the trial with the lowest outcome; of equal ones, that with the lowest values."""
     return min(trials, key=lambda trial: (trial.outcomes[0], trial.setting))
 
 

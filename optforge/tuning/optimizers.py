@@ -1,4 +1,4 @@
-"""The optimizers that a search is measured against: programs of a setting, and what is tuned."""
+"""The optimizers that a search is compared with: programs built from settings, and their tuning."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def adamw(parameters: Parameters) -> Program:
     """Build AdamW from a setting.
 
     Args:
-        parameters: lr, weight_decay, beta1, beta2 and bias_correction (0 or 1); if they are there
-            also eps, added to the root of the second moment, and clip, the largest global norm
-            of the gradients.
+        parameters: lr, weight_decay, beta1, beta2 and bias_correction (0 or 1); optionally also
+            eps, added to the root of the second moment, and clip, the largest global norm of the
+            gradients.
 
     Example:
         >>> setting = dict(lr=0.01, weight_decay=0.1, beta1=0.9, beta2=0.99, bias_correction=0)
@@ -86,12 +86,12 @@ def lion(parameters: Parameters) -> Program:
 
 
 def muon(parameters: Parameters) -> Program:
-    """Build Muon: orthogonalised Nesterov momentum on hidden matrices, AdamW on all other arrays.
+    """Build Muon: orthogonalized Nesterov momentum on hidden matrices, AdamW on other arrays.
 
     Args:
         parameters: lr and weight_decay of both; beta1 of the momentum; rest_beta1, rest_beta2 of
-            AdamW, and rest_share, its learning rate over that of the matrices, whose updates
-            have a root mean square of about 1.
+            AdamW, and rest_share, the ratio of its learning rate to that of the matrices, whose
+            updates have a root mean square of about 1.
 
     Example:
         >>> setting = dict(lr=0.02, weight_decay=0.1, beta1=0.95)
@@ -131,7 +131,7 @@ BUILDERS: Mapping[str, Callable[[Parameters], Program]] = MappingProxyType(
 
 
 def trainee_of(optimizer: str, setting: Mapping[str, float]) -> Trainee:
-    """Build an optimizer with its schedule and what is read out of its weights at the end."""
+    """Build an optimizer with its schedule and the averaging of weights that is used at the end."""
     return Trainee(
         BUILDERS[optimizer](setting),
         schedule_of(tuple(setting.items())),
@@ -140,15 +140,15 @@ def trainee_of(optimizer: str, setting: Mapping[str, float]) -> Trainee:
 
 
 def tunable(optimizer: str) -> Tunable:
-    """Return a baseline of a search as something to tune: ``adamw``, ``lion`` or ``muon``."""
+    """Return a baseline of a search as a tunable: ``adamw``, ``lion`` or ``muon``."""
     return Tunable(SEARCH_SPACES[optimizer], lambda setting: trainee_of(optimizer, dict(setting)))
 
 
 def thing(name: str, known: tuple[Setting, ...] = ()) -> Tunable:
     """Return AdamW with the rate and one more thing to tune; the rest has its defaults.
 
-    Where the schedule is not tuned it is the plain one, not that of a search: what is left out
-    must not come in with it.
+    If the schedule is not tuned, it is the plain one and not that of a search, which would bring in
+    effects that are meant to be left out.
 
     Args:
         name: One of ``THINGS``.

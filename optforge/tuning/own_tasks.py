@@ -1,12 +1,13 @@
-"""Baselines of tasks that are not shipped: tuned on all workers before a search, and kept.
+"""Baselines of tasks that are not shipped: tuned on all workers before a search, and cached.
 
-AdamW alone is tuned then, since all candidates are measured by it; the other rows of the table have
-as many trials at the end. By default as many trials are made as fit :data:`SHARE` of the minutes of
-the search. Their number is stored with the run, so that its history does not depend on the machine.
+Only AdamW is tuned then, because all candidates are compared with it; the other rows of the table
+get the same number of trials at the end. By default this is the number that fits into :data:`SHARE`
+of the minutes of the search. It is stored with the run, so that the history does not depend on the
+machine.
 
 Every loss is appended to a file in the user's cache as soon as it is known, under a key of task,
-settings and seed. So a second start, or another search on the same task, trains nothing twice, and
-a stop loses at most the jobs in flight.
+settings and seed. So a second start, or another search on the same task, repeats no training, and a
+stop loses at most the jobs in flight.
 """
 
 from __future__ import annotations
@@ -46,16 +47,17 @@ Watch = Callable[[str, int, int, float | None], None]
 
 @dataclass(frozen=True)
 class BaselineTuner:
-    """Tunes AdamW on tasks of one's own.
+    """Tunes AdamW on the user's own tasks.
 
     Args:
-        trials: Settings to try; None for as many as fit.
+        trials: Number of settings to try; None for as many as fit.
         minutes: Length of the search; None if its budget is a number of programs.
-        workers: Processes; 0 for none but this one.
-        watch: Shown what is done, how many trainings are finished, of how many, and seconds left.
-        stop: Asked now and then whether to stop.
+        workers: Number of worker processes; 0 to train in this process.
+        watch: Display of the work, the finished and total number of trainings, and the seconds
+            left.
+        stop: Called now and then; True requests a stop.
         alone: Names of the tasks whose models train one at a time.
-        file: Keeps the losses; ``tuning/losses-1`` in the user's cache by default.
+        file: File of the losses; ``tuning/losses-1`` in the user's cache by default.
 
     Example:
         >>> from optforge.tasks import load_task
@@ -74,7 +76,7 @@ class BaselineTuner:
 
     @contextmanager
     def trainer(self, tasks: Sequence[Task]) -> Iterator[Trainer]:
-        """Start the workers, and end them afterwards; without tasks there are none."""
+        """Start the workers, and stop them afterwards; without tasks there are none."""
         factory = functools.partial(
             Evaluator, tasks=tuple(tasks), stages=(), seeds={}, baseline={}, alone=self.alone
         )
@@ -91,10 +93,10 @@ class BaselineTuner:
         """Tune AdamW on all tasks of a trainer side by side.
 
         Returns:
-            The baseline of each task, and how long it and the rest of the table are tuned.
+            The baseline of each task, and how much it and the rest of the table are tuned.
 
         Raises:
-            StoppedError: If a stop is asked for; the next start goes on from there.
+            StoppedError: If a stop is requested; the next start continues from there.
         """
         tasks = list(trainer.tasks.values())
         if not tasks:
@@ -108,11 +110,11 @@ class BaselineTuner:
         return dict(zip(trainer.tasks, baselines, strict=True)), effort
 
     def effort(self, tasks: Sequence[Task], store: Store) -> Effort:
-        """Return how long everything is tuned.
+        """Return how much everything is tuned.
 
         Args:
-            tasks: All own tasks.
-            store: Keeps how long a training takes, so that the next start decides alike.
+            tasks: All of the user's own tasks.
+            store: Stores how long a training takes, so that the next start decides in the same way.
         """
         if self.trials is not None:
             return Effort(self.trials)
@@ -133,10 +135,10 @@ def _known_seconds(task: Task, store: Store, is_alone: bool) -> float:
 
 
 def seconds_of_training(task: Task, is_alone: bool = False) -> float:
-    """Return the seconds of one training in a batch of a job, told from its first steps.
+    """Estimate the seconds of one training in a batch of a job from its first steps.
 
     Args:
-        task: What is trained on.
+        task: The task.
         is_alone: Whether its models train one at a time.
 
     Example:
@@ -166,7 +168,7 @@ def seconds_of_training(task: Task, is_alone: bool = False) -> float:
 
 
 class _Progress:
-    """Counts trainings over all rounds, and tells how long the rest takes."""
+    """Counts trainings over all rounds and estimates the remaining time."""
 
     def __init__(self, trainer: Trainer, watch: Watch, what: str, total: int) -> None:
         self.trainer, self.watch, self.what, self.total = trainer, watch, what, total
@@ -175,7 +177,7 @@ class _Progress:
         trainer.runner.watch = self.jobs
 
     def counting(self, losses: Losses) -> Losses:
-        """Return the same losses; each call counts as a round."""
+        """Wrap a function that returns losses, counting each call as a round."""
 
         def counted(
             candidates: Mapping[str, Sequence[Trainee]], purpose: str, count: int
@@ -189,7 +191,7 @@ class _Progress:
         return counted
 
     def jobs(self, what: str, done: int, total: int) -> None:
-        """Take how many jobs of a round are finished."""
+        """Record the number of finished jobs of a round."""
         finished = self.finished + self.running * done // max(1, total)
         trained, left = self.trainer.trained, None
         if trained:  # what was known already says nothing of the pace

@@ -1,4 +1,4 @@
-"""Ranges by name: of the schedule's shape, and those that users write."""
+"""Ranges by name: those of the schedule's shape and those written by users."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SEARCH_SHAPE: tuple[Dimension, ...] = (
 
 
 def shape_setting(schedule: Schedule) -> Setting:
-    """Return the setting that names a schedule; the other way than :func:`schedule_of`.
+    """Return the setting that describes a schedule, the inverse of :func:`schedule_of`.
 
     Example:
         >>> shape_setting(Schedule(power=0.5))
@@ -53,11 +53,12 @@ PLAIN_SHAPE = shape_setting(Schedule())
 
 
 def schedule_of(setting: Setting, default: Schedule | None = None) -> Schedule | None:
-    """Return the schedule that a setting names.
+    """Return the schedule that a setting describes.
 
     Args:
         setting: Values by name.
-        default: Has what the setting does not name; None for a schedule only where it names one.
+        default: Schedule for values that the setting does not name; None to return a schedule only
+            if the setting names one.
 
     Example:
         >>> schedule_of((("decay_power", 0.5), ("lr", 0.1)))
@@ -71,14 +72,14 @@ def schedule_of(setting: Setting, default: Schedule | None = None) -> Schedule |
 def dimensions_from(
     ranges: Mapping[str, Sequence[float]], shape: Collection[str] = tuple(SHAPE)
 ) -> tuple[Dimension, ...]:
-    """Return dimensions for a table of ranges, as suites write them; all but final_lr logarithmic.
+    """Return dimensions for a table of ranges, as in suites; all but final_lr are logarithmic.
 
     Args:
         ranges: Low and high ends by name.
-        shape: Names that are the schedule's; an optimizer may have a ``final_lr`` of its own.
+        shape: Names that belong to the schedule; an optimizer may have its own ``final_lr``.
 
     Raises:
-        CompareError: For a range that is none, or that leaves what its name allows.
+        CompareError: If a range is malformed or exceeds the limits of its name.
 
     Example:
         >>> dimensions_from({"lr": [1e-4, 1e-2]})[0].high
@@ -112,7 +113,7 @@ def _shape_dimension(name: str, low: float, high: float) -> Dimension:
 
 
 def _ceiling(name: str) -> float:
-    """Return what a range never grows past, since beyond it the hyper-parameter means nothing."""
+    """Return the value above which a range never grows: there, the hyper-parameter is invalid."""
     if MEMORY.fullmatch(name):
         return _LONGEST
     return 1.0 if name.startswith(COMPLEMENT) else math.inf

@@ -1,4 +1,4 @@
-"""Fitting rules to tasks: what of AdamW is tuned is tuned of them, in the same way."""
+"""Tuning of rules on tasks: the same things are tuned as for AdamW, in the same way."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _OWN = "rule_"  # before the names of a rule's constants, which are drawn in way
 
 
 def fittable(program: Program, known: Sequence[Setting] = (PLAIN_SHAPE,)) -> Tunable:
-    """Return a rule as something to tune: rate, decay, averages and the shape of the schedule.
+    """Return a rule as a tunable: rate, decay, averages and the shape of the schedule.
 
     Args:
-        program: The rule; its own constants are among the settings that are tried first.
-        known: Schedules under which these are tried.
+        program: The rule; its own constants are among the first settings.
+        known: Schedules under which its own constants are tried.
     """
     lifted = lift(program)
     hyperparameters = {h.name: h for h in lifted.hyperparameters if h.value}
@@ -38,14 +38,14 @@ def fittable(program: Program, known: Sequence[Setting] = (PLAIN_SHAPE,)) -> Tun
         values = {h.name: _value(h, drawn[name]) for name, h in constants.items()}
         return Trainee(lifted.with_values(values), schedule_of(setting))
 
-    own = [_dimension(name, h) for name, h in constants.items()]
+    dimensions = [_dimension(name, h) for name, h in constants.items()]
     given = [(name, _drawn(h, h.value)) for name, h in constants.items()]
-    space = Space((*own, *SEARCH_SHAPE), of_constants=True)
+    space = Space((*dimensions, *SEARCH_SHAPE), of_constants=True)
     return Tunable(space, build, tuple(tuple(sorted((*given, *shape))) for shape in known))
 
 
 def _is_average(h: HyperParameter) -> bool:
-    """Return whether a constant is the memory of an average, of which the complement is drawn."""
+    """Return whether a constant is the decay of an average, whose complement is drawn."""
     return h.name.startswith("beta") and 0 < h.value < 1
 
 
@@ -60,7 +60,7 @@ def _dimension(name: str, h: HyperParameter) -> Dimension:
 
 
 def _drawn(h: HyperParameter, value: float) -> float:
-    """Return what is drawn for a value: its size, or the complement of an average's memory."""
+    """Return the number drawn for a value: its size, or the complement of an average's decay."""
     return 1 - value if _is_average(h) else abs(value)
 
 

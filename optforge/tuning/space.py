@@ -1,4 +1,4 @@
-"""What is tuned: ranges of hyper-parameters, and the settings drawn from them."""
+"""The space of tuning: ranges of hyper-parameters, and settings drawn from them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ OUTER = 0.1  # a best trial in this share of a range, at either end, means: look
 
 @dataclass(frozen=True)
 class Space:
-    """The dimensions that are tuned together.
+    """Dimensions that are tuned together.
 
     Args:
         dimensions: The ranges, the most important one first.
-        of_constants: Whether the values become constants of a program, which carry six significant
-            digits themselves; otherwise it is the drawn numbers that are rounded.
+        of_constants: Whether the values become constants of a program, which are then rounded to
+            six significant digits; otherwise the drawn numbers are rounded.
 
     Example:
         >>> space = Space((Dimension("lr", 1e-4, 1e-2), Dimension("one_minus_beta1", 0.01, 1.0)))
@@ -39,16 +39,16 @@ class Space:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the dimensions, as drawn."""
+        """Names of the dimensions, as they are drawn."""
         return tuple(dimension.name for dimension in self.dimensions)
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """The ranges as Optuna's samplers know them, by name."""
+        """The ranges as distributions of Optuna, by name."""
         return {dimension.name: dimension.distribution for dimension in self.dimensions}
 
     def setting(self, drawn: Mapping[str, float]) -> Setting:
-        """Return the setting that drawn numbers stand for.
+        """Return the setting for drawn numbers.
 
         Example:
             >>> space = Space((Dimension("one_minus_beta1", 0.01, 1.0),), of_constants=True)
@@ -64,23 +64,23 @@ class Space:
         return tuple(sorted((name, round_constant(float(v))) for name, v in values.items()))
 
     def nearest(self, setting: Setting) -> dict[str, float]:
-        """Return what must be drawn to get a setting, as near as the ranges allow."""
+        """Return the numbers whose setting is as near to a given one as the ranges allow."""
         return {d.name: d.nearest(drawn_value(d.name, setting)) for d in self.dimensions}
 
     def only(self, names: Iterable[str]) -> Space:
-        """The dimensions with these names, ``beta1`` also as ``one_minus_beta1``.
+        """Return the space of the named dimensions; ``beta1`` also selects ``one_minus_beta1``.
 
-        ``betas`` stands for all that remember, be it called ``momentum``.
+        ``betas`` stands for all averages, including one called ``momentum``.
         """
         wanted = set(names)
         return replace(self, dimensions=tuple(d for d in self.dimensions if d.called & wanted))
 
     def quasi_random(self, count: int, seed: int) -> tuple[Setting, ...]:
-        """The first settings of a scrambled Sobol sequence; of more, these are the first.
+        """Return settings of a scrambled Sobol sequence; a longer one has the same beginning.
 
         Args:
-            count: How many.
-            seed: Of the scrambling.
+            count: Number of settings.
+            seed: Seed of the scrambling.
 
         Source: Bousquet et al., Critical Hyper-Parameters: No Random, No Cry, 2017.
         """
@@ -97,7 +97,7 @@ class Space:
         )
 
     def grid(self, count: int) -> tuple[Setting, ...]:
-        """A full grid of at most so many settings, as even as it gets, the first ones finest."""
+        """Return an even full grid of at most ``count`` settings, finest in the first names."""
         counts = [1] * len(self.dimensions)
         grown = True
         while grown:
@@ -111,7 +111,7 @@ class Space:
         return tuple(self.setting(dict(zip(self.names, row, strict=True))) for row in rows)
 
     def edges(self, setting: Setting) -> dict[str, int]:
-        """Where a setting lies in the outer tenth of a range that can still grow.
+        """Return where a setting lies in the outer tenth of a range that can still grow.
 
         Returns:
             For each such dimension -1 for the lower end or 1 for the upper one.
@@ -128,26 +128,26 @@ class Space:
         return edges
 
     def extended(self, edges: Mapping[str, int], share: float = 0.5) -> Space:
-        """The space with ranges longer by a share of their length at the ends given."""
+        """Return the space with ranges extended at the given ends by a share of their length."""
         grown = (
             _extended(d, edges[d.name], share) if d.name in edges else d for d in self.dimensions
         )
         return replace(self, dimensions=tuple(grown))
 
     def around(self, setting: Setting, edges: Mapping[str, int], share: float = 0.15) -> Space:
-        """The box about a setting: this share of each range to both sides, to the end at an edge.
+        """Return the box around a setting: a share of each range on both sides, or to a given end.
 
         Args:
             setting: The middle of the box.
-            edges: Ends up to which the box reaches; this space is extended there already.
-            share: Of a range.
+            edges: Ends up to which the box reaches; this space is already extended there.
+            share: Share of a range.
         """
         boxes = (_box(d, setting, edges.get(d.name, 0), share) for d in self.dimensions)
         return replace(self, dimensions=tuple(boxes))
 
 
 def setting_of(values: Mapping[str, float]) -> Setting:
-    """Drawn values as a setting: complements resolved, numbers rounded, names in order.
+    """Return drawn values as a setting: complements resolved, numbers rounded, names in order.
 
     Example:
         >>> setting_of({"one_minus_beta1": 0.1, "lr": 0.00123456789})
@@ -164,7 +164,7 @@ def setting_of(values: Mapping[str, float]) -> Setting:
 
 
 def drawn_value(name: str, setting: Setting) -> float:
-    """The value that a dimension had when a setting was drawn.
+    """Return the value of a dimension from which a setting was drawn.
 
     Example:
         >>> round(drawn_value("one_minus_beta1", (("beta1", 0.9),)), 6)
@@ -177,7 +177,7 @@ def drawn_value(name: str, setting: Setting) -> float:
 
 
 def with_values(setting: Setting, values: Mapping[str, float]) -> Setting:
-    """A setting with other values for some names."""
+    """Return a setting with some values replaced."""
     return tuple(sorted({**dict(setting), **values}.items()))
 
 

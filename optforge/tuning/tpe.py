@@ -1,4 +1,4 @@
-"""Optuna's samplers in rounds: what is known first, then random settings, then TPE."""
+"""Optuna's samplers in rounds: known settings first, then random ones, then TPE."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ class RandomThenTpe:
     """A third of the settings random, a third TPE, a third TPE with interactions.
 
     Args:
-        trials: Of each study.
-        finalists_each: So many of the best of each study are trained again, besides what is known.
+        trials: Number of trials of each study.
+        finalists_each: Number of best settings of each study that are trained again, besides the
+            known ones.
 
     Source: Bergstra et al., Algorithms for Hyper-Parameter Optimization, 2011; Falkner et al.,
     BOHB, 2018, for the multivariate form.
@@ -32,7 +33,7 @@ class RandomThenTpe:
     _asked: list[_Asked] = field(default_factory=list, init=False)
 
     def ask(self, studies: Sequence[Study[float]]) -> list[Sequence[Setting]]:
-        """Return up to 16 settings for each study, until each had its trials."""
+        """Return up to 16 settings for each study, until each has had its trials."""
         if not self._asked:
             self._asked = [_Asked(study) for study in studies]
         return [asked.further(self.trials) for asked in self._asked]
@@ -49,7 +50,7 @@ class RandomThenTpe:
 
 
 class _Asked:
-    """A study as Optuna knows it."""
+    """A study together with its Optuna study."""
 
     def __init__(self, study: Study[float]) -> None:
         self.study = study
@@ -74,7 +75,7 @@ class _Asked:
 
 
 def _samplers() -> list[optuna.samplers.BaseSampler]:
-    """Return the ways to draw settings, each for a third of the trials."""
+    """Return the samplers of settings, each for a third of the trials."""
     return [
         optuna.samplers.RandomSampler(seed=0),
         optuna.samplers.TPESampler(seed=0, n_startup_trials=0),
@@ -86,7 +87,7 @@ def _samplers() -> list[optuna.samplers.BaseSampler]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Optuna from logging each trial, and leave its level as it was."""
+    """Keep Optuna from logging each trial, and restore its level afterwards."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

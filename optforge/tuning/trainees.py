@@ -1,4 +1,4 @@
-"""Tuning rules: each with the same number of trials, on one task or on several at once."""
+"""Tuning of rules: the same number of trials for each, on one task or on several at once."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Watch = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Effort:
-    """How long everything is tuned, all alike.
+    """The amount of tuning, the same for everything.
 
     Args:
-        trials: Settings.
-        seeds: Of each setting, on each task.
-        finalists: So many of the best are trained again.
-        final_seeds: Further seeds of each finalist.
+        trials: Number of settings.
+        seeds: Number of seeds of each setting on each task.
+        finalists: Number of best settings that are trained again.
+        final_seeds: Number of further seeds of each finalist.
     """
 
     trials: int = TRIALS
@@ -51,12 +51,12 @@ class Effort:
 
     @property
     def is_light(self) -> bool:
-        """Whether so few trials were made that a table says "lightly tuned"."""
+        """Whether there were so few trials that a table says "lightly tuned"."""
         return self.trials < LEAST_TUNED
 
     @property
     def runs(self) -> int:
-        """Trainings of one rule on one task."""
+        """Number of trainings of one rule on one task."""
         return self.trials * self.seeds + min(self.trials, self.finalists) * self.final_seeds
 
 
@@ -69,12 +69,12 @@ class Losses(Protocol):
     def __call__(
         self, candidates: Mapping[str, Sequence[Trainee]], purpose: str, count: int
     ) -> Mapping[str, ndarray]:
-        """Return log validation losses of each task, float64 ``[candidates, seeds]``.
+        """Return log validation losses on each task, float64 ``[candidates, seeds]``.
 
         Args:
-            candidates: For each task what is trained on it.
-            purpose: Seeds of two purposes have nothing in common.
-            count: Seeds of each task.
+            candidates: The candidates of each task.
+            purpose: Name of a set of seeds; different purposes share no seeds.
+            count: Number of seeds of each task.
         """
         ...
 
@@ -84,9 +84,9 @@ class Tunable:
     """A rule or optimizer that can be tuned.
 
     Args:
-        space: What is drawn.
-        build: Makes a trainee of a setting.
-        known: Settings that are tried first, and measured again at the end in any case.
+        space: The space from which settings are drawn.
+        build: Builds a trainee from a setting.
+        known: Settings that are tried first and always measured again at the end.
     """
 
     space: Space
@@ -99,10 +99,10 @@ class Tuned:
     """The best setting of a tunable.
 
     Args:
-        trainee: Made of it.
+        trainee: The trainee with this setting.
         parameters: The setting.
-        loss: Mean log validation loss that it was chosen by.
-        trials: Settings that were tried.
+        loss: Mean log validation loss by which it was chosen.
+        trials: Number of settings that were tried.
     """
 
     trainee: Trainee
@@ -112,11 +112,11 @@ class Tuned:
 
 
 def losses_by(trainer: Trainer, prefix: str = "") -> Losses:
-    """Return what trains candidates for a tuner, through jobs.
+    """Return a function that trains candidates for a tuner, as jobs.
 
     Args:
-        trainer: Trains; knows the tasks, and keeps all losses.
-        prefix: Before the purposes of seeds, so that nothing else uses these.
+        trainer: Does the training; knows the tasks and stores all losses.
+        prefix: Prefix of the purposes of seeds, so that nothing else uses the same seeds.
     """
 
     def losses(
@@ -136,13 +136,13 @@ def tune_together(
 ) -> list[Tuned]:
     """Tune several things side by side, each with the same number of trials.
 
-    On several tasks the mean log loss counts, each task alike.
+    For several tasks the mean log loss counts, with equal weights.
 
     Args:
-        jobs: What is tuned, and the tasks that it is tuned on together.
-        losses: Trains.
-        effort: Of each.
-        watch: Told how many of the trials are done, and how many there are.
+        jobs: Pairs of a tunable and the tasks on which it is tuned jointly.
+        losses: Trains candidates and returns their losses.
+        effort: Effort for each.
+        watch: Called with the numbers of finished trials and of all trials.
 
     Returns:
         The best setting of each.
@@ -194,7 +194,7 @@ def _means(
     purpose: str,
     count: int,
 ) -> list[ndarray]:
-    """Mean log losses over tasks and seeds of each thing's trainees; all are trained at once."""
+    """Return mean log losses over tasks and seeds of all tunables' trainees, trained at once."""
     by_task: dict[str, list[Trainee]] = {}
     rows: list[dict[str, slice]] = []
     for tasks, candidates in zip(places, trainees, strict=True):

@@ -1,4 +1,4 @@
-"""The one tuner: strategies ask for settings, somebody trains them, the best are trained again."""
+"""The one tuner: strategies propose settings, a callback trains them, the best train again."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ Score: TypeAlias = Callable[[Sequence[Outcome]], float]
 
 @dataclass(frozen=True)
 class Trial(Generic[Outcome]):
-    """One setting that was tried.
+    """A setting that was tried.
 
     Args:
         setting: The hyper-parameters.
-        outcomes: What training it gave, one for each seed or for all together.
-        round: Number of the round it was asked for in, counted from 0; ``FINAL`` for a finalist.
+        outcomes: Results of its training, one per seed or one for all together.
+        round: Number of the round in which it was proposed, counted from 0; ``FINAL`` for a
+            finalist.
     """
 
     setting: Setting
@@ -35,15 +36,15 @@ class Trial(Generic[Outcome]):
 
 @dataclass
 class Study(Generic[Outcome]):
-    """One thing that is tuned, and what was tried of it.
+    """One subject of tuning, and its trials.
 
     Args:
-        name: Of what is tuned.
-        space: What is drawn; a strategy may let it grow.
+        name: Name of the subject.
+        space: The space from which settings are drawn; a strategy may extend it.
         known: Settings that are tried first.
-        trials: All trials so far, in the order in which they were asked for.
+        trials: All trials so far, in the order in which they were proposed.
         finalists: Trials of the settings that were trained again.
-        grown: Names of dimensions whose range grew.
+        grown: Names of the dimensions whose range grew.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Strategy(Protocol[Outcome]):
     """Decides which settings are tried."""
 
     def ask(self, studies: Sequence[Study[Outcome]]) -> Sequence[Sequence[Setting]]:
-        """Return the settings of the next round for each study; nothing for all ends the rounds."""
+        """Return the next settings of each study; no settings at all end the tuning."""
         ...
 
     def finalists(self, studies: Sequence[Study[Outcome]]) -> Sequence[Sequence[Setting]]:
@@ -69,15 +70,15 @@ class Strategy(Protocol[Outcome]):
 def tune(
     studies: Sequence[Study[Outcome]], strategy: Strategy[Outcome], train: Train[Outcome]
 ) -> None:
-    """Tune several things side by side; the studies take all that was tried.
+    """Tune several subjects side by side and add all trials to their studies.
 
-    Each round is trained as a whole, so that all workers are busy. Who is best is decided by the
-    finalists, which are trained again: luck with the first seeds does not choose.
+    Each round is trained as a whole, so that all workers are busy. The best setting is chosen among
+    finalists, which are trained again, so that luck with the first seeds does not decide.
 
     Args:
-        studies: What is tuned.
-        strategy: Asked for settings, round after round, then for the finalists.
-        train: Trains settings; told the number of the round, ``FINAL`` for the finalists.
+        studies: The subjects of tuning.
+        strategy: Proposes settings, round after round, then the finalists.
+        train: Trains settings; receives the number of the round, ``FINAL`` for the finalists.
 
     Example:
         >>> from optforge.tuning.dimension import Dimension
@@ -125,7 +126,7 @@ def best_trial(trials: Sequence[Trial[Outcome]], score: Score[Outcome]) -> Trial
 def shortlist(
     trials: Sequence[Trial[Outcome]], score: Score[Outcome], count: int
 ) -> list[Trial[Outcome]]:
-    """Return the best trials with distinct settings and finite scores, the best first."""
+    """Return the best trials with distinct settings and finite scores, best first."""
     scores = [score(trial.outcomes) for trial in trials]
     finite = [(s, trial) for s, trial in zip(scores, trials, strict=True) if math.isfinite(s)]
     distinct: dict[Setting, Trial[Outcome]] = {}
