@@ -1,8 +1,8 @@
-"""Whether code or a value of one's own has changed: the text that its key is made of.
+"""Content keys of the user's code and values, which change when these change.
 
-What comes from an installed package is known by its version; a class or function of one's own by
-the files that define it, with the files of one's own that these import; a value by itself. Where
-there is no file, as in a notebook, or no readable content, the owner sets a ``cache_key``.
+Code of an installed package is identified by its version; a class or function of the user by the
+files that define it and the user's files that these import; a value by itself. If there is no file,
+as in a notebook, or no readable content, the user sets a ``cache_key``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def content_key(value: Any) -> str:
         value: A function, a class, a module, an array, or plain values in lists and dictionaries.
 
     Raises:
-        UnknownContentError: If it holds something without readable content, such as a lock or a
+        UnknownContentError: If it holds something whose content cannot be read, such as a lock or a
             function that was defined in a notebook.
 
     Example:
@@ -58,10 +58,10 @@ def content_key(value: Any) -> str:
 
 
 def definition(value: Any) -> str:
-    """Return a class's or function's name with its package's version or the digest of its files.
+    """Return the name of a class or function with its package's version or its files' digest.
 
     Raises:
-        UnknownContentError: If it was defined in no file.
+        UnknownContentError: If it was not defined in a file.
 
     Example:
         >>> definition(torch.optim.SGD).split()[0]
@@ -77,16 +77,16 @@ def definition(value: Any) -> str:
 
 
 def cache_key_of(value: Any) -> str:
-    """Return the ``cache_key`` that was set on a value itself; empty if there is none.
+    """Return the ``cache_key`` set on a value itself; empty if there is none.
 
-    A class does not inherit it: an edited subclass would go by its parent's key.
+    A class does not inherit it, because an edited subclass would keep its parent's key.
     """
     key = vars(value).get("cache_key", "") if hasattr(value, "__dict__") else ""
     return key if isinstance(key, str) else ""
 
 
 def _code_file(value: Any) -> str:
-    """Return the file that the code of a function, or of a class's methods, names; or nothing."""
+    """Return the file that the code of a function, or of a class's methods, names; None if none."""
     members = vars(value).values() if isinstance(value, type) else (value,)
     functions = (inspect.unwrap(member) for member in members if isinstance(member, FunctionType))
     return next((function.__code__.co_filename for function in functions), "")
@@ -141,7 +141,7 @@ def _collection(values: Any) -> Iterator[str]:
 
 
 def _function(function: FunctionType) -> Iterator[str]:
-    """A function: those made in functions also by their place in the file and what they hold."""
+    """Yield the parts of a function and its closure; an inner one adds its place in the file."""
     yield definition(function)
     if "<" in function.__qualname__ and not is_installed(function.__module__):
         yield str(list(function.__code__.co_positions()))
@@ -160,7 +160,7 @@ def _closure(function: FunctionType, owner: type | None = None) -> Iterator[str]
 
 
 def _class(cls: type) -> Iterator[str]:
-    """A class: one made in a function also by its attributes and what its methods hold."""
+    """Yield the parts of a class; an inner one adds its attributes and its methods' closures."""
     yield definition(cls)
     if "<" not in cls.__qualname__ or is_installed(cls.__module__):
         return

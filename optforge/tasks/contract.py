@@ -1,4 +1,4 @@
-"""The contract of a task, checked as a whole before anything is trained."""
+"""The contract of a task, checked completely before any training."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 def check_task(task: Task) -> None:
-    """Try data, model, gradient, and loss and metric on a batch of each split.
+    """Test data, model, gradient, and loss and metric on a batch of each split.
 
     Raises:
-        TaskError: In one sentence that names the task and the method to change.
+        TaskError: If the contract is broken; the message names the task and the method to change.
     """
     splits = vars(_attempt(task, "data()", lambda: task.splits))
     model = _attempt(task, "model()", lambda: initial_model(task, 0))
@@ -37,15 +37,15 @@ def check_task(task: Task) -> None:
         for name, split in splits.items():
             part = _first(split, task.batch_size)
             with torch.no_grad():
-                found = _attempt(task, f"the model on the {name} split", _call(model, part.inputs))
-                _checked_loss(task, name, found, part.targets)
-                _check_metric(task, name, found, part.targets)
-                _check_pairing(task, found, part.targets)
+                result = _attempt(task, f"the model on the {name} split", _call(model, part.inputs))
+                _checked_loss(task, name, result, part.targets)
+                _check_metric(task, name, result, part.targets)
+                _check_pairing(task, result, part.targets)
     _attempt(task, "settings()", lambda: task.hash)
 
 
 def has_metric(task: Task) -> bool:
-    """Return whether a task has a metric: one of its own, or targets that the default fits."""
+    """Return whether a task has a metric: its own, or targets that fit the default."""
     if type(task).metric is not Task.metric:
         return True
     part = _first(task.splits.validation, task.batch_size)
@@ -63,7 +63,7 @@ def _call(model: Callable[[Tensor], Tensor], inputs: Tensor) -> Callable[[], Ten
 
 
 def _attempt(task: Task, what: str, call: Callable[[], T]) -> T:
-    """Call something of the user's; an error becomes a sentence."""
+    """Call the user's code; turn an error into a sentence."""
     try:
         return call()
     except TaskError:
@@ -73,7 +73,7 @@ def _attempt(task: Task, what: str, call: Callable[[], T]) -> T:
 
 
 def _checked_loss(task: Task, name: str, output: Tensor, targets: Tensor) -> Tensor:
-    """Return the loss of a batch, if it is a mean over it."""
+    """Return the loss of a batch after checking that it is a mean over it."""
     where = f"loss() on the {name} split"
     loss = _attempt(
         task, f"{where}, {_shapes(output, targets)},", lambda: task.loss(output, targets)
@@ -88,21 +88,20 @@ def _checked_loss(task: Task, name: str, output: Tensor, targets: Tensor) -> Ten
 
 def _check_metric(task: Task, name: str, output: Tensor, targets: Tensor) -> None:
     where = f"metric() on the {name} split"
-    found = _attempt(
+    metric = _attempt(
         task, f"{where}, {_shapes(output, targets)},", lambda: task.metric(output, targets)
     )
-    if not isinstance(found, Tensor) or found.dim() != 0:
+    if not isinstance(metric, Tensor) or metric.dim() != 0:
         raise TaskError(
-            f"task {task.name!r}: {where} gave {_kind(found)}; it must be the mean over the "
+            f"task {task.name!r}: {where} gave {_kind(metric)}; it must be the mean over the "
             "examples, a tensor without dimensions, of which higher is better"
         )
 
 
 def _check_pairing(task: Task, output: Tensor, targets: Tensor) -> None:
-    """Refuse a loss or metric that broadcasts ``[N]`` against ``[N, 1]`` to ``[N, N]``.
+    """Reject a loss or metric that broadcasts ``[N]`` against ``[N, 1]`` to ``[N, N]``.
 
-    A mean over all pairs is the same when the targets are put in another order; a mean over
-    examples is not.
+    A mean over all pairs does not depend on the order of the targets; a mean over examples does.
     """
     if not isinstance(output, Tensor) or output.shape == targets.shape:
         return
@@ -113,10 +112,10 @@ def _check_pairing(task: Task, output: Tensor, targets: Tensor) -> None:
     other = values.roll(len(values) // 2, 0)
     for name, measure in (("loss()", task.loss), ("metric()", task.metric)):
         try:
-            one, two = (float(measure(ramp, t)) for t in (values, other))
+            value, rolled_value = (float(measure(ramp, t)) for t in (values, other))
         except Exception:  # it asks for more than numbers between 0 and 1, so nothing is learned
             continue
-        if abs(one - two) <= 1e-5 * abs(one):
+        if abs(value - rolled_value) <= 1e-5 * abs(value):
             raise TaskError(
                 f"task {task.name!r}: {name} pairs every output with every target: outputs are "
                 f"{list(output.shape)}, targets {list(targets.shape)}, and together they "

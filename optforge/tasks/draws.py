@@ -1,4 +1,4 @@
-"""What a run of a task draws from its seed: order of examples, initial weights, augmentation."""
+"""The random draws of a run, given its seed: order of examples, initial weights, augmentation."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from optforge.tasks.task import Task, content_seed, fresh_model
 
 
 def batch_order(task: Task, seed: int) -> Tensor:
-    """Return which training examples each step sees: shuffled epochs, one after another.
+    """Return the training examples of each step: shuffled epochs, one after another.
 
     Args:
         task: The task.
-        seed: Same task name and seed, same order, on any worker.
+        seed: The seed; with the same task name and seed the order is the same on any worker.
 
     Returns:
         Indices into the training split, int64 [steps, batch_size]; a batch may begin in one
@@ -31,11 +31,11 @@ def batch_order(task: Task, seed: int) -> Tensor:
 
 
 def initial_model(task: Task, seed: int) -> nn.Module:
-    """Return a fresh model; its weights depend on the task's name and the seed alone.
+    """Return a fresh model whose weights depend only on the task's name and the seed.
 
     Args:
         task: The task.
-        seed: The seed; torch's global generator is left as it was.
+        seed: The seed; torch's global generator is left unchanged.
 
     Returns:
         The model, in training mode.
@@ -51,12 +51,12 @@ def initial_model(task: Task, seed: int) -> nn.Module:
 def augmented(
     task: Task, inputs: Tensor, targets: Tensor, seed: int, step: int
 ) -> tuple[Tensor, Tensor]:
-    """Return a training batch as ``augment`` changes it, the same for every optimizer.
+    """Return a training batch changed by ``augment``, the same for every optimizer.
 
     Args:
         task: The task.
-        inputs: Examples of the training split, [B, ...].
-        targets: Alike.
+        inputs: Inputs of the training split, [B, ...].
+        targets: Targets of these examples.
         seed: The seed of the run.
         step: The step, from 0.
 

@@ -1,4 +1,4 @@
-"""Tasks of one's own, from a file: ``file.py:Class``."""
+"""The user's own tasks, loaded from a file: ``file.py:Class``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from optforge.tasks.task import Task
 
 
 def is_place(name: str) -> bool:
-    """Return whether this names a file rather than a shipped task.
+    """Return whether a name denotes a file rather than a shipped task.
 
     Example:
         >>> is_place("tasks/mine.py:Spirals"), is_place("mnist_mlp")
@@ -26,7 +26,7 @@ def is_place(name: str) -> bool:
 
 
 def task_from_file(place: str) -> Task:
-    """Make the task that a class in a file describes. The file is run, as an import would.
+    """Create the task that a class in a file describes; the file is executed as on import.
 
     Args:
         place: ``file.py:Class``.
@@ -39,11 +39,11 @@ def task_from_file(place: str) -> Task:
     """
     file, name = split_class(place)
     module = run_file(Path(file), "task", TaskError)
-    found = getattr(module, name, None) if name else None
-    if not (isinstance(found, type) and issubclass(found, Task)):
-        raise TaskError(_no_class(file, name, found, module))
+    task_class = getattr(module, name, None) if name else None
+    if not (isinstance(task_class, type) and issubclass(task_class, Task)):
+        raise TaskError(_no_class(file, name, task_class, module))
     try:
-        return found()
+        return task_class()
     except Exception as error:
         raise TaskError(
             f"the task {place} cannot be made: {one_line(error)}; a task is made without arguments "
@@ -52,15 +52,15 @@ def task_from_file(place: str) -> Task:
 
 
 def run_file(path: Path, kind: str, wrong: type[OptforgeError]) -> ModuleType:
-    """Run a file once for each content, and let what it defines travel to workers by value.
+    """Execute a file once per content, and make its definitions picklable by value for workers.
 
     Args:
         path: A Python file.
-        kind: What it describes, for the name of the module and for errors.
-        wrong: What to raise.
+        kind: Kind of thing it describes, for the name of the module and for errors.
+        wrong: Class of the error to raise.
 
     Raises:
-        OptforgeError: If it cannot be read or fails.
+        OptforgeError: If the file cannot be read or its execution fails.
     """
     try:
         content = path.read_bytes()
@@ -87,16 +87,16 @@ def run_file(path: Path, kind: str, wrong: type[OptforgeError]) -> ModuleType:
     return module
 
 
-def _no_class(file: str, name: str, found: object, module: ModuleType) -> str:
-    own = [
+def _no_class(file: str, name: str, named: object, module: ModuleType) -> str:
+    classes = [
         f"{file}:{key}"
         for key, value in vars(module).items()
         if isinstance(value, type)
         and issubclass(value, Task)
         and value.__module__ == module.__name__
     ]
-    there = f"it has {', '.join(own)}" if own else "derive a class from optforge.Task there"
+    there = f"it has {', '.join(classes)}" if classes else "derive a class from optforge.Task there"
     if not name:
         return f"name the class in {file}, as in file.py:Class; {there}"
-    what = "is not a class derived from optforge.Task" if found is not None else "does not exist"
+    what = "is not a class derived from optforge.Task" if named is not None else "does not exist"
     return f"{name} in {file} {what}; {there}"

@@ -240,12 +240,12 @@ class ConvNet(nn.Module):
 
 
 def linear(inputs: int, outputs: int, gain: float = 1.0, bias: bool = False) -> nn.Linear:
-    """A linear map with weights from N(0, gain^2 / inputs) and biases of zero.
+    """Return a linear map with weights from N(0, gain^2 / inputs) and biases of zero.
 
     Args:
-        inputs: Features in.
-        outputs: Features out.
-        gain: Scale of the output's deviation, for inputs of deviation 1.
+        inputs: Number of input features.
+        outputs: Number of output features.
+        gain: Standard deviation of the output for inputs of deviation 1.
         bias: Whether it has a bias.
 
     Returns:
@@ -259,11 +259,11 @@ def linear(inputs: int, outputs: int, gain: float = 1.0, bias: bool = False) -> 
 
 
 def normal(*shape: int, scale: float) -> nn.Parameter:
-    """A parameter drawn from N(0, scale^2), looked up or added, so no hidden matrix.
+    """Return a parameter drawn from N(0, scale^2); it is looked up or added, so no hidden matrix.
 
     Args:
-        shape: Its shape.
-        scale: Its deviation.
+        shape: Shape of the parameter.
+        scale: Standard deviation of its elements.
 
     Returns:
         The parameter.

@@ -193,7 +193,7 @@ _NEVER_SEARCHED = {task.name: task for task in (*LADDER, *SANITY, *SET_ASIDE)}
 
 
 def ladder_task_names() -> tuple[str, ...]:
-    """Return the names of the tasks of the ladder, the cheapest first.
+    """Return the names of the tasks of the ladder, cheapest first.
 
     Example:
         >>> ladder_task_names()[0]
@@ -203,7 +203,7 @@ def ladder_task_names() -> tuple[str, ...]:
 
 
 def load_task(name: str) -> Task:
-    """Load a shipped task by its name, or one's own by its file; data is built when asked for.
+    """Load a shipped task by name, or your own by file; its data is built on first use.
 
     Args:
         name: One of ``task_names()``, ``ladder_task_names()`` or ``image_task_names()``, a task
@@ -223,8 +223,8 @@ def load_task(name: str) -> Task:
         return shipped()
     if is_place(name):
         return task_from_file(name)
-    if (found := image_task(name)) is not None:
-        return found
+    if (task := image_task(name)) is not None:
+        return task
     raise TaskError(
         f"unknown task {name!r}; there are: {', '.join(task_names())}, and the image tasks that "
         "'optforge tasks --images' lists; a task of your own is given as file.py:Class"
@@ -232,17 +232,17 @@ def load_task(name: str) -> Task:
 
 
 def find_tasks(names: Sequence[str], tasks: Sequence[Task] = ()) -> list[Task]:
-    """Return the tasks that a run was made with: those handed over, or shipped ones.
+    """Return the tasks of a run: those given, or shipped ones.
 
     Args:
-        names: Of the run's tasks.
-        tasks: Tasks of one's own.
+        names: Names of the run's tasks.
+        tasks: The user's own tasks.
 
     Returns:
-        One for each name, in their order.
+        One task per name, in order.
 
     Raises:
-        TaskError: For a name that is neither.
+        TaskError: If a name is neither given nor shipped.
 
     Example:
         >>> [task.name for task in find_tasks(["digits_mlp"])]

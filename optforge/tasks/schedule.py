@@ -49,9 +49,10 @@ class Schedule:
         """Return the value of one step of a run.
 
         Args:
-            step: Counted from 0.
-            steps: Of the whole run.
-            decay: Takes the place of :func:`schedule`, the half cosine, with the same arguments.
+            step: The step, counted from 0.
+            steps: Number of steps of the whole run.
+            decay: Function that replaces :func:`schedule`, the half cosine, with the same
+                arguments.
         """
         value = (decay or schedule)(step, steps, self.warmup)
         if step + 1 < max(1, round(self.warmup * steps)):
@@ -64,7 +65,7 @@ class Schedule:
 
 
 def schedule(step: int, steps: int, warmup: float = 0.1) -> float:
-    r"""Linear warm-up to exactly 1, then half a cosine towards 0.
+    r"""Return a linear warm-up to exactly 1, then half a cosine towards 0.
 
     With :math:`k = \max(1, \mathrm{round}(\mathrm{warmup} \cdot \mathrm{steps}))`: the value is
     :math:`(s + 1) / k` for :math:`s < k`, afterwards

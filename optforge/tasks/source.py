@@ -1,4 +1,4 @@
-"""Where code comes from: an installed package and its version, or files and their digest."""
+"""The origin of code: an installed package and its version, or files and their digest."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _STANDARD = Path(sysconfig.get_path("stdlib")).resolve()
 
 
 class UnknownContentError(Exception):
-    """Code or a value whose content cannot be read; says which and why."""
+    """Code or a value whose content cannot be read; the message says which and why."""
 
 
 def library_version(module: str) -> str:
-    """Return the version of a module's package, without the device that it was built for.
+    """Return the version of a module's package, without the device for which it was built.
 
     Returns:
-        The version; empty for what is not installed, such as Python's own modules.
+        The version; empty for modules that are not installed, such as Python's own.
     """
     try:
         return metadata.version(module.split(".")[0]).partition("+")[0]
@@ -38,10 +38,10 @@ def library_version(module: str) -> str:
 
 @functools.cache
 def is_installed(module: str) -> bool:
-    """Return whether a module is Python's own, of an installed package, or of this library.
+    """Return whether a module belongs to Python, to an installed package, or to this library.
 
     Args:
-        module: Its dotted name.
+        module: Dotted name of the module.
 
     Example:
         >>> is_installed("torch.nn"), is_installed("__main__")
@@ -55,17 +55,17 @@ def is_installed(module: str) -> bool:
 
 
 def files_digest(module: str, code_file: str = "") -> str | None:
-    """Return sixteen digits over the file of a module and the files of one's own it imports.
+    """Return sixteen digits over the file of a module and the user's files that it imports.
 
-    Where the files lie decides nothing. A comment counts as much as code.
+    The location of the files does not matter. A comment counts as much as code.
 
     Args:
         module: The dotted name of a module.
-        code_file: The file that the code names, for a module that is not among the loaded ones,
-            as after ``importlib.util.module_from_spec`` alone.
+        code_file: The file that the code names, for a module that is not in ``sys.modules``, as
+            after ``importlib.util.module_from_spec`` alone.
 
     Returns:
-        The digits; None where there is no file, as in a notebook or at a prompt.
+        The digits; None if there is no file, as in a notebook or at a prompt.
     """
     loaded = sys.modules.get(module)
     file = code_file if loaded is None else getattr(loaded, "__file__", None)
@@ -84,10 +84,10 @@ def files_digest(module: str, code_file: str = "") -> str | None:
 
 
 def source_text(cls: type) -> str | None:
-    """Return a class as normalized text: comments, layout and docstrings change nothing.
+    """Return a class as normalized text, without comments, layout and docstrings.
 
     Returns:
-        The text; None where there is no source.
+        The text; None if there is no source.
     """
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
@@ -100,7 +100,7 @@ def source_text(cls: type) -> str | None:
 
 
 def layout_text(model: nn.Module) -> str:
-    """Return the model as it prints itself: its parts with their settings, without addresses."""
+    """Return the printed form of a model: its parts with their settings, without addresses."""
     return re.sub(r"0x[0-9a-f]+", "0x", repr(model))
 
 
@@ -112,7 +112,7 @@ def _is_of_package(path: Path) -> bool:
 
 @functools.lru_cache(1024)
 def _imports(content: bytes) -> tuple[str, ...]:
-    """The names of modules that a file imports, dots for relative ones; in functions too."""
+    """Return the names of modules that a file imports, in functions too; dots for relative ones."""
     try:
         tree = ast.parse(content)
     except SyntaxError:
@@ -129,7 +129,7 @@ def _imports(content: bytes) -> tuple[str, ...]:
 
 
 def _own_file(name: str, package: str) -> dict[Path, str]:
-    """The file that an import reads and its package; nothing for installed packages."""
+    """Return the file that an import reads with its package; empty for installed packages."""
     if name.split(".")[0] in LIBRARIES:
         return {}
     try:
@@ -144,7 +144,7 @@ def _own_file(name: str, package: str) -> dict[Path, str]:
 
 
 def _find_spec(name: str) -> ModuleSpec | None:
-    """Where a module lies; unlike ``importlib.util.find_spec`` it imports no package above it."""
+    """Find a module; unlike ``importlib.util.find_spec`` this imports no package above it."""
     if name in sys.modules:
         return sys.modules[name].__spec__
     above = name.rpartition(".")[0]

@@ -1,4 +1,4 @@
-"""What a task is: its data, its model, its loss and its budget. No optimizer lives here."""
+"""The definition of a task: its data, model, loss and budget, without any optimizer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PLAIN = (bool, int, float, str, tuple)  # public attributes of these kinds are 
 
 @dataclass(frozen=True)
 class Split:
-    """One part of a data set; the first dimension of both tensors counts the examples.
+    """A part of a data set; the first dimension of both tensors counts the examples.
 
     Args:
         inputs: [N, ...], float32 or int64.
@@ -39,7 +39,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Data:
-    """The three disjoint parts: to train on, to search on, and to judge by at the very end."""
+    """The three disjoint parts: for training, for the search, and for the final verdict."""
 
     train: Split
     validation: Split
@@ -47,24 +47,26 @@ class Data:
 
 
 class Task(ABC):
-    """Data, model, loss, metric and budget; derive from it and write ``data`` and ``model``.
+    """Data, model, loss, metric and budget; subclass it and implement ``data`` and ``model``.
 
     The model must run under ``torch.func.functional_call`` and ``torch.vmap`` over stacked
     parameters to train fast: no data-dependent control flow, no in-place change of its inputs.
 
     Attributes:
-        name: The task's name; the class's own name where none is given.
+        name: The task's name; by default the name of the class.
         steps: The number of training steps.
         batch_size: The number of examples in a step.
         warmup: The share of the steps in which the schedule rises.
-        target: The validation loss at which a comparison counts a run as arrived; None: none.
-        evaluation_period: Steps from one validation of a comparison to the next; None: at the
-            end only. Neither enters the hash, since neither changes what is trained.
-        version: Raised by hand when what a shipped task computes changes: its runs are then
-            trained again. A refactoring leaves it.
-        cache_key: A text that stands for the code of a task of one's own. Without it the files
-            in which the task is defined do, so that every edit of them trains again, one of a
-            comment too. A task that was defined in a notebook needs one.
+        target: The validation loss at which a comparison counts a run as having arrived; None for
+            no target.
+        evaluation_period: Number of steps between validations of a comparison; None to validate
+            only at the end. Neither this nor ``target`` enters the hash, since neither changes what
+            is trained.
+        version: Raised by hand when the computation of a shipped task changes; its runs are then
+            repeated. A refactoring does not change it.
+        cache_key: A text that identifies the code of your own task. Without it, the files in which
+            the task is defined identify it, so that every edit of them, even of a comment, repeats
+            its runs. A task that was defined in a notebook needs one.
 
     Example:
         >>> class Line(Task):
@@ -96,11 +98,11 @@ class Task(ABC):
 
     @abstractmethod
     def data(self) -> Data:
-        """Build the three splits, the same at every call; ``splits`` keeps the result."""
+        """Build the three splits, the same at every call; ``splits`` caches the result."""
 
     @abstractmethod
     def model(self) -> nn.Module:
-        """Build a fresh model, initialised from torch's global generator."""
+        """Build a fresh model, initialized from torch's global generator."""
 
     def prepare(self, model: nn.Module, seed: int) -> nn.Module:
         """Return the model to start from: the fresh one, or a pre-trained one."""
@@ -109,15 +111,15 @@ class Task(ABC):
     def augment(
         self, inputs: Tensor, targets: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Return a training batch changed at random; unchanged unless a task overrides this.
+        """Return a randomly changed training batch; unchanged unless a task overrides this.
 
         Args:
-            inputs: A batch of the training split, [B, ...]; not to be changed in place.
-            targets: Alike.
-            generator: The only source of chance, the same for every optimizer.
+            inputs: Inputs of a training batch, [B, ...]; must not be changed in place.
+            targets: Targets of the batch; must not be changed in place.
+            generator: The only source of randomness, the same for every optimizer.
 
         Returns:
-            Inputs and targets; targets may be float [B, classes] if ``loss`` takes them.
+            Inputs and targets; targets may be float [B, classes] if ``loss`` accepts them.
         """
         return inputs, targets
 
@@ -134,11 +136,11 @@ class Task(ABC):
         return functional.cross_entropy(output.flatten(0, -2), targets.flatten())
 
     def metric(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Return the share of right answers; override it for another measure.
+        """Return the share of correct answers; override it for another measure.
 
         Higher is better: a comparison with ``objective="metric"`` chooses the highest, and tables
-        print it times 100. Give an error its negative. Targets that are no classes have no right
-        answers: the result is NaN then, which stands for no metric.
+        print it times 100. For an error, return its negative. If targets are not classes, there are
+        no correct answers, and the result is NaN, which stands for no metric.
         """
         answers = output.argmax(-1)
         if targets.is_floating_point() or answers.numel() != targets.numel():
@@ -147,7 +149,7 @@ class Task(ABC):
 
     @cached_property
     def splits(self) -> Data:
-        """The data, built at first use, checked, and kept."""
+        """The data, built and checked at first use, then cached."""
         _make_plain(self)
         try:
             data = self.data()
@@ -161,15 +163,15 @@ class Task(ABC):
         return data
 
     def settings(self) -> dict[str, Any]:
-        """Return what enters the hash beside the data.
+        """Return everything that enters the hash besides the data.
 
         Returns:
-            The public attributes that are plain values, the name and shape of every parameter,
-            and what the task computes: the digests of the files in which it and its model are
-            defined, or its ``cache_key``; of a shipped task a text that stays, and its version.
+            The public attributes that are plain values, the name and shape of every parameter, and
+            the identity of the task's code: digests of the files that define it and its model, or
+            its ``cache_key``; for a shipped task, a fixed text and its version.
 
         Raises:
-            TaskError: If a task of one's own was defined in no file and has no ``cache_key``.
+            TaskError: If a user's task was not defined in a file and has no ``cache_key``.
         """
         model = fresh_model(self, 0)  # without `prepare`, which may need a file
         shapes = {name: list(value.shape) for name, value in model.named_parameters()}
@@ -179,7 +181,7 @@ class Task(ABC):
 
     @cached_property
     def hash(self) -> str:
-        """Sixteen hexadecimal digits over settings and data; other digits, another task."""
+        """Sixteen hexadecimal digits over settings and data; a different task has other digits."""
         splits = self.splits  # which makes settings plain that are NumPy numbers
         digest = hashlib.sha256(json.dumps(self.settings(), sort_keys=True).encode())
         for split in (splits.train, splits.validation, splits.test):
@@ -190,20 +192,20 @@ class Task(ABC):
 
 
 def fresh_model(task: Task, seed: int) -> nn.Module:
-    """Return what ``model`` makes, before ``prepare``; torch's generator is left as it was."""
+    """Return the result of ``model`` before ``prepare``; torch's generator is left unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(content_seed(task, seed, "model"))
         return task.model()
 
 
 def content_seed(task: Task, seed: int, purpose: str) -> int:
-    """Return a seed that depends on the task's name, a seed and a purpose alone."""
+    """Return a seed that depends only on the task's name, a seed and a purpose."""
     text = f"{task.name}|{seed}|{purpose}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def _make_plain(task: Task) -> None:
-    """Refuse budgets that no trainer could use; make numbers of NumPy plain ones."""
+    """Reject budgets that cannot train anything; convert NumPy numbers to plain ones."""
     for name in {*dir(type(task)), *vars(task)}:
         value = inspect.getattr_static(task, name)
         if isinstance(value, numpy.generic) and not name.startswith("_"):
@@ -219,7 +221,7 @@ def _make_plain(task: Task) -> None:
 
 
 def _check(task: Task, data: object) -> None:
-    """Refuse data that no trainer could use, by name."""
+    """Reject data that cannot be used for training, by name."""
     if not isinstance(data, Data):
         raise TaskError(
             f"data() of task {task.name!r} returned {type(data).__name__}; "

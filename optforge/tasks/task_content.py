@@ -1,8 +1,8 @@
-"""What enters a task's hash beside its settings and data: how it computes.
+"""The part of a task's hash that identifies its code, besides settings and data.
 
-A shipped task is known by its ``version``, which is raised by hand when what it computes changes.
-The text of its classes as of version 1 is pinned, so that hashes of finished runs stay as they
-were through every change that computes the same. A task of one's own is known by its files.
+A shipped task is identified by its ``version``, which is raised by hand when its computation
+changes. The text of its classes as of version 1 is pinned, so that hashes of finished runs stay the
+same through every change that computes the same. A user's task is identified by its files.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ from optforge.tasks.source import layout_text, source_text
 
 
 def task_content(task: Any, classes: list[type], model: nn.Module) -> list[str]:
-    """Return texts that change when a task computes something else.
+    """Return texts that change when the computation of a task changes.
 
     Args:
         task: The task.
-        classes: Its class and those that it is derived from.
-        model: A fresh one of it.
+        classes: Its class and the base classes.
+        model: A fresh model of the task.
 
     Returns:
-        Of a shipped task the pinned text of its classes. Else its ``cache_key``, if it has one, or
-        the digests of its files, of those of its model and of the functions it was given; and the
-        model's layout.
+        For a shipped task, the pinned text of its classes. Otherwise its ``cache_key`` if it has
+        one, or the digests of its files, of its model's files and of the functions it was given;
+        plus the model's layout.
 
     Raises:
-        TaskError: If it was defined in no file, or was given something without readable content.
+        TaskError: If it was not defined in a file, or was given something whose content cannot be
+            read.
     """
     parts = {type(part) for part in model.modules()}
     parts = {part for part in parts if not part.__module__.startswith("torch.")}
@@ -61,7 +62,7 @@ def pinned_sources() -> dict[str, str]:
 
 
 def _shipped_text(cls: type) -> str:
-    """The pinned text of a class; of other packages its source, of new classes their name."""
+    """Return the pinned text of a class; its source if foreign, its name if new."""
     name = cls.__qualname__
     if _is_shipped(cls):
         return pinned_sources().get(name, name)
@@ -73,7 +74,7 @@ def _is_shipped(cls: type) -> bool:
 
 
 def _given(task: Any) -> Iterator[Any]:
-    """Functions and criteria that an instance holds, as ``self.criterion = nn.HuberLoss(0.5)``."""
+    """Yield functions and criteria that an instance holds, such as ``nn.HuberLoss(0.5)``."""
     for name, value in sorted(vars(task).items()):
         attribute = inspect.getattr_static(type(task), name, None)
         if name != "data" and callable(value) and not isinstance(attribute, cached_property):

@@ -1,4 +1,4 @@
-"""Running rules on tasks: many candidates at once, or one model at a time."""
+"""Training: many candidates at once, or one model at a time."""
 
 from optforge.training.choice import trained_alone as trained_alone
 from optforge.training.flatness import Flatness as Flatness

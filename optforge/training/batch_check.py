@@ -1,4 +1,4 @@
-"""Whether many models trained together learn what each learns alone: a trial step of both."""
+"""Check that models trained together learn the same as each alone, by a trial step of both."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def batching_problem(stack: Stack) -> str | None:
     """Return why a task's models cannot be trained together, or None if they can.
 
     A trial step of two seeds is made both ways: losses, gradients, changed buffers, and loss and
-    metric in evaluation must agree. A model that keeps a state of its own in Python, or assigns
-    a new tensor to a buffer, is found here. Dropout is off for that, since a mask that is drawn
-    for a tensor laid out otherwise in memory is another permutation of the same numbers.
+    metric in evaluation must agree. This detects a model that keeps state in Python or assigns a
+    new tensor to a buffer. Dropout is off during the check, because the mask of a tensor with
+    another memory layout is another permutation of the same random numbers.
 
     Args:
-        stack: The task's; its model is left as it was.
+        stack: Stack of the task; its model is left unchanged.
     """
     buffers = {name: b.clone() for name, b in stack.model.named_buffers()}
     stack.held(_SEEDS)  # finds all tensors that differ, before kernels are made
@@ -50,14 +50,14 @@ def batching_problem(stack: Stack) -> str | None:
 
 
 def _together(stack: Stack, seed: int) -> Iterator[Tensor]:
-    """Yield what the second of two equal rows gives."""
+    """Yield the results for the second of two equal rows."""
     seeds = [seed, seed]
     weights, held = stack.initial(seeds), stack.held(seeds)
     kernel: Kernel = gradient_kernel(stack._loss, stack.views, shared=True)
     stack.model.train(not stack.random)
     with random_numbers(seed, 0, stack.random):
-        found = kernel(weights, *stack.batch(seed, 0), *held)
-    yield from (value[1] for value in found)
+        trained = kernel(weights, *stack.batch(seed, 0), *held)
+    yield from (value[1] for value in trained)
     stack.model.eval()
     with random_numbers(0, 0, stack.random):
         measured = measure_kernel(stack._measure, stack.views)(weights, *_some(stack), *held)
@@ -66,7 +66,7 @@ def _together(stack: Stack, seed: int) -> Iterator[Tensor]:
 
 
 def _alone(stack: Stack, seed: int) -> Iterator[Tensor]:
-    """Yield the same of one model."""
+    """Yield the same results for one model."""
     task, model = stack.task, stack.fresh_model(seed)
     parameters = dict(model.named_parameters())
     trained = [parameters[name] for name in stack.parts.trained]
@@ -91,7 +91,7 @@ def _alone(stack: Stack, seed: int) -> Iterator[Tensor]:
 
 
 def _train_once(stack: Stack) -> None:
-    """Try each form of call that training uses."""
+    """Try each way in which training calls the model."""
     stack.model.train()
     weights, held = stack.initial(_SEEDS), stack.held(_SEEDS)
     inputs, targets = stack.batch(0, 0)
@@ -108,11 +108,11 @@ def _some(stack: Stack) -> tuple[Tensor, Tensor]:
     return inputs[: stack.task.batch_size], targets[: stack.task.batch_size]
 
 
-def _close(stack: Stack, one: Tensor, other: Tensor) -> bool:
-    """Return whether two results agree up to rounding; one that is not finite tells nothing."""
+def _close(stack: Stack, result: Tensor, other: Tensor) -> bool:
+    """Return whether two results agree up to rounding; a non-finite one decides nothing."""
     narrowest = max(torch.finfo(p.dtype).eps for p in stack._trained)
-    one, other = one.double(), other.double()
+    result, other = result.double(), other.double()
     if not bool(other.isfinite().all()):
         return True
     size = max(other.norm().item(), 1e-6)
-    return (one - other).norm().item() <= max(_TOLERANCE, _ROUNDINGS * narrowest) * size
+    return (result - other).norm().item() <= max(_TOLERANCE, _ROUNDINGS * narrowest) * size

@@ -1,4 +1,4 @@
-"""Letting ``vmap`` batch the parts of models that it cannot batch well by itself."""
+"""Making ``vmap`` batch the parts of models that it cannot batch well by itself."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 def batchable() -> Iterator[None]:
     """Compute attention and recurrent layers in operations that ``vmap`` can batch.
 
-    The fused kernels of attention have no batching rule: ``vmap`` calls them row by row, with a
-    warning. So attention uses its mathematical form here, ``nn.TransformerEncoderLayer`` leaves
-    its fast path, and recurrent layers run step by step.
+    The fused kernels of attention have no batching rule, so ``vmap`` would call them row by row,
+    with a warning. Inside the block, attention uses its mathematical form,
+    ``nn.TransformerEncoderLayer`` does not use its fast path, and recurrent layers run step by
+    step.
 
     Example:
         >>> layer, x = torch.nn.GRU(3, 4, batch_first=True), torch.zeros(5, 2, 6, 3)
@@ -40,10 +41,11 @@ def batchable() -> Iterator[None]:
 
 @cache
 def _add_recurrent_rules() -> torch.library.Library | None:
-    """Register batching rules for recurrent layers, which PyTorch 2.9 lacks; once a process.
+    """Register batching rules for recurrent layers, which PyTorch 2.9 lacks, once per process.
 
     Returns:
-        What keeps the rules alive; None where PyTorch has rules of its own or no decompositions.
+        An object that keeps the rules alive; None if PyTorch has its own rules or no
+        decompositions.
     """
     library = torch.library.Library("aten", "IMPL")
     try:
@@ -63,7 +65,7 @@ def _add_recurrent_rules() -> torch.library.Library | None:
 
 
 def _without_fused_cells(rule: Callable[..., Any]) -> Callable[..., Any]:
-    """Keep a rule from the fused cells of oneDNN, which ``vmap`` cannot batch either."""
+    """Prevent a rule from using the fused cells of oneDNN, which ``vmap`` cannot batch either."""
 
     def plain(*arguments: Any) -> Any:
         enabled = torch._C._get_mkldnn_enabled()

@@ -1,4 +1,4 @@
-"""Together or one at a time: which of the two trains the models of a task faster."""
+"""Whether the models of a task train faster together or one at a time."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ _GAIN = 1.1  # by so much a loop must be faster: together the rules are faster a
 def trained_alone(tasks: Sequence[Task], say: Callable[[str], None]) -> tuple[str, ...]:
     """Return the names of the tasks whose models train faster, or only, one at a time.
 
-    Shipped tasks are known to train faster together and are not measured. The answer belongs to
-    a run's settings: the two ways round differently, and a resumed run must go on as it began.
+    Shipped tasks are known to train faster together and are not measured. The answer is stored in a
+    run's settings, because the two ways round differently and a resumed run must continue as it
+    began.
 
     Args:
         tasks: All tasks of a run.
-        say: Told in a sentence about each task that trains one at a time.
+        say: Called with a sentence about each task that trains one at a time.
     """
-    found = []
+    names = []
     for task in tasks:
         reason = None if type(task) is TASKS.get(task.name) else _reason(task)
         if reason is not None:
             say(f"The models of {task.name} train one at a time: {reason}")
-            found.append(task.name)
-    return tuple(found)
+            names.append(task.name)
+    return tuple(names)
 
 
 def _reason(task: Task) -> str | None:
@@ -50,7 +51,7 @@ def _reason(task: Task) -> str | None:
 
 
 def gradient_seconds(stack: Stack) -> tuple[float, float]:
-    """Return the seconds of one model's gradient, trained with others and by itself."""
+    """Return the seconds of one model's gradient, trained with others and alone."""
     rows = stack.rows if stack.fixed else min(stack.rows, _ROWS)
     weights, held = stack.initial([0] * rows), stack.held([0] * rows)
     together = _fastest(lambda: stack.gradients(weights, [0] * rows, 0, held)) / rows
@@ -66,9 +67,9 @@ def gradient_seconds(stack: Stack) -> tuple[float, float]:
 
 
 def _fastest(call: Callable[[], object]) -> float:
-    """Return the processor seconds of the fastest of a few calls, after one that sets things up.
+    """Return the processor seconds of the fastest of a few calls, after a first call for setup.
 
-    Processor time, so that what else the machine does decides nothing.
+    Processor time is used so that other work on the machine does not matter.
     """
     call()
     seconds = []

@@ -1,4 +1,4 @@
-"""A rule as a device runs it: stages over values in scratch, in memory or constant."""
+"""The form of a rule that a device runs: stages over values in scratch, in memory or constant."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from optforge.language.function import Apply
 
 
 class Place(IntEnum):
-    """Where a value lives while the stages of a rule run."""
+    """The place of a value while the stages of a rule run."""
 
     SCRATCH = 0  # of one tile, until the end of its run; 0 is the weight, 1 the gradient
     SLOT = 1  # in memory, for every row of the candidate: states, and what outlives a run
@@ -20,7 +20,7 @@ class Place(IntEnum):
 
 
 class Operand(NamedTuple):
-    """A value, by where it lives, its number there and its kind."""
+    """A value, given by its place, its number there and its kind."""
 
     place: Place
     number: int
@@ -28,7 +28,7 @@ class Operand(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """One elementwise operation of a run."""
+    """An elementwise operation of a run."""
 
     name: str
     target: Operand | None  # None: subtract it from the weight
@@ -37,11 +37,11 @@ class Operation(NamedTuple):
 
 @dataclass
 class Run:
-    """Elementwise operations over all elements of a kind that has a shape.
+    """Elementwise operations over all elements of values that have a shape.
 
     Args:
-        kind: Whose elements they walk over.
-        operations: In order.
+        kind: Kind of the values whose elements they process.
+        operations: The operations in order.
     """
 
     kind: int
@@ -50,13 +50,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Wide:
-    """A computation that sees whole arrays, or all of them.
+    """A computation that needs whole arrays, or all of them.
 
     Args:
-        key: Equal for the same computation on values of the same kinds.
-        apply: On ``[rows, width]`` of each argument.
-        arguments: Slots and static values.
-        target: A slot.
+        key: Key that is equal for the same computation on values of the same kinds.
+        apply: Computes the result from the arguments, each ``[rows, width]``.
+        arguments: The arguments: slots and static values.
+        target: Slot of the result.
     """
 
     key: tuple[str, ...]
@@ -70,15 +70,15 @@ WEIGHT, GRADIENT = (Operand(Place.SCRATCH, number, int(Kind.TREE)) for number in
 
 @dataclass(frozen=True)
 class Lowered:
-    """A rule as stages.
+    """A rule as a sequence of stages.
 
     Args:
-        stages: In order; the last ones write the next states and the weights.
-        slots: Kind of each slot; the first are the states.
-        shadows: For states with one number per row or array, the slot of the next value, which
-            replaces the present one when all elements have been walked over.
-        constants: The first static values; the scheduled ones follow.
-        scratch: How many scratch values a tile needs.
+        stages: The stages in order; the last ones write the next states and the weights.
+        slots: Kind of each slot; the first slots are the states.
+        shadows: For states with one number per row or array, the slot of the next value. It
+            replaces the present value when all elements have been processed.
+        constants: Constants, which are the first static values; the scheduled ones follow.
+        scratch: Number of scratch values that a tile needs.
     """
 
     stages: tuple[Run | Wide, ...]

@@ -1,4 +1,4 @@
-"""The rules of many candidates on a GPU: a few launches a step, however many statements."""
+"""The rules of many candidates on a GPU: a few launches per step, however many statements."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _NOTHING = (0, 0, SCALAR)
 
 
 class _Launch(NamedTuple):
-    """Runs of one kind, of all candidates that are ready for one."""
+    """Runs of the same kind, of all candidates that are ready for one."""
 
     kind: int
     entries: Tensor  # int64 [entries, 3]
 
 
 class _Batch(NamedTuple):
-    """Wide computations that are alike: one call for all candidates."""
+    """Equal wide computations, done for all candidates in one call."""
 
     stage: Wide
     arguments: list[tuple[Place, int, Tensor]]  # place, kind, numbers of slots or static values
@@ -44,18 +44,18 @@ class _Batch(NamedTuple):
 
 
 class DeviceRules:
-    """All candidates' rules and states, run in place of one :class:`Interpreter` each.
+    """The rules and states of all candidates, in place of one :class:`Interpreter` each.
 
-    Values of all candidates lie in one float32 heap: scratch of the blocks of threads, slots by
-    their kind ``[slots, seeds, width]``, static values of the present step. Stages advance side by
-    side: one launch for the runs that candidates are at, one call for each kind of computation on
-    whole arrays.
+    The values of all candidates are in one float32 heap: scratch of the thread blocks, slots by
+    their kind ``[slots, seeds, width]``, static values of the current step. Stages advance in
+    parallel: one launch for the runs of all candidates that are at a run, one call for each kind of
+    computation on whole arrays.
 
     Args:
-        rules: Of one layout without empty arrays, in float32, compiled for tensors.
-        schedules: For each rule the value of its schedule in each step.
-        seeds: Rows of each candidate.
-        tile: Elements that a block walks over at once, a power of two.
+        rules: The rules, of one layout without empty arrays, in float32, compiled for tensors.
+        schedules: Values of each rule's schedule in each step.
+        seeds: Number of rows of each candidate.
+        tile: Number of elements that a block processes at once, a power of two.
     """
 
     def __init__(
@@ -79,12 +79,12 @@ class DeviceRules:
         self.plan: list[_Launch | _Batch] = []
 
     def place(self, left: Sequence[int], weights: Tensor, gradient: Tensor) -> None:
-        """Plan the steps of the candidates that are left; states stay where they are.
+        """Plan the steps of the remaining candidates; states stay where they are.
 
         Args:
-            left: Their numbers.
+            left: Numbers of the remaining candidates.
             weights: ``[rows, elements]``, contiguous, in this order; updated in place.
-            gradient: Alike, filled before each step.
+            gradient: Gradients in the same layout, filled before each step.
         """
         self.weights, self.gradient = weights, gradient
         position = {number: 0 for number in left}
@@ -126,7 +126,7 @@ class DeviceRules:
         return self._slots(kind)[self.slot_of[candidate][number]]
 
     def _lay_out(self) -> None:
-        """Decide where everything lies in the heap."""
+        """Assign each value a place in the heap."""
         tile, blocks = self.tile, 2  # interpreted: enough to go wrong where a GPU would
         if self.device.type == "cuda":
             blocks = torch.cuda.get_device_properties(self.device).multi_processor_count
@@ -170,7 +170,9 @@ class DeviceRules:
             for stage in program.stages:
                 first = len(rows)
                 if isinstance(stage, Run):
-                    rows += [self._row(number, program, one) for one in stage.operations]
+                    rows += [
+                        self._row(number, program, operation) for operation in stage.operations
+                    ]
                 of_stage.append((first, len(rows)))
             bounds.append(of_stage)
         return self._numbers(rows), bounds
@@ -255,7 +257,7 @@ class DeviceRules:
         )
 
     def _copies(self, left: Sequence[int]) -> list[tuple[int, Tensor, Tensor]]:
-        """Plan the moves of next states with one number per row or array to the present ones."""
+        """Plan the copies of next states with one number per row or array to the present ones."""
         pairs: dict[int, list[tuple[int, int]]] = {}
         for number in left:
             program, slots = self.programs[number], self.slot_of[number]

@@ -1,4 +1,4 @@
-"""How flat the loss is around trained weights: its mean under Gaussian weight noise."""
+"""Flatness of the loss around trained weights: its mean under Gaussian weight noise."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from optforge.training.random_numbers import draws_random_numbers, random_number
 
 @dataclass(frozen=True)
 class Flatness:
-    """What weight noise does to a model's loss.
+    """The effect of weight noise on a model's loss.
 
     Args:
-        loss: Without noise.
-        noisy: Mean over the draws.
+        loss: Loss without noise.
+        noisy: Mean loss over the draws of noise.
         error: Standard error of that mean.
     """
 
@@ -36,8 +36,8 @@ class WeightNoise:
         deviation: Standard deviation :math:`\sigma`.
         relative: Scale the noise of each parameter array by the root mean square of its
             elements, which takes the size of the weights out of the comparison.
-        draws: Of the noise; the paper takes 1000.
-        seed: Of the noise.
+        draws: Number of draws of the noise; the paper uses 1000.
+        seed: Seed of the noise.
     """
 
     deviation: float
@@ -54,20 +54,20 @@ def weight_noise_loss(
     split: str = "train",
     examples: int = 1024,
 ) -> Flatness:
-    r"""Estimate the mean loss of a model whose weights are shaken, and leave it as it was.
+    r"""Estimate the mean loss of a model under weight noise; the model is left unchanged.
 
     .. math::
         L_\sigma = E_{\epsilon \sim N(0, I)}[L(w + \sigma \epsilon)]
 
-    Two models of the same architecture that are measured with the same seed are shaken by the
-    same noise, so that differences between them are paired.
+    Two models of the same architecture that are measured with the same seed get the same noise, so
+    that differences between them are paired.
 
     Args:
-        task: Gives data and loss; what it augments in training is not augmented here.
-        model: Trained; buffers are not shaken.
-        noise: On the weights; a number is its standard deviation, with the other defaults.
+        task: Task with data and loss; training augmentation is not applied here.
+        model: A trained model; buffers get no noise.
+        noise: Noise on the weights; a number is its standard deviation, with the other defaults.
         split: ``train``, as in the paper, or ``validation`` or ``test``.
-        examples: The first so many of the split.
+        examples: Number of examples, the first ones of the split.
 
     Returns:
         Loss, noisy loss and its standard error.
@@ -115,7 +115,7 @@ def _size(weight: torch.Tensor) -> float:
 def _shaken(
     weights: dict[str, torch.Tensor], scales: dict[str, float], generator: torch.Generator
 ) -> dict[str, torch.Tensor]:
-    """Noise is drawn on the CPU, so that it is the same on every device."""
+    """Return weights with noise, drawn on the CPU so that it is the same on every device."""
     return {
         name: w + scales[name] * torch.randn(w.shape, generator=generator).to(w.device, w.dtype)
         for name, w in weights.items()

@@ -1,4 +1,4 @@
-"""CUDA's functions in NumPy, for the interpreter of Triton, which cannot call a GPU's library."""
+"""CUDA functions in NumPy for Triton's interpreter, which cannot call a GPU library."""
 
 from __future__ import annotations
 

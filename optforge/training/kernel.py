@@ -1,4 +1,4 @@
-"""Loss and gradient of a fixed number of models in one call, compiled where that pays."""
+"""Loss and gradient of a fixed number of models in one call, compiled where that pays off."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def gradient_kernel(
 ) -> Kernel:
     """Build ``(weights, inputs, targets, *held) -> (losses, gradients, *changed)`` over rows.
 
-    The forward pass is batched by ``vmap``; one backward pass of the summed losses gives all
-    gradients, since no row's loss depends on another row.
+    The forward pass is batched by ``vmap``. One backward pass of the summed losses computes all
+    gradients, because no row's loss depends on another row.
 
     Args:
-        loss: Loss of one model from its parameter arrays, inputs, targets, and whatever else is
-            its own; or a tuple of the loss and the tensors that it changed.
-        views: Splits ``[rows, elements]`` into one tensor for each parameter array.
+        loss: Computes the loss of one model from its parameter arrays, inputs, targets, and its
+            other tensors; may return a tuple of the loss and the tensors that it changed.
+        views: Splits ``[rows, elements]`` into one tensor per parameter array.
         shared: Whether all rows see the same inputs, or inputs have a first dimension of rows.
     """
     data = None if shared else 0
@@ -49,8 +49,8 @@ def gradient_kernel(
         batched = torch.vmap(loss, in_dims=(0, data, data, *[0] * len(held)), randomness="same")
         with torch.enable_grad(), batchable():
             leaves = [view.requires_grad_() for view in views(weights.detach())]
-            found = batched(leaves, inputs, targets, *held)
-            losses, *changed = found if isinstance(found, tuple) else (found,)
+            results = batched(leaves, inputs, targets, *held)
+            losses, *changed = results if isinstance(results, tuple) else (results,)
             gradients = torch.autograd.grad(losses.sum(), leaves, materialize_grads=True)
         rows = weights.shape[0]
         joined = torch.cat([g.reshape(rows, -1) for g in gradients], 1)
@@ -73,10 +73,10 @@ def measure_kernel(measure: Callable[..., Any], views: Callable[[Tensor], list[T
 
 
 def compiled(kernel: Kernel, *example: Tensor) -> Kernel:
-    """Compile a kernel for the shapes of an example; give it back as it was if that fails.
+    """Compile a kernel for the shapes of an example; return it unchanged if that fails.
 
-    The kernel is first traced to plain tensor operations, backward pass included, because the
-    compiler does not look into ``vmap`` and ``autograd.grad`` well.
+    The kernel is first traced to plain tensor operations, including the backward pass, because the
+    compiler handles ``vmap`` and ``autograd.grad`` badly.
     """
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # no CUDA: no news
     try:
@@ -104,10 +104,10 @@ def compiled(kernel: Kernel, *example: Tensor) -> Kernel:
 
 
 def captured(kernel: Kernel, *example: Tensor) -> Kernel:
-    """Record a kernel as a CUDA graph for the shapes of an example: one launch for all of it.
+    """Record a kernel as a CUDA graph for the shapes of an example: one launch for everything.
 
-    What it returns is overwritten by its next call. A kernel that cannot be recorded, because it
-    waits for the device, is given back as it was.
+    Its results are overwritten by its next call. A kernel that cannot be recorded, because it waits
+    for the device, is returned unchanged.
     """
     inputs = [tensor.clone() for tensor in example]
     graph = torch.cuda.CUDAGraph()
@@ -135,7 +135,7 @@ def captured(kernel: Kernel, *example: Tensor) -> Kernel:
 
 
 def _without_tiny_products(graph: GraphModule) -> None:
-    """Write batches of tiny matrix products as sums, which the compiler turns into one loop.
+    """Write batches of tiny matrix products as sums, which the compiler fuses into one loop.
 
     Halves the time of a Vision Transformer with four tokens.
     """

@@ -1,4 +1,4 @@
-"""A rule as stages for a device: runs of elementwise operations between what sees whole arrays."""
+"""Lowering of a rule to stages: runs of elementwise operations between whole-array ones."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _REDUCING = ("per_array", "lines", "matrix")  # of a single number they leave it
 
 
 def lowered(rule: Interpreter) -> Lowered:
-    """Return a rule as stages.
+    """Return a rule as a sequence of stages.
 
     Args:
-        rule: Compiled for tensors.
+        rule: A rule compiled for tensors.
 
     Example:
         >>> from optforge.analysis import state_kinds
@@ -38,7 +38,7 @@ def lowered(rule: Interpreter) -> Lowered:
 
 
 class _Lowering:
-    """Values start as symbols; those that only their own run reads move to scratch at the end."""
+    """Lowers a rule; values start as symbols, and those read only in their run move to scratch."""
 
     def __init__(self, rule: Interpreter) -> None:
         self.rule = rule
@@ -134,7 +134,7 @@ class _Lowering:
         last.operations.append(operation)
 
     def _in_memory(self, number: int, kind: int) -> Operand:
-        """Return an argument of a wide computation: of its kind, in memory."""
+        """Return an argument of a wide computation in memory, expanded to its kind."""
         operand = self._operand(number)
         if operand.place == Place.STATIC and kind == Kind.SCALAR:
             return operand
@@ -143,7 +143,7 @@ class _Lowering:
         return self._emit_new(max(Kind.TREE, kind), kind, "move", operand)
 
     def _finish(self) -> None:
-        """Update the weights and write next states; nothing that is still read is overwritten."""
+        """Update the weights and write next states; nothing that is read later is overwritten."""
         writes = []
         for number, output in enumerate(self.rule.outputs[1:]):
             target = Operand(Place.SLOT, number, self.slots[number])

@@ -21,13 +21,13 @@ _keeping: list[bool] = []  # whether this process was asked to
 
 
 def keep_freed_memory() -> bool:
-    """Ask glibc's allocator to reuse large blocks instead of returning them to the system.
+    """Make glibc's allocator reuse large blocks instead of returning them to the system.
 
-    Activations of a batch of models are a few megabytes each and live for microseconds; by
-    default each of them is mapped, faulted in page by page and unmapped again.
+    Activations of a batch of models are a few megabytes each and live for microseconds. By default
+    each of them is mapped, faulted in page by page and unmapped again.
 
     Returns:
-        Whether the allocator took the settings; elsewhere than on glibc nothing is changed.
+        Whether the allocator accepted the settings; without glibc nothing changes.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -41,7 +41,7 @@ def keep_freed_memory() -> bool:
 
 
 def return_freed_memory() -> None:
-    """Undo :func:`keep_freed_memory` in a process that is not optforge's own."""
+    """Undo :func:`keep_freed_memory` in a process that does not belong to optforge."""
     if not _keeping:
         return
     _keeping.clear()
@@ -53,9 +53,9 @@ def return_freed_memory() -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch use one thread inside the block: small products are slower with more.
+    """Limit torch to one thread inside the block: small products are slower with more.
 
-    The order of sums, and so the last digits, hangs on the number of threads too.
+    The order of sums, and so their last digits, also depends on the number of threads.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""What a model consists of: what is trained, what is held fixed, and what training changes."""
+"""The parts of a model: trained parameters, fixed tensors, and buffers changed by training."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _LOOKS = 8  # batches until a parameter counts as unused; layers may be skipped 
 class Parts:
     """The tensors of a model, by role.
 
-    A parameter is trained if it requires a gradient and gets one. Frozen and unused parameters
-    are held as they are, as by the optimizers of PyTorch. Tied parameters count once.
+    A parameter is trained if it requires a gradient and gets one. Frozen and unused parameters stay
+    unchanged, as with the optimizers of PyTorch. Tied parameters count once.
 
     Args:
         trained: Names of the trained parameters, in the order of ``named_parameters``.
@@ -31,7 +31,7 @@ class Parts:
 
 
 def fixed_tensors(model: nn.Module, trained: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:
-    """Yield name and value of each buffer and of each parameter that is not trained."""
+    """Yield the name and value of each buffer and of each parameter that is not trained."""
     for name, parameter in model.named_parameters():
         if name not in trained:
             yield name, parameter.detach()
@@ -39,13 +39,13 @@ def fixed_tensors(model: nn.Module, trained: tuple[str, ...]) -> Iterator[tuple[
 
 
 def parts_of(task: Task, model: nn.Module, inputs: Tensor, targets: Tensor) -> Parts:
-    """Run a training step without an update, and return what it used and what it changed.
+    """Run a training step without an update, and return which tensors it used and changed.
 
     Args:
-        task: For its loss.
-        model: A fresh one in training mode; its buffers are changed.
-        inputs: A batch, in the form in which the model is trained.
-        targets: Alike.
+        task: The task, which has the loss.
+        model: A fresh model in training mode; its buffers are changed.
+        inputs: Inputs of a batch, in the form used in training.
+        targets: Targets of the batch.
 
     Raises:
         TaskError: If nothing can be trained, or a parameter is complex.
@@ -79,5 +79,5 @@ def _used(task: Task, loss: Tensor, parameters: dict[str, nn.Parameter]) -> set[
     return {name for name, g in zip(parameters, gradients, strict=True) if g is not None}
 
 
-def _same(one: Tensor, other: Tensor | None) -> bool:
-    return other is not None and one.shape == other.shape and bool(torch.equal(one, other))
+def _same(tensor: Tensor, other: Tensor | None) -> bool:
+    return other is not None and tensor.shape == other.shape and bool(torch.equal(tensor, other))

@@ -1,4 +1,4 @@
-"""Training many candidates at once: one gradient call, one short rule for each candidate."""
+"""Training of many candidates at once: one gradient call for all, one short rule for each."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Judge = Callable[[int, list[int], Tensor], Sequence[bool]]
 
 @dataclass(frozen=True)
 class Trained:
-    """What became of a batch of candidates.
+    """Results of training a batch of candidates.
 
     Args:
         losses: Validation loss of each candidate and seed, float64 ``[candidates, seeds]``;
             infinite for those that left early or turned non-finite.
-        metrics: Validation metric, alike; NaN where there is none.
-        steps: Steps that each candidate ran.
-        curve: Mean training loss since the checkpoint before, ``[checkpoints, candidates,
+        metrics: Validation metrics of the same shape; NaN where there is none.
+        steps: Number of steps that each candidate ran.
+        curve: Mean training loss since the previous checkpoint, ``[checkpoints, candidates,
             seeds]``; NaN after a candidate left.
     """
 
@@ -48,14 +48,14 @@ def train_population(
 
     Args:
         stack: The task.
-        candidates: Programs, which train under the task's own schedule, or trainees; statements
-            that are dead cost time, so drop them before.
-        seeds: Initialisation and data order, common to all candidates.
-        checkpoints: Steps after which ``judge`` is asked, rising.
-        judge: Gets the number of the checkpoint, the numbers of the candidates still in the
-            batch and their mean training losses ``[candidates left, seeds]``; answers for each
-            whether it goes on. Without a judge only non-finite candidates leave.
-        split: What the losses are measured on.
+        candidates: Programs, which train under the task's own schedule, or trainees. Dead
+            statements cost time, so remove them first.
+        seeds: Seeds of initialization and data order, common to all candidates.
+        checkpoints: Steps after which ``judge`` is called, increasing.
+        judge: Receives the number of the checkpoint, the numbers of the candidates still in the
+            batch and their mean training losses ``[candidates left, seeds]``; returns for each
+            whether it continues. Without a judge only non-finite candidates leave.
+        split: The split on which the final losses are measured.
 
     Returns:
         Losses and curves; the results do not depend on which other candidates are in the batch.
@@ -83,10 +83,10 @@ def train_population(
 
 
 class _PopulationRun:
-    """The batch in training: weights of the candidates that are left, one rule for each.
+    """The batch in training: weights of the remaining candidates, and one rule for each.
 
-    Row ``place * seeds + s`` holds the candidate at a place on seed s; the rows behind those of
-    the candidates fill up the last call and are never read.
+    Row ``place * seeds + s`` holds the candidate at a place on seed s; the rows after those of the
+    candidates pad the last call and are never read.
     """
 
     def __init__(
@@ -99,16 +99,16 @@ class _PopulationRun:
         self.steps = [task.steps] * self.count
         self.curve = torch.full((checkpoints, self.count, rows), torch.nan, dtype=torch.float64)
         self.averages = {
-            number: (one.average, stack.initial(seeds))
-            for number, one in enumerate(trainees)
-            if one.average
+            number: (candidate.average, stack.initial(seeds))
+            for number, candidate in enumerate(trainees)
+            if candidate.average
         }
         weights, held = stack.initial(seeds), stack.held(seeds)
         held = [value.repeat(self.count, *[1] * (value.dim() - 1)) for value in held]
         self._place(weights.repeat(self.count, 1), held)
 
     def _place(self, weights: Tensor, held: list[Tensor]) -> None:
-        """Lay out the rows of the candidates that are left and all views into them."""
+        """Lay out the rows of the remaining candidates and all views into them."""
         rows, elements = weights.shape
         # Where the shape of a call is not fixed, small batches need no filling.
         call = self.stack.rows if self.stack.fixed else min(self.stack.rows, max(rows, 1))
@@ -183,7 +183,7 @@ class _PopulationRun:
 
 
 def _filled(rows: Tensor, count: int) -> Tensor:
-    """Add copies of the first row until there are so many."""
+    """Pad to the given number of rows with copies of the first row."""
     return torch.cat([rows, rows[:1].expand(count - len(rows), *rows.shape[1:])])
 
 
@@ -204,9 +204,9 @@ def _one_at_a_time(
     metrics = torch.full_like(losses, torch.nan)
     curve = torch.full((len(checkpoints), *losses.shape), torch.nan, dtype=torch.float64)
     steps = []
-    for number, one in enumerate(trainees):
+    for number, candidate in enumerate(trainees):
         # Seeds advance side by side, so that the judge sees all of them at a checkpoint.
-        runs = [train_alone(stack, one, seed, checkpoints, split) for seed in seeds]
+        runs = [train_alone(stack, candidate, seed, checkpoints, split) for seed in seeds]
         done = 0
         for mark, step in enumerate(checkpoints):
             curve[mark, number] = torch.tensor([next(run).loss for run in runs], dtype=curve.dtype)

@@ -1,4 +1,4 @@
-"""Pre-training: train a model on one task and keep its weights for another."""
+"""Pre-training: train a model on one task and save its weights for another."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ def pretrain(
     seed: int,
     file: str | Path,
 ) -> Result:
-    """Train one model as ``train_single`` does and write its weights to a file.
+    """Train one model as ``train_single`` does and save its weights to a file.
 
-    A file that is there already is made again; it appears under its name only when complete.
+    An existing file is replaced; the new one appears under its name only when complete.
 
     Args:
-        task: What to pre-train on.
-        make_optimizer: For example ``lambda p: Lion(p, lr=3e-4, weight_decay=1.0)``.
-        seed: Of initialisation and data order.
-        file: Where the weights go; ``{seed}`` in it is replaced. A fine-tuning task takes the
-            same text as its attribute ``checkpoint``.
+        task: The task to pre-train on.
+        make_optimizer: Builds the optimizer, for example ``lambda p: Lion(p, lr=3e-4,
+            weight_decay=1.0)``.
+        seed: Seed of initialization and data order.
+        file: Path of the weights; ``{seed}`` in it is replaced. A fine-tuning task takes the same
+            text as its attribute ``checkpoint``.
 
     Returns:
         Loss and metric on the validation split.

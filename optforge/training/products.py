@@ -1,4 +1,4 @@
-"""Running the rules of many candidates, with products of matrices in common calls."""
+"""Running the rules of many candidates with shared calls for matrix products."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _Waiting = dict[int, tuple[Product, list[Any]]]
 def run_together(rules: Sequence[Interpreter], inputs: Sequence[Inputs]) -> list[Result]:
     """Compute one step of several rules of one layout.
 
-    A product of small matrices costs more in calls than in arithmetic, so rules run until each
-    needs one, and all that are alike are computed at once: of all candidates, all seeds and all
-    arrays of one shape.
+    A product of small matrices costs more in calls than in arithmetic. So each rule runs until it
+    needs a product, and then all equal products are computed at once, over all candidates, all
+    seeds and all arrays of one shape.
 
     Args:
-        rules: Of one layout.
-        inputs: For each what :meth:`~optforge.language.Interpreter.step` takes.
+        rules: Rules of one layout.
+        inputs: For each rule, the arguments of :meth:`~optforge.language.Interpreter.step`.
 
     Returns:
-        For each its update and next states, the same as alone.
+        For each rule its update and next states, the same as when it runs alone.
     """
     results: dict[int, Result] = {}
     running: dict[int, Steps] = {}
@@ -51,7 +51,7 @@ def run_together(rules: Sequence[Interpreter], inputs: Sequence[Inputs]) -> list
 def _advance(
     number: int, steps: Steps, value: Any, waiting: _Waiting, results: dict[int, Result]
 ) -> None:
-    """Run a rule to its next product, or to its end."""
+    """Run a rule until its next product or its end."""
     try:
         waiting[number] = steps.send(value)
     except StopIteration as end:
@@ -59,7 +59,7 @@ def _advance(
 
 
 def _computed(waiting: _Waiting, rows: Sequence[int]) -> dict[int, Any]:
-    """Compute what all are waiting for, each kind of product in one call."""
+    """Compute the products that all rules wait for, each kind in one call."""
     alike: dict[tuple[str, ...], list[int]] = {}
     for number, (product, _) in waiting.items():
         alike.setdefault(product.key, []).append(number)
@@ -76,7 +76,7 @@ def _computed(waiting: _Waiting, rows: Sequence[int]) -> dict[int, Any]:
 
 
 def _whole(arguments: Sequence[Any], rows: int) -> list[Any]:
-    """Expand an argument that stands for all rows to one value a row."""
+    """Expand an argument shared by all rows to one value per row."""
     return [
         argument.expand(rows, argument.shape[-1])
         if isinstance(argument, torch.Tensor)

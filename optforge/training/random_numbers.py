@@ -1,4 +1,4 @@
-"""Random numbers that a model draws in training, as dropout does, repeatable by seed and step."""
+"""Random numbers that a model draws in training, as dropout does, reproducible by seed and step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from optforge.tasks import Task, initial_model
 
 
 def draws_random_numbers(task: Task) -> bool:
-    """Return whether a task draws random numbers in training, as dropout does, by trying."""
+    """Return whether a task draws random numbers in training, as dropout does, by a trial."""
     model, train = initial_model(task, 0), task.splits.train
     before = torch.get_rng_state()
     try:
@@ -23,7 +23,7 @@ def draws_random_numbers(task: Task) -> bool:
 
 
 class random_numbers:  # noqa: N801 - reads as a statement
-    """Seed torch's random numbers by (seed, step) inside a block; only where a model draws any."""
+    """Seed torch's random numbers by (seed, step) inside a block, if the model draws any."""
 
     def __init__(self, seed: int, step: int, needed: bool) -> None:
         self.needed, self.seed = needed, seed * 1_000_003 + step

@@ -1,4 +1,4 @@
-"""Weights and gradients of a few steps of a training run, for measuring rules on real inputs."""
+"""Weights and gradients of a few training steps, for running rules on real inputs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from optforge.training.trainee import ProgramOrTrainee, trainee
 
 @dataclass(frozen=True)
 class Recording:
-    """What a rule was given in some successive steps.
+    """Inputs of a rule in several consecutive steps.
 
     Args:
-        layout: Of the arrays.
-        weights: Of each step ``[1, elements]``, NumPy arrays.
-        gradients: Of each step, alike.
+        layout: Layout of the arrays.
+        weights: Weights of each step, NumPy arrays ``[1, elements]``.
+        gradients: Gradients of each step, in the same form.
         lrs: Schedule value of each step.
-        first: Number of the first of these steps in its run, from 0.
-        total: Steps of the whole run.
+        first: Number of the first recorded step in the run, from 0.
+        total: Number of steps of the whole run.
     """
 
     layout: Layout
@@ -37,14 +37,14 @@ class Recording:
 def record(
     stack: Stack, candidate: ProgramOrTrainee, seed: int, first: int, count: int
 ) -> Recording:
-    """Train one model by a rule and keep what the rule was given in steps first to first + count.
+    """Train one model with a rule and record the rule's inputs in steps first to first + count.
 
     Args:
         stack: A task that can be batched, uncompiled.
-        candidate: The rule, with its schedule if it has one of its own.
-        seed: Initialisation and data order.
-        first: The first step that is kept, from 0.
-        count: How many are kept; the run ends with the last.
+        candidate: The rule, with its own schedule if it has one.
+        seed: Seed of initialization and data order.
+        first: The first step that is recorded, from 0.
+        count: Number of recorded steps; the run ends with the last one.
 
     Example:
         >>> from optforge.language import load_rule
@@ -54,9 +54,11 @@ def record(
         (2, True)
     """
     task = stack.task
-    one = trainee(candidate)
-    lrs = one.values(task)[: first + count]
-    rule = Interpreter(one.program, state_kinds(one.program), stack.layout, stack.dtype)
+    trained_rule = trainee(candidate)
+    lrs = trained_rule.values(task)[: first + count]
+    rule = Interpreter(
+        trained_rule.program, state_kinds(trained_rule.program), stack.layout, stack.dtype
+    )
     scalars, states = rule.schedule(lrs, total=task.steps), rule.initial_states(1)
     weights = stack.initial([seed])
     kept = []

@@ -1,4 +1,4 @@
-"""Many copies of one model as rows of a matrix, beside what they hold and do not train."""
+"""Many copies of one model as rows of a matrix, together with the tensors that are not trained."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from optforge.training.parts import Parts, fixed_tensors, parts_of
 class ModelRows:
     """A task's model and batches, with the trained parameters of many copies as rows.
 
-    Frozen and unused parameters and buffers are held beside the rows: shared, or by row where
+    Frozen and unused parameters and buffers are held separately: shared by all rows, or by row if
     they differ between seeds or change in training.
 
     Args:
         task: The task; its model is built once and used for every row.
-        dtype: Of weights, gradients and floating-point data; None for those of the task itself.
+        dtype: Type of weights, gradients and floating-point data; None for the task's own types.
             Rows then have the widest type of a trained parameter, at least float32.
-        device: Where everything lives.
+        device: Device of all tensors.
     """
 
     def __init__(self, task: Task, dtype: torch.dtype | None, device: str) -> None:
@@ -45,10 +45,10 @@ class ModelRows:
 
     @cached_property
     def parts(self) -> Parts:
-        """Which tensors of the model are trained, and which buffers training changes."""
-        found = parts_of(self.task, self.fresh_model(0), *self.batch(0, 0))
-        self.varying = found.changed
-        return found
+        """The trained tensors of the model, and the buffers that training changes."""
+        model_parts = parts_of(self.task, self.fresh_model(0), *self.batch(0, 0))
+        self.varying = model_parts.changed
+        return model_parts
 
     @cached_property
     def _trained(self) -> list[nn.Parameter]:
@@ -70,11 +70,11 @@ class ModelRows:
 
     @cached_property
     def dtype(self) -> torch.dtype:
-        """Of the rows."""
-        found = self._cast or torch.float32
+        """The type of the rows."""
+        widest = self._cast or torch.float32
         for parameter in () if self._cast else self._trained:
-            found = torch.promote_types(found, parameter.dtype)
-        return found
+            widest = torch.promote_types(widest, parameter.dtype)
+        return widest
 
     @cached_property
     def _narrow(self) -> list[tuple[slice, torch.dtype]]:
@@ -84,7 +84,7 @@ class ModelRows:
         return [(slice(e - n, e), p.dtype) for e, n, p in places if p.dtype != self.dtype]
 
     def round(self, weights: Tensor) -> None:
-        """Round weights ``[rows, elements]`` in place to what their parameters can hold."""
+        """Round weights ``[rows, elements]`` in place to values that their parameters can hold."""
         for place, dtype in self._narrow:
             weights[:, place] = weights[:, place].to(dtype).to(self.dtype)
 
@@ -93,33 +93,33 @@ class ModelRows:
         return torch.stack([self._state(seed)[0] for seed in seeds])
 
     def held(self, seeds: Sequence[int]) -> list[Tensor]:
-        """Return new copies of what each seed holds by row: ``[seeds, ...]`` for each tensor."""
+        """Return new copies of the tensors held by row: ``[seeds, ...]`` for each tensor."""
         for seed in seeds:
             self._state(seed)
         states = [self._state(seed)[1] for seed in seeds]
         return [torch.stack(values) for values in zip(*states, strict=True)]
 
     def _state(self, seed: int) -> tuple[Tensor, list[Tensor]]:
-        """Return weights of a fresh model, and those of its fixed tensors that vary."""
+        """Return the weights of a fresh model and those of its fixed tensors that vary."""
         if seed not in self._initial:
             model, trained = self.fresh_model(seed), self.parts.trained
-            shared, own = (dict(fixed_tensors(m, trained)) for m in (self.model, model))
-            self._vary(name for name in own if not torch.equal(own[name], shared[name]))
+            shared, fixed = (dict(fixed_tensors(m, trained)) for m in (self.model, model))
+            self._vary(name for name in fixed if not torch.equal(fixed[name], shared[name]))
             parameters = dict(model.named_parameters())
             parts = [parameters[name].detach().flatten().to(self.dtype) for name in trained]
-            held = [own[name].clone() for name in self.varying]
+            held = [fixed[name].clone() for name in self.varying]
             self._initial[seed] = torch.cat(parts), held
         return self._initial[seed]
 
     def _vary(self, names: Iterable[str]) -> None:
-        """Hold further tensors by row, and forget what was made without them."""
+        """Hold further tensors by row, and drop everything built without them."""
         if more := [name for name in names if name not in self.varying]:
             self.varying = (*self.varying, *more)
             self._initial.clear()
             self.forget_kernels()
 
     def forget_kernels(self) -> None:
-        """Drop what was made for other held tensors."""
+        """Drop kernels built for other held tensors."""
 
     def views(self, weights: Tensor) -> list[Tensor]:
         """View ``[..., elements]`` as one tensor for each parameter array."""
@@ -128,7 +128,7 @@ class ModelRows:
         return [part.view(*lead, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def call(self, arrays: list[Tensor], inputs: Tensor, held: Sequence[Tensor]) -> Tensor:
-        """Run the model of one row: with its weights, and what it holds."""
+        """Run the model of one row with its weights and held tensors."""
         weights = [a.to(p.dtype) for a, p in zip(arrays, self._trained, strict=True)]
         named = [*zip(self.parts.trained, weights, strict=True)]
         named += zip(self.varying, held, strict=True)

@@ -1,7 +1,7 @@
 """One Triton kernel that interprets runs of elementwise operations of many rules.
 
-Programs are rows of numbers; a block of threads walks over one tile of the elements of one row of
-one candidate, a switch chooses each operation. Compiling a kernel for each program would take
+Programs are rows of numbers. A block of threads processes one tile of the elements of one row of
+one candidate, and a switch selects each operation. Compiling a kernel for each program would take
 longer than training it.
 """
 
@@ -52,7 +52,7 @@ def _base(code, row, first, scratch):
 
 @triton.jit
 def _read(start, mode, lane, segment, mask):
-    """Return an operand for each element of a tile, from where its values begin."""
+    """Return an operand for each element of a tile, given where its values begin."""
     if mode >= _TREE:
         value = tl.load(start + lane, mask, other=0.0)
     elif mode == _ARRAY:
@@ -86,7 +86,7 @@ def _unary(opcode, x):
 
 @triton.jit
 def _library(opcode, x):
-    """Compute operations of one argument by CUDA's library of functions."""
+    """Compute operations of one argument with functions of CUDA's library."""
     result = x
     if opcode == 8:
         result = libdevice.exp(x)
@@ -170,7 +170,7 @@ def interpret(
     reads_weight: tl.constexpr,  # whether scratch 0 and 1 are weight and gradient
     tile_size: tl.constexpr,
 ):
-    """Walk over the tiles of all entries, with as many blocks as were started."""
+    """Process the tiles of all entries with as many blocks as were launched."""
     block = tl.program_id(0).to(tl.int64)
     tiles = (elements + tile_size - 1) // tile_size
     lane = tl.arange(0, tile_size)

@@ -1,4 +1,4 @@
-"""Where the values of a lowered rule live: what only its own run reads moves to scratch."""
+"""Scratch places of a lowered rule: values read only in their own run leave memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from optforge.training.device_program import Operand, Operation, Place, Run, Wid
 
 
 def with_scratch(stages: list[Run | Wide], lasting: set[int]) -> tuple[list[Run | Wide], int]:
-    """Keep in scratch what is read in its own run alone."""
+    """Move values that only their own run reads to scratch."""
     scratch, result = 2, []  # weight and gradient
     for stage in stages:
         if isinstance(stage, Run):
@@ -18,7 +18,7 @@ def with_scratch(stages: list[Run | Wide], lasting: set[int]) -> tuple[list[Run 
 
 
 def lasting_slots(stages: list[Run | Wide], states: int) -> set[int]:
-    """Return the slots that outlive their run: states, and what another stage reads or writes."""
+    """Return the slots that outlive their run: states, and those used by other stages."""
     written: dict[int, int] = {}
     lasting = set(range(states))
     for place, stage in enumerate(stages):
@@ -86,7 +86,7 @@ def _source(operand: Operand, place_of: dict[int, int]) -> Operand:
 
 
 def renumbered(stage: Run | Wide, new_number: dict[int, int], constants: int) -> Run | Wide:
-    """Number the slots that are left, and the scheduled values behind the constants."""
+    """Renumber the remaining slots, and the scheduled values after the constants."""
 
     def new(operand: Operand) -> Operand:
         if operand.place == Place.SLOT:

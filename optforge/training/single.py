@@ -1,4 +1,4 @@
-"""Training one model at a time: by a program, or by any optimizer of PyTorch."""
+"""Training of one model at a time: with a program, or with any PyTorch optimizer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from optforge.training.trainee import Trainee
 
 @dataclass(frozen=True)
 class Result:
-    """Loss and metric of one run; at a checkpoint the mean training loss since the last one."""
+    """Loss and metric of a run; at a checkpoint, the mean training loss since the last one."""
 
     loss: float
     metric: float = float("nan")
@@ -29,9 +29,9 @@ class Result:
 def train_alone(
     stack: Stack, candidate: Trainee, seed: int, checkpoints: Sequence[int], split: str
 ) -> Iterator[Result]:
-    """Train one model by a rule, yielding at each checkpoint and at the end.
+    """Train one model with a rule; yield at each checkpoint and at the end.
 
-    Frozen and unused parameters stay as they are, as in :class:`Stack`.
+    Frozen and unused parameters stay unchanged, as in :class:`Stack`.
     """
     task, model = stack.task, stack.fresh_model(seed)
     named = dict(model.named_parameters())
@@ -58,7 +58,7 @@ def train_alone(
 
 
 def _wide(parameter: nn.Parameter, stack: Stack) -> Tensor:
-    """View a parameter in the type of the rows."""
+    """Return a parameter in the type of the rows."""
     return parameter.detach().to(stack.dtype)
 
 
@@ -91,13 +91,13 @@ class _Rule:
 
 
 def evaluate_model(task: Task, model: nn.Module, split: str, random: bool = False) -> Result:
-    """Measure loss and metric of a model on one split of its task.
+    """Measure loss and metric of a model on a split of its task.
 
     Args:
         task: The task.
-        model: Left in training mode.
+        model: The model; it is left in training mode.
         split: ``train``, ``validation`` or ``test``.
-        random: Whether the loss may draw random numbers, the same at every call then.
+        random: Whether the loss may draw random numbers, which are then the same at every call.
     """
     part, device = getattr(task.splits, split), next(model.parameters()).device
     return _measured(task, model, (part.inputs.to(device), part.targets.to(device)), random)
@@ -120,17 +120,18 @@ def train_single(
     split: str = "validation",
     keep: Callable[[nn.Module], object] | None = None,
 ) -> Result:
-    """Train one model by an optimizer of PyTorch, with the task's own schedule.
+    """Train one model with a PyTorch optimizer and the task's own schedule.
 
-    The learning rate that the optimizer was made with is the peak; each step uses the schedule
+    The learning rate with which the optimizer was built is the peak; each step uses the schedule
     value times this peak.
 
     Args:
-        task: What to train on.
-        make_optimizer: For example ``lambda p: torch.optim.AdamW(p, lr=1e-3)``.
-        seed: Of initialisation and data order, as in the population trainer.
-        split: What the result is measured on.
-        keep: Gets the trained model.
+        task: The task to train on.
+        make_optimizer: Builds the optimizer, for example ``lambda p: torch.optim.AdamW(p,
+            lr=1e-3)``.
+        seed: Seed of initialization and data order, as in the population trainer.
+        split: The split on which the result is measured.
+        keep: Called with the trained model.
 
     Example:
         >>> from optforge.tasks import load_task

@@ -31,12 +31,12 @@ class Stack(ModelRows):
     """Losses and gradients of many copies of one task's model, as rows of a matrix.
 
     Args:
-        task: As for :class:`ModelRows`, like the next two.
-        dtype: Of weights, gradients and floating-point data; None for those of the task itself.
-        device: Where everything lives.
-        compile: Whether to compile the kernels; it takes seconds to a minute a task, once a
+        task: The task, as for :class:`ModelRows`.
+        dtype: Type of weights, gradients and floating-point data; None for the task's own types.
+        device: Device of all tensors.
+        compile: Whether to compile the kernels; it takes seconds to a minute per task, once per
             machine, and makes training about twice as fast.
-        batched: Whether models are trained together; None to find out whether ``vmap`` can.
+        batched: Whether models are trained together; None to test whether ``vmap`` can.
 
     Example:
         >>> from optforge.tasks import load_task
@@ -61,7 +61,7 @@ class Stack(ModelRows):
 
     @cached_property
     def random(self) -> bool:
-        """Whether model or loss draw random numbers in training, as dropout does."""
+        """Whether the model or loss draws random numbers in training, as dropout does."""
         return draws_random_numbers(self.task)
 
     @cached_property
@@ -71,22 +71,22 @@ class Stack(ModelRows):
 
     @property
     def on_gpu(self) -> bool:
-        """Whether everything lives on a CUDA device."""
+        """Whether all tensors are on a CUDA device."""
         return torch.device(self.device).type == "cuda"
 
     @property
     def sums_on(self) -> str:
-        """Where float64 sums of losses are kept: a GPU would be waited for in each step."""
+        """Device of the float64 sums of losses; a GPU for them would be waited for in each step."""
         return self.device if self.on_gpu else "cpu"
 
     @cached_property
     def fixed(self) -> bool:
-        """Whether a call takes exactly :attr:`rows` rows, as when compiled or recorded."""
+        """Whether a call needs exactly :attr:`rows` rows, as when compiled or recorded."""
         return self.compile or (self.on_gpu and not self.random and not self.parts.changed)
 
     @cached_property
     def rows(self) -> int:
-        """How many models one call computes at most; a call of a fixed shape, exactly."""
+        """The largest number of models in one call, or the exact number for a fixed shape."""
         inputs, targets = self.batch(0, 0)
         quiet = random_numbers(0, 0, self.random)
         with torch.no_grad(), quiet, FlopCounterMode(display=False) as counter:
@@ -109,11 +109,11 @@ class Stack(ModelRows):
         """Compute training losses and gradients of one step, each row on its seed's batch.
 
         Args:
-            weights: ``[rows, elements]``; exactly :attr:`rows` rows where that is :attr:`fixed`.
-            seeds: One for each row: of its batch, and of random numbers that the model draws.
-            step: From 0.
-            held: What each row holds, as from :meth:`held`; buffers are changed in place. By
-                default as at the beginning.
+            weights: ``[rows, elements]``; exactly :attr:`rows` rows if that is :attr:`fixed`.
+            seeds: Seed of each row, for its batch and for random numbers that the model draws.
+            step: The step, from 0.
+            held: Tensors held by each row, as from :meth:`held`; buffers are changed in place. By
+                default their initial values.
 
         Returns:
             Losses ``[rows]`` and gradients ``[rows, elements]``.
@@ -129,7 +129,7 @@ class Stack(ModelRows):
         return _kept(held, self.kernel_by_row(weights, *batch, *held))
 
     def _batch_by_row(self, seeds: tuple[int, ...], step: int) -> tuple[Tensor, Tensor]:
-        """Return for each row its seed's batch; kept for the other calls of the same step."""
+        """Return the batch of each row's seed, cached for the other calls of the same step."""
         if self._gathered_step != step:
             self._gathered.clear()
             self._gathered_step = step
@@ -179,12 +179,12 @@ class Stack(ModelRows):
 
     @cached_property
     def kernel(self) -> Kernel:
-        """Gradients of models that see the same batch."""
+        """The gradient kernel of models that see the same batch."""
         return gradient_kernel(self._loss, self.views, shared=True)
 
     @cached_property
     def kernel_by_row(self) -> Kernel:
-        """Gradients of models that see a batch each; compiled if that was asked for."""
+        """The gradient kernel of models that each see their own batch; compiled if requested."""
         kernel = gradient_kernel(self._loss, self.views, shared=False)
         if not self.fixed:
             return kernel
@@ -198,19 +198,19 @@ class Stack(ModelRows):
         return captured(kernel, *example) if self.on_gpu else kernel
 
     def forget_kernels(self) -> None:
-        """Drop what was made for other held tensors."""
+        """Drop kernels built for other held tensors."""
         self._measures.clear()
         for kernel in ("kernel", "kernel_by_row"):
             self.__dict__.pop(kernel, None)
 
     def warm(self) -> None:
-        """Build data and kernels now, so that nothing later waits for them."""
+        """Build data and kernels now, so that nothing waits for them later."""
         self.evaluate(self.initial([0]), "validation")
         self.gradients(self.initial([0] * self.rows), [0] * self.rows, 0)
 
     @cached_property
     def batched(self) -> bool:
-        """Whether models are trained together; found by trying, with a message if they cannot."""
+        """Whether models are trained together; determined by a trial, with a message if not."""
         if self._batched is not None:
             return self._batched
         if (problem := batching_problem(self)) is None:
@@ -249,16 +249,16 @@ class Stack(ModelRows):
         return self.task.loss(output, targets), self.task.metric(output, targets)
 
 
-def _kept(held: Sequence[Tensor], found: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-    """Write what a call changed into the first held tensors; return losses and gradients."""
-    losses, gradients, *changed = found
+def _kept(held: Sequence[Tensor], results: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """Write the tensors that a call changed into the first held ones; return losses, gradients."""
+    losses, gradients, *changed = results
     for place, value in zip(held, changed, strict=False):
         place.copy_(value)
     return losses, gradients
 
 
 def _padded(weights: Tensor, rows: int) -> list[Tensor]:
-    """Cut rows into calls of equal size; the last one is filled up by repeating a row."""
+    """Split rows into calls of equal size; the last one is padded by repeating a row."""
     missing = -len(weights) % rows
     if missing:
         weights = torch.cat([weights, weights[:1].expand(missing, -1)])

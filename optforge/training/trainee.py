@@ -1,4 +1,4 @@
-"""What is trained: a program, with what belongs to the training and not to the rule."""
+"""The subject of training: a program with the settings of its training outside of the rule."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from optforge.tasks import Schedule, Task
 
 @dataclass(frozen=True)
 class Trainee:
-    """A program with its schedule and the weights that are read out at the end.
+    """A program with its schedule and the averaging of its weights at the end.
 
     Args:
         program: The rule.
-        schedule: Of its learning rate; None for the task's own.
-        average: The weights that count at the end are an exponential average of those of all
-            steps with this memory, from 0 to below 1; with 0 they are the last ones.
+        schedule: Schedule of its learning rate; None for the task's own.
+        average: Decay of an exponential average over the weights of all steps, which gives the
+            final weights, from 0 to below 1; with 0 the last weights count.
 
     Raises:
-        TaskError: If the memory is not allowed.
+        TaskError: If the decay is not allowed.
 
     Example:
         >>> from optforge.language import load_rule
@@ -49,5 +49,5 @@ ProgramOrTrainee: TypeAlias = Program | Trainee
 
 
 def trainee(candidate: ProgramOrTrainee) -> Trainee:
-    """Return a candidate with what belongs to its training."""
+    """Return a candidate as a trainee; a program trains under the task's own schedule."""
     return Trainee(candidate) if isinstance(candidate, Program) else candidate

@@ -1,4 +1,4 @@
-"""The cache of built data sets: arrays on disk, in memory where the disk does not let us."""
+"""The cache of built data sets: arrays on disk, or in memory if the disk is not writable."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _memory: dict[Path, Arrays] = {}
 
 
 def directory() -> Path:
-    """The folder of the cache: ``$OPTFORGE_CACHE``, or ``~/.cache/optforge``.
+    """Return the directory of the cache: ``$OPTFORGE_CACHE``, or ``~/.cache/optforge``.
 
     Returns:
-        The folder; it need not exist yet.
+        The directory; it may not exist yet.
     """
     chosen = os.environ.get("OPTFORGE_CACHE")
     # `~` stays as it is for a user without a home: then writing fails and memory serves.
@@ -36,12 +36,12 @@ def directory() -> Path:
 
 
 def cached(name: str, key: Mapping[str, Any], build: Callable[[], Arrays]) -> Arrays:
-    """Arrays from the cache, built when they are missing or unreadable.
+    """Return arrays from the cache, built if they are missing or unreadable.
 
     Args:
-        name: The data set's name, the beginning of the file's name.
+        name: Name of the data set, with which the file name begins.
         key: Everything that the arrays depend on, as plain values.
-        build: Builds the arrays.
+        build: Function that builds the arrays.
 
     Returns:
         Arrays by name.
@@ -58,18 +58,18 @@ def cached(name: str, key: Mapping[str, Any], build: Callable[[], Arrays]) -> Ar
 
 
 def require(module: str, package: str, extra: str = "") -> ModuleType:
-    """Import a module that one task needs.
+    """Import a module that a task needs.
 
     Args:
         module: The module's name.
-        package: What to install where it is missing.
-        extra: The extra of optforge that brings the package, where there is one.
+        package: The package to install if it is missing.
+        extra: The extra of optforge that includes the package, if any.
 
     Returns:
         The module.
 
     Raises:
-        TaskError: If it cannot be imported; names the package and the command.
+        TaskError: If it cannot be imported; the message names the package and the command.
     """
     try:
         return importlib.import_module(module)
@@ -87,8 +87,8 @@ def standardise(train: np.ndarray, *others: np.ndarray) -> tuple[Tensor, ...]:
     Both are rounded to three digits, so that every machine computes the same bytes.
 
     Args:
-        train: Any shape.
-        others: Parts that must not influence the scale.
+        train: Training part, of any shape.
+        others: Other parts, which must not influence the scale.
 
     Returns:
         The parts as float32, the training part first.
@@ -116,7 +116,7 @@ def _read(path: Path) -> Arrays | None:
 
 
 def _write(path: Path, arrays: Arrays) -> None:
-    """Store arrays, or keep them in memory where the folder cannot be written."""
+    """Store arrays on disk, or in memory if the directory is not writable."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:

@@ -21,11 +21,11 @@ def character_windows(
     """Cut texts into windows of characters, each window in one split only.
 
     Args:
-        texts: For each of ``PARTS`` its texts; a window lies within one of them.
-        sizes: For each part its number of windows.
-        length: Characters that a model sees; a window holds one more, the last target.
-        characters: Size of the vocabulary: the most frequent characters of the training texts,
-            and one last entry for all others.
+        texts: Texts of each of ``PARTS``; a window lies within one text.
+        sizes: Number of windows of each part.
+        length: Number of characters that a model sees; a window has one more, the last target.
+        characters: Size of the vocabulary: the most frequent characters of the training texts, plus
+            a last entry for all others.
 
     Returns:
         ``vocabulary``, and for each part uint8 ``[windows, length + 1]``.
@@ -58,7 +58,7 @@ def character_splits(arrays: Arrays) -> Data:
 
 
 def _windows(texts: Sequence[str], size: int, length: int, taken: set[str]) -> list[str]:
-    """Draw windows at random; none twice, and none that an earlier split holds."""
+    """Draw random windows without repetition, none of which is in an earlier split."""
     cut = [text[i : i + length] for text in texts for i in range(0, len(text) - length + 1, length)]
     windows = []
     for number in np.random.default_rng(0).permutation(len(cut)):

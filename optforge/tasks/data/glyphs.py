@@ -21,16 +21,17 @@ _FEWEST_FACES = 8  # of the training split that must draw a character
 def glyphs(
     side: int = 16, copies: tuple[int, int, int] = (3, 1, 1), classes: int | None = None
 ) -> Data:
-    """Characters of many scripts, one class each, randomly turned, scaled and shifted.
+    """Return characters of many scripts, one class each, randomly rotated, scaled and shifted.
 
-    The letters A to Z, and whatever a face draws exactly like one of them, are left out: a model
-    trained here has seen neither the classes of ``letters`` nor the faces of its other splits.
-    Characters that look exactly alike in one face are one class.
+    The letters A to Z, and characters that a typeface draws exactly like one of them, are left out.
+    So a model trained here has seen neither the classes of ``letters`` nor the typefaces of its
+    other splits. Characters that look exactly the same in a typeface form one class.
 
     Args:
         side: Pixels along one edge.
-        copies: Variants of each character of each face, for training, validation and test.
-        classes: The first so many classes in the order of Unicode; None: all, about 600.
+        copies: Number of variants of each character and typeface, for training, validation and
+            test.
+        classes: Number of classes, the first in the order of Unicode; None for all, about 600.
 
     Returns:
         Inputs float32 [N, side, side], standardised; targets int64 [N].
@@ -47,10 +48,10 @@ def glyphs(
 
 
 def characters() -> dict[str, int]:
-    """The characters of all classes, and the class of each.
+    """Return the characters of all classes, with the class of each.
 
     Returns:
-        In the order of Unicode; characters that look alike share a class.
+        Classes by character in the order of Unicode; characters that look the same share a class.
     """
     drawn = {part: [_drawn(face) for face in faces] for part, faces in FACES.items()}
     counts = Counter(code for codes in drawn["train"] for code in codes)
@@ -69,7 +70,7 @@ def characters() -> dict[str, int]:
 
 
 def _drawn(face: str) -> set[int]:
-    """The code points that a face has a picture for."""
+    """Return the code points for which a typeface has a glyph."""
     fonts: Any = require("matplotlib.ft2font", "matplotlib")
     return set(fonts.FT2Font(os.path.join(font_folder(), f"{face}.ttf")).get_charmap())
 

@@ -1,4 +1,4 @@
-"""Which module of the standard library imports which: a graph, and pairs to tell edges from."""
+"""The graph of imports between modules of the standard library, and pairs to classify as edges."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def import_pairs() -> Data:
 def import_graph() -> Tensor:
     """Return the normalized adjacency of the training edges with loops, float32 ``[nodes, nodes]``.
 
-    Edges count in both directions; row and column sums are taken to the power -1/2.
+    Edges count in both directions, and are scaled by row and column sums to the power -1/2.
 
     Source: Kipf and Welling, Semi-Supervised Classification with Graph Convolutional Networks,
     2017 (arXiv:1609.02907), equation 2.
@@ -80,7 +80,7 @@ def _files() -> dict[str, str]:
 
 
 def _imported(module: str, known: dict[str, int]) -> set[str]:
-    """Return the known modules that a module names in its import statements."""
+    """Return the known modules named in a module's import statements."""
     name = _files()[module]
     text = (library_folder() / name).read_text(encoding="utf-8", errors="replace")
     is_package = name.endswith("__init__.py")

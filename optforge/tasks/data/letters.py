@@ -1,4 +1,4 @@
-"""Letters A to Z drawn from the fonts inside matplotlib, split by typeface."""
+"""Letters A to Z drawn with the fonts of matplotlib, split by typeface."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _CANVAS = 64  # each glyph is drawn large, moved, and only then reduced
 
 
 def letters(side: int = 16, copies: tuple[int, int, int] = (6, 5, 4)) -> Data:
-    """Upper and lower case letters in 26 classes, randomly turned, scaled and shifted.
+    """Return upper and lower case letters in 26 classes, randomly rotated, scaled and shifted.
 
     Args:
         side: Pixels along one edge.
-        copies: Variants of each letter of each face, for training, validation and test.
+        copies: Number of variants of each letter and typeface, for training, validation and test.
 
     Returns:
         Inputs float32 [N, side, side], standardised; targets int64 [N], A = 0.
@@ -68,12 +68,12 @@ def _build(side: int, copies: tuple[int, int, int]) -> Arrays:
 
 
 def font_folder() -> str:
-    """The folder of matplotlib's fonts."""
+    """Return the directory of matplotlib's fonts."""
     return os.path.join(require("matplotlib", "matplotlib").get_data_path(), "fonts", "ttf")
 
 
 def glyph(face: str, character: str) -> Any:
-    """One letter, white on black, its ink in the middle of the canvas."""
+    """Draw a letter in white on black, with its ink in the middle of the canvas."""
     image = require("PIL.Image", "pillow").new("L", (_CANVAS, _CANVAS), 0)
     folder = font_folder()
     try:
@@ -90,7 +90,7 @@ def glyph(face: str, character: str) -> Any:
 
 
 def variant(glyph: Any, side: int, generator: np.random.Generator) -> np.ndarray:
-    """Turn by up to 12 degrees, scale by up to 15 percent, shift by up to 5 of 64 pixels."""
+    """Rotate by up to 12 degrees, scale by up to 15 percent, shift by up to 5 of 64 pixels."""
     image = require("PIL.Image", "pillow")
     angle, scale = generator.uniform(-0.21, 0.21), generator.uniform(0.85, 1.15)
     shift = generator.uniform(-5, 5, size=2)

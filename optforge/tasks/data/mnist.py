@@ -10,11 +10,11 @@ from optforge.tasks.task import Data, Split
 
 
 def mnist(sizes: tuple[int, int, int] = (3000, 1000, 1000), pool: int = 1) -> Data:
-    """MNIST, 500 images a class, split with equal shares of every class.
+    """Return MNIST, 500 images per class, split with equal shares of every class.
 
     Args:
-        sizes: Examples for training, validation and test, at most 5,000 in sum.
-        pool: Average over squares of this many pixels, 1 for the full 28x28.
+        sizes: Numbers of examples for training, validation and test, at most 5,000 in total.
+        pool: Edge in pixels of the squares that are averaged, 1 for the full 28x28.
 
     Returns:
         Inputs float32 [N, 28 / pool, 28 / pool], standardised; targets int64 [N].
@@ -31,7 +31,7 @@ def mnist(sizes: tuple[int, int, int] = (3000, 1000, 1000), pool: int = 1) -> Da
 
 
 def mnist_at(side: int, sizes: tuple[int, int, int] = (3000, 1000, 1000)) -> Data:
-    """MNIST framed by two pixels to 32x32 and brought to another resolution.
+    """Return MNIST, padded by two pixels to 32x32 and resized to another resolution.
 
     Args:
         side: Pixels along one edge.
@@ -51,10 +51,10 @@ def mnist_at(side: int, sizes: tuple[int, int, int] = (3000, 1000, 1000)) -> Dat
 
 
 def digits(sizes: tuple[int, int, int] = (997, 400, 400)) -> Data:
-    """Scikit-learn's digits, split with nearly equal shares of every class.
+    """Return scikit-learn's digits, split with nearly equal shares of every class.
 
     Args:
-        sizes: Examples for training, validation and test, at most 1,797 in sum.
+        sizes: Numbers of examples for training, validation and test, at most 1,797 in total.
 
     Returns:
         Inputs float32 [N, 8, 8], standardised; targets int64 [N].
@@ -69,7 +69,7 @@ def digits(sizes: tuple[int, int, int] = (997, 400, 400)) -> Data:
 
 
 def stratified(labels: np.ndarray, sizes: tuple[int, int, int]) -> tuple[np.ndarray, ...]:
-    """Disjoint index sets in which every class has its share, each shuffled by a fixed seed.
+    """Return disjoint index sets with equal shares of every class, shuffled by a fixed seed.
 
     Args:
         labels: The class of every example, [N].

@@ -13,8 +13,8 @@ def photo(sizes: tuple[int, int, int] = (16384, 4096, 4096), name: str = "china.
     """Return positions and colors of pixels, drawn without repetition.
 
     Args:
-        sizes: Pixels of the training, validation and test split.
-        name: ``china.jpg`` or ``flower.jpg``, of scikit-learn.
+        sizes: Numbers of pixels of the training, validation and test split.
+        name: An image of scikit-learn: ``china.jpg`` or ``flower.jpg``.
 
     Returns:
         Inputs float32 ``[N, 2]``, row and column from -1 to 1; targets float32 ``[N, 3]``, red,

@@ -24,20 +24,20 @@ _GENERATED = ("_sysconfigdata", "sitecustomize", "usercustomize")
 def python_source(
     train: int = 4096, evaluation: int = 128, length: int = 32, characters: int = 64
 ) -> Data:
-    """Next-character prediction, split by file.
+    """Return next-character prediction on this library's text, split by file.
 
     Args:
-        train: Training sequences.
-        evaluation: Sequences of the validation split and of the test split.
-        length: Characters in a sequence.
-        characters: Size of the vocabulary: the most frequent characters of the training files,
-            and one last entry for all others.
+        train: Number of training sequences.
+        evaluation: Number of sequences of the validation split and of the test split.
+        length: Number of characters in a sequence.
+        characters: Size of the vocabulary: the most frequent characters of the training files, plus
+            a last entry for all others.
 
     Returns:
         Inputs and targets int64 [N, length]; the targets are the inputs one character later.
 
     Raises:
-        TaskError: If this Python carries no library in source, or too little of it.
+        TaskError: If this Python has no standard library in source form, or too little of it.
 
     Example:
         >>> data = python_source(train=8, evaluation=4)
@@ -52,7 +52,7 @@ def python_source(
 
 @cache
 def provenance() -> dict[str, str]:
-    """Where the text comes from.
+    """Return where the text comes from.
 
     Returns:
         ``python``, the version, and ``files``, a hash over the sorted paths and sizes.
@@ -65,13 +65,13 @@ def provenance() -> dict[str, str]:
 
 @cache
 def file_names() -> tuple[str, ...]:
-    """The sorted paths, relative to the library, of the files that make up the corpus.
+    """Return the sorted paths, relative to the library, of the files in the corpus.
 
     Returns:
         Paths with forward slashes.
 
     Raises:
-        TaskError: If there is none.
+        TaskError: If there are none.
     """
     root = library_folder()
     names = sorted(
@@ -86,7 +86,7 @@ def file_names() -> tuple[str, ...]:
 
 
 def part_of(name: str) -> str:
-    """The split a file belongs to, from its path alone: 80, 10 and 10 percent.
+    """Return the split of a file, given its path: 80, 10 and 10 percent.
 
     Args:
         name: A path from ``file_names``.

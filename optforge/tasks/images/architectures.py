@@ -16,7 +16,7 @@ PATCH = 4  # pixels along a patch's edge, for models that cut images into patche
 def build(
     name: str, side: int, classes: int, dropout: float = 0.0, stochastic_depth: float = 0.0
 ) -> nn.Module:
-    """Build a fresh model for one-channel images, initialised from torch's global generator.
+    """Build a fresh model for one-channel images, initialized from torch's global generator.
 
     Args:
         name: One of ``ARCHITECTURES``.
@@ -54,7 +54,7 @@ def _timm(module: str) -> Any:
 
 
 def _vit(side: int, common: dict[str, Any], sizes: dict[str, Any]) -> nn.Module:
-    """Patches as tokens, the mean over them read by the head."""
+    """Build a model with patches as tokens, whose mean the head reads."""
     make = _timm("models.vision_transformer").VisionTransformer
     model = make(
         side, PATCH, class_token=False, global_pool="avg", weight_init="jax", **common, **sizes
@@ -70,7 +70,7 @@ def _mixer(side: int, common: dict[str, Any], sizes: dict[str, Any]) -> nn.Modul
 
 
 def _resnet(side: int, common: dict[str, Any], sizes: dict[str, Any]) -> nn.Module:
-    """Basic blocks behind a stem of three convolutions that halves the resolution once."""
+    """Build basic blocks after a stem of three convolutions that halves the resolution once."""
     resnet = _timm("models.resnet")
     model = resnet.ResNet(resnet.BasicBlock, stem_type="deep", **common, **sizes)
     model.maxpool = nn.Identity()
@@ -78,7 +78,7 @@ def _resnet(side: int, common: dict[str, Any], sizes: dict[str, Any]) -> nn.Modu
 
 
 def _coatnet(side: int, common: dict[str, Any], sizes: dict[str, Any]) -> nn.Module:
-    """A stage of MBConv blocks, then one of attention with relative positions."""
+    """Build a stage of MBConv blocks, then a stage of attention with relative positions."""
     parts = _timm("models.maxxvit")
     settings = parts.MaxxVitCfg(
         block_type=("C", "T"),
@@ -97,7 +97,7 @@ def _coatnet(side: int, common: dict[str, Any], sizes: dict[str, Any]) -> nn.Mod
 
 
 def _contiguous(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-    """Small images come out of a convolution channels-last, which timm's attention refuses."""
+    """Make the output contiguous: for small images it is channels-last, which attention rejects."""
     return output.contiguous()
 
 

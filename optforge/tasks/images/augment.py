@@ -13,14 +13,15 @@ from optforge.tasks.data.cache import require
 
 @dataclass(frozen=True)
 class StrongAugmentation:
-    """Change every image by a few random operations and mix it with its neighbour in the batch.
+    """Changes each image by a few random operations and mixes it with its neighbor in the batch.
 
     Args:
-        layers: Operations an image.
-        magnitude: Their strength, from 0 to 30; at 15 an image turns by up to 15 degrees.
-        mixup: Both parameters of the Beta distribution of the mixing weight; 0: no mixing.
+        layers: Number of operations per image.
+        magnitude: Strength of the operations, from 0 to 30; at 15 an image is rotated by up to 15
+            degrees.
+        mixup: Both parameters of the Beta distribution of the mixing weight; 0 for no mixing.
         classes: Number of classes.
-        limits: The values of black and white.
+        limits: Values of black and white.
 
     Source: Cubuk et al., RandAugment, 2020 (arXiv:1909.13719); Zhang et al., mixup, 2018
     (arXiv:1710.09412).
@@ -40,10 +41,10 @@ class StrongAugmentation:
         Args:
             images: Float [B, 1, side, side].
             targets: Classes, int64 [B].
-            generator: The only source of chance.
+            generator: The only source of randomness.
 
         Returns:
-            Images alike, and probabilities, float [B, classes].
+            Images of the same shape, and probabilities, float [B, classes].
 
         Raises:
             TaskError: If torchvision is missing.
@@ -63,7 +64,7 @@ class StrongAugmentation:
 
 
 def _each(transform: Any, levels: Tensor) -> Tensor:
-    """Pillow is faster than tensors on images this small."""
+    """Apply the operations image by image with Pillow, faster than tensors at this size."""
     images = require("PIL.Image", "pillow")
     numpy = require("numpy", "numpy")
     arrays = levels.squeeze(1).cpu().numpy()

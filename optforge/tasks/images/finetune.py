@@ -1,4 +1,4 @@
-"""Fine-tuning: a task that starts from the weights of a model trained on another one."""
+"""Fine-tuning: a task that starts from the weights of a model trained on another task."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCRATCH = "scratch"
 
 
 def _files(pattern: str) -> list[str]:
-    """The files of a pattern in which ``*`` alone is special: folders may be called ``run[1]``."""
+    """Return the files that match a pattern in which only ``*`` is special, not ``[``."""
     return glob.glob(re.sub(r"[\[?]", r"[\g<0>]", pattern))
 
 
@@ -85,15 +85,15 @@ class FineTuneTask(ImageTask):
 
 
 def fit(weights: Mapping[str, Tensor], fresh: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Bring pre-trained weights into the shapes of a fresh model of the same architecture.
+    """Convert pre-trained weights to the shapes of a fresh model of the same architecture.
 
     Args:
-        weights: Of the pre-trained model.
-        fresh: Of the model to train; its head is kept where the classes differ.
-        name: What is trained, for errors.
+        weights: Weights of the pre-trained model.
+        fresh: Weights of the model to train; its head is kept if the classes differ.
+        name: Name of the task, for errors.
 
     Returns:
-        A full state.
+        The full state of the model.
 
     Raises:
         TaskError: If names or shapes differ in anything but head and resolution.

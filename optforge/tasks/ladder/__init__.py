@@ -1,7 +1,7 @@
-"""Tasks to hold candidates against: a ladder of growing cost, sanity rows, and families set aside.
+"""Tasks to compare candidates on: a ladder of growing cost, sanity rows, and held-back families.
 
 No search scores on any of them. The ladder decides which rule is promoted; the families that are
-set aside decide nothing, and are touched by a final table alone.
+set aside decide nothing, and only a final table uses them.
 """
 
 from optforge.tasks.ladder.rungs import LADDER as LADDER

@@ -187,7 +187,7 @@ class Factors(nn.Module):
 
 
 def _norm(x: Tensor) -> Tensor:
-    """Group norm with one group, without weights; x is [B, H, W, features]."""
+    """Apply a group norm with one group, without weights; x is [B, H, W, features]."""
     return functional.layer_norm(x, x.shape[1:])
 
 
