@@ -15,7 +15,7 @@ from optforge.comparison import CellResult, Findings, compare_pairs, load_recipe
 from optforge.comparison.figures.analysis import arrival, best_so_far, good_rates
 from optforge.comparison.figures.time_to_target import score_times, time_to_target
 from optforge.comparison.protocol import derived_target
-from optforge.comparison.result import TaskResult, Trial, Tuned, score
+from optforge.comparison.result import TaskResult, Trial, TunedSetting, score
 from tests.helpers.tiny import Blobs
 
 SPACE = load_recipe("adamw").space
@@ -31,7 +31,7 @@ def finals(losses: list[float], **changes: object) -> tuple[CellResult, ...]:
 
 def found(runs: dict[str, tuple[CellResult, ...]], target: float | None = None) -> Findings:
     tuned = {
-        name: Tuned(name, SPACE, (), (), (("lr", 0.1), ("weight_decay", 2.0)), finals=of)
+        name: TunedSetting(name, SPACE, (), (), (("lr", 0.1), ("weight_decay", 2.0)), finals=of)
         for name, of in runs.items()
     }
     return Findings((TaskResult(vary(Blobs(), {}), tuned, target=target),), next(iter(runs)))

@@ -21,7 +21,7 @@ from optforge.comparison import (
     vary,
 )
 from optforge.comparison.figures.measured_pairs import good_shares
-from optforge.comparison.result import TaskResult, Trial, Tuned
+from optforge.comparison.result import TaskResult, Trial, TunedSetting
 from optforge.report.comparison.tables import best_of_axis, extra_measurements, maps
 from tests.helpers.tiny import Blobs
 
@@ -29,15 +29,17 @@ SPACE = load_recipe("adamw").space
 losses = st.one_of(st.floats(0.01, 10.0), st.just(math.nan))
 
 
-def tuned(name: str, finals: list[CellResult], points: list[list[float]] | None = None) -> Tuned:
+def tuned(
+    name: str, finals: list[CellResult], points: list[list[float]] | None = None
+) -> TunedSetting:
     trials = tuple(
         Trial((("lr", 0.1),), tuple(CellResult(loss=x, diverged=math.isnan(x)) for x in row))
         for row in points or []
     )
-    return Tuned(name, SPACE, (), (), (("lr", 0.1),), finals=tuple(finals), heat_map=trials)
+    return TunedSetting(name, SPACE, (), (), (("lr", 0.1),), finals=tuple(finals), heat_map=trials)
 
 
-def found(*results: dict[str, Tuned], axis: list[float] | None = None) -> Findings:
+def found(*results: dict[str, TunedSetting], axis: list[float] | None = None) -> Findings:
     axes = [{"batch_size": value} for value in axis or []] or [{}] * len(results)
     made = (
         TaskResult(vary(Blobs(), attributes), of)

@@ -12,7 +12,7 @@ from optforge.comparison import (
 )
 from optforge.comparison.cells.runner import Runner
 from optforge.comparison.protocol import derived_target
-from optforge.comparison.result import TaskResult, Tuned
+from optforge.comparison.result import TaskResult, TunedSetting
 from optforge.comparison.studies import study
 from tests.helpers.comparisons import few
 
@@ -46,4 +46,4 @@ def test_studies_of_neighbouring_seeds_have_nothing_in_common() -> None:
 
 
 def _empty() -> Any:
-    return Tuned("adamw", load_recipe("adamw").space, (), (), None)
+    return TunedSetting("adamw", load_recipe("adamw").space, (), (), None)

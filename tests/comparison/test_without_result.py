@@ -12,7 +12,7 @@ from optforge.comparison import CellResult, Findings, load_recipe, map_pairs, op
 from optforge.comparison.figures.analysis import best_so_far, pair
 from optforge.comparison.figures.measured_pairs import good_shares
 from optforge.comparison.figures.time_to_target import score_findings
-from optforge.comparison.result import TaskResult, Trial, Tuned
+from optforge.comparison.result import TaskResult, Trial, TunedSetting
 from optforge.tasks import Task
 from tests.helpers.tiny import Blobs, Sums
 
@@ -25,8 +25,8 @@ def ended(loss: float) -> CellResult:
     return CellResult(loss=loss, test_loss=loss, metric=0.9, test_metric=0.9, diverged=lost)
 
 
-def tuned(name: str, finals: list[CellResult]) -> Tuned:
-    return Tuned(name, SPACE, (), (), (("lr", 0.1),), finals=tuple(finals))
+def tuned(name: str, finals: list[CellResult]) -> TunedSetting:
+    return TunedSetting(name, SPACE, (), (), (("lr", 0.1),), finals=tuple(finals))
 
 
 def along(
@@ -115,7 +115,7 @@ def test_dead_trials_of_studies_are_no_misses() -> None:
     def arriving(step: int) -> CellResult:
         return CellResult(curve=((step, 0.1, 0.9, 0.01 * step),))
 
-    def studied(name: str, *studies: list[CellResult]) -> Tuned:
+    def studied(name: str, *studies: list[CellResult]) -> TunedSetting:
         return replace(tuned(name, []), studies=tuple(map(tuple, studies)))
 
     good = studied("a", [arriving(10), DEAD], [arriving(20), arriving(30)])

@@ -18,7 +18,7 @@ from optforge.comparison import (
     summaries,
     vary,
 )
-from optforge.comparison.result import TaskResult, Trial, Tuned
+from optforge.comparison.result import TaskResult, Trial, TunedSetting
 from optforge.report.comparison import page as report
 from optforge.report.comparison import style as comparison_style
 from optforge.report.comparison.figures import draw_figures
@@ -53,14 +53,16 @@ def run(loss: float) -> CellResult:
 def tuned(
     name: str, finals: Sequence[CellResult], grown: Sequence[str] = (), space: Space = SPACE,
     trials: Sequence[CellResult] = (), best: Any = SETTING,
-) -> Tuned:  # fmt: skip
+) -> TunedSetting:  # fmt: skip
     tried = tuple(Trial(SETTING, (one,)) for one in trials or [run(0.5), run(0.6)])
     points = tuple(
         Trial((("lr", lr), ("weight_decay", decay)), (finals[0],))
         for lr in (0.1, 0.2)
         for decay in (0.01, 0.1)
     )
-    return Tuned(name, space, tried, tried, best, tuple(grown), (), tuple(finals), tried, points)
+    return TunedSetting(
+        name, space, tried, tried, best, tuple(grown), (), tuple(finals), tried, points
+    )
 
 
 def along(rows: Sequence[Mapping[str, Sequence[CellResult]]], axis: str = "batch_size") -> Findings:
