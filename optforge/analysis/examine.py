@@ -118,9 +118,9 @@ def _at_once(program: Program, expected: tuple[int, ...]) -> Liveness | None:
 
 def _walk(statements: tuple[Statement, ...], values: dict[str, int]) -> bool:
     """Walk as :func:`optforge.analysis.walk.walk` does, without its calls: half of the time."""
-    own = 1 << 2 * _WIDTH
+    statement_bit = 1 << 2 * _WIDTH
     for statement in statements:
-        name, arguments, merged = statement.function, statement.arguments, own
+        name, arguments, merged = statement.function, statement.arguments, statement_bit
         for argument in arguments:
             if argument.__class__ is str:
                 merged |= values[argument]  # type: ignore[index]
@@ -143,7 +143,7 @@ def _walk(statements: tuple[Statement, ...], values: dict[str, int]) -> bool:
             if isinstance(control, str) and values[control] & _HIGH:
                 return False
         values[statement.target] = merged
-        own <<= 1
+        statement_bit <<= 1
     return True
 
 

@@ -155,17 +155,17 @@ def _opaque(values: Iterable[Sum]) -> Sum:
 
 def _scaled(factor: Sum, terms: Sum) -> Sum:
     """Multiply a sum by a number, or by one number for each array."""
-    (one,) = factor if len(factor) == 1 else _opaque([factor])
+    (scale,) = factor if len(factor) == 1 else _opaque([factor])
     return tuple(
-        Term(one.constants | t.constants, t.sources, one.sources | one.scales | t.scales)
+        Term(scale.constants | t.constants, t.sources, scale.sources | scale.scales | t.scales)
         for t in terms
     )
 
 
 def _spread(factor: Sum, terms: Sum) -> Sum:
     """Multiply each term by a factor, which counts as one term."""
-    (one,) = factor if len(factor) == 1 else _opaque([factor])
+    (single,) = factor if len(factor) == 1 else _opaque([factor])
     return tuple(
-        Term(one.constants | t.constants, one.sources | t.sources, one.scales | t.scales)
+        Term(single.constants | t.constants, single.sources | t.sources, single.scales | t.scales)
         for t in terms
     )

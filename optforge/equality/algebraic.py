@@ -67,7 +67,7 @@ class Algebraic:
             row = RULES[number]
             if row.guard is not None:
                 used = instances(simple_form, rows, number, names, self.bounds)
-                where = "; or ".join(one.text for one in used)
+                where = "; or ".join(instance.text for instance in used)
                 where = f" with {where}" if where else ""
                 parts.append(f"{row.before} -> {row.after} (differs by at most {row.guard}{where})")
             elif not row.grows and _is_telling(row.before):

@@ -99,12 +99,12 @@ def _run(
     return numpy.array(updates)
 
 
-def _same(one: ndarray, other: ndarray) -> bool:
-    finite = numpy.isfinite(one) & numpy.isfinite(other)
+def _same(first: ndarray, second: ndarray) -> bool:
+    finite = numpy.isfinite(first) & numpy.isfinite(second)
     if not finite.any():
         return False
-    scale = float(numpy.max(numpy.abs(one[finite])))
-    return bool(numpy.all(numpy.abs(one - other)[finite] <= _NEAR * max(scale, 1e-300)))
+    scale = float(numpy.max(numpy.abs(first[finite])))
+    return bool(numpy.all(numpy.abs(first - second)[finite] <= _NEAR * max(scale, 1e-300)))
 
 
 def _scaling(program: Program, weights: bool) -> str:
@@ -207,8 +207,8 @@ def _bounded(statement: Statement, values: list[Bound]) -> Bound:
     return math.inf, 0.0
 
 
-def _times(one: Bound, other: Bound) -> Bound:
-    for left, right in ((one, other), (other, one)):
+def _times(first: Bound, second: Bound) -> Bound:
+    for left, right in ((first, second), (second, first)):
         if left == (0.0, 0.0):
             return 0.0, 0.0
         if left[1] == 0:

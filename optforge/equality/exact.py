@@ -132,8 +132,8 @@ def _next(program: Program, passes: Sequence[Pass]) -> tuple[Change, DerivationS
 
 
 def _first_change(program: Program, passes: Sequence[Pass]) -> Change | None:
-    for one in passes:
-        change = one.apply(program)
+    for simplifying_pass in passes:
+        change = simplifying_pass.apply(program)
         if change is not None:
             return change
     return None

@@ -154,8 +154,8 @@ class _Texts:
             return self.names.get(choice.operation, choice.operation)
         inner = [self.of(argument) for argument in choice.arguments]
         if choice.operation in _INFIX:
-            one, other = (f"({part})" if " " in _outside(part) else part for part in inner)
-            return f"{one} {_INFIX[choice.operation]} {other}"
+            left, right = (f"({part})" if " " in _outside(part) else part for part in inner)
+            return f"{left} {_INFIX[choice.operation]} {right}"
         return f"{choice.operation}({', '.join(inner)})"
 
 

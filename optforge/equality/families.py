@@ -40,10 +40,10 @@ def _family(name: str, states: str, lines: str, outputs: str = "") -> Family:
 def _with_epsilon(families: tuple[Family, ...]) -> tuple[Family, ...]:
     """Add the forms that have an epsilon of their own beside the root, and not the guard alone."""
     forms = list(families)
-    for one in families:
-        lines = tuple(_ROOT.sub(r"/ (\1 + {epsilon_outside})", line) for line in one.lines)
-        if lines != one.lines:
-            forms.append(replace(one, lines=lines))
+    for family in families:
+        lines = tuple(_ROOT.sub(r"/ (\1 + {epsilon_outside})", line) for line in family.lines)
+        if lines != family.lines:
+            forms.append(replace(family, lines=lines))
     return tuple(forms)
 
 

@@ -54,12 +54,21 @@ def gates(rule: Rewrite, kinds: tuple[int, ...] = ALL_KINDS) -> list[list[str]]:
         return [[]]
     formed, sound = formed_and_sound(rule, kinds)
     if kinds != PLAIN or sets_of(rule) != {"paper"}:
-        unsound = [one for one in formed_kinds(rule.before, kinds) if one not in sound]
+        unsound = [
+            assignment for assignment in formed_kinds(rule.before, kinds) if assignment not in sound
+        ]
         return [_conditions(atoms) for atoms in _covered(sound, unsound)]
     if sound == formed:
-        sound = [{name: one[name] for name in one if name in SCALARS | ARRAYS} for one in sound]
-    unique = [one for place, one in enumerate(sound) if one not in sound[:place]]
-    return [[f"(= {kind} (kind {name}))" for name, kind in one.items()] for one in unique]
+        sound = [
+            {name: assignment[name] for name in assignment if name in SCALARS | ARRAYS}
+            for assignment in sound
+        ]
+    unique = [
+        assignment for place, assignment in enumerate(sound) if assignment not in sound[:place]
+    ]
+    return [
+        [f"(= {kind} (kind {name}))" for name, kind in assignment.items()] for assignment in unique
+    ]
 
 
 def _covered(sound: Sequence[Kinds], unsound: Sequence[Kinds]) -> list[list[_Atom]]:
@@ -70,24 +79,27 @@ def _covered(sound: Sequence[Kinds], unsound: Sequence[Kinds]) -> list[list[_Ato
     if whole is not None:
         return [whole]
     for atom in _atoms(tuple(sound[0])):
-        parts = [[one for one in sound if atom.holds(one) == wanted] for wanted in (True, False)]
+        parts = [
+            [assignment for assignment in sound if atom.holds(assignment) == wanted]
+            for wanted in (True, False)
+        ]
         halves = [_conjunction(part, unsound) for part in parts if part]
         if len(halves) == 2 and all(part is not None for part in halves):
             return [part for part in halves if part is not None]
-    name = next(name for name in sound[0] if len({one[name] for one in sound}) > 1)
-    kinds = dict.fromkeys(one[name] for one in sound)
-    parts = [[one for one in sound if one[name] == kind] for kind in kinds]
+    name = next(name for name in sound[0] if len({assignment[name] for assignment in sound}) > 1)
+    kinds = dict.fromkeys(assignment[name] for assignment in sound)
+    parts = [[assignment for assignment in sound if assignment[name] == kind] for kind in kinds]
     return [conjunction for part in parts for conjunction in _covered(part, unsound)]
 
 
 def _conjunction(sound: Sequence[Kinds], unsound: Sequence[Kinds]) -> list[_Atom] | None:
     """Return conditions that hold for all sound kinds and together exclude the others."""
-    atoms = [a for a in _atoms(tuple(sound[0])) if all(a.holds(one) for one in sound)]
-    if any(all(atom.holds(one) for atom in atoms) for one in unsound):
+    atoms = [a for a in _atoms(tuple(sound[0])) if all(a.holds(assignment) for assignment in sound)]
+    if any(all(atom.holds(assignment) for atom in atoms) for assignment in unsound):
         return None
     for atom in list(reversed(atoms)):
         fewer = [other for other in atoms if other is not atom]
-        if not any(all(other.holds(one) for other in fewer) for one in unsound):
+        if not any(all(other.holds(assignment) for other in fewer) for assignment in unsound):
             atoms = fewer
     return atoms
 
@@ -98,20 +110,46 @@ def _atoms(names: tuple[str, ...]) -> list[_Atom]:
     atoms = []
     for n in names:
         atoms += [
-            _Atom((), f"(= {kind} (kind {n}))", lambda one, n=n, kind=kind: one[n] == kind)
+            _Atom(
+                (),
+                f"(= {kind} (kind {n}))",
+                lambda assignment, n=n, kind=kind: assignment[n] == kind,
+            )
             for kind in ALL_KINDS
         ]
         for most in (_ARRAY, _ARRAY + 1):
-            atoms.append(_Atom((n,), f"(<= k{n} {most})", lambda one, n=n, m=most: one[n] <= m))
+            atoms.append(
+                _Atom((n,), f"(<= k{n} {most})", lambda assignment, n=n, m=most: assignment[n] <= m)
+            )
         for least in (_ARRAY, _ARRAY + 1):
-            atoms.append(_Atom((n,), f"(>= k{n} {least})", lambda one, n=n, m=least: one[n] >= m))
+            atoms.append(
+                _Atom(
+                    (n,), f"(>= k{n} {least})", lambda assignment, n=n, m=least: assignment[n] >= m
+                )
+            )
     for n, m in combinations(names, 2):
         text = f"(<= (min k{n} k{m}) {_ARRAY})"
         atoms += [
-            _Atom((n, m), f"(= k{n} k{m})", lambda one, n=n, m=m: one[n] == one[m]),
-            _Atom((n, m), f"(<= k{n} k{m})", lambda one, n=n, m=m: one[n] <= one[m]),
-            _Atom((n, m), f"(>= k{n} k{m})", lambda one, n=n, m=m: one[n] >= one[m]),
-            _Atom((n, m), text, lambda one, n=n, m=m: min(one[n], one[m]) <= _ARRAY),
+            _Atom(
+                (n, m),
+                f"(= k{n} k{m})",
+                lambda assignment, n=n, m=m: assignment[n] == assignment[m],
+            ),
+            _Atom(
+                (n, m),
+                f"(<= k{n} k{m})",
+                lambda assignment, n=n, m=m: assignment[n] <= assignment[m],
+            ),
+            _Atom(
+                (n, m),
+                f"(>= k{n} k{m})",
+                lambda assignment, n=n, m=m: assignment[n] >= assignment[m],
+            ),
+            _Atom(
+                (n, m),
+                text,
+                lambda assignment, n=n, m=m: min(assignment[n], assignment[m]) <= _ARRAY,
+            ),
         ]
     return atoms
 

@@ -89,10 +89,10 @@ class Recurrences:
         lean = live_program(program)
         kept = [program.states.index(name) for name in lean.states]
         histories = _histories(to_program(graph))
-        for other, one in permutations(range(len(graph.kinds)), 2):  # the first one stays
-            factor = _factor(histories[one], histories[other])
-            if factor is not None and graph.kinds[one] == graph.kinds[other]:
-                candidate = self._merged(graph, one, other, factor, kept, lean.states)
+        for other, state in permutations(range(len(graph.kinds)), 2):  # the first one stays
+            factor = _factor(histories[state], histories[other])
+            if factor is not None and graph.kinds[state] == graph.kinds[other]:
+                candidate = self._merged(graph, state, other, factor, kept, lean.states)
                 if candidate is not None:
                     yield candidate
         for number, history in enumerate(histories):
@@ -106,29 +106,29 @@ class Recurrences:
     def _merged(
         self,
         graph: Graph,
-        one: int,
+        state: int,
         other: int,
         factor: float,
         kept: list[int],
         names: tuple[str, ...],
     ) -> _StateChoice | None:
-        """Try that state ``one`` is always ``factor`` times state ``other``."""
-        merged, places, links = _without(graph, one, kept)
+        """Try that state ``state`` is always ``factor`` times state ``other``."""
+        merged, places, links = _without(graph, state, kept)
 
         def replacement() -> int:
-            left = state_leaf(other - (other > one))
+            left = state_leaf(other - (other > state))
             return _times(merged, merged.add(left), factor)
 
-        values = _rewritten(graph, merged, one, replacement, places)
+        values = _rewritten(graph, merged, state, replacement, places)
         left = values[graph.outputs[1 + other]]
-        claim = (values[graph.outputs[1 + one]], _times(merged, left, factor))
+        claim = (values[graph.outputs[1 + state]], _times(merged, left, factor))
         if not self._equal(merged, *claim):
             return None
-        _finish(merged, graph, one, values)
+        _finish(merged, graph, state, values)
         times = "" if factor == 1 else f"{factor!r} times "
         why = (
-            f"state {names[one]} is always {times}state {names[other]}: both begin at zero, and if "
-            "it holds at a step, it holds at the next"
+            f"state {names[state]} is always {times}state {names[other]}: both begin at zero, and "
+            "if it holds at a step, it holds at the next"
         )
         return _StateChoice(merged, links, why)
 
@@ -148,9 +148,9 @@ class Recurrences:
         why = f"state {names[number]} begins at zero and stays there"
         return _StateChoice(merged, links, why)
 
-    def _equal(self, graph: Graph, one: int, other: int) -> bool:
+    def _equal(self, graph: Graph, left: int, right: int) -> bool:
         """Prove by saturation that two values of a graph are equal."""
-        claim = Graph(graph.kinds, graph.nodes, (one, other))
+        claim = Graph(graph.kinds, graph.nodes, (left, right))
         saturated = saturate(claim, bounds=self.bounds, known_signs=False)
         return saturated.outputs[0] == saturated.outputs[1]
 
@@ -257,11 +257,11 @@ def _histories(program: Program) -> list[ndarray]:
     return [numpy.concatenate(history) for history in histories]
 
 
-def _factor(one: ndarray, other: ndarray) -> float | None:
+def _factor(values: ndarray, other: ndarray) -> float | None:
     """Return ``c`` with ``one == c * other``, or None if there is none or ``other`` is zero."""
-    if one.shape != other.shape or not other.any():
+    if values.shape != other.shape or not other.any():
         return None
-    factor = float(one @ other / (other @ other))
-    if factor == 0 or not numpy.allclose(one, factor * other, rtol=_NEAR, atol=0):
+    factor = float(values @ other / (other @ other))
+    if factor == 0 or not numpy.allclose(values, factor * other, rtol=_NEAR, atol=0):
         return None
     return float(f"{factor:.12g}")

@@ -110,12 +110,12 @@ def matches(
 
 
 def proves(
-    one: Graph, other: Graph, rows: Sequence[int] = EXACT_REWRITES, bounds: Bounds | None = None
+    form: Graph, other: Graph, rows: Sequence[int] = EXACT_REWRITES, bounds: Bounds | None = None
 ) -> bool:
     """Return whether rows suffice to prove, within bounds, that two forms of a step are equal.
 
     Args:
-        one: One form.
+        form: One form.
         other: Another one with the same states.
         rows: Numbers of the rows that may be used, in either form.
         bounds: How far to go; it ends as soon as the forms have met.
@@ -128,12 +128,12 @@ def proves(
         >>> proves(to_graph(one), to_graph(other)), proves(to_graph(one), to_graph(other), ())
         (True, False)
     """
-    both = Graph(one.kinds)
-    first, second = one.copy_into(both), other.copy_into(both)
-    ends = [(first[a], second[b]) for a, b in zip(one.outputs, other.outputs, strict=True)]
+    both = Graph(form.kinds)
+    first, second = form.copy_into(both), other.copy_into(both)
+    ends = [(first[a], second[b]) for a, b in zip(form.outputs, other.outputs, strict=True)]
     both.outputs = tuple(place for pair in ends for place in pair)
     claim = f"(check {' '.join(f'(= $n{a} $n{b})' for a, b in ends)})"
-    with _loaded(both, nonnegative_states(one), rows) as engine:
+    with _loaded(both, nonnegative_states(form), rows) as engine:
         return _meets(engine, claim, bounds or Bounds())
 
 

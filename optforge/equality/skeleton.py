@@ -92,12 +92,12 @@ def _forms(graph: Graph, names: dict[str, str]) -> dict[int, Form]:
 
 
 def _product(operation: str, inner: list[Form]) -> Form:
-    one, other = inner
+    left, right = inner
     if operation == "divide":
-        bottom = f"{{{other.text}}}" if other.factor == 1 else f"{{# {other.text}}}"
-        slots = other.slots if other.factor == 1 else (other.factor, *other.slots)
-        other = Form(1.0, f"1/{bottom}", slots)
-    return _multiplied(one.factor * other.factor, [*one.factors, *other.factors])
+        bottom = f"{{{right.text}}}" if right.factor == 1 else f"{{# {right.text}}}"
+        slots = right.slots if right.factor == 1 else (right.factor, *right.slots)
+        right = Form(1.0, f"1/{bottom}", slots)
+    return _multiplied(left.factor * right.factor, [*left.factors, *right.factors])
 
 
 def _reciprocal(form: Form) -> Form:
@@ -111,10 +111,12 @@ def _multiplied(factor: float, parts: Iterable[tuple[str, tuple[float, ...]]]) -
     return Form(factor, text, tuple(v for _, slots in ordered for v in slots), ordered)
 
 
-def _sum(one: Form, other: Form, sign: float) -> Form:
+def _sum(first_form: Form, second_form: Form, sign: float) -> Form:
     """Write a sum with the factor of its first term in front, terms in order of their form."""
-    other = replace(other, factor=sign * other.factor)
-    parts = sorted((one, other), key=lambda f: (f.text == "1", f.text == WEIGHT, f.text))
+    second_form = replace(second_form, factor=sign * second_form.factor)
+    parts = sorted(
+        (first_form, second_form), key=lambda f: (f.text == "1", f.text == WEIGHT, f.text)
+    )
     first = parts[0].factor or 1.0
     text = " + ".join(f"# {form.text}" for form in parts)
     slots = [v for form in parts for v in (form.factor / first, *form.slots)]

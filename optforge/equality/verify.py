@@ -204,10 +204,10 @@ class _Comparison:
     def _difference(
         self, inputs: _Inputs, states: tuple[ndarray, ...], mine: tuple[ndarray, ...]
     ) -> float:
-        one = inputs.step(self.real_one, states)
-        other = inputs.step(self.real_other, mine)
-        compared = _comparable(one.update, one.clean)
-        gap = numpy.abs(one.update[compared] - other.update[compared])
+        step_before = inputs.step(self.real_one, states)
+        step_after = inputs.step(self.real_other, mine)
+        compared = _comparable(step_before.update, step_before.clean)
+        gap = numpy.abs(step_before.update[compared] - step_after.update[compared])
         return float(numpy.max(gap, initial=0.0))
 
 

@@ -1,4 +1,4 @@
-"""A rule as source text for others: PyTorch, optax, LaTeX."""
+"""Export of a rule as source text: PyTorch, optax, LaTeX."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ TARGETS: Mapping[str, Emitter] = {"torch": to_torch, "optax": to_optax, "latex":
 def export(program: Program, target: str, name: str = "rule") -> str:
     """Write a rule as a self-contained source file that needs no optforge.
 
-    Only live code is written. All of the text follows from the checked program; names are cleaned,
-    so that no text of a stranger becomes code.
+    Only live code is written. All text is generated from the checked program, and names are
+    sanitized, so that text from an untrusted source never becomes code.
 
     Args:
         program: A valid program.
         target: One of ``TARGETS``: ``torch``, ``optax`` or ``latex``.
-        name: What the rule is called.
+        name: Name of the rule.
 
     Returns:
         The text of the file.

@@ -1,4 +1,4 @@
-"""The pure update function of a rule as Python text, for any target that is Python."""
+"""The pure update function of a rule as Python text, for any Python target."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Body:
     """The pure update function.
 
     Args:
-        parameters: Values that it takes, with their names: first what each array has.
-        lines: Its lines, not indented.
+        parameters: Values that it takes, with their names; values of each array come first.
+        lines: Its lines, without indentation.
         helpers: Helpers that it calls.
     """
 
@@ -30,7 +30,7 @@ class Body:
 
     @property
     def imports_math(self) -> bool:
-        """Whether the lines read a constant of the module math."""
+        """Whether the lines use a constant of the module math."""
         return any("math." in line for line in self.lines)
 
 
@@ -40,8 +40,8 @@ class Writer:
     Args:
         plan: The rule.
         table: The target's functions.
-        rate: What the target calls the learning rate.
-        taken: Names that the file needs for something else.
+        rate: Name of the learning rate in the target.
+        taken: Names that the file uses for something else.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class Writer:
         self.helpers: set[str] = set()
 
     def write(self) -> Body:
-        """Write it."""
+        """Write the body."""
         wide = self.plan.tree_wide
         scope = outer_scope(self.plan, self.rate, (*self.taken, "per_array"), wide)
         plan = self.plan
         inputs = (plan.weight, plan.gradient, *plan.stored, plan.role, *plan.numbers)
         inputs += (plan.schedule, plan.rate, plan.step, plan.progress)
         read = {*plan.read, *plan.states, plan.rate}
-        parameters = {v: scope.of[v] for v in (*inputs, *plan.constants) if v in read and v}
+        parameters = {v: scope.name_of[v] for v in (*inputs, *plan.constants) if v in read and v}
         lines = self._wide(scope) if wide else self._straight(scope)
         return Body(parameters, tuple(lines), frozenset(self.helpers))
 
@@ -73,11 +73,11 @@ class Writer:
     def _wide(self, scope: Scope) -> list[str]:
         lines: list[str] = []
         passes = array_passes(self.plan)
-        order = [step for one in passes for step in (*one.before, *one.steps)]
+        order = [step for part in passes for step in (*part.before, *part.steps)]
         numbers = {step: number for number, step in enumerate(order)}
         fixed = {value: n for value, n in scope.last_use.items() if n == NEVER}
         scope.last_use = uses(order, self.plan.outputs) | fixed
-        numbered = sum(bool(one.steps) for one in passes) > 1
+        numbered = sum(bool(part.steps) for part in passes) > 1
         for number, array_pass in enumerate(passes, 1):
             for step in array_pass.before:
                 text = self._application(step, scope)
@@ -96,19 +96,19 @@ class Writer:
         captured = {value for step in array_pass.steps for value in step.reads}
         captured -= {*array_pass.takes, *(step.target for step in array_pass.steps)}
         inner = Scope(
-            Names((*self.taken, *(outer.of[value] for value in captured))),
+            Names((*self.taken, *(outer.name_of[value] for value in captured))),
             uses(array_pass.steps, array_pass.gives),
         )
-        inner.of |= {value: outer.of[value] for value in captured}
+        inner.name_of |= {value: outer.name_of[value] for value in captured}
         inner.fixed = outer.fixed
         takes = [inner.parameter(value, value.wish) for value in array_pass.takes]
-        lists = [outer.of[value] for value in array_pass.takes]
+        lists = [outer.name_of[value] for value in array_pass.takes]
         body = []
         for position, step in enumerate(array_pass.steps):
             text = self._application(step, inner)
             body += assignment(inner.define(step.target, position), text, indent=4)
         single = len(array_pass.gives) == 1
-        results = [inner.of[value] for value in array_pass.gives]
+        results = [inner.name_of[value] for value in array_pass.gives]
         body += call("return ", results, indent=4, bracket=not single)
         result = array if single else f"tuple[{array}, ...]"
         types = ["bool" if value is self.plan.role else array for value in array_pass.takes]
@@ -130,7 +130,7 @@ class Writer:
     def _return(self, scope: Scope) -> list[str]:
         values = []
         for place, value in enumerate(self.plan.outputs):
-            text = scope.of[value]
+            text = scope.name_of[value]
             if value.plain:
                 text = self.table.wrap.format(text)
             elif place and self._may_change(value, place):
@@ -139,7 +139,7 @@ class Writer:
         return call("return ", values, bracket=len(values) > 1)
 
     def _may_change(self, value: Value, place: int) -> bool:
-        """Return whether a state would lie where another input changes in place."""
+        """Return whether a state would share memory with another input that changes in place."""
         return value is not self.plan.states[place - 1] and self.plan.shares_memory(value)
 
     def _copied(self, text: str, value: Value) -> str:
@@ -166,7 +166,7 @@ class Writer:
             arguments = [_bare(arguments[0])]
         source = source.variant(plain)
         self.helpers |= {source.helper} - {""}
-        role, *like = [scope.of[value] for value in step.also] or [""]
+        role, *like = [scope.name_of[value] for value in step.also] or [""]
         text = source.fill(arguments, role)
         if row.form == "by_role" and all(plain):
             text = self.table.wrap.format(text)
@@ -193,7 +193,7 @@ class Writer:
     def _over_lists(
         self, step: ExportStep, arguments: list[str], plain: list[bool], scope: Scope
     ) -> str:
-        """Write a function of lists of arrays; a number becomes a list of as many as needed."""
+        """Write a function of lists of arrays; a number is repeated as often as needed."""
         source = self.table.rows[step.function]
         self.helpers.add(source.helper)
         several = [i for i, kind in enumerate(step.kinds) if kind > Kind.SCALAR]
@@ -211,14 +211,14 @@ class Writer:
 
 
 def _listed(value: Value) -> str:
-    """The wish for a list of arrays."""
+    """Return the preferred name for a list of arrays."""
     several = value.kind > Kind.SCALAR and value.wish in ("weight", "gradient")
     return f"{value.wish}s" if several else value.wish
 
 
 def _text(argument: Argument, scope: Scope) -> str:
     if isinstance(argument, Value):
-        return scope.of[argument]
+        return scope.name_of[argument]
     text = repr(argument)
     return f"({text})" if text.startswith("-") else text
 

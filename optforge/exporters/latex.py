@@ -1,4 +1,4 @@
-"""A rule as LaTeX: one line a statement."""
+"""A rule as LaTeX, one line per statement."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _GREEK = {  # of hyper-parameters, by their names without a number
 
 @dataclass(frozen=True)
 class Formulas:
-    """The maths of a rule.
+    """The formulas of a rule.
 
     Args:
-        assignments: Symbol and formula of each step, in order; the last is the weights'.
+        assignments: Symbol and formula of each step, in order; the last one updates the weights.
         values: Symbol and value of each hyper-parameter; the learning rate comes first.
     """
 
@@ -46,7 +46,7 @@ def formulas(plan: ExportPlan) -> Formulas:
         ('u', '\\operatorname{sign}(u)')
     """
     scope = outer_scope(plan, "lr", ())
-    hyper = {scope.of[value] for value in (plan.rate, *plan.constants)}
+    hyper = {scope.name_of[value] for value in (plan.rate, *plan.constants)}
     lines = []
     for now, step in enumerate(plan.steps):
         arguments = [_text(a, scope, hyper) for a in step.arguments]
@@ -54,14 +54,14 @@ def formulas(plan: ExportPlan) -> Formulas:
             arguments[0] = _base(arguments[0])
         text = LATEX.rows[step.function].fill(arguments)
         lines.append((symbol(scope.define(step.target, now), hyper), text))
-    lines.append(_end(plan, [symbol(scope.of[value], hyper) for value in plan.outputs], hyper))
+    lines.append(_end(plan, [symbol(scope.name_of[value], hyper) for value in plan.outputs], hyper))
     values = {plan.rate: plan.rate_value, **plan.constants}
-    named = ((symbol(scope.of[value], hyper), number(v)) for value, v in values.items())
+    named = ((symbol(scope.name_of[value], hyper), number(v)) for value, v in values.items())
     return Formulas(tuple(lines), tuple(named))
 
 
 def to_latex(plan: ExportPlan, origin: Origin) -> str:
-    """Write a rule as an ``align*`` block with its hyper-parameters; it needs amsmath."""
+    """Write a rule as an ``align*`` block with its hyper-parameters; this needs amsmath."""
     maths = formulas(plan)
     lines = [f"% {line}".rstrip() for line in (origin.title, *origin.lines("latex"))]
     lines += ["% It needs \\usepackage{amsmath}.", r"\begin{align*}"]
@@ -86,7 +86,7 @@ def _legend(plan: ExportPlan) -> str:
 
 
 def _end(plan: ExportPlan, outputs: list[str], hyper: set[str]) -> tuple[str, str]:
-    """The step of the weights, together with states that take the place of others."""
+    """Write the step of the weights, together with states that replace others."""
     states = [symbol(state.wish, hyper) for state in plan.states]
     pairs = [("w", f"w - {outputs[0]}")]
     pairs += [pair for pair in zip(states, outputs[1:], strict=True) if pair[0] != pair[1]]
@@ -98,13 +98,13 @@ def _end(plan: ExportPlan, outputs: list[str], hyper: set[str]) -> tuple[str, st
 
 def _text(argument: Argument, scope: Scope, hyper: set[str]) -> str:
     if isinstance(argument, Value):
-        return symbol(scope.of[argument], hyper)
+        return symbol(scope.name_of[argument], hyper)
     text = number(argument)
     return rf"\left({text}\right)" if text.startswith("-") else text
 
 
 def _base(text: str) -> str:
-    """What stands under an exponent."""
+    """Return the text below an exponent."""
     simple = re.fullmatch(r"\\?[a-z]+|[0-9.]+", text)
     return text if simple else rf"\left({text}\right)"
 

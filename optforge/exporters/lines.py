@@ -1,4 +1,4 @@
-"""Lines of Python: calls and definitions that fit the width that formatters agree on."""
+"""Lines of Python: calls and definitions that fit the line width of formatters."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ WIDTH = 88
 
 
 def definition(name: str, parameters: list[str], result: str, indent: int = 0) -> list[str]:
-    """Write the first line of a function, or its lines where one would be too long."""
+    """Write the first line of a function, split into several if it would be too long."""
     return call(f"def {name}", parameters, f" -> {result}:", indent)
 
 
 def call(
     start: str, arguments: list[str], end: str = "", indent: int = 0, bracket: bool = True
 ) -> list[str]:
-    """Write a call or a tuple in one line, or with a line for each argument.
+    """Write a call or a tuple on one line, or with one line per argument.
 
     Example:
         >>> call("f", ["a", "b=1"])
@@ -35,7 +35,7 @@ def call(
 
 
 def assignment(target: str, text: str, indent: int = 0) -> list[str]:
-    """Write an assignment; a call that would be too long gets a line for each argument.
+    """Write an assignment; a call that would be too long gets one line per argument.
 
     Example:
         >>> assignment("x", "f(y, [g(z, 1)])")
@@ -51,7 +51,7 @@ def assignment(target: str, text: str, indent: int = 0) -> list[str]:
 
 
 def _arguments(rest: str) -> list[str]:
-    """The arguments of a call from its first bracket on; none if it does not end the text."""
+    """Return a call's arguments from its first bracket on; empty if it does not end the text."""
     depth, parts = 1, [""]
     for place, letter in enumerate(rest):
         depth += (letter in "([") - (letter in ")]")
@@ -65,7 +65,7 @@ def _arguments(rest: str) -> list[str]:
 
 
 def for_each(target: str, function: str, lists: list[str], indent: int = 0) -> list[str]:
-    """Write the list of what a function gives for the elements of several lists.
+    """Write the list of a function's results for the elements of several lists.
 
     Example:
         >>> for_each("x", "f", ["a", "b"])
@@ -82,6 +82,6 @@ def for_each(target: str, function: str, lists: list[str], indent: int = 0) -> l
 
 
 def several(targets: list[str]) -> list[str]:
-    """Write the names that several values are assigned to."""
+    """Write the names to which several values are assigned."""
     line = ", ".join(targets)
     return [line] if len(line) <= WIDTH - 20 else ["(", *(f"    {t}," for t in targets), ")"]

@@ -1,4 +1,4 @@
-"""Names for exported text: whatever a program calls its variables, only plain names come out."""
+"""Names for exported text: whatever the names in a program, only plain names are written."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ AROUND = (
 
 
 def identifier(text: str, otherwise: str, longest: int = LONGEST) -> str:
-    """Return a plain lower-case name that resembles a text.
+    """Return a plain lower-case name similar to a text.
 
     Args:
-        text: Anything, also what was never meant to be a name.
-        otherwise: The name to give if nothing of the text can be kept.
-        longest: How many characters it may have.
+        text: Any text, even if it was never meant to be a name.
+        otherwise: The name to return if nothing of the text can be kept.
+        longest: Largest number of characters.
 
     Example:
         >>> identifier("Weight-Decay", "value"), identifier("8 bits", "value")
@@ -45,7 +45,7 @@ def identifier(text: str, otherwise: str, longest: int = LONGEST) -> str:
 
 
 def class_name(text: str) -> str:
-    """Return a class name that resembles a text.
+    """Return a class name similar to a text.
 
     Example:
         >>> class_name("adamw_bias_correction"), class_name("8 bits"), class_name("none")
@@ -61,7 +61,7 @@ _CLASSES = frozenset(dir(builtins)) | {"Tensor", "Array", "Any", "Scalar", "Para
 
 
 class Names:
-    """Names of one scope, each given once.
+    """Unique names of one scope.
 
     Args:
         taken: Names that the scope must not use.
@@ -76,7 +76,7 @@ class Names:
         self._used = {*TAKEN, *taken}
 
     def fresh(self, wish: str) -> str:
-        """Return the wished name, or the first free one with a number."""
+        """Return the preferred name, or the first free one with a number."""
         name, number = wish, 1
         while name in self._used:
             number += 1

@@ -132,7 +132,7 @@ class _Transformation:
         return [*lines, *indented([*body, *self._end()])]
 
     def _source(self, value: Value) -> str:
-        """The list that an input of each array comes from; empty for one number."""
+        """Return the list from which an input of each array comes; empty for a number."""
         plan = self.plan
         sources = {
             plan.weight: "jax.tree.leaves(params)",
@@ -143,7 +143,7 @@ class _Transformation:
         return sources.get(value, "")
 
     def _number(self, value: Value) -> str:
-        """What is given for an input that is one number."""
+        """Return the argument for an input that is one number."""
         plan = self.plan
         numbers = {
             **{plan.rate: "rate", plan.schedule: "value", plan.step: "step"},
@@ -172,7 +172,7 @@ class _Transformation:
         return ", ".join(["steps", *(state.wish for state in self.plan.states)])
 
     def _end(self) -> list[str]:
-        """Keep all dtypes as they were, and build trees again."""
+        """Write the end, which restores all dtypes and builds trees again."""
         arguments = ["step=optax.safe_increment(state.step)"]
         for state in self.plan.states:
             name, field = state.wish, _field(state)
@@ -203,5 +203,5 @@ if isinstance(total_steps, int) and total_steps < 1:
 
 
 def _field(state: Value) -> str:
-    """The name of a state in the named tuple; tuples have methods count and index."""
+    """Return the field of a state in the named tuple; tuples have methods count and index."""
     return f"{state.wish}_state" if state.wish in ("count", "index") else state.wish

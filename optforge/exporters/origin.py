@@ -1,4 +1,4 @@
-"""Where an exported file came from, as words that are safe in any file."""
+"""The origin of an exported file, as words that are safe in any file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Origin:
     """The name of a rule and its fingerprint.
 
     Args:
-        rule: What the rule was called: a shipped name, or a file; any text.
-        fingerprint: Of the rule.
+        rule: Name of the rule: a shipped name, or a file; any text.
+        fingerprint: Fingerprint of the rule.
 
     Example:
         >>> origin = Origin('runs/first/my rule.py', "0123456789abcdef")
@@ -36,22 +36,22 @@ class Origin:
 
     @property
     def title(self) -> str:
-        """The name as a class has it."""
+        """The name in the form of a class name."""
         return class_name(self._stem)
 
     @property
     def function(self) -> str:
-        """The name as a function has it."""
+        """The name in the form of a function name."""
         return identifier(self._stem, "rule", 40)
 
     @property
     def said(self) -> str:
-        """The name with nothing in it that could end a docstring or a comment."""
+        """The name without anything that could end a docstring or a comment."""
         near = "/".join(re.split(r"[/\\]", self.rule)[-2:])  # not where it lies on a machine
         return re.sub("[^A-Za-z0-9_./ -]", "?", near)[:60].strip() or "?"
 
     def lines(self, target: str) -> list[str]:
-        """Return the lines that say where a file came from."""
+        """Return the lines that say where a file comes from."""
         return [
             f"Rule: {self.said}, fingerprint {self.fingerprint}.",
             f"Written by optforge {_version()}: optforge export {self.said} --to {target}",

@@ -1,4 +1,4 @@
-"""How a rule that looks at the whole tree divides into passes over the arrays."""
+"""Division of a rule that reads the whole tree into passes over the arrays."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from optforge.language import Kind
 
 @dataclass(frozen=True)
 class ArrayPass:
-    """What happens before one pass over the arrays, and in it.
+    """The steps before one pass over the arrays, and in it.
 
     Args:
         before: Steps on numbers and on the whole tree.
         steps: Steps of the pass, on one array at a time.
-        takes: Values of each array that the pass reads.
-        gives: Values of each array that are read after it.
+        takes: Values per array that the pass reads.
+        gives: Values per array that are read after it.
     """
 
     before: tuple[ExportStep, ...]
@@ -48,7 +48,7 @@ def array_passes(plan: ExportPlan) -> list[ArrayPass]:
 
 
 def _depths(plan: ExportPlan) -> tuple[dict[ExportStep, int], dict[ExportStep, int]]:
-    """Number of passes before each step outside of passes; number of the pass of the others."""
+    """Return the number of passes before each step outside of passes; for others, their pass."""
     outer: dict[ExportStep, int] = {}
     inner: dict[ExportStep, int] = {}
     made_by = {step.target: step for step in plan.steps}

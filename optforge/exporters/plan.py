@@ -1,4 +1,4 @@
-"""What an exported file will say, whatever its target: values, steps, hyper-parameters, stages."""
+"""The content of an exported file for any target: values, steps, hyper-parameters, stages."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from optforge.language.functions import OF_NUMBER
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """What a variable holds from one assignment to the next.
+    """The content of a variable from one assignment to the next.
 
     Args:
-        wish: The name that it should have.
+        wish: Its preferred name.
         kind: One number, one per array, or one per element.
         plain: Whether it is a Python float.
     """
@@ -37,11 +37,11 @@ class ExportStep:
     """One statement over values instead of names.
 
     Args:
-        target: What it assigns.
+        target: The assigned value.
         function: Name of the function.
-        arguments: What it is given.
-        also: What it reads besides: whether the array is a hidden matrix, and last, where a
-            result must take the shape of the weights again, a value of that shape.
+        arguments: The arguments.
+        also: Further inputs: whether the array is a hidden matrix, and last, if a result must take
+            the shape of the weights again, a value of that shape.
     """
 
     target: Value
@@ -61,7 +61,7 @@ class ExportStep:
 
     @property
     def crosses(self) -> bool:
-        """Whether it looks at several arrays at once."""
+        """Whether it reads several arrays at once."""
         form = FUNCTIONS[self.function].form
         looks = form == "whole" or self.function == "clip"
         return looks and max(self.kinds, default=0) > Kind.SCALAR
@@ -69,23 +69,24 @@ class ExportStep:
 
 @dataclass(frozen=True)
 class ExportPlan:
-    """A rule ready to be written.
+    """A rule that is ready to be written.
 
     Args:
-        program: Without dead statements and states.
-        fingerprint: Of what the rule computes.
+        program: The program without dead statements and states.
+        fingerprint: Fingerprint of the rule.
         weight: The weights.
         gradient: The gradients.
         states: The states in order.
-        schedule: The schedule value; None if the program does not read it by itself.
+        schedule: The schedule value; None if the program does not read it separately.
         rate: The learning rate.
-        product: Whether the rule reads nothing but schedule times rate, so that the rate here is
-            that product: the learning rate of the step.
-        role: Whether an array is a hidden matrix; None if the rule does not ask.
-        step: The number of the step, from 1; None if the rule does not ask.
-        progress: The share of the steps that are done after this one; None likewise.
+        product: Whether the rule reads only schedule times rate, so that the rate here is that
+            product: the learning rate of the step.
+        role: Whether an array is a hidden matrix; None if the rule does not read it.
+        step: The number of the step, from 1; None if the rule does not read it.
+        progress: The share of the steps that are done after this one; None if the rule does not
+            read it.
         constants: Other hyper-parameters and their values in the rule.
-        rate_value: The learning rate of the rule as it is.
+        rate_value: The learning rate in the rule itself.
         steps: The body.
         outputs: The update and the next states.
     """
@@ -108,7 +109,7 @@ class ExportPlan:
 
     @cached_property
     def tree_wide(self) -> bool:
-        """Whether a statement looks at several arrays at once."""
+        """Whether any statement reads several arrays at once."""
         return any(step.crosses for step in self.steps)
 
     @cached_property
@@ -128,7 +129,7 @@ class ExportPlan:
         return frozenset(read | {*self.outputs})
 
     def shares_memory(self, value: Value) -> bool:
-        """Return whether a value may lie in the memory of an input that changes in place."""
+        """Return whether a value may share memory with an input that changes in place."""
         if value in (self.weight, self.gradient, *self.states):
             return True
         makers = [step for step in self.steps if step.target is value]
@@ -209,7 +210,7 @@ class _PlanBuilder:
         )
 
     def _step(self, number: int) -> ExportStep | None:
-        """The step of a statement; None if it gives what is there already."""
+        """Return the step of a statement; None if its result exists already."""
         statement = self.program.statements[number]
         arguments = tuple(
             self.values[a]
@@ -248,7 +249,7 @@ class _PlanBuilder:
 def _product(
     steps: list[ExportStep], outputs: list[Value], schedule: Value, rate: Value
 ) -> ExportStep | None:
-    """Return the step schedule * rate, if nothing else reads either of the two."""
+    """Return the step schedule * rate if nothing else reads either of them."""
     readers = [step for step in steps if schedule in step.arguments or rate in step.arguments]
     if len(readers) != 1 or schedule in outputs or rate in outputs:
         return None

@@ -1,4 +1,4 @@
-"""What targets that are Python share: rows, and helpers that differ in a few words."""
+"""Shared parts of Python targets: rows, and helpers that differ in a few words."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def shared_helpers(words: Mapping[str, str], line: str, keep: str) -> dict[str, 
     """Return the text of each helper that Python targets share.
 
     Args:
-        words: What stands in a target for each word in capitals, as ``ARRAY`` and ``LIBRARY``.
+        words: Replacement in a target of each word in capitals, such as ``ARRAY`` and ``LIBRARY``.
         line: Template of the last lines of functions of rows and columns, over ``{values}``.
         keep: The argument with which reductions keep dimensions.
     """

@@ -1,4 +1,4 @@
-"""Names of values in one function, while its lines are written."""
+"""Names of values in one function while its lines are written."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ class Scope:
     """Names of one function while its lines are written.
 
     Args:
-        names: Names not given yet.
-        last_use: For each value the number of the last step that reads it.
-        of: The name of each value.
-        holder: The value that each name holds now.
+        names: Source of unused names.
+        last_use: Number of the last step that reads each value.
+        name_of: The name of each value.
+        holder: Current value of each name.
         fixed: Names of hyper-parameters.
     """
 
     names: Names
     last_use: dict[Value, int]
-    of: dict[Value, str] = field(default_factory=dict)
+    name_of: dict[Value, str] = field(default_factory=dict)
     holder: dict[str, Value] = field(default_factory=dict)
     fixed: set[str] = field(default_factory=set)
 
     def parameter(self, value: Value, wish: str) -> str:
-        """Give a value a name that no other has."""
+        """Assign a value a name that no other value has."""
         name = self.names.fresh(wish)
-        self.of[value], self.holder[name] = name, value
+        self.name_of[value], self.holder[name] = name, value
         return name
 
     def define(self, value: Value, now: int, wish: str = "") -> str:
-        """Name a new value; it may take the name of one that is not read any more."""
+        """Name a new value; it may reuse the name of a value that is not read any more."""
         wish = wish or value.wish
         wish = f"{wish}_term" if wish in self.fixed else wish
         before = self.holder.get(wish)
         if before and self.last_use.get(before, -1) <= now and _type(before) == _type(value):
-            self.of[value], self.holder[wish] = wish, value
+            self.name_of[value], self.holder[wish] = wish, value
             return wish
         return self.parameter(value, wish)
 
@@ -52,7 +52,7 @@ def _type(value: Value) -> object:
 
 
 def outer_scope(plan: ExportPlan, rate: str, taken: Iterable[str], wide: bool = False) -> Scope:
-    """Name the inputs of a rule; the hyper-parameters choose first.
+    """Name the inputs of a rule; hyper-parameters choose their names first.
 
     Args:
         plan: The rule.
@@ -71,12 +71,12 @@ def outer_scope(plan: ExportPlan, rate: str, taken: Iterable[str], wide: bool = 
     for value, wish in {**fixed, **inputs}.items():
         scope.parameter(value, wish)
     scope.last_use = {**scope.last_use, **dict.fromkeys(fixed, NEVER)}
-    scope.fixed = {scope.of[value] for value in fixed}
+    scope.fixed = {scope.name_of[value] for value in fixed}
     return scope
 
 
 def uses(steps: Iterable[ExportStep], end: Iterable[Value]) -> dict[Value, int]:
-    """The number of the last step that reads each value."""
+    """Return the number of the last step that reads each value."""
     last: dict[Value, int] = {}
     number = -1
     for number, step in enumerate(steps):

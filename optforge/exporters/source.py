@@ -1,4 +1,4 @@
-"""How one function of the language is written in a target, and a target's table of them."""
+"""How a function of the language is written in a target, and a target's table of functions."""
 
 from __future__ import annotations
 
@@ -43,12 +43,13 @@ class Template:
 
     Args:
         text: Template over arrays; its arguments are ``{x}``, ``{y}`` and ``{a}``. For functions
-            of the whole tree they are lists of arrays. ``{role}`` tells a hidden matrix.
+            of the whole tree they are lists of arrays. ``{role}`` marks a hidden matrix.
         helper: Name of the helper that the text calls, if any.
         float_first: Template where the first argument is a Python float, if it differs.
         float_last: Template where the last argument is a Python float, if it differs.
-        floats: Whether the text also takes Python floats alone.
-        by_floats: Templates where just these arguments are Python floats, such as ``"xa"``.
+        floats: Whether the text also accepts only Python floats.
+        by_floats: Templates for the case that exactly these arguments are Python floats, such as
+            ``"xa"``.
     """
 
     text: str
@@ -59,11 +60,11 @@ class Template:
     by_floats: Mapping[str, str] = field(default_factory=dict)
 
     def takes_floats(self, plain: Sequence[bool]) -> bool:
-        """Return whether a text is there for these arguments being Python floats."""
+        """Return whether there is a text for these arguments being Python floats."""
         return self.floats or _places(plain) in self.by_floats
 
     def variant(self, plain: Sequence[bool]) -> Template:
-        """Choose by which arguments are Python floats."""
+        """Choose the template by which arguments are Python floats."""
         if text := self.by_floats.get(_places(plain)):
             return Template(text)
         if self.float_last and plain[-1]:
@@ -73,7 +74,7 @@ class Template:
         return self
 
     def fill(self, arguments: Sequence[str], role: str = "") -> str:
-        """Write the application; the role is the name of what tells a hidden matrix."""
+        """Write the application; ``role`` is the name of the value that marks a hidden matrix."""
         return self.text.format(**dict(zip(PLACES, arguments, strict=False)), role=role)
 
 
@@ -86,12 +87,12 @@ class TargetTable:
     """All functions in one target.
 
     Args:
-        rows: For each function of the language its source.
-        helpers: The text of each helper that rows name.
+        rows: Template of each function of the language.
+        helpers: Text of each helper that rows name.
         needs: Helpers that a helper calls.
         wrap: Template that makes an array of a Python float.
-        array: What the target calls the type of arrays.
-        copy: Template that copies an array, where arrays can change in place.
+        array: Name of the target's array type.
+        copy: Template that copies an array, for targets whose arrays can change in place.
     """
 
     rows: Mapping[str, Template]
@@ -105,8 +106,8 @@ class TargetTable:
         """Return the texts of some helpers and of those that they call, in the table's order.
 
         Args:
-            names: Of the helpers.
-            any_lists: Whether ``each_array`` must take lists of other things than arrays.
+            names: Names of the helpers.
+            any_lists: Whether ``each_array`` must accept lists of things other than arrays.
         """
         wanted = names | {need for name in names for need in self.needs.get(name, ())}
         texts = [text for name, text in self.helpers.items() if name in wanted]

@@ -123,7 +123,7 @@ class _Class:
         return [f'{state}["{s.wish}"] = {zeros[s.kind]}' for s in self.plan.stored]
 
     def _argument(self, value: Value, name: str) -> str:
-        """What the update function is given for one of its parameters."""
+        """Return the argument of the update function for one of its parameters."""
         plan, wide = self.plan, self.plan.tree_wide
         if value is plan.weight:
             return "weights" if wide else "weight"
@@ -137,7 +137,7 @@ class _Class:
         return f"{name}={text}" if value in plan.constants else text
 
     def _setting(self, value: Value) -> str:
-        """What a group holds."""
+        """Return the lookup of a setting in a group."""
         plan = self.plan
         settings = {
             plan.schedule: 'group["lr"] / group["peak_lr"]',
@@ -177,7 +177,7 @@ class _Class:
         return [*lines, "return loss"]
 
     def _rule(self) -> list[str]:
-        """The method that runs the rule over all parameters with the values of one group."""
+        """Write the method that runs the rule over all parameters with the values of one group."""
         arguments = [self._argument(v, name) for v, name in self.body.parameters.items()]
         extra = ", matrices: list[bool]" if self.plan.role else ""
         lines = [f"def _compute(self, group: dict[str, Any], weights: list[Any]{extra}) -> Any:"]

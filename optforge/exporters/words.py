@@ -42,7 +42,7 @@ STEPS = "Number of steps of the whole training."
 
 
 def hidden_matrices(how: str) -> list[str]:
-    """Write the paragraph on how an optimizer learns which arrays are hidden matrices."""
+    """Write the paragraph on how an optimizer is told which arrays are hidden matrices."""
     return [*textwrap.wrap(HIDDEN.format(how=how).strip().replace("\n", " "), 84), ""]
 
 
@@ -58,10 +58,10 @@ def update_function(
 
     Args:
         plan: The rule.
-        body: Its body.
-        origin: Its name.
-        array: The type of arrays.
-        number: The type of hyper-parameters.
+        body: Body of the function.
+        origin: Name of the rule.
+        array: Name of the array type.
+        number: Name of the type of hyper-parameters.
     """
     parameters = _parameters(plan, body, array, number)
     results = ", ".join(_type(plan, value, array) for value in plan.outputs)
@@ -75,7 +75,7 @@ def update_function(
 
 
 def indented(lines: Iterable[str]) -> list[str]:
-    """Return lines moved to the right by four spaces; empty ones stay empty."""
+    """Return lines indented by four spaces; empty ones stay empty."""
     return [f"    {line}" if line else "" for line in lines]
 
 

@@ -1,4 +1,4 @@
-"""Judging programs: what a worker does with a job."""
+"""Evaluation of programs: what a worker does with a job."""
 
 from __future__ import annotations
 
@@ -35,13 +35,12 @@ class Evaluator:
 
     Args:
         tasks: All tasks that jobs may name.
-        stages: The order of the judgement.
-        seeds: For each task the training seeds of its repeats.
+        stages: The stages of the judgement, in order.
+        seeds: Training seeds of the repeats of each task.
         baseline: Log validation loss of the tuned baseline for each task and repeat.
         compile: Whether to compile the training kernels.
-        schedules: For each task the schedule that programs train under which have none of their
-            own; by default the task's.
-        alone: Tasks whose models train one at a time.
+        schedules: Schedule of each task for programs without their own; by default the task's.
+        alone: Names of the tasks whose models train one at a time.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class Evaluator:
         self._warm(compile)
 
     def __call__(self, job: Judge | Measure) -> list[Outcome] | list[list[float]]:
-        """Do a job; outcomes of :class:`Judge`, losses ``[programs][seeds]`` of measuring."""
+        """Do a job; return outcomes for :class:`Judge`, losses ``[programs][seeds]`` otherwise."""
         return self.judge(job) if isinstance(job, Judge) else self.measure(job)
 
     def measure(self, job: Measure) -> list[list[float]]:
@@ -75,13 +74,13 @@ class Evaluator:
         return trained.losses.tolist()
 
     def _scheduled(self, candidate: ProgramOrTrainee, task: str) -> Trainee:
-        """Drop what is dead, and give a candidate the task's schedule if it has none."""
+        """Remove dead code from a candidate, and add the task's schedule if it has none."""
         rule = trainee(candidate)
         schedule = rule.schedule or self.schedules.get(task)
         return replace(rule, program=live_program(rule.program), schedule=schedule)
 
     def judge(self, job: Judge) -> list[Outcome]:
-        """Take programs through the stages; the hopeless leave early."""
+        """Take programs through the stages; hopeless ones leave early."""
         judgements = [
             self._probed(program, audited, job.given)
             for program, audited in zip(job.programs, job.audits, strict=True)
@@ -99,7 +98,7 @@ class Evaluator:
         return judgement
 
     def _run(self, stage: Stage, running: list[Judgement], hurdles: Sequence[float]) -> None:
-        """Train on the seeds of a stage, then compare with the baseline's losses on them."""
+        """Train on the seeds of a stage, then compare with the baseline's losses on these seeds."""
         start = time.perf_counter()
         trained = self._train(stage, running, hurdles)
         references = [self.baseline[stage.task][repeat] for repeat in stage.seeds]
@@ -111,7 +110,7 @@ class Evaluator:
         _share(time.perf_counter() - start, running, trained.steps)
 
     def _train(self, stage: Stage, running: list[Judgement], hurdles: Sequence[float]) -> Trained:
-        """Train on the seeds of a stage; at its checkpoints the hopeless leave."""
+        """Train on the seeds of a stage; hopeless programs leave at its checkpoints."""
 
         def judge(mark: int, places: list[int], losses: Tensor) -> list[bool]:
             values = losses.log().mean(1).tolist()
@@ -129,7 +128,7 @@ class Evaluator:
         )
 
     def _warm(self, compile: bool) -> None:
-        """Build data and kernels now, so that no job's time limit pays for them."""
+        """Build data and kernels now, so that this does not count against a job's time limit."""
         judged = {stage.task for stage in self.stages}
         left = [stack for stack in self.stacks.values() if stack.task.name in judged]
         left = [stack for stack in left if stack.batched and compile]
@@ -142,14 +141,14 @@ class Evaluator:
 
 
 def _share(seconds: float, running: list[Judgement], steps: Sequence[int]) -> None:
-    """Divide the time of a stage by the steps that each program was trained for."""
+    """Divide the time of a stage among its programs in proportion to their training steps."""
     total = sum(steps)
     for judgement, count in zip(running, steps, strict=True):
         judgement.seconds += seconds * count / total
 
 
 def _warmed(stack: Stack, wait: bool) -> bool:
-    """Warm a stack unless another worker is at it; with ``wait``, after that one."""
+    """Warm up a stack unless another worker is doing so; with ``wait``, after that worker."""
     try:
         directory().mkdir(parents=True, exist_ok=True)
         lock = FileLock(directory() / f"compile-{stack.task.hash}.lock")

@@ -1,4 +1,4 @@
-"""The jobs that an evaluator answers: judge programs, or measure them."""
+"""The jobs of an evaluator: judge programs, or measure them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ KILLER = "killed its worker"  # the stage of a program that ends its workers
 
 @dataclass(frozen=True)
 class Judge:
-    """A job: judge these programs.
+    """A job that judges programs.
 
     Args:
-        programs: Candidates.
-        hurdles: For each position of a trace the largest value with which a candidate goes on.
-        audits: For each program whether it runs to the end even if it is rejected.
-        given: Whether the programs were given, not proposed: then the probe rejects none, for
-            a rule that is known to train may look hopeless in its first steps.
+        programs: The candidates.
+        hurdles: Largest value, at each position of a trace, with which a candidate continues.
+        audits: Whether each program runs to the end even if it is rejected.
+        given: Whether the programs were given and not proposed. Then the probe rejects none,
+            because a rule that is known to train may look hopeless in its first steps.
     """
 
     programs: tuple[Program, ...]
@@ -31,12 +31,12 @@ class Judge:
     given: bool = False
 
     def parts(self) -> list[Judge]:
-        """Return the job of each program alone."""
+        """Return one job for each program."""
         both = zip(self.programs, self.audits, strict=True)
         return [replace(self, programs=(p,), audits=(audit,)) for p, audit in both]
 
     def joined(self, results: Sequence[list[Outcome]]) -> list[Outcome]:
-        """Return the verdicts of all parts, in their order."""
+        """Return the verdicts of all parts, in order."""
         return [outcome for result in results for outcome in result]
 
     def lost(self, failure: object) -> list[Outcome]:
@@ -60,9 +60,9 @@ class Judge:
 
 @dataclass(frozen=True)
 class Measure:
-    """A job: train these programs on these seeds and measure them on one split.
+    """A job that trains programs on given seeds and measures them on one split.
 
-    Programs without a schedule of their own train under that which the evaluator has for the task.
+    Programs without their own schedule train under the evaluator's schedule for the task.
     """
 
     programs: tuple[ProgramOrTrainee, ...]
@@ -71,11 +71,11 @@ class Measure:
     split: str
 
     def parts(self) -> list[Measure]:
-        """Return the job of each program alone."""
+        """Return one job for each program."""
         return [replace(self, programs=(program,)) for program in self.programs]
 
     def joined(self, results: Sequence[list[list[float]]]) -> list[list[float]]:
-        """Return the losses of all parts, in their order."""
+        """Return the losses of all parts, in order."""
         return [losses for result in results for losses in result]
 
     def lost(self, failure: object) -> list[list[float]]:

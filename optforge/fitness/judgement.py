@@ -1,4 +1,4 @@
-"""A program on its way through the stages, until it is rejected or judged in full."""
+"""The state of a program during its judgement, until it is rejected or judged in full."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from optforge.language import Program
 
 @dataclass
 class Judgement:
-    """What is known of a program so far.
+    """Everything known about a program so far.
 
     Args:
-        lean: The program without what is dead.
+        lean: The program without dead code.
         numeric: Its numeric fingerprint.
         audited: Whether it is trained to the end even if it is rejected.
-        scores: For each task the log ratios to the baseline, seed by seed.
+        scores: Log ratios to the baseline on each task, seed by seed.
         trace: Log training losses at checkpoints and running scores at the ends of stages.
-        rejected: Where it was rejected: looks passed, name of the stage, value; None if nowhere.
-        went_on: Whether it was trained on after that.
-        running: Whether it goes on.
-        steps: Training steps spent.
-        seconds: Time spent.
+        rejected: Where it was rejected: looks passed, name of the stage, value; None if it was not.
+        went_on: Whether its training continued after that.
+        running: Whether it continues.
+        steps: Number of training steps so far.
+        seconds: Seconds spent so far.
     """
 
     lean: Program
@@ -43,7 +43,7 @@ class Judgement:
 
     @classmethod
     def begin(cls, lean: Program, audited: bool, given: bool) -> Judgement:
-        """Probe a program; one that was given is not rejected by that."""
+        """Probe a program; the probe does not reject a given one."""
         result = probe(lean)
         judgement = cls(lean, result.numeric, audited)
         if result.reason is not None and not given:
@@ -52,14 +52,14 @@ class Judgement:
         return judgement
 
     def fail(self, stage: int, name: str, value: float, trainable: bool) -> None:
-        """Reject at the first failure; an audited one goes on as long as it can be trained."""
+        """Reject at the first failure; an audited program continues while it can be trained."""
         self.running = self.audited and trainable
         if self.rejected is None:
             self.rejected = (stage, name, value)
             self.went_on = self.running
 
     def note(self, stage: Stage, position: int, value: float, hurdles: Sequence[float]) -> None:
-        """Take in the value at a position of the trace; reject where it is above the hurdle."""
+        """Record the value at a position of the trace; reject if it exceeds the hurdle."""
         self.trace.append(value)
         limit = hurdles[position] if position < len(hurdles) else math.inf
         finite = math.isfinite(value)
@@ -67,7 +67,7 @@ class Judgement:
             self.fail(position + 1, stage.name, value if finite else math.inf, finite)
 
     def finish(self, stage: Stage, ratios: Sequence[float], hurdles: Sequence[float]) -> None:
-        """Take in the log ratios to the baseline at the end of a stage."""
+        """Record the log ratios to the baseline at the end of a stage."""
         self.scores.setdefault(stage.task, []).extend(ratios)
         self.note(stage, stage.last, _mean_over_tasks(self.scores), hurdles)
 
@@ -93,6 +93,6 @@ class Judgement:
 
 
 def _mean_over_tasks(scores: Mapping[str, Sequence[float]]) -> float:
-    """Return the mean over tasks of the mean over seeds, so that each task counts alike."""
+    """Return the mean over tasks of the mean over seeds, which gives each task equal weight."""
     means = [sum(values) / len(values) for values in scores.values()]
     return sum(means) / len(means)

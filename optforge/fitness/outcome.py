@@ -1,4 +1,4 @@
-"""What a judgement says about a candidate, and which of two candidates is better."""
+"""The result of a judgement, and the ranking of candidates."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ class Outcome:
     """The verdict on one program.
 
     Args:
-        numeric_fingerprint: Of its updates on fixed inputs.
+        numeric_fingerprint: Fingerprint of its updates on fixed inputs.
         fitness: Mean over tasks and seeds of the log of validation loss over the baseline's
             loss on the same seed; lower is better; infinite for rejected programs.
-        stage: How many looks it passed, the probe and each position of the trace; 0 if the probe
-            rejected it. The values of one look are of one kind, those of two are not: log training
-            losses at checkpoints, log ratios to the baseline at the ends of stages.
+        stage: Number of looks it passed (the probe and each position of the trace); 0 if the probe
+            rejected it. Values are comparable only within a look: they are log training losses at
+            checkpoints, but log ratios to the baseline at the ends of stages.
         stage_name: The stage in which it was rejected, or "judged".
         loss: The value at which it was rejected, or the fitness.
-        audit_fitness: The fitness of a rejected program that was trained on all the same; infinite
-            if that diverged, None if it was not trained on.
+        audit_fitness: The fitness of a rejected program whose training continued for an audit;
+            infinite if it diverged, None if there was no audit.
         state_bytes: Optimizer state per parameter, in bytes.
-        live_statements: Statements that can matter.
-        scores: Log ratios of each task, one for each seed.
+        live_statements: Number of live statements.
+        scores: Log ratios on each task, one per seed.
         trace: Log training losses at checkpoints and running scores at the ends of stages.
-        steps: Training steps spent.
-        seconds: Time spent.
+        steps: Number of training steps.
+        seconds: Seconds spent.
     """
 
     numeric_fingerprint: str
@@ -48,10 +48,10 @@ Rank = tuple[float, float, float, float, float]
 
 
 def rank(fitness: float, stage: int, loss: float, state_bytes: float, live_statements: int) -> Rank:
-    """Give a key that sorts better candidates first.
+    """Return a key that sorts better candidates first.
 
-    Fully judged ones come first, by fitness; then rejected ones, those that got further first,
-    those of one look by loss. Ties go to fewer state bytes, then to fewer live statements.
+    Fully judged candidates come first, by fitness. Then come rejected ones: those that got further
+    first, and within a look by loss. Ties go to fewer state bytes, then to fewer live statements.
 
     Example:
         >>> judged, rejected = rank(0.5, 7, 0.5, 8.0, 9), rank(math.inf, 6, -1.0, 4.0, 3)

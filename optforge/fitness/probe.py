@@ -1,4 +1,4 @@
-"""The cheapest rejection: a few steps on fixed inputs, before any training."""
+"""The cheapest rejection: a few steps on fixed inputs before any training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TINY, _HUGE = 1e-9, 1e3  # no weight of order 1 is trained by such updates
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What the probe shows.
+    """Result of the probe.
 
     Args:
         numeric: The numeric fingerprint.
@@ -27,13 +27,12 @@ class ProbeResult:
 
 
 def probe(lean: Program) -> ProbeResult:
-    """Run a program on fixed inputs and reject what cannot train anything.
+    """Run a program on fixed inputs and reject it if it cannot train anything.
 
-    Rejected are updates that are not finite, that do not depend on the gradient, that move no
-    weight, that throw weights far away, and that point uphill, that is with a negative inner
-    product with the gradients summed over the steps. The inputs are of order 1; what they reject
-    is looked at again with weights and gradients as small as they are in training, where an
-    ``arcsin`` is finite, and that look decides.
+    Updates are rejected if they are not finite, do not depend on the gradient, move no weight, move
+    weights too far, or point uphill (their inner product with the gradients, summed over the steps,
+    is negative). The inputs are of order 1. A rejected program is probed again with weights and
+    gradients as small as in training, where an ``arcsin`` is finite, and this second probe decides.
 
     Args:
         lean: A valid program without dead statements.
@@ -56,7 +55,7 @@ def probe(lean: Program) -> ProbeResult:
 
 
 def wrong(updates: numpy.ndarray, scales: Scales) -> str | None:
-    """Say what is wrong with updates on the inputs of these scales, or None."""
+    """Return what is wrong with updates on inputs of these scales, or None."""
     if not numpy.isfinite(updates).all():
         return "not finite"
     largest = numpy.abs(updates).max()

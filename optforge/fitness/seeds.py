@@ -1,4 +1,4 @@
-"""Seeds from content: run, task, purpose and repeat decide, never a worker or a clock."""
+"""Seeds from content: they depend on run, task, purpose and repeat, never on a worker or clock."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import hashlib
 
 
 def seeds(run: int, task: str, purpose: str, count: int) -> tuple[int, ...]:
-    """Give the seeds of a task for one purpose; those of two purposes have nothing in common.
+    """Return the seeds of a task for a purpose; different purposes share no seeds.
 
     Args:
         run: Seed of the run.
         task: Name of the task.
         purpose: For example ``search``, ``rescore``, ``select`` or ``report``.
-        count: How many.
+        count: Number of seeds.
 
     Example:
         >>> len(set(seeds(0, "digits_mlp", "search", 3) + seeds(0, "digits_mlp", "report", 3)))

@@ -1,4 +1,4 @@
-"""In which order a candidate is judged: cheap and telling first, all seeds of all tasks last."""
+"""The order of a judgement: cheap and informative stages first, all seeds of all tasks last."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ JUDGED = "judged"
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of the judgement: some seeds of one task.
+    """A step of the judgement: some seeds of one task.
 
     Args:
         task: Name of the task.
         seeds: Numbers of the repeats that are trained here.
-        checkpoints: Training steps after which the hopeless leave.
+        checkpoints: Training steps after which hopeless programs leave.
         first: Position of this stage's first value in a candidate's trace.
 
     Example:
@@ -34,7 +34,7 @@ class Stage:
 
     @property
     def name(self) -> str:
-        """The stage as reports call it."""
+        """The name of the stage in reports."""
         last = "" if len(self.seeds) == 1 else f"-{self.seeds[-1]}"
         return f"{self.task}, repeat{'s' if last else ''} {self.seeds[0]}{last}"
 
@@ -45,17 +45,17 @@ class Stage:
 
 
 def plan_stages(tasks: Sequence[Task], repeats: int, confirm: int = 0) -> tuple[Stage, ...]:
-    """Order the judgement of tasks by cost of finding out.
+    """Order the stages of a judgement by their cost and information.
 
-    One repeat of each task comes first, since different tasks tell more than different seeds,
-    then the other repeats, then those that confirm: only programs that would be among the best
-    get that far, and it takes more seeds to tell the best from the lucky. The first repeat of a
-    task has checkpoints within the run.
+    One repeat of each task comes first, because different tasks are more informative than different
+    seeds. Then come the other repeats, then the confirming ones. Only programs that would be among
+    the best get that far, and more seeds are needed to distinguish the best from the lucky. The
+    first repeat of a task has checkpoints within the run.
 
     Args:
-        tasks: The cheapest first.
-        repeats: Seeds of each task.
-        confirm: More seeds of each task for the last stages.
+        tasks: The tasks, cheapest first.
+        repeats: Number of seeds of each task.
+        confirm: Number of further seeds of each task for the last stages.
 
     Example:
         >>> from optforge.tasks import load_task

@@ -1,4 +1,4 @@
-"""Jobs and their failures, stop, deadline and progress: the one way to train on seeds."""
+"""Jobs with their failures, stop, deadline and progress: the one way to train on seeds."""
 
 from optforge.jobs.display import Display as Display
 from optforge.jobs.display import Silent as Silent

@@ -1,4 +1,4 @@
-"""What shows a person the progress of a verb: one protocol, and the display that shows nothing."""
+"""The interface of displays of progress, and a display that shows nothing."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Protocol
 
 
 class Display(Protocol):
-    """What a display implements; both methods may be called many times.
+    """The interface of a display; both methods may be called many times.
 
-    A display of a search has two methods more, see :class:`optforge.evolution.watcher.Watcher`.
+    A display of a search has two more methods, see :class:`optforge.evolution.watcher.Watcher`.
     """
 
     def say(self, text: str) -> None:
-        """Show one sentence on what is going on."""
+        """Show a sentence on what is going on."""
         ...
 
     def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
-        """Show how far something is.
+        """Show the progress of some work.
 
         Args:
-            what: Is being done.
-            done: Parts that are finished.
-            total: Parts that there are.
-            left: Seconds to the end, where they are known.
+            what: Description of the work.
+            done: Number of finished parts.
+            total: Number of all parts.
+            left: Seconds to the end, if known.
         """
         ...
 
@@ -32,23 +32,23 @@ class Silent:
     """A display that shows nothing, for every verb."""
 
     def say(self, text: str) -> None:
-        """Show nothing."""
+        """Ignore a sentence."""
 
     def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
-        """Show nothing."""
+        """Ignore progress."""
 
     def begin(self, *state: object) -> None:
-        """Show nothing of what a search is made of."""
+        """Ignore the plan of a search."""
 
     def show(self, *state: object) -> None:
-        """Show nothing of how far a search is."""
+        """Ignore the state of a search."""
 
 
 def named(display: Display) -> Callable[[str, int, int], None]:
-    """Return what shows a runner's work on a display, but for work without a name.
+    """Return a function that shows a runner's work on a display, except work without a name.
 
-    Jobs that are a part of something larger, such as a round of tuning, have no name; whoever runs
-    them shows how far the whole is.
+    Jobs that are part of something larger, such as a round of tuning, have no name; their caller
+    shows the progress of the whole.
 
     Example:
         >>> class Printing(Silent):

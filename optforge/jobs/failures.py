@@ -1,4 +1,4 @@
-"""The failures of jobs, in the journal: counted again when an interrupted run is resumed."""
+"""Failures of jobs in the journal, which still count when an interrupted run is resumed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _KINDS = {"timeout": "timeout", "died": "worker_death"}
 
 
 class JobKey(NamedTuple):
-    """What names a job in the journal; a resumed run gives the same job the same key.
+    """Key of a job in the journal; a resumed run gives the same job the same key.
 
     Args:
-        batch: The batch of the search that waits for it, or ``OUTSIDE``.
-        place: Its place among the jobs of the batch.
+        batch: The batch of the search that waits for the job, or ``OUTSIDE``.
+        place: Its index among the jobs of the batch.
     """
 
     batch: int
@@ -25,10 +25,11 @@ class JobKey(NamedTuple):
 
 
 class FailureLog:
-    """Writes deaths, time-outs and culprits to a journal, and knows those of an interrupted run.
+    """Writes deaths, time-outs and culprits to a journal, and reads those of an interrupted run.
 
     Args:
-        journal: Read once, for failures in batches that are not committed; None forgets all.
+        journal: The journal, read once for failures in batches that are not committed; None to
+            store nothing.
     """
 
     def __init__(self, journal: Journal | None) -> None:
@@ -39,11 +40,11 @@ class FailureLog:
             self._read(journal)
 
     def of_job(self, key: JobKey) -> int:
-        """Return how often the whole job failed before the run was interrupted."""
+        """Return how often the whole job had failed when the run was interrupted."""
         return self._failures[key][None]
 
     def of_parts(self, key: JobKey) -> Counter[int]:
-        """Return how often each part failed alone before the run was interrupted."""
+        """Return how often each part had failed alone when the run was interrupted."""
         counts = self._failures[key].items()
         return Counter({part: count for part, count in counts if part is not None})
 
@@ -53,7 +54,7 @@ class FailureLog:
         self._write(Event(key.batch, _KINDS[failure.reason], detail))
 
     def add_culprit(self, key: JobKey, part: int) -> None:
-        """Record, once, that a part ends its workers."""
+        """Record, once, that a part kills its workers."""
         if (key, part) not in self._culprits:
             self._write(Event(key.batch, "killer", {"place": key.place, "program": part}))
 

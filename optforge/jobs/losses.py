@@ -1,4 +1,4 @@
-"""Training programs on tasks and seeds: the one way to get losses, asked of a store first."""
+"""Training of programs on tasks and seeds: the one way to get losses, from a store first."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from optforge.training import ProgramOrTrainee
 
 @dataclass
 class Trainer:
-    """Trains programs and returns their losses; what the store knows is not trained again.
+    """Trains programs and returns their losses; losses in the store are not computed again.
 
     Args:
         runner: Runs the jobs, which a :class:`optforge.fitness.Evaluator` answers.
-        tasks: All tasks that may be named.
-        seed: Decides all training seeds.
-        store: Of losses.
-        programs_a_job: So many are trained at once.
-        seeds_a_job: On so many seeds each.
-        trained: Trainings so far; what the store knew does not count.
+        tasks: All tasks that it can train on.
+        seed: Seed from which all training seeds are derived.
+        store: Store of losses.
+        programs_a_job: Number of programs trained at once.
+        seeds_a_job: Number of seeds on which each is trained.
+        trained: Number of trainings so far, without those found in the store.
     """
 
     runner: JobRunner
@@ -38,7 +38,7 @@ class Trainer:
     trained: int = 0
 
     def seeds(self, task: str, purpose: str, count: int) -> tuple[int, ...]:
-        """Return training seeds; those of two purposes have nothing in common."""
+        """Return training seeds; different purposes share no seeds."""
         return seeds(self.seed, task, purpose, count)
 
     def losses(
@@ -51,14 +51,14 @@ class Trainer:
         """Train programs on tasks and return their log losses.
 
         Args:
-            programs: For each task what to train; their number may differ between tasks. Programs
-                without a schedule of their own train under that of the evaluator.
-            chosen: For each task its seeds.
+            programs: Programs to train on each task; their number may differ between tasks.
+                Programs without their own schedule train under the evaluator's.
+            chosen: Seeds of each task.
             split: ``validation`` or ``test``.
-            what: Is being done, for the display.
+            what: Description of the work, for the display.
 
         Returns:
-            For each task float64 ``[programs, seeds]``; infinite where training failed.
+            Losses of each task, float64 ``[programs, seeds]``; infinite where training failed.
         """
         jobs = [
             job
@@ -86,7 +86,7 @@ class Trainer:
     def _missing(
         self, task: str, programs: Sequence[ProgramOrTrainee], chosen: Sequence[int], split: str
     ) -> list[Measure]:
-        """List what is not known, in jobs; programs that lack the same seeds go together."""
+        """Return the missing losses as jobs; programs that lack the same seeds share a job."""
         lacking: dict[tuple[int, ...], dict[str, ProgramOrTrainee]] = {}
         for program in programs:
             keys = {seed: self._key(program, task, seed, split) for seed in chosen}

@@ -1,4 +1,4 @@
-"""What happens when a worker dies or hangs: the job is done again, a culprit is found."""
+"""Recovery when a worker dies or hangs: the job is repeated, and the culprit isolated."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ _KNOWN_CULPRIT = Failed(0, "died", "it ended its worker twice")
 
 
 class Job(Protocol):
-    """What an executor answers, of one or several parts that can be done alone."""
+    """A job for an executor, of one or several parts that can be done alone."""
 
     def parts(self) -> Sequence[Job]:
         """Return the jobs of one part each, in order."""
         ...
 
     def joined(self, results: Sequence[Any]) -> Any:
-        """Return the result of the whole job from those of its parts."""
+        """Join the results of the parts to the result of the whole job."""
         ...
 
     def lost(self, failure: Failed) -> Any:
-        """Return what stands for the result of a part that ends its workers."""
+        """Return a substitute for the result of a part that kills its workers."""
         ...
 
 
 @dataclass
 class _Work:
-    """A job and its failures; after two of them its parts are done one by one."""
+    """A job and its failures; after two failures its parts are done one by one."""
 
     key: JobKey
     job: Job
@@ -53,14 +53,14 @@ class _Work:
 class Recovery:
     """Submits jobs, resubmits those whose worker died, and isolates parts that kill workers.
 
-    A part that ends its worker twice by itself is lost: a program then gets the worst verdict, or
-    infinite losses where it is measured. Every death and time-out is an event in the journal,
-    recorded at once, so that a resumed run treats the batch as the interrupted one did.
+    A part that kills its worker twice on its own is lost: a program then gets the worst verdict, or
+    infinite losses if it is measured. Every death and time-out is recorded in the journal at once,
+    so that a resumed run treats the batch as the interrupted one did.
 
     Args:
-        executor: Runs the jobs; nobody else may use it meanwhile.
-        journal: Takes the events, where there is one.
-        retry_timeouts: Whether a job that took too long is done again, as one whose worker died.
+        executor: Runs the jobs; it must not be used by anything else meanwhile.
+        journal: Journal for the events, if any.
+        retry_timeouts: Whether a job that took too long is repeated, like one whose worker died.
     """
 
     def __init__(
@@ -74,21 +74,22 @@ class Recovery:
 
     @property
     def outstanding(self) -> int:
-        """Jobs and parts that the executor still owes."""
+        """Number of jobs and parts without a result from the executor."""
         return len(self._submitted)
 
     def submit(self, key: JobKey, job: Job) -> None:
-        """Hand over a job under a key that no other job in flight has."""
+        """Submit a job under a key that no other job in flight has."""
         self._start(_Work(key, job, self._log.of_job(key), self._log.of_parts(key)))
 
     def next(self, timeout: float | None = None) -> tuple[JobKey, Any] | None:
-        """Wait for the executor once; return the key and result of a finished job, if there is one.
+        """Wait for the executor once; return key and result of a finished job, or None.
 
         Args:
-            timeout: Seconds to wait at most; None waits as long as it takes.
+            timeout: Longest time to wait in seconds; None for no limit.
 
         Raises:
-            JobError: If a job raised an exception, which is a defect and not a bad program.
+            JobError: If a job raised an exception, which is a defect and not the fault of a
+                program.
         """
         if not self._finished:
             outcome = self.executor.next(timeout=timeout)
@@ -97,13 +98,13 @@ class Recovery:
         return self._finished.popleft() if self._finished else None
 
     def drain(self, seconds: float) -> bool:
-        """Wait for what is in flight and drop it, so that the executor is free for others.
+        """Wait for the jobs in flight and discard them, so that the executor is free for others.
 
         Args:
-            seconds: The longest to wait; a job that hangs would take all of its time limit.
+            seconds: Longest time to wait; a job that hangs would take its whole time limit.
 
         Returns:
-            Whether the executor is free; if not, only closing it ends what still runs.
+            Whether the executor is free; if not, only closing it ends the running jobs.
         """
         end = time.monotonic() + seconds
         while self._submitted:
@@ -144,7 +145,7 @@ class Recovery:
             self._finish(work)
 
     def _retry(self, work: _Work, part: int | None, failure: Failed) -> None:
-        """Do a job again, then its parts alone, as long as they have tries left."""
+        """Repeat a job, then its parts alone, as long as they have tries left."""
         final = failure.reason == "timeout" and not self.retry_timeouts
         if part is None:
             work.failures += 1
@@ -165,7 +166,7 @@ class Recovery:
         work.results[part] = work.parts[part].lost(failure)
 
     def _finish(self, work: _Work) -> None:
-        """Join the results of the parts, if all are there."""
+        """Join the results of the parts if all of them are there."""
         if len(work.results) == len(work.parts):
             results = [work.results[part] for part in range(len(work.parts))]
             self._finished.append((work.key, work.job.joined(results)))

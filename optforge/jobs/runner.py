@@ -20,13 +20,13 @@ POLL_SECONDS = 0.25  # between two looks at the clock and the display
 
 @dataclass
 class JobRunner:
-    """What jobs are run with; the one place that knows how work is stopped.
+    """Runs jobs; the one place that knows how work is stopped.
 
     Args:
         executor: Runs the jobs; must have none in flight.
-        journal: Takes note of workers that die, where there is one.
-        watch: Shown what is done, how many jobs are finished, and how many there are.
-        stop: Asked now and then whether to stop.
+        journal: Journal for the deaths of workers, if any.
+        watch: Called with the description of the work and the numbers of finished and of all jobs.
+        stop: Called now and then; True requests a stop.
         window: Jobs handed over at once; few, and little is lost when the time is up. None for all.
         deadline: Of the clock :func:`time.monotonic`; what is in flight then is waited for.
         retry_timeouts: Whether a job that took too long is done again.

@@ -15,14 +15,14 @@ _CUT = "cut off"  # ends a line that a killed process left
 
 
 class Store:
-    """Log losses by what they depend on: rule, task, seed, split, and how training is computed.
+    """Log losses, keyed by all they depend on: rule, task, seed, split, and kind of kernels.
 
-    A derivation asks for the same measurements in the same order every time, so that this file is
-    all that resuming needs. Lines are only ever added, and a line that was cut off is left out.
+    A derivation requests the same measurements in the same order every time, so this file is enough
+    to resume it. Lines are only appended, and a line that was cut off is ignored.
 
     Args:
-        path: The file; None keeps everything in memory.
-        compiled: Whether training kernels are compiled, which changes last digits.
+        path: The file; None to keep everything in memory.
+        compiled: Whether training kernels are compiled, which changes the last digits.
 
     Example:
         >>> from optforge.language import load_rule
@@ -39,7 +39,7 @@ class Store:
         self._known, self._whole = ({}, True) if path is None else read_losses(path)
 
     def key(self, program: ProgramOrTrainee, task: Task, seed: int, split: str) -> str:
-        """Return the name of a measurement: what it depends on, as a digest."""
+        """Return the key of a measurement: a digest of all it depends on."""
         how = ""
         if isinstance(program, Trainee):
             if program.schedule is not None or program.average:
@@ -49,11 +49,11 @@ class Store:
         return blake2b(text.encode(), digest_size=12).hexdigest()
 
     def get(self, key: str) -> float | None:
-        """Give a log loss, or None if it is not known."""
+        """Return a log loss, or None if it is not known."""
         return self._known.get(key)
 
     def put(self, values: dict[str, float]) -> None:
-        """Keep log losses. A file that cannot be written costs the resuming, nothing else."""
+        """Store log losses; if the file cannot be written, only resuming is lost."""
         self._known.update(values)
         if self.path is None:
             return

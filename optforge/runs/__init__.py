@@ -1,7 +1,7 @@
 """The run directory: one SQLite journal, the settings of the run and the files it leaves behind.
 
 The journal is the state of a search: every proposal is a row, and resuming is reading. This room
-knows nothing of how a candidate is evaluated; it stores plain values and hands them back.
+does not depend on how a candidate is evaluated; it stores plain values and returns them.
 """
 
 from __future__ import annotations

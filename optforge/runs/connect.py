@@ -1,4 +1,4 @@
-"""How a journal's file is opened: by its one writer, or by a reader that changes nothing."""
+"""Connections to a journal's file, for its one writer and for readers that change nothing."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from optforge.runs import guard
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection that may write; whoever opens it holds the lock already."""
+    """Return a connection that may write; the caller must already hold the lock."""
     return sqlite3.connect(path, timeout=10, isolation_level=None)
 
 
 def prepare_writing(connection: sqlite3.Connection) -> None:
-    """Choose how much is forced to the disk: fast, and safe against a killed process."""
+    """Choose how often data is flushed to the disk: fast, and safe against a killed process."""
     connection.execute("PRAGMA journal_mode = WAL").fetchone()
     # NORMAL: a killed process loses nothing; a power cut may cost the last batches, as wholes.
     connection.execute("PRAGMA synchronous = NORMAL")
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write; it sees what a writer commits meanwhile.
+    """Return a connection that cannot write; it sees what a writer commits meanwhile.
 
-    In a read-only directory SQLite cannot make the -shm file that readers share. Nobody can write
-    there either, so the file is then read as one that does not change.
+    In a read-only directory SQLite cannot create the -shm file that readers share. Since nobody can
+    write there either, the file is then read as immutable.
     """
     address = f"{path.absolute().as_uri()}?mode=ro"
     try:
@@ -40,7 +40,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def closing_on_error(connection: sqlite3.Connection) -> Iterator[None]:
-    """Close the connection if what follows fails, and only then."""
+    """Close the connection only if the block fails."""
     try:
         yield
     except BaseException:
@@ -49,7 +49,7 @@ def closing_on_error(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _first_look(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """Touch the file, which `connect` alone does not."""
+    """Access the file, which `connect` alone does not do."""
     with closing_on_error(connection):
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     return connection

@@ -1,4 +1,4 @@
-"""The directory of a run: the journal and the files that a run leaves for people."""
+"""The directory of a run: its journal and the files that a run writes for people."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def file_names(tasks: Iterable[str] = ()) -> tuple[str, ...]:
 
 
 def rule_file(rule: str | Path) -> str | Path:
-    """Return the file of the best rule for the directory of a run, and anything else as it is.
+    """Return the file of the best rule for the directory of a run, and other paths unchanged.
 
     Raises:
         RunError: If the directory holds no best rule.
@@ -73,7 +73,7 @@ def is_directory(path: Path) -> bool:
 
 
 class RunDirectory:
-    """A run on the disk, with its journal open; a context manager that closes the journal.
+    """A run on the disk with its open journal; a context manager that closes the journal.
 
     Made by `RunDirectory.create` and `RunDirectory.open`.
 
@@ -99,17 +99,17 @@ class RunDirectory:
         force: bool = False,
         start: str = "",
     ) -> RunDirectory:
-        """Make the directory of a new run and open its journal for writing.
+        """Create the directory of a new run and open its journal for writing.
 
         The journal comes last: a directory without one, as a killed process leaves it, holds no
         run yet and can be taken again.
 
         Args:
             path: Where; None for a new name under `runs/`.
-            settings: What the run is started with; plain values.
+            settings: Settings of the run, as plain values.
             tasks: Names of its tasks, which names of files hold.
             force: Whether files of others may be replaced.
-            start: The warm start as given, for `start.py`; none is written without.
+            start: Text of the warm start for `start.py`; without it none is written.
 
         Raises:
             RunError: If a run or one of its files is there already, or nothing can be written.
@@ -130,10 +130,10 @@ class RunDirectory:
 
         Args:
             path: The directory.
-            write: True to go on with the run, False to look at it.
+            write: True to resume the run, False to read it.
 
         Raises:
-            RunError: If this is not a run, or its journal cannot be used; it says why.
+            RunError: If this is not a run, or its journal cannot be used; the message says why.
         """
         path = Path(path)
         if not path.is_dir():
@@ -166,22 +166,22 @@ class RunDirectory:
         check_own(self.path, names)
 
     def write_text(self, name: str, text: str) -> Path:
-        """Write a file of the run as a whole: a reader sees the old text or the new one.
+        """Write a file of the run atomically: a reader sees the old text or the new one.
 
         Args:
             name: A plain file name, for instance `best.py`.
-            text: What it shall hold, written as UTF-8.
+            text: Its content, written as UTF-8.
 
         Returns:
             The path of the file.
 
         Raises:
-            RunError: If it cannot be written; the old file is then untouched.
+            RunError: If it cannot be written; the old file then stays unchanged.
         """
         return self.write_bytes(name, text.encode())
 
     def write_bytes(self, name: str, content: bytes) -> Path:
-        """Write bytes in the manner of `write_text`."""
+        """Write bytes in the same way as `write_text`."""
         if Path(name).name != name:
             raise RunError(f"{name!r} is not a plain file name")
         target = self.path / name
@@ -192,16 +192,16 @@ class RunDirectory:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One line about a run.
+    """Summary of a run in one line.
 
     Args:
-        path: Its directory.
-        created: When it was made, ISO 8601; empty if unreadable.
+        path: Directory of the run.
+        created: Time of creation in ISO 8601; empty if unreadable.
         status: `running`, `finished` (it has its table), `stopped`, or `unreadable`.
-        batches: Committed batches.
-        programs: Proposals in them, cache hits included.
+        batches: Number of committed batches.
+        programs: Number of proposals in them, including cache hits.
         best: The lowest fitness so far; None before the first verdict.
-        problem: Why it is unreadable; else empty.
+        problem: Why it is unreadable; empty otherwise.
     """
 
     path: Path
@@ -214,7 +214,7 @@ class RunSummary:
 
 
 def list_runs(root: str | Path = "runs") -> list[RunSummary]:
-    """Summaries of all runs under a directory, oldest first; damaged ones are listed as such.
+    """Return summaries of all runs under a directory, oldest first; damaged ones are marked.
 
     Example:
         >>> list_runs("a/directory/that/does/not/exist")
@@ -226,7 +226,7 @@ def list_runs(root: str | Path = "runs") -> list[RunSummary]:
 
 
 def new_run_path(root: str | Path = "runs") -> Path:
-    """A fresh path for a run: the date, the time and four random letters, under `root`.
+    """Return a new path for a run under `root`: the date, the time and four random letters.
 
     Example:
         >>> new_run_path().parent.name

@@ -1,4 +1,4 @@
-"""What stands between a journal and harm: the lock of the one writer, checks, error sentences."""
+"""Protection of a journal: the lock of the one writer, checks, error messages."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _LOCK_WAIT = 0.5  # seconds; longer than the blink of an eye for which `is_locke
 
 
 def lock_path(journal: Path) -> Path:
-    """The file whose lock says that a process writes to this journal."""
+    """Return the file whose lock shows that a process writes to this journal."""
     return journal.with_name(journal.name + ".lock")
 
 
 def wal_path(journal: Path) -> Path:
-    """The file in which SQLite keeps what is not yet moved into the journal."""
+    """Return the file in which SQLite keeps data not yet moved into the journal."""
     return journal.with_name(journal.name + "-wal")
 
 
 def acquire_lock(journal: Path) -> sqlite3.Connection | None:
     """Lock the journal for this process, until the connection is closed or the process dies.
 
-    A second, empty database carries the lock, so that SQLite's own portable file locks do the work
-    and readers of the journal itself are not disturbed.
+    The lock is that of a second, empty database. So SQLite's own portable file locks are used, and
+    readers of the journal itself are not blocked.
 
     Returns:
         The connection that holds the lock, or None if another process has it.
@@ -45,7 +45,7 @@ def acquire_lock(journal: Path) -> sqlite3.Connection | None:
 
 
 def is_locked(journal: Path) -> bool:
-    """Whether some process holds the lock of this journal now."""
+    """Return whether a process holds the lock of this journal now."""
     path = lock_path(journal)
     if not path.exists():
         return False
@@ -64,11 +64,11 @@ def is_locked(journal: Path) -> bool:
 
 @contextmanager
 def sentences(journal: Path, doing: str) -> Iterator[None]:
-    """Turn errors of SQLite and of the file system into one sentence with the mend.
+    """Turn errors of SQLite and of the file system into one sentence that says what to do.
 
     Args:
-        journal: The file that the sentence names.
-        doing: What was tried and did not happen, for instance `"batch 7 was not written"`.
+        journal: The file named in the sentence.
+        doing: What failed, for instance `"batch 7 was not written"`.
 
     Raises:
         RunError: In place of `sqlite3.Error` and `OSError`.
@@ -84,7 +84,7 @@ def sentences(journal: Path, doing: str) -> Iterator[None]:
 
 
 def explain_os(path: Path, error: OSError) -> str:
-    """What an error of the file system means for a run, and what to do."""
+    """Return what an error of the file system means for a run, and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk of {path} is full; free some space and resume, no finished batch is lost"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
@@ -116,12 +116,12 @@ def _explain(journal: Path, name: str, error: sqlite3.Error) -> str:
 
 
 def damaged(journal: Path, how: str) -> str:
-    """The sentence about a journal whose bytes are not whole."""
+    """Return the error for a journal with damaged bytes."""
     return f"{journal} is damaged ({how}); {_rescue(journal)}"
 
 
 def content(journal: Path) -> AbstractContextManager[None]:
-    """Turn what values of a wrong kind in a journal raise into that sentence."""
+    """Turn errors caused by values of a wrong type in a journal into that error."""
     return reading(journal, _rescue(journal))
 
 
@@ -133,10 +133,10 @@ def _rescue(journal: Path) -> str:
 
 
 def check_file(journal: Path) -> None:
-    """Refuse a directory without a journal, before SQLite makes an empty one there.
+    """Refuse a directory without a journal, before SQLite creates an empty one there.
 
-    The file itself is never opened past SQLite: closing it would drop the locks that a writer in
-    this very process has on it (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+    The file is never opened without SQLite, because closing it would release the locks that a
+    writer in the same process has on it (https://www.sqlite.org/howtocorrupt.html, section 2.2).
 
     Raises:
         RunError: If there is no such file.
@@ -173,9 +173,9 @@ def check_identity(journal: Path, connection: sqlite3.Connection) -> None:
 
 
 def check_length(journal: Path, connection: sqlite3.Connection) -> None:
-    """Refuse a file that was cut off, as far as its -wal file does not hold the missing pages.
+    """Refuse a truncated file, unless its -wal file has the missing pages.
 
-    SQLite notices a missing page, but reads a last page that is cut in half as zeros.
+    SQLite detects a missing page, but reads the missing part of a truncated last page as zeros.
 
     Raises:
         RunError: If bytes are missing.
@@ -189,7 +189,7 @@ def check_length(journal: Path, connection: sqlite3.Connection) -> None:
 
 
 def check_pages(journal: Path, connection: sqlite3.Connection) -> None:
-    """Walk over all pages, as a writer does before it adds to a journal.
+    """Check all pages, as a writer does before it adds to a journal.
 
     Raises:
         RunError: If the structure is broken.

@@ -1,6 +1,6 @@
 """The journal of a run: every proposal, verdict and event, in one SQLite file.
 
-A batch is one transaction, so that a process killed at any moment leaves complete batches only.
+A batch is one transaction, so a process killed at any moment leaves only complete batches.
 One process writes; any number may read meanwhile.
 """
 
@@ -46,14 +46,14 @@ class Journal:
 
     @classmethod
     def create(cls, path: str | Path, settings: Mapping[str, Any]) -> Journal:
-        """Make a new journal and open it for writing.
+        """Create a new journal and open it for writing.
 
         Args:
             path: The file; it must not exist, its directory must.
-            settings: What the run was started with; plain values that JSON can hold.
+            settings: Settings of the run, as JSON-serializable values.
 
         Raises:
-            RunError: If the file exists, cannot be written, or another process is at it.
+            RunError: If the file exists, cannot be written, or is used by another process.
         """
         path = Path(path)
         text = plain_text(settings)
@@ -72,12 +72,12 @@ class Journal:
 
         Args:
             path: The file.
-            write: True to go on with the run, which only one process may do at a time; False to
-                read, also while another process writes.
+            write: True to resume the run, which only one process may do at a time; False to read,
+                even while another process writes.
 
         Raises:
-            RunError: If this is no journal, is damaged, comes from a newer optforge, cannot be
-                written, or another process writes to it.
+            RunError: If the file is not a journal, is damaged, comes from a newer optforge, cannot
+                be written, or is written by another process.
         """
         path = Path(path)
         with guard.sentences(path, "the run was not opened"):
@@ -112,25 +112,25 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Close the file and give up the lock; harmless when done twice."""
+        """Close the file and release the lock; safe to call twice."""
         self._connection.close()
         if self._lock is not None:
             self._lock.close()
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the run was started with, as JSON keeps it."""
+        """The settings of the run, as stored in JSON."""
         with guard.content(self.path):
             return dict(json.loads(self._meta("settings")))
 
     @property
     def created(self) -> str:
-        """When the journal was made: local time in ISO 8601, to the second."""
+        """Time of creation: local time in ISO 8601, to the second."""
         return self._meta("created")
 
     @property
     def batches(self) -> int:
-        """How many batches are committed; the next one has this number."""
+        """Number of committed batches, which is also the number of the next one."""
         return self._stored_batches()
 
     def commit(
@@ -143,14 +143,14 @@ class Journal:
         """Write a whole batch in one transaction: all of it or nothing.
 
         Args:
-            batch: Its number; batches come in the order 0, 1, 2, ...
-            proposals: Its programs, cache hits included.
-            verdicts: The verdicts that are new with it.
-            events: What happened in it and is not recorded yet.
+            batch: Number of the batch; batches come in the order 0, 1, 2, ...
+            proposals: Its programs, including cache hits.
+            verdicts: Its new verdicts.
+            events: Its events that are not recorded yet.
 
         Raises:
-            RunError: If the batch is out of order, a row is there already, or the disk is full;
-                the journal is then as before.
+            RunError: If the batch is out of order, a row exists already, or the disk is full; the
+                journal then stays unchanged.
         """
         rows = [schema.proposal_row(proposal) for proposal in proposals]
         judged = [schema.verdict_row(verdict) for verdict in verdicts]
@@ -174,7 +174,7 @@ class Journal:
             connection.execute(schema.INSERT_EVENT, schema.event_row(event))
 
     def content(self) -> AbstractContextManager[None]:
-        """Turn what damaged rows of this journal raise where they are used into one sentence."""
+        """Turn errors caused by damaged rows of this journal into one sentence."""
         return guard.content(self.path)
 
     def proposals(self, start: int = 0) -> Iterator[Proposal]:
@@ -186,7 +186,7 @@ class Journal:
         return self._records(schema.verdict_of, self._stream("verdicts", "id", start))
 
     def events(self, kind: str | None = None) -> Iterator[Event]:
-        """Yield all events in the order of their writing, or those of one kind."""
+        """Yield all events in the order in which they were written, or those of one kind."""
         events = self._records(schema.event_of, self._stream("events", "id", 0))
         return (event for event in events if kind is None or event.kind == kind)
 
@@ -201,12 +201,12 @@ class Journal:
         return next(self._records(schema.verdict_of, rows), None)
 
     def best(self) -> Verdict | None:
-        """Return the verdict with the lowest fitness, or None; NaN comes behind everything."""
+        """Return the verdict with the lowest fitness, or None; NaN sorts last."""
         rows = self._all("SELECT * FROM verdicts ORDER BY fitness, id LIMIT ?", 1)
         return next(self._records(schema.verdict_of, rows), None)
 
     def counts(self) -> dict[str, int]:
-        """Return how much there is: `batches`, `proposals`, `cached` and `verdicts`."""
+        """Return the numbers of `batches`, `proposals`, `cached` and `verdicts`."""
         names = ("batches", "proposals", "cached", "verdicts")
         sums = "count(*), total(proposals), total(cached), total(verdicts)"
         return dict(zip(names, map(int, self._all(f"SELECT {sums} FROM batches")[0]), strict=True))
@@ -280,7 +280,7 @@ def plain_text(settings: Mapping[str, Any], indent: int | None = None) -> str:
     """Return the settings of a run as JSON.
 
     Raises:
-        RunError: If they are no plain values.
+        RunError: If they are not plain values.
     """
     try:
         return json.dumps(dict(settings), indent=indent)

@@ -1,4 +1,4 @@
-"""What a journal holds: proposals, verdicts and events, all of plain values."""
+"""The records of a journal: proposals, verdicts and events, all of plain values."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """One program that a search proposed; cache hits are proposals too.
+    """A program that a search proposed; cache hits are proposals too.
 
     Args:
-        number: Its place in the run, counted from 0.
-        batch: The batch it was drawn in.
+        number: Its position in the run, counted from 0.
+        batch: The batch in which it was drawn.
         phase: The part of the search, for instance `"constants"` or `"structure"`.
         parent: The number of the proposal it was mutated from; None for a warm start.
-        mutation: What was done to the parent.
-        program: The text of the program, dead statements included.
-        fingerprint: What the program computes, in short.
-        verdict: The id of the verdict it got, its own or a known one; None if it has none.
-        cached: Whether the verdict was known before.
+        mutation: Description of the change to the parent.
+        program: The text of the program, including dead statements.
+        fingerprint: Fingerprint of what the program computes.
+        verdict: The id of its verdict, new or known; None if it has none.
+        cached: Whether the verdict was already known.
 
     Example:
         >>> Proposal(7, 0, "structure", None, "start", "def train...", "a1", verdict=3).cached
@@ -40,23 +40,23 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an evaluation found out about one fingerprint.
+    """The result of evaluating one fingerprint.
 
     Args:
-        id: Its row in the journal.
+        id: Number of its row in the journal.
         fingerprint: The functional fingerprint of the program.
         numeric_fingerprint: The fingerprint of its numbers on fixed inputs.
         fitness: Lower is better; infinite for a program that failed.
-        stage: How many looks it passed; the highest number is a full verdict.
+        stage: Number of looks it passed; the highest number is a full verdict.
         stage_name: The stage in words; it may have several looks.
         loss: The loss at which it was rejected or judged.
-        audit_fitness: The fitness of a rejected program that was trained on all the same.
+        audit_fitness: The fitness of a rejected program whose training continued for an audit.
         state_bytes: Bytes of optimizer state per parameter.
-        live_statements: Statements that matter, across steps.
-        scores: For each task the log ratios to the baseline, one per seed.
+        live_statements: Number of live statements, across steps.
+        scores: Log ratios to the baseline on each task, one per seed.
         trace: Losses at the checkpoints.
-        steps: Training steps spent, all tasks and seeds.
-        seconds: Time spent.
+        steps: Number of training steps over all tasks and seeds.
+        seconds: Seconds spent.
 
     Example:
         >>> verdict = Verdict(1, "a1", "n1", -0.1, 4, "full", 0.3, None, 8.0, 9,
@@ -86,9 +86,9 @@ class Event:
     """Something that happened besides proposals: a restart, a time-out, the death of a worker.
 
     Args:
-        batch: The batch it belongs to.
+        batch: The batch to which it belongs.
         kind: One of a few words: `restart`, `timeout`, `worker_death`, `killer`, `rescore`, ...
-        detail: Plain values that can be written as JSON.
+        detail: JSON-serializable values.
 
     Example:
         >>> Event(12, "restart", {"from": "best"}).detail["from"]

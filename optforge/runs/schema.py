@@ -1,7 +1,8 @@
-"""The tables of a journal, and the way between records and rows.
+"""The tables of a journal, and the conversion between records and rows.
 
-NaN needs care: SQLite stores it as NULL. It is written as the text `nan`, which a REAL column keeps
-as text, which sorts behind every number, and which `float` reads back. Infinities are plain REALs.
+NaN needs care, because SQLite stores it as NULL. It is written as the text `nan`, which a REAL
+column keeps as text, which sorts after every number, and which `float` reads back. Infinities are
+plain REALs.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def create_tables(connection: sqlite3.Connection, settings: str, writer: str) ->
     """Make the tables of a new journal, in one transaction.
 
     Args:
-        connection: To an empty database.
+        connection: Connection to an empty database.
         settings: What the run is started with, as JSON.
         writer: The process that makes it, as JSON.
     """
