@@ -1,4 +1,4 @@
-"""What can be known of a program without training it."""
+"""Analysis of programs without training them."""
 
 from optforge.analysis.cost import Cost as Cost
 from optforge.analysis.cost import cost as cost

@@ -1,4 +1,4 @@
-"""What a rule costs: state bytes, memory traffic and arithmetic per parameter."""
+"""The cost of a rule: state bytes, memory traffic and arithmetic per parameter."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _REDUCING = ("per_array", "whole", "lines", "matrix", "product")
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of the live program, counted for each parameter element of a large model.
+    """Cost of the live program per parameter element of a large model.
 
-    Nearly all elements of one are in hidden matrices, so that a state which only other arrays
-    read costs nothing.
+    Nearly all elements of a large model are in hidden matrices, so a state read only by other
+    arrays costs nothing.
 
     Args:
         state_bytes: Bytes of state between steps; scalars cost nothing per parameter.
         traffic_bytes: Bytes read and written by one fused step: weight, gradient, states in;
             weight, states out.
-        operations: Arithmetic operations, transcendental functions counted as 10.
-        reductions: Passes over the whole tree that must finish before others start.
-        statements: Live statements.
+        operations: Number of arithmetic operations; a transcendental function counts as 10.
+        reductions: Number of passes over the whole tree that must finish before others start.
+        statements: Number of live statements.
     """
 
     state_bytes: float
@@ -36,11 +36,11 @@ class Cost:
 
 
 def cost(program: Program, bytes_per_element: int = 4) -> Cost:
-    """Count what one step costs per parameter.
+    """Return the cost of one step per parameter.
 
     Args:
         program: A valid program.
-        bytes_per_element: Of weights, gradients and states; 4 for float32.
+        bytes_per_element: Size of an element of weights, gradients and states; 4 for float32.
 
     Example:
         >>> from optforge.language import load_rule
@@ -72,9 +72,9 @@ def cost(program: Program, bytes_per_element: int = 4) -> Cost:
 
 
 def on_matrices(program: Program) -> Program:
-    """Return a program without the states that only arrays which are no hidden matrices read.
+    """Return a program without the states that only arrays other than hidden matrices read.
 
-    Kinds of its values may differ from those of the program: it is for counting.
+    The kinds of its values may differ from those of the program; it is only for counting.
 
     Example:
         >>> from optforge.language import parse

@@ -27,8 +27,8 @@ class Degrees:
     """Degrees of the results of a program; None where a result has no degree.
 
     Args:
-        update: Of the update.
-        states: Of each next state.
+        update: Degree of the update.
+        states: Degree of each next state.
     """
 
     update: float | None
@@ -36,16 +36,16 @@ class Degrees:
 
 
 def degrees(program: Program, places: Collection[Place]) -> Degrees:
-    r"""Return the degree in which the results are homogeneous in the constants at some places.
+    r"""Return the degrees in which the results are homogeneous in some constants.
 
     A value :math:`f(c)` has degree d if :math:`f(sc) = s^d f(c)` for every s > 0, in exact
     arithmetic, for the same weights and gradients from zero states on. The degrees of the states
-    are a fix-point over the steps, so that a constant which enters a state is followed. What is
-    not known to have a degree has none: the guarded division by a value that scales, for one.
+    are a fixed point over the steps, so a constant that enters a state is followed. A value without
+    a known degree has none, for example a guarded division by a value that scales.
 
     Args:
         program: A valid program.
-        places: Constants that are scaled together.
+        places: Places of the constants that are scaled together.
 
     Example:
         >>> from optforge.language import load_rule
@@ -70,7 +70,7 @@ def _known(degree: _Degree) -> float | None:
 def _settled(
     program: Program, places: Collection[Place], states: list[_Degree]
 ) -> tuple[_Degree, list[_Degree]]:
-    """Walk until the states keep their degrees; each can change twice at most."""
+    """Walk until the states keep their degrees; each state can change at most twice."""
 
     def apply(number: int, statement: Statement, values: list[_Degree]) -> _Degree:
         scaled = [1.0 if (number, i) in places else v for i, v in enumerate(values)]
@@ -88,7 +88,7 @@ def _settled(
 
 
 def _join(x: _Degree, y: _Degree) -> _Degree:
-    """The degree of a sum, or of a choice between two values."""
+    """Return the degree of a sum, or of a choice between two values."""
     if x is _ZERO or y is _ZERO:
         return y if x is _ZERO else x
     return x if x == y else _MIXED
@@ -123,7 +123,7 @@ def _result(statement: Statement, values: list[_Degree]) -> _Degree:
 
 
 def _fixed(values: list[_Degree]) -> float:
-    """The degree of a function that scales with nothing: none, unless nothing scales."""
+    """Return the degree of a non-homogeneous function: 0 if no argument scales, else mixed."""
     return 0.0 if all(value == 0.0 for value in values) else _MIXED
 
 

@@ -1,4 +1,4 @@
-"""Kinds and liveness in one walk, for those who check thousands of programs a second."""
+"""Kinds and liveness in one walk, for callers that check thousands of programs per second."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _INVALID = Liveness(0, 0, 0)
 
 
 def _result(name: str) -> dict[int, int]:
-    """Tabulate the kind bits of a function's result over those of its arguments' union.
+    """Tabulate the kind bits of a function's result by the union of its arguments' kinds.
 
-    Where a union is missing, the function does not accept such arguments.
+    If a union is missing, the function does not accept such arguments.
     """
     row = FUNCTIONS[name]
 
@@ -66,16 +66,16 @@ def examine(
 
     With a good guess of the kinds one walk finds both. It carries three values at once: kinds
     :math:`F(\bot)` from states that are all scalars, kinds :math:`F(k)` from the guess k, and
-    dependencies. If :math:`F(\bot) = k` and :math:`F(k) \le k`, then k is the least fix-point,
-    for that lies between. Otherwise the fix-points are computed step by step.
+    dependencies. If :math:`F(\bot) = k` and :math:`F(k) \le k`, then k is the least fixed point,
+    which lies in between. Otherwise the fixed points are computed step by step.
 
     Args:
         program: Any program.
         expected: A guess, such as the kinds of its parent.
 
     Raises:
-        ProgramError: As :func:`state_kinds` does; with a guess it may not say what is wrong,
-            for a search throws away thousands of such programs.
+        ProgramError: In the same cases as :func:`state_kinds`; with a guess it may not say what is
+            wrong, because a search discards thousands of such programs.
 
     Example:
         >>> from optforge.language import load_rule
@@ -93,7 +93,7 @@ def examine(
 
 
 def _at_once(program: Program, expected: tuple[int, ...]) -> Liveness | None:
-    """Do it in one walk; None if the guess was wrong, `_INVALID` if no guess can be right."""
+    """Do it in one walk; return None for a wrong guess, `_INVALID` if no guess can be right."""
     count = len(program.statements)
     guessed = [_BITS[Kind(kind)] for kind in expected]
     first = 1 << 2 * _WIDTH
@@ -117,7 +117,7 @@ def _at_once(program: Program, expected: tuple[int, ...]) -> Liveness | None:
 
 
 def _walk(statements: tuple[Statement, ...], values: dict[str, int]) -> bool:
-    """Walk as :func:`optforge.analysis.walk.walk` does, without its calls: half of the time."""
+    """Walk as :func:`optforge.analysis.walk.walk` does, but without its calls, in half the time."""
     statement_bit = 1 << 2 * _WIDTH
     for statement in statements:
         name, arguments, merged = statement.function, statement.arguments, statement_bit
@@ -148,7 +148,7 @@ def _walk(statements: tuple[Statement, ...], values: dict[str, int]) -> bool:
 
 
 def _product(name: str, values: list[int]) -> int | None:
-    """Kind bits of a product; from below it may not be known yet, while states are scalars."""
+    """Return the kind bits of a product; they may be unknown at first, while states are scalars."""
 
     def one(shift: int) -> int | None:
         kinds = tuple(_KINDS[value >> shift & _LOW] for value in values)

@@ -1,4 +1,4 @@
-"""The functional fingerprint: equal for programs that compute the same, whatever their form."""
+"""The functional fingerprint: equal for programs that compute the same, in any form."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _digest(key: tuple[str, *tuple[int | str, ...]]) -> int:
 
 
 def _packed(key: tuple[str, *tuple[int | str, ...]]) -> bytes:
-    """Join the parts of a key, so that different keys give different bytes."""
+    """Join the parts of a key so that different keys give different bytes."""
     parts = [key[0].encode()]
     for part in key[1:]:
         parts.append(part.to_bytes(8, "big") if isinstance(part, int) else part.encode())
@@ -51,13 +51,12 @@ def fingerprint(program: Program, live: Liveness | None = None) -> str:
     r"""Hash what a program computes to 16 hexadecimal digits.
 
     Each value is hashed from its function and its arguments' hashes, so names, the order of
-    independent statements and dead code leave no trace; commutative functions sort their
-    arguments. States start with one common label, and the label of a state becomes the hash of
-    its next value, marked as one of the step before, again and again: after :math:`2n - 1`
-    rounds for n live states two programs agree exactly if a partition refinement of both cannot
-    tell them apart (that is, if they compute the same from zero states), and the order of the
-    states leaves no trace either.
-    Constants count with six significant digits.
+    independent statements and dead code have no effect; commutative functions sort their arguments.
+    All states start with the same label. In each round, the label of a state becomes the hash of
+    its next value, marked as belonging to the previous step. After :math:`2n - 1` rounds for n live
+    states, two programs have equal fingerprints exactly if a partition refinement of both cannot
+    distinguish them, that is, if they compute the same from zero states. So the order of the states
+    has no effect either. Constants count with six significant digits.
 
     Example:
         >>> from optforge.language import load_rule
@@ -68,7 +67,7 @@ def fingerprint(program: Program, live: Liveness | None = None) -> str:
 
 
 def lean_fingerprint(lean: Program) -> str:
-    """Return the fingerprint of a program that has no dead statements and states.
+    """Return the fingerprint of a program without dead statements and states.
 
     Example:
         >>> from optforge.language import load_rule

@@ -1,4 +1,4 @@
-"""The constants of a program as named hyper-parameters, and which one is the learning rate."""
+"""The constants of a program as named hyper-parameters, one of which is the learning rate."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ class HyperParameter:
     """A constant that a user may set.
 
     Args:
-        name: By its role: ``lr``, ``beta1``, ``beta2``, ``one_minus_beta1``, ``momentum``,
+        name: Name by its role: ``lr``, ``beta1``, ``beta2``, ``one_minus_beta1``, ``momentum``,
             ``weight_decay``, ``eps``, otherwise ``constant_1``, ...
-        value: In the program.
-        places: Who reads it: (number of the live statement, number of its argument), from 0.
+        value: Value in the program.
+        places: Arguments that read it: (number of the live statement, number of its argument), from
+            0.
     """
 
     name: str
@@ -36,10 +37,11 @@ class Lifted:
     """A program and its hyper-parameters.
 
     Args:
-        program: Without dead statements and dead states.
-        hyperparameters: ``lr`` first, if there is one, then in the order of the program.
-        scale: ``lr`` if one constant scales the whole update, otherwise None. Without one, a
-            learning rate multiplies the update from outside; it is 1.0 for the rule as it is.
+        program: The program without dead statements and dead states.
+        hyperparameters: Hyper-parameters, ``lr`` first if there is one, then in the order of the
+            program.
+        scale: ``lr`` if one constant scales the whole update, otherwise None. In that case a
+            learning rate multiplies the update from outside; it is 1.0 for the unchanged rule.
     """
 
     program: Program
@@ -48,7 +50,7 @@ class Lifted:
 
     @property
     def values(self) -> dict[str, float]:
-        """Names and values as the rule has them; ``lr`` is always among them."""
+        """Names and values in the rule; ``lr`` is always among them."""
         values = {h.name: h.value for h in self.hyperparameters}
         return values if self.scale else {"lr": 1.0, **values}
 
@@ -57,12 +59,13 @@ class Lifted:
         return {place: h.name for h in self.hyperparameters for place in h.places}
 
     def with_values(self, values: Mapping[str, float]) -> Program:
-        """Return the program with other values in the places of its hyper-parameters.
+        """Return the program with other values of its hyper-parameters.
 
-        An ``lr`` other than 1.0 of a program without a scale becomes a last statement.
+        For a program without a scale, an ``lr`` other than 1.0 becomes an additional last
+        statement.
 
         Raises:
-            ProgramError: For a name that is not among :attr:`values`.
+            ProgramError: If a name is not among :attr:`values`.
 
         Example:
             >>> from optforge.language import load_rule
@@ -93,7 +96,7 @@ def _with(statement: Statement, arguments: list[str | float]) -> Statement:
 
 
 def _fresh(program: Program) -> str:
-    """A name that a program does not use."""
+    """Return a name that a program does not use."""
     used = {*program.parameters, *(s.target for s in program.statements)}
     return next(name for n in range(len(used) + 1) if (name := f"scaled{n or ''}") not in used)
 
@@ -101,19 +104,19 @@ def _fresh(program: Program) -> str:
 def lift(program: Program) -> Lifted:
     r"""Name the constants of a program by their roles and find its learning rate.
 
-    The learning rate is the positive constant c in which the whole update is homogeneous of
-    degree one, :math:`u(sc) = s\,u(c)`, states included (``optforge.analysis.degree``).
-    Of several such constants it is one that no state depends on, then one that multiplies the
-    schedule alone (``lr * 0.001``), then the last. So ``program_8`` has the rate 0.000217...,
-    while its ``clip(g, lr)`` reads the schedule, which the rate does not move.
+    The learning rate is the positive constant c in which the whole update is homogeneous of degree
+    one, :math:`u(sc) = s\,u(c)`, states included (``optforge.analysis.degree``). Among several such
+    constants, one that no state depends on is preferred, then one that multiplies only the schedule
+    (``lr * 0.001``), then the last one. So ``program_8`` has the rate 0.000217..., while its
+    ``clip(g, lr)`` reads the schedule, which does not depend on the rate.
 
-    Constants of one role and value are one hyper-parameter where they belong together: the weights
-    that average the same states alike (``nadam`` has one ``beta1``, read twice), and the base of
-    a power that repeats such a weight (bias correction). Two equal weights of different states
-    stay two. 0, 1 and -1 without a role are part of the formula and are not lifted.
+    Constants with the same role and value form one hyper-parameter if they belong together: weights
+    that average the same states in the same way (``nadam`` has one ``beta1``, read twice), and the
+    base of a power that repeats such a weight (bias correction). Equal weights of different states
+    stay separate. 0, 1 and -1 without a role are part of the formula and are not lifted.
 
     Args:
-        program: A valid program; what is dead in it is dropped.
+        program: A valid program; its dead code is removed.
 
     Raises:
         ProgramError: If the program is not valid.
@@ -141,7 +144,7 @@ def lift(program: Program) -> Lifted:
 
 
 def _scale(lean: Program, constants: dict[Place, float]) -> tuple[Place, ...]:
-    """Places of the learning rate: one constant, or else equal ones that scale together."""
+    """Return the places of the learning rate: one constant, or equal ones that scale together."""
     positive = {place: value for place, value in constants.items() if value > 0}
     single = [(place,) for place in positive]
     equal = [tuple(p for p in positive if positive[p] == v) for v in sorted({*positive.values()})]
@@ -162,7 +165,7 @@ def _rank(lean: Program, group: tuple[Place, ...], scaling: Degrees) -> tuple[bo
 
 
 def _scales_schedule(lean: Program, number: int) -> bool:
-    """Return whether a statement multiplies the schedule value, as it comes in, by a constant."""
+    """Return whether a statement multiplies the incoming schedule value by a constant."""
     statement, earlier = lean.statements[number], lean.statements[:number]
     still = lean.lr in statement.arguments and all(s.target != lean.lr for s in earlier)
     return statement.function == "multiply" and still
@@ -172,7 +175,7 @@ Group = tuple[Role, float, list[Place]]
 
 
 def _joined(parts: dict[Place, Role], constants: dict[Place, float]) -> list[Group]:
-    """Join the places that read one and the same hyper-parameter."""
+    """Join the places that read the same hyper-parameter."""
     groups: dict[object, Group] = {}
     powers: list[Place] = []
     for place, role in parts.items():
@@ -188,7 +191,7 @@ def _joined(parts: dict[Place, Role], constants: dict[Place, float]) -> list[Gro
 
 
 def _join_power(place: Place, value: float, groups: dict[object, Group]) -> None:
-    """Join the base of a power to the beta of its value; of two, to the one with fewer bases."""
+    """Join the base of a power to the beta of equal value; of two, to that with fewer bases."""
     betas = [group for group in groups.values() if group[0].name == "beta" and group[1] == value]
     if betas:
         min(betas, key=lambda group: len(group[2]))[2].append(place)
@@ -197,7 +200,7 @@ def _join_power(place: Place, value: float, groups: dict[object, Group]) -> None
 
 
 def _named(groups: list[Group]) -> list[HyperParameter]:
-    """Number betas together in order; other roles get a number from the second on."""
+    """Number betas together in order; other roles are numbered from the second on."""
     counts: dict[str, int] = {}
     named = []
     for role, value, places in groups:

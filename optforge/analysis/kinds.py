@@ -1,4 +1,4 @@
-"""Abstract execution over kinds: is a program well formed, and what does each variable hold."""
+"""Abstract execution over kinds: whether a program is well formed, and what each variable holds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SCALAR, _TREE = int(Kind.SCALAR), int(Kind.TREE)
 
 
 def constant(value: float) -> int:
-    """A constant is a scalar."""
+    """Return the kind of a constant, a scalar."""
     return _SCALAR
 
 
@@ -74,7 +74,7 @@ def joined(kind: int, other: int) -> int:
     """Return the kind that holds values of both kinds.
 
     Raises:
-        ProgramError: If both have shapes, and not the same.
+        ProgramError: If both have shapes and these differ.
     """
     if not mixes((kind, other)):
         raise ProgramError(
@@ -85,15 +85,15 @@ def joined(kind: int, other: int) -> int:
 
 
 def state_kinds(program: Program) -> tuple[int, ...]:
-    r"""Check all kinds and give those of the states.
+    r"""Check all kinds and return those of the states.
 
-    A state keeps its kind from step to step. Its kind is the smallest that holds every value
-    which the program returns for it: the least fix-point of the walk, from scalars upwards. So
-    a moment of the gradient is a tree, and a step counter stays a scalar.
+    A state keeps its kind from step to step. Its kind is the smallest one that holds every value
+    that the program returns for it: the least fixed point of the walk, from scalars upwards. So a
+    moment of the gradient is a tree, and a step counter stays a scalar.
 
     Raises:
-        ProgramError: Naming the statement, what it got and what is allowed; also if a variable
-            is undefined or the update is not a tree.
+        ProgramError: If arguments have the wrong kinds (the message names the statement, what it
+            received and what is allowed), a variable is undefined, or the update is not a tree.
 
     Example:
         >>> from optforge.language import load_rule
@@ -123,7 +123,7 @@ def state_kinds(program: Program) -> tuple[int, ...]:
 
 
 def _lenient(number: int, statement: Statement, kinds: list[int]) -> int:
-    """As :func:`_apply`; a product with a state of which nothing is known yet is as unknown."""
+    """Apply a function like :func:`_apply`; a product with a still unknown state is unknown."""
     name = statement.function
     if name in _SHAPING and len(kinds) == FUNCTIONS[name].arity and min(kinds) < _TREE:
         return _SCALAR
@@ -161,7 +161,7 @@ def _unknown(program: Program) -> ProgramError:
 
 
 def variable_kinds(program: Program) -> list[dict[str, int]]:
-    """Return the kinds of all variables before each statement, for those who build new ones."""
+    """Return the kinds of all variables before each statement, for building new statements."""
     values = (_TREE, _TREE, *state_kinds(program), _SCALAR)
     environment = Environment(program.parameters, values, constant)
     before: list[dict[str, int]] = []

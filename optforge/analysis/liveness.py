@@ -1,4 +1,4 @@
-"""Which statements and states can matter: liveness within a step and across steps."""
+"""Live statements and states: liveness within a step and across steps."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _apply(number: int, statement: Statement, masks: list[int]) -> int:
 
 
 def liveness(program: Program) -> Liveness:
-    """Track dependencies through a step, then through the states to a fix-point.
+    """Track dependencies through a step, then through the states to a fixed point.
 
     Example:
         >>> from optforge.language import load_rule
@@ -43,8 +43,8 @@ def liveness(program: Program) -> Liveness:
         >>> live.within.bit_count(), live.across.bit_count(), live.states
         (13, 12, 2)
 
-    Source: "Symbolic Discovery of Optimization Algorithms", section 2.2, and the step across
-    states that the paper did by hand.
+    Source: "Symbolic Discovery of Optimization Algorithms", section 2.2; the analysis across states
+        was done by hand in the paper.
     """
     count = len(program.statements)
     states = [1 << (count + number) for number in range(len(program.states))]
@@ -55,7 +55,7 @@ def liveness(program: Program) -> Liveness:
 
 
 def across_steps(update: int, rest: list[int], count: int) -> Liveness:
-    """Follow dependencies through the states to a fix-point.
+    """Follow dependencies through the states to a fixed point.
 
     Args:
         update: Statements (bits below ``count``) and states (bits from there) behind the update.
@@ -76,7 +76,7 @@ def across_steps(update: int, rest: list[int], count: int) -> Liveness:
 
 
 def live_program(program: Program, live: Liveness | None = None) -> Program:
-    """Drop dead statements and dead states; what is left computes the same updates.
+    """Remove dead statements and dead states; the result computes the same updates.
 
     Example:
         >>> from optforge.language import load_rule

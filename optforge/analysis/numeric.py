@@ -1,4 +1,4 @@
-"""The numeric fingerprint: what a program does over a few steps on fixed inputs."""
+"""The numeric fingerprint: the numbers of a program over a few steps on fixed inputs."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ def _layout(program: Program) -> Layout:
 
 @dataclass(frozen=True)
 class Scales:
-    """Sizes of the fixed inputs; those of the numeric fingerprint are the defaults.
+    """Sizes of the fixed inputs; the defaults are those of the numeric fingerprint.
 
     Args:
         weights: Standard deviation of the weights.
-        gradients: Of the largest gradients; the smallest are a hundredth of them.
+        gradients: Standard deviation of the largest gradients; the smallest are a hundredth of
+            them.
     """
 
     weights: float = 1.0
@@ -42,7 +43,7 @@ REALISTIC = Scales(0.1, 0.03)  # as recorded from the shipped tasks
 
 @lru_cache(2)
 def _inputs(scales: Scales) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Fixed weights and gradients of several scales, float64 ``[1, 9]`` and ``[STEPS, 1, 9]``."""
+    """Return fixed weights and gradients of several scales, ``[1, 9]`` and ``[STEPS, 1, 9]``."""
     generator = torch.Generator().manual_seed(20230213)
     weights = torch.randn(1, PROBE.elements, generator=generator, dtype=torch.float64)
     noise = torch.randn(STEPS, 1, PROBE.elements, generator=generator, dtype=torch.float64)
@@ -56,7 +57,7 @@ def probe_updates(lean: Program, scales: Scales = Scales()) -> numpy.ndarray:
 
     Args:
         lean: A program without dead statements.
-        scales: Of the inputs.
+        scales: Sizes of the inputs.
 
     Returns:
         The updates, float64 ``[STEPS, 9]``.
@@ -74,14 +75,14 @@ def probe_updates(lean: Program, scales: Scales = Scales()) -> numpy.ndarray:
 
 
 def probe_gradients(scales: Scales = Scales()) -> numpy.ndarray:
-    """The gradients of the probe, float64 ``[STEPS, 9]``."""
+    """Return the gradients of the probe, float64 ``[STEPS, 9]``."""
     return _inputs(scales)[1][:, 0]
 
 
 def numeric_fingerprint(updates: numpy.ndarray) -> str:
     """Hash updates to 16 hexadecimal digits, rounded to five significant digits.
 
-    All non-finite values count as equal, so that programs which fail alike are alike.
+    All non-finite values count as equal, so programs that fail in the same way are equal.
 
     Example:
         >>> from optforge.language import load_rule

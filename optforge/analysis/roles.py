@@ -1,4 +1,4 @@
-"""What part each constant of a program plays: mixing weight, weight decay, guard, ..."""
+"""The role of each constant in a program: mixing weight, weight decay, guard, ..."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ WEIGHT, GRADIENT, LR = "weight", "gradient", "lr"
 
 @dataclass(frozen=True)
 class Term:
-    """One term of a sum: constants that multiply it, and the inputs that the rest reads.
+    """A term of a sum: the constants that multiply it, and the inputs that the rest reads.
 
-    Inputs are WEIGHT, GRADIENT, LR or the number of a state; those of a number that scales a sum
-    as a whole, such as a ratio of norms, are kept apart.
+    Inputs are WEIGHT, GRADIENT, LR or the number of a state. Inputs of a number that scales a whole
+    sum, such as a ratio of norms, are kept separately.
     """
 
     constants: frozenset[Place] = frozenset()
@@ -34,13 +34,13 @@ Sum = tuple[Term, ...]
 
 @dataclass(frozen=True)
 class Role:
-    """The part that a constant plays.
+    """The role of a constant.
 
     Args:
         name: Stem of the name: ``beta``, ``one_minus_beta``, ``momentum``, ``weight_decay``,
             ``eps``, ``power_of_beta`` (to be joined with the beta that it repeats) or
             ``constant``.
-        states: For mixing weights the states that are averaged.
+        states: The averaged states, for mixing weights.
     """
 
     name: str
@@ -50,12 +50,12 @@ class Role:
 def roles(program: Program) -> dict[Place, Role]:
     """Return the role of each constant of a live, valid program.
 
-    - ``beta``: the weight a in ``interp(new, old, a)``, the share of what is remembered;
-      ``one_minus_beta``: the same of ``interp(old, new, a)``, the share of what is new. *Old* is
-      the side that reads a state, or of two such sides the one that reads no gradient.
-    - ``momentum``: multiplies a state as it comes in.
-    - ``weight_decay``: multiplies, in a term of the update, what depends on the weights alone.
-    - ``eps``: at most 1e-4 and added to a tree, or a lower bound of one.
+    - ``beta``: the weight a in ``interp(new, old, a)``, the share of the old value;
+    ``one_minus_beta``: the weight a in ``interp(old, new, a)``, the share of the new value. *Old*
+    is the side that reads a state, or if both do, the side that does not read the gradient. -
+    ``momentum``: multiplies an incoming state. - ``weight_decay``: multiplies, in a term of the
+    update, a value that depends only on the weights. - ``eps``: at most 1e-4, and added to a tree
+    or a lower bound of one.
 
     Example:
         >>> from optforge.language import load_rule
@@ -85,7 +85,7 @@ def roles(program: Program) -> dict[Place, Role]:
 
 
 def _decays(update: Sum) -> list[Place]:
-    """Constants in terms that read the weights and not the gradient, and not in all others."""
+    """Return the constants of terms that read only the weights, except those in all terms."""
     common = frozenset.intersection(*(term.constants for term in update))
     decay = {p for t in update if {WEIGHT} <= t.sources <= {WEIGHT, LR} for p in t.constants}
     return sorted(decay - common)
@@ -112,7 +112,7 @@ def _role(
 
 
 def _mixing(x: frozenset[str | int], y: frozenset[str | int]) -> Role:
-    """The role of a in ``interp(x, y, a) = (1 - a) x + a y``."""
+    """Return the role of a in ``interp(x, y, a) = (1 - a) x + a y``."""
     states_x, states_y = _states(x), _states(y)
     if states_y and not (states_x and GRADIENT in y and GRADIENT not in x):
         return Role("beta", states_y)
@@ -128,7 +128,7 @@ def _states(sources: Iterable[str | int]) -> frozenset[str | int]:
 
 
 def _result(number: int, statement: Statement, values: list[Sum], kinds: dict[str, int]) -> Sum:
-    """Sums stay sums, and a product with one term is spread over them; the rest is one term."""
+    """Return a result's terms: sums stay, a one-term product is spread, others are one term."""
     per_argument = [
         (Term(frozenset({(number, i)})),) if isinstance(a, float) else value
         for i, (a, value) in enumerate(zip(statement.arguments, values, strict=True))
@@ -154,7 +154,7 @@ def _opaque(values: Iterable[Sum]) -> Sum:
 
 
 def _scaled(factor: Sum, terms: Sum) -> Sum:
-    """Multiply a sum by a number, or by one number for each array."""
+    """Multiply a sum by a scalar, or by one number per array."""
     (scale,) = factor if len(factor) == 1 else _opaque([factor])
     return tuple(
         Term(scale.constants | t.constants, t.sources, scale.sources | scale.scales | t.scales)
@@ -163,7 +163,7 @@ def _scaled(factor: Sum, terms: Sum) -> Sum:
 
 
 def _spread(factor: Sum, terms: Sum) -> Sum:
-    """Multiply each term by a factor, which counts as one term."""
+    """Multiply each term by a factor that counts as one term."""
     (single,) = factor if len(factor) == 1 else _opaque([factor])
     return tuple(
         Term(single.constants | t.constants, single.sources | t.sources, single.scales | t.scales)

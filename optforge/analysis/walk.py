@@ -1,4 +1,4 @@
-"""One walk over a program, run over different value domains."""
+"""A walk over a program that is run over different value domains."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Environment(dict[str | float, Value]):
     """Values of variables by name; constants get theirs when they are first read.
 
     Args:
-        names: Parameters of a program.
-        values: Theirs.
-        constant: Value of a constant in this domain.
+        names: Names of a program's parameters.
+        values: Values of the parameters.
+        constant: Returns the value of a constant in this domain.
 
     Example:
         >>> environment = Environment(("w", "lr"), (2, 0), lambda value: 0)
@@ -46,13 +46,13 @@ def walk(
     Args:
         statements: The body of a program.
         environment: Values of the parameters; targets are added to it.
-        apply: Value of a statement from its number, itself and its arguments' values.
+        apply: Computes the value of a statement from its number, itself and its arguments' values.
 
     Returns:
         The environment after the last statement.
 
     Raises:
-        KeyError: With the name, if a variable is read before it is defined.
+        KeyError: If a variable is read before it is defined; the argument is its name.
     """
     get = environment.__getitem__
     for number, statement in enumerate(statements):

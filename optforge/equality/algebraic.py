@@ -20,8 +20,8 @@ class Algebraic:
     """The pass that rewrites update and next states as one graph.
 
     Args:
-        guards: Whether rows may be used that are exact only up to the guard of a division.
-        bounds: How far saturation goes.
+        guards: Whether to use rows that are exact only up to the guard of a division.
+        bounds: Bounds of the saturation.
 
     Example:
         >>> from optforge.language import load_rule
@@ -36,7 +36,7 @@ class Algebraic:
         self.timed_out = False  # whether the wall clock has ended a saturation
 
     def apply(self, program: Program) -> Change | None:
-        """Rewrite the step, where that makes it simpler."""
+        """Rewrite the step if that makes it simpler."""
         graph = to_graph(program)
         simple_form = simplest(graph, self.rows, self.bounds)
         self.timed_out |= "time" in simple_form.stopped

@@ -1,8 +1,8 @@
-"""Rows of the table for functions that look at arrays: masks, rows and columns, matrices.
+"""Rows of the table for functions of arrays: masks, rows and columns, matrices.
 
-Written as :mod:`optforge.equality.rules` says. What holds for a hidden matrix must hold for other
-arrays too, of which ``transpose`` is the array itself and ``matmul`` the elementwise product; so
-``row_mean(transpose(x))`` is nothing simpler.
+The notation is that of :mod:`optforge.equality.rules`. A rule for hidden matrices must also hold
+for other arrays, whose ``transpose`` is the array itself and whose ``matmul`` is the elementwise
+product. So ``row_mean(transpose(x))`` cannot be simplified.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _reductions() -> list[Rewrite]:
 
 
 def _lines(line: str) -> list[Rewrite]:
-    """Return the rows of what makes a number of each row, or of each column."""
+    """Return the rows of functions that compute one number per row, or per column."""
     mean, norm, rms = (f"{line}_{name}" for name in ("mean", "norm", "rms"))
     rows = rows_of(
         (f"{mean}(n)", "n"),
@@ -106,7 +106,7 @@ def _lines(line: str) -> list[Rewrite]:
 
 
 def _orthogonal() -> list[Rewrite]:
-    """Return the rows of ``orthogonalize``, which forgets positive factors as ``sign`` does."""
+    """Return the rows of ``orthogonalize``, which ignores positive factors as ``sign`` does."""
     return rows_of(
         ("orthogonalize(n)", "sign(n)"),
         ("orthogonalize(negative(x))", "negative(orthogonalize(x))"),
@@ -185,7 +185,7 @@ def _products() -> list[Rewrite]:
 
 
 def _zeros() -> list[Rewrite]:
-    """Return the rows of zeros that are no tree."""
+    """Return the rows of zeros that are not trees."""
     by_rows = "matmul(zero_tree, transpose(zero_tree))"
     by_columns = "matmul(transpose(zero_tree), zero_tree)"
     rows = rows_of(

@@ -1,4 +1,4 @@
-"""The property card: what a rule is invariant to, what bounds it, and what it costs."""
+"""The property card: a rule's invariances, bounds and costs."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _MAGNITUDES = tuple(10.0**power for power in range(-4, 3))  # of gradients
 
 @dataclass(frozen=True)
 class Card:
-    """Properties of a rule; those by trial were measured on random inputs over several steps.
+    """Properties of a rule; those *by trial* were measured on random inputs over several steps.
 
     Args:
-        gradient_scaling: What multiplying all gradients by 4 and 256 does to the
-            update: ``invariant``, ``proportional``, or ``neither``. By trial, guards aside.
+        gradient_scaling: Effect of multiplying all gradients by 4 and 256 on the update:
+            ``invariant``, ``proportional``, or ``neither``. By trial, guards aside.
         parameter_scaling: The same for weights and gradients together.
         sign_flip: Whether flipping the signs of weights and gradients flips the update (``odd``),
             leaves it (``even``) or neither. By trial.
-        elementwise_flip: Whether that holds for each element alone. By trial.
+        elementwise_flip: Whether that holds for each element on its own. By trial.
         bound: A bound of the update's magnitude for lr = 1, as ``a + b |w|``; None if none is
-            known. By interval arithmetic, so that it is a proof, but may be loose.
+            known. By interval arithmetic, so it is proven, but may be loose.
         states: Number of states.
-        state_bytes: Bytes of state a parameter, in float32.
-        statements: Live statements.
+        state_bytes: Bytes of state per parameter, in float32.
+        statements: Number of live statements.
         learning_rates: Least and largest ratio of update to gradient, at weight zero, after some
             steps of a constant gradient between 1e-4 and 100. By trial.
     """
@@ -60,7 +60,7 @@ class Card:
 
 
 def property_card(program: Program) -> Card:
-    """Fill in the card of a rule.
+    """Compute the card of a rule.
 
     Example:
         >>> from optforge.language import load_rule
@@ -87,7 +87,7 @@ def property_card(program: Program) -> Card:
 def _run(
     program: Program, change: Callable[[ndarray, ndarray], tuple[ndarray, ndarray]]
 ) -> ndarray:
-    """Return the updates of some steps on fixed random inputs, changed before they are used."""
+    """Return the updates of some steps on fixed random inputs, which are changed before use."""
     rule, source = ReferenceRule(program), numpy.random.default_rng(11)
     states, updates = rule.zeros(), []
     for step in range(_TRIED):

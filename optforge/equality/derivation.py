@@ -1,4 +1,4 @@
-"""The written proof of a simplification: steps that a reader can check one by one."""
+"""The derivation of a simplification: steps that a reader can check one by one."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ KINDS = (EXACT, GUARDED, EMPIRICAL)
 
 @dataclass(frozen=True)
 class Link:
-    r"""What a state of the simpler form is, in terms of the form before: ``scale`` times a state.
+    r"""A state of the simpler form as ``scale`` times a state of the form before.
 
     Args:
-        source: Number of the state before; None for a state that is no multiple of one.
+        source: Number of the state before; None if the state is not a multiple of one.
         scale: The factor.
     """
 
@@ -30,16 +30,16 @@ class Link:
 
 @dataclass(frozen=True)
 class DerivationStep:
-    """One step of a derivation.
+    """A step of a derivation.
 
     Args:
-        kind: ``exact``: equal over the real numbers wherever the form before is finite.
-            ``exact up to a guard``: equal if the guard 1e-8 of a division is left out; ``why``
-            states the bound. ``empirical``: different, but not worse; ``figures`` say by how much.
+        kind: ``exact``: equal over the real numbers wherever the form before is finite. ``exact up
+            to a guard``: equal if the guard 1e-8 of a division is left out; ``why`` states the
+            bound. ``empirical``: different, but not worse; ``figures`` say by how much.
         before: Text of the program.
-        after: Text of the simpler one.
+        after: Text of the simpler program.
         why: The reason, for a reader.
-        figures: What was measured: of the check for the first two kinds, of training for the last.
+        figures: Measurements: of the check for the first two kinds, of training for the last.
 
     Raises:
         ProgramError: If the kind is not one of the three.
@@ -63,12 +63,12 @@ class DerivationStep:
 
 @dataclass(frozen=True)
 class Change:
-    """What a pass did: the program it leaves, the step that says why, and what became of states.
+    """The result of a pass: the program, the step that justifies it, and the links of its states.
 
     Args:
         program: The program after the step.
         step: The step.
-        links: For each state of the program after, what it is of the program before.
+        links: Link of each state to the states of the program before.
     """
 
     program: Program
@@ -77,20 +77,20 @@ class Change:
 
 
 class Pass(Protocol):
-    """One way of making a program simpler; the place where further ways plug in."""
+    """A way of simplifying a program; the extension point for further ways."""
 
     def apply(self, program: Program) -> Change | None:
-        """Take one step, or None where there is nothing to do."""
+        """Make one step, or return None if there is nothing to do."""
         ...
 
 
 @dataclass(frozen=True)
 class Derivation:
-    """All steps from the rule as given to the simple one.
+    """All steps from the given rule to the simple one.
 
     Args:
-        start: Text of the rule as given.
-        steps: In order; each begins where the one before ended.
+        start: Text of the given rule.
+        steps: The steps in order; each begins where the previous one ended.
 
     Example:
         >>> text = "def train(w, g, lr):\\n    u = g * 0.1\\n    return u\\n"
@@ -107,10 +107,10 @@ class Derivation:
         return self.steps[-1].after if self.steps else self.start
 
     def check(self) -> None:
-        """Check that every text is a program and that the steps hang together.
+        """Check that every text is a program and that the steps are connected.
 
         Raises:
-            ProgramError: Naming the step.
+            ProgramError: If a check fails; the message names the step.
         """
         text = parse(self.start).text
         for number, step in enumerate(self.steps, 1):
@@ -119,10 +119,10 @@ class Derivation:
             text = parse(step.after).text
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return the steps as plain values."""
+        """Return the steps as JSON-serializable values."""
         return [step.to_json() for step in self.steps]
 
     @classmethod
     def from_json(cls, start: str, steps: Sequence[Mapping[str, Any]]) -> Derivation:
-        """Read what :meth:`to_json` gave."""
+        """Read what :meth:`to_json` returned."""
         return cls(start, tuple(DerivationStep(**step) for step in steps))

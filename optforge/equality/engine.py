@@ -1,4 +1,4 @@
-"""The e-graphs: one with a table for each choice of sets of functions."""
+"""The e-graphs: one with a table for each selection of sets of functions."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _reused = True
 
 @contextmanager
 def fresh_engines() -> Iterator[None]:
-    """Use every e-graph once, which is slow, and right.
+    """Create a new e-graph for every use, which is slow but reliable.
 
-    An e-graph of egglog 13 that goes back to an earlier level may give a value another's argument
-    in a later run. What was simplified is checked by running it; where a check fails, this is
-    how to simplify once more.
+    An e-graph of egglog 13 that was popped to an earlier level may assign a value another's
+    argument in a later run. Every simplification is checked by running it; if a check fails, it is
+    repeated inside this block.
     """
     global _reused
     _reused = False
@@ -56,11 +56,11 @@ def sets_used(graph: Graph) -> frozenset[str]:
 
 
 def run(engine: Any, text: str) -> list[Any]:
-    """Run commands and return what they report."""
+    """Run commands and return their output."""
     return engine.run_program(*_parsed(engine, text))
 
 
 @lru_cache(64)
 def _parsed(engine: Any, text: str) -> list[Any]:
-    """Read commands; one e-graph's reading is not another's, as it names what has no name."""
+    """Parse commands for one e-graph, because parsing generates names that belong to it."""
     return engine.parse_program(text)

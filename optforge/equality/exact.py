@@ -1,4 +1,4 @@
-"""Simplifying without training: passes repeated to a fixed point, every step checked."""
+"""Simplification without training: passes repeated to a fixed point, every step checked."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Simplified:
     """A simple rule with its derivation.
 
     Args:
-        program: The simple form, with the field's names.
-        derivation: Why it may stand for the rule as given.
-        links: For each state, which multiple of which state of the rule as given it is.
-        stops: Limits that ended the search for a simpler form before it was done, in words; on
-            another machine, or with higher limits, another form may be found.
+        program: The simple form, with conventional names.
+        derivation: The proof that it equals the given rule.
+        links: Each state as a multiple of a state of the given rule.
+        stops: Limits that ended the search for a simpler form early, in words; another machine or
+            higher limits may find another form.
     """
 
     program: Program
@@ -47,7 +47,7 @@ class Simplified:
 
 
 def exact_passes(bounds: Bounds | None = None) -> tuple[Pass, ...]:
-    """Return the passes of ``--exact``, in order: those that need no guard first."""
+    """Return the passes of ``--exact`` in order: those that need no guard first."""
     first = (Static(), Algebraic(False, bounds), Recurrences(bounds))
     return (*first, Algebraic(True, bounds))
 
@@ -59,8 +59,8 @@ def simplify_exact(
 
     Args:
         program: A valid program.
-        bounds: How far saturation goes.
-        say: Told what is being done.
+        bounds: Bounds of the saturation.
+        say: Called with a sentence on what is being done.
 
     Raises:
         SimplifyError: If the check of a step fails.
@@ -77,10 +77,10 @@ def simplify_exact(
 def run_passes(
     program: Program, passes: Sequence[Pass], say: Say = lambda text: None
 ) -> Simplified:
-    """Run passes again and again until none of them finds anything, then give names.
+    """Run passes repeatedly until none of them finds a change, then assign names.
 
-    After each step the first pass has its turn again. Steps that claim equality are checked by
-    running both forms (:mod:`optforge.equality.verify`); empirical ones carry their own figures.
+    After each step the first pass runs again. Steps that claim equality are checked by running both
+    forms (:mod:`optforge.equality.verify`); empirical steps have their own figures.
 
     Raises:
         SimplifyError: If the check of a step fails.
@@ -109,7 +109,7 @@ def run_passes(
 
 
 def _stops(passes: Sequence[Pass], more: bool) -> tuple[str, ...]:
-    """Return the limits that were met and may have hidden a simpler form."""
+    """Return the limits that were reached and may have hidden a simpler form."""
     stops = []
     if any(isinstance(done, Algebraic | Recurrences) and done.timed_out for done in passes):
         stops.append("equality saturation met its limit of wall clock time")
@@ -119,7 +119,7 @@ def _stops(passes: Sequence[Pass], more: bool) -> tuple[str, ...]:
 
 
 def _next(program: Program, passes: Sequence[Pass]) -> tuple[Change, DerivationStep] | None:
-    """Return the next change and its checked step; a change that is wrong has a second try."""
+    """Return the next change and its checked step; a wrong change is tried a second time."""
     change = _first_change(program, passes)
     if change is None:
         return None
@@ -149,7 +149,7 @@ def _checked(change: Change, before: Program) -> DerivationStep:
 
 
 def _joined(links: tuple[Link, ...], link: Link) -> Link:
-    """Express a state by the states of the rule as given."""
+    """Express a state by the states of the given rule."""
     if link.source is None or links[link.source].source is None:
         return Link(None)
     first = links[link.source]

@@ -1,4 +1,4 @@
-"""Why a form was reached: the rows that it needs, and what their variables stand for."""
+"""Explanation of a form: the rows it needs, and what their variables stand for."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": 
 
 @dataclass(frozen=True)
 class Instance:
-    """One use of a row: what each of its variables stands for, as text.
+    """A use of a row, with the expression that each of its variables stands for.
 
     Args:
         row: Number of the row.
-        values: For each variable of the row an expression over the inputs.
+        values: Expression over the inputs for each variable of the row.
     """
 
     row: int
@@ -31,19 +31,19 @@ class Instance:
 
     @property
     def text(self) -> str:
-        """Return the values as text."""
+        """The values as text."""
         return ", ".join(f"{name} = {value}" for name, value in self.values)
 
 
 def needed_rows(reached_form: Simplest, bounds: Bounds | None = None) -> tuple[int, ...]:
-    """Return rows that prove a form equal to the one that it came from, all of them needed.
+    """Return a minimal set of rows that prove a form equal to the one it came from.
 
-    Rows that only regroup (:attr:`Rewrite.grows`) say nothing, and leave or stay together; of
-    the others each one that is left is needed.
+    Rows that only regroup (:attr:`Rewrite.grows`) explain nothing and are removed or kept together;
+    of the other rows, each remaining one is needed.
 
     Args:
         reached_form: The form, with the forms that it came from.
-        bounds: Of every proof.
+        bounds: Bounds of every proof.
 
     Returns:
         Numbers of the rows, in order.
@@ -82,7 +82,7 @@ def _of_round(
 
 
 def _last_named(number: int) -> tuple[bool, int, int]:
-    """Order rows: with a guard last, so that none is named in vain; special ones first."""
+    """Order rows: those with a guard last, so that none is named needlessly; special ones first."""
     row = RULES[number]
     return row.guard is not None, -row.before.count("("), number
 
@@ -90,7 +90,7 @@ def _last_named(number: int) -> tuple[bool, int, int]:
 def _needed(
     assumed: list[int], rows: list[int], suffices: Callable[[Sequence[int]], bool], grown: bool
 ) -> list[int]:
-    """Return rows that suffice together with those assumed, none of which can be left out.
+    """Return rows that suffice together with the assumed ones, none of which can be left out.
 
     Source: U. Junker, "QuickXplain: preferred explanations and relaxations for over-constrained
     problems", AAAI 2004.
@@ -116,10 +116,10 @@ def instances(
 
     Args:
         reached_form: The form, with the forms that it came from.
-        rows: That it needs.
+        rows: Rows that it needs.
         row: One of them.
-        names: Of inputs and states, for the text.
-        bounds: As they were.
+        names: Names of inputs and states, for the text.
+        bounds: Bounds of the original saturation.
     """
     others = [number for number in rows if number != row]
     seen: dict[Instance, None] = {}
@@ -133,7 +133,7 @@ def instances(
 
 
 class _Texts:
-    """Writes classes of equal values as expressions, long ones cut short."""
+    """Writes classes of equal values as expressions; long ones are shortened."""
 
     def __init__(self, choices: dict[int, Choice], names: dict[str, str]) -> None:
         self.choices, self.names = choices, names
@@ -160,7 +160,7 @@ class _Texts:
 
 
 def _outside(text: str) -> str:
-    """Return the part of an expression outside of all brackets."""
+    """Return the part of an expression outside all brackets."""
     depth, outside = 0, []
     for letter in text:
         depth += letter == "("

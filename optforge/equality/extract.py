@@ -1,4 +1,4 @@
-"""The cheapest program in a saturated graph, with every shared value counted once."""
+"""Extraction of the cheapest program in a saturated graph, with shared values counted once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ORDERS = 6  # of the outputs that are tried
 
 
 def constant_digits(value: float) -> int:
-    """Count what a reader has to read of a constant: significant digits and the exponent's.
+    """Return the digits of a constant that a reader must read: significant ones and the exponent's.
 
     Example:
         >>> constant_digits(0.9), constant_digits(0.8999999761581421), constant_digits(1e-8)
@@ -31,7 +31,7 @@ def constant_digits(value: float) -> int:
 
 
 def node_cost(operation: str, arguments: Sequence[str], value: float = 0.0) -> int:
-    """Price a value alone: a statement, values that it hangs on, digits, arithmetic."""
+    """Return the cost of a value alone: a statement, its dependencies, digits, arithmetic."""
     if operation == CONSTANT:
         return _DIGIT * (constant_digits(value) + 1) + (value < 0)
     if operation in REALISED:
@@ -44,7 +44,7 @@ def node_cost(operation: str, arguments: Sequence[str], value: float = 0.0) -> i
 
 
 def graph_cost(graph: Graph) -> int:
-    """Price all that the outputs need; an output that is a constant costs a statement more."""
+    """Return the cost of all that the outputs need; a constant output costs one more statement."""
     total = sum(_STATEMENT for i in set(graph.outputs) if graph.nodes[i].operation == CONSTANT)
     for index in graph.reached():
         node = graph.nodes[index]
@@ -54,7 +54,7 @@ def graph_cost(graph: Graph) -> int:
 
 
 def structure(graph: Graph) -> str:
-    """Hash a graph's form, so that ties end the same way whatever the names and the order."""
+    """Hash a graph's form, so that ties are resolved independently of names and order."""
     digests: dict[int, str] = {}
     for index in graph.reached():
         node = graph.nodes[index]
@@ -69,7 +69,7 @@ def _digest(key: tuple[str, ...]) -> str:
 
 @dataclass
 class _Best:
-    """The best known way of a class: its choice, all classes it needs with their prices."""
+    """The best known choice of a class, with all classes it needs and their costs."""
 
     total: int
     digest: str
@@ -78,11 +78,11 @@ class _Best:
 
 
 def extract(saturated: Saturated, kinds: tuple[int, ...]) -> Graph:
-    """Choose one way for every class that the outputs need, as cheaply as possible.
+    """Choose a way of computing every class that the outputs need, as cheaply as possible.
 
-    The exact optimum over shared values is hard to find in general; here each class takes the
-    set of classes that costs least (shared ones once), output after output in several orders,
-    what is already there being free; the cheapest of these is taken.
+    The exact optimum over shared values is hard to find in general. Here each class chooses the set
+    of classes that costs least (shared ones counted once), output after output in several orders,
+    where already chosen classes are free. The cheapest result is returned.
 
     Args:
         saturated: Classes and outputs.
@@ -96,7 +96,7 @@ def extract(saturated: Saturated, kinds: tuple[int, ...]) -> Graph:
 
 
 def cheapest(classes: Sequence[Sequence[Choice]]) -> dict[int, Choice]:
-    """Choose the cheapest way for every class by itself."""
+    """Choose the cheapest way for every class on its own."""
     return {here: best.choice for here, best in _choose(classes, {}).items()}
 
 
@@ -109,7 +109,7 @@ def _orders(outputs: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
 
 
 def _in_order(saturated: Saturated, order: Sequence[int]) -> dict[int, Choice]:
-    """Choose for one output after the other; what earlier ones chose is free and stays."""
+    """Choose for one output after another; earlier choices stay and are free."""
     fixed: dict[int, Choice] = {}
     for output in order:
         best = _choose(saturated.classes, fixed)
@@ -123,7 +123,7 @@ def _in_order(saturated: Saturated, order: Sequence[int]) -> dict[int, Choice]:
 
 
 def _choose(classes: Sequence[Sequence[Choice]], fixed: dict[int, Choice]) -> dict[int, _Best]:
-    """Return the cheapest set of classes for every class; one that improves updates its users."""
+    """Return the cheapest set of classes for every class; an improved class updates its users."""
     best: dict[int, _Best] = {}
     users: dict[int, list[tuple[int, Choice]]] = {}
     pending: dict[int, None] = {}

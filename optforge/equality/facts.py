@@ -1,4 +1,4 @@
-"""What is known of the sign of values: a table by function, and states by induction."""
+"""Known signs of values: a table by function, and states by induction."""
 
 from __future__ import annotations
 
@@ -42,11 +42,12 @@ POSITIVE_IF_ALL = frozenset(
 
 
 def nonnegative_states(graph: Graph) -> tuple[bool, ...]:
-    r"""Return for each state whether it can never be below zero.
+    r"""Return for each state whether it is never below zero.
 
-    Induction over the steps: states begin at zero; a set of states stays at or above zero if
-    each next value is, as long as all of the set were. The largest such set is found by
-    beginning with all states and leaving out those whose next value is not known to hold.
+    The proof is by induction over the steps: states begin at zero, and a set of states stays
+    nonnegative if each next value is nonnegative whenever all states of the set are. The largest
+    such set is found by starting with all states and removing those whose next value is not known
+    to be nonnegative.
 
     Example:
         >>> from optforge.equality.graph import to_graph

@@ -1,4 +1,4 @@
-"""Known rules in their simplest form, with stand-ins for their constants."""
+"""Known rules in their simplest form, with placeholders for their constants."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Family:
     """A known rule.
 
     Args:
-        name: Of the rule.
+        name: Name of the rule.
         states: Names of its states, in order.
         lines: Statements that compute the direction ``u`` and the next states, nested.
-        outputs: Names of what is returned for the states.
+        outputs: Names of the values returned for the states.
     """
 
     name: str
@@ -38,7 +38,7 @@ def _family(name: str, states: str, lines: str, outputs: str = "") -> Family:
 
 
 def _with_epsilon(families: tuple[Family, ...]) -> tuple[Family, ...]:
-    """Add the forms that have an epsilon of their own beside the root, and not the guard alone."""
+    """Add the forms that have their own epsilon next to the root, not only the guard."""
     forms = list(families)
     for family in families:
         lines = tuple(_ROOT.sub(r"/ (\1 + {epsilon_outside})", line) for line in family.lines)
@@ -177,7 +177,7 @@ def known_rules() -> Iterator[tuple[str, Program]]:
 
 
 def template_program(family: Family, decayed: bool) -> Program:
-    """Write a known rule with stand-ins for its constants."""
+    """Write a known rule with placeholders for its constants."""
     values = {name: repr(value) for name, value in STAND_INS.items()}
     states = f"{family.states}, " if family.states else ""
     end = "(u + w * {weight_decay}) * {lr} * lr" if decayed else "u * {lr} * lr"

@@ -1,4 +1,4 @@
-"""What is asked of kinds before a row applies."""
+"""Conditions on kinds under which a row applies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ARRAY = int(Kind.ARRAY)
 
 @dataclass(frozen=True)
 class _Atom:
-    """A condition: of which variables, how egglog has it, and whether kinds meet it."""
+    """A condition: its variables, its egglog text, and whether given kinds meet it."""
 
     names: tuple[str, ...]
     text: str
@@ -35,14 +35,14 @@ class _Atom:
 
 @lru_cache(None)
 def gates(rule: Rewrite, kinds: tuple[int, ...] = ALL_KINDS) -> list[list[str]]:
-    """List what must be asked of kinds, as conditions for egglog, one list for each rule.
+    """Return the conditions on kinds for egglog, one list for each rule.
 
-    Without products there are few kinds, and each choice that is sound becomes a rule. With them
-    choices are many; those that a few comparisons tell from the others become one rule.
+    Without products there are few kinds, and each sound choice becomes a rule. With products there
+    are many choices, and those that a few comparisons separate from the others form one rule.
 
     Args:
         rule: A row of the table.
-        kinds: Those that values can have.
+        kinds: Kinds that values can have.
 
     Example:
         >>> gates(Rewrite("x * 0.0", "0.0"))
@@ -106,7 +106,7 @@ def _conjunction(sound: Sequence[Kinds], unsound: Sequence[Kinds]) -> list[_Atom
 
 @lru_cache(None)
 def _atoms(names: tuple[str, ...]) -> list[_Atom]:
-    """List the conditions that may be asked, the simplest first."""
+    """Return the possible conditions, simplest first."""
     atoms = []
     for n in names:
         atoms += [

@@ -14,7 +14,7 @@ WEIGHT, GRADIENT, LR = "weight", "gradient", "lr"
 
 
 def state_leaf(number: int) -> str:
-    """Return the name of a state's leaf, which does not depend on the name in the program."""
+    """Return the name of a state's leaf, which does not depend on its name in the program."""
     return f"state{number}"
 
 
@@ -25,7 +25,7 @@ class Node:
     Args:
         operation: A function's name, an input's name, or ``constant``.
         arguments: Indices of nodes before this one.
-        value: Of a constant.
+        value: Value of a constant.
     """
 
     operation: str
@@ -40,11 +40,11 @@ class Node:
 
 @dataclass
 class Graph:
-    """Nodes in an order in which arguments come first, each value once, and the outputs.
+    """Unique nodes, ordered so that arguments come first, and the outputs.
 
     Args:
         kinds: Kinds of the states.
-        nodes: The values.
+        nodes: The nodes.
         outputs: Indices of the update and of each next state.
 
     Example:
@@ -60,7 +60,7 @@ class Graph:
     _known: dict[tuple[object, ...], int] = field(default_factory=dict, repr=False)
 
     def add(self, operation: str, arguments: Sequence[int] = (), value: float = 0.0) -> int:
-        """Return the index of a value; equal values are kept once."""
+        """Return the index of a value, which is added unless an equal one exists."""
         key = (operation, *arguments, repr(value))  # repr: 0.0 and -0.0 are not the same
         if key not in self._known:
             self._known[key] = len(self.nodes)
@@ -77,7 +77,7 @@ class Graph:
         return sum(self.nodes[index].is_statement for index in self.reached())
 
     def reached(self, roots: Iterable[int] | None = None) -> list[int]:
-        """List what the outputs (or other roots) are made of, arguments first."""
+        """Return the values that the outputs (or other roots) depend on, arguments first."""
         done: dict[int, None] = {}
         stack = [(root, False) for root in reversed(list(self.outputs if roots is None else roots))]
         while stack:
@@ -113,15 +113,15 @@ class Graph:
     def copy_into(
         self, other: Graph, replaced: Callable[[int], int | None] = lambda index: None
     ) -> dict[int, int]:
-        """Copy what the outputs need into another graph, its values in place of some.
+        """Copy everything that the outputs need into another graph, with some values replaced.
 
         Args:
             other: Receives the values.
-            replaced: Returns for the index of a value here an index of ``other`` that takes its
-                place, or None.
+            replaced: Returns, for the index of a value here, an index of ``other`` that replaces
+                it, or None.
 
         Returns:
-            For each index here that was copied or replaced its index in ``other``.
+            Index in ``other`` of each index here that was copied or replaced.
         """
         places: dict[int, int] = {}
         for index in self.reached():
@@ -134,7 +134,7 @@ class Graph:
 
 
 def to_graph(program: Program) -> Graph:
-    """Turn a program into a graph; dead statements and dead states are left out."""
+    """Convert a program to a graph without dead statements and dead states."""
     lean = live_program(program)
     graph = Graph(state_kinds(lean))
     inputs = [graph.add(WEIGHT), graph.add(GRADIENT)]
@@ -153,7 +153,7 @@ def to_graph(program: Program) -> Graph:
 def to_program(graph: Graph) -> Program:
     """Write a graph as a program, update first, with plain names (v1, v2, ...).
 
-    A constant cannot be returned, so that one which is an output becomes a statement.
+    A constant cannot be returned, so a constant output becomes a statement.
 
     Example:
         >>> from optforge.language import load_rule

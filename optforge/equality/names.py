@@ -1,4 +1,4 @@
-"""The field's names for states and variables, and the usual order of statements."""
+"""Conventional names for states and variables, and the conventional order of statements."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _NOUNS = {
 
 
 def state_roles(graph: Graph) -> list[str]:
-    """Return a name for each state, by what it remembers.
+    """Return a name for each state by what it remembers.
 
     ``second_moment``: its next value is built from a square (or magnitude); ``momentum``: from
     the gradient otherwise; ``count``: a state plus a constant; ``state``: anything else.
@@ -69,7 +69,7 @@ def _is_wrapper(node: Node) -> bool:
 
 
 def _feeds(graph: Graph, output: int) -> set[str]:
-    """Operations met on the way down from a next state, down to squares and quotients."""
+    """Return the operations on the way down from a next state, down to squares and quotients."""
     operations: set[str] = set()
     stack = [output]
     while stack:
@@ -81,7 +81,7 @@ def _feeds(graph: Graph, output: int) -> set[str]:
 
 
 def living_states(program: Program) -> list[int]:
-    """List the numbers of the states that can reach an update.
+    """Return the numbers of the states that can reach an update.
 
     Example:
         >>> from optforge.language import load_rule
@@ -93,7 +93,7 @@ def living_states(program: Program) -> list[int]:
 
 
 def kinds_of(program: Program) -> tuple[int, ...] | None:
-    """Return the kinds of a program's states; None if its shapes do not fit together."""
+    """Return the kinds of a program's states; None if its shapes do not match."""
     try:
         return state_kinds(program)
     except ProgramError:
@@ -101,18 +101,18 @@ def kinds_of(program: Program) -> tuple[int, ...] | None:
 
 
 def with_names(program: Program, like: Program, states: Sequence[str]) -> Program:
-    """Rename the states of a program, and give its variables readable names.
+    """Rename the states of a program and give its variables readable names.
 
     Args:
-        program: A program whose names are of no meaning.
-        like: The program that it was made from, for the names of the inputs.
-        states: Names of its living states.
+        program: A program with meaningless names.
+        like: The original program, for the names of the inputs.
+        states: Names of its live states.
     """
     return _Writer(to_graph(program), states, (like.weight, like.gradient, like.lr)).program()
 
 
 def present(program: Program) -> Program:
-    """Write a program with the field's names.
+    """Write a program with conventional names.
 
     Example:
         >>> from optforge.language import load_rule
@@ -132,7 +132,7 @@ def present(program: Program) -> Program:
 
 
 def numbered(names: Sequence[str]) -> tuple[str, ...]:
-    """Return distinct names: the second of two equal ones gets a 2.
+    """Return distinct names: the second of two equal names gets a 2.
 
     Example:
         >>> numbered(["momentum", "momentum", "count"])
@@ -187,7 +187,7 @@ class _Writer:
         return [self.inputs[WEIGHT], self.inputs[GRADIENT], *self.states, self.inputs[LR]]
 
     def _last_uses(self) -> dict[str, int]:
-        """For each input, the place of the last statement that reads it."""
+        """Return the place of the last statement that reads each input."""
         last_use: dict[str, int] = {}
         for place, index in enumerate(self.order):
             for argument in self.graph.nodes[index].arguments:
@@ -198,7 +198,7 @@ class _Writer:
         return last_use
 
     def _following(self) -> dict[int, int]:
-        """The statement of each next state, where no other output is the same."""
+        """Return the statement of each next state, unless another output is the same."""
         outputs = self.graph.outputs
         return {
             index: number
@@ -207,11 +207,11 @@ class _Writer:
         }
 
     def _is_free(self, number: int, place: int) -> bool:
-        """Return whether the old state is read no more, so that its name may be taken."""
+        """Return whether the old state is no longer read, so that its name may be reused."""
         return self.last_use.get(state_leaf(number), -1) <= place
 
     def _chain(self) -> set[int]:
-        """Statements that do nothing but build the update, each read by the next one alone."""
+        """Return statements that only build the update, each read only by the next one."""
         uses: dict[int, int] = {}
         for index in self.order:
             for argument in self.graph.nodes[index].arguments:

@@ -1,4 +1,4 @@
-"""Reading the table's patterns, and the kinds under which a row is sound."""
+"""Parsing of the table's patterns, and the kinds for which a row is sound."""
 
 from __future__ import annotations
 
@@ -49,21 +49,21 @@ class Pattern:
 
     @property
     def is_literal(self) -> bool:
-        """Return whether it is made of constants alone."""
+        """Return whether the pattern consists only of constants."""
         if self.arguments:
             return all(argument.is_literal for argument in self.arguments)
         return self.value is not None or self.operation in LITERALS
 
     @property
     def functions(self) -> frozenset[str]:
-        """Return the names of the functions in it."""
+        """Return the names of the functions in the pattern."""
         inner = frozenset().union(*(argument.functions for argument in self.arguments))
         return inner | {self.operation} if self.operation in FUNCTIONS else inner
 
 
 @lru_cache(None)
 def read_pattern(text: str) -> Pattern:
-    """Read a pattern in the language of programs."""
+    """Parse a pattern in the language of programs."""
     return _pattern_of(ast.parse(text, mode="eval").body)
 
 
@@ -83,7 +83,7 @@ def _pattern_of(node: ast.expr) -> Pattern:
 
 
 def pattern_kind(pattern: Pattern, kinds: dict[str, int]) -> int | None:
-    """Return the kind of a pattern, or None where a function does not accept its arguments.
+    """Return the kind of a pattern, or None if a function does not accept its arguments.
 
     Example:
         >>> pattern_kind(read_pattern("x * zero_tree"), {"x": 0})
@@ -109,7 +109,7 @@ def _result(name: str, kinds: tuple[int, ...]) -> int | None:
 
 
 def sets_of(rule: Rewrite) -> frozenset[str]:
-    """Return the sets of functions that a row names.
+    """Return the sets of functions that a row needs.
 
     Example:
         >>> sorted(sets_of(Rewrite("mean(x * n)", "mean(x) * n")))
@@ -128,14 +128,14 @@ def _choices(name: str, kinds: tuple[int, ...]) -> tuple[int, ...]:
 
 @lru_cache(None)
 def sound_kinds(rule: Rewrite, kinds: tuple[int, ...] = ALL_KINDS) -> tuple[Kinds, ...] | None:
-    """List the kinds of a row's variables for which both sides have the same kind.
+    """Return the kinds of a row's variables for which both sides have the same kind.
 
-    A value of another kind would broadcast differently later on, so that a row applies only
-    under these. None: whatever the kinds, as long as ``before`` is well formed.
+    A value of another kind would broadcast differently later, so a row applies only under these
+    kinds. None means any kinds for which ``before`` is well formed.
 
     Args:
         rule: A row of the table.
-        kinds: Those that values can have.
+        kinds: Kinds that values can have.
 
     Example:
         >>> sound_kinds(Rewrite("x * 0.0", "0.0"))
@@ -149,7 +149,7 @@ def sound_kinds(rule: Rewrite, kinds: tuple[int, ...] = ALL_KINDS) -> tuple[Kind
 
 
 def formed_kinds(before: str, kinds: tuple[int, ...]) -> list[Kinds]:
-    """List the kinds of a pattern's variables that its functions accept, whatever their names."""
+    """Return the kinds of a pattern's variables that its functions accept, ignoring their names."""
     pattern = read_pattern(before)
     names = [name for name in pattern.variables if name not in LITERALS]
     every = (
@@ -161,7 +161,7 @@ def formed_kinds(before: str, kinds: tuple[int, ...]) -> list[Kinds]:
 
 @lru_cache(None)
 def formed_and_sound(rule: Rewrite, kinds: tuple[int, ...]) -> tuple[list[Kinds], list[Kinds]]:
-    """List the kinds that the variables of a row may have, and those of them that it keeps."""
+    """Return the kinds that the variables of a row may have, and those for which it is sound."""
     before, after = read_pattern(rule.before), read_pattern(rule.after)
     formed = [
         chosen

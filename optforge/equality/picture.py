@@ -1,4 +1,4 @@
-"""The picture of the card: the update against gradient and momentum."""
+"""The plot of the card: the update against gradient and momentum."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _POINTS, _REACH = 61, 2.0
 def surface(program: Program) -> tuple[ndarray, ndarray]:
     """Compute the update at weight zero and lr = 1 for gradients and values of the first state.
 
-    Other states hold the square of the gradient, as a second moment at rest does.
+    Other states hold the square of the gradient, as a second moment does in equilibrium.
 
     Returns:
         The axis ``[points]``, and the update ``[states, gradients]``; one row without states.
@@ -43,7 +43,7 @@ def draw_update(program: Program, path: Path | BinaryIO) -> None:
 
     Args:
         program: A simple rule.
-        path: Where the picture goes.
+        path: File of the plot.
     """
     # Here, because matplotlib is slow to import and this is all that needs it.
     import matplotlib

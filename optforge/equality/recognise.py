@@ -1,4 +1,4 @@
-"""Naming a rule: known rules modulo their constants, else what it is like and how far away."""
+"""Recognition of a rule: a known rule up to its constants, or the nearest one and its distance."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ _GUARDED = ("Ada", "RMS", "AdE", "MARS", "Muon", "Ortho-Ada")
 
 @dataclass(frozen=True)
 class Recognised:
-    """What a rule is.
+    """The name of a rule, or what it resembles.
 
     Args:
-        name: Of the rule with its hyper-parameters; None if it is none of the known ones.
+        name: Name of the rule with its hyper-parameters; None if it is not a known rule.
         family: Name of the known rule, or of the nearest one.
-        hyperparameters: Values by the field's names; of a rule that is none of the known ones
-            those of its constants by their roles.
-        like: What it resembles where it is none of the known ones, as ``AdaGrad-like``.
-        distance: Statements in which it and the nearest known rule differ; 0 for a known one.
+        hyperparameters: Values by conventional names; for an unknown rule, values of its constants
+            by their roles.
+        like: What an unknown rule resembles, such as ``AdaGrad-like``.
+        distance: Number of statements in which it differs from the nearest known rule; 0 for a
+            known one.
     """
 
     name: str | None
@@ -41,7 +42,7 @@ class Recognised:
 
     @property
     def sentence(self) -> str:
-        """The name, or what it resembles, as a sentence."""
+        """A sentence with the name, or with what the rule resembles."""
         if self.name:
             return self.name
         like = f"{self.like}; " if self.like else ""
@@ -51,9 +52,9 @@ class Recognised:
 def recognise(program: Program) -> Recognised:
     """Recognize a simple rule among the known ones.
 
-    Constants do not matter, and neither do the order of states, sums and products, or functions
-    that the gradient passes through before all else. Otherwise the nearest known rule is the one
-    with the fewest statements of different form.
+    Constants do not matter, nor the order of states, sums and products, nor functions applied to
+    the gradient before anything else. If no known rule matches, the nearest one is that with the
+    fewest statements of different form.
 
     Args:
         program: A rule in its simplest form.
@@ -87,7 +88,7 @@ def _match(graph: Graph) -> tuple[str, dict[str, float]] | None:
 
 
 def _assigned(template: tuple[float, ...], slots: tuple[float, ...]) -> dict[str, float] | None:
-    """Return the names their values; None if one would need two, or a fixed number differs."""
+    """Return the values of the names; None if a name would need two, or a fixed number differs."""
     assigned: dict[str, float] = {}
     for pattern, value in zip(template, slots, strict=True):
         name, sign = _name_of(pattern)
@@ -140,13 +141,13 @@ def _described(family: str, values: Mapping[str, float], prepared: str | None) -
 
 
 def _renamed(values: Mapping[str, float]) -> dict[str, float]:
-    """Call the epsilon beside the root what all do, unless another one has the name."""
+    """Give the epsilon next to the root its usual name, unless another constant has it."""
     beside_root = "epsilon_outside" if "epsilon" in values else "epsilon"
     return {beside_root if name == "epsilon_outside" else name: v for name, v in values.items()}
 
 
 def _forms_of(graph: Graph, order: tuple[int, ...] | None = None) -> set[str]:
-    """The forms of all statements, without constants."""
+    """Return the forms of all statements, without constants."""
     names = {n: place for place, n in enumerate(order)} if order else {}
     texts: dict[int, str] = {}
     for index in graph.reached():
@@ -175,7 +176,7 @@ def _nearest(graph: Graph) -> tuple[str, int]:
 
 
 def _resembles(graph: Graph) -> str | None:
-    """Return what it is like, by what its states remember and what the update divides by."""
+    """Return what a rule resembles, by what its states remember and what the update divides by."""
     roles = state_roles(graph)
     operations = {graph.nodes[i].operation for i in graph.reached(graph.outputs[:1])}
     seconds = [n for n, role in enumerate(roles) if role == SECOND]
@@ -189,7 +190,7 @@ def _resembles(graph: Graph) -> str | None:
 
 
 def _adaptive(graph: Graph, number: int) -> str:
-    """Return the adaptive rules apart by the second moment."""
+    """Return the kind of adaptive rule, by its second moment."""
     inside = graph.reached([graph.outputs[1 + number]])
     nodes = [graph.nodes[i] for i in inside]
     squared = {graph.nodes[n.arguments[0]].operation for n in nodes if n.operation == "square"}

@@ -1,9 +1,9 @@
-"""States as recurrences: what follows from all steps together, and from no single one.
+"""States as recurrences: equalities that follow from all steps together and from no single one.
 
-Saturation of one step cannot know that a state is always zero, that two states always hold the
-same, or that a state may be kept at another scale. Each of these is an induction over the steps:
-states begin at zero, and the claim about the next values is proved by saturation under the claim
-about the present ones.
+Saturation of one step cannot find that a state is always zero, that two states are always equal, or
+that a state may be stored at another scale. Each of these is an induction over the steps: states
+begin at zero, and the claim about the next values is proved by saturation under the claim about the
+present values.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NEAR = 1e-9
 
 @dataclass(frozen=True)
 class _StateChoice:
-    """Another choice of states: the graph over them, what they are, and the argument."""
+    """Another choice of states: the graph over them, their links, and the argument for it."""
 
     graph: Graph
     links: tuple[Link, ...]
@@ -43,7 +43,7 @@ class Recurrences:
     """The pass that changes the states of a rule.
 
     Args:
-        bounds: How far saturation goes.
+        bounds: Bounds of the saturation.
 
     Example:
         >>> from optforge.language import parse
@@ -63,7 +63,7 @@ class Recurrences:
         self.timed_out = False  # whether the wall clock has ended a saturation
 
     def apply(self, program: Program) -> Change | None:
-        """Merge states, or keep one at another scale, where that makes the rule simpler."""
+        """Merge states, or store one at another scale, if that makes the rule simpler."""
         graph = tidy_graph(program)
         if not graph.kinds:
             return None
@@ -112,7 +112,7 @@ class Recurrences:
         kept: list[int],
         names: tuple[str, ...],
     ) -> _StateChoice | None:
-        """Try that state ``state`` is always ``factor`` times state ``other``."""
+        """Try to prove that state ``state`` is always ``factor`` times state ``other``."""
         merged, places, links = _without(graph, state, kept)
 
         def replacement() -> int:
@@ -135,7 +135,7 @@ class Recurrences:
     def _zero(
         self, graph: Graph, number: int, kept: list[int], names: tuple[str, ...]
     ) -> _StateChoice | None:
-        """Try that a state is always zero."""
+        """Try to prove that a state is always zero."""
         merged, places, links = _without(graph, number, kept)
 
         def zero() -> int:
@@ -149,7 +149,7 @@ class Recurrences:
         return _StateChoice(merged, links, why)
 
     def _equal(self, graph: Graph, left: int, right: int) -> bool:
-        """Prove by saturation that two values of a graph are equal."""
+        """Try to prove by saturation that two values of a graph are equal."""
         claim = Graph(graph.kinds, graph.nodes, (left, right))
         saturated = saturate(claim, bounds=self.bounds, known_signs=False)
         return saturated.outputs[0] == saturated.outputs[1]
@@ -174,7 +174,7 @@ def _zero_of(graph: Graph, kind: int) -> int:
 def _without(
     graph: Graph, number: int, kept: list[int]
 ) -> tuple[Graph, dict[str, str], tuple[Link, ...]]:
-    """Begin a graph that lacks one state; say what the leaves of the others become."""
+    """Start a graph that lacks one state; return the new leaves of the other states."""
     left = [n for n in range(len(graph.kinds)) if n != number]
     places = {state_leaf(n): state_leaf(place) for place, n in enumerate(left)}
     links = tuple(Link(kept[n]) for n in left)
@@ -209,7 +209,7 @@ def _times(graph: Graph, index: int, factor: float) -> int:
 def _rescaled(
     graph: Graph, number: int, kept: list[int], names: tuple[str, ...]
 ) -> Iterator[_StateChoice]:
-    """Keep a state that decays as ``q state + new`` at the scale 1 - q."""
+    """Yield choices that store a state which decays as ``q state + new`` at the scale 1 - q."""
     for factor in _scales(graph, number):
         result = Graph(graph.kinds)
 
@@ -231,7 +231,7 @@ def _rescaled(
 
 
 def _scales(graph: Graph, number: int) -> list[float]:
-    """List 1 - q for each product of the state with a constant q on the way to its next value."""
+    """Return 1 - q for each product of the state with a constant q on the way to its next value."""
     factors = []
     for index in graph.reached([graph.outputs[1 + number]]):
         node = graph.nodes[index]
@@ -244,7 +244,7 @@ def _scales(graph: Graph, number: int) -> list[float]:
 
 
 def _histories(program: Program) -> list[ndarray]:
-    """Run a program for a few steps on random inputs; give each state's values, one row each."""
+    """Run a program for a few steps on random inputs; return each state's values, one row each."""
     rule, source = ReferenceRule(program), numpy.random.default_rng(7)
     states = rule.zeros()
     histories: list[list[ndarray]] = [[] for _ in states]
@@ -258,7 +258,7 @@ def _histories(program: Program) -> list[ndarray]:
 
 
 def _factor(values: ndarray, other: ndarray) -> float | None:
-    """Return ``c`` with ``one == c * other``, or None if there is none or ``other`` is zero."""
+    """Return ``c`` with ``values == c * other``, or None if there is none or ``other`` is zero."""
     if values.shape != other.shape or not other.any():
         return None
     factor = float(values @ other / (other @ other))

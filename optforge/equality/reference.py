@@ -1,8 +1,8 @@
-"""Running a program in float64 while watching it: the oracle that checks the steps.
+"""A reference interpreter in float64 that observes all values: the oracle that checks the steps.
 
-It shares the table of functions with the interpreter, but not its compilation, and it can do what
-the interpreter cannot: leave the guard of divisions out, disturb every value by its last place, and
-see every live value on the way.
+It shares the table of functions with the interpreter, but not its compilation. Unlike the
+interpreter, it can leave out the guard of divisions, perturb every value in its last place, and
+observe every intermediate value.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LARGEST = 1e100
 
 
 def layout_for(*programs: Program) -> Layout:
-    """Return the layout that programs are tried on: with shapes, if one of them sees shapes.
+    """Return the layout on which programs are run: with shapes, if a program depends on shapes.
 
     Example:
         >>> from optforge.language import load_rule
@@ -46,13 +46,13 @@ def layout_for(*programs: Program) -> Layout:
 
 @dataclass(frozen=True)
 class Stepped:
-    """What one step gave.
+    """The results of one step.
 
     Args:
-        update: ``[elements]``.
+        update: The update, ``[elements]``.
         states: Next states, ``[width]`` of their kind.
-        clean: For each element, whether every value on the way to it was finite and far from
-            overflow, bool ``[elements]``; a value that all elements share counts for each.
+        clean: Whether every value on the way to an element was finite and far from overflow, bool
+            ``[elements]``; a value shared by all elements counts for each.
     """
 
     update: ndarray
@@ -66,7 +66,7 @@ class ReferenceRule:
     Args:
         program: A valid program.
         guarded: Whether divisions have their guard.
-        layout: Of the rows; by default what :func:`layout_for` returns.
+        layout: Layout of the rows; by default the result of :func:`layout_for`.
 
     Example:
         >>> from optforge.language import load_rule
@@ -96,15 +96,15 @@ class ReferenceRule:
         disturb: numpy.random.Generator | None = None,
         moment: tuple[int, int] = (0, 1),
     ) -> Stepped:
-        """Compute one step; ``disturb`` moves inputs, constants and values by up to one ulp.
+        """Compute one step; ``disturb`` perturbs inputs, constants and values by up to one ulp.
 
         Args:
             weights: ``[elements]``.
             gradients: ``[elements]``.
-            states: As the last step returned them.
+            states: States as returned by the last step.
             lr: Value of the schedule.
-            disturb: Decides what is moved.
-            moment: Number of the step, from 0, and of how many.
+            disturb: Random generator of the perturbations; None for none.
+            moment: Number of the step, from 0, and the number of all steps.
         """
         clean = numpy.ones(self.layout.elements, dtype=bool)
 
@@ -141,12 +141,12 @@ class ReferenceRule:
         return Stepped(update, following, clean)
 
     def _is_read(self, place: int) -> bool:
-        """Return whether an input is anything but a dead state."""
+        """Return whether an input is read, that is, not a dead state."""
         states = len(self.kinds)
         return not 2 <= place < 2 + states or bool(self._live.states >> (place - 2) & 1)
 
     def _by_element(self, sound: ndarray, kind: int) -> ndarray:
-        """Return for each element whether its inputs are sound; a product mixes an array."""
+        """Return for each element whether its inputs are sound; a product mixes all of an array."""
         if kind <= Kind.TREE:
             return _spread(self.layout, sound, kind, int(Kind.TREE))
         ends = numpy.cumsum(self.layout.sizes_of(kind))[:-1]

@@ -1,4 +1,4 @@
-"""One row of the table of rewrites."""
+"""A row of the table of rewrites."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Rewrite:
-    """One row of the table: ``before`` may become ``after``.
+    """A row of the table: ``before`` may be replaced by ``after``.
 
     Args:
         before: The pattern.
-        after: What replaces it.
-        when: Conditions that all hold: comparisons of constants, ``nonnegative(x)``,
+        after: The replacement.
+        when: Conditions that must all hold: comparisons of constants, ``nonnegative(x)``,
             ``positive(x)``.
-        guard: For a row that is exact up to a guard: a bound of the absolute difference, in the
-            language. None: equal over the real numbers wherever ``before`` is finite.
-        grows: Whether it only opens ways for other rows; such rows run less often.
+        guard: Bound of the absolute difference, in the language, for a row that is exact up to a
+            guard. None if both sides are equal over the real numbers wherever ``before`` is finite.
+        grows: Whether it only makes other rows applicable; such rows run less often.
     """
 
     before: str
@@ -27,17 +27,17 @@ class Rewrite:
 
     @property
     def collapses(self) -> bool:
-        """Return whether the result is a part of the pattern, or a constant: nothing is built."""
+        """Return whether the result is a part of the pattern or a constant: nothing is built."""
         return not self.grows and ("(" not in self.after and " " not in self.after)
 
     @property
     def name(self) -> str:
-        """The row as a reader sees it."""
+        """The row as shown to a reader."""
         conditions = f" if {' and '.join(self.when)}" if self.when else ""
         bound = f", up to {self.guard}" if self.guard else ""
         return f"{self.before} -> {self.after}{conditions}{bound}"
 
 
 def rows_of(*pairs: tuple[str, ...], grows: bool = False) -> list[Rewrite]:
-    """Return a row for each pattern, replacement and conditions."""
+    """Return a row for each triple of pattern, replacement and conditions."""
     return [Rewrite(pair[0], pair[1], pair[2:], grows=grows) for pair in pairs]

@@ -1,6 +1,6 @@
-"""The table of rewrites: what may replace what, under which condition, and how exactly.
+"""The table of rewrites: what may be replaced by what, under which conditions, and how exactly.
 
-Both sides are written in the language of programs, with its guarded meanings. ``x y z`` stand for
+Both sides are written in the language of programs, with its guarded operations. ``x y z`` stand for
 any value, ``s`` for a scalar, ``n`` for one number or one for each array, ``a b`` for constants.
 ``ratio(a, b)`` divides two constants without a guard. ``zero_tree``, ``zero_array`` and
 ``one_tree`` are constants of a kind, which programs write as ``weight * 0.0``, its norm, and
@@ -256,7 +256,7 @@ def _norms() -> list[Rewrite]:
 
 
 def _guarded() -> list[Rewrite]:
-    """Rows that leave the guard of a division out; each states what that can change."""
+    """Return the rows that leave out the guard of a division; each states what this can change."""
     return [
         Rewrite("x / abs(x)", "sign(x)", guard="1e-8 / abs(x)"),
         Rewrite("abs(x) / x", "sign(x)", guard="abs(1e-8 / x)"),
@@ -277,7 +277,7 @@ def _guarded() -> list[Rewrite]:
 
 
 def table() -> tuple[Rewrite, ...]:
-    """Return all rows, in the order in which a derivation names them.
+    """Return all rows in the order in which a derivation names them.
 
     Example:
         >>> next(row.name for row in table() if row.guard)

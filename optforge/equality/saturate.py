@@ -1,4 +1,4 @@
-"""Equality saturation: everything that the table can make of a graph, within bounds."""
+"""Equality saturation: all forms of a graph that the table can derive, within bounds."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ ALL_REWRITES = tuple(range(len(RULES)))
 
 @dataclass(frozen=True)
 class Bounds:
-    """How far saturation may go.
+    """Limits of saturation.
 
     Args:
-        iterations: Rounds of all rows.
-        rows: Rows of egglog's tables (e-nodes, kinds and signs); a round that goes beyond is
-            taken back, so that the result does not depend on the machine.
-        seconds: Wall clock, a safety stop alone; that it acted is reported.
+        iterations: Number of rounds of all rows.
+        rows: Number of rows of egglog's tables (e-nodes, kinds and signs); a round that exceeds it
+            is undone, so that the result does not depend on the machine.
+        seconds: Wall-clock limit, only a safety stop; the result reports if it was reached.
     """
 
     iterations: int = 5
@@ -41,7 +41,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Choice:
-    """One way of computing a class: a function of classes, an input or a constant."""
+    """A way of computing a class: a function of classes, an input or a constant."""
 
     operation: str
     arguments: tuple[int, ...] = ()
@@ -50,14 +50,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Saturated:
-    """What saturation found.
+    """Result of a saturation.
 
     Args:
-        classes: For each class of equal values, the ways of computing it.
+        classes: Ways of computing each class of equal values.
         outputs: The classes of the update and the next states.
         fired: Numbers of the rows that matched anywhere.
-        iterations: Rounds that were run.
-        rows: Rows of egglog's tables at the end.
+        iterations: Number of rounds that were run.
+        rows: Number of rows of egglog's tables at the end.
         stopped: ``saturated``, ``iterations``, ``size`` or ``time``.
     """
 
@@ -75,14 +75,14 @@ def saturate(
     bounds: Bounds | None = None,
     known_signs: bool = True,
 ) -> Saturated:
-    """Apply rows of the table to a graph until nothing new comes, or a bound is met.
+    """Apply rows of the table to a graph until nothing new is derived or a bound is reached.
 
     Args:
         graph: One step of a rule.
         rows: Numbers of the rows that may be used.
-        bounds: How far to go.
-        known_signs: Whether to find out first which states are never below zero; for that the
-            outputs must be the update and all next states, otherwise any values will do.
+        bounds: Bounds of the saturation.
+        known_signs: Whether to first determine which states are never below zero. This requires
+            that the outputs are the update and all next states; otherwise they may be any values.
 
     Example:
         >>> from optforge.equality.graph import to_graph
@@ -99,10 +99,10 @@ def saturate(
 def matches(
     graph: Graph, rows: Sequence[int], row: int, bounds: Bounds | None = None
 ) -> tuple[tuple[tuple[Choice, ...], ...], list[dict[str, int]]]:
-    """Return where a row with a guard would apply, once other rows have done what they can.
+    """Return where a row with a guard would apply once other rows have been applied.
 
     Returns:
-        Classes of equal values, and for each place what class each variable of the row is.
+        Classes of equal values, and the class of each variable of the row at each place.
     """
     with _loaded(graph, nonnegative_states(graph), rows) as engine:
         saturated, places = _rounds(engine, bounds or Bounds(), row)
@@ -116,9 +116,9 @@ def proves(
 
     Args:
         form: One form.
-        other: Another one with the same states.
+        other: Another form with the same states.
         rows: Numbers of the rows that may be used, in either form.
-        bounds: How far to go; it ends as soon as the forms have met.
+        bounds: Bounds of the saturation, which ends as soon as the forms are equal.
 
     Example:
         >>> from optforge.equality.graph import to_graph
@@ -222,7 +222,7 @@ def _rounds(
 
 
 def _round(engine: Any, most: int) -> tuple[int, set[int]]:
-    """Run one round; give the size it grew to and the rows that matched."""
+    """Run one round; return its final size and the rows that matched."""
     fired: set[int] = set()
     size = 0
     for step in _STEPS:
@@ -247,7 +247,7 @@ def _places(row: int, noted: list[tuple[int, ...]]) -> list[dict[str, int]]:
 def _read(
     engine: Any,
 ) -> tuple[tuple[tuple[Choice, ...], ...], tuple[int, ...], list[tuple[int, ...]]]:
-    """Read all classes of values out of egglog, the outputs, and what a probe noted."""
+    """Read from egglog all classes of values, the outputs, and the notes of a probe."""
     stored = json.loads(engine.serialize([]).to_json())["nodes"]
     number_of: dict[str, int] = {}
     choices: list[list[Choice]] = []

@@ -1,4 +1,4 @@
-"""The simplest equal form of a step that the table can reach, always the same one."""
+"""The simplest equal form of a step that the table can derive; the result is deterministic."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from optforge.equality.tidy import tidy
 
 @dataclass(frozen=True)
 class Simplest:
-    """What was found.
+    """Result of the search for the simplest form.
 
     Args:
         graph: The simplest form.
         rows: Numbers of the rows that matched on the way.
-        rounds: Saturations that were run.
-        stopped: Why the saturations ended, without repetition: ``saturated``, ``iterations``,
+        rounds: Number of saturations that were run.
+        stopped: Why the saturations ended, without duplicates: ``saturated``, ``iterations``,
             ``size``, ``time``.
-        forms: Where each saturation began.
+        forms: The form from which each saturation started.
     """
 
     graph: Graph
@@ -34,11 +34,11 @@ class Simplest:
 def simplest(
     graph: Graph, rows: Sequence[int] = EXACT_REWRITES, bounds: Bounds | None = None
 ) -> Simplest:
-    """Saturate and extract again and again, until the form does not get simpler.
+    """Alternate saturation and extraction until the form does not get simpler.
 
-    Forms are ordered by statements, then by how many values hang on others, then by the digits
-    of their constants, then by the arithmetic, and at last by a hash of the structure; a form is
-    left only for one that comes before it, so that simplifying twice changes nothing.
+    Forms are ordered by the number of statements, then by the number of dependencies, then by the
+    digits of their constants, then by the arithmetic, and finally by a hash of the structure. A
+    form is replaced only by one that comes before it, so simplifying twice changes nothing.
 
     Example:
         >>> from optforge.equality.graph import to_graph
@@ -64,7 +64,7 @@ def simplest(
 
 
 def _settled(graph: Graph, known: set[float]) -> Graph:
-    """Tidy until nothing moves: a folded constant may give another argument its place."""
+    """Tidy until nothing changes, because a folded constant may reorder arguments."""
     while True:
         tidied = tidy(graph, known)
         if structure(tidied) == structure(graph):
@@ -73,7 +73,7 @@ def _settled(graph: Graph, known: set[float]) -> Graph:
 
 
 def form_key(graph: Graph) -> tuple[int, str]:
-    """Order forms: the simplest comes first."""
+    """Return the sort key of forms, the simplest first."""
     return graph_cost(graph), structure(graph)
 
 

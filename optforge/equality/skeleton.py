@@ -1,4 +1,4 @@
-"""The form of a rule without its constants, sums and products in one order: what names match."""
+"""The form of a rule without its constants, with sums and products ordered, for matching names."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Form:
     """A value: a constant factor, the form of the rest, and the constants in it.
 
     Args:
-        factor: Constant factor in front.
-        text: The rest, with ``#`` for each constant.
+        factor: Constant factor.
+        text: Text of the rest, with ``#`` for each constant.
         slots: The constants, in the order of their places.
-        parts: Of a product, the text and the constants of each factor.
+        parts: Text and constants of each factor of a product.
     """
 
     factor: float
@@ -27,7 +27,7 @@ class Form:
 
     @property
     def factors(self) -> tuple[tuple[str, tuple[float, ...]], ...]:
-        """Return the text and the constants of each factor; itself, if it is no product."""
+        """Return the text and constants of each factor; of the form itself if it is no product."""
         if self.text == "1":
             return ()
         return self.parts or ((self.text, self.slots),)
@@ -47,7 +47,7 @@ class Skeleton:
 
 
 def skeleton(graph: Graph, order: Sequence[int] | None = None) -> Skeleton:
-    """Return the form of a rule, its states taken in an order.
+    """Return the form of a rule for a given order of its states.
 
     Example:
         >>> from optforge.equality.graph import to_graph
@@ -112,7 +112,7 @@ def _multiplied(factor: float, parts: Iterable[tuple[str, tuple[float, ...]]]) -
 
 
 def _sum(first_form: Form, second_form: Form, sign: float) -> Form:
-    """Write a sum with the factor of its first term in front, terms in order of their form."""
+    """Write a sum with the factor of its first term in front, and terms ordered by form."""
     second_form = replace(second_form, factor=sign * second_form.factor)
     parts = sorted(
         (first_form, second_form), key=lambda f: (f.text == "1", f.text == WEIGHT, f.text)
@@ -124,7 +124,7 @@ def _sum(first_form: Form, second_form: Form, sign: float) -> Form:
 
 
 def _call(operation: str, inner: list[Form]) -> Form:
-    """Write a function; constants in front of its arguments are places of their own."""
+    """Write a function call; constant factors of its arguments get their own places."""
     texts, slots = [], []
     for form in inner:
         plain = form.factor == 1 and form.text != "1"
@@ -134,7 +134,7 @@ def _call(operation: str, inner: list[Form]) -> Form:
 
 
 def preprocessed(graph: Graph) -> tuple[Graph, str | None]:
-    """Replace a function of the gradient alone, if all reads go through it, by the gradient.
+    """Replace a function of the gradient by the gradient if all reads go through it.
 
     Returns:
         The graph over that value, and the value as text; None if there is none.

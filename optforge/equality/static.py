@@ -1,4 +1,4 @@
-"""What needs no algebra: dead statements, state that is dead across steps, folded constants."""
+"""Simplification without algebra: dead statements, dead states, folded constants."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from optforge.language import Program, Statement
 
 
 class Static:
-    """The pass that drops what can never reach an update.
+    """The pass that removes everything that can never reach an update.
 
     Example:
         >>> from optforge.language import load_rule
@@ -19,7 +19,7 @@ class Static:
     """
 
     def apply(self, program: Program) -> Change | None:
-        """Drop dead statements and states, and fold statements of constants alone."""
+        """Remove dead statements and states, and fold statements that have only constants."""
         live = liveness(program)
         states = [n for n in range(len(program.states)) if live.states >> n & 1]
         lean = live_program(_folded(live_program(program, live)))
@@ -31,7 +31,7 @@ class Static:
 
 
 def _still(lean: Program, program: Program, states: list[int]) -> list[int]:
-    """Folding can make a state dead; the names tell which are left."""
+    """Return those of some states that are still live; folding may have made others dead."""
     return [number for number in states if program.states[number] in lean.states]
 
 
@@ -63,5 +63,5 @@ def _folded(program: Program) -> Program:
 
 
 def _is_returned(program: Program, statement: Statement) -> bool:
-    """A constant cannot be returned, so that what computes one stays."""
+    """Return whether a statement is an output; a constant cannot be, so its statement stays."""
     return statement.target in program.outputs

@@ -1,4 +1,4 @@
-"""The table and a graph in the notation of egglog."""
+"""The table and a graph in egglog's notation."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ def ruleset(number: int) -> str:
 
 
 def probe(number: int) -> str:
-    """Return the name of the ruleset that notes where a row would apply."""
+    """Return the name of the ruleset that records where a row would apply."""
     return f"probe{number}"
 
 
 @lru_cache(None)
 def rows_for(sets: frozenset[str]) -> tuple[int, ...]:
-    """List the numbers of the rows that name functions of some sets alone."""
+    """Return the numbers of the rows that need only functions of some sets."""
     return tuple(number for number, row in enumerate(RULES) if sets_of(row) <= sets)
 
 
 @lru_cache(None)
 def table_text(sets: frozenset[str]) -> str:
-    """Translate all that does not depend on the program.
+    """Translate everything that does not depend on the program.
 
     Args:
-        sets: Of functions. What a program does not use is left out, as it costs time; so are the
-            kinds of matrices where there are no products.
+        sets: Sets of functions. Unused sets are left out, because they cost time; so are the kinds
+            of matrices if there are no products.
     """
     kinds = ALL_KINDS if "matrices" in sets else PLAIN
     lines = [preamble(functions_of(sets))]
@@ -45,7 +45,7 @@ def table_text(sets: frozenset[str]) -> str:
 
 
 def graph_text(graph: Graph, nonnegative_states: tuple[bool, ...]) -> str:
-    """Write a graph: one definition a node, kinds and signs of the inputs, the outputs."""
+    """Write a graph: one definition per node, kinds and signs of the inputs, the outputs."""
     lines = []
     for index, node in enumerate(graph.nodes):
         if node.operation == CONSTANT:

@@ -1,4 +1,4 @@
-"""One way of writing equal graphs: constants folded and rounded, arguments in the usual order."""
+"""A normal form of equal graphs: constants folded and rounded, arguments in conventional order."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _DIGITS = 15  # that a computed constant keeps
 
 
 def tidy(graph: Graph, known: Iterable[float] = ()) -> Graph:
-    """Fold constants, give computed ones 15 digits, order arguments as is the custom.
+    """Fold constants, round computed ones to 15 digits, and order arguments by convention.
 
-    Constants that the author wrote stay as they are. ``interp(state, new, a)`` is written
-    ``interp(new, state, 1 - a)``, so that the last argument is the beta of the field; arguments
-    that may be exchanged have constants last.
+    Constants written by the author stay unchanged. ``interp(state, new, a)`` is written
+    ``interp(new, state, 1 - a)``, so that the last argument is the usual beta; commutative
+    arguments have constants last.
 
     Args:
         graph: One step of a rule.
-        known: Constants that the author wrote.
+        known: Constants written by the author.
 
     Example:
         >>> from optforge.equality.graph import to_graph, to_program
@@ -53,7 +53,7 @@ def tidy(graph: Graph, known: Iterable[float] = ()) -> Graph:
 
 
 def tidy_graph(program: Program) -> Graph:
-    """Return the tidy graph of a program, with its constants as they are written."""
+    """Return the tidy graph of a program, keeping its constants as written."""
     arguments = (a for statement in program.statements for a in statement.arguments)
     return tidy(to_graph(program), (a for a in arguments if isinstance(a, float)))
 
@@ -78,7 +78,7 @@ def _placed(
 
 
 def _note(graph: Graph, index: int, digests: dict[int, str]) -> None:
-    """Remember what an argument is ordered by: inputs by name, then values by their form."""
+    """Record the sort key of an argument: inputs by name, then values by their form."""
     if index not in digests:
         node = graph.nodes[index]
         parts = [node.operation, repr(node.value), *(digests[a] for a in node.arguments)]
@@ -87,7 +87,7 @@ def _note(graph: Graph, index: int, digests: dict[int, str]) -> None:
 
 
 def fold(operation: str, values: list[float]) -> float | None:
-    """Compute a function of constants in float64; None if the result is no finite constant.
+    """Compute a function of constants in float64; None if the result is not a finite constant.
 
     Example:
         >>> fold("sqrt", [4.0])
@@ -109,5 +109,5 @@ def _rounded(value: float, known: list[float]) -> float:
 
 
 def _complement(value: float) -> float:
-    """Return 1 - a, computed in decimal as a reader would."""
+    """Return 1 - a, computed in decimal as a reader would compute it."""
     return float(1 - Decimal(repr(value)))

@@ -1,4 +1,4 @@
-"""Functions and rows in the notation of egglog."""
+"""Functions and rows in egglog's notation."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _COMPARISON = {ast.Lt: "<", ast.Gt: ">", ast.LtE: "<=", ast.GtE: ">=", ast.NotEq
 
 
 def operation_name(function: str) -> str:
-    """Return the name of a function in egglog, which differs from all words of egglog."""
+    """Return the egglog name of a function, which differs from all egglog keywords."""
     return f"f_{function}"
 
 
 def preamble(functions: Iterable[str]) -> str:
-    """Declare functions, kinds, values of constants, what is known of signs, and how it grows."""
+    """Declare functions, kinds, values of constants, known signs, and how they are derived."""
     rows = [FUNCTIONS[name] for name in functions]
     lines = [
         "(sort Value)",
@@ -107,7 +107,7 @@ def _kinds(function: str) -> list[str]:
 
 
 def _shapes(function: str) -> list[str]:
-    """Write the kind of what leads from one shape to another: one rule for each choice."""
+    """Write the kinds of functions that convert one shape to another: one rule per choice."""
     row = FUNCTIONS[function]
     call, names = _call(function)
     rules = []
@@ -123,7 +123,7 @@ def _shapes(function: str) -> list[str]:
 
 
 def _folds(function: str) -> list[str]:
-    """Compute what egglog can compute of constants; the rest is folded between the runs."""
+    """Write the folds that egglog can compute; the others are done between the runs."""
     call, names = _call(function)
     number_facts = [f"(= n{number} (number {name}))" for number, name in enumerate(names)]
     if function in _EGGLOG:
@@ -173,7 +173,7 @@ def _signs(function: str) -> list[str]:
 
 
 def rule_text(rule: Rewrite, name: str, kinds: tuple[int, ...] = ALL_KINDS) -> str:
-    """Translate one row to a ruleset; one rule for each choice of kinds that is sound."""
+    """Translate a row to a ruleset, with one rule for each sound choice of kinds."""
     after = read_pattern(rule.after)
     pattern, conditions = _matched(rule)
     computed: list[str] = []
@@ -188,7 +188,7 @@ def rule_text(rule: Rewrite, name: str, kinds: tuple[int, ...] = ALL_KINDS) -> s
 
 
 def _matched(rule: Rewrite) -> tuple[str, list[str]]:
-    """Write what a row asks for: its pattern, and all conditions but those of kinds."""
+    """Write the query of a row: its pattern, and all conditions except those on kinds."""
     facts: list[str] = []
     pattern = _pattern(read_pattern(rule.before), facts)
     facts.append(f"(= whole {pattern})")
@@ -196,7 +196,7 @@ def _matched(rule: Rewrite) -> tuple[str, list[str]]:
 
 
 def probe_text(rule: Rewrite, name: str, kinds: tuple[int, ...] = ALL_KINDS) -> str:
-    """Translate a row to a ruleset that changes nothing and notes where the row would apply."""
+    """Translate a row to a ruleset that changes nothing and records where the row would apply."""
     _, conditions = _matched(rule)
     variables = [v for v in read_pattern(rule.before).variables if v not in LITERALS]
     note = f"(Match {' '.join((variables * len(VALUES))[: len(VALUES)])})"
@@ -207,7 +207,7 @@ def probe_text(rule: Rewrite, name: str, kinds: tuple[int, ...] = ALL_KINDS) -> 
 
 
 def _pattern(pattern: Pattern, facts: list[str]) -> str:
-    """Write a pattern; constants are matched by their number, which goes into the facts."""
+    """Write a pattern; constants are matched by their number, which is added to the facts."""
     if pattern.value is not None:
         facts.append(f"(= {float(pattern.value)!r} (number c{len(facts)}))")
         return f"c{len(facts) - 1}"
@@ -221,7 +221,7 @@ def _pattern(pattern: Pattern, facts: list[str]) -> str:
 
 
 def _built(pattern: Pattern, computed: list[str]) -> str:
-    """Write a replacement; what is made of constants alone is computed."""
+    """Write a replacement; parts made only of constants are computed."""
     if pattern.is_literal and _computable(pattern):
         value = _computed(pattern)
         if pattern.arguments:

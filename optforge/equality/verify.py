@@ -1,4 +1,4 @@
-"""Checking a step by running both forms on random inputs, in float64 over several steps."""
+"""Verification of a step: both forms run on random inputs, in float64 over several steps."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _FLOOR = 1e-15  # relative: what any two forms may differ by
 
 @dataclass(frozen=True)
 class Check:
-    """What a comparison found.
+    """Result of a comparison.
 
     Args:
-        values: Values of updates and states that were compared.
-        skipped: Values that were not, because the form before was not finite on the way.
+        values: Number of compared values of updates and states.
+        skipped: Number of skipped values, because the form before was not finite on the way.
         worst: Largest difference as a multiple of the response to one unit in the last place.
         difference: Largest absolute difference of an update with all guards in place.
     """
@@ -39,7 +39,7 @@ class Check:
 
     @property
     def holds(self) -> bool:
-        """Return whether the two forms compute the same."""
+        """Whether the two forms compute the same."""
         return self.worst <= MULTIPLE
 
     def figures(self) -> dict[str, Any]:
@@ -57,16 +57,16 @@ def compare(
 ) -> Check:
     """Run both forms along the trajectories of the first, and compare every value.
 
-    Where all states of the simpler form are multiples of states before, both take each step from
-    a common state, so that chaos cannot hide a difference or feign one. Otherwise the simpler
-    form keeps its own states from step to step, and the updates are compared.
+    If all states of the simpler form are multiples of states before, both forms make each step from
+    a common state, so that chaotic dynamics can neither hide nor cause a difference. Otherwise the
+    simpler form keeps its own states from step to step, and only the updates are compared.
 
     Args:
         before: A program.
-        after: A form of it that is said to be equal.
-        links: What the states of ``after`` are.
-        guarded: False leaves the guard out of every division on both sides.
-        seed: Of the random inputs.
+        after: A form of it that is claimed to be equal.
+        links: Links of the states of ``after``.
+        guarded: Whether divisions have their guard; False leaves it out on both sides.
+        seed: Seed of the random inputs.
 
     Example:
         >>> from optforge.language import load_rule
@@ -87,10 +87,10 @@ def compare(
 
 
 def demand(check: Check, why: str) -> None:
-    """Refuse a step whose check failed.
+    """Raise an error if the check of a step failed.
 
     Raises:
-        SimplifyError: With what was found.
+        SimplifyError: If the check failed; the message has its figures.
     """
     if not check.holds:
         raise SimplifyError(
@@ -102,7 +102,7 @@ def demand(check: Check, why: str) -> None:
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What both forms of a step get."""
+    """The inputs of both forms of a step."""
 
     weights: ndarray
     gradients: ndarray
@@ -176,7 +176,7 @@ class _Comparison:
         exact: Stepped,
         source: numpy.random.Generator,
     ) -> Stepped:
-        """Return the largest change of every value when all is disturbed by one ulp."""
+        """Return the largest change of every value when everything is perturbed by one ulp."""
         update = _FLOOR * numpy.abs(exact.update)
         following = [_FLOOR * numpy.abs(state) for state in exact.states]
         with numpy.errstate(all="ignore"):
@@ -212,7 +212,7 @@ class _Comparison:
 
 
 def _comparable(value: ndarray, clean: ndarray) -> ndarray:
-    """Return which elements were finite on the way; what all elements share needs them all."""
+    """Return which elements were finite on the way; shared values need all elements finite."""
     if value.shape == clean.shape:
         return clean & numpy.isfinite(value)
     return numpy.isfinite(value) & bool(clean.all())
@@ -227,7 +227,7 @@ def _multiple(a: ndarray, b: ndarray, response: ndarray) -> float:
 
 
 def _moved(weights: ndarray, stepped: Stepped) -> ndarray:
-    """Move the weights, but not so far that all that follows is one huge number."""
+    """Update the weights, but not so far that all later values become one huge number."""
     with numpy.errstate(all="ignore"):
         moved = weights - stepped.update
     return numpy.where(numpy.abs(moved) < 1e3, moved, weights)
