@@ -19,11 +19,11 @@ _KEPT = 2  # digests of a file: the one that is there, and the one that takes it
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Yield a new file that takes the place of ``path`` when the block ends without an error.
+    """Yield a new file that replaces ``path`` when the block ends without an error.
 
-    Until then it lies beside ``path`` under a hidden name; after an error it is removed and the
-    old file is as it was. The content is on the disk before the name changes, and the new name
-    before this returns.
+    Until then it is stored next to ``path`` under a hidden name; after an error it is removed and
+    the old file stays unchanged. The content is on the disk before the name changes, and the new
+    name before this returns.
 
     Args:
         path: The file to write; its directory must exist.
@@ -54,7 +54,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def sync_directory(directory: Path) -> None:
-    """Force the names in a directory to the disk, where the system can do that."""
+    """Flush the names in a directory to the disk, where the system supports that."""
     with suppress(OSError):  # Windows opens no directory, some file systems sync none
         handle = os.open(directory, os.O_RDONLY)
         try:
@@ -64,32 +64,32 @@ def sync_directory(directory: Path) -> None:
 
 
 def replace_file(path: Path, content: str | bytes) -> None:
-    """Write a file as a whole, a text as UTF-8.
+    """Write a file atomically, a text as UTF-8.
 
     Args:
         path: The file; its directory must exist.
-        content: All that it shall hold.
+        content: The whole content.
 
     Raises:
-        OSError: If the file cannot be written; the old one is as it was.
+        OSError: If the file cannot be written; the old one then stays unchanged.
     """
     with replacing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 class ForeignFileError(OptforgeError):
-    """A file that optforge did not write is where one of its own would be."""
+    """A file that optforge did not write is in the place of one of its own files."""
 
 
 def check_own(directory: Path, names: Iterable[str]) -> None:
-    """Refuse to work where files would be replaced that optforge did not write.
+    """Refuse to work if this would replace files that optforge did not write.
 
     Args:
-        directory: Where the files go; it need not exist.
-        names: Of the files.
+        directory: Directory of the files; it need not exist.
+        names: Names of the files.
 
     Raises:
-        ForeignFileError: Names the first of them.
+        ForeignFileError: If there is such a file; the message names the first one.
     """
     for name in names:
         if not is_own(directory / name):
@@ -100,14 +100,14 @@ def check_own(directory: Path, names: Iterable[str]) -> None:
 
 
 def begin_record(directory: Path, adopted: Iterable[str] = ()) -> None:
-    """Begin to write down which files of a directory are optforge's; once begun it stays.
+    """Start the record of which files of a directory belong to optforge; an existing one is kept.
 
     Args:
-        directory: It must exist.
-        adopted: Names of files that may be replaced, whoever wrote them.
+        directory: The directory; it must exist.
+        adopted: Names of files that may be replaced no matter who wrote them.
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: If the record cannot be written.
     """
     record = _record(directory) or {}
     present = {name: directory / name for name in adopted if is_file(directory / name)}
@@ -116,14 +116,14 @@ def begin_record(directory: Path, adopted: Iterable[str] = ()) -> None:
 
 
 def replace_own(path: Path, content: str | bytes) -> None:
-    """Write a file as a whole, unless another one is there that optforge did not write.
+    """Write a file atomically, unless one exists that optforge did not write.
 
     Args:
         path: The file; its directory must exist.
-        content: All that it shall hold.
+        content: The whole content.
 
     Raises:
-        ForeignFileError: If somebody else wrote or changed the file.
+        ForeignFileError: If the file was written or changed by something else.
         OSError: If it cannot be written.
     """
     check_own(path.parent, [path.name])
@@ -138,14 +138,14 @@ def replace_own(path: Path, content: str | bytes) -> None:
 
 
 def has_record(directory: Path) -> bool:
-    """Return whether it is written down which files of a directory are optforge's."""
+    """Return whether a directory records which of its files belong to optforge."""
     return _record(directory) is not None
 
 
 def is_own(path: Path) -> bool:
-    """Return whether a file may be replaced: none is there, or optforge wrote it.
+    """Return whether a file may be replaced: it does not exist, or optforge wrote it.
 
-    A directory without a record is of an earlier version, which kept none.
+    A directory without a record was made by an earlier version, which kept none.
     """
     record = _record(path.parent)
     if record is None or not path.exists():

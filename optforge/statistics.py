@@ -57,7 +57,7 @@ class Interval:
 
 
 def paired_interval(differences: ArrayLike, confidence: float = 0.95) -> Interval:
-    r"""Student-t interval and test for the mean of paired differences.
+    r"""Compute the Student-t interval and test for the mean of paired differences.
 
     With mean `d`, sample standard deviation `s` and `n` pairs, the interval is
     `d ± t_{(1 + confidence) / 2, n - 1} s / sqrt(n)` and the p-value that of `d / (s / sqrt(n))`.
@@ -89,7 +89,7 @@ def paired_interval(differences: ArrayLike, confidence: float = 0.95) -> Interva
 def mean_interval_over_tasks(
     matrix: Sequence[ArrayLike] | NDArray[np.float64], confidence: float = 0.95
 ) -> Interval:
-    r"""Interval for the equal-weighted mean over tasks of the mean over seeds.
+    r"""Compute the interval of the equal-weighted mean over tasks of the mean over seeds.
 
     Task `k` of `K` has `n_k` differences with mean `d_k` and sample variance `s_k^2`. Tasks are
     independent and need not be equally noisy, so with `v_k = s_k^2 / n_k`
@@ -141,7 +141,7 @@ def mean_interval_over_tasks(
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    r"""Holm's step-down correction of p-values for many comparisons.
+    r"""Apply Holm's step-down correction of p-values for many comparisons.
 
     With the `m` p-values in ascending order, the adjusted value of the i-th is
     `max_{j <= i} min(1, (m - j + 1) p_(j))`. Calling significant what is adjusted to at most
@@ -187,7 +187,7 @@ def _checked_row(differences: ArrayLike) -> NDArray[np.float64]:
 
 
 def _welch_satterthwaite(rows: list[NDArray[np.float64]]) -> tuple[float, float]:
-    """Standard error of the mean of task means, and its degrees of freedom."""
+    """Return the standard error of the mean of task means, and its degrees of freedom."""
     variances = np.array([row.var(ddof=1) / row.size for row in rows])
     total = variances.sum()
     if total == 0:

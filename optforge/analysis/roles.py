@@ -51,11 +51,12 @@ def roles(program: Program) -> dict[Place, Role]:
     """Return the role of each constant of a live, valid program.
 
     - ``beta``: the weight a in ``interp(new, old, a)``, the share of the old value;
-    ``one_minus_beta``: the weight a in ``interp(old, new, a)``, the share of the new value. *Old*
-    is the side that reads a state, or if both do, the side that does not read the gradient. -
-    ``momentum``: multiplies an incoming state. - ``weight_decay``: multiplies, in a term of the
-    update, a value that depends only on the weights. - ``eps``: at most 1e-4, and added to a tree
-    or a lower bound of one.
+      ``one_minus_beta``: the weight a in ``interp(old, new, a)``, the share of the new value. *Old*
+      is the side that reads a state, or if both do, the side that does not read the gradient.
+    - ``momentum``: multiplies an incoming state.
+    - ``weight_decay``: multiplies, in a term of the update, a value that depends only on the
+      weights.
+    - ``eps``: at most 1e-4, and added to a tree or a lower bound of one.
 
     Example:
         >>> from optforge.language import load_rule

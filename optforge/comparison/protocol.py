@@ -1,12 +1,12 @@
 """The protocol: tune, look beyond edges, choose on further seeds, measure on fresh ones.
 
-1. Every recipe gets the same number of trials on the task, with one seed, on validation data. 2. If
-any recipe's best trial lies in the outer tenth of a range, that range grows, and every recipe gets
-the same number of further trials around its own best, so that none is tuned more. 3. The best few
-settings of each recipe are trained on further seeds; all runs together choose the setting. Reports
-of a setting at an edge refer to this choice. 4. The chosen settings are trained on fresh seeds, the
-same for all: same initial weights, same batches. Only these runs are reported; each measures test
-data once, after its last step.
+1. Every recipe gets the same number of trials on the task, with one seed, on validation data.
+2. If any recipe's best trial lies in the outer tenth of a range, that range grows, and every recipe
+   gets the same number of further trials around its own best, so that none is tuned more.
+3. The best few settings of each recipe are trained on further seeds; all runs together choose the
+   setting. Reports of a setting at an edge refer to this choice.
+4. The chosen settings are trained on fresh seeds, the same for all: same initial weights, same
+   batches. Only these runs are reported; each measures test data once, after its last step.
 """
 
 from __future__ import annotations

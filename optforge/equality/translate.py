@@ -70,7 +70,7 @@ def _rule(conditions: Iterable[str], actions: Iterable[str], group: str, name: s
 
 
 def _constants() -> list[str]:
-    """A constant has its number; numbers that differ by rounding alone are one value."""
+    """Declare the numbers of constants; numbers that differ only by rounding are one value."""
     near = "(< (abs (- p q)) (* 1e-13 (abs p)))"
     known = "(= e (Constant p))"
     return [

@@ -1,6 +1,6 @@
-"""Where evaluations run: in this process, in local worker processes, or on a cluster.
+"""Execution of evaluations: in this process, in local worker processes, or on a cluster.
 
-This room knows nothing of what is evaluated: a job and its result are any plain values.
+This room does not depend on what is evaluated: a job and its result are any plain values.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What runs inside a worker process: build the function once, then answer jobs until the end."""
+"""The code inside a worker process: build the function once, then answer jobs until the end."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ ANSWER: Literal["answer"] = "answer"
 
 
 def run(pipe: connection.Connection, factory: bytes, threads: int) -> None:
-    """Serve one pipe: say `READY` (or `BROKEN` and why), then one `ANSWER` for each job.
+    """Serve a pipe: send `READY` (or `BROKEN` and why), then one `ANSWER` for each job.
 
     Args:
-        pipe: Carries pickled `(key, job)` in and `(word, content)` out.
-        factory: The factory by cloudpickle, so that classes of a notebook travel by value.
-        threads: Threads of torch; the environment was set before this process began.
+        pipe: Pipe that carries pickled `(key, job)` in and `(word, content)` out.
+        factory: The factory, pickled by cloudpickle so that classes of a notebook are sent by
+            value.
+        threads: Number of torch threads; the environment was set before this process started.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the business of the parent
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -71,7 +72,7 @@ def limit_threads(count: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """Leave as soon as the parent is gone, by whatever cause, also in the middle of a job."""
+    """Exit as soon as the parent is gone, for whatever reason, even in the middle of a job."""
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])

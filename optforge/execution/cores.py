@@ -1,4 +1,4 @@
-"""How many processes this process may run, and whether it may start any."""
+"""How many processes this process may start, and whether it may start any."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def usable_cores() -> int:
-    """Return the cores that this process may use: by its affinity and its cgroup, at least 1.
+    """Return the number of cores that this process may use by its affinity and cgroup, at least 1.
 
     A container, a job of Slurm or ``taskset`` often allows fewer than the machine has.
 
@@ -60,15 +60,15 @@ def _folders(root: Path) -> list[Path]:
 
 
 def worker_count(workers: object, wrong: type[OptforgeError] = SearchError) -> int:
-    """Return how many worker processes there are to be: one a usable core by default.
+    """Return the number of worker processes: one per usable core by default.
 
     Args:
-        workers: What was asked for; None for the default, 0 for none but this process. A daemonic
+        workers: The requested number; None for the default, 0 to run in this process. A daemonic
             process, which may have no children, gets 0 by default.
-        wrong: What to raise.
+        wrong: Class of the error to raise.
 
     Raises:
-        OptforgeError: If it is no number from 0, or this process may have no children.
+        OptforgeError: If it is not a number of at least 0, or this process may have no children.
 
     Example:
         >>> worker_count(3), worker_count(0)

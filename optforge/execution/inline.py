@@ -1,4 +1,4 @@
-"""The executor that is this very process."""
+"""An executor that runs jobs in this process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from optforge.execution.protocol import Completed, Factory, Failed
 
 
 class InlineExecutor:
-    """Runs jobs in this process, one by one, each when its outcome is asked for.
+    """Runs jobs in this process, one by one, each when its outcome is requested.
 
     No time limit and no protection from a job that ends the process: those need `WorkerPool`.
 
@@ -43,11 +43,11 @@ class InlineExecutor:
 
     @property
     def outstanding(self) -> int:
-        """Jobs submitted whose outcome has not been handed back."""
+        """Number of submitted jobs whose outcome has not been returned."""
         return len(self._jobs)
 
     def submit(self, key: int, job: Any) -> None:
-        """Hand over a job; it runs in `next`."""
+        """Submit a job; it runs in `next`."""
         if key in self._jobs:
             raise SearchError(f"a job with the key {key} is waiting already")
         self._jobs[key] = job
@@ -64,12 +64,12 @@ class InlineExecutor:
         return outcome
 
     def close(self) -> None:
-        """Drop what is waiting."""
+        """Discard the waiting jobs."""
         self._jobs.clear()
 
 
 def answer(function: Any, key: int, job: Any) -> Completed | Failed:
-    """Call the function on one job and time it; what it raises becomes a `Failed`.
+    """Call the function on one job and time it; an exception becomes a `Failed`.
 
     Example:
         >>> answer(abs, 1, "text").reason

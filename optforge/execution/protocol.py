@@ -1,4 +1,4 @@
-"""The contract of an executor: jobs go in with a key, outcomes come out in any order."""
+"""The interface of an executor: jobs go in with a key, outcomes come out in any order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Completed:
     Args:
         key: The key it was submitted with.
         result: The answer.
-        seconds: The time it took, start-up of a process not counted.
+        seconds: The time it took, without the start-up of a process.
 
     Example:
         >>> Completed(3, result=0.5, seconds=0.1).key
@@ -31,7 +31,7 @@ class Completed:
 
 @dataclass(frozen=True)
 class Failed:
-    """A job that was not answered.
+    """A job without an answer.
 
     Args:
         key: The key it was submitted with.
@@ -50,17 +50,17 @@ class Failed:
 
 
 class Executor(Protocol):
-    """What runs jobs. Nothing may depend on the order in which outcomes come back."""
+    """Runs jobs. Nothing may depend on the order in which outcomes come back."""
 
     def submit(self, key: int, job: Any) -> None:
-        """Hand over a job under a key that no other waiting job has; never blocks for long."""
+        """Submit a job under a key that no other waiting job has; never blocks for long."""
         ...
 
     def next(self, timeout: float | None = None) -> Completed | Failed | None:
         """Wait for the outcome of one job.
 
         Args:
-            timeout: Seconds after which None is returned instead; None waits as long as it takes.
+            timeout: Seconds after which None is returned instead; None for no limit.
 
         Raises:
             SearchError: If no job is waiting, or no process can be started.
@@ -68,5 +68,5 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Drop what is waiting and end all processes; harmless when done twice."""
+        """Discard the waiting jobs and end all processes; safe to call twice."""
         ...

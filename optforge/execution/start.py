@@ -1,4 +1,4 @@
-"""The one place that decides where jobs run, and on how many processes."""
+"""The one place that decides where jobs run, and in how many processes."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ def choose_workers(
 
 
 def start_executor(factory: Factory, workers: Workers, limit: float = JOB_SECONDS) -> Executor:
-    """Start worker processes, or use this process if there shall be none.
+    """Start worker processes, or use this process if no workers are requested.
 
     Args:
         factory: Builds the function that answers jobs, once in each process.
-        workers: Processes; 0 for this process alone, where no job has a time limit.
-        limit: Seconds that one job may take.
+        workers: Worker processes; 0 for this process, where no job has a time limit.
+        limit: Time limit of one job, in seconds.
 
     Example:
         >>> executor = start_executor(lambda: abs, workers=0)

@@ -1,4 +1,4 @@
-"""One worker process and our end of its pipe."""
+"""A worker process and the parent's end of its pipe."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from optforge.execution.protocol import Failed
 
 
 class Worker:
-    """One process and our end of its pipe.
+    """A process and the parent's end of its pipe.
 
-    `limit` is the moment at which it is overdue; `key` is the key of its job; a worker is idle
-    when it is ready and has no job.
+    `limit` is the time at which it is overdue; `key` is the key of its job. A worker is idle when
+    it is ready and has no job.
     """
 
     def __init__(self, factory: bytes, threads: int, startup: float) -> None:
@@ -43,7 +43,7 @@ class Worker:
         self.limit = time.monotonic() + startup
 
     def give(self, key: int, job: bytes, timeout: float) -> bool:
-        """Hand it a job; False if it is dead, which the sentinel will tell soon."""
+        """Send it a job; return False if it is dead, which the sentinel will also report soon."""
         self.idle = False
         try:
             self.pipe.send_bytes(pickle.dumps((key, job)))
@@ -53,7 +53,7 @@ class Worker:
         return True
 
     def read(self) -> tuple[str, Any] | None:
-        """Its next message, or None if it is dead; a last word of the dead still counts."""
+        """Return its next message, or None if it is dead; a last message before death counts."""
         try:
             if not self.pipe.poll():
                 return None
@@ -68,11 +68,11 @@ class Worker:
             return child.ANSWER, failure
 
     def kill(self, grace: float = 0.0) -> str:
-        """End it for certain, leave no zombie, and say how it ended.
+        """Kill it for certain, leave no zombie, and return how it ended.
 
         Args:
-            grace: Seconds that a process whose pipe is closed may still need to end by itself,
-                so that what is said is its own end and not ours.
+            grace: Seconds that a process whose pipe is closed may need to end by itself, so that
+                its own exit is reported and not the kill.
         """
         if self._end is None:
             self._process.join(grace)
@@ -93,12 +93,12 @@ def _describe_end(code: int) -> str:
 
 @contextmanager
 def _clean_start(threads: int) -> Iterator[None]:
-    """Surroundings in which a worker is born.
+    """Set up the environment in which a worker process starts.
 
-    - The thread counts are in its environment, since they are read when torch is loaded.
-    - Ctrl-C is blocked until it ignores it; a new process inherits the mask.
-    - It does not run the parent's script again, as spawn would: a script without the guard
-      `if __name__ == "__main__"` works, and what it defines travels by value anyway.
+    - The thread counts are in its environment, because they are read when torch is imported.
+    - Ctrl-C is blocked until the worker ignores it; a new process inherits the mask.
+    - It does not run the parent's script again, as spawn would. So a script without the guard
+      `if __name__ == "__main__"` works, and its definitions are sent by value anyway.
     """
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     main = sys.modules["__main__"]

@@ -1,8 +1,8 @@
-"""A pool of local worker processes that die, hang and come back without harm to the others.
+"""A pool of local worker processes that can die, hang and be replaced without affecting others.
 
-Why a pool of our own: the pools of `concurrent.futures` break as a whole when one process dies,
-and pebble's workers share one channel, so that a worker killed from outside at the wrong moment
-blocks or breaks it for all. Here each worker has a pipe of its own and one job at a time.
+Other pools do not suffice: those of `concurrent.futures` break as a whole when one process dies,
+and pebble's workers share one channel, so a worker killed from outside at the wrong moment blocks
+or breaks it for all. Here each worker has its own pipe and one job at a time.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ _IDLE_DEATHS = 3  # a worker; more deaths in a row without any job say that none
 
 
 class WorkerPool:
-    """Answers jobs in local processes, each started afresh (spawn) with its own function.
+    """Answers jobs in local processes, each spawned with its own function.
 
     A process that dies or exceeds the limit is killed and replaced, and its job comes back as
-    `Failed`; the jobs of the others go on. Processes ignore Ctrl-C and end with their parent.
+    `Failed`; other jobs continue. Processes ignore Ctrl-C and end with their parent.
 
     Args:
-        factory: Builds the function that answers jobs, once in each process. It travels by
-            cloudpickle; jobs and results are plain values and travel by pickle.
+        factory: Builds the function that answers jobs, once in each process. It is sent by
+            cloudpickle; jobs and results are plain values and are sent by pickle.
         workers: Number of processes.
-        timeout: Seconds that one job may take, start-up of its process not counted.
-        threads: Threads of torch in each process.
-        startup: Seconds that a process may take to build its function.
+        timeout: Time limit of one job in seconds, without the start-up of its process.
+        threads: Number of torch threads in each process.
+        startup: Time limit in seconds for a process to build its function.
 
     Raises:
-        SearchError: If the factory cannot travel, or a number is out of range.
+        SearchError: If the factory cannot be pickled, or a number is out of range.
 
     Example:
         >>> with WorkerPool(lambda: abs, workers=1, timeout=60) as pool:
@@ -77,7 +77,7 @@ class WorkerPool:
 
     @property
     def outstanding(self) -> int:
-        """Jobs submitted whose outcome has not been handed back."""
+        """Number of submitted jobs whose outcome has not been returned."""
         return len(self._keys)
 
     @property
@@ -86,7 +86,7 @@ class WorkerPool:
         return tuple(worker.pid for worker in self._workers)
 
     def submit(self, key: int, job: Any) -> None:
-        """Hand over a job; it starts at once if a worker is free.
+        """Submit a job; it starts at once if a worker is free.
 
         Raises:
             SearchError: If the job cannot be pickled, its key is in use, or the pool is closed.
@@ -106,10 +106,10 @@ class WorkerPool:
     def next(self, timeout: float | None = None) -> Completed | Failed | None:
         """Wait for the outcome of one job, in the order in which they end.
 
-        After a Ctrl-C in here the pool can only be closed.
+        After a Ctrl-C in this call, the pool can only be closed.
 
         Args:
-            timeout: Seconds after which None is returned instead; None waits as long as it takes.
+            timeout: Seconds after which None is returned instead; None for no limit.
 
         Raises:
             SearchError: If no job is waiting, the pool is closed, or no worker can be started.
@@ -128,7 +128,7 @@ class WorkerPool:
                 return None
 
     def close(self) -> None:
-        """Kill all workers, whatever they do, and forget all jobs; harmless when done twice."""
+        """Kill all workers, whatever they are doing, and discard all jobs; safe to call twice."""
         for worker in self._workers:
             worker.kill()
         self._workers.clear()
@@ -145,9 +145,9 @@ class WorkerPool:
                 self._waiting.popleft()
 
     def _collect(self, end: float) -> None:
-        """Wait until a worker says something, dies or is overdue, but not after `end`.
+        """Wait until a worker sends a message, dies or is overdue, but not after `end`.
 
-        All that are ready are heard, so that no worker is starved by a faster one.
+        All ready workers are read, so that no worker is starved by a faster one.
         """
         wait = min([end, *(worker.limit for worker in self._workers)]) - time.monotonic()
         sources: dict[Any, Worker] = {worker.pipe: worker for worker in self._workers}

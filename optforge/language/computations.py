@@ -204,7 +204,7 @@ def _matrix_pieces(layout: Layout, kind: int) -> list[tuple[slice, Shape]]:
 
 
 def _groups(layout: Layout, kind: int) -> dict[Shape, list[slice]]:
-    """Places of the hidden matrices, by their shape."""
+    """Return the places of the hidden matrices, by their shape."""
     groups: dict[Shape, list[slice]] = {}
     for place, shape in _matrix_pieces(layout, kind):
         groups.setdefault(shape, []).append(place)

@@ -15,27 +15,27 @@ from optforge.language.function import Apply, Engine
 
 
 def sign(xp: Any) -> Apply:
-    """-1, 0 or 1; NaN stays NaN."""
+    """Return the function sign(x): -1, 0 or 1; NaN stays NaN."""
     if xp is not torch:
         return xp.sign
     return lambda x: torch.where(x != x, x, torch.sign(x))  # torch.sign turns NaN into 0
 
 
 def cbrt(xp: Any) -> Apply:
-    """The real cube root."""
+    """Return the real cube root."""
     if xp is not torch:
         return xp.cbrt
     return lambda x: torch.copysign(torch.pow(torch.abs(x), 1 / 3), x)
 
 
 def exp10(xp: Any) -> Apply:
-    """10^x."""
+    """Return the function 10^x."""
     raised = power(xp)
     return lambda x: raised(10.0, x)
 
 
 def log1p(xp: Any) -> Apply:
-    """ln |1 + x|."""
+    """Return the function ln |1 + x|."""
     return lambda x: xp.log1p(xp.where(x < -1, -2 - x, x))  # log|1 + x|, accurate near 0
 
 
@@ -72,7 +72,7 @@ def extreme(name: str, bound: str) -> Engine:
 
 
 def power(xp: Any) -> Apply:
-    """x^y as IEEE 754 has it."""
+    """Return the function x^y as in IEEE 754."""
     power = torch.pow if xp is torch else xp.power
 
     def apply(x: Any, y: Any) -> Any:
@@ -84,17 +84,17 @@ def power(xp: Any) -> Apply:
 
 
 def global_norm(xp: Any) -> Apply:
-    """The Euclidean norm over the last dimension."""
+    """Return the Euclidean norm over the last dimension."""
     return lambda x: xp.sqrt(xp.sum(x * x, axis=-1, keepdims=True))
 
 
 def dot(xp: Any) -> Apply:
-    """The inner product over the last dimension."""
+    """Return the inner product over the last dimension."""
     return lambda x, y: xp.sum(x * y, axis=-1, keepdims=True)
 
 
 def cosine_similarity(xp: Any) -> Apply:
-    """The inner product of values of length 1; 0 where one of them is zero."""
+    """Return the inner product of normalized values; 0 if one of them is zero."""
     norm = global_norm(xp)
 
     def apply(x: Any, y: Any) -> Any:
@@ -109,7 +109,7 @@ def cosine_similarity(xp: Any) -> Apply:
 
 
 def clip(xp: Any) -> Apply:
-    """x scaled to a norm of at most a limit."""
+    """Return the function that scales x to at most a given norm."""
     norm, smaller = global_norm(xp), extreme("minimum", "max")(xp)
 
     def apply(x: Any, limit: Any) -> Any:
@@ -125,22 +125,22 @@ def clip(xp: Any) -> Apply:
 
 
 def magnitude(xp: Any) -> Apply:
-    """|x|."""
+    """Return the function |x|."""
     return xp.abs
 
 
 def transposed(xp: Any) -> Apply:
-    """The last two dimensions exchanged."""
+    """Return the function that swaps the last two dimensions."""
     return lambda x: x.mT if xp is torch else xp.swapaxes(x, -1, -2)
 
 
 def itself(xp: Any) -> Apply:
-    """x."""
+    """Return the identity function."""
     return lambda x: x
 
 
 def where(xp: Any) -> Apply:
-    """The second argument where the first is at least 0, else the third."""
+    """Return the function that selects by the sign of its first argument (at least 0, or below)."""
 
     def apply(condition: Any, x: Any, y: Any) -> Any:
         if isinstance(condition, float):

@@ -50,7 +50,7 @@ _REDUCED = {  # words, the computation, and what becomes of a single number
 
 
 def _reduction(name: str, over: str, axes: tuple[int, ...], prefix: str = "") -> Function:
-    """A function of each array, or of each of its rows or columns."""
+    """Return the row of a function of each array, or of each of its rows or columns."""
     words, build, of_number = _REDUCED[name]
     form, belongs_to = ("lines", "rows") if prefix else ("per_array", "masks")
     meaning = f"{words} of each {over}"
@@ -214,7 +214,7 @@ OF_NUMBER: Mapping[str, str] = MappingProxyType(
 
 
 def functions_of(sets: Iterable[str]) -> tuple[str, ...]:
-    """List the functions of some sets, in the order of the table.
+    """Return the functions of some sets, in the order of the table.
 
     Raises:
         ProgramError: If there is no such set.

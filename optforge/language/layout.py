@@ -50,7 +50,7 @@ class Layout:
         return self.segments_of(Kind.TREE)
 
     def segments_of(self, kind: int) -> Tensor:
-        """For each element of a value of a kind that has a shape the index of its array, int64."""
+        """Return the index of the array of each element in a value with a shape, int64."""
         arrays = torch.arange(len(self.sizes), device=self.device)
         sizes = torch.tensor(self.sizes_of(kind), device=self.device)
         return torch.repeat_interleave(arrays, sizes)
@@ -79,7 +79,7 @@ class Layout:
         return tuple(rows * columns for rows, columns in self.shapes_of(kind))
 
     def norms(self, tree: Tensor) -> Tensor:
-        """Euclidean norm of each array: ``[rows, elements]`` to ``[rows, arrays]``."""
+        """Return the Euclidean norm of each array: ``[rows, elements]`` to ``[rows, arrays]``."""
         parts = torch.split(tree, list(self.sizes), dim=-1)
         return torch.stack([torch.linalg.vector_norm(p, dim=-1) for p in parts], -1)
 
@@ -88,7 +88,7 @@ class Layout:
         return value.index_select(-1, self.segments)
 
     def norms_numpy(self, tree: numpy.ndarray) -> numpy.ndarray:
-        """As :meth:`norms`, on NumPy arrays."""
+        """Return the same as :meth:`norms`, on NumPy arrays."""
         starts = numpy.cumsum((0, *self.sizes[:-1]))
         filled = numpy.array(self.sizes) > 0
         result = numpy.zeros((*tree.shape[:-1], len(self.sizes)), tree.dtype)
@@ -96,7 +96,7 @@ class Layout:
         return numpy.sqrt(result)
 
     def spread_numpy(self, value: numpy.ndarray) -> numpy.ndarray:
-        """As :meth:`spread`, on NumPy arrays."""
+        """Return the same as :meth:`spread`, on NumPy arrays."""
         return numpy.repeat(value, self.sizes, axis=-1)
 
     def spread_to(self, kind: int, arrays: bool) -> Callable[[Any], Any]:

@@ -12,7 +12,7 @@ from optforge.language.text import MAX_CHARACTERS, parse
 
 
 def rule_names() -> tuple[str, ...]:
-    """List the shipped rules.
+    """Return the names of the shipped rules.
 
     Example:
         >>> "lion" in rule_names()
@@ -23,7 +23,7 @@ def rule_names() -> tuple[str, ...]:
 
 
 def load_rule(name: str | Path) -> Program:
-    """Read a rule: a shipped one by its name, any other by its file.
+    """Load a rule: a shipped one by its name, any other by its file.
 
     Args:
         name: One of :func:`rule_names`, or the path of a text file.
@@ -39,7 +39,7 @@ def load_rule(name: str | Path) -> Program:
 
 
 def rule_text(name: str | Path) -> str:
-    """Return the text of a rule as it stands in its file, comments included."""
+    """Return the text of a rule's file, including comments."""
     shipped = resources.files("optforge.language") / "rules" / f"{name}.txt"
     if str(name) in rule_names():
         return shipped.read_text(encoding="utf-8")

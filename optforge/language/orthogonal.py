@@ -13,7 +13,7 @@ _WIDE = 1.6  # from this ratio of the sides on, steps on the Gram matrix are the
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
-    r"""Bring all singular values near 1, then scale so that elements have a mean square near 1.
+    r"""Return matrices with singular values near 1, scaled to elements with a mean square near 1.
 
     .. math::
         X \leftarrow a X + (b A + c A^2) X, \quad A = X X^T, \quad

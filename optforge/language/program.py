@@ -42,7 +42,7 @@ class Statement:
 
     @_Lazy
     def text(self) -> str:
-        """The statement as a program prints it."""
+        """The statement as printed in a program."""
         return f"{self.target} = {_application(self.function, self.arguments)}"
 
 
@@ -120,7 +120,7 @@ class Program:
 
     @_Lazy
     def text(self) -> str:
-        """The program as the paper prints it; parsing it gives an equal program."""
+        """The program as printed in the paper; parsing it returns an equal program."""
         lines = [f"def train({', '.join(self.parameters)}):"]
         lines += [f"    {statement.text}" for statement in self.statements]
         lines.append(f"    return {', '.join(self.outputs)}")
@@ -131,7 +131,7 @@ class Program:
 
 
 def print_program(program: Program) -> str:
-    """Print a program as the paper prints it; the inverse of :func:`parse`.
+    """Return a program as printed in the paper; the inverse of :func:`parse`.
 
     Example:
         >>> from optforge.language import parse

@@ -1,4 +1,4 @@
-"""Reading programs from text: limits first, then ``ast``; nothing is ever executed."""
+"""Parsing of programs: limits first, then ``ast``; nothing is ever executed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STRANGE = re.compile(r"[^\t\x20-\x7e]")
 
 
 def parse(text: str) -> Program:
-    """Read a program from its Python-looking text.
+    """Parse a program from its Python-like text.
 
     Nested and infix text is flattened: each function application becomes one statement.
 
@@ -31,10 +31,10 @@ def parse(text: str) -> Program:
         text: One ``def`` with assignments and a final ``return``; comments are allowed.
 
     Returns:
-        The program; printing it and parsing again gives an equal one.
+        The program; printing it and parsing it again returns an equal one.
 
     Raises:
-        ProgramError: With the line and the reason, for anything that is not a program.
+        ProgramError: If the text is not a program; the message has the line and the reason.
 
     Example:
         >>> program = parse("def train(w, g, m, lr):\\n"
@@ -67,7 +67,7 @@ def parse(text: str) -> Program:
 
 
 def _checked_code(text: str) -> str:
-    """Strip comments and hold size, line and nesting limits before ``ast`` sees the text."""
+    """Remove comments and enforce limits of size, line and nesting before ``ast`` sees the text."""
     if len(text) > MAX_CHARACTERS:
         raise ProgramError(
             f"the text has {len(text)} characters; at most {MAX_CHARACTERS} are allowed",
@@ -215,7 +215,7 @@ class _Reader:
 
 
 def _nodes(definition: ast.FunctionDef) -> list[ast.AST]:
-    """List all nodes without recursion, refusing trees that are too deep to walk."""
+    """Return all nodes without recursion; reject trees that are too deep."""
     nodes, level, depth = [], [ast.AST(), definition], 0
     while level:
         nodes += level

@@ -253,8 +253,8 @@ class Journal:
     ) -> Iterator[T]:
         for row in rows:
             with guard.content(self.path):
-                made = record(row)
-            yield made
+                result = record(row)
+            yield result
 
     def _stored_batches(self) -> int:
         return self._all("SELECT count(*) FROM batches")[0][0]

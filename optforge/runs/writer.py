@@ -22,7 +22,7 @@ def writer_text() -> str:
 
 @contextmanager
 def locked(path: Path) -> Iterator[sqlite3.Connection]:
-    """Hand over the lock of a journal; it is given up again if what follows fails.
+    """Yield the lock of a journal; it is released if the block fails, and kept otherwise.
 
     Raises:
         RunError: If another process has it.

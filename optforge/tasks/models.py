@@ -86,7 +86,7 @@ class Block(nn.Module):
         return functional.layer_norm(x, (self.width,))
 
     def attend(self, qkv: Tensor, tokens: int, mask: Tensor | None) -> Tensor:
-        """Attention, written out: the fused kernel has no batching rule on the CPU."""
+        """Compute attention step by step: the fused kernel has no batching rule on the CPU."""
         size = self.width // self.heads
         split = qkv.reshape(-1, tokens, 3, self.heads, size).permute(2, 0, 3, 1, 4)
         query, key, value = split.unbind(0)

@@ -35,11 +35,11 @@ class MnistMLP(Task):
     hidden = (32,)
 
     def data(self) -> Data:
-        """Inputs [N, 14, 14]."""
+        """Return inputs [N, 14, 14]."""
         return mnist(self.sizes, self.pool)
 
     def model(self) -> nn.Module:
-        """196-32-10."""
+        """Return an MLP 196-32-10."""
         return MLP(((28 // self.pool) ** 2, *self.hidden, 10))
 
 
@@ -58,11 +58,11 @@ class MnistViT(Task):
     expansion = 2
 
     def data(self) -> Data:
-        """Inputs [N, 14, 14]."""
+        """Return inputs [N, 14, 14]."""
         return mnist(self.sizes, self.pool)
 
     def model(self) -> nn.Module:
-        """The ViT."""
+        """Return the Vision Transformer."""
         size = TransformerSize(self.width, self.layers, self.heads, self.expansion)
         return VisionTransformer(28 // self.pool, self.patch, 10, size)
 
@@ -83,18 +83,18 @@ class PythonTransformer(Task):
     expansion = 2
 
     def data(self) -> Data:
-        """Inputs and targets [N, length]."""
+        """Return inputs and targets [N, length]."""
         return python_source(
             self.train_sequences, self.evaluation_sequences, self.length, self.vocabulary
         )
 
     def model(self) -> nn.Module:
-        """The language model."""
+        """Return the language model."""
         size = TransformerSize(self.width, self.layers, self.heads, self.expansion)
         return CausalTransformer(self.vocabulary, self.length, size)
 
     def settings(self) -> dict[str, Any]:
-        """Also the version of Python and the list of files, which decide the text."""
+        """Add the version of Python and the list of files, which decide the text."""
         return {**super().settings(), **provenance()}
 
 
@@ -121,11 +121,11 @@ class DigitsMLP(Task):
     hidden = (64,)
 
     def data(self) -> Data:
-        """Inputs [N, 8, 8]."""
+        """Return inputs [N, 8, 8]."""
         return digits(self.sizes)
 
     def model(self) -> nn.Module:
-        """64-64-10."""
+        """Return an MLP 64-64-10."""
         return MLP((64, *self.hidden, 10))
 
 
@@ -140,11 +140,11 @@ class LettersCNN(Task):
     channels = (8, 16)
 
     def data(self) -> Data:
-        """Inputs [N, side, side]."""
+        """Return inputs [N, side, side]."""
         return letters(self.side, self.copies)
 
     def model(self) -> nn.Module:
-        """Two strided convolutions and a linear map."""
+        """Return two strided convolutions and a linear map."""
         return ConvNet(self.side, self.channels, 26)
 
 

@@ -127,7 +127,7 @@ class _PopulationRun:
         self.since = 0
 
     def _block(self, place: int) -> Tensor:
-        """View the weights of the candidate at a place, ``[seeds, elements]``."""
+        """Return a view of the weights of the candidate at a place, ``[seeds, elements]``."""
         return self.weights[place * len(self.seeds) : (place + 1) * len(self.seeds)]
 
     def step(self, step: int) -> None:
@@ -176,8 +176,8 @@ class _PopulationRun:
                     self._block(place)[...] = self.averages[number][1]
             used = len(self.left) * shape[1]
             held = [value[:used] for value in self.held]
-            found = self.stack.evaluate(self.weights[:used], split, held)
-            for result, values in zip((losses, metrics), found, strict=True):
+            measured = self.stack.evaluate(self.weights[:used], split, held)
+            for result, values in zip((losses, metrics), measured, strict=True):
                 result[self.left] = values.to("cpu", torch.float64).view(-1, shape[1])
         return Trained(_finite(losses), metrics, tuple(self.steps), self.curve)
 

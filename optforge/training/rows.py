@@ -122,7 +122,7 @@ class ModelRows:
         """Drop kernels built for other held tensors."""
 
     def views(self, weights: Tensor) -> list[Tensor]:
-        """View ``[..., elements]`` as one tensor for each parameter array."""
+        """Return ``[..., elements]`` as one view for each parameter array."""
         parts = torch.split(weights, list(self.layout.sizes), dim=-1)
         lead = weights.shape[:-1]
         return [part.view(*lead, *shape) for part, shape in zip(parts, self.shapes, strict=True)]

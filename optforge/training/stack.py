@@ -146,13 +146,13 @@ class Stack(ModelRows):
     def _seed_by_seed(
         self, weights: Tensor, seeds: Sequence[int], step: int, held: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Let the rows of each seed draw their own random numbers, as they would alone."""
+        """Compute the rows of each seed separately, so that they draw the same numbers as alone."""
         losses, gradients = weights.new_empty(len(weights)), torch.empty_like(weights)
         for seed in dict.fromkeys(seeds):
             rows = [row for row, other in enumerate(seeds) if other == seed]
-            own = [value[rows] for value in held]
-            losses[rows], gradients[rows] = self.gradients(weights[rows], [seed], step, own)
-            for value, part in zip(held, own, strict=True):
+            held_rows = [value[rows] for value in held]
+            losses[rows], gradients[rows] = self.gradients(weights[rows], [seed], step, held_rows)
+            for value, part in zip(held, held_rows, strict=True):
                 value[rows] = part
         return losses, gradients
 

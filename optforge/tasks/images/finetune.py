@@ -59,7 +59,7 @@ class FineTuneTask(ImageTask):
         return model
 
     def settings(self) -> dict[str, Any]:
-        """Also the content of the checkpoints, in place of where they lie."""
+        """Add the content of the checkpoints, in place of their paths."""
         settings = super().settings()
         if self.checkpoint not in ("", SCRATCH):
             files = sorted(_files(self.checkpoint.replace("{seed}", "*")))

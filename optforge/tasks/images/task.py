@@ -71,14 +71,14 @@ class ImageTask(Task):
         return CLASSES[self.dataset]
 
     def data(self) -> Data:
-        """Inputs [N, 1, side, side]."""
+        """Return inputs [N, 1, side, side]."""
         self._check()
         flat = self._flat()
         parts = (flat.train, flat.validation, flat.test)
         return Data(*(Split(part.inputs.unsqueeze(1), part.targets) for part in parts))
 
     def model(self) -> nn.Module:
-        """The architecture, with random weights."""
+        """Return the architecture with random weights."""
         return build(
             self.architecture, self.side, self.classes, self.dropout, self.stochastic_depth
         )
@@ -86,7 +86,7 @@ class ImageTask(Task):
     def augment(
         self, inputs: Tensor, targets: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """RandAugment and Mixup, where they are asked for."""
+        """Apply RandAugment and Mixup if they are selected."""
         if self.augmentation == "none":
             return inputs, targets
         augmentation = StrongAugmentation(
@@ -95,12 +95,12 @@ class ImageTask(Task):
         return augmentation(inputs, targets, generator)
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross entropy; targets are classes int64 [B] or probabilities float [B, V]."""
+        """Return the mean cross entropy; targets are classes [B] or probabilities [B, V]."""
         return functional.cross_entropy(output, targets)
 
     @property
     def _limits(self) -> tuple[float, float]:
-        """Black and white; both occur among the training images."""
+        """Return the values of black and white, which both occur in the training images."""
         low, high = self.splits.train.inputs.aminmax()
         return low.item(), high.item()
 

@@ -25,11 +25,11 @@ class Regression(Task):
     """A task whose outputs are values: the mean squared error, and as metric its negative."""
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Mean squared error of outputs and targets of one shape."""
+        """Return the mean squared error of outputs and targets of one shape."""
         return functional.mse_loss(output, targets)
 
     def metric(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Negative mean squared error."""
+        """Return the negative mean squared error."""
         return -functional.mse_loss(output, targets)
 
 
@@ -43,11 +43,11 @@ class MnistAutoencoder(Regression):
     hidden = (96, 48, 12)
 
     def data(self) -> Data:
-        """Inputs [N, 14, 14], targets the same, flat."""
+        """Return inputs [N, 14, 14], and the same flattened as targets."""
         return Data(*(Split(part.inputs, part.inputs.flatten(1)) for part in _parts(self.sizes)))
 
     def model(self) -> nn.Module:
-        """196-96-48-12 and back."""
+        """Return an autoencoder 196-96-48-12 and back."""
         return Autoencoder((14 * 14, *self.hidden))
 
 
@@ -62,11 +62,11 @@ class LettersResidual(Task):
     channels = (12, 24)
 
     def data(self) -> Data:
-        """Inputs [N, side, side]."""
+        """Return inputs [N, side, side]."""
         return letters(self.side, self.copies)
 
     def model(self) -> nn.Module:
-        """Two stages of two convolutions."""
+        """Return a network of two stages of two convolutions."""
         return ResidualNet(self.channels, 26)
 
 
@@ -82,11 +82,11 @@ class ShakespeareGRU(Task):
     width = 48
 
     def data(self) -> Data:
-        """Inputs and targets [N, length]."""
+        """Return inputs and targets [N, length]."""
         return shakespeare(*self.sequences, self.length, self.vocabulary)
 
     def model(self) -> nn.Module:
-        """One layer of gated units."""
+        """Return a language model with one layer of gated units."""
         return CharacterGRU(self.vocabulary, self.width)
 
 
@@ -101,9 +101,9 @@ class LettersDenoiser(Regression):
     channels = (8, 16, 32)
 
     def data(self) -> Data:
-        """Inputs [N, 2, side, side], a noisy image and its level; targets the noise.
+        """Return inputs [N, 2, side, side], a noisy image and its level; targets are the noise.
 
-        Training images come without noise, which each batch draws anew.
+        Training images have no noise, because each batch draws it anew.
         """
         parts = letters(self.side, self.copies)
         generator = torch.Generator().manual_seed(0)
@@ -112,7 +112,7 @@ class LettersDenoiser(Regression):
         return Data(Split(clean, clean[:, 0]), *(Split(*pair) for pair in noisy))
 
     def model(self) -> nn.Module:
-        """Three sizes of images."""
+        """Return a U-Net with three image sizes."""
         return SmallUNet(self.channels)
 
     def augment(
@@ -137,11 +137,11 @@ class ShakespeareGPT(Task):
     expansion = 4
 
     def data(self) -> Data:
-        """Inputs and targets [N, length]."""
+        """Return inputs and targets [N, length]."""
         return shakespeare(*self.sequences, self.length, self.vocabulary)
 
     def model(self) -> nn.Module:
-        """The language model."""
+        """Return the language model."""
         size = TransformerSize(self.width, self.layers, self.heads, self.expansion)
         return CausalTransformer(self.vocabulary, self.length, size)
 
@@ -155,11 +155,11 @@ class DigitsLinear(Task):
     sizes = (997, 400, 400)
 
     def data(self) -> Data:
-        """Inputs [N, 8, 8]."""
+        """Return inputs [N, 8, 8]."""
         return digits(self.sizes)
 
     def model(self) -> nn.Module:
-        """64-10."""
+        """Return a linear map 64-10."""
         return MLP((64, 10))
 
 
@@ -173,11 +173,11 @@ class WordFactors(Regression):
     rank = 12
 
     def data(self) -> Data:
-        """Inputs [N, 2], two words; targets the logarithm of 1 + how often they are neighbors."""
+        """Return inputs [N, 2], two words; targets are log(1 + the count of their adjacency)."""
         return _entries(word_pairs(self.words))
 
     def model(self) -> nn.Module:
-        """Rows and columns of the words."""
+        """Return factors of rows and columns, one per word."""
         return Factors(self.words, self.words, self.rank)
 
 
@@ -209,7 +209,7 @@ def _noisy(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def _entries(counts: np.ndarray) -> Data:
-    """Divide the entries of a matrix at random: 60, 20 and 20 percent."""
+    """Split the entries of a matrix at random: 60, 20 and 20 percent."""
     order = np.random.default_rng(0).permutation(counts.size)
     places = torch.from_numpy(np.stack(np.divmod(order, counts.shape[1]), 1))
     values = torch.from_numpy(np.log1p(counts.reshape(-1)[order]).astype(np.float32))

@@ -33,11 +33,11 @@ class PhotoField(Regression):
     hidden = (48, 48, 48)
 
     def data(self) -> Data:
-        """Inputs [N, 2], targets [N, 3]."""
+        """Return inputs [N, 2], targets [N, 3]."""
         return photo(self.sizes)
 
     def model(self) -> nn.Module:
-        """Fourier features and three layers."""
+        """Return Fourier features and three layers."""
         return SineField(self.features, self.hidden)
 
 
@@ -53,28 +53,28 @@ class DigitsFlow(Task):
     levels = 17
 
     def data(self) -> Data:
-        """Inputs [N, 8, 8] from 0 to 17; pixels of training are whole numbers until augmented."""
+        """Return inputs [N, 8, 8] from 0 to 17; training pixels are whole until augmented."""
         generator = torch.Generator().manual_seed(0)
         counts = [_levels(part.inputs) for part in vars(digits(self.sizes)).values()]
         spread = [counts[0], *(x + torch.rand(x.shape, generator=generator) for x in counts[1:])]
         return Data(*(Split(x, torch.zeros(len(x))) for x in spread))
 
     def model(self) -> nn.Module:
-        """Four couplings."""
+        """Return a flow with four couplings."""
         return CouplingFlow(64, self.couplings, self.hidden, self.levels)
 
     def augment(
         self, inputs: Tensor, targets: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Spread each whole number evenly over its interval."""
+        """Spread each whole number uniformly over its interval."""
         return inputs + torch.rand(inputs.shape, generator=generator), targets
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Mean bits a pixel, a bound on those of the whole numbers."""
+        """Return the mean bits per pixel, a bound on those of the whole numbers."""
         return -output.mean() / (64 * math.log(2))
 
     def metric(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Negative bits a pixel."""
+        """Return the negative bits per pixel."""
         return -self.loss(output, targets)
 
 
@@ -87,23 +87,23 @@ class ImportGraph(Task):
     width = 16
 
     def data(self) -> Data:
-        """Inputs [N, 2], two modules; targets 1 for an import."""
+        """Return inputs [N, 2], two modules; targets are 1 for an import."""
         return import_pairs()
 
     def model(self) -> nn.Module:
-        """Two graph convolutions."""
+        """Return a model with two graph convolutions."""
         return GraphScorer(import_graph(), self.width)
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Binary cross entropy of logits."""
+        """Return the binary cross entropy of logits."""
         return functional.binary_cross_entropy_with_logits(output, targets)
 
     def metric(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Share of right answers."""
+        """Return the share of correct answers."""
         return ((output > 0) == (targets > 0.5)).to(output.dtype).mean()
 
     def settings(self) -> dict[str, Any]:
-        """Also the version of Python and the list of files, which decide the graph."""
+        """Add the version of Python and the list of files, which decide the graph."""
         return {**super().settings(), **provenance()}
 
 
