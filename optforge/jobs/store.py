@@ -1,4 +1,4 @@
-"""What training has shown, kept in a file: a derivation that was interrupted goes on from it."""
+"""The store of losses: results of training in a file, from which a derivation resumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an update rule is: functions, programs, their text and their meaning."""
+"""The language of update rules: functions, programs, their text and their meaning."""
 
 from optforge.language.function import Function as Function
 from optforge.language.function import Kind as Kind

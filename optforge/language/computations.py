@@ -1,4 +1,4 @@
-"""What functions that look at whole arrays compute on the rows of a layout."""
+"""The computations of functions of whole arrays, on the rows of a layout."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def computation(
     """Return the computation of a function on values of some kinds.
 
     Args:
-        layout: Where the arrays lie in a row.
+        layout: Layout of the arrays in a row.
         function: A row of the table that accepts these kinds.
-        kinds: Of the arguments. Where the largest has a shape, values of one number per array must
-            have been spread to it before.
-        dtype: Of the values.
+        kinds: Kinds of the arguments. If the largest has a shape, values of one number per array
+            must be spread to it first.
+        dtype: Type of the values.
         arrays: Whether values are NumPy arrays instead of tensors.
 
     Returns:
@@ -55,14 +55,14 @@ def computation(
 
 
 def _reduced(layout: Layout, function: Callable[[Any], Any], kind: int) -> Callable[[Any], Any]:
-    """Return the function that makes one number of each array.
+    """Return the function that computes one number per array.
 
     Args:
-        function: From ``[..., rows, columns]`` to ``[..., 1, 1]``.
-        kind: Of the values, one that has a shape.
+        function: Maps ``[..., rows, columns]`` to ``[..., 1, 1]``.
+        kind: Kind of the values; it must have a shape.
 
     Returns:
-        From ``[..., width]`` to ``[..., arrays]``; an empty array becomes 0.
+        A function from ``[..., width]`` to ``[..., arrays]``; an empty array becomes 0.
     """
     pieces = layout.pieces(kind)
 
@@ -79,14 +79,14 @@ def _reduced(layout: Layout, function: Callable[[Any], Any], kind: int) -> Calla
 
 
 def _mapped(layout: Layout, function: Callable[[Any], Any], kind: int) -> Callable[[Any], Any]:
-    """Return the function that changes each array, or broadcasts what is left of it, in place.
+    """Return the function that changes each array in its place, broadcasting reduced results.
 
     Args:
-        function: From ``[..., rows, columns]`` to what broadcasts to it.
-        kind: Of the values, one that has a shape.
+        function: Maps ``[..., rows, columns]`` to a result that broadcasts to this shape.
+        kind: Kind of the values; it must have a shape.
 
     Returns:
-        From ``[..., width]`` to the same shape.
+        A function from ``[..., width]`` to the same shape.
     """
     pieces = layout.pieces(kind)
 
@@ -109,8 +109,8 @@ def _chosen_by_role(
     """Return the function that takes hidden matrices from one value, other arrays from another.
 
     Args:
-        kind: Of the result, ``ARRAY`` or one that has a shape.
-        dtype: Of the result.
+        kind: Kind of the result, ``ARRAY`` or one that has a shape.
+        dtype: Type of the result.
         arrays: Whether values are NumPy arrays instead of tensors.
     """
     roles = numpy.array(layout.roles, dtype=bool)
@@ -132,7 +132,7 @@ def _transposed(layout: Layout, kind: int) -> Callable[[Any], Any]:
     """Return the transposition of hidden matrices: ``[..., width]`` to ``[..., width]``.
 
     Args:
-        kind: Of the values, one that has a shape.
+        kind: Kind of the values; it must have a shape.
     """
     order = numpy.arange(layout.width(kind))
     for place, shape in _matrix_pieces(layout, kind):
@@ -148,14 +148,14 @@ def _transposed(layout: Layout, kind: int) -> Callable[[Any], Any]:
 
 
 def _orthogonalized(layout: Layout, kind: int) -> Callable[[Any], Any]:
-    """Return the function that orthogonalises hidden matrices, those of one shape at once.
+    """Return the function that orthogonalizes hidden matrices, those of the same shape at once.
 
     Args:
-        kind: Of the values, one that has a shape.
+        kind: Kind of the values; it must have a shape.
 
     Returns:
-        From ``[..., width]`` to the same shape, tensors or NumPy arrays; other arrays become
-        their signs.
+        A function from ``[..., width]`` to the same shape, for tensors or NumPy arrays; other
+        arrays become their signs.
     """
     groups = _groups(layout, kind)
 
@@ -172,12 +172,12 @@ def _orthogonalized(layout: Layout, kind: int) -> Callable[[Any], Any]:
 
 
 def _product(layout: Layout, left: int, right: int, kind: int) -> Callable[[Any, Any], Any]:
-    """Return the function that multiplies hidden matrices, and other arrays element by element.
+    """Return the function that multiplies hidden matrices, and other arrays elementwise.
 
     Args:
         left: Kind of the first value.
         right: Kind of the second value.
-        kind: Of the result.
+        kind: Kind of the result.
     """
     pieces = (layout.pieces(k) for k in (left, right, kind))
     table = list(zip(layout.roles, *pieces, strict=True))

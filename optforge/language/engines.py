@@ -1,7 +1,7 @@
 """The computations of the table's functions, in torch or in NumPy.
 
 Each function here takes the module ``xp``, ``torch`` or ``numpy``, and returns the computation in
-it; those that build such a function say so.
+it. Functions that build such a function say so.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a variable of a program holds, and one function of the table."""
+"""The kinds of variables in a program, and one function of the table."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Engine = Callable[[Any], Apply]
 
 
 class Kind(IntEnum):
-    """What a variable holds; a mixture of kinds broadcasts to the largest.
+    """The kind of a variable; a mixture of kinds broadcasts to the largest.
 
-    From ``TREE`` on a value has a shape. Two values of different shapes never mix; only
-    ``matmul`` and ``transpose`` lead from one shape to another.
+    Values of the kinds from ``TREE`` on have a shape. Two values of different shapes never mix;
+    only ``matmul`` and ``transpose`` lead from one shape to another.
 
     Example:
         >>> max(Kind.SCALAR, Kind.TREE).name
@@ -45,7 +45,7 @@ _REFUSED = -1
 
 @dataclass(frozen=True)
 class Function:
-    """One row of the table.
+    """A row of the table.
 
     Args:
         name: The name a program uses.
@@ -58,15 +58,15 @@ class Function:
             of its shape), ``by_role`` (as elementwise, but hidden matrices get the first
             argument and other arrays the second), ``transpose`` and ``product``.
         meaning: The guarded formula, as text.
-        build: Gives the computation in one engine, ``torch`` or ``numpy``; both name most
-            functions alike, and NumPy's cost half as much a call on small rows of the CPU. For
-            forms that look at whole arrays it is what becomes of a single number.
-        cost: Floating-point operations per element, transcendental functions counted as 10.
-        infix: The operator that prints it, if any.
+        build: Returns the computation in one engine, ``torch`` or ``numpy``. Both have mostly the
+            same names, and a call of NumPy costs half as much on small rows on the CPU. For forms
+            that read whole arrays, this is the computation on a single number.
+        cost: Floating-point operations per element; a transcendental function counts as 10.
+        infix: The operator with which it is printed, if any.
         commutative: Whether the arguments may be exchanged.
-        on_array: For forms that look at arrays: the computation on one array, or on several of
-            one shape, given as ``[..., rows, columns]``.
-        belongs_to: The set of functions that it is chosen with.
+        on_array: For forms that read arrays: the computation on one array, or on several of one
+            shape, ``[..., rows, columns]``.
+        belongs_to: The set of functions to which it belongs.
     """
 
     name: str
@@ -118,7 +118,7 @@ class Function:
 
 
 def mixes(kinds: tuple[int, ...]) -> bool:
-    """Return whether values of these kinds broadcast: those with a shape must have the same.
+    """Return whether values of these kinds broadcast: all those with a shape must have the same.
 
     Example:
         >>> mixes((Kind.SCALAR, Kind.TREE)), mixes((Kind.TREE, Kind.TRANSPOSED))

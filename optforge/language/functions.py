@@ -1,7 +1,7 @@
 """The one table of functions that programs are made of.
 
 Interpreter, abstract execution, fingerprints, printer, mutation and the tests all read
-this table; a new function is one new row. Every computation works on arrays whose last
+this table; to add a function, add a row. Every computation works on arrays whose last
 dimension is the value (one element for a scalar, one per array, one per parameter element)
 and whose leading dimensions are independent rows; constants arrive as Python floats.
 """

@@ -1,4 +1,4 @@
-"""The computations of a program, between numbered values."""
+"""The computations of a program between numbered values."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from optforge.language.function import Apply, Function
 
 
 class Product(NamedTuple):
-    """A computation on matrices that several programs can do in one call.
+    """A computation on matrices that can be done for several programs in one call.
 
     Args:
-        key: Equal for the same computation on values of the same kinds.
+        key: Key that is equal for the same computation on values of the same kinds.
         apply: The computation; the first dimension of its arguments counts independent rows.
     """
 
@@ -21,15 +21,15 @@ class Product(NamedTuple):
 
 
 class Instruction(NamedTuple):
-    """One computation between numbered values.
+    """A computation between numbered values.
 
     Args:
         apply: The computation.
         target: Number of the value that receives the result.
         arguments: Numbers of the values that it reads.
-        product: Its common form, if it is a computation on matrices.
-        function: Its row of the table; None where one number per array is repeated over the
-            elements of each.
+        product: Its form for common calls, if it is a computation on matrices.
+        function: Its row of the table; None if it repeats one number per array over the array's
+            elements.
     """
 
     apply: Apply

@@ -1,8 +1,8 @@
-"""What a program computes, over rows of flat parameters.
+"""The interpreter of programs, over rows of flat parameters.
 
-A row is one model; a program is run on all rows that it is given at once. Work that does not
-depend on the data (chains of ``lr`` and constants) is done once for all steps. Small rows on the
-CPU run on NumPy arrays, whose calls cost half of torch's; both engines read the same table.
+A row is one model; a program runs on all given rows at once. Work that does not depend on the data
+(chains of ``lr`` and constants) is done once for all steps. Small rows on the CPU use NumPy arrays,
+whose calls cost half of torch's; both engines read the same table.
 """
 
 from __future__ import annotations
@@ -27,20 +27,19 @@ Value = Any  # an array of the engine, or the Python float of a constant
 
 
 class Interpreter:
-    """A program made ready to run on rows of one layout.
+    """A program that is ready to run on rows of one layout.
 
-    Every statement of the program is computed; hand over a program without its dead statements
-    where speed matters.
+    Every statement of the program is computed, so remove dead statements first if speed matters.
 
     Args:
         program: A valid program.
         kinds: Kinds of its states, in order.
-        layout: How a row divides into arrays.
-        dtype: Of weights, gradients and states.
+        layout: Layout of the arrays in a row.
+        dtype: Type of weights, gradients and states.
         arrays: Whether rows are NumPy arrays instead of tensors.
 
     Raises:
-        ProgramError: If a function does not accept the kinds that it is given.
+        ProgramError: If a function does not accept the kinds of its arguments.
 
     Example:
         >>> from optforge.language import load_rule
@@ -75,9 +74,9 @@ class Interpreter:
 
     @property
     def instructions(self) -> Sequence[Instruction]:
-        """All computations of one step but those that the schedule alone decides, in order.
+        """All computations of a step, in order, except those that only the schedule decides.
 
-        Values are numbered: weight, gradient, states, ``lr``, then what is computed.
+        Values are numbered: weight, gradient, states, ``lr``, then the computed ones.
         """
         return self._dynamic
 
@@ -88,19 +87,19 @@ class Interpreter:
 
     @property
     def scheduled(self) -> tuple[int, ...]:
-        """Numbers of the values that each row of :meth:`schedule` holds."""
+        """Numbers of the values in each row of :meth:`schedule`."""
         return tuple(self._static_slots)
 
     def kind(self, value: int) -> int:
-        """Return the kind of a value, by its number."""
+        """Return the kind of a value, given its number."""
         return self._kind[value]
 
     def constant(self, value: int) -> float | None:
-        """Return a constant by its number, or None for a value that is no constant."""
+        """Return a constant, given its number; None for a value that is not constant."""
         return self._slots[value]
 
     def initial_states(self, rows: int) -> list[Any]:
-        """Return zeros: ``[rows, 1]``, ``[rows, arrays]`` or ``[rows, elements]`` a state."""
+        """Return zeros: ``[rows, 1]``, ``[rows, arrays]`` or ``[rows, elements]`` per state."""
         widths = [self.layout.width(kind) for kind in self.kinds]
         zeros = [
             torch.zeros(rows, width, dtype=self.dtype, device=self.layout.device)
@@ -109,24 +108,24 @@ class Interpreter:
         return [z.numpy() for z in zeros] if self.arrays else zeros
 
     def scalars(self, lr: float, step: int = 0, total: int = 1) -> list[float]:
-        """Compute all that depends on nothing but the schedule value, for one step.
+        """Compute all values that depend only on the schedule, for one step.
 
         Args:
             lr: Value of the schedule.
             step: Number of the step, from 0.
-            total: Steps of the whole run.
+            total: Number of steps of the whole run.
         """
         return self.schedule([lr], step, total)[0]
 
     def schedule(
         self, lrs: Sequence[float], first: int = 0, total: int | None = None
     ) -> list[list[float]]:
-        """Compute all that depends on nothing but the schedule value, for all steps at once.
+        """Compute all values that depend only on the schedule, for all steps at once.
 
         Args:
             lrs: Value of the schedule in each step.
             first: Number of the first of these steps, from 0.
-            total: Steps of the whole run; without, it ends with these.
+            total: Number of steps of the whole run; by default it ends with these steps.
         """
         slots = list(self._slots)
         steps = len(lrs)
@@ -151,12 +150,12 @@ class Interpreter:
     def step(
         self, weights: Any, gradients: Any, states: Sequence[Any], scalars: list[float]
     ) -> tuple[Any, list[Any]]:
-        """Compute one update; nothing that is handed in is changed.
+        """Compute one update; no argument is changed.
 
         Args:
             weights: ``[rows, elements]``.
             gradients: ``[rows, elements]``.
-            states: As :meth:`initial_states` or the last step gave them.
+            states: States from :meth:`initial_states` or the last step.
             scalars: This step's row of :meth:`schedule`.
 
         Returns:
@@ -170,11 +169,11 @@ class Interpreter:
     def steps(
         self, weights: Any, gradients: Any, states: Sequence[Any], scalars: list[float]
     ) -> Steps:
-        """Compute one update as :meth:`step` does, but hand out what is done with matrices.
+        """Compute one update as :meth:`step` does, but yield computations on matrices.
 
         Yields:
-            A product with its arguments, for which its value must be sent back: so the products
-            of many programs can be computed in one call.
+            A product with its arguments, whose value must be sent back. So the products of many
+            programs can be computed in one call.
         """
         slots = self._filled(weights, gradients, states, scalars)
         for apply, target, arguments, product, _ in self._dynamic:
@@ -252,7 +251,7 @@ class Interpreter:
         return self._emit(apply, kind, tuple(arguments), static, product, function)
 
     def _clock(self, name: str) -> int:
-        """Return the slot of a value that the number of the step decides."""
+        """Return the slot of a value that depends on the number of the step."""
         if name not in self._clocks:
             self._slots.append(None)
             self._kind.append(Kind.SCALAR)

@@ -1,4 +1,4 @@
-"""How the parameter arrays of a model lie in one flat row."""
+"""The layout of a model's parameter arrays in one flat row."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Shape = tuple[int, int]
 
 @dataclass(frozen=True)
 class Layout:
-    """The segments of a flat row: one array of the model after the other.
+    """The segments of a flat row: one array of the model after another.
 
     Args:
         sizes: Number of elements of each array; an array may be empty.
-        device: Where rows live.
-        shapes: Rows and columns of each array, as :func:`as_matrix` gives them; without, each is
-            one column.
-        matrices: Of each array whether it is a hidden matrix, which products and
-            ``orthogonalize`` see as one; without, none is.
+        device: Device of the rows.
+        shapes: Rows and columns of each array, as from :func:`as_matrix`; by default each is one
+            column.
+        matrices: Whether each array is a hidden matrix, which products and ``orthogonalize`` treat
+            as a matrix; by default none is.
 
     Example:
         >>> Layout((2, 1)).norms(torch.tensor([[3.0, 4.0, 2.0]]))
@@ -41,12 +41,12 @@ class Layout:
 
     @cached_property
     def elements(self) -> int:
-        """Elements of a whole row."""
+        """Number of elements of a whole row."""
         return sum(self.sizes)
 
     @cached_property
     def segments(self) -> Tensor:
-        """For each element the index of its array, int64 ``[elements]``."""
+        """Index of the array of each element, int64 ``[elements]``."""
         return self.segments_of(Kind.TREE)
 
     def segments_of(self, kind: int) -> Tensor:
@@ -103,7 +103,7 @@ class Layout:
         """Return the function that repeats one number per array over a value of a kind.
 
         Args:
-            kind: One that has a shape.
+            kind: Kind of the result; it must have a shape.
             arrays: Whether values are NumPy arrays instead of tensors.
         """
         if kind == Kind.TREE:
@@ -115,7 +115,7 @@ class Layout:
 
     @cached_property
     def roles(self) -> tuple[bool, ...]:
-        """For each array whether it is a hidden matrix."""
+        """Whether each array is a hidden matrix."""
         return self.matrices or (False,) * len(self.sizes)
 
     def pieces(self, kind: int) -> list[tuple[slice, Shape]]:
@@ -146,10 +146,10 @@ def layout_of(
     """Build the layout of arrays with these shapes.
 
     Args:
-        shapes: Of the arrays.
-        device: Where rows live.
-        matrices: Of each array whether it is a hidden matrix; by default all that have two sides
-            of more than one element are.
+        shapes: Shapes of the arrays.
+        device: Device of the rows.
+        matrices: Whether each array is a hidden matrix; by default if it has two sides of more than
+            one element.
 
     Example:
         >>> layout_of([(2, 3), ()]).sizes, layout_of([(2, 3), ()]).matrices

@@ -1,4 +1,4 @@
-"""Which parameters of a model are hidden matrices: arrays that are multiplied, not looked up."""
+"""Hidden matrices of a model: parameters that are multiplied, not looked up."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _LOOKED_UP = (nn.Embedding, nn.EmbeddingBag)
 
 
 def mark_matrix(parameter: nn.Parameter, is_matrix: bool = False) -> nn.Parameter:
-    """Mark a parameter as a hidden matrix, or as none, and return it.
+    """Mark a parameter as a hidden matrix or as not one, and return it.
 
-    Write it where the model is built, for an array that is looked up or added without being an
-    ``nn.Embedding``: positions, tables of one's own.
+    Use it where the model is built, for an array that is looked up or added without being an
+    ``nn.Embedding``, such as positions or custom tables.
 
     Args:
         parameter: The parameter.
-        is_matrix: Whether it counts.
+        is_matrix: Whether it counts as a hidden matrix.
 
     Example:
         >>> import torch
@@ -33,11 +33,11 @@ def mark_matrix(parameter: nn.Parameter, is_matrix: bool = False) -> nn.Paramete
 
 
 def may_be_matrix(parameter: Tensor) -> bool:
-    """Return whether a parameter counts as a hidden matrix, as far as it can tell by itself.
+    """Return whether a parameter counts as a hidden matrix, judged by itself.
 
-    It does if it has two sides of more than one element, dimensions after the first flattened,
-    and :func:`mark_matrix` says nothing else. Only the model knows what is looked up: see
-    :func:`hidden_matrices`.
+    It does if it has two sides of more than one element (with dimensions after the first
+    flattened), unless :func:`mark_matrix` says otherwise. Only the model knows what is looked up:
+    see :func:`hidden_matrices`.
     """
     two_sides = min(as_matrix(tuple(parameter.shape))) > 1
     return two_sides and bool(getattr(parameter, _MARK, True))
@@ -46,11 +46,11 @@ def may_be_matrix(parameter: Tensor) -> bool:
 def hidden_matrices(model: nn.Module) -> list[bool]:
     """Return for each parameter of a model whether it is a hidden matrix.
 
-    Those of ``nn.Embedding`` and ``nn.EmbeddingBag`` never are, also where they are tied to an
+    Parameters of ``nn.Embedding`` and ``nn.EmbeddingBag`` are not, even if they are tied to an
     output layer, unless :func:`mark_matrix` says so.
 
     Args:
-        model: Its ``parameters()`` give the order.
+        model: The model; its ``parameters()`` define the order.
 
     Example:
         >>> hidden_matrices(nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 3)))
@@ -72,14 +72,15 @@ def parameter_groups(model: nn.Module, names: Sequence[str] = ()) -> list[dict[s
     """Divide the parameters of a model into groups for a rule that computes with matrices.
 
     Args:
-        model: What is trained; frozen parameters are left out.
-        names: Further parameters, by name, that are no hidden matrices, such as an output layer.
+        model: The model to train; frozen parameters are left out.
+        names: Names of further parameters that are not hidden matrices, such as an output layer.
 
     Returns:
-        Groups for any optimizer of `torch.optim`; ``matrices`` says which of the two it is.
+        Groups for any optimizer of `torch.optim`; ``matrices`` says whether a group has hidden
+        matrices.
 
     Raises:
-        ValueError: If a name is not one of the model's.
+        ValueError: If the model has no parameter of a given name.
 
     Example:
         >>> groups = parameter_groups(nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 3)))

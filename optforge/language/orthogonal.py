@@ -1,4 +1,4 @@
-"""Orthogonalising matrices by Newton-Schulz steps, many at once."""
+"""Orthogonalization of matrices by Newton-Schulz steps, many at once."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def orthogonalized(matrices: Tensor) -> Tensor:
         \text{result} = \sqrt{\max(\text{rows}, \text{columns})} \, X
 
     from :math:`X = M / \lVert M \rVert_F`, transposed where there are more rows than columns. A
-    matrix of zeros stays what it is.
+    matrix of zeros stays unchanged.
 
     Args:
-        matrices: ``[..., rows, columns]``, float32 or float64; a NumPy array is taken as well.
+        matrices: ``[..., rows, columns]``, float32 or float64; a NumPy array is also accepted.
 
     Returns:
-        Alike; positive factors of the input leave no trace.
+        Matrices of the same shape and type; positive factors of the input have no effect.
 
     Example:
         >>> from torch import eye
@@ -56,7 +56,7 @@ def _step_by_step(x: Tensor) -> Tensor:
 
 
 def _by_gram_matrix(x: Tensor) -> Tensor:
-    """Compute polynomials of the Gram matrix, so that only the last product is a wide one."""
+    """Compute polynomials of the Gram matrix, so that only the last product is wide."""
     a, b, c = COEFFICIENTS
     gram = x @ x.mT
     unit = torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device)

@@ -13,7 +13,7 @@ MAX_STATES = 4
 
 
 class _Lazy(cached_property):  # type: ignore[type-arg]
-    """A cached property without the lock that Python 3.11 takes: a search makes thousands."""
+    """A cached property without Python 3.11's lock, because a search creates thousands."""
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
@@ -24,7 +24,7 @@ class _Lazy(cached_property):  # type: ignore[type-arg]
 
 @dataclass(frozen=True)
 class Statement:
-    """One function application: ``target = function(arguments)``.
+    """An application of a function: ``target = function(arguments)``.
 
     Args:
         target: The variable that receives the result.
@@ -61,17 +61,17 @@ def _application(function: str, arguments: tuple[str | float, ...]) -> str:
 class Program:
     r"""An update rule: ``(update, next states) = train(weight, gradient, states, lr)``.
 
-    One step of training is :math:`w \leftarrow w - \text{update}`. Every name sees the whole
-    parameter tree. ``lr`` is the value of the schedule, peak 1; the peak learning rate is a
-    constant of the program.
+    One step of training is :math:`w \leftarrow w - \text{update}`. Every name refers to the whole
+    parameter tree. ``lr`` is the value of the schedule, whose peak is 1; the peak learning rate is
+    a constant of the program.
 
     Args:
         parameters: Names in the order weight, gradient, states (0 to 4), lr.
-        statements: The body in order.
+        statements: The statements of the body, in order.
         outputs: The names returned: update, then one for each state.
 
     Raises:
-        ProgramError: If the numbers of parameters and outputs do not fit together.
+        ProgramError: If the numbers of parameters and outputs do not match.
 
     Example:
         >>> step = Statement("update", "multiply", ("g", 0.1))
@@ -143,7 +143,7 @@ def print_program(program: Program) -> str:
 
 
 def round_constant(value: float) -> float:
-    """Round a constant to the six significant digits that searched programs carry.
+    """Round a constant to the six significant digits of searched programs.
 
     Example:
         >>> round_constant(0.8999999761581421)
