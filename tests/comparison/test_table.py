@@ -147,3 +147,16 @@ def test_a_row_that_is_no_object_is_told(tmp_path: Path, row: str) -> None:
         file.write(row + "\n")
     with pytest.raises(CompareError, match=r"line 3 of .* not a row of a comparison .*not an obj"):
         CellTable(tmp_path / CELLS)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"loss": [1.0]}, {"steps": 1.5}, {"curve": [[1, "x"]]}, {"extras": [1]}, {"key": 3}]
+)
+def test_a_value_of_another_kind_is_refused_by_its_line(
+    wrong: dict[str, object], tmp_path: Path
+) -> None:
+    path = tmp_path / "cells.jsonl"
+    rows = [{"key": "a", "loss": 0.5}, {"key": "b", "loss": 0.5, **wrong}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(CompareError, match="line 2 of .*is not a row of a comparison"):
+        CellTable(path, write=False)

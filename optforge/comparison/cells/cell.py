@@ -119,18 +119,25 @@ class CellResult:
     def from_json(cls, values: Mapping[str, Any]) -> CellResult:
         """Read what :meth:`to_json` returned; unknown names, from later versions, are dropped.
 
+        Raises:
+            TypeError: If a value is of another kind than its field.
+
         Example:
             >>> outcome = CellResult(loss=math.inf, curve=((1, 0.5, 0.9, 0.1),))
             >>> CellResult.from_json(outcome.to_json()) == outcome
             True
         """
         known = {name: _unpacked(v) for name, v in values.items() if name in _FIELDS}
+        for name, value in known.items():
+            if not _is_of_kind(value, getattr(_EMPTY, name)):
+                raise TypeError(f"{name} is {str(value)[:40]}")
         if "curve" in known:
             known["curve"] = tuple(tuple(point) for point in known["curve"])
         return cls(**known)
 
 
 _FIELDS = set(CellResult.__dataclass_fields__)
+_EMPTY = CellResult()
 _WORDS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -138,6 +145,22 @@ def _same(value: Any, default: Any) -> bool:
     if isinstance(value, float) and math.isnan(value):
         return isinstance(default, float) and math.isnan(default)
     return value == default
+
+
+def _is_of_kind(value: Any, default: Any) -> bool:
+    """Return whether a value that was read may stand in the place of a default."""
+    if isinstance(default, bool | str):
+        return type(value) is type(default)
+    if isinstance(default, int | float):
+        kinds = (int, float) if isinstance(default, float) else (int,)
+        return isinstance(value, kinds) and not isinstance(value, bool)
+    if isinstance(default, tuple):
+        return isinstance(value, list) and all(_are_numbers(point) for point in value)
+    return isinstance(value, dict) and _are_numbers(list(value.values()))
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(_is_of_kind(value, math.nan) for value in values)
 
 
 def _packed(value: Any) -> Any:

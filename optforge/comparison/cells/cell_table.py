@@ -148,6 +148,8 @@ class CellTable:
             raise TypeError(f"it is {json.dumps(row)[:40]}, not an object")
         if "session" in row:
             self.sessions.append(dict(row["session"]))
+        elif not isinstance(row["key"], str):
+            raise TypeError(f"its key is {str(row['key'])[:40]}, not a text")
         elif not row.get("failed"):  # what has no result is computed again
             self._found.setdefault(row["key"], CellResult.from_json(row))
 
