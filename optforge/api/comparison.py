@@ -205,7 +205,7 @@ def prepare(
         known = (path / DEFINITION).exists()
         how = f"{_HOW} {path}" if known else "optforge.compare(..., resume=True)"
         raise CompareError(
-            f"{path} holds a comparison already; go on with it: {how}, or choose another directory"
+            f"{path} already holds a comparison; resume it: {how}, or choose another directory"
         )
     if path.exists() and not path.is_dir():
         raise CompareError(f"{path} is a file; a comparison needs a directory")

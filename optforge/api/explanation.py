@@ -105,7 +105,7 @@ def _table(path: Path) -> Table:
     file = path / "table.json"
     if not file.is_file():
         raise RunError(
-            f"{path} has no table.json: the run has not finished; go on with it: "
+            f"{path} has no table.json: the run has not finished; resume it: "
             f"optforge search --resume {path}"
         )
     with reading(file, f"write it again: optforge search --resume {path}"):

@@ -42,7 +42,7 @@ class SearchResult:
     def __repr__(self) -> str:
         programs = self.history.tally.proposals
         if self.stopped:
-            end = f"stopped, go on with optforge.resume({str(self.path)!r})"
+            end = f"stopped; resume with optforge.resume({str(self.path)!r})"
         elif self.finish is None:
             end = "no program was judged"
         else:

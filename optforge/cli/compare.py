@@ -93,7 +93,7 @@ def _comparisons(
 ) -> Asked:
     """Return the requested comparisons: from options, from a changed suite, or from a directory."""
     if resume and out is None:
-        raise CompareError("--resume needs the directory to go on with: --out DIR")
+        raise CompareError("--resume needs the directory to resume: --out DIR")
     if only and suite is None:
         raise CompareError(f"--only {','.join(only)} chooses from a suite; give --suite FILE too")
     if suite is not None:

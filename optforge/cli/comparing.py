@@ -94,7 +94,7 @@ def conduct_all(asked: Asked, where: Path, manner: Manner) -> None:
                 print_result(result, screen())
             if result.stopped:
                 words = ["optforge", "compare", "--resume", "--out", str(where), *manner.words()]
-                text = f"Stopped; nothing is lost. Go on with: {shlex.join(words)}"
+                text = f"Stopped; nothing is lost. Resume with: {shlex.join(words)}"
                 say_stopped(text, beside=manner.as_json)
     if manner.as_json:
         typer.echo(json.dumps(reports if len(reports) > 1 else next(iter(reports.values()))))

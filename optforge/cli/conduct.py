@@ -90,6 +90,6 @@ def _stopped(session: Session) -> str:
     if session.directory is None:
         return (
             "Stopped before the search began; what was trained for the baselines is kept, and the "
-            "same command goes on from there"
+            "same command continues from there"
         )
-    return f"Stopped; nothing is lost. Go on with: {session.resuming}"
+    return f"Stopped; nothing is lost. Resume with: {session.resuming}"

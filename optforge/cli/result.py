@@ -26,7 +26,7 @@ from optforge.statistics import Interval
 _FILES = {
     "best.py": "the rule, one setting for all tasks; 'optforge show {path}/best.py'",
     SIMPLE_RULE: "the simple form of it",
-    SIMPLE_PAGE: "why it may stand for the rule; go on with 'optforge simplify {path}'",
+    SIMPLE_PAGE: "why it may replace the rule; continue with 'optforge simplify {path}'",
     SIMPLE_JSON: "the same with all figures",
     PICTURE: "its update against gradient and momentum",
     "table.md": "the table, to read",
@@ -42,7 +42,7 @@ def print_result(result: SearchResult, console: Console) -> None:
     if done is None:
         console.print(
             "Nothing was judged before the end, so there is nothing to show; "
-            f"go on with it: optforge search --resume {result.path}",
+            f"resume it: optforge search --resume {result.path}",
             soft_wrap=True,
         )
         return

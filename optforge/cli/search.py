@@ -40,7 +40,7 @@ def search(
     resume: Annotated[
         Path | None,
         typer.Option(
-            help=f"Go on with a run. Its stored settings hold: only {_MAY_CHANGE} (its own, as "
+            help=f"Resume a run. Its stored settings hold: only {_MAY_CHANGE} (its own, as "
             "file.py:Class) may be given.",
             metavar="RUN",
             rich_help_panel="Where",

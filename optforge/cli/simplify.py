@@ -15,7 +15,7 @@ from optforge.cli.options import Json, PlainDebug, takes
 from optforge.report.json_values import json_text
 from optforge.report.simplify.files import simple_rule_json
 
-_STOPPED = "Stopped; nothing is lost. The same command goes on where it was"
+_STOPPED = "Stopped; nothing is lost. The same command continues where it stopped"
 
 
 @takes(

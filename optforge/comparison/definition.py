@@ -49,7 +49,7 @@ def stored_definition(path: Path) -> dict[str, Any]:
         raise CompareError(
             f"{path} holds no readable {DEFINITION} ({error}); say what to compare: "
             "--tasks, --optimizers and the settings as before, with --resume; what was started "
-            "from Python goes on there, by optforge.compare(..., resume=True)"
+            "from Python is resumed there, by optforge.compare(..., resume=True)"
         ) from error
 
     def seen_from_here(file: str) -> str:

@@ -258,7 +258,7 @@ def check_free(
             raise RunError(f"{path} is a file, and a run needs a directory; name another one")
         if (path / JOURNAL).exists():
             raise RunError(
-                f"{path} holds a run already; go on with it by --resume {path}, or name another one"
+                f"{path} already holds a run; resume it by --resume {path}, or name another one"
             )
         taken = [name for name in names if (path / name).exists() and not _is_begun(path, name)]
         if taken and not force:

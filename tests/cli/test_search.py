@@ -98,7 +98,7 @@ def stopped(folder: Path) -> str:
     last = rest.splitlines()[-1]
     named, minutes = last.split(" --minutes ")
     assert named == (
-        "Stopped; nothing is lost. Go on with: "
+        "Stopped; nothing is lost. Resume with: "
         "optforge search --resume first --tasks tasks.py:Blobs,tasks.py:Other"
     )
     assert 5 < float(minutes) <= 9

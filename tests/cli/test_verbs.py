@@ -172,7 +172,7 @@ def test_search_refuses_in_one_sentence(
 def test_a_run_that_exists_is_not_overwritten(tmp_path: Path) -> None:
     RunDirectory.create(tmp_path / "run", {"mine": 1}).close()
     said = sentence(call("search", "--tasks", "digits_mlp", "--out", str(tmp_path / "run")), 1)
-    assert "holds a run already" in said and "--resume" in said
+    assert "already holds a run" in said and "--resume" in said
     with RunDirectory.open(tmp_path / "run") as run:
         assert run.journal.settings == {"mine": 1}
     (tmp_path / "file").write_text("mine")

@@ -106,7 +106,7 @@ def test_a_directory_that_is_taken_is_refused_before_anything_runs(
 ) -> None:
     before = (suite[0] / "batch" / "cells.jsonl").read_bytes()
     printed = call("--suite", str(SUITE), "--out", str(suite[0]), code=1)
-    assert "holds a comparison already" in " ".join(printed.split())
+    assert "already holds a comparison" in " ".join(printed.split())
     assert (suite[0] / "batch" / "cells.jsonl").read_bytes() == before
 
 
@@ -248,12 +248,12 @@ def test_an_attempt_that_failed_at_once_does_not_take_its_directory(
     (tmp_path / "out" / "cells.jsonl").touch()
     call(*own(tmp_path))
     printed = " ".join(call(*own(tmp_path), code=1).split())
-    assert "go on with it: optforge compare --resume --out out" in printed
+    assert "resume it: optforge compare --resume --out out" in printed
 
 
 def test_a_directory_made_from_python_says_how_to_go_on_from_python(tmp_path: Path) -> None:
     (tmp_path / "cells.jsonl").write_text("{}\n")
-    with pytest.raises(CompareError, match=r"go on with it: optforge.compare\(..., resume=True\)"):
+    with pytest.raises(CompareError, match=r"resume it: optforge.compare\(..., resume=True\)"):
         prepare(tmp_path, False)
     printed = call("--resume", "--out", str(tmp_path), code=1)
     assert "optforge.compare(..., resume=True)" in " ".join(printed.split())

@@ -43,7 +43,7 @@ def test_a_default_name_of_date_and_letters(
 
 def test_create_never_overwrites(tmp_path: Path) -> None:
     RunDirectory.create(tmp_path / "run", {}).close()
-    with pytest.raises(RunError, match="holds a run already; .*--resume"):
+    with pytest.raises(RunError, match="already holds a run; .*--resume"):
         RunDirectory.create(tmp_path / "run", {})
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "best.py").write_text("precious")
