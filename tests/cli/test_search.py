@@ -216,7 +216,7 @@ def test_an_unarmed_signal_ends_at_once() -> None:
 
 def test_the_help_names_the_defaults_that_hold() -> None:
     told = " ".join(CliRunner().invoke(app, ["search", "--help"]).stdout.replace("│", " ").split())
-    per_minute = f"{api.CONSTANTS_A_MINUTE} per minute of at most a day"
-    assert f"a tenth of --programs, or {per_minute}, by default" in told
+    per_minute = f"{api.CONSTANTS_A_MINUTE} per minute for at most a day"
+    assert f"by default a tenth of --programs, or {per_minute}" in told
     assert "--in-place" in told and f"Default: {Settings.in_place}." in told
     assert "--rescale" in told and f"Default: {Settings.rescale}." in told
