@@ -291,8 +291,7 @@ def _one_for_each(tried: Sequence[_Tried], source: ChangeSource) -> list[_Tried]
 def _turned(decision: Decision) -> Decision:
     """Reverse a comparison: turn "before against after" into "after against before"."""
     tasks = {task: value.scaled(-1) for task, value in decision.tasks.items()}
-    effect = decision.effect.scaled(-1)
-    return replace(decision, effect=effect, tasks=tasks, outcome="re-tuned")
+    return replace(decision, effect=decision.effect.scaled(-1), tasks=tasks, outcome="re-tuned")
 
 
 def _setting(tuned: TunedProgram) -> str:

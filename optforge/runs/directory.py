@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import re
 import secrets
 import string
@@ -272,9 +271,8 @@ def _is_begun(path: Path, name: str) -> bool:
     """Return whether a file is what is left of a run that ended before it had a journal."""
     if not has_record(path):
         return False
-    return name in (RECORD, f"{JOURNAL}.lock") or (
-        name in (SETTINGS, START) and is_own(path / name)
-    )
+    at_once = name in (RECORD, f"{JOURNAL}.lock")
+    return at_once or (name in (SETTINGS, START) and is_own(path / name))
 
 
 def _make_free_directory(path: Path, names: Iterable[str], force: bool) -> None:
