@@ -17,7 +17,7 @@ from optforge.errors import OptimizerError
 from optforge.optim.lion import Lion
 from optforge.optim.probe import COUNTS, ParameterWatch, WatchedGroup
 from optforge.optim.settings import FLAG, LENGTH, RATE
-from optforge.optim.steps.nonfinite import over_ranks
+from optforge.optim.steps.layout import any_over_ranks
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Diagnostics:
         if not members:
             return False
         counts = torch.stack([probe.nonfinite for probe, _, _ in members])
-        return bool(over_ranks(counts.sum(), [parameter for _, parameter, _ in members]))
+        return bool(any_over_ranks(counts.sum(), [parameter for _, parameter, _ in members]))
 
     def _read(self, probes: list[ParameterWatch], counts: list[Tensor], measured: bool) -> None:
         if not counts:

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 
 from optforge.errors import OptimizerError
 from optforge.optim.base import name_of_source
@@ -21,7 +20,7 @@ from optforge.optim.precision.eight_bits import (
     scale_shape,
 )
 from optforge.optim.settings import numbers_where
-from optforge.optim.steps.layout import is_distributed, local
+from optforge.optim.steps.layout import is_distributed, local, shard
 
 
 def uses_stochastic_rounding(parameter: Tensor, group: Mapping[str, Any]) -> bool:
@@ -78,8 +77,10 @@ def can_have_8_bits(parameter: Tensor) -> bool:
     """
     if not is_distributed(parameter):
         return True
+    from torch.distributed.tensor import Shard
+
     by_rows = all(
-        isinstance(placement, Replicate) or (type(placement) is Shard and placement.dim == 0)
+        placement.is_replicate() or (type(placement) is Shard and placement.dim == 0)
         for placement in parameter.placements
     )
     return by_rows and is_row_aligned(parameter.shape)
@@ -89,6 +90,8 @@ def _scale(parameter: Tensor) -> Tensor:
     shape = scale_shape(parameter.shape)
     if not is_distributed(parameter):
         return torch.zeros(shape, dtype=torch.bfloat16, device=parameter.device)
+    from torch.distributed.tensor import DTensor
+
     rows = parameter.to_local().shape[0]
     part = torch.zeros((rows, *shape[1:]), dtype=torch.bfloat16, device=parameter.device)
     return DTensor.from_local(
@@ -209,7 +212,7 @@ def complete(
 def _sharded(value: Tensor, like: Tensor) -> Tensor:
     """Return each rank its part of what was saved whole."""
     if is_distributed(like) and not is_distributed(value) and value.shape == like.shape:
-        return distribute_tensor(value, like.device_mesh, like.placements, src_data_rank=None)
+        return shard(value, like)
     return value
 
 
@@ -233,8 +236,7 @@ def write_momentum(entry: Mapping[str, Any], momentum: Tensor, parameter: Tensor
     """
     momentum = momentum.to(parameter.device)
     if is_distributed(parameter) and not is_distributed(momentum):
-        mesh, placements = parameter.device_mesh, parameter.placements
-        momentum = distribute_tensor(momentum, mesh, placements, src_data_rank=None)
+        momentum = shard(momentum, parameter)
     scale = entry.get("momentum_scale")
     if scale is None:
         entry["momentum"].copy_(momentum)

@@ -26,6 +26,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
         ({"cautious": True}, torch.float32),
         ({"rounding": "kahan"}, torch.bfloat16),
         ({}, torch.bfloat16),
+        ({"seed": 2**62 + 1}, torch.bfloat16),
     ],
     ids=str,
 )

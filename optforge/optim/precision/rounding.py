@@ -31,7 +31,6 @@ _GOLDEN = signed(0x9E3779B1)
 _FACTOR = signed(0x846CA68B)
 
 
-@lru_cache(1 << 16)
 def mix(number: int) -> int:
     """Scatter a 64-bit integer, on the host (the finaliser of SplitMix64).
 
@@ -59,16 +58,19 @@ def random_key(seed: int, step: Number, number: int) -> Number:
         >>> random_key(0, 1, 0) == random_key(0, torch.tensor(1.0), 0) != random_key(0, 2, 0)
         tensor(True)
     """
-    base = _base(seed, number)
+    # `torch.compile` warns of caches and computes the constant once anyway.
+    base = (_base if torch.compiler.is_compiling() else _known_base)(seed, number)
     if isinstance(step, Tensor):
         return _scatter(step.to(torch.int32) * _GOLDEN + base)
     return signed(_scatter_int(int(step) * _GOLDEN + base))
 
 
-@torch.compiler.assume_constant_result
 def _base(seed: int, number: int) -> int:
-    """Return what the keys of a parameter share; too large for `torch.compile` to trace."""
+    """Return what the keys of a parameter share."""
     return signed(mix(mix(seed) + number))
+
+
+_known_base = lru_cache(1 << 16)(_base)
 
 
 def _scatter(bits: Tensor) -> Tensor:

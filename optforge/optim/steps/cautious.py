@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor, Partial, Replicate
 
 from optforge.optim.lion_settings import StepOptions
 from optforge.optim.precision.eight_bits import decode
 from optforge.optim.precision.rounding import wide_dtype
 from optforge.optim.steps.flat import FlatParameter
-from optforge.optim.steps.layout import is_distributed
+from optforge.optim.steps.layout import is_distributed, sum_over_shards
 from optforge.optim.steps.update import StepNumbers, agreement, ascent
 
 SMALLEST_SHARE = 1e-3
@@ -40,7 +39,7 @@ def set_cautious_scales(
         total = part.gradient.numel()
         count = _agreeing(part, numbers, options)
         if is_distributed(parameter):
-            count = _over_shards(count, parameter)
+            count = sum_over_shards(count, parameter)
             total = parameter.numel() * (2 if parameter.is_complex() else 1)
         share = count.to(torch.float32) / total
         part.cautious_scale = 1 / share.clamp(min=SMALLEST_SHARE)
@@ -56,13 +55,3 @@ def _agreeing(part: FlatParameter, numbers: StepNumbers, options: StepOptions) -
     if options.nonfinite != "propagate":
         gradient = torch.where(gradient.isfinite(), gradient, 0.0)
     return agreement(gradient, momentum.to(dtype), numbers).sum()
-
-
-def _over_shards(count: Tensor, parameter: DTensor) -> Tensor:
-    """Add up over the ranks that hold different elements."""
-    placements = [
-        Replicate() if isinstance(placement, Replicate) else Partial()
-        for placement in parameter.placements
-    ]
-    part = DTensor.from_local(count, parameter.device_mesh, placements, run_check=False)
-    return part.full_tensor()

@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor, Partial
 
 from optforge.errors import NonFiniteError
 from optforge.optim.steps.flat import Member
 from optforge.optim.steps.foreach import surely_finite
-from optforge.optim.steps.layout import is_distributed, local, real
+from optforge.optim.steps.layout import any_over_ranks, is_distributed, local, real
 from optforge.optim.steps.loop import all_finite
 
 
@@ -34,22 +33,7 @@ def found_nonfinite(parameters: Sequence[Tensor], capturable: bool = False) -> T
     sharded = any(is_distributed(parameter) for parameter in parameters)
     if not (capturable or sharded) and _surely_finite(gradients):
         return None
-    return over_ranks(~all_finite(gradients), parameters)
-
-
-def over_ranks(found: Tensor, parameters: Sequence[Tensor]) -> Tensor:
-    """Add up a flag over the ranks that hold other parts of the same parameters.
-
-    Args:
-        found: One element.
-        parameters: Where none is distributed, the flag is given back as it is.
-    """
-    meshes = dict.fromkeys(p.device_mesh for p in parameters if is_distributed(p))
-    for mesh in meshes:
-        part = found.to(device=mesh.device_type, dtype=torch.int32)
-        placements = [Partial()] * mesh.ndim
-        found = DTensor.from_local(part, mesh, placements, run_check=False).full_tensor()
-    return found
+    return any_over_ranks(~all_finite(gradients), parameters)
 
 
 def _surely_finite(gradients: Sequence[Tensor]) -> bool:
