@@ -14,11 +14,13 @@ import optforge
 import optforge.api.search
 from optforge.analysis import cost
 from optforge.api.search import resume, search
+from optforge.api.search_options import SearchOptions
 from optforge.assessment import select, table
 from optforge.assessment.rows import FOUND, ONE_SETTING, STRAIGHT
 from optforge.errors import OptforgeError, ProgramError, RunError, SearchError, TaskError
 from optforge.evolution import Search, make_executor
 from optforge.fitness import evaluator, seeds
+from optforge.jobs import Silent
 from optforge.language import Program, functions_of, load_rule, parse
 from optforge.tasks import Task
 from tests.helpers.tiny import Blobs, Noise, Sums
@@ -52,6 +54,16 @@ class Line(optforge.Task):
         return ((output - targets) ** 2).mean() + 1e-3
 
 
+class Sentences(Silent):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.sentences.append(text)
+
+
 def test_a_search_on_a_task_of_ones_own(tmp_path: Path) -> None:
     result = optforge.search(tasks=[Line()], out=tmp_path / "run", **SMALL)
     assert isinstance(result.best, Program) and not result.stopped
@@ -70,6 +82,21 @@ def test_a_search_on_a_task_of_ones_own(tmp_path: Path) -> None:
     assert counts["judged"] + sum(counts["rejected"].values()) == counts["new"]
     assert counts["programs"] == result.history.tally.proposals
     assert "What the search did" in (result.path / "table.md").read_text()
+
+
+@pytest.mark.parametrize(("workers", "lag"), [(0, 3), (2, 3), (3, 5), (64, 96)])
+def test_enough_batches_are_on_their_way_for_all_workers(workers: int, lag: int) -> None:
+    rule = load_rule("adamw")
+    assert SearchOptions(workers=workers).settings(rule, []).lag == lag
+    assert SearchOptions(workers=workers, lag=7).settings(rule, []).lag == 7
+
+
+def test_workers_that_will_wait_are_told_of(tmp_path: Path) -> None:
+    display = Sentences()
+    options = {**SMALL, "programs": 1, "workers": 2, "constants_programs": 0, "simplify": False}
+    search([Line()], out=tmp_path / "run", lag=1, watch=display, **options)
+    (sentence,) = [text for text in display.sentences if "its lag" in text]
+    assert "1 of 2 workers mostly wait" in sentence and "--lag" in sentence
 
 
 def test_a_short_resume_reads_all_that_was_done_before(tmp_path: Path) -> None:

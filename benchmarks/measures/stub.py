@@ -96,6 +96,7 @@ class Costs:
     drawn: int = 0
     committing: float = 0.0
     committed: int = 0
+    applying: float = 0.0
     cached: int = 0
 
     def clear(self) -> None:
@@ -113,6 +114,7 @@ class StubRun:
         tasks = tuple(load_task(name) for name in PROXY_TASKS)
         settings = Settings(_START.text, PROXY_TASKS, (), self.seed)
         plan = SearchPlan(settings, tasks, (), {}, {})
+        self.stages = plan.stages
         self._directory = TemporaryDirectory()
         self.journal = Journal.create(Path(self._directory.name) / "journal.sqlite", {})
         self.search = Search(
@@ -141,8 +143,9 @@ class StubRun:
         self.search.run(stop)
 
     def _time_parts(self) -> None:
-        """Put a clock around drawing a batch and around committing it."""
+        """Put a clock around drawing a batch, writing it, and taking it into the history."""
         draw, commit, costs = self.search.draw, self.journal.commit, self.costs
+        apply = self.search.history.apply
 
         def timed_draw(number: int) -> Any:
             start = time.perf_counter()
@@ -158,7 +161,13 @@ class StubRun:
             costs.committing += time.perf_counter() - start
             costs.committed += len(proposals)
 
+        def timed_apply(*given: Any) -> None:
+            start = time.perf_counter()
+            apply(*given)
+            costs.applying += time.perf_counter() - start
+
         vars(self.search)["draw"] = timed_draw
+        vars(self.search.history)["apply"] = timed_apply
         vars(self.journal)["commit"] = timed_commit
 
 

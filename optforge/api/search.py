@@ -135,6 +135,7 @@ class _SearchSession:
         workers, budget, watch = self.options.chosen_workers(), self.options.budget, self.watch
         with self.directory as directory, one_thread():
             watch.begin(self.plan, directory, budget, process_count(workers))
+            _say_idle(process_count(workers), self.plan.settings.lag, watch)
             executor = make_executor(self.plan, workers)
             runner = JobRunner(executor, directory.journal, named(watch), self.options.stopping)
             try:
@@ -163,6 +164,14 @@ class _SearchSession:
         except StoppedError:
             return None, True
         return done, False
+
+
+def _say_idle(workers: int, lag: int, watch: Watcher) -> None:
+    if workers > lag:
+        watch.say(
+            f"The run judges {lag} batches at once (its lag), so that {workers - lag} of {workers} "
+            "workers mostly wait; a new run with a larger --lag uses them"
+        )
 
 
 def _check_distinct(tasks: Sequence[Task], held_out: Sequence[Task]) -> None:

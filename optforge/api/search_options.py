@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from optforge.errors import SearchError, real_number, whole_number, with_plain_f
 from optforge.evolution.budget import Budget
 from optforge.evolution.settings import Settings
 from optforge.evolution.starts import has_constants
-from optforge.execution import worker_count
+from optforge.execution import process_count, worker_count
 from optforge.language import Program, round_constants
 from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, Task
 from optforge.training import has_compiler
@@ -27,6 +28,7 @@ _STATE_BYTES = 8.0  # AdamW's
 _CONSTANTS_SHARE = 0.1
 _PROGRAMS_A_MINUTE = 10_000
 _MINUTES_A_DAY = 24 * 60.0
+_LAG_A_WORKER = 1.5  # with less, workers wait for the slowest batch (docs/cluster.md)
 _COMPILE_FROM = 2.0  # minutes; a shorter search does not earn back what compiling costs
 
 
@@ -100,6 +102,10 @@ class SearchOptions(BudgetOptions):
         constants_programs: Number of programs of a first phase that only tunes the start's
             constants, 0 for none; by default a tenth of ``programs``, or 40 per minute for at most
             a day.
+        lag: Number of batches of 64 new programs that are judged at once, each by one worker; a
+            program is drawn without knowledge of the results of so many batches before it. The
+            history depends on the lag and not on the workers. By default one and a half for each
+            worker, at least 3.
         held_out: Tasks for the final table only, never searched on; the shipped letters_cnn by
             default. On the command line, none stands for no task.
         trials: Number of settings tried for AdamW on each task of your own before the search, and
@@ -132,6 +138,7 @@ class SearchOptions(BudgetOptions):
     restart: str = "best"
     restart_after: int = 20_000
     constants_programs: int | None = None
+    lag: int | None = None
     held_out: Sequence[str | Task] | None = None
     trials: int | None = None
     compile: bool | None = None
@@ -143,6 +150,8 @@ class SearchOptions(BudgetOptions):
             whole_number("trials", self.trials, 1, SearchError)
         if self.constants_programs is not None:
             whole_number("constants_programs", self.constants_programs, 0, SearchError)
+        if self.lag is not None:
+            whole_number("lag", self.lag, 1, SearchError)
         weights = [real_number("a mutation weight", w, wrong=SearchError) for w in self.mutations]
         object.__setattr__(self, "mutations", tuple(weights))
         if len(self.mutations) not in (3, 4):
@@ -181,6 +190,7 @@ class SearchOptions(BudgetOptions):
             constants_programs=self._constants(rule),
             max_state_bytes=self._state_bytes(rule),
             functions=_sets(self.functions),
+            lag=self._lag(),
             compiled=self._compiled(),
             **{"add_state": 0.0, **weights},
             **{name: getattr(self, name) for name in same},
@@ -198,6 +208,12 @@ class SearchOptions(BudgetOptions):
     def _state_bytes(self, rule: Program) -> float:
         given = self.max_state_bytes
         return given if given is not None else max(_STATE_BYTES, cost(rule).state_bytes)
+
+    def _lag(self) -> int:
+        if self.lag is not None:
+            return self.lag
+        workers = process_count(self.chosen_workers())
+        return max(Settings.lag, math.ceil(_LAG_A_WORKER * workers))
 
     def _compiled(self) -> bool:
         if self.compile is not None:

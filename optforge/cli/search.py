@@ -26,7 +26,7 @@ _PANELS = {
     "How long": ("minutes", "programs", "constants_programs", "simplify"),
     "Evolution": (
         *("population", "tournament", "mutations", "in_place", "rescale"),
-        *("restart", "restart_after"),
+        *("restart", "restart_after", "lag"),
     ),
     "Judgement": ("repeats", "confirm", "trials", "seed"),
     "Where": ("out", "force"),
