@@ -12,7 +12,7 @@ from optforge.tasks import Data, Split, Task
 
 
 class Spirals(Task):
-    """Two interleaved spirals, told apart by a small network."""
+    """Two interleaved spirals, separated by a small network."""
 
     steps, batch_size = 150, 32
 

@@ -1,4 +1,4 @@
-"""A task of your own: two interleaved spirals, told apart by a small network.
+"""A task of your own: two interleaved spirals, separated by a small network.
 
 Run it with `python examples/own_task.py`; it searches for one minute.
 """

@@ -4,7 +4,7 @@
 #   examples/train_imagenet.sh /data/imagenet runs/imagenet
 #
 # /data/imagenet holds train/CLASS/*.JPEG and val/CLASS/*.JPEG. Call it again after an interruption:
-# each training goes on where its checkpoint is. A batch of 4096 is cut into GPUS x ACCUMULATION
+# each training continues from its checkpoint. A batch of 4096 is cut into GPUS x ACCUMULATION
 # micro-batches; if the number of GPUs changes between two calls, keep that product.
 set -euo pipefail
 
