@@ -18,11 +18,12 @@ from optforge.api.search_options import SearchOptions
 from optforge.assessment import select, table
 from optforge.assessment.rows import FOUND, ONE_SETTING, STRAIGHT
 from optforge.errors import OptforgeError, ProgramError, RunError, SearchError, TaskError
-from optforge.evolution import Search, make_executor
+from optforge.evolution import Search, make_executor, rescale
 from optforge.fitness import evaluator, seeds
 from optforge.jobs import Silent
 from optforge.language import Program, functions_of, load_rule, parse
 from optforge.tasks import Task
+from optforge.training import Stack
 from tests.helpers.tiny import Blobs, Noise, Sums
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "own_task.py"
@@ -89,6 +90,31 @@ def test_enough_batches_are_on_their_way_for_all_workers(workers: int, lag: int)
     rule = load_rule("adamw")
     assert SearchOptions(workers=workers).settings(rule, []).lag == lag
     assert SearchOptions(workers=workers, lag=7).settings(rule, []).lag == 7
+
+
+def test_a_device_that_is_not_there_is_refused_before_any_work(tmp_path: Path) -> None:
+    for device in ("cuda:99", "nowhere"):
+        with pytest.raises(SearchError, match=device):
+            search([Line()], out=tmp_path / "run", device=device, **SMALL)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_device_is_stored_and_every_worker_trains_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices: list[str] = []
+
+    class Watched(Stack):
+        def __init__(self, task: Task, *given: Any, device: str = "", **options: Any) -> None:
+            devices.append(device)
+            super().__init__(task, *given, device=device or "cpu", **options)
+
+    for module in (evaluator, rescale):
+        monkeypatch.setattr(module, "Stack", Watched)
+    options = {**SMALL, "programs": 1, "constants_programs": 0, "simplify": False}
+    result = search([Line()], out=tmp_path / "run", device="cpu:0", **options)
+    assert result.history.settings.device == "cpu:0"
+    assert devices == ["cpu:0"] * 3  # for tuning, the sizes of updates, and the search
 
 
 def test_workers_that_will_wait_are_told_of(tmp_path: Path) -> None:

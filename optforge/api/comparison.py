@@ -34,6 +34,7 @@ from optforge.files import RECORD, begin_record, check_own
 from optforge.report.comparison.figures import FIGURES
 from optforge.report.comparison.page import REPORT_JSON, REPORT_MARKDOWN, write_report
 from optforge.tasks import Task
+from optforge.training import is_gpu
 
 _HOW = "optforge compare --resume --out"
 
@@ -153,7 +154,8 @@ def conduct(
     """
     place, machine = place or Destination(), machine or WorkOptions()
     path = Path(place.out) if place.out is not None else None
-    workers = machine.chosen_workers(CompareError, gpus=comparison.device.startswith("cuda"))
+    gpus = machine.cluster is not None and is_gpu(comparison.device)
+    workers = machine.chosen_workers(CompareError, gpus)
     if path is not None:
         prepare(path, place.resume, place.definition, place.force)
     with CellTable(path / CELLS if path is not None else None) as table:

@@ -24,7 +24,7 @@ from optforge.report.search.table_json import table_from_json
 from optforge.runs import RunDirectory
 from optforge.runs.directory import EXPLANATION, EXPLANATION_PAGE
 from optforge.tasks import Task, find_tasks
-from optforge.training import one_thread
+from optforge.training import checked_device, is_gpu, one_thread
 from optforge.tuning import Effort
 
 
@@ -73,8 +73,7 @@ def explain(options: ExplainOptions) -> Explanation:
         OptforgeError: If the run cannot be read, has not finished, or found nothing to explain.
         StoppedError: If ``stop`` returned True.
     """
-    watch, workers = options.watch or Silent(), options.chosen_workers()
-    count = process_count(workers)
+    watch = options.watch or Silent()
     with RunDirectory.open(options.run, write=True) as directory, one_thread():
         table = _table(directory.path)
         directory.claim((EXPLANATION, EXPLANATION_PAGE), options.force)
@@ -82,6 +81,8 @@ def explain(options: ExplainOptions) -> Explanation:
         with directory.journal.content():
             proxies = find_tasks(stored["search"]["tasks"], options.tasks)
             plan = read_plan(stored, proxies, find_tasks(stored["held_out"], options.tasks))
+        workers = options.chosen_workers(gpus=is_gpu(checked_device(plan.settings.device)))
+        count = process_count(workers)
         watch.say(f"Starting {count} workers" if count else "Training in this process")
         executor = make_executor(plan, workers)
         try:

@@ -31,7 +31,7 @@ from optforge.language import load_rule, rule_text
 from optforge.runs import RunDirectory, check_free
 from optforge.runs.directory import file_names
 from optforge.tasks import Task, find_tasks
-from optforge.training import one_thread, trained_alone
+from optforge.training import checked_device, is_gpu, one_thread, trained_alone
 from optforge.tuning import BaselineTuner
 
 _WATCH = {"watcher": "watch"}
@@ -53,6 +53,7 @@ def search(options: SearchOptions) -> SearchResult:
         StoppedError: If ``stop`` returned True while baselines of your own tasks were tuned.
             Finished trainings are stored, and the same call continues from there.
     """
+    checked_device(options.device, SearchError)
     tasks, held_out = loaded(options.proxies), loaded(options.others)
     _check_distinct(tasks, held_out)
     rule = load_rule(options.start)
@@ -64,7 +65,7 @@ def search(options: SearchOptions) -> SearchResult:
     watch = _watcher(options.watch)
     check_own([*tasks, *held_out], watch)
     hashes = tuple(task.hash for task in tasks)
-    alone = trained_alone((*tasks, *held_out), watch.say)
+    alone = trained_alone((*tasks, *held_out), watch.say, options.device)
     settings = replace(settings, hashes=hashes, alone=alone)
     with one_thread():
         plan = make_plan(settings, tasks, held_out, watch.say, _tuner(options, watch, alone))
@@ -102,9 +103,15 @@ def resume(options: ResumeOptions) -> SearchResult:
 
 
 def _tuner(options: SearchOptions, watch: Watcher, alone: tuple[str, ...]) -> BaselineTuner:
-    workers = options.chosen_workers()
+    workers = options.chosen_workers(gpus=is_gpu(options.device))
     return BaselineTuner(
-        options.trials, options.length, workers, watch.progress, options.stopping, alone
+        options.trials,
+        options.length,
+        workers,
+        watch.progress,
+        options.stopping,
+        alone,
+        options.device,
     )
 
 
@@ -132,7 +139,9 @@ class _SearchSession:
 
     def result(self) -> SearchResult:
         """Search, measure and simplify; return the result."""
-        workers, budget, watch = self.options.chosen_workers(), self.options.budget, self.watch
+        gpus = is_gpu(checked_device(self.plan.settings.device, SearchError))
+        workers = self.options.chosen_workers(gpus=gpus)
+        budget, watch = self.options.budget, self.watch
         with self.directory as directory, one_thread():
             watch.begin(self.plan, directory, budget, process_count(workers))
             _say_idle(process_count(workers), self.plan.settings.lag, watch)

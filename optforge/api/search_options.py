@@ -16,7 +16,7 @@ from optforge.evolution.starts import has_constants
 from optforge.execution import process_count, worker_count
 from optforge.language import Program, round_constants
 from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, Task
-from optforge.training import has_compiler
+from optforge.training import has_compiler, is_gpu
 
 # The first phase takes about a fifth of the time: in it nothing is answered from the cache, so a
 # program costs more than later. Its length is a number of programs, whatever the budget's unit,
@@ -113,6 +113,8 @@ class SearchOptions(BudgetOptions):
             into a fifth of the minutes, or 64 without minutes.
         compile: Compile the training kernels; by default if a C++ compiler is found and the search
             is long enough for it to pay off.
+        device: Device to train on: cpu, or cuda, where one process trains many programs at once
+            (on a cluster, one for each GPU).
         force: Replace files in ``out`` that optforge did not write.
 
     Raises:
@@ -142,6 +144,7 @@ class SearchOptions(BudgetOptions):
     held_out: Sequence[str | Task] | None = None
     trials: int | None = None
     compile: bool | None = None
+    device: str = "cpu"
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -191,6 +194,7 @@ class SearchOptions(BudgetOptions):
             max_state_bytes=self._state_bytes(rule),
             functions=_sets(self.functions),
             lag=self._lag(),
+            device=self.device,
             compiled=self._compiled(),
             **{"add_state": 0.0, **weights},
             **{name: getattr(self, name) for name in same},
@@ -212,12 +216,14 @@ class SearchOptions(BudgetOptions):
     def _lag(self) -> int:
         if self.lag is not None:
             return self.lag
-        workers = process_count(self.chosen_workers())
+        workers = process_count(self.chosen_workers(gpus=is_gpu(self.device)))
         return max(Settings.lag, math.ceil(_LAG_A_WORKER * workers))
 
     def _compiled(self) -> bool:
         if self.compile is not None:
             return self.compile
+        if is_gpu(self.device):  # its graphs are recorded, which is as fast
+            return False
         guess = (self.programs or 0) / _PROGRAMS_A_MINUTE
         return (guess if self.length is None else self.length) >= _COMPILE_FROM and has_compiler()
 

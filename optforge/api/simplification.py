@@ -41,7 +41,7 @@ from optforge.runs import Journal, RunDirectory
 from optforge.runs.directory import JOURNAL, LOSSES, SIMPLE, is_directory, rule_file
 from optforge.tasks import PROXY_TASKS, Schedule, Task
 from optforge.tasks.data.cache import directory as cache_directory
-from optforge.training import has_compiler, trained_alone
+from optforge.training import checked_device, has_compiler, is_gpu, trained_alone
 
 BY = ("statements", "evolution")
 
@@ -165,9 +165,10 @@ def _trained(
     program: Program, run: Path | None, options: SimplifyOptions, watch: Display
 ) -> SimpleRule:
     tasks, place = _tasks(options.tasks, run), _Place.of(program, run, options.seed)
-    workers = options.chosen_workers(SimplifyError)
+    gpus = is_gpu(checked_device(place.device, SimplifyError))
+    workers = options.chosen_workers(SimplifyError, gpus)
     check_own(tasks, watch)
-    store = Store(place.losses, place.compiled)
+    store = Store(place.losses, place.compiled, place.device)
     if place.alone is None:
         place = replace(place, alone=trained_alone(tasks, watch.say))
     with _executor(tasks, workers, place) as executor:
@@ -216,6 +217,7 @@ class _Place:
     compiled: bool
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     alone: tuple[str, ...] | None = None
+    device: str = "cpu"
 
     @classmethod
     def of(cls, program: Program, run: Path | None, seed: int | None) -> _Place:
@@ -229,7 +231,8 @@ class _Place:
             compiled = bool(settings.get("compiled", False)) and has_compiler()
             chosen: int = settings["seed"] if seed is None else seed
             alone = tuple(settings.get("alone", ()))
-            return cls(run / LOSSES, chosen, compiled, read_schedules(stored), alone)
+            device: str = settings.get("device", "cpu")
+            return cls(run / LOSSES, chosen, compiled, read_schedules(stored), alone, device)
 
 
 @contextmanager
@@ -243,6 +246,7 @@ def _executor(tasks: Sequence[Task], workers: Workers, place: _Place) -> Iterato
         compile=place.compiled,
         schedules=place.schedules,
         alone=place.alone or (),
+        device=place.device,
     )
     executor = start_executor(factory, workers)
     try:

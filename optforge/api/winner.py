@@ -36,7 +36,8 @@ def simplify_and_write(
         searched: Length of the search in seconds, of which a share is used.
         display: Shows what happens.
     """
-    store, seconds = Store(directory.path / LOSSES, plan.settings.compiled), seconds_for(searched)
+    store = Store(directory.path / LOSSES, plan.settings.compiled, plan.settings.device)
+    seconds = seconds_for(searched)
     again = f"'optforge simplify {directory.path}' does it"
     try:
         rule = simplify_winner(

@@ -30,7 +30,7 @@ _PANELS = {
     ),
     "Judgement": ("repeats", "confirm", "trials", "seed"),
     "Where": ("out", "force"),
-    "Machine": ("workers", "cluster", "compile"),
+    "Machine": ("workers", "cluster", "device", "compile"),
 }
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from optforge.comparison.cells.device import checked_device
 from optforge.comparison.cells.runner import (
     Bench,
     Runner,
@@ -29,6 +28,7 @@ from optforge.fitness.seeds import seeds
 from optforge.jobs import Display, Silent
 from optforge.tasks import check_task, has_metric, initial_model
 from optforge.tasks.source import is_installed
+from optforge.training.devices import checked_device
 
 
 @dataclass(frozen=True)

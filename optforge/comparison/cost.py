@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import torch
 
 from optforge.comparison.cells.cell import Cell
-from optforge.comparison.cells.device import wait_for
 from optforge.comparison.cells.runner import refused
 from optforge.comparison.cells.train import run_cell
 from optforge.comparison.cells.variant import Variant, vary
@@ -20,6 +19,7 @@ from optforge.comparison.recipes.recipe import Recipe
 from optforge.comparison.settings import TRIALS_A_STUDY, ComparisonSettings
 from optforge.comparison.sweep import sweep_points
 from optforge.tasks import initial_model
+from optforge.training.devices import wait_for
 from optforge.training.single import evaluate_model
 
 _STEPS = 6

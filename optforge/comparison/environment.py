@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from optforge.comparison.cells.device import device_name
+from optforge.training.devices import device_name
 
 _DECIDING = ("torch", "optforge")
 _CONTENT_KEYS = 2  # how code of one's own is known; the first way was its bytecode

@@ -37,9 +37,11 @@ class Yardstick:
         self._sizes: dict[str, float] = {}
 
     @classmethod
-    def of(cls, task: Task, rule: ProgramOrTrainee, seed: int) -> Yardstick | None:
+    def of(
+        cls, task: Task, rule: ProgramOrTrainee, seed: int, device: str = "cpu"
+    ) -> Yardstick | None:
         """Record a run of a task under its tuned rule; None if the model cannot be batched."""
-        stack = Stack(task)
+        stack = Stack(task, device=device)
         if not stack.batched or task.steps < 2 * _STEPS:
             return None
         with one_thread():

@@ -85,7 +85,9 @@ def _reference(plan: SearchPlan, trainer: Trainer) -> dict[str, dict[str, list[f
             if name in trainer.tasks:
                 values = trainer.losses({name: [rule]}, chosen, "validation")[name][0].tolist()
             else:
-                values = _log_losses(Stack(task, batched=batched), rule, chosen[name])
+                values = _log_losses(
+                    Stack(task, device=settings.device, batched=batched), rule, chosen[name]
+                )
             losses[name][purpose] = values
         if not numpy.isfinite(
             [value for values in losses[name].values() for value in values]
@@ -108,6 +110,7 @@ def make_executor(plan: SearchPlan, workers: Workers, limit: float = JOB_SECONDS
         compile=plan.settings.compiled,
         schedules=plan.schedules,
         alone=plan.settings.alone,
+        device=plan.settings.device,
     )
     return start_executor(factory, workers, limit)
 
@@ -123,7 +126,7 @@ def make_search(plan: SearchPlan, runner: JobRunner) -> Search:
 def make_trainer(plan: SearchPlan, directory: RunDirectory, runner: JobRunner) -> Trainer:
     """Return a trainer for all training of a run outside of its search; it stores the losses."""
     tasks = {task.name: task for task in (*plan.tasks, *plan.held_out)}
-    store = Store(directory.path / LOSSES, plan.settings.compiled)
+    store = Store(directory.path / LOSSES, plan.settings.compiled, plan.settings.device)
     return Trainer(runner, tasks, plan.settings.seed, store)
 
 
@@ -135,7 +138,8 @@ def _yardstick(plan: SearchPlan) -> Yardstick | None:
     if task.name in plan.settings.alone:
         return None
     rule = plan.baselines[task.name]["adamw"].trainee
-    return Yardstick.of(task, rule, seeds(plan.settings.seed, task.name, "yardstick", 1)[0])
+    seed = seeds(plan.settings.seed, task.name, "yardstick", 1)[0]
+    return Yardstick.of(task, rule, seed, plan.settings.device)
 
 
 def _shipped(task: Task, say: Say) -> dict[str, Baseline]:

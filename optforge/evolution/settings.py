@@ -52,6 +52,7 @@ class Settings:
         hurdle: Quantile of the phase's best programs that a candidate must reach.
         audit: Share of rejected programs that are trained to the end nevertheless.
         compiled: Whether training kernels are compiled.
+        device: Device on which candidates are trained.
         alone: Names of the tasks, held-out ones included, whose models train one at a time.
         suggestions: Texts of programs that are proposed first, as children of the warm start. These
             are the baselines, so that no search ends behind what was known before.
@@ -89,6 +90,7 @@ class Settings:
     hurdle: float = 0.25
     audit: float = 0.01
     compiled: bool = False
+    device: str = "cpu"
     alone: tuple[str, ...] = ()
     suggestions: tuple[str, ...] = ()
 
@@ -139,7 +141,7 @@ class Settings:
         """
         names = {field.name for field in fields(cls)}
         try:
-            known = {"alone": (), **stored}  # which runs of earlier versions lack
+            known = {"alone": (), "device": "cpu", **stored}  # which runs of earlier versions lack
             values: dict[str, Any] = {name: known[name] for name in names}
         except KeyError as error:
             raise RunError(

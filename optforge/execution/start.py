@@ -56,7 +56,8 @@ def choose_workers(
     Args:
         workers: Number of processes; None for one per usable core, here or in the cluster.
         cluster: Address of a Ray cluster; None for this machine.
-        gpus: Whether each process of a cluster gets a GPU.
+        gpus: Whether each process of a cluster gets a GPU; on this machine, one process is the
+            default then.
         wrong: The class of the error.
 
     Raises:
@@ -67,7 +68,7 @@ def choose_workers(
         2
     """
     if cluster is None:
-        return worker_count(workers, wrong)
+        return worker_count(1 if gpus and workers is None else workers, wrong)
     if workers is None:
         return ClusterWorkers(cluster, cluster_room(cluster, gpus), gpus)
     count = worker_count(workers, wrong)

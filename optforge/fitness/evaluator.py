@@ -41,6 +41,7 @@ class Evaluator:
         compile: Whether to compile the training kernels.
         schedules: Schedule of each task for programs without their own; by default the task's.
         alone: Names of the tasks whose models train one at a time.
+        device: Device on which they are trained.
     """
 
     def __init__(
@@ -52,13 +53,16 @@ class Evaluator:
         compile: bool = False,
         schedules: Mapping[str, Schedule] = MappingProxyType({}),
         alone: Sequence[str] = (),
+        device: str = "cpu",
     ) -> None:
         keep_freed_memory()
         torch.set_num_threads(1)
         self.stages, self.seeds, self.baseline = tuple(stages), seeds, baseline
         self.schedules = schedules
         self.stacks = {
-            task.name: Stack(task, compile=compile, batched=False if task.name in alone else None)
+            task.name: Stack(
+                task, device=device, compile=compile, batched=False if task.name in alone else None
+            )
             for task in tasks
         }
         self._warm(compile)

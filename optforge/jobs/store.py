@@ -23,6 +23,7 @@ class Store:
     Args:
         path: The file; None to keep everything in memory.
         compiled: Whether training kernels are compiled, which changes the last digits.
+        device: Device on which models are trained, which changes them as well.
 
     Example:
         >>> from optforge.language import load_rule
@@ -33,9 +34,10 @@ class Store:
         (None, -0.5)
     """
 
-    def __init__(self, path: Path | None, compiled: bool) -> None:
+    def __init__(self, path: Path | None, compiled: bool, device: str = "cpu") -> None:
         self.path = path
-        self._machine = f"{torch.__version__}|{compiled}"
+        place = "" if device == "cpu" else f"|{device}"
+        self._machine = f"{torch.__version__}|{compiled}{place}"
         self._known, self._whole = ({}, True) if path is None else read_losses(path)
 
     def key(self, program: ProgramOrTrainee, task: Task, seed: int, split: str) -> str:

@@ -1,6 +1,8 @@
 """Training: many candidates at once, or one model at a time."""
 
 from optforge.training.choice import trained_alone as trained_alone
+from optforge.training.devices import checked_device as checked_device
+from optforge.training.devices import is_gpu as is_gpu
 from optforge.training.flatness import Flatness as Flatness
 from optforge.training.flatness import WeightNoise as WeightNoise
 from optforge.training.flatness import weight_noise_loss as weight_noise_loss

@@ -18,7 +18,9 @@ _CALLS = 3
 _GAIN = 1.1  # by so much a loop must be faster: together the rules are faster as well
 
 
-def trained_alone(tasks: Sequence[Task], say: Callable[[str], None]) -> tuple[str, ...]:
+def trained_alone(
+    tasks: Sequence[Task], say: Callable[[str], None], device: str = "cpu"
+) -> tuple[str, ...]:
     """Return the names of the tasks whose models train faster, or only, one at a time.
 
     Shipped tasks are known to train faster together and are not measured. The answer is stored in a
@@ -28,21 +30,24 @@ def trained_alone(tasks: Sequence[Task], say: Callable[[str], None]) -> tuple[st
     Args:
         tasks: All tasks of a run.
         say: Called with a sentence about each task that trains one at a time.
+        device: Device to train on. On a GPU, models that can train together do so, unmeasured.
     """
     names = []
     for task in tasks:
-        reason = None if type(task) is TASKS.get(task.name) else _reason(task)
+        reason = None if type(task) is TASKS.get(task.name) else _reason(task, device)
         if reason is not None:
             say(f"The models of {task.name} train one at a time: {reason}")
             names.append(task.name)
     return tuple(names)
 
 
-def _reason(task: Task) -> str | None:
+def _reason(task: Task, device: str) -> str | None:
     """Return why a task's models should train one at a time; None if they should not."""
-    stack = Stack(task, batched=True)
+    stack = Stack(task, device=device, batched=True)
     if (problem := batching_problem(stack)) is not None:
         return f"vmap cannot batch them ({problem})"
+    if stack.on_gpu:
+        return None
     with one_thread():
         together, alone = gradient_seconds(stack)
     if together > _GAIN * alone:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ class Recording:
     """Inputs of a rule in several consecutive steps.
 
     Args:
-        layout: Layout of the arrays.
+        layout: Layout of the arrays, on the CPU.
         weights: Weights of each step, NumPy arrays ``[1, elements]``.
         gradients: Gradients of each step, in the same form.
         lrs: Schedule value of each step.
@@ -69,4 +69,5 @@ def record(
             update, states = rule.step(weights, gradient, states, scalars[step])
             weights = weights - update
     before, slopes = zip(*kept[first:], strict=True)
-    return Recording(stack.layout, before, slopes, tuple(lrs[first:]), first, task.steps)
+    layout = replace(stack.layout, device="cpu")
+    return Recording(layout, before, slopes, tuple(lrs[first:]), first, task.steps)

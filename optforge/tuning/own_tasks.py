@@ -57,6 +57,7 @@ class BaselineTuner:
             left.
         stop: Called now and then; True requests a stop.
         alone: Names of the tasks whose models train one at a time.
+        device: Device to train on.
         file: File of the losses; ``tuning/losses-1`` in the user's cache by default.
 
     Example:
@@ -72,18 +73,26 @@ class BaselineTuner:
     watch: Watch = lambda what, done, total, left: None
     stop: Callable[[], bool] = lambda: False
     alone: Sequence[str] = ()
+    device: str = "cpu"
     file: Path | None = None
 
     @contextmanager
     def trainer(self, tasks: Sequence[Task]) -> Iterator[Trainer]:
         """Start the workers, and stop them afterwards; without tasks there are none."""
         factory = functools.partial(
-            Evaluator, tasks=tuple(tasks), stages=(), seeds={}, baseline={}, alone=self.alone
+            Evaluator,
+            tasks=tuple(tasks),
+            stages=(),
+            seeds={},
+            baseline={},
+            alone=self.alone,
+            device=self.device,
         )
         executor = start_executor(factory, self.workers if tasks else 0, _JOB_SECONDS)
         try:
             runner = JobRunner(executor, stop=self.stop)
-            store = Store(self.file or directory() / "tuning" / f"losses-{VERSION}", compiled=False)
+            file = self.file or directory() / "tuning" / f"losses-{VERSION}"
+            store = Store(file, compiled=False, device=self.device)
             by_name = {task.name: task for task in tasks}
             yield Trainer(runner, by_name, 0, store, _PROGRAMS, _SEEDS)
         finally:
@@ -120,26 +129,27 @@ class BaselineTuner:
             return Effort(self.trials)
         if self.minutes is None:
             return Effort.of(TRIALS_WITHOUT_MINUTES)
-        seconds = sum(_known_seconds(task, store, task.name in self.alone) for task in tasks)
+        seconds = sum(self._known_seconds(task, store) for task in tasks)
         runs = SHARE * 60 * self.minutes * max(1, process_count(self.workers)) / seconds
         fitting = [effort for effort in map(Effort.of, _TRIALS) if effort.runs <= runs]
         return fitting[-1] if fitting else Effort.of(_TRIALS[0])
 
+    def _known_seconds(self, task: Task, store: Store) -> float:
+        place = "" if self.device == "cpu" else f"|{self.device}"
+        text = f"seconds of a training|{task.name}|{task.hash}{place}"
+        key = blake2b(text.encode(), digest_size=12).hexdigest()
+        if store.get(key) is None:
+            store.put({key: seconds_of_training(task, task.name in self.alone, self.device)})
+        return store.get(key) or 0.0
 
-def _known_seconds(task: Task, store: Store, is_alone: bool) -> float:
-    text = f"seconds of a training|{task.name}|{task.hash}"
-    key = blake2b(text.encode(), digest_size=12).hexdigest()
-    if store.get(key) is None:
-        store.put({key: seconds_of_training(task, is_alone)})
-    return store.get(key) or 0.0
 
-
-def seconds_of_training(task: Task, is_alone: bool = False) -> float:
+def seconds_of_training(task: Task, is_alone: bool = False, device: str = "cpu") -> float:
     """Estimate the seconds of one training in a batch of a job from its first steps.
 
     Args:
         task: The task.
         is_alone: Whether its models train one at a time.
+        device: Device to train on.
 
     Example:
         >>> from optforge.tasks import load_task
@@ -156,7 +166,7 @@ def seconds_of_training(task: Task, is_alone: bool = False) -> float:
 
     candidates = [load_rule("adamw")] * _PROGRAMS
     train_population(
-        Stack(task, batched=False if is_alone else None),
+        Stack(task, device=device, batched=False if is_alone else None),
         candidates,
         range(_SEEDS),
         checkpoints=marks,

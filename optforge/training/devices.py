@@ -1,4 +1,4 @@
-"""The device on which cells are trained, if this machine has it."""
+"""The device on which models are trained, if this machine has it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import platform
 
 import torch
 
-from optforge.errors import CompareError
+from optforge.errors import OptforgeError
 
 
-def checked_device(device: str) -> str:
+def checked_device(device: str, wrong: type[OptforgeError] = OptforgeError) -> str:
     """Return the device if this machine can train on it.
 
     Args:
         device: Name of a torch device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        wrong: Class of the error.
 
     Raises:
-        CompareError: If torch knows no such device or the machine has none.
+        OptforgeError: If torch knows no such device or the machine has none.
 
     Example:
         >>> checked_device("cpu")
@@ -27,14 +28,24 @@ def checked_device(device: str) -> str:
     except RuntimeError:
         place = None
     if place is None or place.type == "meta":
-        raise CompareError(f"there is no device {device!r}; use cpu, cuda or cuda:1, or mps")
+        raise wrong(f"there is no device {device!r}; use cpu, cuda or cuda:1, or mps")
     if place.type != "cpu" and not _is_there(place):
         here = torch.cuda.device_count()
-        raise CompareError(
+        raise wrong(
             f"device {device!r} was asked for and this machine does not have it "
             f"(GPUs that torch sees here: {here}); use cpu"
         )
     return device
+
+
+def is_gpu(device: str) -> bool:
+    """Return whether a device is a CUDA device.
+
+    Example:
+        >>> is_gpu("cuda:1"), is_gpu("cpu")
+        (True, False)
+    """
+    return torch.device(device).type == "cuda"
 
 
 def device_name(device: str) -> str:
