@@ -21,6 +21,7 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +29,26 @@ import torch
 from filelock import FileLock
 
 from optforge.assessment.rows import CONSTANTS, best_rule
+from optforge.language import parse
 from optforge.report.search.table_json import table_from_json
 from optforge.runs import Journal
-from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, Task, load_task
+from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, Schedule, Task, load_task, refuse_set_aside
 from optforge.training import has_compiler, keep_freed_memory
 from optforge.tuning import (
     JOINT,
     OPTIMIZERS,
     THINGS,
     Tuned,
+    fittable,
     in_process,
     losses_by,
+    shape_setting,
     thing,
     trainee_json,
     tunable,
     tune_together,
 )
+from optforge.tuning.optimizers import trainee_of
 
 EVERYTHING = "all of these"
 FILE = Path(__file__).parents[1] / "optforge" / "tuning" / "baselines.json"
@@ -62,7 +67,9 @@ def main(names: list[str]) -> None:
 
 
 def tasks_of(names: tuple[str, ...]) -> dict[str, Task]:
-    return {name: load_task(name) for name in names}
+    tasks = {name: load_task(name) for name in names}
+    refuse_set_aside(tasks.values(), "the tuning of baselines")
+    return tasks
 
 
 def tune_on(name: str) -> None:
@@ -70,6 +77,19 @@ def tune_on(name: str) -> None:
     for optimizer in OPTIMIZERS:
         best = tuned(f"{name} {optimizer}", tunable(optimizer), tasks)
         put(("tasks", name), {"hash": tasks[name].hash, optimizer: entry(best)})
+    if name not in PROXY_TASKS and "constants" in read():
+        tune_control_on(name)
+
+
+def tune_control_on(name: str) -> None:
+    """The committed rule of the control, tuned on a task that its search did not know."""
+    known = read()
+    found = (known["tasks"][task]["adamw"]["parameters"] for task in PROXY_TASKS)
+    shapes = {trainee_of("adamw", parameters).schedule or Schedule() for parameters in found}
+    schedules = [shape_setting(shape) for shape in sorted({*shapes, Schedule()}, key=astuple)]
+    candidate = fittable(parse(known["constants"]["program"]), schedules)
+    best = tuned(f"{name} {CONSTANTS}", candidate, tasks_of((name,)), "fit, ")
+    put(("constants", "tuned"), {name: trainee_json(best.trainee)})
 
 
 def tune_jointly() -> None:
@@ -120,9 +140,9 @@ def take_control(run: Path) -> None:
     put((), {"constants": content})
 
 
-def tuned(what: str, candidate: Any, tasks: dict[str, Task]) -> Tuned:
+def tuned(what: str, candidate: Any, tasks: dict[str, Task], prefix: str = "") -> Tuned:
     start = time.monotonic()
-    losses = losses_by(in_process(tuple(tasks.values()), compile=has_compiler()))
+    losses = losses_by(in_process(tuple(tasks.values()), compile=has_compiler()), prefix)
     (best,) = tune_together([(candidate, tuple(tasks))], losses)
     setting = ", ".join(f"{key} {value:g}" for key, value in best.parameters.items())
     seconds = time.monotonic() - start

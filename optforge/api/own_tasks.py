@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from optforge.errors import TaskError
 from optforge.jobs import Display
-from optforge.tasks import TASKS, Task, check_task, load_task
+from optforge.tasks import Task, check_task, is_shipped, load_task, refuse_set_aside
 
 
 def loaded(tasks: str | Task | Sequence[str | Task]) -> list[Task]:
@@ -20,15 +20,16 @@ def loaded(tasks: str | Task | Sequence[str | Task]) -> list[Task]:
     return [load_task(task) if isinstance(task, str) else task for task in several]
 
 
-def check_own(tasks: Sequence[Task], watch: Display) -> None:
+def check_own(tasks: Sequence[Task], watch: Display, what: str = "a search") -> None:
     """Check the tasks that are not shipped, and announce the loading of data.
 
     Raises:
-        TaskError: If one of them breaks its contract.
+        TaskError: If one of them breaks its contract, or is set aside for final tables.
     """
+    refuse_set_aside(tasks, what)
     watch.say(f"Reading the data of {', '.join(task.name for task in tasks)}")
     for task in tasks:
-        if type(task) is not TASKS.get(task.name):
+        if not is_shipped(task):
             check_task(task)
 
 

@@ -167,7 +167,7 @@ def _trained(
     tasks, place = _tasks(options.tasks, run), _Place.of(program, run, options.seed)
     gpus = is_gpu(checked_device(place.device, SimplifyError))
     workers = options.chosen_workers(SimplifyError, gpus)
-    check_own(tasks, watch)
+    check_own(tasks, watch, "a simplification")
     store = Store(place.losses, place.compiled, place.device)
     if place.alone is None:
         place = replace(place, alone=trained_alone(tasks, watch.say))

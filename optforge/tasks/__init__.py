@@ -16,8 +16,11 @@ from optforge.tasks.registry import (
     TASKS,
     find_tasks,
     image_task_names,
+    is_shipped,
     ladder_task_names,
     load_task,
+    refuse_set_aside,
+    set_aside_names,
     task_names,
 )
 from optforge.tasks.schedule import Schedule, schedule
@@ -38,8 +41,11 @@ __all__ = [
     "find_tasks",
     "image_task_names",
     "initial_model",
+    "is_shipped",
     "ladder_task_names",
     "load_task",
+    "refuse_set_aside",
     "schedule",
+    "set_aside_names",
     "task_names",
 ]

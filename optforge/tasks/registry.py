@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import nn
@@ -12,6 +12,7 @@ from optforge.tasks.data.letters import letters
 from optforge.tasks.data.mnist import digits, mnist
 from optforge.tasks.data.python_source import provenance, python_source
 from optforge.tasks.files import is_place, task_from_file
+from optforge.tasks.held_out import NamesCNN
 from optforge.tasks.images.table import IMAGE_TASKS, image_task
 from optforge.tasks.ladder import LADDER, SANITY, SET_ASIDE
 from optforge.tasks.models import (
@@ -130,7 +131,7 @@ class DigitsMLP(Task):
 
 
 class LettersCNN(Task):
-    """Letters from fonts, split by typeface, a small convolutional network: held out."""
+    """Letters from fonts, split by typeface, a small convolutional network."""
 
     name = "letters_cnn"
     steps = 100
@@ -154,6 +155,7 @@ TASKS: dict[str, type[Task]] = {
         MnistMLP,
         MnistViT,
         PythonTransformer,
+        NamesCNN,
         LettersCNN,
         DigitsMLP,
         PythonTransformerB,
@@ -200,6 +202,50 @@ def ladder_task_names() -> tuple[str, ...]:
         'mnist_autoencoder'
     """
     return tuple(task.name for task in LADDER)
+
+
+def set_aside_names() -> tuple[str, ...]:
+    """Return the names of the tasks that decide nothing and are for a final table alone.
+
+    Example:
+        >>> set_aside_names()
+        ('photo_field', 'digits_flow', 'import_graph')
+    """
+    return tuple(task.name for task in SET_ASIDE)
+
+
+def refuse_set_aside(tasks: Iterable[Task], what: str) -> None:
+    """Check that nothing is decided on a task that is set aside for final tables.
+
+    Args:
+        tasks: The tasks, or those derived from them.
+        what: What they would be used for, such as ``a search``.
+
+    Raises:
+        TaskError: If one of them is set aside.
+
+    Example:
+        >>> refuse_set_aside([load_task("photo_field")], "a search")
+        Traceback (most recent call last):
+            ...
+        optforge.errors.TaskError: photo_field is set aside for the final table of a discovery, ...
+    """
+    names = [task.name for task in tasks if isinstance(task, SET_ASIDE)]
+    if names:
+        raise TaskError(
+            f"{', '.join(names)} is set aside for the final table of a discovery, so that a search "
+            f"cannot fit it; {what} needs other tasks, such as those that 'optforge tasks' lists"
+        )
+
+
+def is_shipped(task: Task) -> bool:
+    """Return whether a task is one of optforge's own, so that it needs no check.
+
+    Example:
+        >>> is_shipped(load_task("mnist_mlp")), is_shipped(load_task("shakespeare_gpt"))
+        (True, True)
+    """
+    return type(task) in (TASKS.get(task.name), _NEVER_SEARCHED.get(task.name))
 
 
 def load_task(name: str) -> Task:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+import optforge
 from optforge.errors import TaskError
 from optforge.tasks import (
     PROXY_TASKS,
@@ -15,6 +19,8 @@ from optforge.tasks import (
     initial_model,
     ladder_task_names,
     load_task,
+    refuse_set_aside,
+    set_aside_names,
     task_names,
 )
 from optforge.tasks.data import shakespeare
@@ -23,7 +29,7 @@ from optforge.tasks.draws import augmented
 from optforge.tasks.ladder import LADDER, SANITY, SET_ASIDE, set_aside_models
 from optforge.tasks.ladder.models import CharacterGRU
 
-NAMES = [task.name for task in (*LADDER, *SANITY, *SET_ASIDE)]
+NAMES = ["names_cnn", *(task.name for task in (*LADDER, *SANITY, *SET_ASIDE))]
 
 
 def ready(name: str) -> Task:
@@ -48,9 +54,36 @@ def batch(task: Task, size: int) -> tuple[Tensor, Tensor]:
 
 
 def test_no_search_sees_them() -> None:
-    assert not set(NAMES) & {*PROXY_TASKS, *task_names()}
+    assert not set(NAMES[1:]) & {*PROXY_TASKS, *task_names()}
     assert list(ladder_task_names()) == [task.name for task in LADDER]
     assert len(LADDER) == 5 and len(SET_ASIDE) == 3
+
+
+@pytest.mark.parametrize("task", SET_ASIDE)
+def test_what_is_set_aside_decides_nothing(task: type[Task]) -> None:
+    class Longer(task):  # type: ignore[misc,valid-type]
+        steps = 1000
+
+    for chosen in (task(), Longer()):
+        with pytest.raises(TaskError, match="set aside for the final table"):
+            refuse_set_aside([load_task("mnist_mlp"), chosen], "a search")
+    with pytest.raises(TaskError, match="set aside"):
+        optforge.search(tasks=[task.name], held_out=(), programs=1)
+    with pytest.raises(TaskError, match="set aside"):
+        optforge.search(tasks=["mnist_mlp"], held_out=[task()], programs=1)
+    with pytest.raises(TaskError, match="set aside.*a simplification"):
+        optforge.simplify("lion", tasks=[task.name])
+
+
+def test_nothing_of_the_package_names_what_is_set_aside() -> None:
+    """So that no table, suite or default decides on it; only its own module does."""
+    root = Path(optforge.__file__).parent
+    files = [path for kind in ("*.py", "*.json", "*.toml") for path in root.rglob(kind)]
+    names = "|".join([f"[\"']{name}[\"']" for name in set_aside_names()])
+    classes = "|".join(rf"\b{task.__name__}\b" for task in SET_ASIDE)
+    words = re.compile(f"{names}|{classes}")
+    naming = {path.name for path in files if words.search(path.read_text(encoding="utf-8"))}
+    assert naming == {"set_aside.py", "registry.py"}  # the latter in examples
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -24,6 +24,7 @@ from optforge.tasks import (
     initial_model,
     ladder_task_names,
     load_task,
+    set_aside_names,
     task_names,
 )
 from optforge.tasks.images.finetune import FineTuneTask
@@ -33,7 +34,7 @@ from optforge.tuning import stored
 
 FILE = Path(__file__).with_name("behavior.json")
 RESULTS = Path(__file__).parents[2] / "results" / "images"
-NAMES = (*task_names(), *ladder_task_names(), *image_task_names())
+NAMES = (*task_names(), *ladder_task_names(), *set_aside_names(), *image_task_names())
 _EXAMPLES = 16
 # Digits that every processor agrees on; the smallest change of what is computed shows in more.
 _TOLERANCE = 2e-3

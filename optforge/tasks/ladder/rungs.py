@@ -94,7 +94,7 @@ class LettersDenoiser(Regression):
     """Noise on letters, told from the letters by a small U-Net: one step of diffusion."""
 
     name = "letters_denoiser"
-    steps = 400
+    steps = 800
     batch_size = 24
     side = 16
     copies = (12, 1, 1)
@@ -126,8 +126,8 @@ class ShakespeareGPT(Task):
     """Shakespeare by character, a causal Transformer of three layers: the top of the ladder."""
 
     name = "shakespeare_gpt"
-    steps = 1200
-    batch_size = 16
+    steps = 2000
+    batch_size = 32
     sequences = (32768, 256)
     length = 48
     vocabulary = 64
