@@ -54,8 +54,10 @@ def search(options: SearchOptions) -> SearchResult:
             Finished trainings are stored, and the same call continues from there.
     """
     checked_device(options.device, SearchError)
-    tasks, held_out = loaded(options.proxies), loaded(options.others)
-    _check_distinct(tasks, held_out)
+    given = (options.proxies, options.others, options.larger)
+    tasks, held_out, larger = (loaded(names) for names in given)
+    everything = (*tasks, *held_out, *larger)
+    _check_distinct(tasks, everything)
     rule = load_rule(options.start)
     settings = options.settings(rule, tasks)
     check_start(rule, settings)
@@ -63,12 +65,13 @@ def search(options: SearchOptions) -> SearchResult:
     if options.out is not None:
         check_free(options.out, file_names(names), options.force)
     watch = _watcher(options.watch)
-    check_own([*tasks, *held_out], watch)
+    check_own(everything, watch)
     hashes = tuple(task.hash for task in tasks)
-    alone = trained_alone((*tasks, *held_out), watch.say, options.device)
+    alone = trained_alone(everything, watch.say, options.device)
     settings = replace(settings, hashes=hashes, alone=alone)
     with one_thread():
-        plan = make_plan(settings, tasks, held_out, watch.say, _tuner(options, watch, alone))
+        tuner = _tuner(options, watch, alone)
+        plan = make_plan(settings, tasks, held_out, watch.say, tuner, larger)
     start = rule_text(options.start)
     directory = RunDirectory.create(options.out, plan.stored(), names, options.force, start)
     return _SearchSession(plan, directory, options, watch).result()
@@ -92,10 +95,12 @@ def resume(options: ResumeOptions) -> SearchResult:
         with directory.journal.content():
             tasks = find_tasks(stored["search"]["tasks"], options.tasks)
             held_out = find_tasks(stored["held_out"], options.tasks)
-        check_run_tasks(options.tasks, [*tasks, *held_out])
-        check_own([*tasks, *held_out], watch)
+            larger = find_tasks(stored["search"].get("validation", ()), options.tasks)
+        everything = (*tasks, *held_out, *larger)
+        check_run_tasks(options.tasks, everything)
+        check_own(everything, watch)
         with directory.journal.content():
-            plan = read_plan(stored, tasks, held_out)
+            plan = read_plan(stored, tasks, held_out, larger)
     except BaseException:
         directory.journal.close()
         raise
@@ -183,11 +188,12 @@ def _say_idle(workers: int, lag: int, watch: Watcher) -> None:
         )
 
 
-def _check_distinct(tasks: Sequence[Task], held_out: Sequence[Task]) -> None:
-    names = [task.name for task in (*tasks, *held_out)]
+def _check_distinct(tasks: Sequence[Task], everything: Sequence[Task]) -> None:
+    names = [task.name for task in everything]
     if not tasks:
         raise SearchError("there is no task to search on; give at least one")
     if len(set(names)) < len(names):
         raise SearchError(
-            f"tasks are {', '.join(names)}; no name may occur twice, held-out ones included"
+            f"tasks are {', '.join(names)}; no name may occur twice, those of held-out "
+            "tasks and of the validation included"
         )

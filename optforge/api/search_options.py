@@ -15,7 +15,7 @@ from optforge.evolution.settings import Settings
 from optforge.evolution.starts import has_constants
 from optforge.execution import process_count, worker_count
 from optforge.language import Program, round_constants
-from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, Task
+from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, Task, ladder_task_names
 from optforge.training import has_compiler, is_gpu
 
 # The first phase takes about a fifth of the time: in it nothing is answered from the cache, so a
@@ -108,6 +108,11 @@ class SearchOptions(BudgetOptions):
             worker, at least 3.
         held_out: Tasks for the final table only, never searched on; the shipped letters_cnn by
             default. On the command line, none stands for no task.
+        validate: Larger tasks on which the best program is scored while the search goes on, which
+            shows when it overfits its own: names, ``file.py:Class``, or objects. With the shipped
+            proxies, the first of the ladder by default. On the command line, none stands for no
+            task.
+        validation_share: Share of the arithmetic of the search that this may take.
         trials: Number of settings tried for AdamW on each task of your own before the search, and
             for all other rows of the table at its end. By default as many, from 4 to 256, as fit
             into a fifth of the minutes, or 64 without minutes.
@@ -142,6 +147,8 @@ class SearchOptions(BudgetOptions):
     constants_programs: int | None = None
     lag: int | None = None
     held_out: Sequence[str | Task] | None = None
+    validate: Sequence[str | Task] | None = None
+    validation_share: float = Settings.validation_share
     trials: int | None = None
     compile: bool | None = None
     device: str = "cpu"
@@ -173,6 +180,13 @@ class SearchOptions(BudgetOptions):
         """The tasks for the final table only."""
         return (HELD_OUT_TASK,) if self.held_out is None else self.held_out
 
+    @property
+    def larger(self) -> Sequence[str | Task]:
+        """The tasks on which incumbents are scored."""
+        if self.validate is not None:
+            return self.validate
+        return ladder_task_names()[:1] if self.tasks is None else ()
+
     def settings(self, rule: Program, tasks: Sequence[Task]) -> Settings:
         """Return the settings that the run stores.
 
@@ -185,7 +199,8 @@ class SearchOptions(BudgetOptions):
             zip(("insert", "delete", "modify", "add_state"), self.mutations, strict=False)
         )
         same = ("seed", "population", "tournament", "repeats", "confirm", "strategy", "in_place",
-                "rescale", "max_statements", "restart", "restart_after")  # fmt: skip
+                "rescale", "max_statements", "restart", "restart_after",
+                "validation_share")  # fmt: skip
         return Settings(
             start=round_constants(rule).text,
             tasks=tuple(task.name for task in tasks),

@@ -7,7 +7,7 @@ import time
 
 import typer
 
-from optforge.cli.track import Track, clock, leader, phase_words, rescored
+from optforge.cli.track import Track, clock, leader, phase_words, rescored, validated
 from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
@@ -96,4 +96,8 @@ def summary(track: Track, history: History) -> str:
     if best is not None:
         again = f", on fresh seeds {fresh[0]:+.4f}" if fresh else ""
         parts.append(f"best {best.fitness:+.4f}{again}")
+    larger = validated(history)
+    if larger is not None:
+        begun = f", meta-overfitted {tally.overfitted} times" if tally.overfitted else ""
+        parts.append(f"on larger tasks {larger:+.4f}{begun}")
     return " | ".join(parts)

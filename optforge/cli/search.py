@@ -20,7 +20,7 @@ _ON_RESUMING = ("minutes", "programs", "workers", "cluster", "simplify", "tasks"
 _MAY_CHANGE = "--minutes, --programs, --workers, --cluster, --simplify and --tasks"
 _PANELS = {
     "What is searched": (
-        *("start", "tasks", "held_out", "strategy", "functions"),
+        *("start", "tasks", "held_out", "validate", "strategy", "functions"),
         *("max_state_bytes", "max_statements"),
     ),
     "How long": ("minutes", "programs", "constants_programs", "simplify"),
@@ -28,7 +28,7 @@ _PANELS = {
         *("population", "tournament", "mutations", "in_place", "rescale"),
         *("restart", "restart_after", "lag"),
     ),
-    "Judgement": ("repeats", "confirm", "trials", "seed"),
+    "Judgement": ("repeats", "confirm", "validation_share", "trials", "seed"),
     "Where": ("out", "force"),
     "Machine": ("workers", "cluster", "device", "compile"),
 }
@@ -63,11 +63,12 @@ def search(
         tasks = [load_task(name) for name in own_tasks]
         conduct(api_resume, {**given, "run": resume, "tasks": tasks}, own_tasks)
         return
-    if given.get("held_out") == ["none"]:
-        given["held_out"] = []
+    for name in ("held_out", "validate"):
+        if given.get(name) == ["none"]:
+            given[name] = []
     if "mutations" in given:
         given["mutations"] = _weights(given["mutations"])
-    names = [*given.get("tasks", ()), *given.get("held_out", ())]
+    names = [n for kind in ("tasks", "held_out", "validate") for n in given.get(kind, ())]
     conduct(api_search, given, [name for name in names if is_place(name)])
 
 

@@ -137,6 +137,12 @@ def rescored(history: History) -> tuple[float, bool] | None:
     return min(history.rescored[c.fingerprint] for c in known), False
 
 
+def validated(history: History) -> float | None:
+    """Return the log loss of the last incumbent on larger tasks over that of the first one."""
+    losses = [validation.loss for validation in history.validations]
+    return losses[-1] - losses[0] if losses else None
+
+
 def clock(seconds: float | None) -> str:
     """Return a duration as text.
 

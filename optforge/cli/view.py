@@ -13,7 +13,7 @@ from rich.text import Text
 
 from optforge.cli.braille import plot
 from optforge.cli.change import Changing
-from optforge.cli.track import Track, clock, fitness, leader, phase_words, rescored
+from optforge.cli.track import Track, clock, fitness, leader, phase_words, rescored, validated
 from optforge.evolution.history import History
 from optforge.evolution.tally import stage_counts
 
@@ -127,9 +127,19 @@ def _best(history: History) -> list[Text]:
     else:
         whose = "" if fresh[1] else ", an earlier best"
         lines.append(Text.assemble("on fresh seeds  ", (fitness(fresh[0]), "bold"), (whose, "dim")))
+    if history.settings.validation:
+        lines.append(_on_larger(history))
     for line in lines:
         line.no_wrap, line.overflow = True, "ellipsis"
     return lines
+
+
+def _on_larger(history: History) -> Text:
+    value, label = validated(history), "on larger tasks "
+    if value is None:
+        return Text.assemble(label, ("not yet measured", "dim"))
+    begun = f", overfitted {history.tally.overfitted}x" if history.tally.overfitted else ""
+    return Text.assemble(label, (fitness(value), "bold"), (begun, "red"))
 
 
 def _stages(history: History, merged: bool) -> Table:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from optforge.evolution.candidate import Candidate, Standing
+from optforge.evolution.overfitting import KIND as VALIDATE
+from optforge.evolution.overfitting import Validation, onset
 from optforge.evolution.population import Population
 from optforge.evolution.settings import Settings
 from optforge.evolution.tally import Tally
@@ -36,6 +38,8 @@ class History:
         self.traces: dict[str, tuple[float, ...]] = {}
         self.best: list[Candidate] = []
         self.rescored: dict[str, float] = {}
+        self.validations: list[Validation] = []
+        self.overfitted: Validation | None = None  # the onset, until the search restarts there
         self.phase = "start"
         self.phase_start = ""
         self.phase_best = math.inf
@@ -45,6 +49,7 @@ class History:
         self.next_verdict = 0
         self.tally = Tally()
         self._numbers: dict[str, str] = {}
+        self._since = 0  # the validations of the present course
 
     def apply(
         self,
@@ -60,6 +65,8 @@ class History:
         for event in events:
             if event.kind == "rescore":
                 self._rescore(event.detail["fingerprint"], event.detail["fitness"])
+            if event.kind == VALIDATE:
+                self._validate(Validation.read(event.detail))
             if event.kind == "mismatch":
                 self.tally.mismatches += 1
 
@@ -93,6 +100,14 @@ class History:
         return tuple(
             _quantile(sorted(column), self.settings.hurdle) + slack for column, slack in columns
         )
+
+    def _validate(self, validation: Validation) -> None:
+        """Add a validation; at the onset of meta-overfitting, a new course begins."""
+        self.validations.append(validation)
+        begun = onset(self.validations[self._since :])
+        if begun is not None:
+            self.overfitted, self._since = begun, len(self.validations)
+            self.tally.overfitted += 1
 
     def _rescore(self, fingerprint: str, fresh: float) -> None:
         """Pool the fitness of a program with its value on fresh seeds, weighting each seed equally.
@@ -132,6 +147,7 @@ class History:
         tally = self.tally
         tally.stages[verdict.stage_name] += 1
         tally.training_seconds += verdict.seconds
+        tally.steps += verdict.steps
         first = self._numbers.setdefault(verdict.numeric_fingerprint, verdict.fingerprint)
         tally.same_numbers += first != verdict.fingerprint
         if verdict.audit_fitness is not None:
@@ -160,6 +176,7 @@ class History:
             self.phase, self.phase_best, self.phase_proposals = start.phase, math.inf, 0
         self.phase_start = self.phase_start if restart else start.text
         self.tally.restarts += restart
+        self.overfitted = None
         self.improved_at = self.phase_proposals
 
     def _compete(self, candidate: Candidate) -> None:

@@ -22,6 +22,7 @@ from optforge.evolution.rescale import Yardstick
 from optforge.evolution.rescore import Rescorer
 from optforge.evolution.settings import Settings
 from optforge.evolution.starts import Starts
+from optforge.evolution.validation import Validator
 from optforge.evolution.variation import Variation
 from optforge.jobs import JobRunner
 from optforge.language import parse, round_constants
@@ -38,6 +39,7 @@ class Search:
         slacks: Amount added to the hurdle at each position of a trace.
         rescorer: Measures the leaders on fresh seeds.
         yardstick: Measures the sizes of updates; without it no child is rescaled.
+        validator: Measures incumbents on larger tasks; without it there are none.
         recheck: Share of known programs whose numeric fingerprint is computed again.
 
     Raises:
@@ -51,13 +53,15 @@ class Search:
         slacks: Sequence[float],
         rescorer: Rescorer,
         yardstick: Yardstick | None = None,
+        validator: Validator | None = None,
         recheck: float = 0.01,
     ) -> None:
         if runner.journal is None:
             raise SearchError("a search keeps its state in a journal; give its runner one")
         self.settings, self.journal, self.recheck = settings, runner.journal, recheck
         self.history = History(settings, slacks)
-        self.pipeline = Pipeline(self.history, runner, self.journal, rescorer)
+        validator = validator or Validator({}, 0.0, 0.0)
+        self.pipeline = Pipeline(self.history, runner, self.journal, rescorer, validator)
         self.starts = Starts(settings, self.history)
         self.variation = Variation(settings, yardstick)
 

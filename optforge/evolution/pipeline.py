@@ -14,13 +14,15 @@ from typing import Any
 
 from optforge.evolution.candidate import Candidate, DrawnBatch
 from optforge.evolution.history import History
+from optforge.evolution.overfitting import KIND as VALIDATE
 from optforge.evolution.rescore import Rescorer
 from optforge.evolution.settings import Settings
+from optforge.evolution.validation import Validator
 from optforge.fitness import Judge, Outcome
 from optforge.jobs import POLL_SECONDS, JobKey, JobRunner
 from optforge.runs import Event, Journal, Proposal, Verdict
 
-_JUDGE = 0  # the place of a batch's judgement among its jobs; its re-scoring has those behind
+_JUDGE = 0  # the place of a batch's judgement among its jobs; re-scoring, then validation follow
 Stop = Callable[[History], bool]
 Watch = Callable[[History], None]
 
@@ -57,6 +59,8 @@ class _Flight:
 
     batch: DrawnBatch
     leader: Candidate | None = None  # measured on fresh seeds with this batch
+    validated: Candidate | None = None  # measured on larger tasks with this batch
+    of_leader: int = 0  # number of jobs of the former
     results: dict[int, Any] = field(default_factory=dict)  # of its jobs, by place
     jobs: int = 0
     judged: JudgedBatch | None = None  # of the journal
@@ -65,12 +69,11 @@ class _Flight:
     def is_complete(self) -> bool:
         return len(self.results) == self.jobs
 
-    @property
-    def rescored(self) -> str | None:
-        """Fingerprint of the program that is measured on fresh seeds with this batch."""
+    def measured(self, kind: str, leader: Candidate | None) -> str | None:
+        """Return the fingerprint of the program that is measured in this way with this batch."""
         events = self.judged.events if self.judged else ()
-        stored = [e.detail["fingerprint"] for e in events if e.kind == "rescore"]
-        return stored[0] if stored else self.leader.fingerprint if self.leader else None
+        stored = [e.detail["fingerprint"] for e in events if e.kind == kind]
+        return stored[0] if stored else leader.fingerprint if leader else None
 
 
 class Pipeline:
@@ -81,12 +84,19 @@ class Pipeline:
         runner: Runs the jobs and decides when to stop.
         journal: Journal whose committed batches are replayed.
         rescorer: Measures the leading programs on fresh seeds.
+        validator: Measures incumbents on larger tasks.
     """
 
     def __init__(
-        self, history: History, runner: JobRunner, journal: Journal, rescorer: Rescorer
+        self,
+        history: History,
+        runner: JobRunner,
+        journal: Journal,
+        rescorer: Rescorer,
+        validator: Validator,
     ) -> None:
-        self.history, self.runner, self.rescorer = history, runner, rescorer
+        self.history, self.runner = history, runner
+        self.rescorer, self.validator = rescorer, validator
         self.settings, self.journal = history.settings, journal
         self.recovery = runner.recovery()
         self.flights: dict[int, _Flight] = {}
@@ -151,11 +161,16 @@ class Pipeline:
 
     def _launch(self, batch: DrawnBatch) -> None:
         """Submit the jobs of a batch to the executor."""
-        in_flight = {flight.rescored for flight in self.flights.values()}
-        flight = _Flight(batch, self.rescorer.leader(self.history, batch.number, in_flight))
+        rescored = {flight.measured("rescore", flight.leader) for flight in self.flights.values()}
+        flight = _Flight(batch, self.rescorer.leader(self.history, batch.number, rescored))
+        validated = [f.measured(VALIDATE, f.validated) for f in self.flights.values()]
+        flight.validated = self.validator.leader(self.history, validated)
         self.flights[batch.number] = flight
         self.drawn += len(batch.candidates)
-        jobs = [self._judge(batch), *(self.rescorer.jobs(flight.leader) if flight.leader else ())]
+        again = self.rescorer.jobs(flight.leader) if flight.leader else []
+        flight.of_leader = len(again)
+        larger = self.validator.jobs(flight.validated) if flight.validated else []
+        jobs = [self._judge(batch), *again, *larger]
         flight.jobs = len(jobs)
         for place, job in enumerate(jobs, _JUDGE):
             self.recovery.submit(JobKey(batch.number, place), job)
@@ -193,9 +208,13 @@ class Pipeline:
         values = [candidate.fingerprint for candidate in batch.candidates]
         ids = [new[v] if v in new else history.known[v].id for v in values]
         events = []
+        measured = [flight.results[place] for place in range(_JUDGE + 1, flight.jobs)]
+        again, larger = measured[: flight.of_leader], measured[flight.of_leader :]
         if flight.leader is not None:
-            measured = [flight.results[place] for place in range(_JUDGE + 1, flight.jobs)]
-            events.append(self.rescorer.event(batch.number, flight.leader, measured))
+            events.append(self.rescorer.event(batch.number, flight.leader, again))
+        if flight.validated is not None:
+            event = self.validator.event(history, batch.number, flight.validated, larger)
+            events.append(event)
         for fingerprint in batch.mismatches:
             events.append(Event(batch.number, "mismatch", {"fingerprint": fingerprint}))
         return JudgedBatch(batch.number, batch.candidates, verdicts, events, ids)

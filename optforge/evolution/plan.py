@@ -35,6 +35,7 @@ class SearchPlan:
             candidates train under it, so that a statement which reshapes the schedule gains
             nothing.
         tuning: How much the user's own tasks are tuned; shipped tasks have more trials.
+        validation: Larger tasks on which incumbents are scored while the search goes on.
     """
 
     settings: Settings
@@ -44,6 +45,12 @@ class SearchPlan:
     losses: Mapping[str, Mapping[str, Sequence[float]]]
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     tuning: Effort = FULL
+    validation: tuple[Task, ...] = ()
+
+    @property
+    def everything(self) -> tuple[Task, ...]:
+        """All tasks that anything is trained on."""
+        return (*self.tasks, *self.held_out, *self.validation)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -117,7 +124,10 @@ def versions() -> dict[str, str]:
 
 
 def read_plan(
-    stored: Mapping[str, Any], tasks: Sequence[Task], held_out: Sequence[Task]
+    stored: Mapping[str, Any],
+    tasks: Sequence[Task],
+    held_out: Sequence[Task],
+    validation: Sequence[Task] = (),
 ) -> SearchPlan:
     """Rebuild the plan of a stored run on the same tasks.
 
@@ -127,7 +137,8 @@ def read_plan(
     settings = Settings.read(stored["search"])
     hashes = dict(zip(settings.tasks, settings.hashes, strict=True))
     hashes |= dict(zip(stored["held_out"], stored.get("held_out_hashes", ()), strict=False))
-    for task in (*tasks, *held_out):
+    hashes |= dict(zip(settings.validation, settings.validation_hashes, strict=True))
+    for task in (*tasks, *held_out, *validation):
         _check_unchanged(task, hashes.get(task.name, task.hash))
     baselines = _read_baselines(stored)
     return SearchPlan(
@@ -138,6 +149,7 @@ def read_plan(
         stored["losses"],
         schedules_of(baselines),
         Effort(**stored["tuning"]) if "tuning" in stored else FULL,
+        tuple(validation),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy
 
@@ -15,6 +16,8 @@ from optforge.evolution.plan import SearchPlan, schedules_of
 from optforge.evolution.rescale import Yardstick
 from optforge.evolution.rescore import Rescorer
 from optforge.evolution.settings import Settings
+from optforge.evolution.validation import SEEDS as VALIDATION_SEEDS
+from optforge.evolution.validation import Validator, validation_cost
 from optforge.execution import JOB_SECONDS, Executor, Workers, start_executor
 from optforge.fitness import Evaluator, seeds
 from optforge.jobs import JobRunner, Store, Trainer
@@ -42,6 +45,7 @@ def make_plan(
     held_out: Sequence[Task],
     say: Say,
     tuner: BaselineTuner,
+    validation: Sequence[Task] = (),
 ) -> SearchPlan:
     """Load or tune the baselines, and train the tuned AdamW on the seeds of the search.
 
@@ -51,6 +55,7 @@ def make_plan(
         held_out: Tasks for the final table only.
         say: Called with a sentence on what is being done.
         tuner: Tunes AdamW on tasks that have no shipped baseline.
+        validation: Larger tasks on which incumbents are scored.
 
     Raises:
         StoppedError: If a stop is asked for while baselines are tuned.
@@ -65,10 +70,20 @@ def make_plan(
             baselines[name]["adamw"] = baseline
         _say_other_version(tasks, say)
         suggestions = _suggestions(settings, tasks, baselines)
-        settings = replace(settings, suggestions=suggestions)
+        settings = replace(settings, suggestions=suggestions, **_validation(validation, tasks))
         schedules = schedules_of(baselines)
-        plan = SearchPlan(settings, tuple(tasks), tuple(held_out), baselines, {}, schedules, effort)
+        given = tuple(tasks), tuple(held_out)
+        plan = SearchPlan(settings, *given, baselines, {}, schedules, effort, tuple(validation))
         return replace(plan, losses=_reference(plan, trainer))
+
+
+def _validation(tasks: Sequence[Task], proxies: Sequence[Task]) -> dict[str, Any]:
+    """Return the settings of the meta-validation."""
+    return {
+        "validation": tuple(task.name for task in tasks),
+        "validation_hashes": tuple(task.hash for task in tasks),
+        "validation_cost": validation_cost(tasks, proxies) if tasks else 0.0,
+    }
 
 
 def _reference(plan: SearchPlan, trainer: Trainer) -> dict[str, dict[str, list[float]]]:
@@ -103,7 +118,7 @@ def make_executor(plan: SearchPlan, workers: Workers, limit: float = JOB_SECONDS
     """Start the workers of a run; with 0 workers jobs run in this process."""
     factory = functools.partial(
         Evaluator,
-        tasks=(*plan.tasks, *plan.held_out),
+        tasks=plan.everything,
         stages=plan.stages,
         seeds=plan.seeds("search", plan.settings.seeds),
         baseline=plan.reference("search"),
@@ -120,7 +135,7 @@ def make_search(plan: SearchPlan, runner: JobRunner) -> Search:
     settings = plan.settings
     seeds = plan.seeds("rescore", settings.rescore_repeats)
     rescorer = Rescorer(settings.rescore_every, seeds, plan.reference("rescore"))
-    return Search(settings, runner, plan.slacks(), rescorer, _yardstick(plan))
+    return Search(settings, runner, plan.slacks(), rescorer, _yardstick(plan), _validator(plan))
 
 
 def make_trainer(plan: SearchPlan, directory: RunDirectory, runner: JobRunner) -> Trainer:
@@ -128,6 +143,15 @@ def make_trainer(plan: SearchPlan, directory: RunDirectory, runner: JobRunner) -
     tasks = {task.name: task for task in (*plan.tasks, *plan.held_out)}
     store = Store(directory.path / LOSSES, plan.settings.compiled, plan.settings.device)
     return Trainer(runner, tasks, plan.settings.seed, store)
+
+
+def _validator(plan: SearchPlan) -> Validator:
+    settings = plan.settings
+    chosen = {
+        task.name: seeds(settings.seed, task.name, "validate", VALIDATION_SEEDS)
+        for task in plan.validation
+    }
+    return Validator(chosen, settings.validation_share, settings.validation_cost)
 
 
 def _yardstick(plan: SearchPlan) -> Yardstick | None:

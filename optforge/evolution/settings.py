@@ -54,6 +54,10 @@ class Settings:
         compiled: Whether training kernels are compiled.
         device: Device on which candidates are trained.
         alone: Names of the tasks, held-out ones included, whose models train one at a time.
+        validation: Names of larger tasks on which incumbents are scored while the search goes on.
+        validation_hashes: Hashes of these tasks.
+        validation_share: Share of the arithmetic of the search that this may take.
+        validation_cost: Arithmetic of one such score, in mean training steps of the search.
         suggestions: Texts of programs that are proposed first, as children of the warm start. These
             are the baselines, so that no search ends behind what was known before.
 
@@ -92,6 +96,10 @@ class Settings:
     compiled: bool = False
     device: str = "cpu"
     alone: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    validation_hashes: tuple[str, ...] = ()
+    validation_share: float = 0.05
+    validation_cost: float = 0.0
     suggestions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -105,6 +113,7 @@ class Settings:
         _at_least("constants-programs", self.constants_programs, 0)
         _share("in-place", self.in_place)
         _share("rescale", self.rescale)
+        _share("validation-share", self.validation_share)
         if not 0 <= self.max_state_bytes <= _MOST_BYTES:
             raise SearchError(
                 f"max-state-bytes is {self.max_state_bytes}; allowed are 0 to {_MOST_BYTES}: "
@@ -141,16 +150,24 @@ class Settings:
         """
         names = {field.name for field in fields(cls)}
         try:
-            known = {"alone": (), "device": "cpu", **stored}  # which runs of earlier versions lack
+            known = {**_LATER, **stored}
             values: dict[str, Any] = {name: known[name] for name in names}
         except KeyError as error:
             raise RunError(
                 f"the run's settings lack {error.args[0]!r}; it was made by another version of "
                 "optforge: resume it with that one"
             ) from None
-        for name in ("tasks", "hashes", "suggestions", "functions", "alone"):
-            values[name] = tuple(values[name])
+        for name, value in values.items():
+            values[name] = tuple(value) if isinstance(value, list) else value
         return cls(**values)
+
+
+# What runs of earlier versions lack.
+_LATER: dict[str, Any] = {
+    field.name: field.default
+    for field in fields(Settings)
+    if field.name in ("alone", "device") or field.name.startswith("validation")
+}
 
 
 def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -63,6 +63,9 @@ class Starts:
 
     def _restart(self) -> Start | None:
         history, settings = self.history, self.settings
+        if history.overfitted is not None and settings.restart != "none":
+            genome = recall(history.overfitted.text)
+            return Start(genome, history.phase, "restart: meta-overfitting")
         stalled = history.phase_proposals - history.improved_at >= settings.restart_after
         if not stalled or settings.restart == "none":
             return None

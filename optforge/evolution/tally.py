@@ -23,6 +23,8 @@ class Tally:
     mismatches: int = 0
     training_seconds: float = 0.0
     restarts: int = 0
+    overfitted: int = 0
+    steps: int = 0
 
     @property
     def evaluated(self) -> int:
@@ -48,6 +50,7 @@ class Tally:
             "same_fingerprint_other_numbers": self.mismatches,
             "same_numbers_other_fingerprint": self.same_numbers,
             "restarts": self.restarts,
+            "meta_overfitted": self.overfitted,
             "training_seconds": round(self.training_seconds, 1),
         }
 

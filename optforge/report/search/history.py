@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy
 
+from optforge.evolution.overfitting import KIND as VALIDATE
+from optforge.evolution.overfitting import Validation, overfitted_ranges
 from optforge.runs import Journal
 
 if TYPE_CHECKING:  # matplotlib is slow to import and only needed when something is drawn
@@ -31,6 +33,8 @@ class Course:
         phases: Name, first and last proposal, proposals and values of the running best.
         judged: Proposal number and fitness of each full verdict.
         rescored: Proposal number and fitness on fresh seeds of each re-scored leader.
+        validated: Proposal number, and log loss on larger tasks over that of the first incumbent.
+        overfitted: First and last proposal of each stretch of meta-overfitting.
         stages: Number of new programs that ended at each stage.
     """
 
@@ -38,6 +42,8 @@ class Course:
     phases: list[tuple[str, int, list[int], list[float]]] = field(default_factory=list)
     judged: list[tuple[int, float]] = field(default_factory=list)
     rescored: list[tuple[int, float]] = field(default_factory=list)
+    validated: list[tuple[int, float]] = field(default_factory=list)
+    overfitted: list[tuple[int, int]] = field(default_factory=list)
     stages: Counter[str] = field(default_factory=Counter)
 
 
@@ -57,6 +63,9 @@ def read_course(journal: Journal) -> Course:
     for event in journal.events("rescore"):
         if event.batch in ends:
             course.rescored.append((ends[event.batch], event.detail["fitness"]))
+    validations = [Validation.read(event.detail) for event in journal.events(VALIDATE)]
+    course.validated = [(v.at, v.loss - validations[0].loss) for v in validations]
+    course.overfitted = overfitted_ranges(validations)
     return course
 
 
@@ -112,6 +121,7 @@ def _draw_fitness(axes: Axes, course: Course) -> None:
         *_columns(course.rescored), s=28, marker="D", color="#ee6677", edgecolor="white",
         label="leader on fresh seeds", zorder=4,
     )  # fmt: skip
+    _draw_larger(axes, course)
     axes.axhline(0, color="0.4", lw=0.8, ls="--", zorder=2)
     axes.set_xlim(0, max(total, 1))
     _zoom(axes, course)
@@ -119,6 +129,18 @@ def _draw_fitness(axes: Axes, course: Course) -> None:
     axes.set_ylabel("log of loss over tuned AdamW's")
     axes.set_title("Best fitness (lower is better; 0 is tuned AdamW)", fontsize=11)
     axes.legend(fontsize=8, loc="upper right")
+
+
+def _draw_larger(axes: Axes, course: Course) -> None:
+    """Draw the incumbents on larger tasks, and where they got worse while the search gained."""
+    if not course.validated:
+        return
+    axes.plot(
+        *_columns(course.validated), color="#cc3311", marker=".", lw=1.2,
+        label="incumbent on larger tasks, over the first", zorder=4,
+    )  # fmt: skip
+    for begin, end in course.overfitted:
+        axes.axvspan(begin, end, color="#cc3311", alpha=0.12, lw=0, zorder=0)
 
 
 def _zoom(axes: Axes, course: Course) -> None:
@@ -133,7 +155,7 @@ def _zoom(axes: Axes, course: Course) -> None:
         for number, value in zip(numbers, best, strict=True)
         if number >= early or value == best[-1]
     ]
-    values += [value for _, value in course.rescored if math.isfinite(value)]
+    values += [v for _, v in (*course.rescored, *course.validated) if math.isfinite(v)]
     if values:
         values.append(0.0)
         judged = [value for _, value in course.judged]

@@ -84,8 +84,19 @@ def count_lines(counts: Mapping[str, Any]) -> list[str]:
         f"({100 * known:.0f} % known already), {counts['judged']:,} judged in full",
         f"rejected: {rejected or 'none'}; of {counts['audited']} that were trained on all the "
         f"same, {counts['wrongly_rejected']} would have been among the best",
+        *_overfitting(counts),
         f"fingerprints: {counts['same_fingerprint_other_numbers']} equal with other numbers, "
         f"{counts['same_numbers_other_fingerprint']:,} different with equal numbers",
+    ]
+
+
+def _overfitting(counts: Mapping[str, Any]) -> list[str]:
+    times = counts.get("meta_overfitted", 0)
+    if not times:
+        return []
+    return [
+        f"meta-overfitting: {times} time{'s' if times > 1 else ''} the leaders went on gaining on "
+        "the proxies while they lost on larger tasks"
     ]
 
 
