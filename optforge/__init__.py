@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from optforge.api.comparison import compare as compare
     from optforge.api.explanation import explain as explain
     from optforge.api.export import export as export
+    from optforge.api.funnel import funnel as funnel
+    from optforge.api.funnel_result import FunnelResult as FunnelResult
     from optforge.api.search import resume as resume
     from optforge.api.search import search as search
     from optforge.api.search_result import SearchResult as SearchResult
@@ -35,6 +37,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "SearchResult": "optforge.api.search_result",
     "export": "optforge.api.export",
+    "FunnelResult": "optforge.api.funnel_result",
+    "funnel": "optforge.api.funnel",
     "resume": "optforge.api.search",
     "search": "optforge.api.search",
     "ComparisonResult": "optforge.api.comparison",

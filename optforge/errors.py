@@ -56,6 +56,10 @@ class SimplifyError(OptforgeError):
     """A simplification whose check failed, or one that was asked for something it cannot do."""
 
 
+class FunnelError(OptforgeError):
+    """A funnel whose ladder, script or options cannot be used."""
+
+
 class CompareError(OptforgeError):
     """A comparison, recipe or suite that cannot be read, run or resumed."""
 

@@ -27,7 +27,7 @@ ORDER = (
         "evolution",
         "assessment",
         "ablation",
-        "funnel",
+        "promotion",
     ),
     *("comparison", "images", "report", "api"),
     *(FACE, "cli"),

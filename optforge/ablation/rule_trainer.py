@@ -44,7 +44,7 @@ class RuleTrainer:
     @property
     def tasks(self) -> tuple[Task, ...]:
         """All tasks, cheapest first."""
-        return tuple(self.trainer.tasks.values())
+        return tuple(task for task in self.trainer.tasks.values() if isinstance(task, Task))
 
     @property
     def runner(self) -> JobRunner:

@@ -20,7 +20,7 @@ from optforge.errors import OptforgeError
 ERROR, DEFECT, STOPPED = 1, 70, 130
 # In the order of the help; each is a function of its name in a module of its name.
 VERBS = (
-    *("search", "explain", "show", "simplify", "export", "compare"),
+    *("search", "explain", "show", "simplify", "funnel", "export", "compare"),
     *("rules", "tasks", "runs", "train-image"),
 )
 # Former names of options, which go on working without being shown.

@@ -11,13 +11,12 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from optforge.api.comparison import Destination, conduct, finished_runs, prepare
 from optforge.api.comparison_result import ComparisonResult
 from optforge.api.keywords import WorkOptions
-from optforge.cli.console import screen
+from optforge.cli.console import print_table, screen
 from optforge.cli.display import make_display, say_stopped
 from optforge.cli.stopping import Stopping
 from optforge.comparison import Comparison
@@ -31,7 +30,6 @@ from optforge.jobs import Display
 from optforge.report.comparison.json_report import to_json
 from optforge.report.comparison.plan_table import plan_table, seconds_left
 from optforge.report.comparison.tables import all_tables
-from optforge.report.text_table import TextTable
 from optforge.report.words import duration
 
 
@@ -175,7 +173,7 @@ def show_plan(
         if name or comparison.title:
             console.print(Text(": ".join(x for x in (name, comparison.title) if x), "bold"))
         left = [done.left(line.task, line.recipe, line.cells) for line in lines]
-        _print(console, plan_table(lines, count, left))
+        print_table(console, plan_table(lines, count, left))
         _warn(console, [line for line, runs in zip(lines, left, strict=True) if runs])
         total += sum(map(seconds_left, lines, left)) / count
     if len(asked) > 1:
@@ -198,24 +196,7 @@ def print_result(result: ComparisonResult, console: Console) -> None:
     """Print the tables and the location of the files."""
     for table in all_tables(result.findings):
         console.print()
-        _print(console, table)
+        print_table(console, table)
     if result.path is not None:
         console.print()
         console.print(f"Report, figures and cells are in {result.path}", markup=False)
-
-
-def _print(console: Console, table: TextTable) -> None:
-    """Print a table; the tasks become headings, to leave room for the numbers."""
-    console.print(Text(table.title, "italic"))
-    grouped = table.heads[0] == "task" and len(table.heads) > 2
-    first = 1 if grouped else 0
-    shown = Table(box=None, pad_edge=False, header_style="dim")
-    for head, left in list(zip(table.heads, table.left, strict=True))[first:]:
-        shown.add_column(head, justify="left" if left else "right", overflow="fold")
-    task = None
-    for row in table.rows:
-        if grouped and row[0] != task:
-            task = row[0]
-            shown.add_row(Text(task, "bold"))
-        shown.add_row(*(Text(cell) for cell in row[first:]))
-    console.print(shown)

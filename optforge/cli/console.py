@@ -7,6 +7,10 @@ import os
 import sys
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from optforge.report.text_table import TextTable
 
 _WIDE = 110  # where there is no terminal, so that tables are not squeezed
 
@@ -38,3 +42,25 @@ def fail(text: str) -> None:
     console = Console(stderr=True, highlight=False)
     console.print("error:", style="bold red", end=" ")
     console.print(sentence, markup=False, soft_wrap=True)
+
+
+def print_table(console: Console, table: TextTable) -> None:
+    """Print a table; tasks of a comparison become headings, to leave room for the numbers."""
+    console.print(Text(table.title, "italic"))
+    grouped = table.heads[0] == "task" and len(table.heads) > 2
+    first = 1 if grouped else 0
+    shown = Table(box=None, pad_edge=False, header_style="dim")
+    for head, left in list(zip(table.heads, table.left, strict=True))[first:]:
+        shown.add_column(head, justify="left" if left else "right", overflow="fold")
+    task = None
+    for row in table.rows:
+        if grouped and row[0] != task:
+            task = row[0]
+            shown.add_row(Text(task, "bold"))
+        shown.add_row(*map(_cell, row[first:]))
+    console.print(shown)
+
+
+def _cell(text: str) -> Text:
+    """Return a cell; what Markdown prints in bold is in bold."""
+    return Text(text.strip("*"), "bold" if text.startswith("**") else "")

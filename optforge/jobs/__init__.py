@@ -10,4 +10,5 @@ from optforge.jobs.recovery import Recovery as Recovery
 from optforge.jobs.runner import POLL_SECONDS as POLL_SECONDS
 from optforge.jobs.runner import JobRunner as JobRunner
 from optforge.jobs.runner import Watch as Watch
+from optforge.jobs.store import Source as Source
 from optforge.jobs.store import Store as Store

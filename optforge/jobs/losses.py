@@ -10,8 +10,7 @@ from numpy import ndarray
 
 from optforge.fitness import Measure, seeds
 from optforge.jobs.runner import JobRunner
-from optforge.jobs.store import Store
-from optforge.tasks import Task
+from optforge.jobs.store import Source, Store
 from optforge.training import ProgramOrTrainee
 
 
@@ -30,7 +29,7 @@ class Trainer:
     """
 
     runner: JobRunner
-    tasks: Mapping[str, Task]
+    tasks: Mapping[str, Source]
     seed: int
     store: Store
     programs_a_job: int = 16

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
-from optforge.tasks import Task
 from optforge.training import ProgramOrTrainee, Trainee
 
 _CUT = "cut off"  # ends a line that a killed process left
+
+
+class Source(Protocol):
+    """What programs are trained on: a task, or anything else with a name and a content."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+        ...
+
+    @cached_property
+    def hash(self) -> str:
+        """Digits that change when the same training would give other losses."""
+        ...
 
 
 class Store:
@@ -40,7 +55,7 @@ class Store:
         self._machine = f"{torch.__version__}|{compiled}{place}"
         self._known, self._whole = ({}, True) if path is None else read_losses(path)
 
-    def key(self, program: ProgramOrTrainee, task: Task, seed: int, split: str) -> str:
+    def key(self, program: ProgramOrTrainee, task: Source, seed: int, split: str) -> str:
         """Return the key of a measurement: a digest of all it depends on."""
         how = ""
         if isinstance(program, Trainee):

@@ -26,6 +26,9 @@ from optforge.tuning.ladder import lowest as lowest
 from optforge.tuning.optimizers import thing as thing
 from optforge.tuning.optimizers import tunable as tunable
 from optforge.tuning.own_tasks import BaselineTuner as BaselineTuner
+from optforge.tuning.own_tasks import seconds_of_training as seconds_of_training
+from optforge.tuning.progress import TrainingProgress as TrainingProgress
+from optforge.tuning.progress import Watch as Watch
 from optforge.tuning.ranges import PLAIN_SHAPE as PLAIN_SHAPE
 from optforge.tuning.ranges import SEARCH_SHAPE as SEARCH_SHAPE
 from optforge.tuning.ranges import SHAPE as SHAPE

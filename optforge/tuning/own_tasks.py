@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from numpy import ndarray
 from torch import Tensor
 
 from optforge.execution import Workers, process_count, start_executor
@@ -29,10 +28,11 @@ from optforge.jobs import JobRunner, Store, Trainer
 from optforge.language import load_rule
 from optforge.tasks import Task
 from optforge.tasks.data.cache import directory
-from optforge.training import Stack, Trainee, train_population
+from optforge.training import Stack, train_population
 from optforge.tuning.baselines import Baseline
 from optforge.tuning.optimizers import tunable
-from optforge.tuning.trainees import FULL, Effort, Losses, losses_by, tune_together
+from optforge.tuning.progress import TrainingProgress, Watch
+from optforge.tuning.trainees import FULL, Effort, losses_by, tune_together
 
 SHARE = 0.2  # of the minutes of a search, for all own tasks together
 TRIALS_WITHOUT_MINUTES = 64  # where the budget of a search is a number of programs
@@ -41,8 +41,6 @@ VERSION = 1  # of what is kept; raised when the same training gives other losses
 _PROGRAMS, _SEEDS = 2, 3  # of one job: small, so that all workers are busy and little is lost
 _JOB_SECONDS = 3600.0
 _TIMED = 0.1  # share of the steps of a training that its length is told from
-
-Watch = Callable[[str, int, int, float | None], None]
 
 
 @dataclass(frozen=True)
@@ -107,12 +105,12 @@ class BaselineTuner:
         Raises:
             StoppedError: If a stop is requested; the next start continues from there.
         """
-        tasks = list(trainer.tasks.values())
+        tasks = [task for task in trainer.tasks.values() if isinstance(task, Task)]
         if not tasks:
             return {}, FULL  # as what is shipped was tuned
         effort = self.effort(tasks, trainer.store)
         what = f"Tuning AdamW, the baseline, on {', '.join(trainer.tasks)}"
-        progress = _Progress(trainer, self.watch, what, effort.runs * len(tasks))
+        progress = TrainingProgress(trainer, self.watch, what, effort.runs * len(tasks))
         jobs = [(tunable("adamw"), [task.name]) for task in tasks]
         tuned = tune_together(jobs, progress.counting(losses_by(trainer)), effort)
         baselines = [Baseline("adamw", best.parameters, best.loss, best.trials) for best in tuned]
@@ -175,35 +173,3 @@ def seconds_of_training(task: Task, is_alone: bool = False, device: str = "cpu")
     times.append(time.perf_counter())
     seconds = (times[2] - times[1]) * task.steps / timed if marks else times[-1] - times[0]
     return seconds / (_PROGRAMS * _SEEDS)
-
-
-class _Progress:
-    """Counts trainings over all rounds and estimates the remaining time."""
-
-    def __init__(self, trainer: Trainer, watch: Watch, what: str, total: int) -> None:
-        self.trainer, self.watch, self.what, self.total = trainer, watch, what, total
-        self.finished = self.running = 0
-        self.began = time.monotonic()
-        trainer.runner.watch = self.jobs
-
-    def counting(self, losses: Losses) -> Losses:
-        """Wrap a function that returns losses, counting each call as a round."""
-
-        def counted(
-            candidates: Mapping[str, Sequence[Trainee]], purpose: str, count: int
-        ) -> Mapping[str, ndarray]:
-            self.running = sum(len(trainees) * count for trainees in candidates.values())
-            values = losses(candidates, purpose, count)
-            self.finished, self.running = self.finished + self.running, 0
-            self.jobs("", 0, 1)
-            return values
-
-        return counted
-
-    def jobs(self, what: str, done: int, total: int) -> None:
-        """Record the number of finished jobs of a round."""
-        finished = self.finished + self.running * done // max(1, total)
-        trained, left = self.trainer.trained, None
-        if trained:  # what was known already says nothing of the pace
-            left = (time.monotonic() - self.began) / trained * (self.total - finished)
-        self.watch(self.what, finished, self.total, left)
