@@ -25,7 +25,14 @@ _PANELS = {
         *("trials", "seeds", "tune", "sampler", "objective", "extensions"),
         *("finalists", "again", "seed"),
     ),
-    "What else is measured": ("sensitivity", "heat_map", "sweep_seeds", "studies", "extras"),
+    "What else is measured": (
+        "sensitivity",
+        "heat_map",
+        "sweep_seeds",
+        "studies",
+        "one_setting",
+        "extras",
+    ),
     "Machine": ("out", "resume", "force", "workers", "cluster", "limit", "device", "figures"),
 }
 _SETTINGS = [field.name for field in fields(ComparisonSettings)]

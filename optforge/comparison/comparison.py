@@ -15,6 +15,7 @@ from optforge.comparison.cells.trial_step import check_recipe
 from optforge.comparison.cells.variant import Variant
 from optforge.comparison.cost import Line, counts, estimate, expected_cells
 from optforge.comparison.environment import environment, older_keys, other_versions
+from optforge.comparison.one_setting import OneSetting, one_setting
 from optforge.comparison.progress import Progress, Share
 from optforge.comparison.protocol import compare_on
 from optforge.comparison.recipes.recipe import Recipe, tuned_recipes
@@ -149,7 +150,21 @@ def run_comparison(
             except StoppedError:
                 return _findings(comparison, results), True
             each(_findings(comparison, results))
-    return _findings(comparison, results), False
+        try:
+            rows = one_setting_of(comparison, results, runner)
+        except StoppedError:
+            return _findings(comparison, results), True
+        if rows:
+            each(_findings(comparison, results, rows))
+    return _findings(comparison, results, rows), False
+
+
+def one_setting_of(
+    comparison: Comparison, results: Sequence[TaskResult], runner: Runner
+) -> tuple[OneSetting, ...]:
+    """Return the third ruleset of a comparison whose tasks are complete."""
+    recipes, settings = comparison.tuned_recipes, comparison.settings
+    return one_setting(results, recipes, settings, runner, comparison.against)
 
 
 def _describe(comparison: Comparison, runner: Runner) -> None:
@@ -199,8 +214,10 @@ def _compare_on(comparison: Comparison, variant: Variant, runner: Runner) -> Tas
     return study(result, recipes, settings, runner)
 
 
-def _findings(comparison: Comparison, results: Sequence[TaskResult]) -> Findings:
-    return Findings(tuple(results), comparison.against, comparison.settings.objective)
+def _findings(
+    comparison: Comparison, results: Sequence[TaskResult], rows: tuple[OneSetting, ...] = ()
+) -> Findings:
+    return Findings(tuple(results), comparison.against, comparison.settings.objective, rows)
 
 
 def expected(comparison: Comparison, workers: int) -> Progress:

@@ -35,7 +35,7 @@ class Line:
         recipe: Name of the recipe.
         tuning: Number of tuning runs, including those beyond an edge and those of finalists.
         finals: Number of runs on fresh seeds.
-        sweeps: Number of runs for curves, maps and studies.
+        sweeps: Number of runs for curves, maps, studies and one setting for all tasks.
         seconds: Seconds of one run without intermediate validations.
         validations: Seconds of all validations of one run with a curve.
     """
@@ -65,6 +65,7 @@ def counts(settings: ComparisonSettings, recipe: Recipe) -> tuple[int, int, int]
     tuning = trials * settings.tune_seeds + min(settings.finalists, trials) * settings.again
     points = sum(sweep_points(settings, recipe.space.names))
     sweeps = points * settings.sweep_seeds + settings.studies * TRIALS_A_STUDY
+    sweeps += settings.one_setting + settings.seeds if settings.one_setting else 0
     return tuning, settings.seeds, sweeps
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from optforge.comparison.cells.cell import Cell, CellResult
 from optforge.comparison.cells.cell_table import CellTable
 from optforge.comparison.cells.runner import Runner
-from optforge.comparison.comparison import Comparison
+from optforge.comparison.comparison import Comparison, one_setting_of
 from optforge.comparison.protocol import compare_on
+from optforge.comparison.result import TaskResult
 from optforge.comparison.studies import study
 from optforge.comparison.sweep import sweep
 from optforge.errors import StoppedError
@@ -37,17 +38,21 @@ class Finished:
 def finished(comparison: Comparison, table: CellTable) -> Finished:
     """Count the cells of a comparison that are in a table."""
     runs: Counter[tuple[str, str]] = Counter()
-    done = []
+    done: list[TaskResult] = []
     reader = _TableReader(comparison, table, runs)
     recipes, settings = comparison.tuned_recipes, comparison.settings
     for variant in comparison.variants:
         try:
             result = compare_on(variant, recipes, settings, reader, comparison.against)
-            study(sweep(result, settings, reader), recipes, settings, reader)
+            done.append(study(sweep(result, settings, reader), recipes, settings, reader))
         except StoppedError:
             continue
-        done.append(variant.label)
-    return Finished(frozenset(done), runs)
+    try:
+        if len(done) == len(comparison.variants):
+            one_setting_of(comparison, done, reader)
+    except StoppedError:
+        done = []  # of each task some runs are missing
+    return Finished(frozenset(result.variant.label for result in done), runs)
 
 
 class _TableReader(Runner):

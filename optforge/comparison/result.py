@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from optforge import tuning
 from optforge.comparison.cells.cell import CellResult
 from optforge.comparison.cells.variant import Variant
 from optforge.errors import CompareError
 from optforge.tuning import Setting, Space
+
+if TYPE_CHECKING:  # which imports this module
+    from optforge.comparison.one_setting import OneSetting
 
 _SMALLEST = 1e-12  # a loss of exactly 0 has no logarithm
 
@@ -137,8 +140,10 @@ class Findings:
         tasks: Results of each task, in the order of the plan.
         baseline: Name of the recipe that the others are compared with.
         objective: The objective by which settings were chosen: ``loss`` or ``metric``.
+        one_setting: Results with one setting for all tasks, one per recipe.
     """
 
     tasks: tuple[TaskResult, ...]
     baseline: str
     objective: str = "loss"
+    one_setting: tuple[OneSetting, ...] = ()

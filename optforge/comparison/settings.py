@@ -16,7 +16,8 @@ OBJECTIVES = ("loss", "metric")
 TRIALS_A_STUDY = 5
 _LARGEST_SEED = 2**31  # samplers add small numbers to it and take no more than 32 bits
 _LEAST = {"trials": 1, "seeds": 1, "finalists": 1, "again": 0, "tune_seeds": 1, "extensions": 0,
-          "extra": 0, "sensitivity": 0, "sweep_seeds": 1, "studies": 0, "seed": 0}  # fmt: skip
+          "extra": 0, "sensitivity": 0, "sweep_seeds": 1, "studies": 0,
+          "one_setting": 0, "seed": 0}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,8 @@ class ComparisonSettings:
         heat_map: Numbers of learning rates and decays on a grid around the best setting.
         sweep_seeds: Number of seeds of each point of curves and maps.
         studies: Number of AlgoPerf-style studies of five trials each, 0 for none.
+        one_setting: Number of settings tried for each optimizer to find one for all tasks, by the
+            steps to the loss that the baseline tuned for each task ends with; 0 for none.
         extras: Further measurements of the final runs: ``flatness``.
         seed: Random seed from which all others are derived.
 
@@ -66,6 +69,7 @@ class ComparisonSettings:
     heat_map: tuple[int, int] = (0, 0)
     sweep_seeds: int = 2
     studies: int = 0
+    one_setting: int = 0
     extras: tuple[str, ...] = ()
     seed: int = 0
 

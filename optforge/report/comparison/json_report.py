@@ -62,6 +62,7 @@ def to_json(
         "maps": map_pairs(findings),
         "optima": optima(findings),
         "time_to_target": {unit: s for unit, s in scores.items() if s is not None},
+        "one_setting": [{**plain(row), "speed": row.speed} for row in findings.one_setting],
         "sessions": distinct(sessions),
     }
     return plain(content)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from optforge.comparison import Findings, Scores, extra_pairs, map_pairs, optima
+from optforge.comparison.one_setting import CAP
 from optforge.report.text_table import TextTable
-from optforge.report.words import duration, p_value, percent, points, value
+from optforge.report.words import duration, p_value, percent, points, ratio, value
 from optforge.statistics import Interval
 
 
@@ -88,6 +89,41 @@ def best_text(best: float, points: Iterable[float]) -> str:
 def _share(interval: Interval) -> str:
     low, high = max(0.0, interval.low), min(1.0, interval.high)
     return f"{100 * interval.mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def with_one_setting(findings: Findings) -> TextTable | None:
+    """Return the table of the third ruleset, the fastest first; None if it was not measured."""
+    if not findings.one_setting:
+        return None
+    tasks = [r.variant.label for r in findings.tasks if r.variant.label in _credited(findings)]
+    ordered = sorted(
+        findings.one_setting, key=lambda row: -row.speed.mean if row.speed else math.inf
+    )
+    rows = [
+        (
+            row.recipe,
+            ratio(row.speed),
+            f"{row.arrived[0]} of {row.arrived[1]}",
+            *(_mean_credit(row.credits.get(task, ())) for task in tasks),
+            ", ".join(f"{name} {value(x)}" for name, x in row.setting or ()) or "none",
+        )
+        for row in ordered
+    ]
+    return TextTable(
+        f"One setting for all tasks: how many times sooner than the whole budget the validation "
+        f"loss is reached that {findings.baseline}, tuned for each task, ends with; geometric mean "
+        f"with its 95 % interval, credit of a run at most {CAP:g}, and {1 / CAP:g} for a miss",
+        ("<optimizer", "speed", "arrive", *tasks, "<setting"),
+        tuple(rows),
+    )
+
+
+def _credited(findings: Findings) -> set[str]:
+    return {task for row in findings.one_setting for task in row.credits}
+
+
+def _mean_credit(logs: Sequence[float]) -> str:
+    return f"{math.exp(sum(logs) / len(logs)):.2f}" if logs else "-"
 
 
 def studies(scores: Scores) -> TextTable:

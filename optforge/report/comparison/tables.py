@@ -9,7 +9,13 @@ from optforge.comparison import Findings, Pair, Summary, compare_pairs, score_fi
 from optforge.comparison.figures.analysis import every_run
 from optforge.report.comparison.halves import halves_table
 from optforge.report.comparison.ranges import final_ranges, range_text, uneven_ranges
-from optforge.report.comparison.sweep_tables import best_of_axis, extra_measurements, maps, studies
+from optforge.report.comparison.sweep_tables import (
+    best_of_axis,
+    extra_measurements,
+    maps,
+    studies,
+    with_one_setting,
+)
 from optforge.report.text_table import TextTable
 from optforge.report.words import duration, number, p_value, percent, points, ratio, size, value
 
@@ -36,6 +42,9 @@ def all_tables(findings: Findings) -> Iterator[TextTable]:
         scores = score_findings(findings, unit)
         if scores is not None:
             yield studies(scores)
+    one = with_one_setting(findings)
+    if one is not None:
+        yield one
 
 
 def verdicts(findings: Findings, results: Sequence[Summary], pairs: Sequence[Pair]) -> TextTable:
