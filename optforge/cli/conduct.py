@@ -8,15 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from optforge.api.search_cost import search_cost
+from optforge.api.search_options import SearchOptions
 from optforge.api.search_result import SearchResult
 from optforge.cli.console import screen
 from optforge.cli.display import make_display, say_stopped
 from optforge.cli.result import print_result
 from optforge.cli.stopping import Stopping
+from optforge.cli.text_tables import print_table
 from optforge.errors import StoppedError
 from optforge.evolution.budget import Budget
 from optforge.evolution.plan import SearchPlan
 from optforge.evolution.watcher import Watcher
+from optforge.report.search.cost import cost_sentences, cost_table
 from optforge.report.search.page import count_lines
 from optforge.runs import RunDirectory
 
@@ -93,3 +97,17 @@ def _stopped(session: Session) -> str:
             "same command continues from there"
         )
     return f"Stopped; nothing is lost. Resume with: {session.resuming}"
+
+
+def show_cost(arguments: dict[str, Any]) -> None:
+    """Print what a search would cost.
+
+    Args:
+        arguments: Keyword arguments of ``optforge.search``.
+    """
+    with Stopping(), make_display() as display:
+        cost = search_cost(SearchOptions(**arguments, watch=display))
+    console = screen()
+    print_table(console, cost_table(cost))
+    for line in cost_sentences(cost):
+        console.print(line)

@@ -11,7 +11,7 @@ import typer
 from optforge.api.search import resume as api_resume
 from optforge.api.search import search as api_search
 from optforge.api.search_options import SearchOptions
-from optforge.cli.conduct import conduct
+from optforge.cli.conduct import conduct, show_cost
 from optforge.cli.options import Debug, takes
 from optforge.tasks import load_task
 from optforge.tasks.files import is_place
@@ -46,6 +46,10 @@ def search(
             rich_help_panel="Where",
         ),
     ] = None,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Print the cost and end.", rich_help_panel="How long"),
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Search for an update rule, then measure the result fairly.
@@ -59,6 +63,8 @@ def search(
                 f"--{refused[0].replace('_', '-')} cannot be given with --resume: a resumed run "
                 f"keeps its settings, and only {_MAY_CHANGE} may be given"
             )
+        if plan:
+            raise typer.BadParameter("--plan is for a new search; it cannot be given with --resume")
         own_tasks = given.pop("tasks", [])
         tasks = [load_task(name) for name in own_tasks]
         conduct(api_resume, {**given, "run": resume, "tasks": tasks}, own_tasks)
@@ -68,6 +74,9 @@ def search(
             given[name] = []
     if "mutations" in given:
         given["mutations"] = _weights(given["mutations"])
+    if plan:
+        show_cost(given)
+        return
     names = [n for kind in ("tasks", "held_out", "validate") for n in given.get(kind, ())]
     conduct(api_search, given, [name for name in names if is_place(name)])
 

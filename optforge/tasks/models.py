@@ -128,15 +128,20 @@ class VisionTransformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images [B, side, side] to logits [B, classes]."""
-        batch, side, patch = x.shape[0], x.shape[1] // self.patch, self.patch
-        patches = x.reshape(batch, side, patch, side, patch).transpose(2, 3)
-        x = self.embed(patches.reshape(-1, patch * patch))
+        batch = x.shape[0]
+        x = self.embed(self.patches(x))
         x = x.reshape(batch, self.tokens, self.width) + self.positions
         x = x.reshape(-1, self.width)
         for block in self.blocks:
             x = block(x, self.tokens)
         x = functional.layer_norm(x, (self.width,))
         return self.head(x.reshape(batch, self.tokens, self.width).mean(1))
+
+    def patches(self, x: Tensor) -> Tensor:
+        """Cut images [B, side, side] into flat patches [B * tokens, pixels]."""
+        batch, side, patch = x.shape[0], x.shape[1] // self.patch, self.patch
+        x = x.reshape(batch, side, patch, side, patch).transpose(2, 3)
+        return x.reshape(-1, patch * patch)
 
 
 class CausalTransformer(nn.Module):
@@ -180,8 +185,12 @@ class CausalTransformer(nn.Module):
         x = x.reshape(-1, self.width)
         for block in self.blocks:
             x = block(x, length, self.mask[:length, :length])
-        x = self.head(functional.layer_norm(x, (self.width,)))
+        x = self.logits(functional.layer_norm(x, (self.width,)))
         return x.reshape(batch, length, -1)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Map features [N, width] to logits [N, vocabulary]."""
+        return self.head(x)
 
 
 class Convolution(nn.Module):

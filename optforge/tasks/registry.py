@@ -22,6 +22,7 @@ from optforge.tasks.models import (
     TransformerSize,
     VisionTransformer,
 )
+from optforge.tasks.paper import PAPER_TASKS
 from optforge.tasks.task import Data, Task
 
 
@@ -191,7 +192,7 @@ def image_task_names() -> tuple[str, ...]:
     return tuple(IMAGE_TASKS)
 
 
-_NEVER_SEARCHED = {task.name: task for task in (*LADDER, *SANITY, *SET_ASIDE)}
+_FURTHER = {task.name: task for task in (*LADDER, *SANITY, *SET_ASIDE, *PAPER_TASKS)}
 
 
 def ladder_task_names() -> tuple[str, ...]:
@@ -253,7 +254,8 @@ def load_task(name: str) -> Task:
 
     Args:
         name: One of ``task_names()``, ``ladder_task_names()`` or ``image_task_names()``, a task
-            that is set aside, or ``file.py:Class``; that file is run.
+            that is set aside, one of the paper's proxies (``paper_vision``, ``paper_language``),
+            or ``file.py:Class``; that file is run.
 
     Returns:
         A new instance.
@@ -265,7 +267,7 @@ def load_task(name: str) -> Task:
         >>> load_task("mnist_vit").steps
         120
     """
-    if (shipped := TASKS.get(name) or _NEVER_SEARCHED.get(name)) is not None:
+    if (shipped := TASKS.get(name) or _FURTHER.get(name)) is not None:
         return shipped()
     if is_place(name):
         return task_from_file(name)

@@ -28,7 +28,7 @@ from optforge.jobs import JobRunner, Store, Trainer
 from optforge.language import load_rule
 from optforge.tasks import Task
 from optforge.tasks.data.cache import directory
-from optforge.training import Stack, train_population
+from optforge.training import Stack, is_gpu, train_population
 from optforge.tuning.baselines import Baseline
 from optforge.tuning.optimizers import tunable
 from optforge.tuning.progress import TrainingProgress, Watch
@@ -123,11 +123,22 @@ class BaselineTuner:
             tasks: All of the user's own tasks.
             store: Stores how long a training takes, so that the next start decides in the same way.
         """
-        if self.trials is not None:
-            return Effort(self.trials)
-        if self.minutes is None:
-            return Effort.of(TRIALS_WITHOUT_MINUTES)
-        seconds = sum(self._known_seconds(task, store) for task in tasks)
+        if self.trials is not None or self.minutes is None:
+            return self.fitting(0.0)
+        return self.fitting(sum(self._known_seconds(task, store) for task in tasks))
+
+    def fitting(self, seconds: float) -> Effort:
+        """Return the largest effort that fits into a share of the minutes.
+
+        Args:
+            seconds: Seconds of one training on every task.
+
+        Example:
+            >>> BaselineTuner(minutes=10, workers=2).fitting(0.5).trials
+            64
+        """
+        if self.trials is not None or self.minutes is None:
+            return Effort(self.trials) if self.trials else Effort.of(TRIALS_WITHOUT_MINUTES)
         runs = SHARE * 60 * self.minutes * max(1, process_count(self.workers)) / seconds
         fitting = [effort for effort in map(Effort.of, _TRIALS) if effort.runs <= runs]
         return fitting[-1] if fitting else Effort.of(_TRIALS[0])
@@ -141,28 +152,38 @@ class BaselineTuner:
         return store.get(key) or 0.0
 
 
-def seconds_of_training(task: Task, is_alone: bool = False, device: str = "cpu") -> float:
+def seconds_of_training(
+    task: Task,
+    is_alone: bool = False,
+    device: str = "cpu",
+    timed: int | None = None,
+    programs: int = _PROGRAMS,
+) -> float:
     """Estimate the seconds of one training in a batch of a job from its first steps.
 
     Args:
         task: The task.
         is_alone: Whether its models train one at a time.
         device: Device to train on.
+        timed: Number of steps to time; a tenth of them by default.
+        programs: Number of programs that train at once, each on three seeds.
 
     Example:
         >>> from optforge.tasks import load_task
         >>> 0 < seconds_of_training(load_task("digits_mlp")) < 10
         True
     """
-    timed = max(1, round(_TIMED * task.steps))
+    timed = timed or max(1, round(_TIMED * task.steps))
     marks = [1, 1 + timed] if task.steps > timed else []  # the first step pays for what is new
-    times = [time.perf_counter()]
+    # The time of the processor does not depend on what else the machine does.
+    clock = time.perf_counter if is_gpu(device) else time.process_time
+    times = [clock()]
 
     def judge(mark: int, places: list[int], losses: Tensor) -> list[bool]:
-        times.append(time.perf_counter())
+        times.append(clock())
         return [mark == 0 for _ in places]
 
-    candidates = [load_rule("adamw")] * _PROGRAMS
+    candidates = [load_rule("adamw")] * programs
     train_population(
         Stack(task, device=device, batched=False if is_alone else None),
         candidates,
@@ -170,6 +191,6 @@ def seconds_of_training(task: Task, is_alone: bool = False, device: str = "cpu")
         checkpoints=marks,
         judge=judge if marks else None,
     )
-    times.append(time.perf_counter())
+    times.append(clock())
     seconds = (times[2] - times[1]) * task.steps / timed if marks else times[-1] - times[0]
-    return seconds / (_PROGRAMS * _SEEDS)
+    return seconds / (programs * _SEEDS)
