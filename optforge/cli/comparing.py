@@ -19,7 +19,6 @@ from optforge.api.keywords import WorkOptions
 from optforge.cli.console import print_table, screen
 from optforge.cli.display import make_display, say_stopped
 from optforge.cli.stopping import Stopping
-from optforge.cli.text_tables import print_table
 from optforge.comparison import Comparison
 from optforge.comparison.cells.runner import LIMIT
 from optforge.comparison.comparison import check, expected, measure

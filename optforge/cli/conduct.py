@@ -11,11 +11,10 @@ from typing import Any
 from optforge.api.search_cost import search_cost
 from optforge.api.search_options import SearchOptions
 from optforge.api.search_result import SearchResult
-from optforge.cli.console import screen
+from optforge.cli.console import print_table, screen
 from optforge.cli.display import make_display, say_stopped
 from optforge.cli.result import print_result
 from optforge.cli.stopping import Stopping
-from optforge.cli.text_tables import print_table
 from optforge.errors import StoppedError
 from optforge.evolution.budget import Budget
 from optforge.evolution.plan import SearchPlan

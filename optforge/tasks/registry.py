@@ -192,7 +192,8 @@ def image_task_names() -> tuple[str, ...]:
     return tuple(IMAGE_TASKS)
 
 
-_FURTHER = {task.name: task for task in (*LADDER, *SANITY, *SET_ASIDE, *PAPER_TASKS)}
+_NEVER_SEARCHED = {task.name: task for task in (*LADDER, *SANITY, *SET_ASIDE)}
+_PRESETS = {task.name: task for task in PAPER_TASKS}
 
 
 def ladder_task_names() -> tuple[str, ...]:
@@ -267,8 +268,9 @@ def load_task(name: str) -> Task:
         >>> load_task("mnist_vit").steps
         120
     """
-    if (shipped := TASKS.get(name) or _FURTHER.get(name)) is not None:
-        return shipped()
+    for table in (TASKS, _NEVER_SEARCHED, _PRESETS):
+        if name in table:
+            return table[name]()
     if is_place(name):
         return task_from_file(name)
     if (task := image_task(name)) is not None:
