@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
-
-from egglog import bindings
 
 from optforge.equality.graph import Graph
 from optforge.equality.table import table_text
+from optforge.errors import SimplifyError
 from optforge.language import FUNCTIONS
 
 _PAPER = frozenset(("paper",))
@@ -35,13 +36,39 @@ def fresh_engines() -> Iterator[None]:
         _reused = True
 
 
+@cache
+def _loaded() -> tuple[Any, int]:
+    """Load egglog's bindings when they are first used; return them and the id of this process."""
+    return importlib.import_module("egglog.bindings"), os.getpid()
+
+
+def _bindings() -> Any:
+    """Return egglog's bindings, in the process that loaded them.
+
+    They start a thread, which a forked process lacks: there the first run would wait forever.
+    """
+    bindings, process = _loaded()
+    if os.getpid() != process:
+        raise SimplifyError(
+            "this process was forked after its parent had simplified a rule, and the threads of "
+            "egglog, which simplifies, do not survive a fork; start it with "
+            'multiprocessing.get_context("spawn"), or fork before anything is simplified'
+        )
+    return bindings
+
+
 def engine_for(sets: frozenset[str]) -> Any:
-    """Return an e-graph with the table for some sets; every run pushes and pops its own level."""
+    """Return an e-graph with the table for some sets; every run pushes and pops its own level.
+
+    Raises:
+        SimplifyError: In a process that was forked after egglog was loaded.
+    """
+    _bindings()
     return _kept(sets) if _reused else _made(sets)
 
 
 def _made(sets: frozenset[str]) -> Any:
-    engine = bindings.EGraph()
+    engine = _bindings().EGraph()
     engine.run_program(*engine.parse_program(table_text(sets)))
     return engine
 
@@ -58,6 +85,15 @@ def sets_used(graph: Graph) -> frozenset[str]:
 def run(engine: Any, text: str) -> list[Any]:
     """Run commands and return their output."""
     return engine.run_program(*_parsed(engine, text))
+
+
+def holds(engine: Any, claim: str) -> bool:
+    """Return whether a ``check`` succeeds."""
+    try:
+        run(engine, claim)
+    except _bindings().EggSmolError:
+        return False
+    return True
 
 
 @lru_cache(64)

@@ -9,9 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from egglog import bindings
-
-from optforge.equality.engine import engine_for, run, sets_used
+from optforge.equality.engine import engine_for, holds, run, sets_used
 from optforge.equality.facts import nonnegative_states
 from optforge.equality.graph import CONSTANT, Graph
 from optforge.equality.patterns import LITERALS, read_pattern
@@ -140,21 +138,13 @@ def proves(
 def _meets(engine: Any, claim: str, bounds: Bounds) -> bool:
     end, size = time.monotonic() + bounds.seconds, -1
     for _ in range(bounds.iterations):
-        if _holds(engine, claim):
+        if holds(engine, claim):
             return True
         grown, _ = _round(engine, bounds.rows)
         if grown > bounds.rows or grown == size or time.monotonic() > end:
             break
         size = grown
-    return _holds(engine, claim)
-
-
-def _holds(engine: Any, claim: str) -> bool:
-    try:
-        run(engine, claim)
-    except bindings.EggSmolError:
-        return False
-    return True
+    return holds(engine, claim)
 
 
 @contextmanager
