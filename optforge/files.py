@@ -239,3 +239,18 @@ def _is_named_file(text: str) -> bool:
     name, rest = split_name(text)
     file, cls = split_class(rest)
     return "," not in name + cls and is_file(file)
+
+
+def working_directory() -> str:
+    """Return the working directory.
+
+    Raises:
+        OptforgeError: If it no longer exists; libraries would end the process without a word.
+    """
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise OptforgeError(
+            "the current directory was deleted or cannot be read; change to another one, and run "
+            "this again"
+        ) from error

@@ -7,14 +7,15 @@ import os
 import random
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy
 import optuna
 import torch
 
 from optforge.execution import leave_cluster
-from optforge.training import return_freed_memory
+from optforge.files import working_directory
+from optforge.training import is_forked, return_freed_memory
 
 _LOGGERS = ("torch.utils.cpp_extension", "optuna")
 
@@ -25,7 +26,11 @@ def preserved_process() -> Iterator[None]:
 
     This covers threads and default dtype of torch, the random states of torch, NumPy and Python,
     the verbosity of Optuna, levels of loggers, ``sys.path``, the working directory, and how glibc
-    keeps freed memory; a joined cluster is left. It also works as a decorator.
+    keeps freed memory; a joined cluster is left. It also works as a decorator. A forked process
+    uses one thread in the block.
+
+    Raises:
+        OptforgeError: If the working directory no longer exists.
 
     Example:
         >>> with preserved_process():
@@ -37,7 +42,9 @@ def preserved_process() -> Iterator[None]:
     states = torch.get_rng_state(), numpy.random.get_state(), random.getstate()
     verbosity, errors = optuna.logging.get_verbosity(), numpy.geterr()
     levels = {name: logging.getLogger(name).level for name in _LOGGERS}
-    folder, path = os.getcwd(), [*sys.path]
+    folder, path = working_directory(), [*sys.path]
+    if is_forked():
+        torch.set_num_threads(1)
     try:
         yield
     finally:
@@ -54,5 +61,5 @@ def preserved_process() -> Iterator[None]:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
         sys.path[:] = path
-        if os.getcwd() != folder:
+        with suppress(OSError):  # it may be gone by now
             os.chdir(folder)

@@ -16,6 +16,7 @@ from typer.main import get_command as command_of
 import optforge
 from optforge.cli.console import fail, print_anything, screen
 from optforge.errors import OptforgeError
+from optforge.files import working_directory
 
 ERROR, DEFECT, STOPPED = 1, 70, 130
 # In the order of the help; each is a function of its name in a module of its name.
@@ -68,6 +69,7 @@ class Verbs(TyperGroup):
         given = present_names(sys.argv[1:] if args is None else args)
         print_anything()
         try:
+            working_directory()
             code = super().main(given, prog_name, complete_var, False, windows_expand_args, **extra)
             sys.stdout.flush()
         except BrokenPipeError:

@@ -7,6 +7,7 @@ from optforge.training.flatness import Flatness as Flatness
 from optforge.training.flatness import WeightNoise as WeightNoise
 from optforge.training.flatness import weight_noise_loss as weight_noise_loss
 from optforge.training.kernel import has_compiler as has_compiler
+from optforge.training.memory import is_forked as is_forked
 from optforge.training.memory import keep_freed_memory as keep_freed_memory
 from optforge.training.memory import one_thread as one_thread
 from optforge.training.memory import return_freed_memory as return_freed_memory

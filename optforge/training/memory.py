@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ _DEFAULTS = {
     _MMAP_THRESHOLD: "MALLOC_MMAP_THRESHOLD_",
 }
 _keeping: list[bool] = []  # whether this process was asked to
+_loaded_in = os.getpid()
 
 
 def keep_freed_memory() -> bool:
@@ -63,3 +65,13 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def is_forked() -> bool:
+    """Return whether this may be a forked process, in which torch must use one thread.
+
+    Once a parent has used several threads, they are missing in its forked children, and there the
+    first parallel operation waits forever. Children that were spawned count as well; usually there
+    is one per core.
+    """
+    return os.getpid() != _loaded_in or multiprocessing.parent_process() is not None
