@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 from optforge.errors import OptforgeError, SearchError
 from optforge.execution import Workers, choose_workers
 from optforge.jobs import Display
+from optforge.runs.guard import disk_errors
 
 Keywords = ParamSpec("Keywords")
 Options = TypeVar("Options")
@@ -100,7 +101,8 @@ def keywords_of(
         def call(*args: Keywords.args, **given: Keywords.kwargs) -> Result:
             named = _renamed(verb.__name__, given, old or {})
             bound = signature.bind(*args, **named)
-            return verb(options(*bound.args, **bound.kwargs))  # pyright: ignore[reportCallIssue]
+            with disk_errors():
+                return verb(options(*bound.args, **bound.kwargs))  # pyright: ignore[reportCallIssue]
 
         returned = inspect.signature(verb).return_annotation
         vars(call)["__signature__"] = signature.replace(return_annotation=returned)

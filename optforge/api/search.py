@@ -144,10 +144,10 @@ class _SearchSession:
 
     def result(self) -> SearchResult:
         """Search, measure and simplify; return the result."""
-        gpus = is_gpu(checked_device(self.plan.settings.device, SearchError))
-        workers = self.options.chosen_workers(gpus=gpus)
-        budget, watch = self.options.budget, self.watch
         with self.directory as directory, one_thread():
+            gpus = is_gpu(checked_device(self.plan.settings.device, SearchError))
+            workers = self.options.chosen_workers(gpus=gpus)
+            budget, watch = self.options.budget, self.watch
             watch.begin(self.plan, directory, budget, process_count(workers))
             _say_idle(process_count(workers), self.plan.settings.lag, watch)
             executor = make_executor(self.plan, workers)

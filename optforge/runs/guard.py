@@ -83,12 +83,32 @@ def sentences(journal: Path, doing: str) -> Iterator[None]:
         raise RunError(f"{doing}: {damaged(journal, one_line(error))}") from error
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Turn errors of a full or read-only disk, wherever they come from, into one sentence.
+
+    Raises:
+        RunError: In place of such an `OSError`; others, as of a task's own files, pass.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (*_FULL, *_CLOSED):
+            raise
+        where = Path(error.filename) if isinstance(error.filename, str) else Path.cwd()
+        raise RunError(f"a file was not written: {explain_os(where, error)}") from error
+
+
 def explain_os(path: Path, error: OSError) -> str:
     """Return what an error of the file system means for a run, and what to do."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in _FULL:
         return f"the disk of {path} is full; free some space and resume, no finished batch is lost"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-        return f"{path} cannot be written; choose a directory that you may write to with --run"
+    if error.errno in _CLOSED:
+        return f"{path} cannot be written; choose a directory that you may write to with --out"
     return f"{error.strerror or error} ({path})"
 
 

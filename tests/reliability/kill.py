@@ -82,7 +82,7 @@ class Bench:
         log.unlink(missing_ok=True)
         request = {"root": str(self.root), "log": str(log), "output": str(self.folder / "output")}
         request |= {"words": list(words), "call": 0, "torn": False, "seconds": None}
-        request |= {"worker": False, **how}
+        request |= {"worker": False, "error": 0, **how}
         assert self.server.stdin is not None and self.server.stdout is not None
         self.server.stdin.write(json.dumps(request) + "\n")
         self.server.stdin.flush()
@@ -146,6 +146,31 @@ class Bench:
             self.finish(verb, 0)
         compare(expected, end_state(self.root))
         return done["code"] == -9 or done["killed"]
+
+    def fail(self, verb: Verb, error: int, call: int) -> bool:
+        """Let calls fail from some number on; mend the disk, call the verb again and compare.
+
+        Args:
+            verb: The verb.
+            error: ``errno.ENOSPC`` for a full disk, ``errno.EROFS`` for one that is read-only.
+            call: Number of the first call that fails, from 1.
+
+        Returns:
+            Whether the verb failed; it may also do without a cache.
+
+        Raises:
+            AssertionError: If it says no sentence, or what is left in the end differs.
+        """
+        expected = self.whole(verb)
+        self.begin(verb)
+        done = self.call(verb.words(self.root, 0), call=call, error=error)
+        said = [line for line in self.output().splitlines() if line.startswith("error: ")]
+        if done["code"] not in (0, 1) or len(said) != (done["code"] == 1):
+            raise AssertionError(f"it ended with {done['code']}: {self.output()[-400:]}")
+        if done["code"] == 1:
+            self.finish(verb, 0)
+        compare(expected, end_state(self.root))
+        return done["code"] == 1
 
 
 def compare(expected: dict[str, Any], found: dict[str, Any]) -> None:

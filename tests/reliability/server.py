@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ import matplotlib.figure  # noqa: F401
 import optuna  # noqa: F401
 import torch._dynamo.convert_frame  # noqa: F401
 
-# What imports egglog is imported by each child: its threads would be missing after a fork.
-import optforge.evolution.session  # noqa: F401
-import optforge.report.search.history  # noqa: F401
-from optforge.cli.app import app
+from optforge.cli.app import VERBS, app
 from tests.reliability import shim
+
+
+for verb in VERBS:
+    import_module(f"optforge.cli.{verb.replace('-', '_')}")
 
 
 def child(request: dict[str, Any]) -> None:
@@ -34,7 +36,13 @@ def child(request: dict[str, Any]) -> None:
         os.dup2(output, stream)
     code: Any = 99
     try:
-        shim.arm(Path(request["root"]), Path(request["log"]), request["call"], request["torn"])
+        shim.arm(
+            Path(request["root"]),
+            Path(request["log"]),
+            request["call"],
+            request["torn"],
+            request["error"],
+        )
         app(request["words"])
     except SystemExit as error:
         code = error.code or 0

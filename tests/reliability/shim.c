@@ -1,11 +1,13 @@
 /* Loaded before the C library (LD_PRELOAD): logs every call that changes a file below a directory,
- * and ends the process by SIGKILL at the n-th of them. SQLite's calls come by here as well.
+ * and ends the process by SIGKILL at the n-th of them, or lets this one and all later ones fail.
+ * SQLite's calls come by here as well.
  *
  * A record of the log is a header (struct record), the path, a second path or the bytes. It is
  * written after the call, so that the log never knows of more than what has happened.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
@@ -26,17 +28,18 @@ struct record {
 };
 
 static char root[PATH_MAX];
-static int log_fd = -1, is_torn;
+static int log_fd = -1, is_torn, failure;
 static long calls, last_call;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* Watch this process from now on: log the calls below a directory, and end at a number of them
- * (0 for never); a torn write is half done before. */
-void shim_arm(const char *directory, const char *log, long end_at, int torn)
+ * (0 for never); a torn write is half done before. With an error, calls fail from that number on:
+ * ENOSPC is a full disk, where files can still be removed, any other a disk that is read-only. */
+void shim_arm(const char *directory, const char *log, long end_at, int torn, int error)
 {
     strncpy(root, directory, sizeof root - 1);
     log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    calls = 0, last_call = end_at, is_torn = torn;
+    calls = 0, last_call = end_at, is_torn = torn, failure = error;
 }
 
 static int is_ours(const char *path)
@@ -77,7 +80,18 @@ static void end(void)
 }
 
 /* Count a call; true if the process has to end in it. */
-static int counts(void) { return ++calls == last_call; }
+static int counts(void) { return ++calls == last_call && !failure; }
+
+/* Whether a call that was counted fails. */
+static int fails(int op)
+{
+    if (!failure || !last_call || calls < last_call || op == SYNC)
+        return 0;
+    if (failure == ENOSPC && (op == RENAME || op == UNLINK))
+        return 0;
+    errno = failure;
+    return 1;
+}
 
 static void note(int op, const char *path, int64_t offset, const void *data, int64_t length)
 {
@@ -93,7 +107,7 @@ static void note(int op, const char *path, int64_t offset, const void *data, int
 #define SIMPLE(call, op, path, offset, data, length) \
     pthread_mutex_lock(&lock); \
     if (counts()) end(); \
-    __typeof__(call) done = call; \
+    __typeof__(call) done = fails(op) ? -1 : call; \
     if (done >= 0) note(op, path, offset, data, length); \
     pthread_mutex_unlock(&lock); \
     return done;
@@ -108,7 +122,7 @@ ssize_t write(int fd, const void *data, size_t size)
     if (ends && !is_torn)
         end();
     off_t place = lseek(fd, 0, appends ? SEEK_END : SEEK_CUR);
-    ssize_t done = syscall(SYS_write, fd, data, ends ? size / 2 : size);
+    ssize_t done = fails(WRITE) ? -1 : syscall(SYS_write, fd, data, ends ? size / 2 : size);
     if (done > 0)
         note(WRITE, path, place, data, done);
     if (ends)
@@ -126,7 +140,7 @@ ssize_t pwrite64(int fd, const void *data, size_t size, off64_t place)
     int ends = counts();
     if (ends && !is_torn)
         end();
-    ssize_t done = syscall(SYS_pwrite64, fd, data, ends ? size / 2 : size, place);
+    ssize_t done = fails(WRITE) ? -1 : syscall(SYS_pwrite64, fd, data, ends ? size / 2 : size, place);
     if (done > 0)
         note(WRITE, path, place, data, done);
     if (ends)

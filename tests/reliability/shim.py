@@ -31,10 +31,10 @@ def build(folder: Path) -> Path:
     return library
 
 
-def arm(directory: Path, log: Path, end_at: int, torn: bool) -> None:
+def arm(directory: Path, log: Path, end_at: int, torn: bool, error: int) -> None:
     """Watch this process, which has loaded the shim, from now on."""
     call = ctypes.CDLL(None).shim_arm
-    call(os.fsencode(directory), os.fsencode(log), ctypes.c_long(end_at), int(torn))
+    call(os.fsencode(directory), os.fsencode(log), ctypes.c_long(end_at), int(torn), error)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import KeysView, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -108,7 +109,8 @@ class CellTable:
     def close(self) -> None:
         """Close the file; safe to call twice."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # a full disk was told of when the row was written
+                self._file.close()
             self._file = None
         if self._lock is not None:
             self._lock.release()
