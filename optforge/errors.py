@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -176,6 +177,42 @@ def real_number(
     if not number > above or (number == math.inf and not infinite):
         raise wrong(f"{name} is {value}; it must be {allowed}")
     return number
+
+
+_AMOUNT = re.compile(r"(\d+(?:\.\d*)?) ?([kmgt]?)b?")
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+def byte_count(
+    name: str, value: object, least: str, wrong: type[OptforgeError] = OptforgeError
+) -> int:
+    """Return an amount of memory in bytes.
+
+    Args:
+        name: Of the setting, for the error.
+        value: What was given: a number of bytes, or a text with a unit.
+        least: The least that is allowed, as a text.
+        wrong: What to raise.
+
+    Raises:
+        OptforgeError: If it is no amount of memory, or too small.
+
+    Example:
+        >>> byte_count("max_memory", "2.5 GB", least="1MB")
+        2500000000
+    """
+    count = _bytes(value)
+    if count < _bytes(least):
+        raise wrong(
+            f"{name} is {value!r}; it must be at least {least}, as bytes or with a unit, such as "
+            '"500MB" or "2GB"'
+        )
+    return count
+
+
+def _bytes(value: object) -> int:
+    match = _AMOUNT.fullmatch(str(value).strip().lower())
+    return int(float(match[1]) * _UNITS[match[2]]) if match else -1
 
 
 def with_plain_fields(settings: object, wrong: type[OptforgeError]) -> None:

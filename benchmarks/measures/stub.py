@@ -118,9 +118,8 @@ class StubRun:
         self._directory = TemporaryDirectory()
         self.journal = Journal.create(Path(self._directory.name) / "journal.sqlite", {})
         self.search = Search(
-            settings,
+            History(settings, plan.slacks()),
             JobRunner(StubExecutor(plan.stages), self.journal),
-            plan.slacks(),
             Rescorer(
                 settings.rescore_every,
                 plan.seeds("rescore", settings.rescore_repeats),

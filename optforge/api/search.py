@@ -153,7 +153,7 @@ class _SearchSession:
             executor = make_executor(self.plan, workers)
             runner = JobRunner(executor, directory.journal, named(watch), self.options.stopping)
             try:
-                search = make_search(self.plan, runner)
+                search = make_search(self.plan, runner, self.options.memory)
                 history = search.run(lambda h: budget(h, search.replaying), watch.show)
                 done, simple, stopped = None, None, search.stopped
                 if not stopped and not search.drain(DRAIN_SECONDS):  # a job hangs, and its worker

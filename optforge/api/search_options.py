@@ -9,8 +9,15 @@ from pathlib import Path
 
 from optforge.analysis import cost
 from optforge.api.keywords import WorkOptions
-from optforge.errors import SearchError, real_number, whole_number, with_plain_fields
+from optforge.errors import (
+    SearchError,
+    byte_count,
+    real_number,
+    whole_number,
+    with_plain_fields,
+)
 from optforge.evolution.budget import Budget
+from optforge.evolution.known import LEAST_MEMORY
 from optforge.evolution.settings import Settings
 from optforge.evolution.starts import has_constants
 from optforge.execution import process_count, worker_count
@@ -44,11 +51,14 @@ class BudgetOptions(WorkOptions):
             ends; no limit by default.
         simplify: Simplify the winner at the end: exactly, and after half an hour of search also
             by training, in a tenth of the search's time.
+        max_memory: Memory for the programs known to the search, such as 500MB or 2GB; a million of
+            them take 250MB. Further ones go to a temporary file, and the search stays the same.
     """
 
     minutes: float | None = None
     programs: int | None = None
     simplify: bool = True
+    max_memory: str = "1GB"
 
     def __post_init__(self) -> None:
         with_plain_fields(self, SearchError)
@@ -57,6 +67,12 @@ class BudgetOptions(WorkOptions):
         if self.programs is not None:
             whole_number("programs", self.programs, 1, SearchError)
         worker_count(self.workers)
+        _ = self.memory
+
+    @property
+    def memory(self) -> int:
+        """Bound of the memory for the known programs, in bytes."""
+        return byte_count("max_memory", self.max_memory, LEAST_MEMORY, SearchError)
 
     @property
     def budget(self) -> Budget:

@@ -16,8 +16,8 @@ from optforge.cli.options import Debug, takes
 from optforge.tasks import load_task
 from optforge.tasks.files import is_place
 
-_ON_RESUMING = ("minutes", "programs", "workers", "cluster", "simplify", "tasks")
-_MAY_CHANGE = "--minutes, --programs, --workers, --cluster, --simplify and --tasks"
+_ON_RESUMING = ("minutes", "programs", "workers", "cluster", "max_memory", "simplify", "tasks")
+_MAY_CHANGE = "--minutes, --programs, --workers, --cluster, --max-memory, --simplify and --tasks"
 _PANELS = {
     "What is searched": (
         *("start", "tasks", "held_out", "validate", "strategy", "functions"),
@@ -30,11 +30,12 @@ _PANELS = {
     ),
     "Judgement": ("repeats", "confirm", "validation_share", "trials", "seed"),
     "Where": ("out", "force"),
-    "Machine": ("workers", "cluster", "device", "compile"),
+    "Machine": ("workers", "cluster", "max_memory", "device", "compile"),
 }
+_METAVARS = {"out": "DIR", "mutations": "I,D,M,S", "max_memory": "SIZE"}
 
 
-@takes(SearchOptions, _PANELS, metavars={"out": "DIR", "mutations": "I,D,M,S"})
+@takes(SearchOptions, _PANELS, metavars=_METAVARS)
 def search(
     given: dict[str, Any],
     resume: Annotated[

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from optforge.evolution.candidate import Candidate, Standing
+from optforge.evolution.known import MEMORY, KnownPrograms
 from optforge.evolution.overfitting import KIND as VALIDATE
 from optforge.evolution.overfitting import Validation, onset
 from optforge.evolution.population import Population
@@ -29,13 +30,13 @@ class History:
     Args:
         settings: Settings of the run.
         slacks: Amount added to the hurdle at each position of a trace.
+        memory: Bound of the memory for the known programs, in bytes.
     """
 
-    def __init__(self, settings: Settings, slacks: Sequence[float]) -> None:
+    def __init__(self, settings: Settings, slacks: Sequence[float], memory: int = MEMORY) -> None:
         self.settings, self.slacks = settings, tuple(slacks)
         self.population = Population(settings.population)
-        self.known: dict[str, Standing] = {}
-        self.traces: dict[str, tuple[float, ...]] = {}
+        self.known = KnownPrograms(memory)
         self.best: list[Candidate] = []
         self.rescored: dict[str, float] = {}
         self.validations: list[Validation] = []
@@ -48,7 +49,6 @@ class History:
         self.next_number = 0
         self.next_verdict = 0
         self.tally = Tally()
-        self._numbers: dict[str, str] = {}
         self._since = 0  # the validations of the present course
 
     def apply(
@@ -93,7 +93,7 @@ class History:
             start: Fingerprint of a start in flight whose copies form the population.
         """
         best = [c.fingerprint for c in self.leading(self.phase)[:_ELITE]]
-        traces = [self.traces[f] for f in ([start] if start else best) if f in self.traces]
+        traces = [t for t in map(self.known.trace, [start] if start else best) if t is not None]
         if not traces:
             return ()
         columns = zip(zip(*traces, strict=True), self.slacks, strict=True)
@@ -120,7 +120,7 @@ class History:
         seeds = settings.seeds + settings.rescore_repeats
         pooled = (settings.seeds * old.rank[2] + settings.rescore_repeats * fresh) / seeds
         standing = replace(old, rank=rank(pooled, 0, pooled, old.rank[3], int(old.rank[4])))
-        self.known[fingerprint] = standing
+        self.known.rerank(fingerprint, standing.rank)
         self.population.rerank(fingerprint, standing)
         best = [
             replace(c, standing=standing) if c.fingerprint == fingerprint else c for c in self.best
@@ -137,19 +137,19 @@ class History:
             verdict.state_bytes,
             verdict.live_statements,
         )
-        self.known[verdict.fingerprint] = Standing(verdict.id, key, verdict.numeric_fingerprint)
+        standing = Standing(verdict.id, key, verdict.numeric_fingerprint)
         self.next_verdict = max(self.next_verdict, verdict.id + 1)
-        if math.isfinite(verdict.fitness):
-            self.traces[verdict.fingerprint] = tuple(verdict.trace)
         self._count(verdict)
+        judged = math.isfinite(verdict.fitness)
+        self.known.add(verdict.fingerprint, standing, verdict.trace if judged else None)
 
     def _count(self, verdict: Verdict) -> None:
         tally = self.tally
         tally.stages[verdict.stage_name] += 1
         tally.training_seconds += verdict.seconds
         tally.steps += verdict.steps
-        first = self._numbers.setdefault(verdict.numeric_fingerprint, verdict.fingerprint)
-        tally.same_numbers += first != verdict.fingerprint
+        same = self.known.has_numbers(verdict.numeric_fingerprint, verdict.fingerprint)
+        tally.same_numbers += same
         if verdict.audit_fitness is not None:
             tally.audited += 1
             best = self.leading(self.phase)[:_ELITE]

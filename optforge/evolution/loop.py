@@ -8,7 +8,7 @@ Source: "Symbolic Discovery of Optimization Algorithms", section 2.2, after Real
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from random import Random
 
@@ -20,7 +20,6 @@ from optforge.evolution.history import History
 from optforge.evolution.pipeline import JudgedBatch, Pipeline
 from optforge.evolution.rescale import Yardstick
 from optforge.evolution.rescore import Rescorer
-from optforge.evolution.settings import Settings
 from optforge.evolution.starts import Starts
 from optforge.evolution.validation import Validator
 from optforge.evolution.variation import Variation
@@ -34,9 +33,8 @@ class Search:
     """A search over one journal; its history does not depend on the workers.
 
     Args:
-        settings: Settings of the run.
+        history: History without batches; it has the settings of the run.
         runner: Runs the jobs; committed batches of its journal are replayed first.
-        slacks: Amount added to the hurdle at each position of a trace.
         rescorer: Measures the leaders on fresh seeds.
         yardstick: Measures the sizes of updates; without it no child is rescaled.
         validator: Measures incumbents on larger tasks; without it there are none.
@@ -48,9 +46,8 @@ class Search:
 
     def __init__(
         self,
-        settings: Settings,
+        history: History,
         runner: JobRunner,
-        slacks: Sequence[float],
         rescorer: Rescorer,
         yardstick: Yardstick | None = None,
         validator: Validator | None = None,
@@ -58,12 +55,12 @@ class Search:
     ) -> None:
         if runner.journal is None:
             raise SearchError("a search keeps its state in a journal; give its runner one")
-        self.settings, self.journal, self.recheck = settings, runner.journal, recheck
-        self.history = History(settings, slacks)
+        self.settings, self.journal, self.recheck = history.settings, runner.journal, recheck
+        self.history = history
         validator = validator or Validator({}, 0.0, 0.0)
-        self.pipeline = Pipeline(self.history, runner, self.journal, rescorer, validator)
-        self.starts = Starts(settings, self.history)
-        self.variation = Variation(settings, yardstick)
+        self.pipeline = Pipeline(history, runner, self.journal, rescorer, validator)
+        self.starts = Starts(self.settings, history)
+        self.variation = Variation(self.settings, yardstick)
 
     def run(
         self,

@@ -11,6 +11,8 @@ import numpy
 
 from optforge.analysis import fingerprint
 from optforge.errors import TaskError
+from optforge.evolution.history import History
+from optforge.evolution.known import MEMORY
 from optforge.evolution.loop import Search
 from optforge.evolution.plan import SearchPlan, schedules_of
 from optforge.evolution.rescale import Yardstick
@@ -130,12 +132,19 @@ def make_executor(plan: SearchPlan, workers: Workers, limit: float = JOB_SECONDS
     return start_executor(factory, workers, limit)
 
 
-def make_search(plan: SearchPlan, runner: JobRunner) -> Search:
-    """Return the search of a plan; it uses the runner's journal."""
+def make_search(plan: SearchPlan, runner: JobRunner, memory: int = MEMORY) -> Search:
+    """Return the search of a plan; it uses the runner's journal.
+
+    Args:
+        plan: The plan.
+        runner: Runs the jobs.
+        memory: Bound of the memory for the known programs, in bytes.
+    """
     settings = plan.settings
     seeds = plan.seeds("rescore", settings.rescore_repeats)
     rescorer = Rescorer(settings.rescore_every, seeds, plan.reference("rescore"))
-    return Search(settings, runner, plan.slacks(), rescorer, _yardstick(plan), _validator(plan))
+    history = History(settings, plan.slacks(), memory)
+    return Search(history, runner, rescorer, _yardstick(plan), _validator(plan))
 
 
 def make_trainer(plan: SearchPlan, directory: RunDirectory, runner: JobRunner) -> Trainer:

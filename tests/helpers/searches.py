@@ -20,6 +20,7 @@ from optforge.evolution import (
     make_search,
 )
 from optforge.evolution.candidate import Candidate, Standing
+from optforge.evolution.known import MEMORY
 from optforge.evolution.rescore import Rescorer
 from optforge.execution import Executor, InlineExecutor
 from optforge.fitness import JUDGED, Measure, Outcome, rank, seeds
@@ -102,23 +103,26 @@ def pretend(
 ) -> Search:
     """Search with invented verdicts, until there are so many proposals; resumes what is there.
 
-    Other arguments are those of :func:`evaluation` and, if it is ``recheck``, of the search.
+    Other arguments are those of :func:`evaluation` and, if they are ``recheck`` or ``memory``, of
+    the search.
     """
     exists = path.exists()
     journal = Journal.open(path, write=True) if exists else Journal.create(path, {})
     with journal:
-        recheck = {name: other.pop(name) for name in ("recheck",) if name in other}
+        ours = {name: other.pop(name) for name in ("recheck", "memory") if name in other}
         made = executor(lambda: evaluation(quality, **other))
-        search = invented_search(settings, JobRunner(made, journal), **recheck)
+        search = invented_search(settings, JobRunner(made, journal), **ours)
         search.run(lambda history: history.tally.proposals >= programs)
     return search
 
 
-def invented_search(settings: Settings, runner: JobRunner, **more: Any) -> Search:
+def invented_search(
+    settings: Settings, runner: JobRunner, memory: int = MEMORY, **more: Any
+) -> Search:
     """A search whose verdicts are invented, as are slacks and baseline."""
     fresh = {"Blobs": seeds(settings.seed, "Blobs", "rescore", 2)}
     rescorer = Rescorer(settings.rescore_every, fresh, {"Blobs": (0.0, 0.0)})
-    return Search(settings, runner, (0.03, 0.03), rescorer, **more)
+    return Search(History(settings, (0.03, 0.03), memory), runner, rescorer, **more)
 
 
 def judged(fitness: float, name: str, text: str, phase: str = "structure") -> Candidate:

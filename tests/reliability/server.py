@@ -22,7 +22,6 @@ import torch._dynamo.convert_frame  # noqa: F401
 from optforge.cli.app import VERBS, app
 from tests.reliability import shim
 
-
 for verb in VERBS:
     import_module(f"optforge.cli.{verb.replace('-', '_')}")
 
