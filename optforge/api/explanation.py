@@ -8,6 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from optforge.api.keywords import WorkOptions, keywords_of
+from optforge.api.own_tasks import loaded
 from optforge.api.process_state import preserved_process
 from optforge.assessment.explain import Explanation, explain_shipped
 from optforge.assessment.explain import explain as explain_by_tuning
@@ -36,7 +37,8 @@ class ExplainOptions(WorkOptions):
         run: Directory of a finished run.
         trials: Number of settings per task with which to tune each thing anew; by default the
             settings shipped for the run's tasks are used, or else as many trials as its table had.
-        tasks: The run's own tasks, if it has any that are not shipped.
+        tasks: The run's own tasks, as ``file.py:Class`` or as objects, if it has any that are not
+            shipped.
         force: Replace an ``explain.json`` or ``explain.md`` that optforge did not write.
 
     Raises:
@@ -46,7 +48,7 @@ class ExplainOptions(WorkOptions):
     run: str | Path
     _: KW_ONLY
     trials: int | None = None
-    tasks: Sequence[Task] = ()
+    tasks: Sequence[str | Task] = ()
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -73,14 +75,14 @@ def explain(options: ExplainOptions) -> Explanation:
         OptforgeError: If the run cannot be read, has not finished, or found nothing to explain.
         StoppedError: If ``stop`` returned True.
     """
-    watch = options.watch or Silent()
+    watch, own = options.watch or Silent(), loaded(options.tasks)
     with RunDirectory.open(options.run, write=True) as directory, one_thread():
         table = _table(directory.path)
         directory.claim((EXPLANATION, EXPLANATION_PAGE), options.force)
         stored = directory.journal.settings
         with directory.journal.content():
-            proxies = find_tasks(stored["search"]["tasks"], options.tasks)
-            plan = read_plan(stored, proxies, find_tasks(stored["held_out"], options.tasks))
+            proxies = find_tasks(stored["search"]["tasks"], own)
+            plan = read_plan(stored, proxies, find_tasks(stored["held_out"], own))
         workers = options.chosen_workers(gpus=is_gpu(checked_device(plan.settings.device)))
         count = process_count(workers)
         watch.say(f"Starting {count} workers" if count else "Training in this process")

@@ -88,16 +88,16 @@ def resume(options: ResumeOptions) -> SearchResult:
     Raises:
         OptforgeError: If the run cannot be read or was started with other tasks.
     """
-    watch = _watcher(options.watch)
+    watch, own = _watcher(options.watch), loaded(options.tasks)
     directory = RunDirectory.open(options.run, write=True)
     try:
         stored = directory.journal.settings
         with directory.journal.content():
-            tasks = find_tasks(stored["search"]["tasks"], options.tasks)
-            held_out = find_tasks(stored["held_out"], options.tasks)
-            larger = find_tasks(stored["search"].get("validation", ()), options.tasks)
+            tasks = find_tasks(stored["search"]["tasks"], own)
+            held_out = find_tasks(stored["held_out"], own)
+            larger = find_tasks(stored["search"].get("validation", ()), own)
         everything = (*tasks, *held_out, *larger)
-        check_run_tasks(options.tasks, everything)
+        check_run_tasks(own, everything)
         check_own(everything, watch)
         with directory.journal.content():
             plan = read_plan(stored, tasks, held_out, larger)

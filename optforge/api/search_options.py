@@ -265,12 +265,13 @@ class ResumeOptions(BudgetOptions):
 
     Args:
         run: Directory of the run.
-        tasks: The run's own tasks, held-out ones included, if it has any that are not shipped.
+        tasks: The run's own tasks, as ``file.py:Class`` or as objects, held-out ones included, if
+            it has any that are not shipped.
     """
 
     run: str | Path
     _: KW_ONLY
-    tasks: Sequence[Task] = ()
+    tasks: Sequence[str | Task] = ()
 
 
 def _sets(given: str | Sequence[str]) -> tuple[str, ...]:

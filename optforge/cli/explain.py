@@ -14,7 +14,6 @@ from optforge.cli.display import stoppable
 from optforge.cli.explained import print_explanation
 from optforge.cli.options import Json, PlainDebug, takes
 from optforge.report.search.explanation import explanation_json
-from optforge.tasks import load_task
 
 
 @takes(ExplainOptions, {"": ("trials", "tasks", "workers", "cluster", "force")}, argument="run")
@@ -25,7 +24,6 @@ def explain(given: dict[str, Any], as_json: Json = False, debug: PlainDebug = Fa
     schedule, clipping, epsilon, averaged weights; then with all of them. For each, the table shows
     the remaining gain of the rule.
     """
-    given["tasks"] = [load_task(name) for name in given.get("tasks", ())]
     with stoppable("Stopped; the run is as it was. The same command begins again", as_json) as more:
         explanation = run_explain(**given, **more)
     if as_json:

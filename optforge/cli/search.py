@@ -13,7 +13,6 @@ from optforge.api.search import search as api_search
 from optforge.api.search_options import SearchOptions
 from optforge.cli.conduct import conduct, show_cost
 from optforge.cli.options import Debug, takes
-from optforge.tasks import load_task
 from optforge.tasks.files import is_place
 
 _ON_RESUMING = ("minutes", "programs", "workers", "cluster", "max_memory", "simplify", "tasks")
@@ -66,9 +65,7 @@ def search(
             )
         if plan:
             raise typer.BadParameter("--plan is for a new search; it cannot be given with --resume")
-        own_tasks = given.pop("tasks", [])
-        tasks = [load_task(name) for name in own_tasks]
-        conduct(api_resume, {**given, "run": resume, "tasks": tasks}, own_tasks)
+        conduct(api_resume, {**given, "run": resume}, given.get("tasks", []))
         return
     for name in ("held_out", "validate"):
         if given.get(name) == ["none"]:

@@ -208,3 +208,22 @@ def test_a_reader_that_goes_away_is_no_noise() -> None:
     command = f"{sys.executable} -m optforge rules | head -n 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
     assert done.stderr == "" and done.stdout.startswith("rule")
+
+
+def test_own_tasks_are_names_for_every_verb(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the letters of one name."""
+    given: list[object] = []
+
+    def note(**arguments: object) -> None:
+        given.append(arguments["tasks"])
+        raise RunError("noted")
+
+    for verb, function, words in (
+        ("explain", "run_explain", ("run",)),
+        ("search", "api_search", ()),
+        ("search", "api_resume", ("--resume", "run")),
+        ("simplify", "run", ("run",)),
+    ):
+        monkeypatch.setattr(f"optforge.cli.{verb}.{function}", note)
+        call(verb, *words, "--tasks", "mine.py:Line,mine.py:Other")
+    assert given == [["mine.py:Line", "mine.py:Other"]] * 4
