@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from typing import BinaryIO
 from optforge.errors import OptforgeError
 
 RECORD = ".optforge.json"  # what optforge wrote into a directory
+_PART = re.compile(r"\..+\.[0-9a-f]{8}\.part")  # a file that is being written
 _KEPT = 2  # digests of a file: the one that is there, and the one that takes its place
 
 
@@ -51,6 +53,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with suppress(OSError):  # the first error is the one to tell
             temporary.unlink(missing_ok=True)
         raise
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove what killed processes left in a directory to which only this process writes."""
+    for leftover in directory.glob(".*.part"):
+        if _PART.fullmatch(leftover.name):
+            with suppress(OSError):
+                leftover.unlink()
 
 
 def sync_directory(directory: Path) -> None:

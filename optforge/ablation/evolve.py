@@ -100,14 +100,22 @@ def evolve(
 
 @contextmanager
 def _folder(trainer: RuleTrainer) -> Iterator[Path]:
-    """Return the directory of the journals: beside the losses, so that an evolution can resume."""
-    if trainer.trainer.store.path is None:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(folder)
-    else:
-        folder = trainer.trainer.store.path.with_suffix(".evolution")
-        folder.mkdir(parents=True, exist_ok=True)
+    """Return the directory of the journals: beside the losses, so that an evolution can resume.
+
+    Where nothing can be written, as without a home, it is a temporary one.
+    """
+    store = trainer.trainer.store.path
+    folder = None if store is None else store.with_suffix(".evolution")
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        folder = None
+    if folder is not None:
         yield folder
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Path(temporary)
 
 
 def _directory(folder: Path, plan: SearchPlan) -> RunDirectory:

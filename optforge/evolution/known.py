@@ -92,9 +92,17 @@ class KnownPrograms:
         """Replace the rank of a known program."""
         self._row("UPDATE known SET rank = ? WHERE fingerprint = ?", _packed(rank), fingerprint)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, KnownPrograms) and self._rows() == other._rows()
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __reduce__(self) -> tuple[Any, ...]:
-        rows = self._database.execute("SELECT * FROM known").fetchall()
-        return _restored, (self._memory, rows)
+        return _restored, (self._memory, self._rows())
+
+    def _rows(self) -> list[tuple[Any, ...]]:
+        with _one_sentence():
+            return self._database.execute("SELECT * FROM known ORDER BY fingerprint").fetchall()
 
     def _row(self, query: str, *values: Any) -> Any:
         with _one_sentence():

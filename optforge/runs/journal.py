@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from optforge.errors import RunError
+from optforge.files import remove_leftovers
 from optforge.runs import guard, schema, writer
 from optforge.runs.connect import closing_on_error, connect, connect_reader, prepare_writing
 from optforge.runs.records import Event, Proposal, Verdict
@@ -88,6 +89,7 @@ class Journal:
     def _open_writer(cls, path: Path) -> Journal:
         with writer.locked(path) as lock:
             connection = connect(path)
+            remove_leftovers(path.parent)
             with closing_on_error(connection):
                 guard.check_identity(path, connection)
                 prepare_writing(connection)

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from optforge.training.attention import BatchedAttention
+
 
 @contextmanager
 def batchable() -> Iterator[None]:
@@ -31,7 +33,7 @@ def batchable() -> Iterator[None]:
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+        with sdpa_kernel(SDPBackend.MATH), BatchedAttention(), warnings.catch_warnings():
             # What else has no rule is measured: then the task may train in a loop.
             warnings.filterwarnings("ignore", message="There is a performance drop")
             yield

@@ -37,7 +37,7 @@ from optforge.tuning.trainees import FULL, Effort, losses_by, tune_together
 SHARE = 0.2  # of the minutes of a search, for all own tasks together
 TRIALS_WITHOUT_MINUTES = 64  # where the budget of a search is a number of programs
 _TRIALS = (4, 8, 16, 32, 64, 128, 256)  # few numbers, so that another search finds the same ones
-VERSION = 1  # of what is kept; raised when the same training gives other losses
+VERSION = 2  # of what is kept; raised when the same training gives other losses
 _PROGRAMS, _SEEDS = 2, 3  # of one job: small, so that all workers are busy and little is lost
 _JOB_SECONDS = 3600.0
 _TIMED = 0.1  # share of the steps of a training that its length is told from
@@ -56,7 +56,7 @@ class BaselineTuner:
         stop: Called now and then; True requests a stop.
         alone: Names of the tasks whose models train one at a time.
         device: Device to train on.
-        file: File of the losses; ``tuning/losses-1`` in the user's cache by default.
+        file: File of the losses; ``tuning/losses-2`` in the user's cache by default.
 
     Example:
         >>> from optforge.tasks import load_task

@@ -86,6 +86,13 @@ def test_only_one_may_write(tmp_path: Path) -> None:
     CellTable(path).close()
 
 
+def test_what_a_killed_process_had_begun_is_removed(tmp_path: Path) -> None:
+    leftover = tmp_path / ".report.md.0a1b2c3d.part"
+    leftover.write_text("# Comp")
+    CellTable(tmp_path / "cells.jsonl").close()
+    assert not leftover.exists()
+
+
 def test_the_first_outcome_of_a_key_stays(tmp_path: Path) -> None:
     path = tmp_path / "cells.jsonl"
     filled(path)

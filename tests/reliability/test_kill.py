@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import sys
 from collections.abc import Iterator
@@ -39,6 +40,31 @@ def test_what_is_killed_ends_alike(bench: Bench, kind: str) -> None:
 def test_every_verb_ends_alike(bench: Bench, name: str, kind: str) -> None:
     for number in range(3):
         bench.kill(VERBS[name], kind, random.Random(f"{name} {kind} {number}"))
+
+
+@pytest.mark.parametrize("error", [errno.EROFS, errno.ENOSPC])
+@pytest.mark.parametrize("name", ["compare", "export"])
+def test_a_disk_that_takes_nothing_is_a_sentence(bench: Bench, name: str, error: int) -> None:
+    assert bench.fail(VERBS[name], error, 1)
+
+
+def test_a_disk_that_is_full_later_loses_nothing(bench: Bench) -> None:
+    """A comparison ended with code 70: closing its table tried to write once more."""
+    bench.whole(VERBS["compare"])
+    calls, _ = bench.lengths["compare"]
+    assert all([bench.fail(VERBS["compare"], errno.ENOSPC, calls * share // 8) for share in (3, 5)])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", list(VERBS))
+def test_no_verb_loses_anything_on_a_full_disk(bench: Bench, name: str) -> None:
+    bench.whole(VERBS[name])
+    calls, _ = bench.lengths[name]
+    assert bench.fail(VERBS[name], errno.EROFS, 1)
+    for number in range(6):
+        moment = random.Random(f"full {name} {number}").randint(1, calls)
+        bench.fail(VERBS[name], errno.ENOSPC, moment)
 
 
 def test_a_machine_loses_what_was_not_synced(tmp_path: Path) -> None:

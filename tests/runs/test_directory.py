@@ -4,14 +4,18 @@ import errno
 import json
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
+
+import optforge
 
 from optforge.errors import RunError
 from optforge.files import RECORD, ForeignFileError
 from optforge.runs import RunDirectory, list_runs, new_run_path
 from optforge.runs.directory import file_names
+from tests.helpers.searches import pretend, rows, small
 from tests.runs.samples import batch
 
 
@@ -182,3 +186,36 @@ def test_list_runs_tells_running_finished_stopped_and_damaged(tmp_path: Path) ->
     assert runs["stopped"].best == pytest.approx(-0.1)
     assert runs["running"].best is None
     assert "no SQLite file" in runs["damaged"].problem
+
+
+def test_what_a_killed_process_had_begun_is_removed_when_a_run_is_resumed(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    RunDirectory.create(path, {}).close()
+    (path / ".best.py.0a1b2c3d.part").write_text("def tra")
+    (path / ".mine.part").write_text("of the user")
+    RunDirectory.open(path).close()
+    assert (path / ".best.py.0a1b2c3d.part").exists(), "a reader changes nothing"
+    RunDirectory.open(path, write=True).close()
+    assert sorted(p.name for p in path.glob(".*.part")) == [".mine.part"]
+
+
+def test_no_clock_that_can_be_set_orders_anything() -> None:
+    """Deadlines use a clock that only advances; times of day are shown, and name new runs."""
+    source = Path(optforge.__file__).parent
+    clocks = re.compile(r"time\.time\(|\.now\(|utcnow|localtime|st_mtime|getmtime")
+    found = {
+        str(path.relative_to(source))
+        for path in source.rglob("*.py")
+        if clocks.search(path.read_text(encoding="utf-8"))
+    }
+    assert found == {"runs/schema.py", "runs/directory.py"}
+
+
+def test_a_clock_set_back_changes_no_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(tmp_path / "first", small(), 200)
+    pretend(tmp_path / "second", small(), 100)
+    monkeypatch.setattr(time, "time", iter(range(10**9, 0, -3600)).__next__)
+    pretend(tmp_path / "second", small(), 200)
+    assert rows(tmp_path / "first") == rows(tmp_path / "second")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -94,6 +95,19 @@ def test_failed_write_leaves_nothing(
 def test_default_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPTFORGE_CACHE", "")
     assert directory() == Path("~/.cache/optforge").expanduser()
+
+
+def test_no_home_is_no_directory_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a container whose user is unknown: a folder named ``~`` came into being."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OPTFORGE_CACHE", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    with caplog.at_level(logging.WARNING):
+        assert "x" in cached("set", {}, Builder())
+    assert "OPTFORGE_CACHE" in caplog.text
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_package_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

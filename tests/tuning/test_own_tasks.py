@@ -135,9 +135,9 @@ def test_a_search_on_an_own_task_stops_and_goes_on(
     with pytest.raises(StoppedError):
         optforge.search([Blobs()], out=tmp_path / "run", stop=after(5), **options)
     assert not (tmp_path / "run").exists()
-    kept = (tmp_path / "cache" / "tuning" / "losses-1").read_text().splitlines()
+    kept = (tmp_path / "cache" / "tuning" / "losses-2").read_text().splitlines()
     result = optforge.search([Blobs()], out=tmp_path / "run", simplify=False, **options)
-    after_all = (tmp_path / "cache" / "tuning" / "losses-1").read_text().splitlines()
+    after_all = (tmp_path / "cache" / "tuning" / "losses-2").read_text().splitlines()
     assert kept and after_all[: len(kept)] == kept and len(set(after_all)) == len(after_all)
     assert result.table.rows[0].title == "lightly tuned AdamW"
     page = (tmp_path / "run" / "table.md").read_text(encoding="utf-8")

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from optforge.comparison.cells.cell import Cell, CellResult
 from optforge.errors import CompareError
+from optforge.files import remove_leftovers
 from optforge.runs.guard import explain_os
 
 CELLS = "cells.jsonl"
@@ -126,6 +127,7 @@ class CellTable:
                 raise CompareError(
                     f"another process is writing to {path}; wait for it, or choose another --out"
                 ) from None
+            remove_leftovers(path.parent)
         content = path.read_bytes() if path.exists() else b""
         whole = _whole(content)
         self._read(path, content[:whole])

@@ -28,11 +28,12 @@ def directory() -> Path:
     """Return the directory of the cache: ``$OPTFORGE_CACHE``, or ``~/.cache/optforge``.
 
     Returns:
-        The directory; it may not exist yet.
+        The directory; it may not exist yet. For a user without a home, as in many containers, it is
+        one that cannot be made: then memory serves.
     """
     chosen = os.environ.get("OPTFORGE_CACHE")
-    # `~` stays as it is for a user without a home: then writing fails and memory serves.
-    return Path(os.path.expanduser(chosen or os.path.join("~", ".cache", "optforge")))
+    path = Path(os.path.expanduser(chosen or os.path.join("~", ".cache", "optforge")))
+    return Path(os.devnull) / "optforge" if path.parts[:1] == ("~",) else path
 
 
 def cached(name: str, key: Mapping[str, Any], build: Callable[[], Arrays]) -> Arrays:
