@@ -134,7 +134,7 @@ def main() -> None:
     torch.set_num_threads(1)
     print("| model | alone, ms | together, ms | times as fast |\n|---|---|---|---|")
     for name in MODELS:
-        one, many, ratios = measure(name, 5 if quick else 20, 1 if quick else 3)
+        one, many, ratios = measure(name, 5 if quick else 100, 1 if quick else 3)
         middle = statistics.median(ratios)
         print(
             f"| {name} | {1000 * one:.0f} | {1000 * many:.0f} | "

@@ -31,8 +31,9 @@ class ComparisonSettings:
         again: Number of further seeds for that; 0 chooses by the trials alone.
         tune_seeds: Number of seeds of each trial.
         tune: Dimensions to tune: ``lr``, ``weight_decay``, ``betas``; on request ``schedule``,
-            which stands for ``warmup``, ``decay_power`` and ``final_lr``; or dimensions of your own
-            space. By default all dimensions of the space.
+            which stands for ``warmup``, ``decay_power`` and ``final_lr``; dimensions of your own
+            space; or arguments of an optimizer, as momentum, with a range around their default. By
+            default all dimensions of the space.
         sampler: ``sobol`` or ``grid``.
         objective: How settings are chosen on validation data: by ``loss``, or by ``metric``, where
             higher is better.

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from optforge.comparison import load_recipe
-from optforge.comparison.recipes.recipe import TUNED, Recipe, tuned_recipes
+from optforge.comparison.recipes.recipe import TUNED, Recipe, ranges_of, tuned_recipes
 from optforge.comparison.settings import ComparisonSettings
 from optforge.errors import CompareError
 from optforge.tuning import Dimension, Space, dimensions_from, setting_of
@@ -112,6 +112,32 @@ def test_the_spaces_of_presets_are_tuned_as_ever() -> None:
     for name in ("adamw", "lion", "sgd"):
         recipe = load_recipe(name)
         assert recipe.tuning(TUNED).space == recipe.space == recipe.space.only(TUNED)
+
+
+class Damped(torch.optim.SGD):
+    def __init__(
+        self, params: Any, lr: float = 0.1, momentum: float = 0.9, damping: float = 3.0,
+        nesterov: bool = False, offset: float = 0.0,
+    ) -> None:  # fmt: skip
+        super().__init__(params, lr, momentum, nesterov=nesterov)
+        self.damping, self.offset = damping, offset
+
+
+def test_any_argument_of_ones_own_class_is_tuned_by_name() -> None:
+    recipe = load_recipe("mine", Damped)
+    space = tuned_recipes([recipe, load_recipe("adamw")], ["lr", "momentum", "damping"])[0].space
+    assert space.names == ("lr", "one_minus_beta1", "damping")
+    assert ranges_of(recipe.tuning(["damping"])) == {"damping": (0.1, 90.0)}
+    for setting in space.quasi_random(3, 0):
+        made = recipe.make(torch.nn.Linear(2, 1), setting)
+        values = dict(setting)
+        assert isinstance(made, Damped) and made.damping == values["damping"]
+        assert made.param_groups[0]["momentum"] == values["beta1"] < 1
+    for name in ("nesterov", "offset", "nothing"):
+        with pytest.raises(CompareError, match=f"no optimizer has '{name}' .* need a range"):
+            tuned_recipes([recipe], ["lr", name])
+    whole = load_recipe("mine", Damped, {"lr": [0.01, 0.1]}).tuning(TUNED)
+    assert whole.space.names == ("lr",), "a space of one's own stays as it is"
 
 
 def test_a_name_that_nobody_can_tune_is_refused() -> None:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from optforge.comparison.suite import comparison_from, read_suite, suite_tables
+from optforge.comparison.settings import ComparisonSettings
+from optforge.comparison.suite import (
+    _KEYS,
+    _RECIPE_KEYS,
+    comparison_from,
+    read_suite,
+    suite_tables,
+)
 from optforge.errors import CompareError
 from optforge.language import rule_text
 
@@ -17,6 +27,18 @@ def suite(folder: Path, text: str) -> Path:
     path = folder / "suite.toml"
     path.write_text(text)
     return path
+
+
+def test_the_page_lists_every_key_and_shows_a_suite() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "suites.md").read_text(encoding="utf-8")
+    _, *sections = page.split("\n## ")
+    listed = [set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) for section in sections]
+    assert listed[:3] == [
+        set(_KEYS), {field.name for field in fields(ComparisonSettings)}, set(_RECIPE_KEYS),
+    ]  # fmt: skip
+    shown = tomllib.loads(page.split("```toml\n")[1].split("```")[0])
+    assert set(shown) <= set(_KEYS) and set(shown["recipes"]["mine"]) <= set(_RECIPE_KEYS)
+    ComparisonSettings.read(shown["settings"])
 
 
 def test_a_recipe_is_found_by_the_name_that_is_written_and_by_the_one_that_is_shown(

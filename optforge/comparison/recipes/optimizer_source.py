@@ -68,6 +68,14 @@ class OptimizerSource:
             return True
         return any(alias in self.accepts for alias in _ALIASES.get(name, ()))
 
+    def common_name(self, name: str) -> str:
+        """Return a keyword's name in the common vocabulary, as ``beta1`` for ``momentum``."""
+        if name in self.accepts and "betas" not in self.accepts:
+            for common, aliases in _ALIASES.items():
+                if name in aliases and common not in self.accepts:
+                    return common
+        return name
+
     def default(self, name: str) -> float | None:
         """Return the value of a hyperparameter that is not set."""
         for known in (name, *_ALIASES.get(name, ())):

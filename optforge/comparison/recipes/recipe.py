@@ -18,7 +18,8 @@ from optforge.comparison.schedules import SCHEDULES
 from optforge.errors import CompareError
 from optforge.language import hidden_matrices
 from optforge.tasks.schedule import Schedule
-from optforge.tuning import SHAPE, Dimension, Setting, Space
+from optforge.tuning import COMPLEMENT, SHAPE, Dimension, Setting, Space, memory_range
+from optforge.tuning.dimension import MEMORY
 
 TUNED: tuple[str, ...] = ("lr", "weight_decay", "betas")
 DECAYED = ("all", "matrices")
@@ -120,11 +121,13 @@ class Recipe:
         """Return the recipe with only some dimensions tuned, including the schedule's if named.
 
         ``schedule`` stands for ``warmup``, ``decay_power`` and ``final_lr``. A constant schedule
-        has only a warm-up.
+        has only a warm-up. An argument of the optimizer that has no range gets one around its
+        default.
 
         The default names select all dimensions, because a user's own space may have more than
         these.
         """
+        names = [self.source.common_name(name) for name in names]
         shape = [
             name
             for name in SHAPE
@@ -135,7 +138,21 @@ class Recipe:
         whole = set(names) == set(TUNED)
         space = self.space if whole else self.space.only((*names, *shape))
         more = [SHAPE[name] for name in shape if name not in space.names]
+        more += [d for name in dict.fromkeys(names) if (d := self.default_dimension(name))]
         return replace(self, space=Space((*space.dimensions, *more)))
+
+    def default_dimension(self, name: str) -> Dimension | None:
+        """Return a range for an argument without one: around its default, if that is above 0.
+
+        Example:
+            >>> from optforge.comparison import load_recipe
+            >>> load_recipe("torch:Adam").default_dimension("eps").high
+            3e-07
+        """
+        listed = {*TUNED, "schedule", *SHAPE}.union(*(d.called for d in self.space.dimensions))
+        if name in listed or name not in self.source.accepts:
+            return None
+        return dimension_around(name, self.source.default(name))
 
     def _has_effect(self, name: str) -> bool:
         """Return whether a dimension of the schedule has any effect."""
@@ -168,8 +185,8 @@ def tuned_recipes(recipes: Sequence[Recipe], names: Sequence[str]) -> tuple[Reci
 
     Args:
         recipes: The recipes with all their dimensions.
-        names: ``lr``, ``weight_decay``, ``betas``, ``schedule`` or one of its dimensions, or
-            dimensions of the recipes' spaces.
+        names: ``lr``, ``weight_decay``, ``betas``, ``schedule`` or one of its dimensions,
+            dimensions of the recipes' spaces, or arguments of an optimizer.
 
     Raises:
         CompareError: If no recipe has a dimension of that name, or a recipe is left without any.
@@ -182,9 +199,13 @@ def tuned_recipes(recipes: Sequence[Recipe], names: Sequence[str]) -> tuple[Reci
     dimensions = [dimension for recipe in recipes for dimension in recipe.space.dimensions]
     known = {*TUNED, "schedule", *SHAPE}.union(*(d.called for d in dimensions))
     for name in names:
-        if name not in known:
+        taken = {recipe.source.common_name(name) for recipe in recipes} & known
+        if not taken and not any(recipe.default_dimension(name) for recipe in recipes):
             there = ", ".join(sorted(n for n in known if not n.startswith("one_minus_")))
-            raise CompareError(f"no optimizer has {name!r} to tune; there are {there}")
+            raise CompareError(
+                f"no optimizer has {name!r} to tune; there are {there}, and arguments whose "
+                "default is a number above 0; others need a range, as in the space of a suite"
+            )
     tuned = tuple(recipe.tuning(names) for recipe in recipes)
     for recipe in tuned:
         if not recipe.space.dimensions:
@@ -225,6 +246,16 @@ def default_space(source: OptimizerSource) -> Space:
         if source.tunable(name):
             dimensions.append(Dimension(f"one_minus_{name}", low, 0.5, floor=1e-5, ceiling=1.0))
     return Space(tuple(dimensions))
+
+
+def dimension_around(name: str, default: float | None) -> Dimension | None:
+    """Return a range around a default: a factor of 30 both ways, or that of a similar memory."""
+    if default is None or not math.isfinite(default):
+        return None
+    if MEMORY.fullmatch(name) and 0 <= default < 1:
+        low, high = memory_range(default)
+        return Dimension(COMPLEMENT + name, low, high, floor=1e-5, ceiling=1.0)
+    return Dimension(name, default / 30, default * 30) if default > 0 else None
 
 
 def ranges_of(recipe: Recipe) -> Mapping[str, tuple[float, float]]:
