@@ -20,7 +20,7 @@ from torch import Tensor
 from optforge.optim import lion_steps
 from optforge.optim.program import ProgramOptimizer
 from optforge.optim.rules.fused import fuses
-from optforge.optim.steps import fused as step_fused
+from optforge.optim.steps import paths
 
 from .contestants import Contestant
 from .machine import Spread, spread
@@ -123,7 +123,7 @@ def ran_instead(optimizer: torch.optim.Optimizer) -> str:
         optimizer.step()
         asked = [group for group in optimizer.param_groups if group["fused"]]
         return "foreach: no compiler" if any(not fuses(group) for group in asked) else ""
-    foreach, count = step_fused.foreach_step, 0
+    foreach, count = paths.foreach_step, 0
 
     def counting(leaves: Sequence[Any], *rest: Any) -> None:
         nonlocal count
@@ -135,16 +135,16 @@ def ran_instead(optimizer: torch.optim.Optimizer) -> str:
     def counting_plain(members: Sequence[Any], *rest: Any) -> Any:
         nonlocal count
         left = plain(members, *rest)
-        count += (len(members) - len(left)) * (rest[-1] == step_fused.FEW_ON_CPU)
+        count += (len(members) - len(left)) * (rest[-1] == paths.FEW_ON_CPU)
         return left
 
     with (
-        mock.patch.object(step_fused, "foreach_step", counting),
+        mock.patch.object(paths, "foreach_step", counting),
         mock.patch.object(lion_steps, "plain_foreach", counting_plain),
     ):
         optimizer.step()
     total = sum(len(group["params"]) for group in optimizer.param_groups)
-    why = "too small or blocks not full" if step_fused.has_compiler() else "no compiler"
+    why = "too small or blocks not full" if paths.has_compiler() else "no compiler"
     return f"foreach for {count} of {total} tensors: {why}" if count else ""
 
 

@@ -197,13 +197,15 @@ class BaseOptimizer(Optimizer):
         """
         entries: list[Callable[[], dict[Tensor, dict[str, Any]]]] = []
 
-        def check(_: Optimizer, given: StateDict) -> StateDict | None:
-            checked = self._checked(given)  # after the user's own hooks
+        def check(_: Optimizer, state_dict: StateDict) -> StateDict | None:
+            checked = self._checked(state_dict)  # after the user's own hooks
             if checked is not None:
                 entries.append(lambda: self._entries(checked))
-                given, own = checked, {key for key, *_ in self._members(checked)}
-                kept = {key: value for key, value in given["state"].items() if key not in own}
-                return {**given, "state": kept}
+                state_dict, known = checked, {key for key, *_ in self._members(checked)}
+                kept = {
+                    key: value for key, value in state_dict["state"].items() if key not in known
+                }
+                return {**state_dict, "state": kept}
             return None
 
         def restore(_: Optimizer) -> None:
@@ -220,19 +222,19 @@ class BaseOptimizer(Optimizer):
                 handle.remove()
         self._remember()
 
-    def _checked(self, given: StateDict) -> StateDict | None:
+    def _checked(self, state_dict: StateDict) -> StateDict | None:
         """Return a state dict with plain settings; None if only the base class can refuse it."""
-        groups, states = parts_of(given)
+        groups, states = parts_of(state_dict)
         sizes = [len(group["params"]) for group in groups]
         if sizes != [len(group["params"]) for group in self.param_groups]:
             return None
         self.check_source([group for group in groups if group["params"]], states)
         # Distributed checkpoints hold no settings of groups without parameters; theirs stay.
         merged = [
-            self.checked_group({**own, **group})
-            for own, group in zip(self.param_groups, groups, strict=True)
+            self.checked_group({**current, **group})
+            for current, group in zip(self.param_groups, groups, strict=True)
         ]
-        checked = {**given, "param_groups": merged}
+        checked = {**state_dict, "param_groups": merged}
         for key, parameter, group in self._members(checked):
             self.check_parameter(parameter, group)
             self.check_entry(states.get(key) or {}, key, parameter, group)
@@ -248,8 +250,8 @@ class BaseOptimizer(Optimizer):
 
     def _members(self, state_dict: StateDict) -> Iterator[tuple[Any, Tensor, Mapping[str, Any]]]:
         """Yield the key of each saved parameter, the parameter in its place and its saved group."""
-        for saved, own in zip(state_dict["param_groups"], self.param_groups, strict=True):
-            for key, parameter in zip(saved["params"], own["params"], strict=True):
+        for saved, current in zip(state_dict["param_groups"], self.param_groups, strict=True):
+            for key, parameter in zip(saved["params"], current["params"], strict=True):
                 yield key, parameter, saved
 
     def closed(self, closure: Callable[[], Any] | None) -> Any:

@@ -1,13 +1,34 @@
-"""Whether `torch.compile` works here: what it cannot compile runs as foreach, and one warning."""
+"""Kernels by `torch.compile`: tried before they are used; what fails runs as foreach.
+
+A compiler that is found may still fail: a wrong ``$CXX``, no headers, a full disk. Then a step must
+go on without it, as where there is none, and one warning says so.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
+
+import torch
+
+Kernel = Callable[..., Any]
+
+
+class KernelForm(Hashable, Protocol):
+    """What kernels are specialised on; forms that are equal share their kernels."""
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Return whether the kernels are for tensors of any length."""
+        ...
+
+    def sources(self) -> Iterator[tuple[Kernel, Sequence[Any]]]:
+        """Yield each function to compile, and made-up arguments to compile it with."""
+        ...
 
 
 def find_compiler() -> bool:
@@ -19,71 +40,51 @@ def find_compiler() -> bool:
 @cache
 def has_compiler() -> bool:
     """Return whether compiled steps can run on the CPU; warn once if they cannot."""
-    if find_compiler():
-        return True
-    warnings.warn(
-        "fused=True, but no C++ compiler was found (g++, clang++ or $CXX): foreach runs in its "
-        "place. Install one, or leave fused=None",
-        stacklevel=6,
-    )
-    return False
+    if not find_compiler():
+        _warn(
+            "no C++ compiler was found (g++, clang++ or $CXX): foreach runs in its place. Install "
+            "one, or leave fused=None"
+        )
+        return False
+    return True
 
 
-_failed: set[Hashable] = set()
-_working: set[Hashable] = set()
-
-
-def compiles(make: Callable[..., Any], *arguments: Hashable) -> bool:
-    """Return whether something can be compiled; what failed once is not tried again.
-
-    A compiler that is found may still fail: a wrong ``$CXX``, no headers, a full disk. Then a step
-    must go on without it, as where there is none.
-
-    Args:
-        make: Compiles on made-up parameters, and keeps what it compiled.
-        arguments: For it.
-
-    Example:
-        >>> compiles(int, "1")
-        True
-    """
-    key = make, arguments
-    if key in _working or key in _failed:
-        return key in _working
+@cache
+def kernels_of(form: KernelForm) -> tuple[Kernel, ...] | None:
+    """Return the compiled kernels of a form; None where the compiler fails, which warns once."""
+    kernels = []
     try:
         with warnings.catch_warnings():
             # Only a remark on speed: each is converted to float32 by itself.
             warnings.filterwarnings("ignore", "bf16 and fp16 are mixed")
-            make(*arguments)
+            for function, arguments in form.sources():
+                kernel = torch.compile(function, fullgraph=True, dynamic=form.is_dynamic)
+                kernel(*arguments)
+                kernels.append(kernel)
     except Exception as error:  # whatever the compiler ran into
-        _failed.add(key)
-        _tell(error)
-        return False
-    _working.add(key)
-    return True
+        _warn_of_failure(type(error).__name__, str(error))
+        return None
+    return tuple(kernels)
 
 
-def _tell(error: Exception) -> None:
-    text = f"{type(error).__name__}: {error}".strip().splitlines()
-    _tell_once(text[0][:300])
+_failures: list[str] = []  # the first is the one that is shown
 
 
-_told: list[str] = []
+def _warn_of_failure(name: str, text: str) -> None:
+    _failures.append(f"{name}: {text}".strip().splitlines()[0][:300])
+    if len(_failures) == 1:
+        _warn(
+            f"torch.compile failed: {_failures[0]}. What cannot be compiled runs as foreach; look "
+            "at the C++ compiler (g++, or what $CXX names), or leave fused=None"
+        )
 
 
-def _tell_once(reason: str) -> None:
-    if _told:
-        return
-    _told.append(reason)
-    warnings.warn(
-        f"fused=True, but torch.compile failed: {reason}. What cannot be compiled runs as foreach; "
-        "look at the C++ compiler (g++, or what $CXX names), or leave fused=None",
-        stacklevel=6,
-    )
+def _warn(reason: str) -> None:
+    warnings.warn(f"fused=True, but {reason}", stacklevel=7)
 
 
 def forget() -> None:
-    """Try again what failed, and tell again; for tests."""
-    _failed.clear()
-    _working.clear()
-    _told.clear()
+    """Compile and warn again; for tests."""
+    _failures.clear()
+    kernels_of.cache_clear()
+    has_compiler.cache_clear()

@@ -150,7 +150,7 @@ class Diagnostics:
             for _, p, numbers in self._parameters()
             if p in self._probes and self._probes[p].looked
         ]
-        skipped = self._skipped([one for one in present if one[2].policy == "skip_step"])
+        skipped = self._skipped([row for row in present if row[2].policy == "skip_step"])
         counts = [
             probe.after(p, self.optimizer.state.get(p, {}), numbers, measured, skipped)
             for probe, p, numbers in present

@@ -125,7 +125,7 @@ class Lion(LionSteps):
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
-        given = locals() | {"reference_lr": 1.0}
-        defaults = checked_settings({key: given[key] for key in KEYS})
+        keywords = locals() | {"reference_lr": 1.0}
+        defaults = checked_settings({key: keywords[key] for key in KEYS})
         self._forget()
         super().__init__(params, {**defaults, "reference_lr": None})

@@ -173,7 +173,6 @@ class StepOptions:
         cautious_decay: Whether decay acts only where the update shrinks the weight too.
         maximize: Whether to climb.
         rounding: How 16-bit weights are written: ``nearest``, ``stochastic`` or ``kahan``.
-        block: Elements that share a scale of 8-bit momentum; 0 means no 8-bit momentum.
         capturable: Whether the host must not ask for values.
     """
 
@@ -183,7 +182,6 @@ class StepOptions:
     cautious_decay: bool = False
     maximize: bool = False
     rounding: str = "nearest"
-    block: int = 0
     capturable: bool = False
 
 

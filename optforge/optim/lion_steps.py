@@ -31,18 +31,18 @@ from optforge.optim.state import (
     placed,
     uses_stochastic_rounding,
 )
+from optforge.optim.steps.batches import WITHOUT_LIMIT
 from optforge.optim.steps.cautious import set_cautious_scales
 from optforge.optim.steps.differentiable import differentiable_step
-from optforge.optim.steps.flat import FlatParameter, Member, check_member, flatten
-from optforge.optim.steps.foreach import foreach_step, plain_foreach
-from optforge.optim.steps.fused import FEW_ON_CPU, fused_step
-from optforge.optim.steps.layout import are_plain, is_distributed
-from optforge.optim.steps.loop import loop_step
+from optforge.optim.steps.foreach import plain_foreach
+from optforge.optim.steps.layout import is_distributed
+from optforge.optim.steps.member import Member, looked_at
 from optforge.optim.steps.nonfinite import any_found, found_nonfinite, raise_nonfinite
-from optforge.optim.steps.packs import WITHOUT_LIMIT
+from optforge.optim.steps.paths import FEW_ON_CPU, foreach_step, fused_step, loop_step
+from optforge.optim.steps.piece import LISTS, Piece
 from optforge.optim.steps.update import StepNumbers, numbers_of
 
-Path = Callable[[Sequence[FlatParameter], StepNumbers, StepOptions], None]
+Path = Callable[[Sequence[Piece], StepNumbers, StepOptions], None]
 
 
 class LionSteps(BaseOptimizer):
@@ -127,13 +127,13 @@ class LionSteps(BaseOptimizer):
         self.check_changes()
         live = [self._live(group) for group in self.param_groups]
         with torch.no_grad():
-            found = self._found(live)
-            if isinstance(found, bool) and found:
+            skip = self._found(live)
+            if isinstance(skip, bool) and skip:
                 return loss
             for group, members in zip(self.param_groups, live, strict=True):
                 self._prepare(group, members)
         numbers_before = 0
-        mask = found if isinstance(found, Tensor) else None
+        mask = skip if isinstance(skip, Tensor) else None
         for group, members in zip(self.param_groups, live, strict=True):
             if members:
                 self._step_group(group, members, numbers_before, mask)
@@ -147,42 +147,26 @@ class LionSteps(BaseOptimizer):
             for number, parameter in enumerate(group["params"])
             if parameter.grad is not None and parameter.grad.numel()
         ]
-        if torch.compiler.is_compiling():
-            for member in present:
-                check_member(member)
-            return present
-        dtypes = _plain_dtypes(group)
-        if _are_plain(present, dtypes):
-            return [Member(n, parameter, state, True) for n, parameter, state, _ in present]
-        return [self._checked_member(member, group, dtypes) for member in present]
-
-    def _checked_member(
-        self, member: Member, group: Mapping[str, Any], dtypes: Sequence[torch.dtype]
-    ) -> Member:
-        """Return a member of a group, not all of which are plain."""
-        parameter = member.parameter
-        if _are_plain([member], dtypes):
-            return member._replace(is_plain=True)
-        check_member(member)
-        if self._completed.get(id(parameter), _NEVER)[0] is not parameter.dtype:
-            self.check_parameter(parameter, group)  # it may have been cast since it was added
-        return member
+        present = looked_at(present)
+        for member in present:
+            if not member.is_dense:
+                member.check()
+                self.check_parameter(member.parameter, group)  # it may have been cast
+        return present
 
     def _prepare(self, group: Mapping[str, Any], members: list[Member]) -> None:
         """Make states, and complete those of parameters that were cast or got other options."""
-        traced, options = torch.compiler.is_compiling(), _state_options(group)
-        for place, (number, parameter, state, plain) in enumerate(members):
-            known = None if traced else self._completed.get(id(parameter))
+        is_traced, options = torch.compiler.is_compiling(), _state_options(group)
+        for place, (number, parameter, state, *_) in enumerate(members):
+            known = None if is_traced else self._completed.get(id(parameter))
             if not state:
-                self.state[parameter] = made = initial_state(parameter, group)
-                fresh = Member(number, parameter, made)
-                plain = not traced and _are_plain([fresh], _plain_dtypes(group))
-                members[place] = fresh._replace(is_plain=plain)
-            elif traced or plain or known == (parameter.dtype, options):
+                self.state[parameter] = state = initial_state(parameter, group)
+            elif is_traced or (known and known[0] is parameter.dtype and known[1] == options):
                 continue
             else:
                 complete(state, parameter, group, was=known[0] if known else None)
-            if not traced:
+            (members[place],) = looked_at([Member(number, parameter, state)])
+            if not is_traced:
                 self._completed[id(parameter)] = parameter.dtype, options
         if members and not stays_on_device(group):
             self._resolution(group, [member.parameter for member in members])
@@ -190,19 +174,19 @@ class LionSteps(BaseOptimizer):
     def _found(self, live: Sequence[Sequence[Member]]) -> bool | Tensor:
         """Return whether the whole step must do nothing; a tensor where the host must not ask."""
         scaler = self._scaler("found_inf")
-        founds = [] if scaler is None else [scaler]
+        flags = [] if scaler is None else [scaler]
         for group, members in zip(self.param_groups, live, strict=True):
             if group["nonfinite"] in ("skip_step", "raise") and members:
-                found = found_nonfinite([m.parameter for m in members], stays_on_device(group))
-                if found is None:
+                flag = found_nonfinite([m.parameter for m in members], stays_on_device(group))
+                if flag is None:
                     continue
                 # An overflow of the scaler's factor is ordinary: the step is skipped, whatever
                 # the policy.
                 overflow = scaler is not None and bool(scaler)
-                if group["nonfinite"] == "raise" and not overflow and bool(found):
+                if group["nonfinite"] == "raise" and not overflow and bool(flag):
                     raise_nonfinite(group, members)
-                founds.append(found)
-        return any_found(founds, any(map(stays_on_device, self.param_groups)))
+                flags.append(flag)
+        return any_found(flags, any(map(stays_on_device, self.param_groups)))
 
     def _step_group(
         self,
@@ -226,51 +210,42 @@ class LionSteps(BaseOptimizer):
             if not members:
                 return
             parameters = [member.parameter for member in members]
-            parts = [
-                flatten(member, self._key(member, group, numbers_before)) for member in members
-            ]
+            keys = self._keys(group, members, numbers_before)
+            pieces = [m.piece(key) for m, key in zip(members, keys, strict=True)]
             if group["cautious"]:
-                set_cautious_scales(parameters, parts, numbers, options)
+                set_cautious_scales(parameters, pieces, numbers, options)
             # Ranks with nothing of a sharded parameter have only helped to add up.
-            parts = [part for part in parts if part.gradient.numel()]
-            path(parts, numbers, options)
-            for part in parts:
-                if part.copies:
-                    part.write_back()
+            pieces = [piece for piece in pieces if piece.count]
+            path(pieces, numbers, options)
+            for piece in pieces:
+                piece.write_back()
             # Of distributed parameters the step has seen only the part that lives here.
             if distributed := [p for p in parameters if is_distributed(p)]:
                 increment_version(distributed)
 
-    def _key(self, member: Member, group: Mapping[str, Any], numbers_before: int) -> Number:
-        """Count a step of a parameter and give its random key, where rounding needs one."""
-        counted = member.state.get("step")
-        if counted is None or not uses_stochastic_rounding(member.parameter, group):
-            return 0
-        counted += 1
-        step = counted if stays_on_device(group) else int(counted)
-        return random_key(group["seed"], step, numbers_before + member.number)
+    def _keys(
+        self, group: Mapping[str, Any], members: Sequence[Member], numbers_before: int
+    ) -> list[Number]:
+        """Count a step of each parameter that rounding needs a random key for; return the keys."""
+        keys: list[Number] = [0] * len(members)
+        rounded = [
+            place
+            for place, (_, parameter, state, *_) in enumerate(members)
+            if "step" in state and uses_stochastic_rounding(parameter, group)
+        ]
+        if rounded:
+            counts = [members[place].state["step"] for place in rounded]
+            LISTS._foreach_add_(counts, 1)
+            steps = counts if stays_on_device(group) else torch.stack(counts).tolist()
+            for place, step in zip(rounded, steps, strict=True):
+                number = numbers_before + members[place].number
+                keys[place] = random_key(group["seed"], step, number)
+        return keys
 
     def _scaler(self, name: str) -> Tensor | None:
         """Return what a gradient scaler has left here, without dimensions."""
         value: Tensor | None = getattr(self, name, None)
         return None if value is None else value.reshape(())
-
-
-_NEVER = (None,)
-
-
-def _plain_dtypes(group: Mapping[str, Any]) -> Sequence[torch.dtype]:
-    """Return the dtypes of parameters whose momenta are kept in the same."""
-    kept = {None: (torch.float32, torch.float64), torch.float32: (torch.float32,)}
-    return kept.get(group["momentum_dtype"], ())
-
-
-def _are_plain(members: Sequence[Member], dtypes: Sequence[torch.dtype]) -> bool:
-    """Return whether members have a momentum and nothing else, and `are_plain` holds for them."""
-    if not all(len(state) == 1 for _, _, state, _ in members):
-        return False
-    rows: Any = [(p, p.grad, state.get("momentum")) for _, p, state, _ in members]
-    return are_plain(rows, dtypes)
 
 
 def _state_options(group: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optforge.optim.migration.convert import momentum_of
 from optforge.optim.settings import as_float
+from optforge.optim.state import momentum_of
 from optforge.optim.steps.layout import local, real
 
 # What `ParameterWatch.after` counts, in this order.

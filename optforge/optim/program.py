@@ -16,17 +16,12 @@ from optforge.optim.base import BaseOptimizer
 from optforge.optim.migration.rule_from_adamw import groups_from_adamw
 from optforge.optim.precision.rounding import wide_dtype
 from optforge.optim.resolution import StallCheck
-from optforge.optim.rules.batches import (
-    batches_of,
-    check_step,
-    numbers_of,
-    share_scalars,
-    state_shapes,
-)
+from optforge.optim.rules.batches import pieces_of, rule_batches
 from optforge.optim.rules.graph import RuleGraph, graph_of
 from optforge.optim.rules.loading import check_entry, check_source, structure_of
 from optforge.optim.rules.run import run_step, without_autocast
 from optforge.optim.rules.settings import checked_settings, defaults_of, peak_of, reads_clock
+from optforge.optim.rules.states import check_step, numbers_of, share_scalars, state_shapes
 
 Closure = Callable[[], Any]
 
@@ -253,13 +248,16 @@ class ProgramOptimizer(BaseOptimizer):
 
     def _run(self, active: Mapping[int, list[Tensor]]) -> dict[int, list[Any]]:
         """Run a step of checked parameters by group; return copies of weights to look at."""
-        batches, numbers, copies = [], {}, {}
+        pieces, numbers, copies = {}, {}, {}
         for number, parameters in active.items():
             if parameters:
                 group = self.param_groups[number]
                 numbers[number] = numbers_of(self.graph, self.state, group, parameters)
-                batches += batches_of(self.graph, self.state, group, number, parameters)
+                pieces[number] = pieces_of(self.graph, self.state, group, parameters)
                 copies[number] = self._stalls.before(number, group, parameters)
-        if batches:
-            run_step(self.graph, batches, numbers)
+        batches = (rule_batches(pieces[n], self.param_groups[n], n) for n in pieces)
+        if numbers:
+            run_step(self.graph, chain.from_iterable(batches), numbers)
+        for piece in chain.from_iterable(chain.from_iterable(p.values() for p in pieces.values())):
+            piece.write_back()
         return copies

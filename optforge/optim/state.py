@@ -198,7 +198,7 @@ def complete(
     if "compensation" not in wanted or was not in (None, parameter.dtype):
         state.pop("compensation", None)
     if ("momentum_scale" in wanted) != ("momentum_scale" in state):
-        write_momentum(wanted, _decoded(state, parameter), parameter)
+        write_momentum(wanted, momentum_of(state, parameter.shape, is_whole=True), parameter)
         state.pop("momentum_scale", None)
         state.update({name: wanted[name] for name in wanted if name.startswith("momentum")})
     elif "momentum_scale" not in wanted:
@@ -216,14 +216,25 @@ def _sharded(value: Tensor, like: Tensor) -> Tensor:
     return value
 
 
-def _decoded(state: Mapping[str, Any], parameter: Tensor) -> Tensor:
-    """Read a loaded momentum; what 8 bits stand for is given whole, not sharded."""
-    momentum, scale = state["momentum"], state.get("momentum_scale")
+def momentum_of(entry: Mapping[str, Any], shape: Sequence[int], is_whole: bool = False) -> Tensor:
+    """Return the momentum from Lion's state of one parameter.
+
+    Args:
+        entry: `lion.state[parameter]`, or its copy in a state dict.
+        shape: Of the (whole) parameter.
+        is_whole: Whether to gather 8-bit momentum of a distributed parameter.
+
+    Returns:
+        The momentum, shaped as stored; 8 bits are decoded to float32, of a distributed parameter
+        those that live here, or all.
+    """
+    momentum, scale = entry["momentum"], entry.get("momentum_scale")
     if scale is None:
         return momentum
-    codes, scale = (t.full_tensor() if is_distributed(t) else t for t in (momentum, scale))
-    values = decode(codes.reshape(-1), scale.reshape(-1), block_size(parameter.shape))
-    return values.view(codes.shape)
+    codes, scale = (
+        t.full_tensor() if is_whole and is_distributed(t) else local(t) for t in (momentum, scale)
+    )
+    return decode(codes.reshape(-1), scale.reshape(-1), block_size(tuple(shape))).view(codes.shape)
 
 
 def write_momentum(entry: Mapping[str, Any], momentum: Tensor, parameter: Tensor) -> None:

@@ -31,8 +31,8 @@ from optforge.errors import NonFiniteError
 from optforge.language import Program, parse
 from optforge.optim.diagnostics import watch
 from optforge.optim.lion import Lion
-from optforge.optim.migration.convert import momentum_of
 from optforge.optim.program import ProgramOptimizer
+from optforge.optim.state import momentum_of
 
 RANKS, STEPS, BATCH = 2, 4, 8
 Weights = dict[str, Tensor]

@@ -12,8 +12,6 @@ from torch.nn import Parameter
 
 from optforge.optim import Lion, ProgramOptimizer, compiler, watch
 from optforge.optim.migration.convert import convert_state_dict
-from optforge.optim.rules import fused as program_fused
-from optforge.optim.steps import kernel as lion_kernel
 from tests.optim import test_contract as contract
 
 F32, F64 = torch.float32, torch.float64
@@ -24,8 +22,7 @@ LR, DECAY = 0.25, 0.125
 @pytest.fixture(params=["float64", "bfloat16", "meta"])
 def ambient(request: pytest.FixtureRequest) -> Iterator[str]:
     """A default dtype, or a default device on which no value can be read."""
-    for cached in (lion_kernel.compiled, program_fused.try_kernels, program_fused.compiled_kernel):
-        cached.cache_clear()
+    compiler.kernels_of.cache_clear()
     device = torch.get_default_device()
     if request.param == "meta":
         torch.set_default_device("meta")
@@ -36,9 +33,7 @@ def ambient(request: pytest.FixtureRequest) -> Iterator[str]:
     finally:
         torch.set_default_dtype(F32)
         torch.set_default_device(None if device.type == "cpu" else device)
-        for cached in (lion_kernel.compiled, program_fused.try_kernels):
-            cached.cache_clear()
-        program_fused.compiled_kernel.cache_clear()
+        compiler.kernels_of.cache_clear()
 
 
 def draw(shape: tuple[int, ...], seed: int) -> Tensor:

@@ -13,7 +13,7 @@ from optforge.optim import compiler
 from optforge.optim.lion import Lion
 from optforge.optim.program import ProgramOptimizer
 from optforge.optim.rules import fused as program_fused
-from optforge.optim.steps import fused as step_fused
+from optforge.optim.steps import paths
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def weights(*sizes: int) -> list[torch.nn.Parameter]:
 
 
 def test_without_a_compiler_rows_say_foreach(steps: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_fused, "has_compiler", lambda: False)
+    monkeypatch.setattr(paths, "has_compiler", lambda: False)
     monkeypatch.setattr(program_fused, "has_compiler", lambda: False)
     lion = Lion(weights(10_000, 10_000), lr=1e-2, fused=True)
     assert steps.ran_instead(lion) == "foreach for 2 of 2 tensors: no compiler"

@@ -15,8 +15,6 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from optforge.optim import Lion, ProgramOptimizer, compiler
-from optforge.optim.rules import fused as program_fused
-from optforge.optim.steps import kernel as lion_kernel
 
 pytestmark = pytest.mark.skipif(
     not compiler.find_compiler(), reason="without a compiler nothing is compiled"
@@ -53,9 +51,6 @@ def test_what_fails_to_compile_is_told_once_and_runs(
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("CppCompileError: cannot execute\nand a long log")
 
-    caches = lion_kernel.compiled, program_fused.try_kernels, program_fused.compiled_kernel
-    for cached in caches:
-        cached.cache_clear()
     compiler.forget()
     monkeypatch.setattr(torch, "compile", lambda *_, **__: broken)
     try:
@@ -65,8 +60,6 @@ def test_what_fails_to_compile_is_told_once_and_runs(
             again = train(MAKERS[kind], fused=True)
     finally:
         compiler.forget()
-        for cached in caches:
-            cached.cache_clear()
     messages = [str(w.message) for w in caught]
     assert len(messages) == 1 and "torch.compile failed: RuntimeError: CppComp" in messages[0]
     for one, two, three in zip(fused, again, train(MAKERS[kind], foreach=True), strict=True):

@@ -15,8 +15,9 @@ from torch.optim import AdamW, Optimizer
 
 from optforge.errors import OptimizerError
 from optforge.optim.lion import Lion
-from optforge.optim.migration.convert import convert_state_dict, google_state_dict, momentum_of
+from optforge.optim.migration.convert import convert_state_dict, google_state_dict
 from optforge.optim.migration.sources import SOURCES
+from optforge.optim.state import momentum_of
 
 SHAPES = ((64, 80), (7, 3, 5), (5,), ())  # the first is large enough for 8 bits in bitsandbytes
 STEPS = 12

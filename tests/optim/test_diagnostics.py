@@ -15,7 +15,7 @@ from torch.nn import Parameter
 from optforge.errors import NonFiniteError, OptimizerError
 from optforge.optim.diagnostics import Measurement, watch
 from optforge.optim.lion import Lion
-from optforge.optim.migration.convert import momentum_of
+from optforge.optim.state import momentum_of
 
 NAN, INF = float("nan"), float("inf")
 

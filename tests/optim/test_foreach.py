@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from optforge.optim import Lion
-from optforge.optim import lion_steps as lion_module
+from optforge.optim.steps.member import Member
 
 SHAPES = ((3, 5), (), (5000,), (1,), (300, 700), (40, 50), (131_072,))  # two are cut to slices
 
@@ -38,7 +38,7 @@ def test_plain_parameters_take_no_leaves_and_decide_alike(
     dtype: torch.dtype, bad: bool, maximize: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = train(dtype, bad, {"foreach": False, "maximize": maximize})
-    monkeypatch.setattr(lion_module, "flatten", None)  # would be called for each of them
+    monkeypatch.setattr(Member, "piece", None)  # would be called for each of them
     got = train(dtype, bad, {"foreach": True, "maximize": maximize})
     unit = float(torch.finfo(dtype).eps)
     for one, other in zip(got, wanted, strict=True):

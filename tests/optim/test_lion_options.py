@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from optforge.errors import OptimizerError
-from optforge.optim import Lion
+from optforge.optim import Lion, compiler
 from optforge.optim.lion_settings import REFUSALS
-from optforge.optim.steps import fused as fused_module
 from optforge.optim.steps.layout import real
 
 PAGE = (Path(__file__).parents[2] / "docs" / "lion_options.md").read_text(encoding="utf-8")
@@ -171,7 +170,7 @@ def test_without_a_compiler_fused_says_so_once_and_runs_foreach(
 ) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
-    fused_module.has_compiler.cache_clear()
+    compiler.has_compiler.cache_clear()
     weights = [torch.nn.Parameter(torch.zeros(9000)) for _ in range(2)]
     optimizers = [Lion(weights[:1], lr=0.5, fused=True), Lion(weights[1:], lr=0.5, fused=True)]
     for weight in weights:
@@ -180,7 +179,7 @@ def test_without_a_compiler_fused_says_so_once_and_runs_foreach(
         warnings.simplefilter("always")
         for optimizer in optimizers * 2:
             optimizer.step()
-    fused_module.has_compiler.cache_clear()
+    compiler.has_compiler.cache_clear()
     assert [str(w.message) for w in caught if "no C++ compiler" in str(w.message)].__len__() == 1
     assert all(bool((weight == -1).all()) for weight in weights)
 

@@ -12,9 +12,8 @@ from torch.nn import Parameter
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from optforge.errors import NonFiniteError
-from optforge.optim import Lion
+from optforge.optim import Lion, compiler
 from optforge.optim.precision.eight_bits import decode
-from optforge.optim.steps import kernel as lion_kernel
 
 SIZE = 8320  # 130 blocks of 64, and large enough for a compiled kernel
 PATHS: dict[str, dict[str, Any]] = {
@@ -91,7 +90,7 @@ def test_a_capturable_step_never_asks_the_host(
 
         return unwatched
 
-    lion_kernel.compiled.cache_clear()
+    compiler.kernels_of.cache_clear()
     monkeypatch.setattr(torch, "compile", compiled)
     settings = {"lr": 0.25, "weight_decay": 0.01, **settings, **PATHS[path]}
     starts = draw(130, 64), draw(SIZE, seed=1).bfloat16(), draw(7, seed=2)
@@ -108,7 +107,7 @@ def test_a_capturable_step_never_asks_the_host(
             else:
                 optimizer.step()
         results.append(weights)
-    lion_kernel.compiled.cache_clear()
+    compiler.kernels_of.cache_clear()
     for one, other in zip(*results, strict=True):
         difference = (one.detach().double() - other.detach().double()).abs()
         # Stochastic rounding may take the other neighbour where float32 differs by its last place.

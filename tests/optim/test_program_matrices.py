@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,9 @@ from torch import Tensor, nn
 from optforge.language import Program, parse
 from optforge.optim import compiler
 from optforge.optim.program import ProgramOptimizer
-from optforge.optim.rules import batches as program_batches
-from optforge.optim.rules import fused as program_fused
 from optforge.optim.rules.arrays import orthogonalize_each
-from optforge.optim.rules.batches import state_shapes
+from optforge.optim.rules.batches import pieces_of, rule_batches
+from optforge.optim.rules.states import state_shapes
 from tests.helpers.parameters import SHAMPOO, parameter, train
 from tests.helpers.parity import Scenario, TorchSubject, Verdict, compare, parameters_of
 from tests.strategies import ALL, SHAPING, random_program
@@ -106,12 +106,12 @@ def verdict_of(program: Program, scenario: Scenario, **options: Any) -> Verdict:
 
 
 @pytest.fixture
-def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Run the very graphs that are handed to the compiler, without compiling each."""
-    monkeypatch.setattr(
-        program_fused, "compiled_kernel", lambda *form: program_fused.build_kernel(*form)
-    )
-    monkeypatch.setattr(program_batches, "try_kernels", lambda *_: None)
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    compiler.kernels_of.cache_clear()
+    yield
+    compiler.kernels_of.cache_clear()
 
 
 @pytest.mark.usefixtures("uncompiled")
@@ -149,9 +149,9 @@ def test_a_compiled_rule_has_no_second_compilation_and_really_is_compiled() -> N
     optimizer = ProgramOptimizer(weights, "muon", fused=True)
     train(optimizer, 1)
     group = optimizer.param_groups[0]
-    batches = program_batches.batches_of(optimizer.graph, optimizer.state, group, 0, list(weights))
-    ways = {batch.way for batch in batches}
-    assert "fused" in ways and "foreach" not in ways
+    pieces = pieces_of(optimizer.graph, optimizer.state, group, list(weights))
+    batches = list(rule_batches(pieces, group, 0))
+    assert len(batches) == 2 and all(batch.batch.is_compiled for batch in batches)
     with torch._dynamo.config.patch(error_on_recompile=True):
         optimizer.param_groups[0]["lr"] = 0.5
         train(optimizer, 2, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,9 @@ import torch
 from torch import Tensor
 
 from optforge.language import Program, load_rule, parse, rule_names
+from optforge.optim import compiler
 from optforge.optim.program import ProgramOptimizer
-from optforge.optim.rules import batches as program_batches
-from optforge.optim.rules import fused as program_fused
-from optforge.optim.rules.batches import state_shapes
+from optforge.optim.rules.states import state_shapes
 from tests.helpers.loops import LOOPS
 from tests.helpers.parity import (
     Array,
@@ -70,10 +70,12 @@ class Reloaded(ProgramSubject):
 
 
 @pytest.fixture
-def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Run the very graphs that are handed to the compiler, without compiling each of hundreds."""
-    monkeypatch.setattr(program_fused, "compiled_kernel", program_fused.build_kernel)
-    monkeypatch.setattr(program_batches, "try_kernels", lambda *_: None)
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    compiler.kernels_of.cache_clear()
+    yield
+    compiler.kernels_of.cache_clear()
 
 
 def assert_right(verdict: Verdict) -> None:

@@ -21,8 +21,7 @@ from optforge.optim.migration.sources import (
     picked,
     unwrapped,
 )
-from optforge.optim.precision.eight_bits import block_size, decode
-from optforge.optim.state import initial_state, write_momentum
+from optforge.optim.state import initial_state, momentum_of, write_momentum
 from optforge.optim.steps.layout import local
 
 StateDict = dict[str, Any]
@@ -133,25 +132,6 @@ def google_state_dict(lion: torch.optim.Optimizer) -> StateDict:
     }
 
 
-def momentum_of(entry: Entry, shape: torch.Size | tuple[int, ...]) -> Tensor:
-    """Read the momentum from Lion's state of one parameter.
-
-    Args:
-        entry: `lion.state[parameter]`, or its copy in a state dict.
-        shape: Of the (whole) parameter.
-
-    Returns:
-        The momentum, shaped as stored; 8 bits are dequantised to float32, of a distributed
-        parameter those that live here.
-    """
-    momentum, scale = entry["momentum"], entry.get("momentum_scale")
-    if scale is None:
-        return momentum
-    momentum, scale = local(momentum), local(scale)
-    values = decode(momentum.reshape(-1), scale.reshape(-1), block_size(shape))
-    return values.view(momentum.shape)
-
-
 def _settings(chosen: SavedOptimizer, mine: Group, theirs: Group) -> dict[str, Any]:
     """Return what their group says, and their peak rate where their rates are taken over."""
     settings = chosen.settings(theirs) if theirs["params"] else {}
@@ -186,13 +166,13 @@ def _chosen(
 ) -> SavedOptimizer:
     if name is not None and name not in SOURCES:
         raise OptimizerError(f"unknown source {name!r}; allowed are {', '.join(SOURCES)}")
-    entry = next((one for one in state.values() if one), None)
+    entry = next((saved for saved in state.values() if saved), None)
     if entry is None:
         raise OptimizerError(
             "the state is empty, so there is nothing to take over; was it saved before a step?"
         )
     # A group without parameters may lack its settings, in distributed checkpoints.
-    group = next((one for one in groups if one["params"]), {})
+    group = next((saved for saved in groups if saved["params"]), {})
     fitting = [source for source in SOURCES.values() if source.recognises(group, entry)]
     if name is not None and not (fitting and _alike(SOURCES[name], fitting[0])):
         raise OptimizerError(f"this is not a state of {name!r}: {_seen(group, entry)}")
@@ -203,8 +183,8 @@ def _chosen(
     return fitting[0] if name is None else SOURCES[name]
 
 
-def _alike(one: SavedOptimizer, other: SavedOptimizer) -> bool:
-    return one.entry_keys == other.entry_keys
+def _alike(a: SavedOptimizer, b: SavedOptimizer) -> bool:
+    return a.entry_keys == b.entry_keys
 
 
 def _seen(group: Group, entry: Entry) -> str:

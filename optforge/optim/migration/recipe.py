@@ -76,7 +76,7 @@ class LionRecipe:
         if callable(rate):
             return _after(rate, self.scaled)
         if isinstance(rate, list | tuple):
-            return type(rate)(self.scaled(one) for one in rate)
+            return type(rate)(self.scaled(item) for item in rate)
         return rate / self.divisor
 
     def scheduler_state(self, state: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class LionRecipe:
                 translated[name] = self.scaled(translated[name])
         if "_schedulers" in translated:
             inner = translated["_schedulers"]
-            translated["_schedulers"] = [self.scheduler_state(one) for one in inner]
+            translated["_schedulers"] = [self.scheduler_state(scheduler) for scheduler in inner]
         return translated
 
 
@@ -171,12 +171,12 @@ def _groups(adamw: AdamWSettings) -> list[Any]:
 
 def _translated(group: Mapping[str, Any], divisor: float, betas: tuple[float, float]) -> Group:
     if not isinstance(group, Mapping) or not {"lr", "weight_decay"} <= set(group):
-        found = list(group) if isinstance(group, Mapping) else type(group).__name__
+        received = list(group) if isinstance(group, Mapping) else type(group).__name__
         raise OptimizerError(
-            f"a group needs 'lr' and 'weight_decay'; got {found}. Pass an AdamW optimizer, its "
+            f"a group needs 'lr' and 'weight_decay'; got {received}. Pass an AdamW optimizer, its "
             "param_groups or a mapping with both"
         )
-    own = {name: RATE.plain(name, group[name]) for name in RATES_OF_GROUPS if name in group}
+    rates = {name: RATE.plain(name, group[name]) for name in RATES_OF_GROUPS if name in group}
     decay = RATE.plain("weight_decay", group["weight_decay"])
     if decay and group.get("decoupled_weight_decay") is False:
         raise OptimizerError(
@@ -185,7 +185,7 @@ def _translated(group: Mapping[str, Any], divisor: float, betas: tuple[float, fl
         )
     kept = {name: group[name] for name in _KEPT if name in group}
     # A tensor becomes another tensor, so that AdamW keeps its own.
-    rates = {name: rate / divisor for name, rate in own.items()}
+    rates = {name: rate / divisor for name, rate in rates.items()}
     return {**kept, **rates, "betas": betas, "weight_decay": decay * divisor}
 
 

@@ -50,22 +50,24 @@ def groups_from_adamw(
     ratio = or_none(POSITIVE).plain("ratio", ratio)
     checked = lion_from_adamw(adamw, divisor=1.0).groups  # its rates and decay, with a verdict
     groups = []
-    for theirs, own in zip(adamw.param_groups, checked, strict=True):
+    for theirs, adamw_group in zip(adamw.param_groups, checked, strict=True):
         matrices = theirs.get("matrices", settings["matrices"])
         scale = ratio or _ratio(theirs, matrices, _undecayed(lifted, settings))
-        groups.append(_translated(own, scale, lifted) | {"matrices": matrices})
+        groups.append(_translated(adamw_group, scale, lifted) | {"matrices": matrices})
     return groups
 
 
-def _translated(own: Group, scale: float, lifted: Lifted) -> dict[str, Any]:
-    peak, decay = reference_lr(own), own["weight_decay"]
+def _translated(adamw_group: Group, scale: float, lifted: Lifted) -> dict[str, Any]:
+    peak, decay = reference_lr(adamw_group), adamw_group["weight_decay"]
     if peak is None:
         raise OptimizerError(
             "the group's lr is 0, and no scheduler left a peak (initial_lr); set AdamW's lr to the "
             "peak of its schedule first"
         )
-    kept = {name: value for name, value in own.items() if name not in ("betas", "weight_decay")}
-    rates = {name: own[name] * scale for name in RATES_OF_GROUPS if name in own}
+    kept = {
+        name: value for name, value in adamw_group.items() if name not in ("betas", "weight_decay")
+    }
+    rates = {name: adamw_group[name] * scale for name in RATES_OF_GROUPS if name in adamw_group}
     group = {**kept, **rates, "peak_lr": peak * scale}
     if "weight_decay" in lifted.values:
         group["weight_decay"] = decay / scale

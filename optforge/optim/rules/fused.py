@@ -6,24 +6,24 @@ the shape, and no run can then meet a shape that was not tried before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from optforge.language import Kind
-from optforge.optim.compiler import has_compiler
+from optforge.optim.compiler import Kernel, has_compiler, kernels_of
 from optforge.optim.precision.rounding import wide_dtype
 from optforge.optim.rules.arrays import state_shape
 from optforge.optim.rules.graph import RuleGraph
 from optforge.optim.rules.nodes import RuleNode
 from optforge.optim.rules.primitives import PRIMITIVES, VECTOR_FLOAT32, fitting, total
-from optforge.optim.rules.values import GroupNumbers, Part, StepBatch
-from optforge.optim.steps.packs import gather, scatter
+from optforge.optim.rules.values import GroupNumbers, RuleBatch
+from optforge.optim.steps.piece import Piece
 
-Kernel = Callable[..., tuple[Tensor, ...]]
+TRIAL = 70_001  # elements: the compiler uses all threads, and takes the number for no other
 
 
 def fuses(group: Mapping[str, Any]) -> bool:
@@ -31,122 +31,87 @@ def fuses(group: Mapping[str, Any]) -> bool:
     return bool(group["fused"]) and has_compiler()
 
 
-def run_fused(stage: int, batch: StepBatch, numbers: GroupNumbers) -> None:
-    """Run one stage of a batch by its compiled kernel; it changes weights and states in place."""
-    if stage == 0:
-        batch.values[LEAVES] = [_packed(batch)] if batch.way == "packed" else batch.parts
-    parts: list[Part] = batch.values[LEAVES]
-    graph = batch.graph
-    kernels, wanted = _kernels(graph, stage, batch, parts)
-    given = [fitting(numbers.number(node), batch.dtype) for node in wanted]
-    scalars = torch.tensor(given, dtype=batch.dtype, device=parts[0].weight.device)
-    results = [
-        kernel(x.weight, x.gradient, *x.states.values(), scalars)
-        for kernel, x in zip(kernels, parts, strict=True)
-    ]
-    for number, node in enumerate(graph.sums(stage)):
-        batch.values[node.index] = torch.stack([sums[number] for sums in results]).sum()
-    if stage == graph.stages - 1:
-        if batch.way == "packed":
-            _unpack(batch, parts[0])
-        batch.values.clear()
-
-
-def _kernels(
-    graph: RuleGraph, stage: int, batch: StepBatch, parts: list[Part]
-) -> tuple[list[Kernel], tuple[RuleNode, ...]]:
-    """Return a kernel for each part, and the nodes whose numbers all of them read."""
-    shapes = [tuple(x.weight.shape) if graph.by_shape else None for x in parts]
-    form = graph, stage, batch.dtype, batch.maximize
-    made = {shape: compiled_kernel(*form, shape) for shape in dict.fromkeys(shapes)}
-    return [made[shape][0] for shape in shapes], made[shapes[0]][1]
-
-
-LEAVES = -1  # where a batch keeps what its kernels run on, from stage to stage
-
-
-def _packed(batch: StepBatch) -> Part:
-    """Copy small parts into one."""
-    states = {number: gather(batch.states(number)) for number in batch.parts[0].states}
-    return Part(gather(batch.weights), gather(batch.gradients), states)
-
-
-def _unpack(batch: StepBatch, packed: Part) -> None:
-    """Copy what a kernel has changed back to where it is kept."""
-    scatter(packed.weight, batch.weights)
-    for number, flat in packed.states.items():
-        scatter(flat, batch.states(number))
-
-
-@lru_cache(256)
-def try_kernels(
-    graph: RuleGraph,
-    maximize: bool,
-    weight: torch.dtype,
-    gradient: torch.dtype,
-    device: torch.device,
-    shape: tuple[int, ...] | None = None,
-) -> None:
-    """Compile all stages of a rule by a run on made-up parameters, before any real one is changed.
+class RuleKernel(NamedTuple):
+    """What the compiled kernels of a rule, one for each stage, are specialised on.
 
     Args:
-        graph: The rule.
+        graph: What the rule computes.
         maximize: Whether to climb.
         weight: Dtype of the weights.
         gradient: Dtype of the gradients.
         device: Where.
-        shape: Of the parameter, for a kernel that needs it.
+        shape: The only one that they are for; None: vectors of any length.
     """
-    dtype = wide_dtype(weight)
-    for stage in range(graph.stages):
-        kernel, wanted = compiled_kernel(graph, stage, dtype, maximize, shape)
-        trial = (TRIAL,) if shape is None else shape
-        shapes = [state_shape(graph.kinds[n], trial, graph.of_matrices) for n in graph.stored]
-        states = [torch.ones(one, dtype=dtype, device=device) for one in shapes]
-        weights, gradients = (
-            torch.ones(trial, dtype=one, device=device) for one in (weight, gradient)
+
+    graph: RuleGraph
+    maximize: bool
+    weight: torch.dtype
+    gradient: torch.dtype
+    device: torch.device
+    shape: tuple[int, ...] | None = None
+
+    @staticmethod
+    def of(piece: Piece, graph: RuleGraph, maximize: bool) -> RuleKernel:
+        """Return what the kernels for a piece are specialised on."""
+        shape = tuple(piece.weight.shape) if graph.by_shape else None
+        gradient = piece.gradient
+        return RuleKernel(
+            graph, maximize, piece.weight.dtype, gradient.dtype, gradient.device, shape
         )
-        scalars = torch.ones(len(wanted), dtype=dtype, device=device)
-        kernel(weights, gradients, *states, scalars)
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Return whether the kernels are for any length."""
+        return self.shape is None
+
+    def sources(self) -> Iterator[tuple[Kernel, Sequence[Any]]]:
+        """Yield the function of each stage, with made-up parameters of ones."""
+        graph, dtype = self.graph, wide_dtype(self.weight)
+        trial = (TRIAL,) if self.shape is None else self.shape
+        shapes = [state_shape(graph.kinds[n], trial, graph.of_matrices) for n in graph.stored]
+
+        def ones(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+            return torch.ones(shape, dtype=dtype, device=self.device)
+
+        for stage in range(graph.stages):
+            module, wanted = build_kernel(graph, stage, dtype, self.maximize)
+            states = [ones(shape, dtype) for shape in shapes]
+            tensors = [ones(trial, self.weight), ones(trial, self.gradient), *states]
+            # The bare function, called with None for the module: to call a module takes longer.
+            yield type(module).forward, (None, *tensors, ones((len(wanted),), dtype))
 
 
-TRIAL = 70_001  # elements: the compiler uses all threads, and takes the number for no other
+def run_kernels(stage: int, batch: RuleBatch, numbers: GroupNumbers) -> None:
+    """Run one stage of a batch by its compiled kernels; they change weights and states in place."""
+    graph, pieces = batch.graph, batch.batch.pieces
+    _, wanted = build_kernel(graph, stage, batch.dtype, batch.maximize)
+    scalar_values = [fitting(numbers.number(node), batch.dtype) for node in wanted]
+    scalars = torch.tensor(scalar_values, dtype=batch.dtype, device=pieces[0].gradient.device)
+    results = []
+    for piece in pieces:
+        kernels: Any = kernels_of(RuleKernel.of(piece, graph, batch.maximize))
+        tensors = piece.weight, piece.gradient, *piece.values[1:]
+        results.append(kernels[stage](None, *tensors, scalars))
+    for number, node in enumerate(graph.sums(stage)):
+        batch.values[node.index] = torch.stack([sums[number] for sums in results]).sum()
 
 
 @lru_cache(1024)
-def compiled_kernel(
-    graph: RuleGraph,
-    stage: int,
-    dtype: torch.dtype,
-    maximize: bool,
-    shape: tuple[int, ...] | None = None,
-) -> tuple[Kernel, tuple[RuleNode, ...]]:
-    """Compile one stage of a rule; rates and other numbers are inputs, not parts of the kernel.
+def build_kernel(
+    graph: RuleGraph, stage: int, dtype: torch.dtype, maximize: bool
+) -> tuple[torch.fx.GraphModule, tuple[RuleNode, ...]]:
+    """Build one stage of a rule; rates and other numbers are inputs, not parts of the kernel.
 
     Args:
         graph: The rule.
         stage: Which.
         dtype: Of states and of the computation.
         maximize: Whether to climb.
-        shape: The only one that it is for; None: vectors of any length.
 
     Returns:
         The kernel, from weight, gradient, states and scalars to the sums of the stage; the last
         one writes weight and states. And the nodes whose numbers the scalars are, in order.
     """
-    module, wanted = build_kernel(graph, stage, dtype, maximize)
-    function: Any = type(module).forward  # bare: to call a module takes longer
-    return partial(torch.compile(function, fullgraph=True, dynamic=shape is None), None), wanted
-
-
-def build_kernel(
-    graph: RuleGraph,
-    stage: int,
-    dtype: torch.dtype,
-    maximize: bool,
-    shape: tuple[int, ...] | None = None,
-) -> tuple[torch.fx.GraphModule, tuple[RuleNode, ...]]:
-    """As :func:`compiled_kernel`, not yet compiled."""
     return _KernelBuilder(graph, stage, dtype, maximize).build()
 
 

@@ -13,8 +13,10 @@ from functools import cached_property, lru_cache
 
 from optforge.analysis import Lifted, lift, state_kinds
 from optforge.language import FUNCTIONS, Function, Kind, Program, Statement
-from optforge.optim.rules.arrays import SHAPED, SPREADS, WHOLE
+from optforge.optim.rules.arrays import LINES, SHAPED, SPREADS, WHOLE
 from optforge.optim.rules.nodes import Recorder, RuleNode, Value
+
+BY_ROLE = {"where_matrix", "orthogonalize", "transpose", "matmul", *LINES}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,11 @@ class RuleGraph:
     def by_shape(self) -> bool:
         """Whether anything needs the rows or columns of an array, so that it keeps its shape."""
         return any(node.op in SHAPED for node in self.nodes)
+
+    @cached_property
+    def by_role(self) -> bool:
+        """Whether anything means something else for hidden matrices than for other arrays."""
+        return any(node.op in BY_ROLE for node in self.nodes)
 
     def reads(self, clock: str) -> bool:
         """Whether ``get_step`` or ``get_progress`` matters."""
@@ -178,11 +185,11 @@ def _as_kind(engine: Recorder, value: Value, kind: int) -> RuleNode:
 
 def reached(outputs: Iterable[RuleNode]) -> list[RuleNode]:
     """Return what nodes are computed from, and they themselves, each after what it reads."""
-    found: dict[int, RuleNode] = {}
+    nodes: dict[int, RuleNode] = {}
     pending = list(outputs)
     while pending:
         node = pending.pop()
-        if node.index not in found:
-            found[node.index] = node
+        if node.index not in nodes:
+            nodes[node.index] = node
             pending += node.parents
-    return [found[index] for index in sorted(found)]
+    return [nodes[index] for index in sorted(nodes)]

@@ -19,10 +19,10 @@ def structure_of(lifted: Lifted) -> str:
     Example:
         >>> from optforge.analysis import lift
         >>> from optforge.language import load_rule
-        >>> own = lift(load_rule("adamw"))
-        >>> structure_of(own) == structure_of(lift(own.with_values({"beta1": 0.8})))
+        >>> lifted = lift(load_rule("adamw"))
+        >>> structure_of(lifted) == structure_of(lift(lifted.with_values({"beta1": 0.8})))
         True
-        >>> structure_of(own) == structure_of(lift(load_rule("nadam")))
+        >>> structure_of(lifted) == structure_of(lift(load_rule("nadam")))
         False
     """
     fixed = {name: 2.0 + number for number, name in enumerate(lifted.values)}

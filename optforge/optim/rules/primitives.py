@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from optforge.optim.rules.arrays import SHAPED, WHOLE, orthogonalize_each
-from optforge.optim.steps.packs import LISTS
+from optforge.optim.steps.piece import LISTS
 
 Operand = Tensor | float
 

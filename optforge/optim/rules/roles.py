@@ -20,8 +20,6 @@ from optforge.optim.rules.arrays import LINES, SPREADS
 from optforge.optim.rules.graph import RuleGraph, reached
 from optforge.optim.rules.nodes import RuleNode
 
-_BY_ROLE = {"where_matrix", "orthogonalize", "transpose", "matmul", *LINES}
-
 
 class ArrayRole(Enum):
     """How a rule sees an array."""
@@ -70,7 +68,7 @@ def graph_for(graph: RuleGraph, role: ArrayRole) -> RuleGraph:
         >>> graph_for(graph, ArrayRole.MATRIX).stored, graph_for(graph, ArrayRole.COLUMN).stored
         ((), (0,))
     """
-    if not any(node.op in _BY_ROLE for node in graph.nodes):
+    if not graph.by_role:
         return graph
     values: dict[int, RuleNode] = {}
     weight = graph.weight
@@ -108,10 +106,10 @@ def _stored(roots: Sequence[RuleNode], states: Sequence[RuleNode]) -> tuple[int,
     """Return the numbers of the states that matter, for this step's update or a later one's."""
     stored: set[int] = set()
     while True:
-        found = _states_read([*roots, *(states[number] for number in stored)])
-        if found <= stored:
+        numbers = _states_read([*roots, *(states[number] for number in stored)])
+        if numbers <= stored:
             return tuple(sorted(stored))
-        stored |= found
+        stored |= numbers
 
 
 def _states_read(roots: Iterable[RuleNode]) -> set[int]:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from optforge.language import Kind
-from optforge.optim.rules.fused import run_fused
+from optforge.optim.rules.fused import run_kernels
 from optforge.optim.rules.graph import RuleGraph
 from optforge.optim.rules.primitives import apply_each, apply_foreach, total
-from optforge.optim.rules.values import GroupNumbers, StepBatch, add_up, compute_numbers
+from optforge.optim.rules.values import GroupNumbers, RuleBatch, add_up, compute_numbers
 from optforge.optim.steps.layout import is_distributed
-from optforge.optim.steps.packs import LISTS
+from optforge.optim.steps.piece import LISTS
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def without_autocast(parameters: Iterable[Tensor]) -> Iterator[None]:
 
 
 def run_step(
-    graph: RuleGraph, batches: Sequence[StepBatch], numbers: Mapping[int, GroupNumbers]
+    graph: RuleGraph, batches: Iterable[RuleBatch], numbers: Mapping[int, GroupNumbers]
 ) -> None:
     """Compute one step: change the weights, and the states.
 
@@ -38,24 +38,30 @@ def run_step(
         batches: All parameters that have a gradient.
         numbers: Of each group that occurs in the batches.
     """
+    if graph.stages > 1:
+        batches = list(batches)  # else one after the other is packed and freed again
     for stage in range(graph.stages):
         compute_numbers(graph, stage, numbers)
+        sums: dict[int, list[Tensor]] = {node.index: [] for node in graph.sums(stage)}
         for batch in batches:
-            own = numbers[batch.group]
-            if batch.way in ("packed", "fused"):
-                run_fused(stage, batch, own)
-            else:
-                _run(batch.graph, stage, batch, own)
+            run_batch = run_kernels if batch.batch.is_compiled else _run
+            run_batch(stage, batch, numbers[batch.group])
+            for index, parts in sums.items():
+                parts.append(batch.values.pop(index))
+            if stage == graph.stages - 1:
+                batch.values.clear()
+                batch.batch.finish()
         for node in graph.sums(stage):
-            add_up(node, [batch.values.pop(node.index) for batch in batches], numbers)
-    for own in numbers.values():
-        own.keep_states(graph)
+            add_up(node, sums[node.index], numbers)
+    for group_numbers in numbers.values():
+        group_numbers.keep_states(graph)
 
 
-def _run(graph: RuleGraph, stage: int, batch: StepBatch, numbers: GroupNumbers) -> None:
+def _run(stage: int, batch: RuleBatch, numbers: GroupNumbers) -> None:
+    graph = batch.graph
     if stage == 0:
         _begin(graph, batch)
-    apply = apply_foreach if batch.way == "foreach" else apply_each
+    apply = apply_foreach if batch.in_lists else apply_each
     for node in graph.tensors(stage):
         operands = [batch.operand(a, numbers) for a in node.arguments]
         if node.op == "sum":
@@ -68,17 +74,17 @@ def _run(graph: RuleGraph, stage: int, batch: StepBatch, numbers: GroupNumbers) 
         _finish(graph, batch)
 
 
-def _begin(graph: RuleGraph, batch: StepBatch) -> None:
+def _begin(graph: RuleGraph, batch: RuleBatch) -> None:
     """Bring weights and gradients to the dtype of the computation, without touching them."""
-    gradients = [g.to(batch.dtype) for g in batch.gradients]
+    gradients = [piece.gradient.to(batch.dtype) for piece in batch.batch.pieces]
     if batch.maximize:
         gradients = list(LISTS._foreach_neg(gradients))
     for node in graph.inputs:
         if node.op == "weight":
             batch.values[node.index] = [w.to(batch.dtype) for w in batch.weights]
         else:
-            own = node.op == "state"
-            batch.values[node.index] = batch.states(node.arguments[0]) if own else gradients
+            is_state = node.op == "state"
+            batch.values[node.index] = batch.states(node.arguments[0]) if is_state else gradients
 
 
 def whole_sum(tensors: Sequence[Tensor]) -> Tensor:
@@ -87,7 +93,7 @@ def whole_sum(tensors: Sequence[Tensor]) -> Tensor:
     return torch.stack([x.full_tensor() if is_distributed(x) else x for x in sums]).sum()
 
 
-def _finish(graph: RuleGraph, batch: StepBatch) -> None:
+def _finish(graph: RuleGraph, batch: RuleBatch) -> None:
     """Write the next states and the update; inputs that are returned are copied first."""
     results: list[tuple[int, list[Tensor]]] = []
     for number, node in enumerate(graph.states):
@@ -97,7 +103,7 @@ def _finish(graph: RuleGraph, batch: StepBatch) -> None:
         is_input = node.op in ("weight", "gradient", "state")
         results.append((number, [v.clone() for v in values] if is_input else values))
     update = batch.values[graph.update.index]
-    if batch.way == "foreach":
+    if batch.in_lists:
         for number, values in results:
             LISTS._foreach_copy_(batch.states(number), values)
         LISTS._foreach_sub_(batch.weights, update)
@@ -107,4 +113,3 @@ def _finish(graph: RuleGraph, batch: StepBatch) -> None:
                 state.copy_(value)
         for weight, change in zip(batch.weights, update, strict=True):
             weight.sub_(change)
-    batch.values.clear()

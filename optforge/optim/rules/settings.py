@@ -60,30 +60,30 @@ def defaults_of(lifted: Lifted, lr: Any, given: Mapping[str, Any]) -> dict[str, 
         OptimizerError: For a name that the rule has not.
     """
     given = _without_betas(lifted, given)
-    own = {name: value for name, value in lifted.values.items() if name != "lr"}
+    constants = {name: value for name, value in lifted.values.items() if name != "lr"}
     for name in given:
-        if name not in own:
-            raise OptimizerError(f"unknown hyper-parameter {name!r}; {_allowed(own)}")
-    return {"lr": lifted.values["lr"] if lr is None else lr, **own, **given}
+        if name not in constants:
+            raise OptimizerError(f"unknown hyper-parameter {name!r}; {_allowed(constants)}")
+    return {"lr": lifted.values["lr"] if lr is None else lr, **constants, **given}
 
 
-def _without_betas(lifted: Lifted, given: Mapping[str, Any]) -> dict[str, Any]:
-    if "betas" not in given:
-        return dict(given)
+def _without_betas(lifted: Lifted, constants: Mapping[str, Any]) -> dict[str, Any]:
+    if "betas" not in constants:
+        return dict(constants)
     names = [name for name in lifted.values if name.startswith("beta")]
-    betas = given["betas"]
+    betas = constants["betas"]
     listed = isinstance(betas, Sequence | numpy.ndarray) and not isinstance(betas, str)
     if not names or not listed or len(betas) != len(names):
         wanted = (
             f"{len(names)} numbers, for {', '.join(names)}" if names else "not set: it has none"
         )
         raise OptimizerError(f"betas={betas!r}, but for this rule they must be {wanted}")
-    rest = {name: value for name, value in given.items() if name != "betas"}
+    rest = {name: value for name, value in constants.items() if name != "betas"}
     return rest | dict(zip(names, betas, strict=True))
 
 
-def _allowed(own: Mapping[str, Any]) -> str:
-    return f"this rule has {', '.join(('lr', *own))}"
+def _allowed(constants: Mapping[str, Any]) -> str:
+    return f"this rule has {', '.join(('lr', *constants))}"
 
 
 def peak_of(lr: Any) -> float:

@@ -4,120 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from optforge.language import Kind
-from optforge.optim.checks import check_fits
-from optforge.optim.rules.arrays import state_shape
 from optforge.optim.rules.graph import RuleGraph
 from optforge.optim.rules.nodes import RuleNode
 from optforge.optim.rules.primitives import PRIMITIVES, fitting
-
-Way = Literal["loop", "foreach", "packed", "fused"]
-
-
-@dataclass
-class Part:
-    """A parameter, or a piece of one, in a step.
-
-    Args:
-        weight: Changed in place.
-        gradient: Never changed.
-        states: Those that are no scalars, by number; changed in place.
-    """
-
-    weight: Tensor
-    gradient: Tensor
-    states: dict[int, Tensor]
-
-    def check_fits(self, graph: RuleGraph) -> None:
-        """Refuse what has another shape or device than the weight: it would be read wrongly.
-
-        Args:
-            graph: What the rule computes for this array.
-
-        Raises:
-            OptimizerError: Says what was resized or moved, and what to do.
-        """
-        names, shape = graph.lifted.program.states, self.weight.shape
-        rows = {
-            names[n]: (state, state_shape(graph.kinds[n], shape, graph.of_matrices))
-            for n, state in self.states.items()
-        }
-        check_fits(self.weight, self.gradient, rows)
-
-    def flat(self) -> Part | None:
-        """View all as vectors in the order of the weight's memory; None if it has gaps."""
-        weight = self.weight.detach()
-        order = sorted(range(weight.dim()), key=lambda i: (-weight.stride(i), i))
-        if not weight.permute(order).is_contiguous():
-            return None
-        for state in self.states.values():
-            if state.dim() and state.stride() != weight.stride():  # loaded from another layout
-                state.data = torch.empty_like(weight, dtype=state.dtype).copy_(state)
-        gradient = self.gradient.detach()
-        if gradient.stride() != weight.stride():
-            gradient = torch.empty_like(weight, dtype=gradient.dtype).copy_(gradient)
-        states = {i: _flat(state) if state.dim() else state for i, state in self.states.items()}
-        return Part(_flat(weight), _flat(gradient), states)
-
-    def contiguous(self) -> Part:
-        """View all in the order of their dimensions; the weight must be so already."""
-        for state in self.states.values():
-            if not state.is_contiguous():  # loaded from another layout
-                state.data = state.contiguous()
-        return Part(self.weight.detach(), self.gradient.detach().contiguous(), self.states)
-
-    def cut(self, size: int) -> list[Part]:
-        """Cut a flat part into pieces."""
-        columns = [t.split(size) for t in (self.weight, self.gradient, *self.states.values())]
-        return [
-            Part(w, g, dict(zip(self.states, states, strict=True)))
-            for w, g, *states in zip(*columns, strict=True)
-        ]
-
-
-def _flat(tensor: Tensor) -> Tensor:
-    return tensor.as_strided((tensor.numel(),), (1,))
+from optforge.optim.steps.batches import Batch
 
 
 @dataclass
-class StepBatch:
-    """Leaves that are computed together: of one group, dtype and device.
+class RuleBatch:
+    """A batch of one group, in a step of a rule.
 
     Args:
         group: Number of the group.
-        dtype: In which updates and states are computed.
-        parts: What is computed.
         graph: What the rule computes for arrays of their role.
+        dtype: In which updates and states are computed.
         maximize: Whether to climb.
-        way: One tensor after the other, by lists, compiled on copies in one, or compiled.
+        in_lists: Whether operations take all pieces at once.
+        batch: What is stepped.
+        values: Of the nodes that are known by now, by number: one tensor for each piece.
     """
 
     group: int
-    dtype: torch.dtype
-    parts: list[Part]
     graph: RuleGraph
-    maximize: bool = False
-    way: Way = "loop"
+    dtype: torch.dtype
+    maximize: bool
+    in_lists: bool
+    batch: Batch
     values: dict[int, Any] = field(default_factory=dict)
 
     @property
     def weights(self) -> list[Tensor]:
-        """All weights."""
-        return [part.weight for part in self.parts]
+        """Return the weights of all pieces."""
+        return [piece.weight for piece in self.batch.pieces]
 
-    @property
-    def gradients(self) -> list[Tensor]:
-        """All gradients."""
-        return [part.gradient for part in self.parts]
-
-    def states(self, number: int) -> list[Tensor]:
-        """One state of all parts."""
-        return [part.states[number] for part in self.parts]
+    def states(self, number: int) -> list[Any]:
+        """Return one state of all pieces."""
+        place = 1 + self.graph.stored.index(number)
+        return [piece.values[place] for piece in self.batch.pieces]
 
     def operand(self, argument: Any, numbers: GroupNumbers) -> Any:
         """Return the value of an argument: a list of tensors, or what is one number as a float."""
@@ -187,13 +116,13 @@ class GroupNumbers:
 
 def compute_numbers(graph: RuleGraph, stage: int, numbers: Mapping[int, GroupNumbers]) -> None:
     """Compute what is one number a group and must be known before a stage."""
-    for own in numbers.values():
+    for group_numbers in numbers.values():
         for node in graph.scalars(stage):
-            own.compute(node)
+            group_numbers.compute(node)
 
 
 def add_up(total: RuleNode, parts: Sequence[Tensor], numbers: Mapping[int, GroupNumbers]) -> None:
     """Return all groups the sum over the whole tree, which goes over all groups."""
     value = torch.stack([part.cpu().double() for part in parts]).sum()
-    for own in numbers.values():
-        own.values[total.index] = value
+    for group_numbers in numbers.values():
+        group_numbers.values[total.index] = value

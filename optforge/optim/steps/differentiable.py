@@ -10,9 +10,10 @@ from torch import Tensor
 
 from optforge.optim.lion_settings import StepOptions
 from optforge.optim.steps.cautious import SMALLEST_SHARE
-from optforge.optim.steps.flat import Member
 from optforge.optim.steps.layout import real
-from optforge.optim.steps.update import StepNumbers, Values, agreement, ascent, lion_update
+from optforge.optim.steps.member import Member
+from optforge.optim.steps.piece import Piece
+from optforge.optim.steps.update import StepNumbers, agreement, ascent, lion_update
 
 
 def differentiable_step(
@@ -28,25 +29,25 @@ def differentiable_step(
         numbers: Learning rate and the like.
         options: What is fixed.
     """
-    options = replace(options, rounding="nearest", block=0)
+    options = replace(options, rounding="nearest")
     with torch.enable_grad():
-        for _, parameter, state, _ in members:
-            values = Values(real(parameter.clone()), real(state["momentum"]))
-            gradient = real(parameter.grad)  # type: ignore[arg-type]
-            scale = (
-                _cautious_scale(values, gradient, numbers, options) if options.cautious else None
-            )
-            new = lion_update(values, gradient, scale, 0, numbers, options)
+        for _, parameter, state, *_ in members:
+            values = (real(parameter.clone()), real(state["momentum"]), None, None)
+            piece = Piece(values, real(parameter.grad))  # type: ignore[arg-type]
+            if options.cautious:
+                piece.cautious_scale = _cautious_scale(piece, numbers, options)
+            new = lion_update(piece, numbers, options)
             parameter.copy_(_like(new.weight, parameter))
-            state["momentum"] = _like(new.momentum, parameter)
+            momentum = new.momentum.to(piece.values[1].dtype)  # type: ignore[union-attr]
+            state["momentum"] = _like(momentum, parameter)
 
 
-def _cautious_scale(
-    values: Values, gradient: Tensor, numbers: StepNumbers, options: StepOptions
-) -> Tensor:
-    dtype = values.momentum.dtype
-    agree = agreement(ascent(gradient, dtype, numbers, options), values.momentum, numbers)
-    return 1 / agree.to(dtype).mean().clamp(min=SMALLEST_SHARE)
+def _cautious_scale(piece: Piece, numbers: StepNumbers, options: StepOptions) -> Tensor:
+    momentum = piece.values[1]
+    assert momentum is not None
+    gradient = ascent(piece.gradient, momentum.dtype, numbers, options)
+    share = agreement(gradient, momentum, numbers).to(momentum.dtype).mean()
+    return 1 / share.clamp(min=SMALLEST_SHARE)
 
 
 def _like(tensor: Tensor, parameter: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ Where a gradient has non-finite elements, or an option needs more than the short
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,47 +20,14 @@ import torch
 from torch import Tensor
 
 from optforge.optim.lion_settings import StepOptions
-from optforge.optim.precision.eight_bits import decode, encode
-from optforge.optim.precision.rounding import (
-    Scratch,
-    join,
-    round_down_,
-    split,
-    stochastic_round,
-    wide_dtype,
-)
-from optforge.optim.steps.flat import FlatParameter, Member, by_kind
+from optforge.optim.precision.rounding import Scratch, round_down_, wide_dtype
+from optforge.optim.steps.batches import WITHOUT_LIMIT, batched
 from optforge.optim.steps.layout import Row
-from optforge.optim.steps.loop import update_one
-from optforge.optim.steps.packs import LISTS, WITHOUT_LIMIT, batched, gather, packed, unpack
-from optforge.optim.steps.update import StepNumbers, Values
+from optforge.optim.steps.member import Member
+from optforge.optim.steps.piece import LISTS, Piece, PieceKind, gather
+from optforge.optim.steps.update import StepNumbers, closed, opened, update_one, values_of
 
 CACHE_ELEMENTS = 1 << 17  # for each thread: measured best; fewer operations, still near the core
-
-
-def foreach_step(
-    parts: Sequence[FlatParameter], numbers: StepNumbers, options: StepOptions
-) -> None:
-    """Step flat parameters, piece by piece.
-
-    Args:
-        parts: The parameters.
-        numbers: Learning rate and the like.
-        options: What is fixed.
-    """
-    for members in by_kind(parts):
-        short = members[0].cautious_scale is None and are_short(numbers, options)
-        if short and _is_plain(members[0]):
-            rows = [(part.values.weight, part.gradient, part.values.momentum) for part in members]
-            _step_rows(rows, numbers, options)
-            continue
-        scratch = Scratch()
-        for batch in _batches(members):
-            pieces = _gathered(batch) if short else batch
-            for piece in pieces:
-                _step_piece(piece, numbers, options, scratch if short else None)
-            if pieces is not batch:
-                unpack(pieces[0], batch)
 
 
 def plain_foreach(
@@ -82,60 +49,50 @@ def plain_foreach(
     rows: dict[torch.dtype, list[Any]] = {}
     rest: list[Member] = []
     for member in members:
-        _, parameter, state, plain = member
-        if plain and parameter.numel() < size:
+        _, parameter, state, _, is_plain = member
+        if is_plain and parameter.numel() < size:
             row = parameter, parameter.grad, state["momentum"]
             rows.setdefault(parameter.dtype, []).append(row)
         else:
             rest.append(member)
     for alike in rows.values():
-        _step_rows(alike, numbers, options)
+        step_rows(alike, numbers, options)
     return rest
 
 
-def _step_rows(rows: Sequence[Row], numbers: StepNumbers, options: StepOptions) -> None:
+def step_rows(rows: Sequence[Row], numbers: StepNumbers, options: StepOptions) -> None:
     """Step rows of one dtype: large ones piece by piece, small ones in lists."""
-    size, scratch, small = batch_size(rows[0][1].device, plain=True), Scratch(), []
+    size, scratch, small = batch_size(rows[0][1].device, is_plain=True), Scratch(), []
     for row in rows:
         if row[0].numel() < size:
             small.append(row)
             continue
-        weight, gradient, momentum = (tensor.detach().view(-1) for tensor in row)
-        for piece in FlatParameter(Values(weight, momentum), gradient).slices(size):
-            _step_piece(piece, numbers, options, scratch)
-    for batch in batched(small, lambda row: row[0].numel(), size):
+        for piece in _piece_of(row).flattened().cut(size):
+            step_piece(piece, numbers, options, scratch)
+    for batch in batched(small, size, lambda row: row[0].numel()):
         weights, gradients, momenta = zip(*batch, strict=True)
         if _is_finite(gather(gradients)):
             _short_form(weights, gradients, momenta, numbers, options)
             continue
-        for weight, gradient, momentum in batch:
-            update_one(FlatParameter(Values(weight, momentum), gradient), numbers, options)
+        for row in batch:
+            update_one(_piece_of(row), numbers, options)
 
 
-def _batches(members: Sequence[FlatParameter]) -> Iterator[list[FlatParameter]]:
-    """Cut large members, and yield pieces that fit the cache together."""
-    size = batch_size(members[0].gradient.device, plain=False)
-    pieces = (piece for part in members for piece in part.slices(size))
-    return batched(pieces, lambda piece: piece.gradient.numel(), size)
+def _piece_of(row: Row) -> Piece:
+    weight, gradient, momentum = row
+    return Piece((weight, momentum, None, None), gradient)
 
 
-def _gathered(batch: list[FlatParameter]) -> list[FlatParameter]:
-    """Return a batch as one piece, where that can be; operations on few elements are slow."""
-    block, device = batch[0].block, batch[0].gradient.device
-    whole = all(piece.gradient.numel() % (block or 1) == 0 for piece in batch)
-    return [packed(batch)] if len(batch) > 1 and whole and device.type == "cpu" else batch
-
-
-def batch_size(device: torch.device, plain: bool) -> int:
+def batch_size(device: torch.device, is_plain: bool) -> int:
     """Return the number of elements of a batch on a device; what is not plain has more buffers."""
     if device.type == "cpu":
-        return CACHE_ELEMENTS * max(1, torch.get_num_threads()) // (1 if plain else 2)
+        return CACHE_ELEMENTS * max(1, torch.get_num_threads()) // (1 if is_plain else 2)
     return WITHOUT_LIMIT
 
 
-def _is_plain(part: FlatParameter) -> bool:
+def is_plain(kind: PieceKind) -> bool:
     """Return whether lists will do: one wide dtype, no rounding."""
-    dtypes = {part.values.weight.dtype, part.values.momentum.dtype, part.gradient.dtype}
+    dtypes = {kind.gradient, *kind.values[:2]}
     return dtypes in ({torch.float32}, {torch.float64})
 
 
@@ -151,55 +108,34 @@ def are_short(numbers: StepNumbers, options: StepOptions) -> bool:
     )
 
 
-def _step_piece(
-    piece: FlatParameter, numbers: StepNumbers, options: StepOptions, scratch: Scratch | None
+def step_piece(
+    piece: Piece, numbers: StepNumbers, options: StepOptions, scratch: Scratch | None
 ) -> None:
     """Step one piece: by the short form if it has some scratch memory and finite gradients."""
     if scratch is None:
         update_one(piece, numbers, _without_masks(piece, numbers, options))
         return
-    dtype = wide_dtype(piece.values.weight.dtype)
-    gradient = scratch.wide("gradient", piece.gradient.view(-1), dtype)
+    piece, dtype = piece.flattened(), wide_dtype(piece.weight.dtype)
+    gradient = scratch.wide("gradient", piece.gradient, dtype)
     if not _is_finite(gradient):
         update_one(piece, numbers, options)
         return
     weight, momentum = _opened(piece, dtype, scratch)
     update = scratch.of("update", gradient.numel(), gradient)
     step_flat((weight, gradient, momentum), update, numbers, options)
-    piece.write(_closed(piece, weight, momentum, options, scratch))
-
-
-def _opened(piece: FlatParameter, dtype: torch.dtype, scratch: Scratch) -> tuple[Tensor, Tensor]:
-    """Return weight and momentum in a wide dtype: as they are kept, or copies."""
-    weight, momentum, scale, compensation = piece.values
-    flat, average = weight.detach().view(-1), momentum.view(-1)
-    if compensation is None:
-        wide = scratch.wide("weight", flat, dtype)
-    else:
-        wide = join(flat, compensation.view(-1))
-    if scale is None:
-        return wide, scratch.wide("momentum", average, dtype)
-    return wide, decode(average, scale, piece.block).to(dtype)
-
-
-def _closed(
-    piece: FlatParameter,
-    weight: Tensor,
-    momentum: Tensor,
-    options: StepOptions,
-    scratch: Scratch,
-) -> Values:
-    """Return the results of a step as they are kept; what is left to do is to copy them."""
-    dtype, scale, compensation = piece.values.weight.dtype, piece.values.scale, None
-    if piece.values.compensation is not None:
-        weight, compensation = split(weight, dtype)
-    elif options.rounding == "stochastic" and dtype == torch.bfloat16:
+    rounding = options.rounding
+    if rounding == "stochastic" and piece.weight.dtype == torch.bfloat16:
         round_down_(weight, piece.key, scratch)
-    elif options.rounding == "stochastic" and dtype == torch.float16:
-        weight = stochastic_round(weight, dtype, piece.key)
-    if scale is not None:
-        momentum, scale = encode(momentum, piece.block)
-    return Values(weight, momentum, scale, compensation)
+        rounding = "nearest"  # exact now
+    piece.write(closed(piece, weight, momentum, rounding))
+
+
+def _opened(piece: Piece, dtype: torch.dtype, scratch: Scratch) -> tuple[Tensor, Tensor]:
+    """Return weight and momentum in a wide dtype: as they are kept, or copies in scratch memory."""
+    weight, momentum, scale, compensation = values_of(piece)
+    if scale is not None or compensation is not None:
+        return opened(piece, dtype)
+    return scratch.wide("weight", weight, dtype), scratch.wide("momentum", momentum, dtype)
 
 
 def step_flat(row: Row, buffer: Tensor, numbers: StepNumbers, options: StepOptions) -> None:
@@ -214,7 +150,7 @@ def step_flat(row: Row, buffer: Tensor, numbers: StepNumbers, options: StepOptio
     weight.add_(buffer, alpha=-numbers.lr)  # type: ignore[arg-type]
 
 
-def _without_masks(piece: FlatParameter, numbers: StepNumbers, options: StepOptions) -> StepOptions:
+def _without_masks(piece: Piece, numbers: StepNumbers, options: StepOptions) -> StepOptions:
     """Leave out the treatment of single elements where the host may ask and none needs it."""
     # Not for `propagate`: its momenta may be NaN where the gradient is finite.
     masked = options.nonfinite in ("ignore", "zero") and numbers.found_inf is None

@@ -1,146 +1,139 @@
-"""Compiled kernels of Lion: `lion_update` for one flat part of any size, by `torch.compile`."""
+"""The compiled kernel of Lion: `lion_update` for one flat piece of any length.
+
+It is compiled once for a set of options and dtypes, on a made-up piece, so neither the model's
+shapes nor the learning rate ever cause a compilation, and 400 tensors compile as fast as one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cache
 from types import FunctionType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from optforge.optim.compiler import Kernel, kernels_of
 from optforge.optim.lion_settings import StepOptions
-from optforge.optim.steps.flat import FlatParameter, PartKind
-from optforge.optim.steps.update import StepNumbers, Values, lion_update
+from optforge.optim.steps.piece import Piece, PieceKind, Tensors
+from optforge.optim.steps.update import StepNumbers, lion_update
 
 TRIAL = 1 << 16  # elements, at least: the compiler uses all threads
 LARGEST = 1 << 30  # elements of one call: element numbers are 32 bits inside the kernel
+Pair = tuple[Tensor | None, Tensor | None]
 
 
-class KernelKind(NamedTuple):
-    """What a compiled kernel is specialised on.
+class LionKernel(NamedTuple):
+    """What a compiled kernel of Lion is specialised on.
 
     Args:
         options: What is fixed.
-        part: Device, dtypes and extras of the parts.
-        scaled: Whether there is a factor of a gradient scaler.
+        kind: Device, dtypes and extras of the pieces.
+        is_scaled: Whether there is a factor of a gradient scaler.
         may_skip: Whether a tensor tells that the step must do nothing.
     """
 
     options: StepOptions
-    part: PartKind
-    scaled: bool
+    kind: PieceKind
+    is_scaled: bool
     may_skip: bool
 
+    @staticmethod
+    def of(piece: Piece, numbers: StepNumbers, options: StepOptions) -> LionKernel:
+        """Return what the kernel for a piece is specialised on; kernels never ask the host."""
+        scaler = numbers.grad_scale is not None, numbers.found_inf is not None
+        return LionKernel(replace(options, capturable=False), piece.kind, *scaler)
+
     @property
-    def keyed(self) -> bool:
-        """Whether weights are rounded at random."""
-        return self.options.rounding == "stochastic" and self.part.weight.itemsize == 2
+    def is_dynamic(self) -> bool:
+        """Return whether the kernel is for any length."""
+        return True
+
+    @property
+    def is_keyed(self) -> bool:
+        """Return whether weights are rounded at random."""
+        dtype = self.kind.values[0]
+        return self.options.rounding == "stochastic" and dtype is not None and dtype.itemsize == 2
+
+    def sources(self) -> Iterator[tuple[Kernel, Sequence[Any]]]:
+        """Yield the function to compile, with a made-up piece of zeros."""
+        one = torch.ones((), dtype=torch.float32, device=self.kind.device)
+        scaler = one if self.is_scaled else None, one if self.may_skip else None
+        numbers = self.vector(StepNumbers(0.0, 0.0, 0.0, 0.0, 0.0))
+        yield _function(self), self.arguments(self.made_up(), numbers, scaler)
+
+    def made_up(self) -> Piece:
+        """Return a piece of zeros, in whole blocks; its length is odd, for it stands for any."""
+        kind, block = self.kind, self.kind.block or 1
+        blocks = TRIAL // block + 1
+        counts = blocks * block, blocks * block, blocks, blocks * block
+
+        def zeros(dtype: torch.dtype, count: int) -> Tensor:
+            return torch.zeros(count, dtype=dtype, device=kind.device)
+
+        values = [
+            dtype and zeros(dtype, count) for dtype, count in zip(kind.values, counts, strict=True)
+        ]
+        scale = (
+            torch.ones((), dtype=torch.float32, device=kind.device) if kind.is_cautious else None
+        )
+        return Piece(values, zeros(kind.gradient, counts[0]), 0, kind.block, scale)
+
+    def vector(self, numbers: StepNumbers) -> Tensor:
+        """Put the numbers of a step into one tensor: as floats they would be compiled in."""
+        is_double = self.kind.values[0] is torch.float64
+        where: Any = {"dtype": torch.float64 if is_double else torch.float32}
+        where["device"] = self.kind.device
+        values = numbers[:5]
+        if any(isinstance(value, Tensor) for value in values):
+            return torch.stack([torch.as_tensor(value, **where).reshape(()) for value in values])
+        return torch.tensor(values, **where)
+
+    def arguments(self, piece: Piece, numbers: Tensor, scaler: Pair) -> Sequence[Any]:
+        """Return what the kernel is called with: rows of whole blocks for 8 bits."""
+        values, gradient = piece.values, piece.gradient
+        if piece.block:
+            rows = [
+                v if v is None or n == 2 else v.view(-1, piece.block) for n, v in enumerate(values)
+            ]
+            values, gradient = rows, gradient.view(-1, piece.block)
+        key = None
+        if self.is_keyed:
+            key = torch.as_tensor(piece.key, dtype=torch.int32, device=self.kind.device)
+        return tuple(values), gradient, piece.cautious_scale, key, numbers, scaler
 
 
-def kernel_kind(part: FlatParameter, numbers: StepNumbers, options: StepOptions) -> KernelKind:
-    """Return what the kernel for a part is specialised on; kernels never ask the host."""
-    options = replace(options, block=part.block, capturable=False)
-    found = numbers.found_inf is not None
-    return KernelKind(options, part.kind, numbers.grad_scale is not None, found)
-
-
-def kernel_step(parts: Sequence[FlatParameter], numbers: StepNumbers, kind: KernelKind) -> None:
-    """Step parts of one kernel kind, one call each.
+def kernel_step(pieces: Sequence[Piece], numbers: StepNumbers, form: LionKernel) -> None:
+    """Step pieces of one kernel form, one call each.
 
     Args:
-        parts: At least two elements each, in whole blocks.
+        pieces: At least two elements each, in whole blocks.
         numbers: Learning rate and the like.
-        kind: What their kernel is specialised on.
+        form: What their kernel is specialised on; it compiles.
     """
-    vector = vector_of(numbers, kind)
-    scaler = _scaler(numbers.grad_scale, kind), _scaler(numbers.found_inf, kind)
-    for part in parts:
-        for piece in part.flattened().slices(LARGEST):
-            _run(compiled(kind), piece, vector, scaler, kind)
-
-
-Pair = tuple[Tensor | None, Tensor | None]
-
-
-def _run(
-    kernel: Callable[..., None],
-    piece: FlatParameter,
-    vector: Tensor,
-    scaler: Pair,
-    kind: KernelKind,
-) -> None:
-    """Run a kernel on a piece, in rows for 8 bits."""
-    gradient, values, block = piece.gradient, piece.values, kind.options.block
-    if block:
-        weight, momentum, scale, kept = values
-        kept = None if kept is None else kept.view(-1, block)
-        values = Values(weight.view(-1, block), momentum.view(-1, block), scale, kept)
-        gradient = gradient.view(-1, block)
-    key = (
-        torch.as_tensor(piece.key, dtype=torch.int32, device=kind.part.device)
-        if kind.keyed
-        else None
+    kernels = kernels_of(form)
+    assert kernels is not None
+    vector = form.vector(numbers)
+    grad_scale, found_inf = (
+        None if value is None else value.detach().to(form.kind.device, torch.float32).reshape(())
+        for value in numbers[5:]
     )
-    kernel(values, gradient, piece.cautious_scale, key, vector, scaler)
+    for piece in pieces:
+        for part in piece.flattened().cut(LARGEST):
+            kernels[0](*form.arguments(part, vector, (grad_scale, found_inf)))
 
 
-def vector_of(numbers: StepNumbers, kind: KernelKind) -> Tensor:
-    """Put the numbers of a step into one tensor: as floats they would be compiled in."""
-    dtype = torch.float64 if kind.part.weight == torch.float64 else torch.float32
-    values = numbers[:5]
-    if any(isinstance(value, Tensor) for value in values):
-        tensors = [torch.as_tensor(value, dtype=dtype, device=kind.part.device) for value in values]
-        return torch.stack([tensor.reshape(()) for tensor in tensors])
-    return torch.tensor(values, dtype=dtype, device=kind.part.device)
-
-
-def _scaler(value: Tensor | None, kind: KernelKind) -> Tensor | None:
-    """Return what a gradient scaler brings, as kernels are compiled for it."""
-    return None if value is None else value.detach().to(kind.part.device, torch.float32).reshape(())
-
-
-@cache
-def compiled(kind: KernelKind) -> Callable[..., None]:
-    """Compile the kernel of a kernel kind, by a run on a made-up part."""
-    kernel = torch.compile(kernel_function(kind), dynamic=True, fullgraph=True)
-    one = torch.ones((), dtype=torch.float32, device=kind.part.device)
-    numbers = StepNumbers(0.0, 0.0, 0.0, 0.0, 0.0)
-    scaler = one if kind.scaled else None, one if kind.may_skip else None
-    _run(kernel, made_up(kind), vector_of(numbers, kind), scaler, kind)
-    return kernel
-
-
-def made_up(kind: KernelKind) -> FlatParameter:
-    """Return a part of zeros, in whole blocks; its numbers are odd, for they stand for any."""
-    block = kind.options.block or 1
-    blocks = TRIAL // block + 1
-
-    def zeros(dtype: torch.dtype, count: int = blocks * block) -> Tensor:
-        return torch.zeros(count, dtype=dtype, device=kind.part.device)
-
-    values = Values(
-        zeros(kind.part.weight),
-        zeros(kind.part.momentum),
-        zeros(torch.bfloat16, blocks) if kind.options.block else None,
-        zeros(torch.int16) if kind.part.compensated else None,
-    )
-    one = torch.ones((), dtype=torch.float32, device=kind.part.device)
-    scale = one if kind.part.cautious else None
-    return FlatParameter(values, zeros(kind.part.gradient), 0, kind.options.block, scale)
-
-
-def kernel_function(kind: KernelKind) -> Callable[..., None]:
+def _function(form: LionKernel) -> Kernel:
     """Build the function that is compiled.
 
     Its code gets a name of its own: the compiler counts compilations by code, and refuses more
     than a few of the same.
     """
+    options, block = form.options, form.kind.block
 
     def kernel(
-        values: Values,
+        values: Tensors,
         gradient: Tensor,
         cautious_scale: Tensor | None,
         key: Tensor | None,
@@ -149,11 +142,10 @@ def kernel_function(kind: KernelKind) -> Callable[..., None]:
     ) -> None:
         lr, decay, ratio, memory, intake = vector.unbind()
         numbers = StepNumbers(lr, decay, ratio, memory, intake, *scaler)
-        key_or_none: Any = 0 if key is None else key
-        new = lion_update(values, gradient, cautious_scale, key_or_none, numbers, kind.options)
-        for old, value in zip(values, new, strict=True):
-            if old is not None and value is not None:
-                old.copy_(value)
+        piece = Piece(values, gradient, 0 if key is None else key, block, cautious_scale)
+        for old, new in zip(values, lion_update(piece, numbers, options), strict=True):
+            if old is not None and new is not None:
+                old.copy_(new)
 
-    code = kernel.__code__.replace(co_name=f"lion_{abs(hash(kind)):x}")
+    code = kernel.__code__.replace(co_name=f"lion_{abs(hash(form)):x}")
     return FunctionType(code, kernel.__globals__, closure=kernel.__closure__)

@@ -81,38 +81,3 @@ def real(tensor: Tensor) -> Tensor:
     if tensor.is_complex():
         return torch.view_as_real(tensor.resolve_conj().resolve_neg())
     return tensor.resolve_neg()
-
-
-def are_plain(rows: Sequence[Row], dtypes: Sequence[torch.dtype]) -> bool:
-    """Return whether nothing can be wrong, and lists of tensors on the CPU will do for a step.
-
-    Most parameters are so, and are asked in each step: all at once, property by property.
-
-    Args:
-        rows: Weight, gradient and momentum of each parameter.
-        dtypes: All three must have one of these, the same in all rows.
-    """
-    weights, gradients, momenta = map(list, zip(*rows, strict=True)) if rows else ([], [], [])
-    tensors = [*weights, *gradients, *momenta]
-    return (
-        {type(tensor) for tensor in tensors} <= PLAIN
-        and {(tensor.dtype, tensor.layout, tensor.is_cpu) for tensor in tensors}
-        in [{(dtype, torch.strided, True)} for dtype in dtypes]
-        and all(map(Tensor.is_contiguous, tensors))
-        and not any(map(Tensor.is_neg, tensors))
-        # Lists would broadcast.
-        and [x.shape for x in weights] == [x.shape for x in gradients] == [x.shape for x in momenta]
-    )
-
-
-def is_simple(parameter: Tensor, gradient: Tensor, momentum: Tensor) -> bool:
-    """Return whether flat views are all it takes: the same elements in the same order."""
-    tensors = parameter, gradient, momentum
-    return (
-        {type(tensor) for tensor in tensors} <= PLAIN
-        and len({(tensor.numel(), tensor.device, tensor.layout) for tensor in tensors}) == 1
-        and parameter.is_floating_point()
-        and momentum.is_floating_point()
-        and all(map(Tensor.is_contiguous, tensors))
-        and not any(map(Tensor.is_neg, tensors))
-    )

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from optforge.errors import NonFiniteError
-from optforge.optim.steps.flat import Member
 from optforge.optim.steps.foreach import surely_finite
 from optforge.optim.steps.layout import any_over_ranks, is_distributed, local, real
-from optforge.optim.steps.loop import all_finite
+from optforge.optim.steps.member import Member
 
 
 def found_nonfinite(parameters: Sequence[Tensor], capturable: bool = False) -> Tensor | None:
@@ -33,7 +32,7 @@ def found_nonfinite(parameters: Sequence[Tensor], capturable: bool = False) -> T
     sharded = any(is_distributed(parameter) for parameter in parameters)
     if not (capturable or sharded) and _surely_finite(gradients):
         return None
-    return any_over_ranks(~all_finite(gradients), parameters)
+    return any_over_ranks(~_all_finite(gradients), parameters)
 
 
 def _surely_finite(gradients: Sequence[Tensor]) -> bool:
@@ -44,14 +43,20 @@ def _surely_finite(gradients: Sequence[Tensor]) -> bool:
     )
 
 
-def any_found(founds: Sequence[Tensor], stays_on_device: bool) -> bool | Tensor:
+def _all_finite(tensors: Sequence[Tensor]) -> Tensor:
+    """Return, as a tensor of one bool, whether all elements of all tensors are finite."""
+    device = tensors[0].device
+    return torch.stack([tensor.isfinite().all().to(device) for tensor in tensors]).all()
+
+
+def any_found(flags: Sequence[Tensor], stays_on_device: bool) -> bool | Tensor:
     """Return whether some flag is set; as a tensor where the host must not or need not ask."""
-    if not founds:
+    if not flags:
         return False
-    if all(found.device.type == "cpu" for found in founds) and not stays_on_device:
-        return any(bool(found) for found in founds)
-    device = founds[0].device
-    return torch.stack([(found != 0).to(device).reshape(()) for found in founds]).any()
+    if all(flag.device.type == "cpu" for flag in flags) and not stays_on_device:
+        return any(bool(flag) for flag in flags)
+    device = flags[0].device
+    return torch.stack([(flag != 0).to(device).reshape(()) for flag in flags]).any()
 
 
 def raise_nonfinite(group: Mapping[str, Any], members: Sequence[Member]) -> None:

@@ -17,6 +17,7 @@ from optforge.optim.lion_settings import StepOptions, stays_on_device
 from optforge.optim.precision.eight_bits import decode, encode
 from optforge.optim.precision.rounding import join, split, stochastic_round, wide_dtype
 from optforge.optim.settings import Number, as_float
+from optforge.optim.steps.piece import Piece
 
 
 class StepNumbers(NamedTuple):
@@ -55,6 +56,11 @@ class Values(NamedTuple):
     momentum: Tensor
     scale: Tensor | None = None
     compensation: Tensor | None = None
+
+
+def values_of(piece: Piece) -> Values:
+    """Return what a piece holds by name."""
+    return Values(*piece.values)  # type: ignore[arg-type]
 
 
 def numbers_of(
@@ -140,15 +146,8 @@ def _step(
     return new_weight, new_momentum
 
 
-def lion_update(
-    values: Values,
-    gradient: Tensor,
-    cautious_scale: Tensor | None,
-    key: Number,
-    numbers: StepNumbers,
-    options: StepOptions,
-) -> Values:
-    """Compute one step of Lion on flat tensors of equal length.
+def lion_update(piece: Piece, numbers: StepNumbers, options: StepOptions) -> Values:
+    """Compute one step of Lion on a piece of a parameter.
 
     Maths, with the old momentum m in the sign:
 
@@ -157,10 +156,7 @@ def lion_update(
         m <- beta2 m + (1 - beta2) g
 
     Args:
-        values: Weight and state.
-        gradient: The gradient, any floating dtype.
-        cautious_scale: One over the share of elements that agree, or None.
-        key: Random key of the parameter, step and first element, for stochastic rounding.
+        piece: Weight, states and gradient; flat where momentum is in 8 bits.
         numbers: Learning rate and the like.
         options: What is fixed.
 
@@ -169,42 +165,48 @@ def lion_update(
 
     Source: "Symbolic Discovery of Optimization Algorithms", program 1.
     """
-    dtype = wide_dtype(values.weight.dtype)
-    weight = values.weight.to(dtype)
-    if values.compensation is not None:
-        weight = join(values.weight, values.compensation)
-    if values.scale is not None:
-        momentum = decode(values.momentum, values.scale, options.block).to(dtype)
-    else:
-        momentum = values.momentum.to(dtype)
-    gradient = ascent(gradient, dtype, numbers, options)
-    weight, momentum = _step(weight, gradient, momentum, cautious_scale, numbers, options)
-    return _keep_if_found(values, _store(values, weight, momentum, key, options), numbers)
+    old = values_of(piece)
+    dtype = wide_dtype(old.weight.dtype)
+    weight, momentum = opened(piece, dtype)
+    gradient = ascent(piece.gradient, dtype, numbers, options)
+    weight, momentum = _step(weight, gradient, momentum, piece.cautious_scale, numbers, options)
+    return _keep_if_found(old, closed(piece, weight, momentum, options.rounding), numbers)
 
 
-def _store(
-    old: Values, weight: Tensor, momentum: Tensor, key: Number, options: StepOptions
-) -> Values:
-    """Bring the results to the dtypes they are kept in."""
-    compensation = None
+def opened(piece: Piece, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return weight and momentum in the dtype of the computation."""
+    weight, momentum, scale, compensation = values_of(piece)
+    if scale is not None:
+        momentum = decode(momentum, scale, piece.block)
+    wide = weight.to(dtype) if compensation is None else join(weight, compensation)
+    return wide, momentum.to(dtype)
+
+
+def closed(piece: Piece, weight: Tensor, momentum: Tensor, rounding: str) -> Values:
+    """Return the results of a step as they are kept; to copy them may still round to nearest."""
+    old = values_of(piece)
+    scale, compensation = None, None
     if old.compensation is not None:
         weight, compensation = split(weight, old.weight.dtype)
-    elif options.rounding == "stochastic" and old.weight.dtype.itemsize == 2:
-        weight = stochastic_round(weight, old.weight.dtype, key)
+    elif rounding == "stochastic" and old.weight.dtype.itemsize == 2:
+        weight = stochastic_round(weight, old.weight.dtype, piece.key)
     if old.scale is not None:
-        momentum, scale = encode(momentum, options.block)
-    else:
-        momentum, scale = momentum.to(old.momentum.dtype), None
-    return Values(weight.to(old.weight.dtype), momentum, scale, compensation)
+        momentum, scale = encode(momentum, piece.block)
+    return Values(weight, momentum, scale, compensation)
 
 
 def _keep_if_found(old: Values, new: Values, numbers: StepNumbers) -> Values:
     """Return the old values where the gradient scaler, or a policy, found non-finite gradients."""
     if numbers.found_inf is None:
         return new
-    found = numbers.found_inf != 0
+    is_skipped = numbers.found_inf != 0
     pairs = [
-        None if after is None or before is None else torch.where(found, before, after)
+        None if after is None or before is None else torch.where(is_skipped, before, after)
         for before, after in zip(old, new, strict=True)
     ]
     return Values(*pairs)  # type: ignore[arg-type]
+
+
+def update_one(piece: Piece, numbers: StepNumbers, options: StepOptions) -> None:
+    """Step one piece, the maths as it stands."""
+    piece.write(lion_update(piece, numbers, options))
