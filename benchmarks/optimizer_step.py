@@ -37,7 +37,7 @@ SHAPES = {"20M": (20_000_000, 20), "2M": (2_000_000, 400)}
 
 
 def sizes(quick: bool) -> dict[str, Size]:
-    """Give the four sizes by name; quick ones are a hundredth."""
+    """Return the four sizes by name; quick ones are a hundredth."""
     made = {}
     for shape, (elements, tensors) in SHAPES.items():
         for name, dtype in DTYPES.items():

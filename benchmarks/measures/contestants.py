@@ -100,7 +100,7 @@ RULE = "rule "  # how the names of their rows begin
 
 
 def rules() -> Iterator[Contestant]:
-    """Give the fused path of each shipped rule that needs no sum over a tensor."""
+    """Yield the fused path of each shipped rule that needs no sum over a tensor."""
     for name in rule_names():
         if cost(load_rule(name)).reductions == 0:
             yield Contestant(RULE + name, _rule(name), compiled=True)

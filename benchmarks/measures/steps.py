@@ -167,7 +167,7 @@ def state_bytes(optimizer: torch.optim.Optimizer) -> int:
 
 
 def peak_extra_bytes(step: Callable[[], Any]) -> int:
-    """Give the most bytes that a step holds at once beyond what was there before it."""
+    """Return the most bytes that a step holds at once beyond what was there before it."""
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
         step()

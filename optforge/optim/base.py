@@ -153,7 +153,7 @@ class BaseOptimizer(Optimizer):
             known[number] = dict(group)
 
     def _remember(self) -> None:
-        """Note the settings of all groups as checked."""
+        """Record the settings of all groups as checked."""
         self.__dict__["_known"] = dict(enumerate(map(dict, self.param_groups)))
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -119,7 +119,7 @@ class Diagnostics:
         self.close()
 
     def _before_step(self, optimizer: Any, arguments: Any, keywords: Any) -> Any:
-        """Look at gradients and momentum, after the closure if there is one."""
+        """Measure gradients and momentum, after the closure if there is one."""
         closure = keywords.get("closure") or (arguments[1] if len(arguments) > 1 else None)
         if closure is None:
             self._look()

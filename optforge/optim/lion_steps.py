@@ -1,4 +1,4 @@
-"""What `Lion` does in a step: looks at everything first, then runs a path over its groups."""
+"""The steps of `Lion`: everything is checked first, then a path runs over each group."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ class LionSteps(BaseOptimizer):
 
     @property
     def _step_supports_amp_scaling(self) -> bool:
-        """Tell torch's GradScaler to leave unscaling to the step, as for torch's fused ones."""
+        """Return whether the step unscales gradients itself, as torch's fused ones do."""
         return any(bool(group["fused"]) for group in self.param_groups)
 
     def _forget(self) -> None:
-        """Look at everything anew in the next step."""
+        """Forget what was checked, so that the next step checks everything."""
         self._resolution = ResolutionCheck()
         # Dtype and options for which the state of a parameter is complete.
         self._completed: dict[int, tuple[torch.dtype, tuple[Any, ...]]] = {}  # by id

@@ -65,7 +65,7 @@ class ParameterWatch:
     def before(
         self, parameter: Tensor, entry: Mapping[str, Any], numbers: WatchedGroup, measured: bool
     ) -> None:
-        """Look at gradient and stored momentum; nothing is changed."""
+        """Measure gradient and stored momentum; nothing is changed."""
         gradient = _gradient(parameter, numbers)
         finite = gradient.isfinite()
         self.looked = True
@@ -110,7 +110,7 @@ class ParameterWatch:
         measured: bool,
         skipped: bool,
     ) -> Tensor:
-        """Look at what the step did.
+        """Measure what the step did.
 
         Returns:
             float64 tensor, one number for each of `COUNTS`; only those of the non-finite

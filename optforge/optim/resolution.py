@@ -47,7 +47,7 @@ class ResolutionCheck(_Check):
     """
 
     def __call__(self, group: Mapping[str, Any], parameters: Sequence[Tensor]) -> None:
-        """Look at a group before its step.
+        """Check a group before its step.
 
         Args:
             group: The parameter group.

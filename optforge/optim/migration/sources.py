@@ -50,7 +50,7 @@ class SavedOptimizer:
 
 
 def unwrapped(entry: Entry) -> Entry:
-    """Take tensors out of where bitsandbytes hides them."""
+    """Return an entry with its tensors out of where bitsandbytes hides them."""
     return {**entry, **entry.get(_WRAPPED, {})}
 
 

@@ -242,7 +242,7 @@ def split(values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 
 def join(weight: Tensor, compensation: Tensor) -> Tensor:
-    """Put together what `split` took apart.
+    """Return the float32 values that `split` took apart.
 
     Returns:
         float32.

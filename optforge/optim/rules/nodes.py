@@ -1,4 +1,4 @@
-"""Operations of a rule as nodes, and the engine that notes them while rows are built."""
+"""Operations of a rule as nodes, and the engine that records them while rows are built."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class _Ones:
 
 
 class Recorder:
-    """The engine that rows of the table are built with; its functions note what is done."""
+    """The engine that rows of the table are built with; its functions record what is done."""
 
     def __init__(self) -> None:
         self.nodes: list[RuleNode] = []
@@ -117,25 +117,25 @@ class Recorder:
         return elementwise
 
     def where(self, *arguments: Value) -> RuleNode:
-        """Note a choice by a condition, element by element."""
+        """Record a choice by a condition, element by element."""
         return self.select(*arguments)  # the function of the language chooses by a sign
 
     def ones_like(self, x: RuleNode) -> _Ones:
-        """Return ones, a factor that notes nothing but a spread."""
+        """Return ones, a factor that records nothing but a spread."""
         return _Ones(x)
 
     def full_like(self, x: RuleNode, value: float) -> RuleNode:
-        """Note a number."""
+        """Record a number."""
         return self.constant(value)  # one number, which broadcasts like x
 
     def constant(self, value: float) -> RuleNode:
-        """Note a number."""
+        """Record a number."""
         return self.note("constant", (value,), Kind.SCALAR)
 
     def spread(self, x: Value, like: RuleNode) -> RuleNode:
-        """Note that a number is repeated to the kind of a node."""
+        """Record that a number is repeated to the kind of a node."""
         return self.note("spread", (x, like), like.kind)
 
     def sum(self, x: RuleNode, axis: int, keepdims: bool) -> RuleNode:
-        """Note a sum over the whole tree; one number is its own."""
+        """Record a sum over the whole tree; one number is its own."""
         return x if x.kind == Kind.SCALAR else self.note("sum", (x,), Kind.SCALAR)

@@ -75,7 +75,7 @@ def _run(stage: int, batch: RuleBatch, numbers: GroupNumbers) -> None:
 
 
 def _begin(graph: RuleGraph, batch: RuleBatch) -> None:
-    """Bring weights and gradients to the dtype of the computation, without touching them."""
+    """Convert weights and gradients to the dtype of the computation; they are not changed."""
     gradients = [piece.gradient.to(batch.dtype) for piece in batch.batch.pieces]
     if batch.maximize:
         gradients = list(LISTS._foreach_neg(gradients))

@@ -75,9 +75,9 @@ def _without_betas(lifted: Lifted, constants: Mapping[str, Any]) -> dict[str, An
     listed = isinstance(betas, Sequence | numpy.ndarray) and not isinstance(betas, str)
     if not names or not listed or len(betas) != len(names):
         wanted = (
-            f"{len(names)} numbers, for {', '.join(names)}" if names else "not set: it has none"
+            f"{len(names)} numbers, for {', '.join(names)}" if names else "left unset: it has none"
         )
-        raise OptimizerError(f"betas={betas!r}, but for this rule they must be {wanted}")
+        raise OptimizerError(f"betas of this rule must be {wanted}, got {betas!r}")
     rest = {name: value for name, value in constants.items() if name != "betas"}
     return rest | dict(zip(names, betas, strict=True))
 

@@ -118,7 +118,7 @@ def _scalars(base: RuleGraph, states: States, group: Mapping[str, Any]) -> dict[
 
 
 def share_scalars(base: RuleGraph, states: States, groups: Sequence[Mapping[str, Any]]) -> None:
-    """Let the parameters of a group hold the same scalar states again, after loading."""
+    """Make the parameters of each group share their scalar states again, after loading."""
     for group in groups:
         for name, value in _scalars(base, states, group).items():
             shared = value.detach().to("cpu", torch.float64, copy=True)

@@ -81,7 +81,7 @@ class LionKernel(NamedTuple):
         return Piece(values, zeros(kind.gradient, counts[0]), 0, kind.block, scale)
 
     def vector(self, numbers: StepNumbers) -> Tensor:
-        """Put the numbers of a step into one tensor: as floats they would be compiled in."""
+        """Return the numbers of a step in one tensor: as floats they would be compiled in."""
         is_double = self.kind.values[0] is torch.float64
         where: Any = {"dtype": torch.float64 if is_double else torch.float32}
         where["device"] = self.kind.device

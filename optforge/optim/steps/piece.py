@@ -172,8 +172,8 @@ def _order(tensor: Tensor) -> list[int] | None:
 
 
 def gather(tensors: Sequence[Tensor]) -> Tensor:
-    """Copy tensors of one dtype into one, without a graph; `scatter` brings results home."""
-    return _flatten_dense_tensors([tensor.detach() for tensor in tensors])
+    """Copy tensors of one dtype into one, unrecorded by autograd; `scatter` brings results home."""
+    return _flatten_dense_tensors(tensors)
 
 
 def scatter(flat: Tensor, tensors: Sequence[Tensor]) -> None:
