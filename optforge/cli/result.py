@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 
 from rich.console import Console
 from rich.rule import Rule
@@ -45,6 +46,7 @@ def print_result(result: SearchResult, console: Console) -> None:
             f"resume it: optforge search --resume {result.path}",
             soft_wrap=True,
         )
+        print_page_command(result, console)
         return
     for line in count_lines(result.history.tally.plain()):
         console.print(line, style="dim", markup=False)
@@ -65,6 +67,13 @@ def print_result(result: SearchResult, console: Console) -> None:
     console.print(_pareto(done))
     _headline(console, "files")
     console.print(_files(result))
+    print_page_command(result, console)
+
+
+def print_page_command(result: SearchResult, console: Console) -> None:
+    """Print the command that writes the page of a run."""
+    command = shlex.join(["optforge", "report", str(result.path)])
+    console.print(f"As a page: {command}", style="dim", markup=False, soft_wrap=True)
 
 
 def _print_simple(simple_rule: SimpleRule, console: Console) -> None:

@@ -220,7 +220,7 @@ def list_runs(root: str | Path = "runs") -> list[RunSummary]:
         []
     """
     journals = Path(root).glob(f"*/{JOURNAL}")
-    summaries = [_summary(journal.parent) for journal in journals]
+    summaries = [run_summary(journal.parent) for journal in journals]
     return sorted(summaries, key=lambda summary: (summary.created, summary.path))
 
 
@@ -281,7 +281,8 @@ def _make_free_directory(path: Path, names: Iterable[str], force: bool) -> None:
         path.mkdir(parents=True, exist_ok=True)
 
 
-def _summary(path: Path) -> RunSummary:
+def run_summary(path: Path) -> RunSummary:
+    """Return the summary of a run; a damaged one is marked."""
     try:
         with Journal.open(path / JOURNAL, write=False) as journal:
             best, counts, created = journal.best(), journal.counts(), journal.created

@@ -16,7 +16,8 @@ from optforge.execution import InlineExecutor
 from optforge.fitness import Measure
 from optforge.jobs import JobRunner
 from optforge.language import load_rule
-from optforge.report.search.history import draw_history, read_course
+from optforge.report.search.course import read_course
+from optforge.report.search.history import draw_history
 from optforge.runs import Journal
 from optforge.tasks import load_task
 from optforge.training import trainee

@@ -1,0 +1,32 @@
+"""``optforge report``: the page of a result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from optforge.cli.console import screen
+from optforge.cli.options import Force, PlainDebug
+from optforge.report.pages.write import write_page
+from optforge.report.words import size
+
+
+def report(
+    path: Annotated[Path, typer.Argument(help="Directory of a search.", metavar="DIR")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="File to write; DIR/report.html by default.", metavar="FILE"
+        ),
+    ] = None,
+    force: Force = False,
+    debug: PlainDebug = False,
+) -> None:
+    """Write the page of a result: one HTML file that needs no network.
+
+    The search may still be running; the page shows it as it is now.
+    """
+    file = write_page(path, out, force)
+    screen().print(f"{file} ({size(file.stat().st_size)})", markup=False, soft_wrap=True)

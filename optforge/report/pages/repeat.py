@@ -1,0 +1,51 @@
+"""The command that repeats a search, from its stored settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from optforge.language import load_rule
+from optforge.runs.directory import START
+
+# Options with the name of their setting.
+_PLAIN = (
+    *("seed", "population", "tournament", "repeats", "confirm", "strategy", "constants_programs"),
+    *("max_statements", "max_state_bytes", "functions", "in_place", "rescale", "lag", "restart"),
+    *("restart_after", "tasks"),
+)
+_MUTATIONS = ("insert", "delete", "modify", "add_state")
+
+
+def search_command(settings: Mapping[str, Any], path: Path, programs: int) -> list[str]:
+    """Return the words of the command that repeats a search, up to a number of programs.
+
+    Its options are written out, so that it means the same when a default changes.
+
+    Args:
+        settings: Settings of the run.
+        path: Directory of the run, in which the start lies if it is no shipped rule.
+        programs: Number of programs.
+
+    Example:
+        >>> search_command({"search": {"seed": 3, "tasks": ["a", "b"]}}, Path("runs/x"), 500)
+        ['optforge', 'search', '--programs', '500', '--seed', '3', '--tasks', 'a,b']
+    """
+    search = settings.get("search", {})
+    words = ["optforge", "search", "--programs", str(programs)]
+    for name in (name for name in _PLAIN if search.get(name) is not None):
+        words += [f"--{name.replace('_', '-')}", _text(search[name])]
+    if "held_out" in settings:
+        words += ["--held-out", _text(settings["held_out"]) or "none"]
+    if all(name in search for name in _MUTATIONS):
+        words += ["--mutations", _text([search[name] for name in _MUTATIONS])]
+    if search.get("start", "") not in ("", load_rule("adamw").text):
+        words += ["--start", str(path / START)]
+    return words
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(map(_text, value))
+    return f"{value:.15g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,217 @@
+"""The figures of a search's page: progress, rejections, known programs, table, Pareto front."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from optforge.assessment.table import Table
+from optforge.report.pages.blocks import Figure
+from optforge.report.pages.figures import (
+    COLORS,
+    GREY,
+    Spec,
+    encode,
+    forest,
+    full_width,
+    full_width_rows,
+    layer,
+    named_colors,
+    tooltip,
+    zero_line,
+)
+from optforge.report.search.course import JUDGED, Course, known_shares, stage_rows, value_range
+from optforge.report.words import loss_change
+from optforge.statistics import mean_interval_over_tasks
+
+_DOTS = 3000  # of a series; more are thinned out
+_BEST = "best in the search (partly luck)"
+_FRESH = "leader on fresh seeds, 95 %"
+_LARGER = "leader on larger tasks, over the first, 95 %"
+_SERIES = (_BEST, _FRESH, _LARGER)
+_JUDGED, _BEGIN, _WORSE = "judged", "new start", "worse on larger tasks"
+
+
+def progress(course: Course) -> Figure:
+    """Return the figure of fitness over programs: judged, best, re-scored and validated."""
+    columns = ["series", "program", "value", "low", "high", "phase"]
+    rows = [dict(zip(columns, row, strict=True)) for row in _progress_rows(course)]
+    return Figure(
+        "progress",
+        "Best fitness (log of loss over tuned AdamW's; lower is better, 0 is tuned AdamW).",
+        "The best value in the search is the luckiest of many and is drawn thin. What counts are "
+        "the points: the same leaders on fresh seeds. Their intervals have the spread between "
+        "seeds that each leader showed in the search.",
+        _progress_spec(course, {row["series"] for row in rows}),
+        rows,
+    )
+
+
+def _progress_rows(course: Course) -> Iterator[tuple[Any, ...]]:
+    dots = _thinned(course.judged)
+    yield from ((_JUDGED, number, value, None, None, "") for number, value in dots)
+    total = len(course.cached)
+    ends = [*(start for _, start, *_ in course.phases[1:]), total]
+    for (phase, _, numbers, best), end in zip(course.phases, ends, strict=False):
+        steps = _thinned(list(zip(numbers, best, strict=True)))
+        yield from ((_BEST, n, v, None, None, phase) for n, v in steps)
+        if best:
+            yield _BEST, end, best[-1], None, None, phase
+    for r in course.rescored:
+        half = r.half if math.isfinite(r.half) else 0.0
+        yield _FRESH, r.number, r.fresh, r.fresh - half, r.fresh + half, ""
+    yield from _validated_rows(course)
+    yield from ((_WORSE, a, b, None, None, "") for a, b in course.overfitted)
+    restarts = [n for n, parent in enumerate(course.parents) if parent is None and n]
+    yield from ((_BEGIN, n, None, None, None, "") for n in restarts)
+
+
+def _thinned(points: Sequence[tuple[int, float]]) -> Sequence[tuple[int, float]]:
+    return points[:: 1 + len(points) // _DOTS]
+
+
+def _validated_rows(course: Course) -> Iterator[tuple[Any, ...]]:
+    for v in course.validations:
+        first = course.validations[0].logs
+        rows = [[a - b for a, b in zip(v.logs[t], first[t], strict=True)] for t in first]
+        interval = mean_interval_over_tasks(rows)
+        yield _LARGER, v.at, interval.mean, interval.low, interval.high, ""
+
+
+def _progress_spec(course: Course, present: Collection[str]) -> Spec:
+    x = encode("program", "quantitative", "programs", axis={"format": "~s"})
+    limits = value_range(course)
+    scale: Spec = {"zero": False} | ({"domain": list(limits)} if limits else {})
+    y = encode("value", "quantitative", "fitness", scale=scale)
+    color = named_colors("series", [series for series in _SERIES if series in present])
+    grey, red = ({"color": {"value": value}} for value in (GREY, COLORS[4]))
+    shown = {"x": x, "y": y, "color": color}
+    whisker = {**shown, "y": {**y, "field": "low"}, "y2": {"field": "high"}}
+    hover = {"tooltip": tooltip("series", "program", "value", "low", "high")}
+    layers = {
+        _WORSE: [layer(_WORSE, "rect", {"x": x, "x2": {"field": "value"}, **red}, opacity=0.15)],
+        _BEGIN: [layer(_BEGIN, "rule", {"x": x, **grey}, strokeDash=[2, 3])],
+        _JUDGED: [
+            layer(_JUDGED, "point", {"x": x, "y": y, **grey}, filled=True, size=6, opacity=0.5)
+        ],
+        _BEST: [
+            zero_line("y"),
+            layer(_BEST, "line", {**shown, "detail": {"field": "phase"}},
+                  interpolate="step-after", strokeWidth=1.5),
+        ],
+    }  # fmt: skip
+    for series, shape in ((_FRESH, "diamond"), (_LARGER, "square")):
+        point = {"shape": shape, "filled": True, "size": 60, "opacity": 1}
+        layers[series] = [
+            layer(series, "rule", whisker),
+            layer(series, "point", {**shown, **hover}, **point),
+        ]
+    drawn = [part for series, parts in layers.items() if series in present for part in parts]
+    return {**full_width(360), "layer": drawn or [zero_line("y")]}
+
+
+def stages(course: Course) -> Figure:
+    """Return the figure of where new programs ended."""
+    rows = [{"stage": name, "programs": count} for name, count in stage_rows(course)]
+    bar = {
+        "y": encode("stage", "nominal", sort=None, axis={"labelLimit": 260}),
+        "x": encode("programs", "quantitative", "new programs"),
+    }
+    judged = {
+        "condition": {"test": f"datum.stage == '{JUDGED}'", "value": COLORS[2]},
+        "value": COLORS[1],
+    }
+    hover = {"color": judged, "tooltip": tooltip("stage", "programs")}
+    labels = {"type": "text", "align": "left", "dx": 4}
+    text = {"text": {"field": "programs", "type": "quantitative", "format": ","}}
+    spec = {
+        **full_width_rows(len(rows)),
+        "layer": [
+            {"mark": "bar", "encoding": {**bar, **hover}},
+            {"mark": labels, "encoding": {**bar, **text}},
+        ],
+    }  # fmt: skip
+    caption = "Each new program is trained in stages and leaves at the first that it fails."
+    return Figure("stages", "New programs: rejected at, or judged in full.", caption, spec, rows)
+
+
+def known(course: Course) -> Figure:
+    """Return the figure of the share of programs that were known already."""
+    edges, shares = known_shares(course)
+    rows = [
+        {"from": a, "to": b, "known": share}
+        for a, b, share in zip(edges, edges[1:], shares, strict=False)
+    ]
+    spec = {
+        **full_width(160),
+        "mark": {"type": "bar", "color": COLORS[5]},
+        "encoding": {
+            "x": encode("from", "quantitative", "programs", axis={"format": "~s"}),
+            "x2": {"field": "to"},
+            "y": encode("known", "quantitative", "known, %", scale={"domain": [0, 100]}),
+            "tooltip": tooltip("from", "to", "known"),
+        },
+    }
+    caption = "A known program has the fingerprint of an earlier one and costs no training."
+    return Figure("known", "Programs that were known already.", caption, spec, rows)
+
+
+def contenders(table: Table) -> Figure:
+    """Return the forest plot of a table: each contender on each task and over the proxies."""
+    names = [row.title for row in table.rows[1:]]
+    tasks = ["mean over proxies", *table.proxies, *table.held_out]
+    rows = []
+    for task in tasks:
+        label = f"{task} (held out)" if task in table.held_out else task
+        for row in table.rows[1:]:
+            interval = row.proxies if task == tasks[0] else row.tasks[task]
+            mean, low, high = (
+                100 * math.expm1(min(x, 5.0)) for x in (interval.mean, interval.low, interval.high)
+            )
+            rows.append(
+                {"task": label, "name": row.title, "row": f"{label}: {row.title}", "mean": mean,
+                 "low": low, "high": high, "words": loss_change(interval)}
+            )  # fmt: skip
+    reference = table.rows[0].title
+    labels = list(dict.fromkeys(row["task"] for row in rows))
+    spec = forest(f"change of test loss against {reference}, %", names, {"task": labels}, len(rows))
+    return Figure(
+        "contenders",
+        f"Contenders against {reference}.",
+        f"Mean and 95 % interval over {table.repeats} fresh seeds a task; left of the line is "
+        "better. An interval that crosses the line shows no difference.",
+        spec,
+        rows,
+    )
+
+
+def pareto(finalists: Sequence[Mapping[str, Any]]) -> Figure:
+    """Return the figure of the Pareto front; a click on a point opens its program.
+
+    Args:
+        finalists: The finalists that no other dominates, as the table of a run stores them.
+    """
+    rows = [
+        {"fitness": f["fitness"], "seeds": f["repeats"], "state bytes": f["state_bytes"],
+         "statements": f["live_statements"], "step": 1e3 * f["step_seconds"],
+         "opens": f"pareto-{number}"}
+        for number, f in enumerate(finalists)
+        if f["fitness"] is not None
+    ]  # fmt: skip
+    columns = ("fitness", "seeds", "state bytes", "statements")
+    spec = {
+        **full_width(260),
+        "mark": {"type": "point", "filled": True, "opacity": 0.9, "cursor": "pointer"},
+        "encoding": {
+            "x": encode("step", "quantitative", "step, ms per million parameters",
+                        scale={"type": "log"}),
+            "y": encode("fitness", "quantitative", "fitness on fresh seeds", scale={"zero": False}),
+            "size": encode("statements", "quantitative", "statements", scale={"range": [60, 400]}),
+            "color": encode("state bytes", "ordinal", "state bytes a parameter",
+                            scale={"range": list(COLORS)}),
+            "tooltip": tooltip(*columns, step="step, ms"),
+        },
+    }  # fmt: skip
+    caption = "No other finalist is better in all four. A click opens the program below."
+    return Figure("pareto", "Pareto front of the finalists.", caption, spec, rows)

@@ -1,0 +1,59 @@
+"""From a path to its page: which kind of result lies there, and the file that is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from optforge.errors import OptforgeError
+from optforge.files import begin_record, replace_own
+from optforge.report.pages.blocks import Page
+from optforge.report.pages.render import render
+from optforge.report.pages.search import read_run, search_page
+from optforge.runs.directory import JOURNAL
+
+PAGE = "report.html"
+
+
+def page_of(path: str | Path) -> Page:
+    """Return the page of the result in a directory.
+
+    Args:
+        path: Directory of a search; it may be running.
+
+    Raises:
+        OptforgeError: If no result lies there, or it cannot be read.
+    """
+    path = Path(path)
+    if (path / JOURNAL).is_file():
+        return search_page(read_run(path))
+    raise OptforgeError(
+        f"{path} holds no result that has a page; give the directory of a search, such as "
+        "runs/NAME ('optforge runs' lists them)"
+    )
+
+
+def write_page(path: str | Path, out: str | Path | None = None, force: bool = False) -> Path:
+    """Write the page of the result in a directory.
+
+    Args:
+        path: The directory.
+        out: File to write; ``report.html`` in the directory by default.
+        force: Whether a file that optforge did not write may be replaced.
+
+    Returns:
+        The file.
+
+    Raises:
+        OptforgeError: If there is no result, or the file cannot be written.
+    """
+    target = Path(out) if out is not None else Path(path) / PAGE
+    text = render(page_of(path))
+    try:
+        if out is not None and target.exists() and not force:
+            raise OptforgeError(f"{target} exists already; name another file, or give --force")
+        if out is None and force:
+            begin_record(target.parent, [target.name])
+        replace_own(target, text)
+    except OSError as error:
+        raise OptforgeError(f"{target} was not written: {error.strerror or error}") from error
+    return target

@@ -1,0 +1,174 @@
+"""The course of a search as numbers to draw, read once from the journal."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy
+
+from optforge.evolution.overfitting import KIND as VALIDATE
+from optforge.evolution.overfitting import Validation, overfitted_ranges
+from optforge.runs import Journal, Verdict
+from optforge.statistics import mean_interval_over_tasks
+
+JUDGED = "judged"
+_BINS = 80
+
+
+@dataclass(frozen=True)
+class Leader:
+    """A leading program on fresh seeds.
+
+    Args:
+        number: Last proposal of the batch with which it was re-scored.
+        fingerprint: Fingerprint of the program.
+        fitness: Fitness in the search; the best of many, so partly luck.
+        fresh: Fitness on the fresh seeds.
+        half: Half the length of the 95 % interval of ``fresh``; infinite if unknown.
+    """
+
+    number: int
+    fingerprint: str
+    fitness: float
+    fresh: float
+    half: float
+
+
+@dataclass
+class Course:
+    """The course of a search as numbers to draw, read from the journal.
+
+    Args:
+        cached: Whether the verdict was already known, for each proposal.
+        phases: Name, first and last proposal, proposals and values of the running best.
+        judged: Proposal number and fitness of each full verdict.
+        rescored: The leaders that were trained on fresh seeds.
+        validations: The incumbents on larger tasks.
+        overfitted: First and last proposal of each stretch of meta-overfitting.
+        stages: Number of new programs that ended at each stage.
+        seconds: Seconds of training, over all workers.
+        parents: Parent of each proposal; None for a warm start or a restart.
+        verdicts: Id of the verdict of each proposal.
+        fitness: Fitness by id of the verdict.
+        ids: Id of the verdict by fingerprint.
+    """
+
+    cached: list[bool] = field(default_factory=list)
+    phases: list[tuple[str, int, list[int], list[float]]] = field(default_factory=list)
+    judged: list[tuple[int, float]] = field(default_factory=list)
+    rescored: list[Leader] = field(default_factory=list)
+    validations: list[Validation] = field(default_factory=list)
+    overfitted: list[tuple[int, int]] = field(default_factory=list)
+    stages: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    parents: list[int | None] = field(default_factory=list)
+    verdicts: list[int | None] = field(default_factory=list)
+    fitness: dict[int, float] = field(default_factory=dict)
+    ids: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def validated(self) -> list[tuple[int, float]]:
+        """Proposal number, and log loss on larger tasks over that of the first incumbent."""
+        return [(v.at, v.loss - self.validations[0].loss) for v in self.validations]
+
+
+def read_course(journal: Journal) -> Course:
+    """Read a journal once, in the order of the search."""
+    course, ends = Course(), {}
+    events = list(journal.events("rescore"))
+    leading = {event.detail["fingerprint"] for event in events}
+    scored: dict[str, Verdict] = {}
+    for verdict in journal.verdicts():
+        _count(course, verdict)
+        if verdict.fingerprint in leading:
+            scored[verdict.fingerprint] = verdict
+    for proposal in journal.proposals():
+        value = course.fitness.get(-1 if proposal.verdict is None else proposal.verdict, math.inf)
+        _follow(course, proposal.phase, proposal.number, value)
+        if math.isfinite(value) and not proposal.cached:
+            course.judged.append((proposal.number, value))
+        course.cached.append(proposal.cached)
+        course.parents.append(proposal.parent)
+        course.verdicts.append(proposal.verdict)
+        ends[proposal.batch] = proposal.number
+    repeats = journal.settings.get("search", {}).get("rescore_repeats", 1)
+    for event in (event for event in events if event.batch in ends):
+        verdict = scored.get(event.detail["fingerprint"])
+        course.rescored.append(_leader(ends[event.batch], event.detail, verdict, repeats))
+    course.validations = [Validation.read(event.detail) for event in journal.events(VALIDATE)]
+    course.overfitted = overfitted_ranges(course.validations)
+    return course
+
+
+def _count(course: Course, verdict: Verdict) -> None:
+    course.fitness[verdict.id] = verdict.fitness
+    course.ids[verdict.fingerprint] = verdict.id
+    course.stages[verdict.stage_name.split(":")[0]] += 1
+    course.seconds += verdict.seconds
+
+
+def _leader(
+    number: int, detail: Mapping[str, Any], verdict: Verdict | None, repeats: int
+) -> Leader:
+    """Return a leader whose interval has the spread between seeds that it showed in the search.
+
+    The journal holds the mean over the fresh seeds alone.
+    """
+    half = math.inf
+    rows = list(verdict.scores.values()) if verdict else []
+    if rows and math.isfinite(verdict.fitness if verdict else math.inf):
+        interval = mean_interval_over_tasks(rows)
+        half = (interval.high - interval.mean) * math.sqrt(len(rows[0]) / repeats)
+    fitness = verdict.fitness if verdict else math.inf
+    return Leader(number, detail["fingerprint"], fitness, detail["fitness"], half)
+
+
+def value_range(course: Course) -> tuple[float, float] | None:
+    """Return the values to show: the best and the re-scored in full, without the worst judged ones.
+
+    The warm start is far above everything that follows, which would look like a flat line. None
+    if there is nothing to show.
+    """
+    early = len(course.cached) / 100
+    values = [
+        value
+        for *_, numbers, best in course.phases
+        for number, value in zip(numbers, best, strict=True)
+        if number >= early or value == best[-1]
+    ]
+    values += [r.fresh for r in course.rescored if math.isfinite(r.fresh)]
+    values += [v for _, v in course.validated if math.isfinite(v)]
+    if not values:
+        return None
+    values.append(0.0)
+    judged = [value for _, value in course.judged]
+    top = max(*values, float(numpy.quantile(judged, 0.5)) if judged else 0.0)
+    margin = 0.08 * (top - min(values)) or 0.1
+    return min(values) - margin, top + margin
+
+
+def known_shares(course: Course) -> tuple[list[int], list[float]]:
+    """Return edges of stretches of the search, and the share of known programs in each, percent."""
+    bins = min(_BINS, max(1, len(course.cached) // 20))
+    parts = numpy.array_split(numpy.array(course.cached, float), bins)
+    edges = numpy.cumsum([0] + [len(part) for part in parts])
+    return edges.tolist(), [100 * float(part.mean()) if len(part) else 0.0 for part in parts]
+
+
+def stage_rows(course: Course) -> list[tuple[str, int]]:
+    """Return the stages with the number of new programs that ended there; judged ones last."""
+    names = sorted(course.stages, key=lambda name: (name == JUDGED, -course.stages[name]))
+    return [(name, course.stages[name]) for name in names]
+
+
+def _follow(course: Course, phase: str, number: int, value: float) -> None:
+    if not course.phases or course.phases[-1][0] != phase:
+        course.phases.append((phase, number, [], []))
+    numbers, best = course.phases[-1][2:]
+    if math.isfinite(value) and (not best or value < best[-1]):
+        numbers.append(number)
+        best.append(value)

@@ -1,0 +1,34 @@
+"""``optforge report``: a page for a run, and plain sentences for mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from optforge.cli.app import app
+from tests.helpers.page_runs import make_run
+
+
+def call(*words: str) -> Result:
+    environment = {"COLUMNS": "200", "NO_COLOR": "1"}
+    return CliRunner().invoke(app, ["report", *words], env=environment)
+
+
+def test_a_run_becomes_a_page_beside_its_journal(tmp_path: Path) -> None:
+    pytest.importorskip("vl_convert", reason="needs vl-convert-python: pip install 'optforge[web]'")
+    run = make_run(tmp_path / "run", programs=50)
+    result = call(str(run))
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"{run / 'report.html'} (")
+    named = call(str(run), "-o", str(tmp_path / "named.html"))
+    assert named.exit_code == 0 and (tmp_path / "named.html").is_file()
+
+
+@pytest.mark.parametrize("name", [".", "nowhere"])
+def test_what_is_no_result_is_refused_in_a_sentence(tmp_path: Path, name: str) -> None:
+    result = call(str(tmp_path / name))
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert "holds no result" in line and "optforge runs" in line

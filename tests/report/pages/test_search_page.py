@@ -1,0 +1,186 @@
+"""The page of a search: its data is the journal's, its text is escaped, its size is bounded."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optforge.errors import OptforgeError
+from optforge.report.pages.blocks import Tree
+from optforge.report.pages.render import page_data, plot_code, render
+from optforge.report.pages.search import read_run, search_page
+from optforge.report.pages.write import write_page
+from optforge.runs import Journal
+from tests.helpers.page_runs import HOSTILE, LION, finish_run, make_run, value
+
+MEGABYTE = 2**20
+VOID = {"meta", "img", "br", "link", "input"}
+
+
+@pytest.fixture(scope="module")
+def plots() -> Any:
+    reason = "needs vl-convert-python: pip install 'optforge[web]'"
+    return pytest.importorskip("vl_convert", reason=reason)
+
+
+class Checker(HTMLParser):
+    """Checks that tags nest, and collects text, tags and attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: set[str] = set()
+        self.ids: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.ids += [content or "" for name, content in attrs if name == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("script", "style"):
+            self.text += data
+
+
+def checked(html: str) -> Checker:
+    checker = Checker()
+    checker.feed(html)
+    checker.close()
+    assert not checker.open
+    return checker
+
+
+def figure(run: Path, name: str) -> list[dict[str, Any]]:
+    data = page_data(search_page(read_run(run)))["figures"][name]
+    return [dict(zip(data["columns"], row, strict=True)) for row in data["rows"]]
+
+
+def test_figures_hold_what_the_journal_holds(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    rows = figure(run, "progress")
+    with Journal.open(run / "journal.sqlite", write=False) as journal:
+        judged = {v.id: v.fitness for v in journal.verdicts() if v.stage_name == "judged"}
+        stages = journal.stages()
+        rescored = [event.detail["fitness"] for event in journal.events("rescore")]
+    shown = {row["program"]: row["value"] for row in rows if row["series"] == "judged"}
+    assert shown == pytest.approx(judged, rel=1e-5)
+    fresh = [row for row in rows if row["series"].startswith("leader on fresh seeds")]
+    assert [row["value"] for row in fresh] == pytest.approx(rescored, rel=1e-5)
+    assert all(row["low"] < row["value"] < row["high"] for row in fresh)
+    counts = {row["stage"]: row["programs"] for row in figure(run, "stages")}
+    assert counts == {name.split(":")[0]: count for name, count in stages.items()}
+    assert {row["known"] for row in figure(run, "known")} == {50.0}
+
+
+def test_the_best_value_is_drawn_from_the_search_and_ends_at_the_last_program(
+    tmp_path: Path,
+) -> None:
+    rows = figure(make_run(tmp_path / "run"), "progress")
+    best = [row for row in rows if row["series"].startswith("best in the search")]
+    assert best[-1]["program"] == 400
+    assert best[-1]["value"] == pytest.approx(value(398), rel=1e-5)
+
+
+def test_the_line_of_descent_leads_from_the_start_to_the_winner(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    finish_run(run)
+    page = search_page(read_run(run))
+    blocks = [b for s in page.sections if s.name == "descent" for b in s.blocks]
+    (tree,) = [block for block in blocks if isinstance(block, Tree)]
+    assert [step.title.split()[0] for step in tree.steps] == ["0", "2", "4"]
+    last = tree.steps[-1].lines
+    assert "\n".join(line for mark, line in last if mark in " +") == LION.text.rstrip()
+    assert any(mark == "-" for mark, _ in last)
+    assert "% loss" in tree.steps[-1].note and "against its parent" in tree.steps[-1].note
+
+
+def test_a_finished_run_shows_verdict_table_and_front(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    table = finish_run(run)
+    (mean, task) = figure(run, "contenders")
+    assert mean["mean"] == pytest.approx(task["mean"])
+    assert task["low"] < task["mean"] < task["high"] < 0
+    assert table.rows[1].proxies.mean == pytest.approx(-0.1)
+    assert [row["fitness"] for row in figure(run, "pareto")] == [-0.09]
+
+
+def test_a_run_without_a_batch_has_a_page(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", programs=0)
+    names = [section.name for section in search_page(read_run(run)).sections]
+    assert names == ["summary", "progress", "rejections", "settings"]
+
+
+def test_markup_in_names_is_shown_and_never_a_tag(tmp_path: Path, plots: Any) -> None:
+    del plots
+    run = make_run(tmp_path / "run")
+    finish_run(run)
+    html = render(search_page(read_run(run)))
+    page = checked(html)
+    assert page.text.count(HOSTILE) >= 5
+    assert page.tags.count("script") == 3 and "img" not in page.tags
+    assert not {name for name in page.attributes if name.startswith("on")}
+    assert len(page.ids) == len(set(page.ids))
+    stored = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S)
+    assert stored is not None and not set("<>&") & set(stored[1])
+    assert HOSTILE in json.dumps(json.loads(stored[1])).encode().decode("unicode_escape")
+
+
+def test_every_figure_is_a_specification_that_compiles(tmp_path: Path, plots: Any) -> None:
+    run = make_run(tmp_path / "run")
+    finish_run(run)
+    page = search_page(read_run(run))
+    assert {f.name for f in page.figures} == {"progress", "contenders", "pareto", "stages", "known"}
+    for drawn in page.figures:
+        spec = {**drawn.spec, "data": {"values": [dict(row) for row in drawn.rows]}, "width": 600}
+        picture = plots.vegalite_to_svg(spec)
+        assert "<svg" in picture and "<script" not in picture
+
+
+def test_a_page_is_one_file_below_its_bounds(tmp_path: Path, plots: Any) -> None:
+    del plots
+    run = make_run(tmp_path / "run", programs=6_000)
+    file = write_page(run)
+    html = file.read_text()
+    data = page_data(search_page(read_run(run)))
+    assert len(json.dumps(data)) < 2 * MEGABYTE
+    assert file.stat().st_size < 5 * MEGABYTE
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", html.split("<script>")[0])
+    assert write_page(run) == file  # a page of ours is replaced
+
+
+def test_a_file_of_somebody_else_stays(tmp_path: Path, plots: Any) -> None:
+    del plots
+    run, other = make_run(tmp_path / "run"), tmp_path / "mine.html"
+    other.write_text("mine")
+    with pytest.raises(OptforgeError, match="exists already"):
+        write_page(run, other)
+    assert other.read_text() == "mine"
+    assert write_page(run, other, force=True).read_text().startswith("<!doctype html>")
+
+
+def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OptforgeError, match="holds no result"):
+        write_page(tmp_path)
+
+
+def test_a_missing_package_is_named_with_its_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plot_code.cache_clear()
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    with pytest.raises(OptforgeError, match=r"pip install 'optforge\[web\]'"):
+        write_page(make_run(tmp_path / "run"))
