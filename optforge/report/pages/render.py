@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import optforge
 from optforge.errors import OptforgeError
 from optforge.files import replace_file
 from optforge.report.json_values import plain
@@ -42,7 +41,6 @@ def render(page: Page) -> str:
     environment = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True)
     return environment.get_template("page.html").render(
         page=page,
-        version=optforge.__version__,
         policy=_policy(library, script),
         style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),
         data=Markup(json_for_script(page_data(page))),
