@@ -9,7 +9,7 @@ own constants), *rates* (the best of a third of its rate, its rate and three tim
 are proxies, rungs of the ladder, or variants such as ``mnist_mlp@400``, with so many steps. Every
 cell ends as one line of ``results/transfer/cells.jsonl``; single losses are kept beside it, so that
 a run that is stopped after its minutes goes on where it was. Cells go task by task, the cheapest
-first.
+first; two commands with other tasks may run side by side.
 
 ``show`` prints the rank correlation of each verdict with the mean over the ladder, with a bootstrap
 interval over optimizers, what a verdict costs, and the noise of each task. Optimizers are those
@@ -93,7 +93,6 @@ def main() -> None:
     parser.add_argument("--optimizers", type=int, default=40)
     parser.add_argument("--tasks", default=",".join((*PROXY_TASKS, *ladder_task_names())))
     parser.add_argument("--minutes", type=float, default=9.0)
-    parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--out", type=Path, default=HERE / "transfer")
     given = parser.parse_args()
     if given.verb == "show":
@@ -161,9 +160,9 @@ def trainer_of(tasks: Mapping[str, Task], given: argparse.Namespace) -> Trainer:
     factory = functools.partial(
         Evaluator, tasks=everything, stages=(), seeds={}, baseline={}, alone=alone
     )
-    executor = start_executor(factory, given.workers, 3600.0)
+    executor = start_executor(factory, 0)
     deadline = time.monotonic() + 60 * given.minutes
-    runner = JobRunner(executor, window=2 * max(1, given.workers), deadline=deadline)
+    runner = JobRunner(executor, window=1, deadline=deadline)
     return Trainer(runner, tasks, 0, Store(given.out / "losses", compiled=False), 2, 2)
 
 
