@@ -122,7 +122,7 @@ class SearchOptions(BudgetOptions):
             program is drawn without knowledge of the results of so many batches before it. The
             history depends on the lag and not on the workers. By default one and a half for each
             worker, at least 3.
-        held_out: Tasks for the final table only, never searched on; the shipped letters_cnn by
+        held_out: Tasks for the final table only, never searched on; the shipped names_cnn by
             default. On the command line, none stands for no task.
         validate: Larger tasks on which the best program is scored while the search goes on, which
             shows when it overfits its own: names, ``file.py:Class``, or objects. With the shipped

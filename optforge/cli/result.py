@@ -17,6 +17,10 @@ from optforge.assessment.rows import ADAMW, ONE_SETTING, STRAIGHT
 from optforge.assessment.table import Table
 from optforge.cli.derived import print_derivation, print_effects
 from optforge.cli.explained import print_explanation
+from optforge.execution import usable_cores
+from optforge.promotion.cost import SECONDS, costs_of
+from optforge.promotion.stage import read_ladder
+from optforge.report.promotion.page import cost_words
 from optforge.report.search.files import rules_by_task
 from optforge.report.search.page import count_lines
 from optforge.report.search.verdict import schedule_words
@@ -68,12 +72,23 @@ def print_result(result: SearchResult, console: Console) -> None:
     _headline(console, "files")
     console.print(_files(result))
     print_page_command(result, console)
+    console.print(_next_step(result), markup=False, soft_wrap=True)
 
 
 def print_page_command(result: SearchResult, console: Console) -> None:
     """Print the command that writes the page of a run."""
     command = shlex.join(["optforge", "report", str(result.path)])
     console.print(f"As a page: {command}", style="dim", markup=False, soft_wrap=True)
+
+
+def _next_step(result: SearchResult) -> str:
+    """Return what the funnel would cost, which tells what holds on larger tasks."""
+    ladder, judged = read_ladder(), result.history.tally.judged
+    costs, workers = costs_of(ladder, judged, SECONDS), usable_cores()
+    return (
+        f"Which finds hold on larger tasks: 'optforge funnel {result.path}', "
+        f"{cost_words(costs, workers)} for {len(ladder)} stages; --plan says more"
+    )
 
 
 def _print_simple(simple_rule: SimpleRule, console: Console) -> None:

@@ -76,7 +76,7 @@ def role(name: str) -> str:
     """Return the purpose of a shipped task.
 
     Example:
-        >>> role("mnist_mlp"), role("letters_cnn")
+        >>> role("mnist_mlp"), role("names_cnn")
         ('proxy', 'held-out')
     """
     if name in PROXY_TASKS:

@@ -163,7 +163,7 @@ TASKS: dict[str, type[Task]] = {
     )
 }
 PROXY_TASKS: tuple[str, ...] = (MnistMLP.name, MnistViT.name, PythonTransformer.name)
-HELD_OUT_TASK: str = LettersCNN.name
+HELD_OUT_TASK: str = NamesCNN.name
 
 
 def task_names() -> tuple[str, ...]:

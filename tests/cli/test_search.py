@@ -120,7 +120,14 @@ def finished(folder: Path, stopped: str) -> str:
 
 
 def test_the_named_command_goes_on_to_the_end(folder: Path, finished: str) -> None:
-    for part in ("the discovered rule", "the fair table", "Pareto list", "Other, held out", "±"):
+    for part in (
+        "the discovered rule",
+        "the fair table",
+        "Pareto list",
+        "Other, held out",
+        "±",
+        "optforge funnel",
+    ):
         assert part in finished
     assert not any(line.startswith(":") for line in finished.splitlines()), "work without a name"
     with RunDirectory.open(folder / "first") as run:

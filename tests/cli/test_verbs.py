@@ -85,7 +85,7 @@ def test_rules_and_tasks_list_all_there_is() -> None:
     rules, tasks = call("rules").stdout, call("tasks").stdout
     assert [name for name in rule_names() if name not in rules] == []
     assert [name for name in task_names() if name not in tasks] == []
-    assert re.search(r"letters_cnn .* held-out", tasks)
+    assert re.search(r"names_cnn .* held-out", tasks)
 
 
 def test_runs_lists_what_is_there(tmp_path: Path) -> None:

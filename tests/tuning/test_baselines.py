@@ -177,7 +177,7 @@ def test_all_things_together_are_no_worse_than_the_tuned_adamw(task: str) -> Non
 def test_the_control_is_shipped_tuned_like_the_others() -> None:
     control = stored()["constants"]
     assert control["tasks"] == list(PROXY_TASKS) and set(control["hashes"]) == set(PROXY_TASKS)
-    assert control["trials"] == TRIALS and set(control["tuned"]) == set(TASKS)
+    assert control["trials"] == TRIALS and set(control["tuned"]) >= set(TASKS)  # letters as well
     assert control["command"].startswith("optforge search --strategy constants")
     given = parse(control["program"])
     setting = {"lr": 0.01, "weight_decay": 0.1, "beta1": 0.9, "beta2": 0.99}
