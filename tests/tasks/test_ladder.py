@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -109,11 +111,10 @@ def test_vmap_equals_row_by_row(name: str) -> None:
             torch.testing.assert_close(batched[row], single, rtol=1e-8, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_adamw_learns(name: str) -> None:
-    task = ready(name)
+def trained(task: Task, build: Callable[[Any], torch.optim.Optimizer]) -> tuple[float, float]:
+    """Validation losses before and after a few steps."""
     model, order = initial_model(task, 0), batch_order(task, 0)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    optimizer = build(model.parameters())
     train, validation = task.splits.train, task.splits.validation
 
     def evaluate() -> float:
@@ -127,7 +128,26 @@ def test_adamw_learns(name: str) -> None:
         inputs, targets = augmented(task, train.inputs[rows], train.targets[rows], 0, step)
         task.loss(model(inputs), targets).backward()
         optimizer.step()
-    assert 0 < evaluate() < 0.95 * before
+    return before, evaluate()
+
+
+def adamw(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=1e-2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_adamw_learns(name: str) -> None:
+    before, after = trained(ready(name), adamw)
+    assert 0 < after < 0.95 * before
+
+
+@pytest.mark.parametrize("name", ["names_cnn", "mnist_autoencoder", "shakespeare_gru"])
+def test_what_is_known_to_be_worse_loses(name: str) -> None:
+    """Plain gradient descent at the best of its rates, where adaptive rules are known to lead."""
+    _, best = trained(ready(name), adamw)
+    for lr in (0.01, 0.1):
+        _, plain = trained(ready(name), lambda p, lr=lr: torch.optim.SGD(p, lr=lr))
+        assert best < plain
 
 
 @pytest.mark.parametrize("name", NAMES)
