@@ -44,13 +44,7 @@ from optforge.fitness import Evaluator, probe
 from optforge.jobs import JobRunner, Store, Trainer
 from optforge.language import Program, load_rule, parse, rule_names
 from optforge.report.text_table import TextTable
-from optforge.tasks import (
-    PROXY_TASKS,
-    Task,
-    ladder_task_names,
-    load_task,
-    refuse_set_aside,
-)
+from optforge.tasks import PROXY_TASKS, Task, ladder_task_names, load_task, refuse_set_aside
 from optforge.training import Trainee, trained_alone
 from optforge.tuning import Effort, fittable, losses_by, stored, tune_together
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from optforge.tasks.contract import check_task, has_metric
 from optforge.tasks.draws import augmented, batch_order, initial_model
+from optforge.tasks.ladder.set_aside import refuse_set_aside, set_aside_names
 from optforge.tasks.registry import (
     HELD_OUT_TASK,
     PROXY_TASKS,
@@ -19,8 +20,6 @@ from optforge.tasks.registry import (
     is_shipped,
     ladder_task_names,
     load_task,
-    refuse_set_aside,
-    set_aside_names,
     task_names,
 )
 from optforge.tasks.schedule import Schedule, schedule

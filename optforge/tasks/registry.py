@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -204,40 +204,6 @@ def ladder_task_names() -> tuple[str, ...]:
         'mnist_autoencoder'
     """
     return tuple(task.name for task in LADDER)
-
-
-def set_aside_names() -> tuple[str, ...]:
-    """Return the names of the tasks that decide nothing and are for a final table alone.
-
-    Example:
-        >>> set_aside_names()
-        ('photo_field', 'digits_flow', 'import_graph')
-    """
-    return tuple(task.name for task in SET_ASIDE)
-
-
-def refuse_set_aside(tasks: Iterable[Task], what: str) -> None:
-    """Check that nothing is decided on a task that is set aside for final tables.
-
-    Args:
-        tasks: The tasks, or those derived from them.
-        what: What they would be used for, such as ``a search``.
-
-    Raises:
-        TaskError: If one of them is set aside.
-
-    Example:
-        >>> refuse_set_aside([load_task("photo_field")], "a search")
-        Traceback (most recent call last):
-            ...
-        optforge.errors.TaskError: photo_field is set aside for the final table of a discovery, ...
-    """
-    names = [task.name for task in tasks if isinstance(task, SET_ASIDE)]
-    if names:
-        raise TaskError(
-            f"{', '.join(names)} is set aside for the final table of a discovery, so that a search "
-            f"cannot fit it; {what} needs other tasks, such as those that 'optforge tasks' lists"
-        )
 
 
 def is_shipped(task: Task) -> bool:

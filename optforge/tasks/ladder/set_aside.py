@@ -7,12 +7,14 @@ table of a discovery trains on them, and nothing else does.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from optforge.errors import TaskError
 from optforge.tasks.data.imports import import_graph, import_pairs
 from optforge.tasks.data.mnist import digits
 from optforge.tasks.data.photo import photo
@@ -108,6 +110,40 @@ class ImportGraph(Task):
 
 
 SET_ASIDE: tuple[type[Task], ...] = (PhotoField, DigitsFlow, ImportGraph)
+
+
+def set_aside_names() -> tuple[str, ...]:
+    """Return the names of the tasks that decide nothing and are for a final table alone.
+
+    Example:
+        >>> set_aside_names()
+        ('photo_field', 'digits_flow', 'import_graph')
+    """
+    return tuple(task.name for task in SET_ASIDE)
+
+
+def refuse_set_aside(tasks: Iterable[Task], what: str) -> None:
+    """Check that nothing is decided on a task that is set aside for final tables.
+
+    Args:
+        tasks: The tasks, or those derived from them.
+        what: What they would be used for, such as ``a search``.
+
+    Raises:
+        TaskError: If one of them is set aside.
+
+    Example:
+        >>> refuse_set_aside([PhotoField()], "a search")
+        Traceback (most recent call last):
+            ...
+        optforge.errors.TaskError: photo_field is set aside for the final table of a discovery, ...
+    """
+    names = [task.name for task in tasks if isinstance(task, SET_ASIDE)]
+    if names:
+        raise TaskError(
+            f"{', '.join(names)} is set aside for the final table of a discovery, so that a search "
+            f"cannot fit it; {what} needs other tasks, such as those that 'optforge tasks' lists"
+        )
 
 
 def _levels(images: Tensor) -> Tensor:
