@@ -74,7 +74,8 @@ def _self_attention(
     projected = functional.linear(query.transpose(0, 1), weight, bias)
     parts = projected.unflatten(-1, (3, heads, width // heads)).permute(2, 0, 3, 1, 4)
     # [samples, heads, tokens, width / heads] each
-    mixed = _attention(*parts.contiguous().unbind(0), dropout if training else 0.0)
+    queries, keys, values = parts.contiguous().unbind(0)
+    mixed = _attention(queries, keys, values, dropout if training else 0.0)
     joined = mixed.transpose(1, 2).flatten(2)
     return functional.linear(joined, out_weight, out_bias).transpose(0, 1)
 
