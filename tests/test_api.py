@@ -22,6 +22,7 @@ from optforge.evolution import Search, make_executor, rescale
 from optforge.fitness import evaluator, seeds
 from optforge.jobs import Silent
 from optforge.language import Program, functions_of, load_rule, parse
+from optforge.runs import RunDirectory
 from optforge.tasks import Task
 from optforge.training import Stack
 from tests.helpers.tiny import Blobs, Noise, Sums
@@ -242,7 +243,14 @@ def test_what_is_measured_on_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         used.update((stack.task.name, split, seed) for seed in chosen)
         return real(stack, programs, chosen, **rest)
 
+    def create(*arguments: Any) -> RunDirectory:
+        used.clear()  # what came before, for the baselines, may be answered by the user's cache
+        return real_create(*arguments)
+
+    real_create = RunDirectory.create
     monkeypatch.setattr(evaluator, "train_population", spy)
+    monkeypatch.setattr(RunDirectory, "create", create)
+    monkeypatch.setenv("OPTFORGE_CACHE", str(tmp_path / "cache"))
     settings = SMALL | {"held_out": [Sums()], "programs": 120}
     search(tasks=[Blobs()], out=tmp_path / "run", **settings)
     report, rescale = (seeds(0, "Sums", purpose, 3) for purpose in ("report", "rescale"))
