@@ -10,7 +10,7 @@ from optforge.promotion.decision import PROMOTED
 from optforge.promotion.result import Entrant, StageResult
 from optforge.report.search.verdict import schedule_words
 from optforge.report.text_table import TextTable
-from optforge.report.words import duration, percent
+from optforge.report.words import duration, loss_change, percent
 from optforge.tuning import TITLES, trainee_json
 
 _CAPTION = (
@@ -56,11 +56,11 @@ def funnel_verdict(
     if not last.promoted:
         held = f"; {results[-2].promoted[0].candidate.number} got furthest" if results[1:] else ""
         return f"No candidate beats {title} on {last.name}{held}."
-    best = last.promoted[0]
-    names = ", ".join(result.name for result in results)
+    best, names = last.promoted[0], [result.name for result in results]
+    where = f"{names[0]}:" if len(names) == 1 else f"all of {', '.join(names)}; on the last:"
     return (
-        f"Program {best.candidate.number} of the search beats {title} on all of {names}; on the "
-        f"last by {percent(best.judgement.effect)}, {best.judgement.seeds} fresh seeds."
+        f"Program {best.candidate.number} of the search beats {title} on {where} "
+        f"{loss_change(best.judgement.effect)}, {best.judgement.seeds} fresh seeds."
     )
 
 
