@@ -14,7 +14,9 @@ from optforge.report.words import size
 
 
 def report(
-    path: Annotated[Path, typer.Argument(help="Directory of a search.", metavar="DIR")],
+    path: Annotated[
+        Path, typer.Argument(help="Directory of a search or comparison.", metavar="DIR")
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -26,7 +28,7 @@ def report(
 ) -> None:
     """Write the page of a result: one HTML file that needs no network.
 
-    The search may still be running; the page shows it as it is now.
+    A search or a comparison may still be running; the page shows it as it is now.
     """
     file = write_page(path, out, force)
     screen().print(f"{file} ({size(file.stat().st_size)})", markup=False, soft_wrap=True)

@@ -11,7 +11,7 @@ from optforge.comparison.cells.cell_table import CellTable
 from optforge.comparison.cells.runner import Runner
 from optforge.comparison.comparison import Comparison, one_setting_of
 from optforge.comparison.protocol import compare_on
-from optforge.comparison.result import TaskResult
+from optforge.comparison.result import Findings, TaskResult
 from optforge.comparison.studies import study
 from optforge.comparison.sweep import sweep
 from optforge.errors import StoppedError
@@ -25,10 +25,12 @@ class Finished:
         tasks: Labels of the complete tasks.
         runs: Number of finished runs by task and optimizer. Runs that depend on a task's first
             missing run cannot be known and are not counted.
+        findings: Results of the complete tasks.
     """
 
     tasks: frozenset[str] = frozenset()
     runs: Counter[tuple[str, str]] = field(default_factory=Counter)
+    findings: Findings = field(default_factory=lambda: Findings((), ""))
 
     def left(self, task: str, recipe: str, planned: int) -> int:
         """Return the largest number of planned runs that remain."""
@@ -36,7 +38,7 @@ class Finished:
 
 
 def finished(comparison: Comparison, table: CellTable) -> Finished:
-    """Count the cells of a comparison that are in a table."""
+    """Read the part of a comparison that is in a table."""
     runs: Counter[tuple[str, str]] = Counter()
     done: list[TaskResult] = []
     reader = _TableReader(comparison, table, runs)
@@ -47,12 +49,14 @@ def finished(comparison: Comparison, table: CellTable) -> Finished:
             done.append(study(sweep(result, settings, reader), recipes, settings, reader))
         except StoppedError:
             continue
+    results, rows = tuple(done), ()
     try:
         if len(done) == len(comparison.variants):
-            one_setting_of(comparison, done, reader)
+            rows = one_setting_of(comparison, done, reader)
     except StoppedError:
         done = []  # of each task some runs are missing
-    return Finished(frozenset(result.variant.label for result in done), runs)
+    findings = Findings(results, comparison.against, settings.objective, rows)
+    return Finished(frozenset(result.variant.label for result in done), runs, findings)
 
 
 class _TableReader(Runner):

@@ -97,7 +97,7 @@ def _draw_best_so_far(
     """Draw the expected best score against the number of trials of the first round."""
     for name, tuned in result.tuned.items():
         values = best_so_far([t for t in tuned.trials if t.round == 0], objective)
-        shown = [_shown(value, objective) for value in values]
+        shown = [shown_score(value, objective) for value in values]
         look = drawn[name]
         axes.plot(range(1, len(shown) + 1), shown, look.line, color=look.color, label=name)
     axes.set_xlabel("trials", fontsize=8)
@@ -110,11 +110,11 @@ def _draw_rates(axes: Axes, result: TaskResult, drawn: dict[str, Look], objectiv
     """Draw score against learning rate: trials as dots, the curve around the best as a line."""
     for name, tuned in result.tuned.items():
         look = drawn[name]
-        dots = _points(tuned.trials, objective)
+        dots = rate_points(tuned.trials, objective)
         axes.scatter(*dots, s=8, color=look.color, marker=look.mark, alpha=0.45, linewidths=0,
                      label=name)  # fmt: skip
         if tuned.sensitivity:
-            line = _points(tuned.sensitivity, objective)
+            line = rate_points(tuned.sensitivity, objective)
             axes.plot(*line, look.line, color=look.color, linewidth=1.2)
     axes.set_xscale("log")
     if objective == "loss":
@@ -123,16 +123,17 @@ def _draw_rates(axes: Axes, result: TaskResult, drawn: dict[str, Look], objectiv
     axes.set_ylabel(f"validation {objective}", fontsize=8)
 
 
-def _points(trials: Sequence[Trial], objective: str) -> tuple[list[float], list[float]]:
+def rate_points(trials: Sequence[Trial], objective: str) -> tuple[list[float], list[float]]:
+    """Return learning rates and scores of the trials with a result, by rising rate."""
     pairs = [(dict(t.setting).get("lr", math.nan), score(t.outcomes, objective)) for t in trials]
     pairs = sorted(pair for pair in pairs if math.isfinite(pair[1]))
-    return [x for x, _ in pairs], [_shown(y, objective) for _, y in pairs]
+    return [x for x, _ in pairs], [shown_score(y, objective) for _, y in pairs]
 
 
 def _draw_curves(axes: Axes, result: TaskResult, drawn: dict[str, Look], objective: str) -> None:
     """Draw validation loss over the steps: geometric mean over seeds, its interval as a band."""
     for name, tuned in result.tuned.items():
-        steps, rows = _common_curve(tuned.finals)
+        steps, rows = common_curve(tuned.finals)
         if not steps:
             continue
         intervals = [paired_interval(column) for column in zip(*rows, strict=True)]
@@ -149,14 +150,16 @@ def _draw_curves(axes: Axes, result: TaskResult, drawn: dict[str, Look], objecti
     axes.set_ylabel("validation loss", fontsize=8)
 
 
-def _common_curve(finals: Sequence[CellResult]) -> tuple[list[float], list[list[float]]]:
+def common_curve(finals: Sequence[CellResult]) -> tuple[list[float], list[list[float]]]:
+    """Return the steps of the curves of final runs, and log losses ``[runs, steps]``."""
     curves = [o.curve for o in finals if o.curve and not (o.diverged or o.failed)]
     if not curves:
         return [], []
     return [p[0] for p in curves[0]], [[log_loss(p[1]) for p in curve] for curve in curves]
 
 
-def _shown(value: float, objective: str) -> float:
+def shown_score(value: float, objective: str) -> float:
+    """Return a score as it is shown: a loss, or a metric of which higher is better."""
     return exponential(value) if objective == "loss" else -value
 
 

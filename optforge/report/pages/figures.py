@@ -139,9 +139,21 @@ def forest(
 
 
 def _filter(column: str, values: Sequence[str]) -> Spec:
-    options = ["all", *values]
-    bind = {"input": "select", "options": options, "name": f"{column}: "}
+    label = "optimizer" if column == "name" else column
+    bind = {"input": "select", "options": ["all", *values], "name": f"{label}: "}
     return {"name": _param(column), "value": "all", "bind": bind}
+
+
+def one_of(column: str, values: Sequence[str]) -> tuple[Spec, Spec]:
+    """Return a control that chooses one value of a column, and the transformation that obeys it.
+
+    Args:
+        column: Name of the column.
+        values: Its values; the first is chosen until the reader chooses another.
+    """
+    bind = {"input": "select", "options": list(values), "name": f"{column}: "}
+    control = {"name": _param(column), "value": values[0], "bind": bind}
+    return control, {"filter": f"datum['{column}'] == {_param(column)}"}
 
 
 def _is_chosen(column: str) -> Spec:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from optforge.comparison.definition import DEFINITION
 from optforge.errors import OptforgeError
 from optforge.files import begin_record, replace_own
 from optforge.report.pages.blocks import Page
+from optforge.report.pages.comparison import read_comparison
 from optforge.report.pages.render import render
 from optforge.report.pages.search import read_run, search_page
 from optforge.runs.directory import JOURNAL
@@ -18,7 +20,7 @@ def page_of(path: str | Path) -> Page:
     """Return the page of the result in a directory.
 
     Args:
-        path: Directory of a search; it may be running.
+        path: Directory of a search or of a comparison; it may be running.
 
     Raises:
         OptforgeError: If no result lies there, or it cannot be read.
@@ -26,9 +28,11 @@ def page_of(path: str | Path) -> Page:
     path = Path(path)
     if (path / JOURNAL).is_file():
         return search_page(read_run(path))
+    if (path / DEFINITION).is_file():
+        return read_comparison(path)
     raise OptforgeError(
-        f"{path} holds no result that has a page; give the directory of a search, such as "
-        "runs/NAME ('optforge runs' lists them)"
+        f"{path} holds no result that has a page; give the directory of a search or of a "
+        "comparison, such as runs/NAME ('optforge runs' lists them)"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from optforge.report.pages.render import page_data
+from optforge.report.pages.render import page_data, render
 from optforge.report.pages.search import read_run, search_page
 from optforge.report.pages.write import write_page
+from tests.helpers.compared_page import compared
 from tests.helpers.page_runs import HOSTILE, finish_run, make_run
 
 READY = "document.documentElement.dataset.ready === 'yes'"
@@ -120,6 +122,23 @@ def test_light_and_dark(page: Any) -> None:
     assert page.evaluate(color) != light
     page.click("#theme")
     assert page.evaluate(color) == light
+
+
+def test_every_control_of_a_comparison_works(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text(render(compared()), encoding="utf-8")
+    page, said = browser.new_page(), []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto((tmp_path / "page.html").as_uri())
+    page.wait_for_function(READY, timeout=15_000)
+    names = page.locator("[data-figure]").evaluate_all("all => all.map(e => e.dataset.figure)")
+    assert names == ["differences", "curves", "rates", "trials", "maps"]
+    page.select_option("#figure-differences select >> nth=1", HOSTILE)
+    other = page.locator("#figure-maps option").all_inner_texts()[1]
+    page.select_option("#figure-maps select", other)
+    page.wait_for_function(f"views.maps.signal('chosen_map') === {json.dumps(other)}")
+    assert page.evaluate("window.hacked === undefined") and said == []
+    page.close()
 
 
 def test_a_phone_shows_it_without_scrolling_sideways(page: Any) -> None:

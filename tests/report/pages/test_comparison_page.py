@@ -1,0 +1,87 @@
+"""The page of a comparison: its figures hold what was measured, its text is escaped."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optforge.api.comparison import Destination, conduct
+from optforge.comparison import compare_pairs
+from optforge.comparison.suite import comparison_from
+from optforge.report.pages.render import page_data, render
+from optforge.report.pages.write import page_of
+from tests.helpers.compared_page import compared, results
+from tests.helpers.page_runs import HOSTILE
+
+NAMES = ["differences", "curves", "rates", "trials", "maps"]
+SMALL = {
+    "tasks": ["digits_mlp"], "optimizers": ["adamw", "lion"], "fixed": {"steps": 10},
+    "settings": {"trials": 2, "seeds": 2, "finalists": 1, "again": 0, "extensions": 0},
+}  # fmt: skip
+
+
+def rows(name: str) -> list[dict[str, Any]]:
+    data = page_data(compared())["figures"][name]
+    return [dict(zip(data["columns"], row, strict=True)) for row in data["rows"]]
+
+
+def test_the_forest_shows_the_pairs_with_the_luck_of_the_tuning() -> None:
+    (pair,) = compare_pairs(results()[1])
+    (row,) = rows("differences")
+    assert row["mean"] == pytest.approx(100 * math.expm1(pair.test_loss.mean), rel=1e-4)
+    assert row["low"] <= row["mean"] <= row["high"]
+    assert row["luck_low"] <= row["luck_high"]
+    assert pair.verdict in row["words"] and row["name"] == HOSTILE
+
+
+def test_curves_and_trials_are_those_of_the_runs() -> None:
+    (result,) = results()[1].tasks
+    final = result.tuned["adamw"].finals[0].curve
+    assert [r["step"] for r in rows("curves") if r["optimizer"] == "adamw"] == [p[0] for p in final]
+    assert all(r["low"] <= r["loss"] <= r["high"] for r in rows("curves"))
+    tried = [r for r in rows("rates") if r["optimizer"] == "adamw" and r["series"] == "trial"]
+    kept = [t for t in result.tuned["adamw"].trials if not any(o.diverged for o in t.outcomes)]
+    assert sorted(r["rate"] for r in tried) == pytest.approx(
+        sorted(dict(trial.setting)["lr"] for trial in kept), rel=1e-5
+    )
+    best = [r["best"] for r in rows("trials") if r["optimizer"] == "adamw"]
+    assert best == sorted(best, reverse=True)
+    assert len(rows("maps")) == 8
+
+
+def test_every_figure_compiles_and_markup_is_text() -> None:
+    reason = "needs vl-convert-python: pip install 'optforge[web]'"
+    plots = pytest.importorskip("vl_convert", reason=reason)
+    page = compared()
+    assert [figure.name for figure in page.figures] == NAMES
+    for figure in page.figures:
+        data = {"values": [dict(row) for row in figure.rows]}
+        assert "<svg" in plots.vegalite_to_svg({**figure.spec, "data": data, "width": 500})
+    html = render(page)
+    assert html.count("</script>") == 3
+    words = html.split('<script type="application/json"')[0]
+    assert "<script" not in words and "<img" not in words and "&lt;img src=x" in words
+
+
+def test_a_directory_is_read_without_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conduct(comparison_from(SMALL), Destination(tmp_path, definition=SMALL, figures=False))
+    cells = (tmp_path / "cells.jsonl").read_bytes()
+    monkeypatch.setattr("optforge.comparison.cells.runner.Runner.run", None)
+    page = page_of(tmp_path)
+    assert page.state == "finished"
+    assert [figure.name for figure in page.figures] == NAMES[:4]
+    assert (tmp_path / "cells.jsonl").read_bytes() == cells
+
+
+def test_a_comparison_without_a_complete_task_has_a_page(tmp_path: Path) -> None:
+    (tmp_path / "comparison.json").write_text(json.dumps(SMALL))
+    (tmp_path / "cells.jsonl").write_text("")
+    page = page_of(tmp_path)
+    assert page.state == "0 of 1 tasks complete"
+    assert [section.name for section in page.sections] == ["summary", "settings"]
