@@ -22,7 +22,7 @@ ERROR, DEFECT, STOPPED = 1, 70, 130
 # In the order of the help; each is a function of its name in a module of its name.
 VERBS = (
     *("search", "explain", "show", "simplify", "funnel", "export", "compare"),
-    *("rules", "tasks", "runs", "report", "train-image"),
+    *("rules", "tasks", "runs", "report", "watch", "train-image"),
 )
 # Former names of options, which go on working without being shown.
 _OLD = {

@@ -32,3 +32,21 @@ def test_what_is_no_result_is_refused_in_a_sentence(tmp_path: Path, name: str) -
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
     assert "holds no result" in line and "optforge runs" in line
+
+
+@pytest.mark.parametrize(("words", "asks"), [([], False), (["--host", "0.0.0.0"], True)])
+def test_watching_beyond_this_machine_needs_a_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], asks: bool
+) -> None:
+    served: list[tuple[object, ...]] = []
+    monkeypatch.setattr("optforge.cli.watch.serve", lambda *values: served.append(values))
+    result = CliRunner().invoke(app, ["watch", str(tmp_path), "--port", "9001", *words])
+    assert result.exit_code == 0, result.output
+    ((root, host, port, token),) = served
+    assert (root, host, port) == (tmp_path, words[-1] if words else "127.0.0.1", 9001)
+    assert bool(token) == asks == (f"?token={token}" in result.stdout)
+
+
+def test_what_is_no_directory_is_not_watched(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["watch", str(tmp_path / "nowhere")])
+    assert result.exit_code == 1 and "is not a directory" in result.stderr

@@ -82,3 +82,33 @@ document.addEventListener("click", ({ target }) => {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
 addEventListener("beforeprint", () => find("details").forEach((details) => { details.open = true; }));
 drawAll().then(() => { document.documentElement.dataset.ready = "yes"; });
+
+// A page that is served follows its result: same steps open, same place, new content.
+async function update() {
+  const answer = await fetch(location.href);
+  if (!answer.ok) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const titles = new Set(find("details[open] > summary > span:first-child").map((e) => e.textContent));
+  for (const id of ["main", "state"]) {
+    document.getElementById(id).replaceWith(document.adoptNode(fresh.getElementById(id)));
+  }
+  for (const details of find("details")) {
+    details.open = titles.has(details.querySelector("span").textContent);
+  }
+  data = JSON.parse(fresh.getElementById("data").textContent);
+  await drawAll();
+}
+
+if (document.documentElement.dataset.live) {
+  let version = null;
+  const events = new EventSource(document.documentElement.dataset.live);
+  events.onmessage = ({ data: now }) => {
+    if (version !== null && now !== version) update();
+    version = now;
+  };
+  events.onerror = () => { document.getElementById("state").textContent += " (no connection)"; };
+  events.onopen = () => {
+    const state = document.getElementById("state");
+    state.textContent = state.textContent.replaceAll(" (no connection)", "");
+  };
+}

@@ -22,7 +22,7 @@ _FOLDER = Path(__file__).parent
 _DIGITS = 6  # significant ones of a number; a pixel needs four
 
 
-def render(page: Page) -> str:
+def render(page: Page, live: bool = False) -> str:
     """Return a page as HTML that needs no other file and no network.
 
     All text is escaped, the data is JSON in which no tag can end, and a content security policy
@@ -30,6 +30,7 @@ def render(page: Page) -> str:
 
     Args:
         page: The page.
+        live: Whether it is served by ``optforge watch``, so that it listens for changes.
 
     Raises:
         OptforgeError: If the package with the plots' code is not installed.
@@ -41,6 +42,7 @@ def render(page: Page) -> str:
     environment = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True)
     return environment.get_template("page.html").render(
         page=page,
+        live=live,
         policy=_policy(library, script),
         style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),
         data=Markup(json_for_script(page_data(page))),

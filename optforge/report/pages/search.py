@@ -1,79 +1,24 @@
-"""The page of a search, from the directory of its run; also while the search is writing there."""
+"""The page of a search; also while the search is writing its journal."""
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-from optforge.analysis import fingerprint
-from optforge.assessment.table import Table
-from optforge.errors import OptforgeError
 from optforge.files import read_text
-from optforge.language import parse
 from optforge.report.pages import search_figures as figures
 from optforge.report.pages.blocks import Block, Code, Facts, Grid, Page, Section, Step, Tree, Words
-from optforge.report.pages.lineage import Ancestor, ancestors, difference, lineage_steps
+from optforge.report.pages.lineage import difference, lineage_steps
 from optforge.report.pages.repeat import search_command
-from optforge.report.search.course import JUDGED, Course, read_course
+from optforge.report.pages.run_data import Run, stored_json
+from optforge.report.search.course import JUDGED, Course
 from optforge.report.search.page import count_lines, fair_table
-from optforge.report.search.table_json import table_from_json
 from optforge.report.text_table import TextTable
 from optforge.report.words import duration, percent
-from optforge.runs import Journal, RunSummary
-from optforge.runs.directory import (
-    EXPLANATION_PAGE,
-    JOURNAL,
-    SIMPLE,
-    TABLE_JSON,
-    run_summary,
-)
+from optforge.runs.directory import EXPLANATION_PAGE, SIMPLE
 from optforge.statistics import Interval
-
-
-@dataclass(frozen=True)
-class Run:
-    """What the page of a search shows.
-
-    Args:
-        summary: Path, state and counts of the run.
-        settings: Its settings.
-        course: Its course.
-        line: Line of descent of the winner, or of the present leader.
-        results: The table file of a finished run; empty before.
-        table: The table; None before the end.
-        elapsed: Seconds from the begin to the last write, pauses included.
-    """
-
-    summary: RunSummary
-    settings: Mapping[str, Any]
-    course: Course
-    line: tuple[Ancestor, ...]
-    results: Mapping[str, Any]
-    table: Table | None
-    elapsed: float
-
-
-def read_run(path: Path) -> Run:
-    """Read the directory of a run without blocking the search that may be writing it.
-
-    Raises:
-        RunError: If this is not a run, or its journal cannot be read.
-    """
-    with Journal.open(path / JOURNAL, write=False) as journal:
-        course, settings = read_course(journal), journal.settings
-        summary, results = run_summary(path), _json(path / TABLE_JSON)
-        line = tuple(ancestors(journal, course, _leader(course, results)))
-        table = table_from_json(results["table"]) if results else None
-        begun = datetime.fromisoformat(journal.created).timestamp()
-    files = [path / JOURNAL, path / f"{JOURNAL}-wal"]
-    written = max(file.stat().st_mtime for file in files if file.exists())
-    return Run(summary, settings, course, line, results, table, max(0.0, written - begun))
 
 
 def search_page(run: Run) -> Page:
@@ -202,7 +147,7 @@ def _reasons(run: Run) -> Iterator[Block]:
         yield Grid(explanation_rows(explanation))
     elif (run.summary.path / EXPLANATION_PAGE).is_file():
         yield Code(read_text(run.summary.path / EXPLANATION_PAGE))
-    simple = _json(run.summary.path / SIMPLE[1])
+    simple = stored_json(run.summary.path / SIMPLE[1])
     if simple:
         yield Words("The rule simplified, step by step:")
         yield Tree(
@@ -265,20 +210,3 @@ def _settings(run: Run) -> Iterator[Block]:
 
 def _plain(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _leader(course: Course, results: Mapping[str, Any]) -> str:
-    """Return the fingerprint of the winner; before the end, that of the best re-scored program."""
-    if results:
-        try:
-            return fingerprint(parse(results["program"]))
-        except OptforgeError:
-            return ""
-    finite = [leader for leader in course.rescored if math.isfinite(leader.fresh)]
-    if finite:
-        return min(finite, key=lambda leader: leader.fresh).fingerprint
-    return min(course.ids, key=lambda name: course.fitness[course.ids[name]], default="")
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return json.loads(read_text(path)) if path.is_file() else {}

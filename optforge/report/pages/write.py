@@ -10,10 +10,16 @@ from optforge.files import begin_record, replace_own
 from optforge.report.pages.blocks import Page
 from optforge.report.pages.comparison import read_comparison
 from optforge.report.pages.render import render
-from optforge.report.pages.search import read_run, search_page
+from optforge.report.pages.run_data import read_run
+from optforge.report.pages.search import search_page
 from optforge.runs.directory import JOURNAL
 
 PAGE = "report.html"
+
+
+def is_result(path: Path) -> bool:
+    """Return whether a directory holds a result that has a page."""
+    return (path / JOURNAL).is_file() or (path / DEFINITION).is_file()
 
 
 def page_of(path: str | Path) -> Page:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from optforge.report.pages.render import page_data, render
-from optforge.report.pages.search import read_run, search_page
+from optforge.report.pages.run_data import read_run
+from optforge.report.pages.search import search_page
 from optforge.report.pages.write import write_page
 from tests.helpers.compared_page import compared
 from tests.helpers.page_runs import HOSTILE, finish_run, make_run

@@ -14,7 +14,8 @@ import pytest
 from optforge.errors import OptforgeError
 from optforge.report.pages.blocks import Tree
 from optforge.report.pages.render import page_data, plot_code, render
-from optforge.report.pages.search import read_run, search_page
+from optforge.report.pages.run_data import read_run
+from optforge.report.pages.search import search_page
 from optforge.report.pages.write import write_page
 from optforge.runs import Journal
 from tests.helpers.page_runs import HOSTILE, LION, finish_run, make_run, value

@@ -1,0 +1,209 @@
+"""The pages of running results, served over HTTP: one reader for all visitors, updates as events.
+
+Needs ``pip install 'optforge[web]'``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import importlib
+import secrets
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from optforge.errors import OptforgeError
+from optforge.report.pages.render import render
+from optforge.report.pages.write import is_result, page_of
+from optforge.runs import list_runs
+
+# Of starlette, which is imported when pages are served.
+Request: TypeAlias = Any
+Response: TypeAlias = Any
+Starlette: TypeAlias = Any
+
+_SHARE = 0.01  # of a core that reading may take
+_LEAST = 2.0  # seconds between two looks
+_PING = 15.0  # seconds after which a silent connection gets a comment, so that it stays open
+LOOPBACK = ("127.0.0.1", "localhost")
+
+
+class LivePage:
+    """The page of a result, read again when enough time has passed since it was last read.
+
+    Reading waits a hundred times as long as it took, so that it costs less than one percent of a
+    core however long the journal is. It opens the journal for reading each time: it neither blocks
+    the search nor minds that one side begins anew.
+
+    Args:
+        path: Directory of the result.
+        least: Least number of seconds between two reads.
+
+    Example:
+        >>> LivePage(Path("runs/none")).version
+        0
+    """
+
+    def __init__(self, path: Path, least: float = _LEAST) -> None:
+        self.path, self.least = path, least
+        self.version, self.content = 0, ""
+        self._due = 0.0
+        self._lock = threading.Lock()
+
+    def refresh(self) -> int:
+        """Read the result again if that is due, and return the number of its present version.
+
+        Raises:
+            OptforgeError: If it could never be read; later errors leave the last page as it is.
+        """
+        with self._lock:
+            if time.monotonic() >= self._due:
+                self._read()
+            return self.version
+
+    def _read(self) -> None:
+        begun = time.thread_time()
+        try:
+            content = render(page_of(self.path), live=True)
+        except OptforgeError:
+            if not self.content:
+                raise
+            content = self.content
+        if content != self.content:
+            self.version, self.content = self.version + 1, content
+        spent = time.thread_time() - begun
+        self._due = time.monotonic() + max(self.least, spent / _SHARE)
+
+
+class Site:
+    """The live pages of a directory: of the result in it, or of all runs below it.
+
+    Args:
+        root: Directory of a result, or one that holds runs.
+        least: Least number of seconds between two reads of a result.
+    """
+
+    def __init__(self, root: Path, least: float = _LEAST) -> None:
+        self.root, self.least = root, least
+        self._pages: dict[str, LivePage] = {}
+        self._started = secrets.token_hex(4)  # versions of another process are not ours
+
+    def page(self, name: str) -> LivePage | None:
+        """Return the page of a run by its name; an empty name stands for the root itself."""
+        if name and name not in {run.path.name for run in list_runs(self.root)}:
+            return None
+        if not name and not is_result(self.root):
+            return None
+        return self._pages.setdefault(name, LivePage(self.root / name, self.least))
+
+    def listing(self) -> str:
+        """Return the list of runs as HTML."""
+        rows = "".join(
+            f'<li><a href="/run/{html.escape(run.path.name)}/">{html.escape(run.path.name)}</a>: '
+            f"{html.escape(run.problem or run.status)}, {run.programs:,} programs</li>"
+            for run in list_runs(self.root)
+        )
+        head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Runs</title>'
+        return f"{head}<h1>Runs in {html.escape(str(self.root))}</h1><ul>{rows}</ul>"
+
+    async def changes(self, page: LivePage) -> AsyncIterator[str]:
+        """Yield a server-sent event with the version now and after every change."""
+        sent, silent = -1, 0.0
+        while True:
+            version = await asyncio.to_thread(page.refresh)
+            silent += self.least
+            if version != sent:
+                sent, silent = version, 0.0
+                yield f"data: {self._started}-{version}\n\n"
+            elif silent > _PING:
+                silent = 0.0
+                yield ": still here\n\n"
+            await asyncio.sleep(self.least)
+
+
+def live_app(root: Path, token: str = "", least: float = _LEAST) -> Starlette:
+    """Return the application that serves live pages.
+
+    Args:
+        root: Directory of a result, or one that holds runs.
+        token: What a visitor must know, as ``?token=...`` once; empty for none, which only a
+            server on the loopback address may do.
+        least: Least number of seconds between two reads of a result.
+
+    Raises:
+        OptforgeError: If starlette is not installed.
+    """
+    applications, routing, responses = map(_web, ("applications", "routing", "responses"))
+    middleware, base, hosts = map(_web, ("middleware", "middleware.base", "middleware.trustedhost"))
+    site = Site(root, least)
+
+    async def show(request: Request) -> Response:
+        page = site.page(request.path_params.get("name", ""))
+        if page is None:
+            is_listing = "name" not in request.path_params
+            text = site.listing() if is_listing else "There is no such run."
+            return responses.HTMLResponse(text, 200 if is_listing else 404)
+        await asyncio.to_thread(page.refresh)
+        return responses.HTMLResponse(page.content)
+
+    async def events(request: Request) -> Response:
+        page = site.page(request.path_params.get("name", ""))
+        if page is None:
+            return responses.PlainTextResponse("There is no such run.", 404)
+        headers = {"Cache-Control": "no-store"}
+        kind = "text/event-stream"
+        return responses.StreamingResponse(site.changes(page), media_type=kind, headers=headers)
+
+    routes = [
+        routing.Route(path, endpoint)
+        for path, endpoint in (
+            *(("/", show), ("/events", events)),
+            *(("/run/{name}/", show), ("/run/{name}/events", events)),
+        )
+    ]
+    if token:
+        guard = middleware.Middleware(base.BaseHTTPMiddleware, dispatch=_asks_for(token, responses))
+    else:  # another name in the request is a page elsewhere that wants to read ours
+        guard = middleware.Middleware(hosts.TrustedHostMiddleware, LOOPBACK)
+    return applications.Starlette(routes=routes, middleware=[guard])
+
+
+def serve(root: Path, host: str, port: int, token: str = "") -> None:
+    """Serve live pages until the process is interrupted.
+
+    Raises:
+        OptforgeError: If the packages are not installed.
+    """
+    app, uvicorn = live_app(root, token), _import("uvicorn")
+    uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=1)
+
+
+def _asks_for(token: str, responses: Any) -> Callable[..., Any]:
+    """Return a guard that lets in who knows the token, and remembers it in a cookie."""
+
+    async def guard(request: Request, call_next: Callable[..., Any]) -> Response:
+        given = request.query_params.get("token") or request.cookies.get("token", "")
+        if not secrets.compare_digest(given.encode(), token.encode()):
+            return responses.PlainTextResponse("Add ?token=... to the address.", 403)
+        response = await call_next(request)
+        response.set_cookie("token", token, httponly=True, samesite="strict")
+        return response
+
+    return guard
+
+
+def _web(name: str) -> Any:
+    return _import(f"starlette.{name}")
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise OptforgeError(
+            f"watching needs {name.split('.')[0]}, which is not installed; install it with "
+            "pip install 'optforge[web]'"
+        ) from None

@@ -1,0 +1,80 @@
+"""What the page of a search shows, read from the directory of its run."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from optforge.analysis import fingerprint
+from optforge.assessment.table import Table
+from optforge.errors import OptforgeError
+from optforge.files import read_text
+from optforge.language import parse
+from optforge.report.pages.lineage import Ancestor, ancestors
+from optforge.report.search.course import Course, read_course
+from optforge.report.search.table_json import table_from_json
+from optforge.runs import Journal, RunSummary
+from optforge.runs.directory import JOURNAL, TABLE_JSON, run_summary
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the page of a search shows.
+
+    Args:
+        summary: Path, state and counts of the run.
+        settings: Its settings.
+        course: Its course.
+        line: Line of descent of the winner, or of the present leader.
+        results: The table file of a finished run; empty before.
+        table: The table; None before the end.
+        elapsed: Seconds from the begin to the last write, pauses included.
+    """
+
+    summary: RunSummary
+    settings: Mapping[str, Any]
+    course: Course
+    line: tuple[Ancestor, ...]
+    results: Mapping[str, Any]
+    table: Table | None
+    elapsed: float
+
+
+def read_run(path: Path) -> Run:
+    """Read the directory of a run without blocking the search that may be writing it.
+
+    Raises:
+        RunError: If this is not a run, or its journal cannot be read.
+    """
+    with Journal.open(path / JOURNAL, write=False) as journal:
+        course, settings = read_course(journal), journal.settings
+        summary, results = run_summary(path), stored_json(path / TABLE_JSON)
+        line = tuple(ancestors(journal, course, _leader(course, results)))
+        table = table_from_json(results["table"]) if results else None
+        begun = datetime.fromisoformat(journal.created).timestamp()
+    files = [path / JOURNAL, path / f"{JOURNAL}-wal"]
+    written = max(file.stat().st_mtime for file in files if file.exists())
+    return Run(summary, settings, course, line, results, table, max(0.0, written - begun))
+
+
+def stored_json(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file; empty if there is none."""
+    return json.loads(read_text(path)) if path.is_file() else {}
+
+
+def _leader(course: Course, results: Mapping[str, Any]) -> str:
+    """Return the fingerprint of the winner; before the end, that of the best re-scored program."""
+    if results:
+        try:
+            return fingerprint(parse(results["program"]))
+        except OptforgeError:
+            return ""
+    finite = [leader for leader in course.rescored if math.isfinite(leader.fresh)]
+    if finite:
+        return min(finite, key=lambda leader: leader.fresh).fingerprint
+    return min(course.ids, key=lambda name: course.fitness[course.ids[name]], default="")

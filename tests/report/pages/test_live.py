@@ -1,0 +1,128 @@
+"""Live pages: they follow a run that grows, ask for a token, and let in nobody else."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optforge.errors import OptforgeError
+from optforge.report.pages.live import LivePage, Site, live_app
+from optforge.runs import Journal
+from tests.helpers.page_runs import grow_run, make_run
+
+READY = "document.documentElement.dataset.ready === 'yes'"
+pytest.importorskip("vl_convert", reason="needs vl-convert-python: pip install 'optforge[web]'")
+pytest.importorskip("starlette", reason="needs starlette: pip install 'optforge[web]'")
+uvicorn = pytest.importorskip("uvicorn", reason="needs uvicorn: pip install 'optforge[web]'")
+client = pytest.importorskip("httpx2", reason="needs httpx2: pip install httpx2")
+
+
+class Served:
+    """An application served from a thread at a free port."""
+
+    def __init__(self, app: Any) -> None:
+        self.server = uvicorn.Server(
+            uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1)
+        )
+        self.thread = threading.Thread(target=self.server.run)
+
+    def __enter__(self) -> str:
+        self.thread.start()
+        while not self.server.started:
+            time.sleep(0.01)
+        port = self.server.servers[0].sockets[0].getsockname()[1]
+        return f"http://127.0.0.1:{port}"
+
+    def __exit__(self, *_: object) -> None:
+        self.server.should_exit = True
+        self.thread.join()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return make_run(tmp_path / "runs" / "first", programs=100)
+
+
+def test_a_page_has_a_new_version_only_when_the_run_has_grown(run: Path) -> None:
+    page = LivePage(run, least=0.0)
+    page._due = 0.0
+    assert page.refresh() == 1
+    page._due = 0.0
+    assert page.refresh() == 1
+    with Journal.open(run / "journal.sqlite", write=True) as journal:
+        grow_run(journal, 100, 150)
+        page._due = 0.0
+        assert page.refresh() == 2, "a journal that is being written must be readable"
+    assert "150" in page.content
+
+
+def test_reading_waits_a_hundred_times_as_long_as_it_takes(run: Path) -> None:
+    page = LivePage(run, least=0.0)
+    begun, spent = time.monotonic(), time.thread_time()
+    page.refresh()
+    spent = time.thread_time() - spent
+    assert page._due - begun >= 90 * spent > 0
+
+
+def test_an_error_leaves_the_last_page(run: Path) -> None:
+    page = LivePage(run, least=0.0)
+    page.refresh()
+    content, page._due = page.content, 0.0
+    shutil.rmtree(run)
+    assert page.refresh() == 1 and page.content == content
+    with pytest.raises(OptforgeError):
+        LivePage(run).refresh()
+
+
+def test_runs_are_listed_and_others_are_not_served(run: Path) -> None:
+    site = Site(run.parent)
+    assert "first" in site.listing() and "100 programs" in site.listing()
+    assert site.page("first") is not None
+    assert site.page("..") is None and site.page("") is None
+
+
+def test_only_this_machine_or_who_knows_the_token(run: Path) -> None:
+    with Served(live_app(run)) as url:
+        assert client.get(url).status_code == 200
+        assert client.get(url, headers={"Host": "evil.example"}).status_code == 400
+    with Served(live_app(run, token="secret")) as url:
+        assert client.get(url).status_code == 403
+        assert client.get(f"{url}/?token=wrong").status_code == 403
+        assert client.get(f"{url}/?token=secret").cookies["token"] == "secret"
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip(
+        "playwright.sync_api", reason="needs playwright: pip install playwright"
+    )
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("needs a browser: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+def test_an_open_page_follows_a_run_that_grows(browser: Any, run: Path) -> None:
+    with Served(live_app(run.parent, least=0.2)) as url:
+        page = browser.new_page()
+        page.set_default_timeout(30_000)
+        page.goto(url)
+        page.click("text=first")
+        page.wait_for_function(READY)
+        page.locator("#descent summary").first.click()
+        with Journal.open(run / "journal.sqlite", write=True) as journal:
+            grow_run(journal, 100, 150)
+        grown = "[...document.querySelectorAll('#summary dd')].some(e => /^150,/.test(e.innerText))"
+        page.wait_for_function(grown)
+        page.wait_for_function("views.progress.data('data_0') !== undefined")
+        assert page.locator("#descent details[open]").count() == 1
+        page.close()
