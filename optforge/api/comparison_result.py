@@ -114,6 +114,10 @@ class ComparisonResult:
         """
         return to_frame(self.table)
 
+    def _repr_html_(self) -> str:
+        """Return the main table for a notebook."""
+        return verdicts(self.findings, self.summaries, self.pairs).html()
+
     def __repr__(self) -> str:
         end = ", stopped before its end" if self.stopped else ""
         table = verdicts(self.findings, self.summaries, self.pairs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from optforge.errors import SearchError
 from optforge.evolution.history import History
 from optforge.language import Program
 from optforge.report.frame import to_frame
+from optforge.report.search.page import search_html
 from optforge.report.search.verdict import verdict
 from optforge.runs import Journal
 
@@ -48,6 +50,11 @@ class SearchResult:
         else:
             end = self.verdict
         return f"SearchResult({str(self.path)!r}, {programs:,} programs: {end})"
+
+    def _repr_html_(self) -> str:
+        """Return verdict, rule and table for a notebook."""
+        words = f"<p>{escape(repr(self))}</p>"
+        return words if self.finish is None else search_html(self.finish)
 
     @property
     def best(self) -> Program:

@@ -200,3 +200,5 @@ def print_result(result: ComparisonResult, console: Console) -> None:
     if result.path is not None:
         console.print()
         console.print(f"Report, figures and cells are in {result.path}", markup=False)
+        command = shlex.join(["optforge", "report", str(result.path)])
+        console.print(f"As a page: {command}", style="dim", markup=False, soft_wrap=True)

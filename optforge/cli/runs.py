@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,6 +40,8 @@ def runs(
         console.print(f"No runs in {directory}/; 'optforge search' makes one", markup=False)
         return
     console.print(_table(summaries))
+    words = f"As a page: optforge report {shlex.quote(str(summaries[-1].path))}"
+    console.print(words, style="dim", markup=False, soft_wrap=True)
 
 
 def _table(summaries: list[RunSummary]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 
 
 @dataclass(frozen=True)
@@ -42,3 +43,22 @@ class TextTable:
         lines = [" | ".join(self.heads), *(" | ".join(row) for row in self.rows)]
         first, *rest = [f"| {line} |" for line in lines]
         return "\n".join([first, f"|{rule}|", *rest])
+
+    def html(self) -> str:
+        """Return the table as HTML, all text escaped.
+
+        Example:
+            >>> TextTable("<b>", ("<a",), (("x & y",),)).html()[:47]
+            '<table><caption>&lt;b&gt;</caption><tr><th styl'
+        """
+        sides = ["text-align: left" if left else "text-align: right" for left in self.left]
+
+        def row(tag: str, cells: tuple[str, ...]) -> str:
+            return "".join(
+                f'<{tag} style="{side}">{escape(cell)}</{tag}>'
+                for side, cell in zip(sides, cells, strict=True)
+            )
+
+        rows = [row("th", self.heads), *(row("td", cells) for cells in self.rows)]
+        body = "".join(f"<tr>{cells}</tr>" for cells in rows)
+        return f"<table><caption>{escape(self.title)}</caption>{body}</table>"

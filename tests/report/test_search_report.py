@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 from dataclasses import replace
@@ -14,7 +15,7 @@ from optforge.assessment.select import Finalist
 from optforge.assessment.table import Row, Table, scaled
 from optforge.language import parse
 from optforge.report.search.files import search_files, search_json
-from optforge.report.search.page import search_markdown
+from optforge.report.search.page import search_html, search_markdown
 from optforge.report.search.verdict import verdict
 from optforge.statistics import mean_interval_over_tasks, paired_interval
 from optforge.tasks import Schedule
@@ -154,3 +155,15 @@ def test_files_hold_what_was_found_and_no_nan() -> None:
     assert texts["table.md"] == search_markdown(done)
     for part in (ADAMW, CONSTANTS, FOUND, "Sums (held out)", "def train", "Student-t 95 %"):
         assert part in texts["table.md"]
+
+
+def test_a_notebook_shows_verdict_rule_and_table_with_markup_as_text() -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    table = replace(a_table(BETTER, None), notes=())
+    found = replace(table.rows[-1], trials=hostile)
+    finish = Finish((FINALIST,), replace(table, rows=(*table.rows[:-1], found)))
+    shown = search_html(finish)
+    assert verdict(finish.table) in html.unescape(shown)
+    assert finish.rule.program.text.rstrip() in html.unescape(shown)
+    assert shown.count("<tr>") == 1 + len(finish.table.rows)
+    assert "<img" not in shown and html.escape(hostile) in shown

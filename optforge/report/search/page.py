@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 
 from optforge.assessment.finish import Finish
@@ -24,6 +25,15 @@ def search_markdown(finish: Finish) -> str:
     parts += [pareto.title, pareto.markdown()]
     parts += ["What the search did:", _bullets(count_lines(finish.counts))] if finish.counts else []
     return "\n\n".join(parts) + "\n"
+
+
+def search_html(finish: Finish) -> str:
+    """Return verdict, rule and table as HTML for a notebook, all text escaped."""
+    program = finish.rule.program.text.rstrip()
+    return (
+        f"<p><b>{escape(verdict(finish.table))}</b></p><pre>{escape(program)}</pre>"
+        f"{fair_table(finish.table).html()}"
+    )
 
 
 def fair_table(table: Table) -> TextTable:
