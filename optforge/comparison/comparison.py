@@ -68,7 +68,7 @@ class Comparison:
             )
         if self.baseline and self.baseline not in names:
             raise CompareError(f"the baseline {self.baseline!r} is not among {', '.join(names)}")
-        checked_device(self.device)
+        checked_device(self.device, CompareError)
 
     @property
     def against(self) -> str:
