@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,18 +30,18 @@ from optforge.statistics import paired_interval
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "cluster"
-WORKERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 10_000)
+WORKERS = (1, 4, 16, 64, 100, 256, 1000, 2000)
 LAGS = (3, 12, 24, 48)
 ISLAND = 100  # workers of one driver, where there are several
 SHARES = {
     "lag 3": lambda workers: Layout(workers, 3),
     "lag 1 a worker": lambda workers: Layout(workers, max(3, workers)),
-    "lag 1.5 a worker": lambda workers: Layout(workers, lag_for(workers)),
+    "lag 2 a worker, the default": lambda workers: Layout(workers, lag_for(workers)),
     "lag 3 a worker": lambda workers: Layout(workers, max(3, 3 * workers)),
-    "lag 1.5, 16 batches a transaction": lambda workers: Layout(
+    "lag 2, 16 batches a transaction": lambda workers: Layout(
         workers, lag_for(workers), together=16
     ),
-    f"lag 1.5, an island for {ISLAND} workers": lambda workers: Layout(
+    f"lag 2, an island for {ISLAND} workers": lambda workers: Layout(
         workers, lag_for(min(workers, ISLAND)), max(1, round(workers / ISLAND))
     ),
 }
@@ -50,7 +49,7 @@ SHARES = {
 
 def lag_for(workers: int) -> int:
     """Return the lag that `optforge search` takes by default."""
-    return max(3, math.ceil(1.5 * workers))
+    return max(3, 2 * workers - 1)
 
 
 def main() -> None:
@@ -118,8 +117,10 @@ def lag_table(kept: dict[str, Any]) -> Table:
 def draw_loads(loads: dict[str, dict[int, Load]], times: ServiceTimes) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     for name, by_workers in loads.items():
-        left.loglog(by_workers, [x.programs for x in by_workers.values()], label=name, marker=".")
-        right.semilogx(by_workers, [100 * x.waiting for x in by_workers.values()], marker=".")
+        left.loglog(
+            list(by_workers), [x.programs for x in by_workers.values()], label=name, marker="."
+        )
+        right.semilogx(list(by_workers), [100 * x.waiting for x in by_workers.values()], marker=".")
     alone = next(iter(loads.values()))[1].programs
     left.loglog(WORKERS, [alone * w for w in WORKERS], "k:", label="no loss")
     left.set(xlabel="workers", ylabel="programs a second")

@@ -86,7 +86,7 @@ def test_a_search_on_a_task_of_ones_own(tmp_path: Path) -> None:
     assert "What the search did" in (result.path / "table.md").read_text()
 
 
-@pytest.mark.parametrize(("workers", "lag"), [(0, 3), (2, 3), (3, 5), (64, 96)])
+@pytest.mark.parametrize(("workers", "lag"), [(0, 3), (2, 3), (3, 5), (64, 127)])
 def test_enough_batches_are_on_their_way_for_all_workers(workers: int, lag: int) -> None:
     rule = load_rule("adamw")
     assert SearchOptions(workers=workers).settings(rule, []).lag == lag

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -35,7 +34,6 @@ _STATE_BYTES = 8.0  # AdamW's
 _CONSTANTS_SHARE = 0.1
 _PROGRAMS_A_MINUTE = 10_000
 _MINUTES_A_DAY = 24 * 60.0
-_LAG_A_WORKER = 1.5  # with less, workers wait for the slowest batch (docs/cluster.md)
 _COMPILE_FROM = 2.0  # minutes; a shorter search does not earn back what compiling costs
 
 
@@ -120,8 +118,8 @@ class SearchOptions(BudgetOptions):
             a day.
         lag: Number of batches of 64 new programs that are judged at once, each by one worker; a
             program is drawn without knowledge of the results of so many batches before it. The
-            history depends on the lag and not on the workers. By default one and a half for each
-            worker, at least 3.
+            history depends on the lag and not on the workers. By default twice the workers less
+            one, at least 3.
         held_out: Tasks for the final table only, never searched on; the shipped names_cnn by
             default. On the command line, none stands for no task.
         validate: Larger tasks on which the best program is scored while the search goes on, which
@@ -248,7 +246,7 @@ class SearchOptions(BudgetOptions):
         if self.lag is not None:
             return self.lag
         workers = process_count(self.chosen_workers(gpus=is_gpu(self.device)))
-        return max(Settings.lag, math.ceil(_LAG_A_WORKER * workers))
+        return max(Settings.lag, 2 * workers - 1)  # with less, they wait (docs/cluster.md)
 
     def _compiled(self) -> bool:
         if self.compile is not None:
