@@ -149,7 +149,8 @@ class _Island:
     def mark(self, committed: int) -> None:
         """Note the clock; what running jobs have worked so far counts."""
         now = self.environment.now
-        running = sum(now - (request.usage_since or now) for request in self.workers.users)
+        begun = [request.usage_since for request in self.workers.users]
+        running = sum(now - since for since in begun if since is not None)
         self.marks.append((now, self.worked + running, self.driven, committed))
 
     def draw(self, number: int) -> Generator[Any, Any, None]:
