@@ -8,7 +8,7 @@ from typing import Any
 
 from optforge.analysis import fingerprint
 from optforge.assessment.rows import CONSTANTS, FOUND, NAMES, ONE_SETTING, STRAIGHT
-from optforge.assessment.straighten import straightened
+from optforge.assessment.straighten import follows_schedule, straightened
 from optforge.assessment.table import Contender
 from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
@@ -87,6 +87,8 @@ def contenders(
     fresh: dict[str, dict[str, Tuned]] = {}
     for (row, place), best in zip(missing, tuned, strict=True):
         fresh.setdefault(row.name, {})[place] = best
+    if follows_schedule(winner) and FOUND in fresh:  # straightened it is the same rule
+        fresh[STRAIGHT] = {n: best for n, best in fresh[FOUND].items() if n != _ALL}
     rows = [
         row for known_row in known for row in _rows(known_row, fresh.get(known_row.name, {}), plan)
     ]
@@ -118,8 +120,9 @@ def _known(plan: SearchPlan, history: History, winner: Program) -> tuple[list[_K
         known = _schedules(plan)
         discovered = _Known(FOUND, searched, fittable(winner, known), (*names, _ALL))
         straight = fittable(straightened(winner), known)
+        tuned_on = () if follows_schedule(winner) else tuple(names)
         place = 1 + (control is not None)
-        rows[place:place] = [discovered, _Known(STRAIGHT, searched, straight, tuple(names))]
+        rows[place:place] = [discovered, _Known(STRAIGHT, searched, straight, tuned_on)]
     return rows, notes
 
 

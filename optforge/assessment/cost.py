@@ -10,8 +10,9 @@ from optforge.assessment.table import REPEATS
 from optforge.tasks import Task, initial_model
 from optforge.tuning.trainees import Effort
 
-# Rows of the table that are tuned at the end: on every task, and with one setting on the proxies.
-_ROWS_OF_SHIPPED, _ROWS_OF_OWN, _ROWS_WITH_ONE_SETTING = 3, 5, 4
+# Rows of the table that are tuned at the end, on every task and with one setting on the proxies;
+# baselines and the control of shipped tasks are known, those of the user's own tasks are not.
+_SHIPPED, _OWN = (2, 1), (5, 4)
 _EXPLANATIONS = 9  # of AdamW on the user's own tasks; those of shipped ones are known
 _ROWS = 14
 # In finished searches of the shipped tasks (results/search): what a new program takes on average,
@@ -54,8 +55,8 @@ class TaskCost:
             is_own: Whether the task has no shipped baselines.
             judging: Number of seeds of a full verdict; 0 for a held-out task.
         """
-        rows = _ROWS_OF_OWN if is_own else _ROWS_OF_SHIPPED
-        rows += (_ROWS_WITH_ONE_SETTING + is_own * _EXPLANATIONS) if judging else 0
+        rows, with_one_setting = _OWN if is_own else _SHIPPED
+        rows += (with_one_setting + is_own * _EXPLANATIONS) if judging else 0
         fresh = sum(count * repeats for count, repeats in ROUNDS) if judging else 0
         parameters = [p for p in initial_model(task, 0).parameters() if p.requires_grad]
         return cls(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from optforge.analysis.degree import degrees
 from optforge.language import Program, Statement
 
 _HALF_WAY = 0.5  # what stands for the share of the run, which shapes a rate as the schedule does
@@ -48,6 +49,36 @@ def straightened(program: Program) -> Program:
     outputs = [flat if name == program.lr else name for name in program.outputs]
     statements.append(Statement(last, "multiply", (outputs[0], program.lr)))
     return Program(program.parameters, tuple(statements), (last, *outputs[1:]))
+
+
+def follows_schedule(program: Program) -> bool:
+    r"""Return whether straightening changes nothing: the update is proportional to the schedule.
+
+    .. math:: u(w, g, s, \text{lr}) = \text{lr} \cdot u(w, g, s, 1)
+
+    with states that do not depend on the schedule, in exact arithmetic.
+
+    Args:
+        program: A valid program.
+
+    Example:
+        >>> from optforge.language import load_rule, parse
+        >>> follows_schedule(load_rule("adamw"))
+        True
+        >>> follows_schedule(parse("def train(w, g, lr):\n    u = g * lr\n    u = u * lr\n    return u"))
+        False
+    """
+    reads, written = set(), False
+    for number, statement in enumerate(program.statements):
+        if statement.function == "get_progress":
+            return False
+        if not written:
+            reads |= {(number, i) for i, a in enumerate(statement.arguments) if a == program.lr}
+        written |= statement.target == program.lr
+    if program.lr in program.outputs and not written:
+        return False
+    found = degrees(program, reads)
+    return found.update == 1 and all(degree == 0 for degree in found.states)
 
 
 def _replaced(argument: str | float, lr: str, flat: str, written: bool) -> str | float:

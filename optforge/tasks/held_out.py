@@ -32,7 +32,7 @@ class SequenceConvNet(nn.Module):
     """
 
     def __init__(
-        self, vocabulary: int, channels: tuple[int, ...], classes: int, kernel: int = 5
+        self, vocabulary: int, channels: tuple[int, ...], classes: int, kernel: int = 3
     ) -> None:
         super().__init__()
         self.kernel = kernel
@@ -60,8 +60,8 @@ class NamesCNN(Task):
 
     name = "names_cnn"
     steps = 120
-    batch_size = 64
-    sizes = (7200, 2000, 2000)
+    batch_size = 32
+    sizes = (7200, 1600, 1600)
     length = 32
     classes = 12
     channels = (12, 24, 32)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from optforge.analysis import state_kinds
-from optforge.assessment.straighten import straightened
+from optforge.assessment.straighten import follows_schedule, straightened
 from optforge.language import Interpreter, Layout, Program, load_rule, parse, rule_names
 from tests.helpers.rich import rich_program
 
@@ -94,6 +94,26 @@ def test_a_rule_that_is_proportional_to_the_schedule_stays_what_it_is(name: str)
     before, after = outputs(rule, RATES), outputs(straightened(rule), RATES)
     for (a, _), (b, _) in zip(before, after, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def is_unchanged(rule: Program) -> bool:
+    pairs = zip(outputs(rule, RATES), outputs(straightened(rule), RATES), strict=True)
+    return all(
+        np.allclose(a, b, rtol=1e-9) and all(map(np.allclose, kept, states))
+        for (a, kept), (b, states) in pairs
+    )
+
+
+def test_a_rule_that_follows_the_schedule_is_unchanged() -> None:
+    """Whatever is said to follow the schedule does; of shipped rules nothing is missed."""
+    assert all(follows_schedule(load_rule(name)) for name in PROPORTIONAL)
+    assert {key for key, text in OWN.items() if follows_schedule(parse(text))} == {
+        "step", "the update is called lr",
+    }  # fmt: skip
+    rules = [rich_program(random.Random(seed)) for seed in range(100)]
+    assert all(is_unchanged(rule) for rule in rules if follows_schedule(rule))
+    assert all(follows_schedule(straightened(rule)) for rule in rules)
+    assert all(follows_schedule(rule) for rule in map(load_rule, rule_names()) if is_unchanged(rule))
 
 
 def test_program_8_clips_by_the_schedule_and_does_not_stay() -> None:
