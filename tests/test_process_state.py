@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import random
+import signal
 import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,11 @@ import numpy as np
 import optuna
 import pytest
 import torch
+from torch._inductor import config
 
 from optforge.api.process_state import preserved_process
+from optforge.training import Stack
+from tests.helpers.tiny import Blobs
 
 
 def state() -> list[Any]:
@@ -22,6 +28,7 @@ def state() -> list[Any]:
         torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate(),
         torch.get_num_threads(), torch.get_default_dtype(), optuna.logging.get_verbosity(),
         logging.getLogger("torch.utils.cpp_extension").level, np.geterr(), os.getcwd(), [*sys.path],
+        [*warnings.filters], signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM),
     ]  # fmt: skip
 
 
@@ -36,6 +43,9 @@ def spoil(folder: Path) -> None:
     np.seterr(all="raise")
     os.chdir(folder)
     sys.path.append("elsewhere")
+    warnings.simplefilter("ignore")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: None)
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -53,3 +63,20 @@ def test_all_is_as_before(fails: bool, tmp_path: Path) -> None:
     except KeyboardInterrupt:
         assert fails
     assert state() == before
+
+
+def test_threads_of_the_compiler_are_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiler gets one thread while optforge compiles, and not in the caller's own work."""
+    seen = list[int]()
+
+    def compile(graph: Callable[..., Any], dynamic: bool) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            seen.append(config.compile_threads)
+            return graph(*arguments)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compile)
+    with config.patch(compile_threads=3):
+        _ = Stack(Blobs(), compile=True).kernel_by_row
+        assert (seen, config.compile_threads) == ([1], 3)

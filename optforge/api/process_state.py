@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import random
+import signal
 import sys
+import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -17,17 +20,18 @@ from optforge.execution import leave_cluster
 from optforge.files import working_directory
 from optforge.training import is_forked, return_freed_memory
 
-_LOGGERS = ("torch.utils.cpp_extension", "optuna")
+_LOGGERS = ("torch.utils.cpp_extension", "optuna", "ray")
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ray handles the second
 
 
 @contextmanager
 def preserved_process() -> Iterator[None]:
     """Restore at the end of the block all global state that may have been changed in it.
 
-    This covers threads and default dtype of torch, the random states of torch, NumPy and Python,
-    the verbosity of Optuna, levels of loggers, ``sys.path``, the working directory, and how glibc
-    keeps freed memory; a joined cluster is left. It also works as a decorator. A forked process
-    uses one thread in the block.
+    This covers threads and default dtype of torch, the random states of torch (GPUs included),
+    NumPy and Python, the verbosity of Optuna, levels of loggers, filters of warnings, handlers of
+    signals, ``sys.path``, the working directory, and how glibc keeps freed memory; a joined cluster
+    is left. It also works as a decorator. A forked process uses one thread in the block.
 
     Raises:
         OptforgeError: If the working directory no longer exists.
@@ -39,23 +43,20 @@ def preserved_process() -> Iterator[None]:
         torch.float32
     """
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    states = torch.get_rng_state(), numpy.random.get_state(), random.getstate()
     verbosity, errors = optuna.logging.get_verbosity(), numpy.geterr()
     levels = {name: logging.getLogger(name).level for name in _LOGGERS}
     folder, path = working_directory(), [*sys.path]
     if is_forked():
         torch.set_num_threads(1)
     try:
-        yield
+        with warnings.catch_warnings(), _random_states(), _signal_handlers():
+            yield
     finally:
         leave_cluster()
         return_freed_memory()
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
         torch.set_default_dtype(dtype)
-        torch.set_rng_state(states[0])
-        numpy.random.set_state(states[1])
-        random.setstate(states[2])
         optuna.logging.set_verbosity(verbosity)
         numpy.seterr(**errors)
         for name, level in levels.items():
@@ -63,3 +64,30 @@ def preserved_process() -> Iterator[None]:
         sys.path[:] = path
         with suppress(OSError):  # it may be gone by now
             os.chdir(folder)
+
+
+@contextmanager
+def _random_states() -> Iterator[None]:
+    """Restore the random states; that of a GPU only if it was in use before."""
+    states = torch.get_rng_state(), numpy.random.get_state(), random.getstate()
+    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        numpy.random.set_state(states[1])
+        random.setstate(states[2])
+        torch.cuda.set_rng_state_all(gpus)
+
+
+@contextmanager
+def _signal_handlers() -> Iterator[None]:
+    """Restore the handlers of signals, which only the main thread may set."""
+    is_main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS if is_main}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            if handler is not None:  # one that Python did not set cannot be set again
+                signal.signal(number, handler)

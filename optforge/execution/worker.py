@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import time
 import types
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from typing import Any
 from optforge.execution import child
 from optforge.execution.packing import THREAD_VARIABLES
 from optforge.execution.protocol import Failed
+
+
+_starting = threading.Lock()  # what a start changes is global
 
 
 class Worker:
@@ -32,7 +36,7 @@ class Worker:
         self._process = context.Process(
             target=child.run, args=(far, factory, threads), name="optforge-worker", daemon=True
         )
-        with _clean_start(threads):
+        with _starting, _clean_start(threads):
             self._process.start()
         far.close()  # or the death of the worker would not show as the end of the pipe
         self.pid = self._process.pid or 0

@@ -69,6 +69,8 @@ def run_file(path: Path, kind: str, wrong: type[OptforgeError]) -> ModuleType:
     where = path.resolve()
     digest = hashlib.sha256(bytes(where) + b"\0" + content).hexdigest()[:12]
     name = f"optforge_{kind}_{digest}"
+    if str(where.parent) not in sys.path:  # for what it imports from beside it; workers get it too
+        sys.path.append(str(where.parent))
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, where)
@@ -76,8 +78,6 @@ def run_file(path: Path, kind: str, wrong: type[OptforgeError]) -> ModuleType:
         raise wrong(f"{path} is not a Python file; give file.py:Class")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    if str(where.parent) not in sys.path:  # for what it imports from beside it; workers get it too
-        sys.path.append(str(where.parent))
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,13 @@ LINE = """
 import torch
 from torch import nn
 from optforge import Data, Split, Task
-from beside import SLOPE
+import beside
 
 class Line(Task):
     steps, batch_size = 6, 8
     def data(self):
         x = torch.linspace(-1, 1, 60)[:, None]
-        return Data(*(Split(x[i::3], SLOPE * x[i::3]) for i in range(3)))
+        return Data(*(Split(x[i::3], beside.SLOPE * x[i::3]) for i in range(3)))
     def model(self):
         return nn.Sequential(nn.Linear(1, 4), Bent(), nn.Linear(4, 1))
     def loss(self, output, targets):
@@ -136,7 +137,10 @@ def test_mistakes_are_found_before_the_search(file: Path, name: str, said: str) 
     assert said in str(raised.value)
 
 
-def test_a_task_from_a_file_travels_to_workers(file: Path) -> None:
+def test_a_task_from_a_file_travels_to_workers(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in a second verb of a process: what the first did to ``sys.path`` is undone."""
+    load_task(f"{file}:Line")
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if Path(p) != file.parent])
     task = load_task(f"{file}:Line")
     stages = plan_stages([task], 2)
     factory = functools.partial(
