@@ -19,7 +19,6 @@ from optforge.execution import child
 from optforge.execution.packing import THREAD_VARIABLES
 from optforge.execution.protocol import Failed
 
-
 _starting = threading.Lock()  # what a start changes is global
 
 
