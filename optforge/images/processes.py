@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 
 import torch
 import torch.distributed as distributed
@@ -59,6 +61,9 @@ def processes(device: str | None = None) -> Iterator[Processes]:
         device: ``cpu`` or ``cuda``; None takes what is there. With several processes each takes
             the device of its local rank; the backend is NCCL on GPUs and gloo elsewhere.
 
+    Nothing may refer to the group of processes when the context ends: threads of gloo that outlive
+    the interpreter abort the process.
+
     Raises:
         TrainingError: If the device is not there.
 
@@ -76,9 +81,15 @@ def processes(device: str | None = None) -> Iterator[Processes]:
     if world == 1:
         yield Processes(0, 1, place)
         return
+    # Functions of this module keep as their default argument the group that exists when it is
+    # imported, and DistributedDataParallel imports it.
+    import_module("torch.distributed.nn.functional")
     distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    among = Processes(rank, world, place)
     try:
-        yield Processes(rank, world, place)
+        yield among
+        gc.collect()  # a trainer in a cycle of references would keep the group alive
+        among.wait()
     finally:
         distributed.destroy_process_group()
 

@@ -82,23 +82,28 @@ def train_images(
     Raises:
         TrainingError: If something does not fit, is missing, or the loss diverges.
     """
-    machine, watch, path = machine or Machine(), watch or Watch(), Path(folder)
+    machine, path = machine or Machine(), Path(folder)
     with processes(machine.device) as among:
         found = open_data(data)
-        pieces = among.world * machine.accumulation
         plan = make_plan(
             preset,
             optimizer,
             changes or Changes(),
             examples=len(found.train),
             classes=len(found.classes),
-            pieces=pieces,
+            pieces=among.world * machine.accumulation,
             precision=machine.precision,
             data=found.digest,
             initial=None if initial is None else checkpoint.digest(Path(initial)),
         )
-        trainer = _trainer(plan, found, among, machine, path, initial, resume)
-        return _Run(trainer, machine, path, watch).go()
+        # The trainer refers to the group of processes and must end before the group does, so no
+        # name here holds it.
+        return _Run(
+            _trainer(plan, found, among, machine, path, initial, resume),
+            machine,
+            path,
+            watch or Watch(),
+        ).go()
 
 
 def _trainer(

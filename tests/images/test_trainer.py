@@ -153,6 +153,34 @@ def same(first: Any, second: Any) -> None:
         assert first == second
 
 
+THREADS = """
+import os
+from pathlib import Path
+from sys import argv
+from optforge.images import Changes, Machine, train_images
+
+changes = Changes(steps=1, batch_size=4, image_size=32, reduced=True)
+train_images("vit_s16", argv[1], argv[2], "lion", changes, Machine(device="cpu"))
+names = sorted({file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")})
+Path(argv[2], f"threads-{os.environ['RANK']}").write_text(" ".join(names))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's list of threads")
+def test_no_thread_of_the_process_group_is_left_at_the_end(place: str, tmp_path: Path) -> None:
+    """One that outlives the interpreter aborts the process, now and then."""
+    script = tmp_path / "script.py"
+    script.write_text(THREADS)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    launch += ["--master-port", str(31_500 + os.getpid() % 2000)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [*launch, str(script), place, str(tmp_path)], check=True, env=environment, timeout=200
+    )
+    for rank in range(2):
+        assert "gloo" not in (tmp_path / f"threads-{rank}").read_text()
+
+
 def in_two_processes(name: str, place: str, out: Path, *options: str) -> list[dict[str, Any]]:
     """Train three steps by the command line, and give the log."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
