@@ -113,7 +113,9 @@ def test_a_rule_that_follows_the_schedule_is_unchanged() -> None:
     rules = [rich_program(random.Random(seed)) for seed in range(100)]
     assert all(is_unchanged(rule) for rule in rules if follows_schedule(rule))
     assert all(follows_schedule(straightened(rule)) for rule in rules)
-    assert all(follows_schedule(rule) for rule in map(load_rule, rule_names()) if is_unchanged(rule))
+    assert all(
+        follows_schedule(rule) for rule in map(load_rule, rule_names()) if is_unchanged(rule)
+    )
 
 
 def test_program_8_clips_by_the_schedule_and_does_not_stay() -> None:
