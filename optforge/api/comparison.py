@@ -154,8 +154,7 @@ def conduct(
     """
     place, machine = place or Destination(), machine or WorkOptions()
     path = Path(place.out) if place.out is not None else None
-    gpus = machine.cluster is not None and is_gpu(comparison.device)
-    workers = machine.chosen_workers(CompareError, gpus)
+    workers = machine.chosen_workers(CompareError, gpus=is_gpu(comparison.device))
     if path is not None:
         prepare(path, place.resume, place.definition, place.force)
     with CellTable(path / CELLS if path is not None else None) as table:

@@ -28,8 +28,8 @@ class WorkOptions:
     """Options of every verb that trains: the machine and the display.
 
     Args:
-        workers: Number of worker processes; one per core by default, 0 to train in this process
-            only.
+        workers: Number of worker processes; by default one per core, or one if a GPU is the
+            device; 0 to train in this process only.
         cluster: Address of a Ray cluster to train on, HOST:PORT or ray://HOST:PORT; auto for the
             one that runs here, or a new one on this machine. Without it, this machine's cores.
         watch: A display; nothing is shown by default.

@@ -65,8 +65,7 @@ def follows_schedule(program: Program) -> bool:
         >>> from optforge.language import load_rule, parse
         >>> follows_schedule(load_rule("adamw"))
         True
-        >>> text = "def train(w, g, lr):\n    u = g * lr\n    u = u * lr\n    return u"
-        >>> follows_schedule(parse(text))
+        >>> follows_schedule(parse("def train(w, g, lr):\n    u = clip(g, lr)\n    return u"))
         False
     """
     reads, written = set(), False

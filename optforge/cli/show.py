@@ -37,7 +37,7 @@ _KIND = {
 
 
 @dataclass(frozen=True)
-class Facts:
+class RuleFacts:
     """Properties of a rule."""
 
     program: Program
@@ -73,7 +73,7 @@ def show(
         print_facts(facts, rule, screen())
 
 
-def gather(program: Program) -> Facts:
+def gather(program: Program) -> RuleFacts:
     """Compute all properties of a program.
 
     Raises:
@@ -82,10 +82,10 @@ def gather(program: Program) -> Facts:
     kinds = tuple(_KIND[Kind(kind)] for kind in state_kinds(program))
     live = liveness(program)
     numeric = numeric_fingerprint(probe_updates(live_program(program)))
-    return Facts(program, live, kinds, cost(program), fingerprint(program), numeric)
+    return RuleFacts(program, live, kinds, cost(program), fingerprint(program), numeric)
 
 
-def plain_facts(facts: Facts) -> dict[str, Any]:
+def plain_facts(facts: RuleFacts) -> dict[str, Any]:
     """Return the properties as JSON-serializable values.
 
     Example:
@@ -113,7 +113,7 @@ def plain_facts(facts: Facts) -> dict[str, Any]:
     }
 
 
-def print_facts(facts: Facts, name: str, console: Console) -> None:
+def print_facts(facts: RuleFacts, name: str, console: Console) -> None:
     """Print the properties for people."""
     plain = plain_facts(facts)
     console.print(Text(name, "bold"), end="  ")
@@ -126,7 +126,7 @@ def print_facts(facts: Facts, name: str, console: Console) -> None:
     console.print(_numbers(facts))
 
 
-def _listing(facts: Facts) -> Table:
+def _listing(facts: RuleFacts) -> Table:
     first, *body, last = facts.program.text.rstrip().split("\n")
     table = Table.grid(padding=(0, 2))
     table.add_column(justify="right", style="dim")
@@ -139,7 +139,7 @@ def _listing(facts: Facts) -> Table:
     return table
 
 
-def _numbers(facts: Facts) -> Table:
+def _numbers(facts: RuleFacts) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     dead = set(facts.dead_states)

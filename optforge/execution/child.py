@@ -32,6 +32,7 @@ def run(pipe: connection.Connection, factory: bytes, threads: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the business of the parent
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    leave_no_semaphore()
     try:
         try:
             function = cloudpickle.loads(factory)()
@@ -62,6 +63,18 @@ def reply_to(function: Any, key: int, packed: bytes) -> bytes:
         return pickle.dumps(answer(function, key, pickle.loads(packed)))
     except Exception:
         return pickle.dumps(Failed(key, "error", traceback.format_exc()))
+
+
+def leave_no_semaphore() -> None:
+    """Give tqdm, which torch's compiler calls, a lock between threads.
+
+    Its own one is between processes: a semaphore that is left when a worker is killed.
+    """
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return
+    tqdm.set_lock(threading.RLock())
 
 
 def limit_threads(count: int) -> None:

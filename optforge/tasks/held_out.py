@@ -59,6 +59,7 @@ class NamesCNN(Task):
     """Names of characters by general category, a convolutional network over letters: held out."""
 
     name = "names_cnn"
+    version = 2
     steps = 120
     batch_size = 32
     sizes = (7200, 1600, 1600)

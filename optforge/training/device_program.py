@@ -36,7 +36,7 @@ class Operation(NamedTuple):
 
 
 @dataclass
-class Run:
+class ElementwiseRun:
     """Elementwise operations over all elements of values that have a shape.
 
     Args:
@@ -81,7 +81,7 @@ class Lowered:
         scratch: Number of scratch values that a tile needs.
     """
 
-    stages: tuple[Run | Wide, ...]
+    stages: tuple[ElementwiseRun | Wide, ...]
     slots: tuple[int, ...]
     shadows: Mapping[int, int]
     constants: tuple[float, ...]

@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from optforge.language import Interpreter, Kind, Layout
-from optforge.training.device_program import Lowered, Operand, Operation, Place, Run, Wide
+from optforge.training.device_program import (
+    ElementwiseRun,
+    Lowered,
+    Operand,
+    Operation,
+    Place,
+    Wide,
+)
 from optforge.training.lowering import lowered
 from optforge.training.rule_kernel import (
     FIELDS,
@@ -94,7 +101,7 @@ class DeviceRules:
             runs: dict[int, list[tuple[int, int, int]]] = {}
             for number in list(position):
                 stage = self.programs[number].stages[position[number]]
-                if isinstance(stage, Run):
+                if isinstance(stage, ElementwiseRun):
                     first, end = self.bounds[number][position[number]]
                     runs.setdefault(stage.kind, []).append((place_of[number], first, end))
                     self._advance(position, number)
@@ -141,7 +148,7 @@ class DeviceRules:
                 numbers.append(counts.get(kind, 0))
                 counts[kind] = numbers[-1] + 1
             self.slot_of.append(numbers)
-        walked = (s.kind for p in self.programs for s in p.stages if isinstance(s, Run))
+        walked = (s.kind for p in self.programs for s in p.stages if isinstance(s, ElementwiseRun))
         self.kinds = sorted({int(Kind.TREE), *walked})
         self.start: dict[int, int] = {}
         end = blocks * self.scratch
@@ -169,7 +176,7 @@ class DeviceRules:
             of_stage = []
             for stage in program.stages:
                 first = len(rows)
-                if isinstance(stage, Run):
+                if isinstance(stage, ElementwiseRun):
                     rows += [
                         self._row(number, program, operation) for operation in stage.operations
                     ]

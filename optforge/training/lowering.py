@@ -8,11 +8,11 @@ from optforge.language.instruction import Instruction
 from optforge.training.device_program import (
     GRADIENT,
     WEIGHT,
+    ElementwiseRun,
     Lowered,
     Operand,
     Operation,
     Place,
-    Run,
     Wide,
 )
 from optforge.training.scratch import lasting_slots, renumbered, with_scratch
@@ -32,7 +32,7 @@ def lowered(rule: Interpreter) -> Lowered:
         >>> lion = load_rule("lion")
         >>> stages = lowered(Interpreter(lion, state_kinds(lion), Layout((2,)))).stages
         >>> [type(stage).__name__ for stage in stages]
-        ['Run']
+        ['ElementwiseRun']
     """
     return _Lowering(rule).result()
 
@@ -42,7 +42,7 @@ class _Lowering:
 
     def __init__(self, rule: Interpreter) -> None:
         self.rule = rule
-        self.stages: list[Run | Wide] = []
+        self.stages: list[ElementwiseRun | Wide] = []
         self.slots = [int(kind) for kind in rule.kinds]
         self.constants: list[float] = []
         self.value: dict[int, Operand] = {0: WEIGHT, 1: GRADIENT}
@@ -128,8 +128,8 @@ class _Lowering:
 
     def _emit(self, walked: int, operation: Operation) -> None:
         last = self.stages[-1] if self.stages else None
-        if not isinstance(last, Run) or last.kind != walked:
-            last = Run(int(walked))
+        if not isinstance(last, ElementwiseRun) or last.kind != walked:
+            last = ElementwiseRun(int(walked))
             self.stages.append(last)
         last.operations.append(operation)
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from optforge.language import Kind
-from optforge.training.device_program import Operand, Operation, Place, Run, Wide
+from optforge.training.device_program import ElementwiseRun, Operand, Operation, Place, Wide
 
 
-def with_scratch(stages: list[Run | Wide], lasting: set[int]) -> tuple[list[Run | Wide], int]:
+def with_scratch(
+    stages: list[ElementwiseRun | Wide], lasting: set[int]
+) -> tuple[list[ElementwiseRun | Wide], int]:
     """Move values that only their own run reads to scratch."""
     scratch, result = 2, []  # weight and gradient
     for stage in stages:
-        if isinstance(stage, Run):
+        if isinstance(stage, ElementwiseRun):
             stage, needed = _run_with_scratch(stage, lasting)
             scratch = max(scratch, needed)
         result.append(stage)
     return result, scratch
 
 
-def lasting_slots(stages: list[Run | Wide], states: int) -> set[int]:
+def lasting_slots(stages: list[ElementwiseRun | Wide], states: int) -> set[int]:
     """Return the slots that outlive their run: states, and those used by other stages."""
     written: dict[int, int] = {}
     lasting = set(range(states))
@@ -40,13 +42,13 @@ def lasting_slots(stages: list[Run | Wide], states: int) -> set[int]:
     return lasting | {number for number in written if number not in read}  # shadows
 
 
-def _accesses(stage: Run | Wide) -> list[tuple[Operand | None, tuple[Operand, ...]]]:
+def _accesses(stage: ElementwiseRun | Wide) -> list[tuple[Operand | None, tuple[Operand, ...]]]:
     if isinstance(stage, Wide):
         return [(stage.target, stage.arguments)]
     return [(operation.target, operation.arguments) for operation in stage.operations]
 
 
-def _run_with_scratch(run: Run, lasting: set[int]) -> tuple[Run, int]:
+def _run_with_scratch(run: ElementwiseRun, lasting: set[int]) -> tuple[ElementwiseRun, int]:
     """Assign scratch places to the values of one run; a place is reused after its last read."""
     last_use: dict[int, int] = {}
     for number, operation in enumerate(run.operations):
@@ -76,7 +78,7 @@ def _run_with_scratch(run: Run, lasting: set[int]) -> tuple[Run, int]:
             operations.append(Operation("move", target, (inside,)))
         if target.number not in last_use:
             free.append(scratch)
-    return Run(run.kind, operations), needed
+    return ElementwiseRun(run.kind, operations), needed
 
 
 def _source(operand: Operand, place_of: dict[int, int]) -> Operand:
@@ -85,7 +87,9 @@ def _source(operand: Operand, place_of: dict[int, int]) -> Operand:
     return operand
 
 
-def renumbered(stage: Run | Wide, new_number: dict[int, int], constants: int) -> Run | Wide:
+def renumbered(
+    stage: ElementwiseRun | Wide, new_number: dict[int, int], constants: int
+) -> ElementwiseRun | Wide:
     """Renumber the remaining slots, and the scheduled values after the constants."""
 
     def new(operand: Operand) -> Operand:
@@ -102,4 +106,4 @@ def renumbered(stage: Run | Wide, new_number: dict[int, int], constants: int) ->
         Operation(name, target and new(target), tuple(new(a) for a in arguments))
         for name, target, arguments in stage.operations
     ]
-    return Run(stage.kind, operations)
+    return ElementwiseRun(stage.kind, operations)

@@ -303,5 +303,25 @@ def test_classes_of_a_script_without_guard_and_of_a_notebook(tmp_path: Path, kin
     assert (done.stdout, done.stderr, done.returncode) == ("42\n", "", 0)
 
 
+PROGRESS = """
+from optforge.execution.workers import WorkerPool
+def factory():
+    from tqdm.auto import tqdm
+    return lambda count: sum(tqdm(range(count), disable=True))
+pool = WorkerPool(factory, workers=1, timeout=60)
+pool.submit(0, 4)
+print(pool.next().result)
+pool.close()
+"""
+
+
+def test_a_killed_worker_leaves_no_semaphore_of_progress_bars() -> None:
+    """Torch's compiler makes such a bar; what is left is reported when the program ends."""
+    command = [sys.executable, "-c", PROGRESS]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr, done.returncode) == ("6\n", "", 0)
+
+
 def test_the_function_of_these_tests() -> None:
     assert answer(("double", 2)) == 4
