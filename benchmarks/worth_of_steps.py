@@ -17,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
+from numpy import isfinite, ndarray
 from orthogonal_finds import BOUND, condition
 
 from optforge.analysis import fingerprint, live_program
@@ -61,11 +62,17 @@ def show(run: Path, trainer: Trainer, schedules: dict[str, object], seeds: int) 
     logs = trainer.losses(chosen, fresh, "validation")
     print(f"\n{run.name}: {len(steps) - 1} steps from the last program before it")
     for number, ((_, before), (mutation, after)) in enumerate(pairwise(steps), 1):
-        worth = mean_interval_over_tasks([logs[t][number] - logs[t][number - 1] for t in logs])
-        print(f"  {worth.mean:+.4f} [{worth.low:+.4f}, {worth.high:+.4f}]  {mutation}: "
-              f"{changed(before, after)}")  # fmt: skip
-    whole = mean_interval_over_tasks([logs[t][-1] - logs[t][min(1, len(steps) - 1)] for t in logs])
-    print(f"  {whole.mean:+.4f} [{whole.low:+.4f}, {whole.high:+.4f}]  all after the first")
+        worth = change(logs, number - 1, number)
+        print(f"  {worth}  {mutation}: {changed(before, after)}")
+    print(f"  {change(logs, min(1, len(steps) - 1), -1)}  all after the first")
+
+
+def change(logs: dict[str, ndarray], before: int, after: int) -> str:
+    """The change of log loss from one program to another, with its interval."""
+    if not all(isfinite(logs[task][[before, after]]).all() for task in logs):
+        return "one of the two diverges on fresh seeds"
+    worth = mean_interval_over_tasks([logs[task][after] - logs[task][before] for task in logs])
+    return f"{worth.mean:+.4f} [{worth.low:+.4f}, {worth.high:+.4f}]"
 
 
 def main() -> None:

@@ -25,14 +25,19 @@ from optforge.promotion.record import Record
 from optforge.promotion.script import StageEvaluator
 from optforge.promotion.stage import read_ladder, stored_ladder
 from optforge.report.json_values import json_text
-from optforge.report.promotion.page import best_entrant, funnel_json, funnel_markdown
+from optforge.report.promotion.page import (
+    FUNNEL_JSON,
+    FUNNEL_PAGE,
+    best_entrant,
+    funnel_json,
+    funnel_markdown,
+)
 from optforge.runs import Journal, RunDirectory
 from optforge.runs.directory import BEST, JOURNAL, LOSSES
 from optforge.tasks import Task
 from optforge.training import one_thread, trained_alone
 from optforge.tuning import PLAIN_SHAPE, Setting, shape_setting
 
-RESULT_JSON, RESULT_PAGE = "funnel.json", "funnel.md"
 _JOB_SECONDS = 3600.0  # a minute is planned; a training script may take a day
 _SCRIPT_SECONDS = 24 * 3600.0
 
@@ -128,7 +133,7 @@ def _opened(options: FunnelOptions) -> Iterator[RunDirectory]:
         settings = {"funnel": _new_settings(options, options.watch or Silent())}
         directory = RunDirectory.create(path, settings, force=options.force)
     with directory:
-        directory.claim((RESULT_JSON, RESULT_PAGE), options.force)
+        directory.claim((FUNNEL_JSON, FUNNEL_PAGE), options.force)
         yield directory
 
 
@@ -195,7 +200,8 @@ def _executor(
 def _write(result: FunnelResult, directory: RunDirectory, command: str) -> None:
     """Write page, figures and the best rule."""
     page = funnel_markdown(result.stages, result.verdict, command)
-    directory.write_text(RESULT_PAGE, page)
-    directory.write_text(RESULT_JSON, json_text({"stages": funnel_json(result.stages)}))
+    directory.write_text(FUNNEL_PAGE, page)
+    content = {"verdict": result.verdict, "stages": funnel_json(result.stages)}
+    directory.write_text(FUNNEL_JSON, json_text(content))
     if (best := best_entrant(result.stages)) is not None:
         directory.write_text(BEST, best[1].trainee.program.text)

@@ -16,7 +16,7 @@ from rich.text import Text
 from optforge.api.comparison import Destination, conduct, finished_runs, prepare
 from optforge.api.comparison_result import ComparisonResult
 from optforge.api.keywords import WorkOptions
-from optforge.cli.console import print_table, screen
+from optforge.cli.console import print_page_command, print_table, screen
 from optforge.cli.display import make_display, say_stopped
 from optforge.cli.stopping import Stopping
 from optforge.comparison import Comparison
@@ -200,5 +200,4 @@ def print_result(result: ComparisonResult, console: Console) -> None:
     if result.path is not None:
         console.print()
         console.print(f"Report, figures and cells are in {result.path}", markup=False)
-        command = shlex.join(["optforge", "report", str(result.path)])
-        console.print(f"As a page: {command}", style="dim", markup=False, soft_wrap=True)
+        print_page_command(result.path, console)

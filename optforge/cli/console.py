@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import sys
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -34,6 +36,12 @@ def print_anything() -> None:
 def is_drawable(console: Console) -> bool:
     """Return whether a console is a terminal that supports live drawing."""
     return console.file.isatty() and console.is_terminal and not console.is_dumb_terminal
+
+
+def print_page_command(path: Path, console: Console) -> None:
+    """Print the command that writes the page of the result in a directory."""
+    command = shlex.join(["optforge", "report", str(path)])
+    console.print(f"As a page: {command}", style="dim", markup=False, soft_wrap=True)
 
 
 def fail(text: str) -> None:

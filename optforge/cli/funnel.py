@@ -12,7 +12,7 @@ from optforge.api.funnel import funnel as run
 from optforge.api.funnel import plan_funnel
 from optforge.api.funnel_options import FunnelOptions
 from optforge.api.funnel_result import FunnelResult
-from optforge.cli.console import print_table, screen
+from optforge.cli.console import print_page_command, print_table, screen
 from optforge.cli.display import say_stopped, stoppable
 from optforge.cli.options import Debug, Json, takes
 from optforge.report.json_values import json_text, plain
@@ -78,3 +78,4 @@ def _print_result(result: FunnelResult, console: Console) -> None:
         console.print()
         console.print(result.best.text.rstrip(), markup=False)
     console.print(f"\nIn {result.path}: funnel.md, funnel.json and, of a winner, best.py")
+    print_page_command(result.path, console)

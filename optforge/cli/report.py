@@ -15,7 +15,10 @@ from optforge.report.words import size
 
 def report(
     path: Annotated[
-        Path, typer.Argument(help="Directory of a search or comparison.", metavar="DIR")
+        Path,
+        typer.Argument(
+            help="Directory of a search, comparison, funnel or simplification.", metavar="DIR"
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -28,7 +31,7 @@ def report(
 ) -> None:
     """Write the page of a result: one HTML file that needs no network.
 
-    A search or a comparison may still be running; the page shows it as it is now.
+    Searches, comparisons and funnels may be running; the page shows them as they are now.
     """
     file = write_page(path, out, force)
     screen().print(f"{file} ({size(file.stat().st_size)})", markup=False, soft_wrap=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 
 from rich.console import Console
 from rich.rule import Rule
@@ -15,6 +14,7 @@ from optforge.api.search_result import SearchResult
 from optforge.assessment.finish import Finish
 from optforge.assessment.rows import ADAMW, ONE_SETTING, STRAIGHT
 from optforge.assessment.table import Table
+from optforge.cli.console import print_page_command
 from optforge.cli.derived import print_derivation, print_effects
 from optforge.cli.explained import print_explanation
 from optforge.execution import usable_cores
@@ -50,7 +50,7 @@ def print_result(result: SearchResult, console: Console) -> None:
             f"resume it: optforge search --resume {result.path}",
             soft_wrap=True,
         )
-        print_page_command(result, console)
+        print_page_command(result.path, console)
         return
     for line in count_lines(result.history.tally.plain()):
         console.print(line, style="dim", markup=False)
@@ -71,14 +71,8 @@ def print_result(result: SearchResult, console: Console) -> None:
     console.print(_pareto(done))
     _headline(console, "files")
     console.print(_files(result))
-    print_page_command(result, console)
+    print_page_command(result.path, console)
     console.print(_next_step(result), markup=False, soft_wrap=True)
-
-
-def print_page_command(result: SearchResult, console: Console) -> None:
-    """Print the command that writes the page of a run."""
-    command = shlex.join(["optforge", "report", str(result.path)])
-    console.print(f"As a page: {command}", style="dim", markup=False, soft_wrap=True)
 
 
 def _next_step(result: SearchResult) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from optforge.cli.console import screen
+from optforge.cli.console import print_page_command, screen
 from optforge.cli.options import Json, PlainDebug
 from optforge.errors import RunError
 from optforge.runs import RunSummary, list_runs
@@ -40,8 +39,7 @@ def runs(
         console.print(f"No runs in {directory}/; 'optforge search' makes one", markup=False)
         return
     console.print(_table(summaries))
-    words = f"As a page: optforge report {shlex.quote(str(summaries[-1].path))}"
-    console.print(words, style="dim", markup=False, soft_wrap=True)
+    print_page_command(summaries[-1].path, console)
 
 
 def _table(summaries: list[RunSummary]) -> Table:

@@ -41,7 +41,7 @@ class SequenceConvNet(nn.Module):
             linear(kernel * few, many, gain=math.sqrt(2), bias=True)
             for few, many in pairwise(channels)
         )
-        self.head = linear(channels[-1], classes, bias=True)
+        self.head = linear(channels[-1], classes, gain=0.5, bias=True)  # of the largest values
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens [B, T], int64, to logits [B, classes]."""

@@ -22,6 +22,8 @@ from optforge.errors import FunnelError, OptforgeError, RunError, TaskError
 from optforge.language import load_rule, rule_text
 from optforge.promotion import OptimizerFactory, Script, Stage, read_ladder
 from optforge.promotion.stage import stored_ladder
+from optforge.report.pages.blocks import Words
+from optforge.report.pages.write import page_of
 from optforge.runs import Journal, RunDirectory
 from optforge.tasks import Schedule
 from optforge.training import Trainee
@@ -73,6 +75,10 @@ def test_a_funnel_leaves_figures_page_and_journal(whole: FunnelResult) -> None:
     assert kinds[0] == "funnel candidates" and kinds.count("funnel tuned") == len(whole.stages)
     assert repr(whole).startswith("FunnelResult(")
     assert (whole.best is None) == (not first.promoted)
+    page = page_of(whole.path)
+    assert page.state == "finished" and page.title == f"Funnel {whole.path.name}"
+    words = page.sections[0].blocks[0]
+    assert isinstance(words, Words) and words.text == whole.verdict
 
 
 def test_only_what_was_promoted_enters_the_next_stage(whole: FunnelResult) -> None:

@@ -9,9 +9,12 @@ from optforge.errors import OptforgeError
 from optforge.files import begin_record, replace_own
 from optforge.report.pages.blocks import Page
 from optforge.report.pages.comparison import read_comparison
+from optforge.report.pages.funnel import is_funnel, read_funnel
 from optforge.report.pages.render import render
 from optforge.report.pages.run_data import read_run
 from optforge.report.pages.search import search_page
+from optforge.report.pages.simplification import read_simplification
+from optforge.report.simplify.files import SIMPLE_JSON
 from optforge.runs.directory import JOURNAL
 
 PAGE = "report.html"
@@ -26,19 +29,22 @@ def page_of(path: str | Path) -> Page:
     """Return the page of the result in a directory.
 
     Args:
-        path: Directory of a search or of a comparison; it may be running.
+        path: Directory of a search, a comparison or a funnel, which may be running, or of a
+            simplification; of the latter also its file.
 
     Raises:
         OptforgeError: If no result lies there, or it cannot be read.
     """
     path = Path(path)
     if (path / JOURNAL).is_file():
-        return search_page(read_run(path))
+        return read_funnel(path) if is_funnel(path) else search_page(read_run(path))
     if (path / DEFINITION).is_file():
         return read_comparison(path)
+    if (path / SIMPLE_JSON).is_file() or (path.name == SIMPLE_JSON and path.is_file()):
+        return read_simplification(path)
     raise OptforgeError(
-        f"{path} holds no result that has a page; give the directory of a search or of a "
-        "comparison, such as runs/NAME ('optforge runs' lists them)"
+        f"{path} holds no result that has a page; give the directory of a search, a comparison, a "
+        "funnel or a simplification, such as runs/NAME ('optforge runs' lists them)"
     )
 
 
@@ -56,7 +62,8 @@ def write_page(path: str | Path, out: str | Path | None = None, force: bool = Fa
     Raises:
         OptforgeError: If there is no result, or the file cannot be written.
     """
-    target = Path(out) if out is not None else Path(path) / PAGE
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    target = Path(out) if out is not None else folder / PAGE
     text = render(page_of(path))
     try:
         if out is not None and target.exists() and not force:

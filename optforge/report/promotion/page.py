@@ -13,6 +13,7 @@ from optforge.report.text_table import TextTable
 from optforge.report.words import duration, loss_change, percent
 from optforge.tuning import TITLES, trainee_json
 
+FUNNEL_JSON, FUNNEL_PAGE = "funnel.json", "funnel.md"  # files in the directory of a funnel
 _CAPTION = (
     "Change of the validation loss against the baseline that was tuned alike, on fresh seeds, with "
     "95 % intervals; bold where the gain is certain with the correction for all candidates"

@@ -17,6 +17,7 @@ from optforge.report.pages.run_data import read_run
 from optforge.report.pages.search import search_page
 from optforge.report.pages.write import write_page
 from tests.helpers.compared_page import compared
+from tests.helpers.other_pages import make_funnel, make_simplification
 from tests.helpers.page_runs import HOSTILE, finish_run, make_run
 
 READY = "document.documentElement.dataset.ready === 'yes'"
@@ -140,6 +141,25 @@ def test_every_control_of_a_comparison_works(browser: Any, tmp_path: Path) -> No
     page.wait_for_function(f"views.maps.signal('chosen_map') === {json.dumps(other)}")
     assert page.evaluate("window.hacked === undefined") and said == []
     page.close()
+
+
+def test_a_funnel_and_a_simplification_work_offline(browser: Any, tmp_path: Path) -> None:
+    context, said = browser.new_context(offline=True), []
+    page = context.new_page()
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    for path in (make_funnel(tmp_path / "funnel"), make_simplification(tmp_path / "simple")):
+        page.goto(write_page(path).as_uri())
+        page.wait_for_function(READY, timeout=15_000)
+        assert page.locator(".plot canvas").count() == 1
+        step = page.locator("details").first
+        step.locator("summary").press("Enter")
+        assert step.get_attribute("open") is not None
+        if path.name == "funnel":
+            page.select_option("#figure-stages select", "second")
+            page.wait_for_function("views.stages.data('data_0').length === 1")
+    assert page.evaluate("window.hacked === undefined") and said == []
+    context.close()
 
 
 def test_a_phone_shows_it_without_scrolling_sideways(page: Any) -> None:

@@ -1,0 +1,186 @@
+"""The page of a funnel: promotions, and what stopped each candidate."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optforge.promotion.decision import PROMOTED
+from optforge.report.pages.blocks import (
+    Block,
+    Code,
+    Facts,
+    Figure,
+    Grid,
+    Page,
+    Section,
+    Step,
+    Tree,
+    Words,
+)
+from optforge.report.pages.figures import forest
+from optforge.report.pages.run_data import stored_json
+from optforge.report.promotion.page import FUNNEL_JSON
+from optforge.report.text_table import TextTable
+from optforge.report.words import loss_change, percent
+from optforge.runs import Journal
+from optforge.runs.directory import JOURNAL
+from optforge.statistics import Interval
+
+
+@dataclass(frozen=True)
+class _Funnel:
+    """What the page shows.
+
+    Args:
+        path: Directory of the funnel.
+        settings: Its settings.
+        stages: The finished stages, as their file stores them.
+        verdict: What it found; empty while it runs.
+    """
+
+    path: Path
+    settings: Mapping[str, Any]
+    stages: Sequence[Mapping[str, Any]]
+    verdict: str
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to do."""
+        finished = len(self.stages) == len(self.settings["stages"])
+        return finished or any(not _promoted(stage) for stage in self.stages)
+
+
+def is_funnel(path: Path) -> bool:
+    """Return whether the journal in a directory is that of a funnel."""
+    with Journal.open(path / JOURNAL, write=False) as journal:
+        return "funnel" in journal.settings
+
+
+def read_funnel(path: Path) -> Page:
+    """Return the page of the funnel in a directory; while it runs, without results.
+
+    Raises:
+        RunError: If its journal cannot be read.
+    """
+    with Journal.open(path / JOURNAL, write=False) as journal:
+        settings = journal.settings["funnel"]
+    results = stored_json(path / FUNNEL_JSON)
+    stages, verdict = results.get("stages", []), results.get("verdict", "")
+    return funnel_page(_Funnel(path, settings, stages, verdict))
+
+
+def funnel_page(funnel: _Funnel) -> Page:
+    """Return the page of a funnel."""
+    sections = (
+        Section("summary", "Summary", tuple(_summary(funnel))),
+        Section("stages", "Stages", tuple(_stages(funnel))),
+        Section("candidates", "Candidates", tuple(_candidates(funnel))),
+        Section("settings", "Settings", tuple(_settings(funnel))),
+    )
+    state = "finished" if funnel.is_complete else "not finished"
+    kept = tuple(section for section in sections if section.blocks)
+    return Page(f"Funnel {funnel.path.resolve().name}", state, kept)
+
+
+def _summary(funnel: _Funnel) -> Iterator[Block]:
+    settings, planned = funnel.settings, len(funnel.settings["stages"])
+    unknown = "No stage has been written yet; nothing here is confirmed."
+    yield Words(funnel.verdict or unknown, is_strong=True)
+    yield Facts(
+        (
+            ("of the search in", settings["run"]),
+            ("to beat", f"{settings['baseline']}, tuned alike in every stage"),
+            ("stages", f"{len(funnel.stages)} of {planned} finished"),
+            ("candidates", str(len(settings["candidates"]))),
+            ("chance of a wrong promotion in a stage", f"{settings['alpha']:g}"),
+        )
+    )
+
+
+def _stages(funnel: _Funnel) -> Iterator[Block]:
+    if not funnel.stages:
+        return
+    rows = [row for stage in funnel.stages for row in _forest_rows(stage)]
+    names, outcomes = (list(dict.fromkeys(row[key] for row in rows)) for key in ("stage", "name"))
+    spec = forest("change of log loss", outcomes, {"stage": names}, len(rows))
+    caption = (
+        "Each candidate against the baseline that was tuned alike, on fresh seeds, with 95 % "
+        "intervals without the correction for their number; left is better."
+    )
+    yield Figure("stages", "What became of each candidate", caption, spec, rows)
+    yield Grid(stage_table(funnel.stages))
+
+
+def _forest_rows(stage: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for one in stage["candidates"]:
+        effect = _interval(one["effect"])
+        if math.isfinite(effect.mean):
+            words = f"{_words(one)} ({loss_change(effect)}, {one['seeds']} seeds)"
+            yield {
+                "row": f"{stage['stage']}: program {one['number']}",
+                "name": one["outcome"], "stage": stage["stage"], "mean": effect.mean,
+                "low": effect.low, "high": effect.high, "words": words,
+            }  # fmt: skip
+
+
+def stage_table(stages: Sequence[Mapping[str, Any]]) -> TextTable:
+    """Return a table with a row for each stage: who entered, who was promoted, the best."""
+    rows = []
+    for stage in stages:
+        entered, promoted = stage["candidates"], _promoted(stage)
+        best = min(entered, key=lambda one: _interval(one["effect"]).mean, default=None)
+        held = "none" if best is None else f"{best['number']}: {percent(_interval(best['effect']))}"
+        rows.append(
+            (stage["stage"], str(stage["trials"]), str(len(entered)), str(len(promoted)), held)
+        )
+    heads = ("<stage", "trials each", "entered", "promoted", "best program")
+    return TextTable("The finished stages", heads, tuple(rows))
+
+
+def _candidates(funnel: _Funnel) -> Iterator[Block]:
+    if not funnel.settings["candidates"]:
+        return
+    yield Words(
+        "What stopped each candidate, the fittest of the search first. Open one to read it."
+    )
+    yield Tree(tuple(_candidate(one, funnel) for one in funnel.settings["candidates"]))
+
+
+def _candidate(candidate: Mapping[str, Any], funnel: _Funnel) -> Step:
+    course = [
+        f"{stage['stage']}: {_words(entry)}"
+        for stage in funnel.stages
+        for entry in stage["candidates"]
+        if entry["number"] == candidate["number"]
+    ]
+    number = candidate["number"]
+    title = f"program {number:,}, {candidate['fitness']:+.4f} in the search"
+    lines = tuple((" ", line) for line in candidate["text"].splitlines())
+    return Step(title, "; ".join(course) or "not tried yet", lines, f"program-{number}")
+
+
+def _words(entry: Mapping[str, Any]) -> str:
+    p_value = entry["corrected_p_value"]
+    sure = "" if p_value is None else f", corrected p-value {p_value:.2g}"
+    return f"{entry['outcome']} at {percent(_interval(entry['effect']))}{sure}"
+
+
+def _promoted(stage: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [one for one in stage["candidates"] if one["outcome"] == PROMOTED]
+
+
+def _interval(stored: Mapping[str, Any]) -> Interval:
+    ends = (math.inf if stored[end] is None else stored[end] for end in ("mean", "low", "high"))
+    return Interval(*ends, math.nan, stored["count"])
+
+
+def _settings(funnel: _Funnel) -> Iterator[Block]:
+    yield Words("The command that makes this funnel again, or resumes it with --resume:")
+    yield Code(shlex.join(["optforge", "funnel", funnel.settings["run"]]))
+    for stage in funnel.settings["stages"]:
+        yield Facts(tuple((name, str(value)) for name, value in stage.items()))

@@ -1,0 +1,86 @@
+"""The pages of funnels and simplifications: what they show is what was stored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optforge.language import load_rule
+from optforge.report.pages.blocks import Block, Code, Page, Tree, Words
+from optforge.report.pages.render import render
+from optforge.report.pages.simplification import update_figure
+from optforge.report.pages.write import page_of, write_page
+from tests.helpers.other_pages import HOSTILE, PROGRAMS, make_funnel, make_simplification
+
+
+@pytest.fixture(scope="module")
+def plots() -> Any:
+    reason = "needs vl-convert-python: pip install 'optforge[web]'"
+    return pytest.importorskip("vl_convert", reason=reason)
+
+
+def blocks(page: Page, section: str) -> list[Block]:
+    return [block for s in page.sections if s.name == section for block in s.blocks]
+
+
+def test_a_funnel_says_what_stopped_each_candidate(tmp_path: Path) -> None:
+    page = page_of(make_funnel(tmp_path / "funnel"))
+    assert page.state == "finished"
+    (tree,) = [block for block in blocks(page, "candidates") if isinstance(block, Tree)]
+    assert [step.title.split(",")[0] for step in tree.steps] == ["program 7", "program 31"]
+    first, second = (step.note for step in tree.steps)
+    assert first.startswith(f"{HOSTILE}: promoted at -7.7 %") and "; second: dropped" in first
+    assert second.startswith(f"{HOSTILE}: dropped at +5.1 %") and "second" not in second
+    for step, rule in zip(tree.steps, PROGRAMS.values(), strict=True):
+        assert "\n".join(line for _, line in step.lines) == rule.text.rstrip()
+    (figure,) = page.figures
+    assert [(row["stage"], row["name"], row["mean"]) for row in figure.rows] == [
+        (HOSTILE, "promoted", -0.08), (HOSTILE, "dropped", 0.05), ("second", "dropped", 0.01),
+    ]  # fmt: skip
+
+
+def test_a_funnel_that_has_only_begun_confirms_nothing(tmp_path: Path) -> None:
+    page = page_of(make_funnel(tmp_path / "funnel", finished=False))
+    words = [block.text for block in blocks(page, "summary") if isinstance(block, Words)]
+    assert page.state == "not finished" and page.figures == ()
+    assert words == ["No stage has been written yet; nothing here is confirmed."]
+
+
+def test_a_simplification_shows_each_step_with_its_reason(tmp_path: Path) -> None:
+    path = make_simplification(tmp_path / "simple")
+    stored = json.loads((path / "simplify.json").read_text())
+    page = page_of(path)
+    assert page == page_of(path / "simplify.json")
+    (tree,) = [block for block in blocks(page, "derivation") if isinstance(block, Tree)]
+    assert [s.title for s in tree.steps] == [
+        f"{number}. {step['kind']}: {step['why']}" for number, step in enumerate(stored["steps"], 1)
+    ]
+    codes = [block.text for block in blocks(page, "summary") if isinstance(block, Code)]
+    assert codes == [stored["program"]]
+
+
+def test_the_update_of_signum_is_a_sign() -> None:
+    figure = update_figure(load_rule("signum").text)
+    for row in figure.rows:
+        mean = 0.1 * row["gradient"] + 0.9 * row["state"]
+        rate = 0.001  # signum's own
+        assert abs(mean) < 1e-12 or row["update"] == pytest.approx(rate if mean > 0 else -rate)
+
+
+def test_a_rule_without_state_has_a_curve() -> None:
+    figure = update_figure("def train(w, g, lr):\n    u = g * lr\n    return u\n")
+    assert all(row["update"] == pytest.approx(row["gradient"]) for row in figure.rows)
+
+
+def test_figures_compile_and_markup_is_text(tmp_path: Path, plots: Any) -> None:
+    for path in (make_funnel(tmp_path / "funnel"), make_simplification(tmp_path / "simple")):
+        page = page_of(path)
+        for drawn in page.figures:
+            spec = {**drawn.spec, "data": {"values": [dict(row) for row in drawn.rows]}}
+            picture = plots.vegalite_to_svg({**spec, "width": 600})
+            assert "<svg" in picture and "<script" not in picture
+        assert "<script>window.hacked" not in render(page)
+        assert write_page(path).stat().st_size < 5 * 2**20
