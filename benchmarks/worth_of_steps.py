@@ -25,7 +25,7 @@ from optforge.jobs import Trainer
 from optforge.language import Program, parse
 from optforge.report.pages.run_data import read_run
 from optforge.statistics import mean_interval_over_tasks
-from optforge.tasks import PROXY_TASKS, load_task
+from optforge.tasks import PROXY_TASKS, Schedule, load_task
 from optforge.training import Trainee, has_compiler, keep_freed_memory
 from optforge.tuning import in_process, shipped
 
@@ -52,10 +52,10 @@ def changed(before: Program, after: Program) -> str:
     return f"{'; '.join(gone) or 'nothing'} -> {'; '.join(came) or 'nothing'}"
 
 
-def show(run: Path, trainer: Trainer, schedules: dict[str, object], seeds: int) -> None:
+def show(run: Path, trainer: Trainer, schedules: dict[str, Schedule | None], seeds: int) -> None:
     steps = steps_of(run)
     chosen = {
-        task: [Trainee(program, schedule) for _, program in steps]  # type: ignore[arg-type]
+        task: [Trainee(program, schedule) for _, program in steps]
         for task, schedule in schedules.items()
     }
     fresh = {task: trainer.seeds(task, "worth of steps", seeds) for task in schedules}

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from optforge.statistics import Interval
+
 
 def plain(value: Any) -> Any:
     """Return a value as JSON can hold it; numbers that are not finite become None.
@@ -46,3 +48,16 @@ def json_text(value: Any, indent: int = 2) -> str:
         '{\\n  "loss": null\\n}\\n'
     """
     return json.dumps(plain(value), indent=indent, allow_nan=False) + "\n"
+
+
+def stored_interval(stored: Mapping[str, Any]) -> Interval:
+    """Return an interval as :func:`plain` made it plain; its unknown ends are infinite again.
+
+    Example:
+        >>> stored_interval({"mean": 0.1, "low": None, "high": 0.2, "count": 3}).low
+        inf
+    """
+    mean, low, high = (
+        math.inf if stored[end] is None else stored[end] for end in ("mean", "low", "high")
+    )
+    return Interval(mean, low, high, math.nan, stored["count"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from optforge.promotion.decision import PROMOTED
+from optforge.report.json_values import stored_interval
 from optforge.report.pages.blocks import (
     Block,
     Code,
@@ -29,7 +30,6 @@ from optforge.report.text_table import TextTable
 from optforge.report.words import loss_change, percent
 from optforge.runs import Journal
 from optforge.runs.directory import JOURNAL
-from optforge.statistics import Interval
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _stages(funnel: _Funnel) -> Iterator[Block]:
 
 def _forest_rows(stage: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for one in stage["candidates"]:
-        effect = _interval(one["effect"])
+        effect = stored_interval(one["effect"])
         if math.isfinite(effect.mean):
             words = f"{_words(one)} ({loss_change(effect)}, {one['seeds']} seeds)"
             yield {
@@ -133,8 +133,12 @@ def stage_table(stages: Sequence[Mapping[str, Any]]) -> TextTable:
     rows = []
     for stage in stages:
         entered, promoted = stage["candidates"], _promoted(stage)
-        best = min(entered, key=lambda one: _interval(one["effect"]).mean, default=None)
-        held = "none" if best is None else f"{best['number']}: {percent(_interval(best['effect']))}"
+        best = min(entered, key=lambda one: stored_interval(one["effect"]).mean, default=None)
+        held = (
+            "none"
+            if best is None
+            else f"{best['number']}: {percent(stored_interval(best['effect']))}"
+        )
         rows.append(
             (stage["stage"], str(stage["trials"]), str(len(entered)), str(len(promoted)), held)
         )
@@ -167,16 +171,11 @@ def _candidate(candidate: Mapping[str, Any], funnel: _Funnel) -> Step:
 def _words(entry: Mapping[str, Any]) -> str:
     p_value = entry["corrected_p_value"]
     sure = "" if p_value is None else f", corrected p-value {p_value:.2g}"
-    return f"{entry['outcome']} at {percent(_interval(entry['effect']))}{sure}"
+    return f"{entry['outcome']} at {percent(stored_interval(entry['effect']))}{sure}"
 
 
 def _promoted(stage: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [one for one in stage["candidates"] if one["outcome"] == PROMOTED]
-
-
-def _interval(stored: Mapping[str, Any]) -> Interval:
-    ends = (math.inf if stored[end] is None else stored[end] for end in ("mean", "low", "high"))
-    return Interval(*ends, math.nan, stored["count"])
 
 
 def _settings(funnel: _Funnel) -> Iterator[Block]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from optforge.files import read_text
+from optforge.report.json_values import stored_interval
 from optforge.report.pages import search_figures as figures
 from optforge.report.pages.blocks import Block, Code, Facts, Grid, Page, Section, Step, Tree, Words
 from optforge.report.pages.lineage import difference, lineage_steps
@@ -166,8 +167,8 @@ def explanation_rows(explanation: Mapping[str, Any]) -> TextTable:
     rows = [
         (
             row["tuned"],
-            percent(_interval(row["gain_over_rate_alone"])),
-            percent(_interval(row["left_of_the_rule"])),
+            percent(stored_interval(row["gain_over_rate_alone"])),
+            percent(stored_interval(row["left_of_the_rule"])),
         )
         for row in explanation["rows"]
     ]
@@ -177,13 +178,6 @@ def explanation_rows(explanation: Mapping[str, Any]) -> TextTable:
         ("<AdamW with its rate and ... tuned", "<gain over the rate alone", "<left of the rule's"),
         tuple(rows),
     )
-
-
-def _interval(stored: Mapping[str, Any]) -> Interval:
-    mean, low, high = (
-        math.inf if stored[end] is None else stored[end] for end in ("mean", "low", "high")
-    )
-    return Interval(mean, low, high, math.nan, stored["count"])
 
 
 def _rejections(run: Run) -> Iterator[Block]:
