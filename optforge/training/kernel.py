@@ -83,13 +83,14 @@ def compiled(kernel: Kernel, *example: Tensor) -> Kernel:
         from torch._inductor import config
         from torch.fx.experimental.proxy_tensor import make_fx
 
-        graph = make_fx(kernel)(*example)
-        graph.graph.eliminate_dead_code()
-        _without_tiny_products(graph)
-        fast = torch.compile(graph, dynamic=False)
         # Workers compile side by side already; a pool of the compiler's own would outlive them.
-        with torch.no_grad(), config.patch(compile_threads=1):
-            fast(*example)
+        with config.patch(compile_threads=1):
+            graph = make_fx(kernel)(*example)
+            graph.graph.eliminate_dead_code()
+            _without_tiny_products(graph)
+            fast = torch.compile(graph, dynamic=False)
+            with torch.no_grad():
+                fast(*example)
     except Exception as error:  # the compiler has many ways to fail; eager always works
         reason = str(error).strip().split("\n")[0]
         warnings.warn(f"training runs uncompiled, which is slower ({reason})", stacklevel=2)
