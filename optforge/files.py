@@ -20,7 +20,7 @@ _KEPT = 2  # digests of a file: the one that is there, and the one that takes it
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, new: bool = False) -> Iterator[BinaryIO]:
     """Yield a new file that replaces ``path`` when the block ends without an error.
 
     Until then it is stored next to ``path`` under a hidden name; after an error it is removed and
@@ -29,9 +29,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     Args:
         path: The file to write; its directory must exist.
+        new: Whether to refuse a file that is there when the block ends.
 
     Raises:
-        OSError: If the file cannot be written or renamed.
+        OSError: If the file cannot be written or renamed; ``FileExistsError`` if it must be new.
 
     Example:
         >>> import tempfile
@@ -47,12 +48,28 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _rename(temporary, path, new)
         sync_directory(path.parent)
     except BaseException:
         with suppress(OSError):  # the first error is the one to tell
             temporary.unlink(missing_ok=True)
         raise
+
+
+def _rename(file: Path, path: Path, new: bool) -> None:
+    """Give a file its name; a new one by a link, which fails if the name is taken."""
+    if new:
+        try:
+            os.link(file, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            if path.exists():
+                raise FileExistsError(path) from None
+        else:
+            file.unlink()
+            return
+    os.replace(file, path)
 
 
 def remove_leftovers(directory: Path) -> None:
@@ -73,18 +90,23 @@ def sync_directory(directory: Path) -> None:
             os.close(handle)
 
 
-def replace_file(path: Path, content: str | bytes) -> None:
+def replace_file(path: Path, content: str | bytes, new: bool = False) -> None:
     """Write a file atomically, a text as UTF-8.
 
     Args:
         path: The file; its directory must exist.
         content: The whole content.
+        new: Whether to refuse a file that is there by now.
 
     Raises:
         OSError: If the file cannot be written; the old one then stays unchanged.
     """
-    with replacing(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+    with replacing(path, new) as file:
+        file.write(_raw(content))
+
+
+def _raw(content: str | bytes) -> bytes:
+    return content.encode() if isinstance(content, str) else content
 
 
 class ForeignFileError(OptforgeError):
@@ -139,8 +161,7 @@ def replace_own(path: Path, content: str | bytes) -> None:
     check_own(path.parent, [path.name])
     record = _record(path.parent)
     if record is not None:
-        raw = content.encode() if isinstance(content, str) else content
-        digests = [*record.get(path.name, []), _digest(raw)]
+        digests = [*record.get(path.name, []), _digest(_raw(content))]
         record[path.name] = list(dict.fromkeys(digests))[-_KEPT:]
         # First, so that the file is known as ours whenever this process ends.
         replace_file(path.parent / RECORD, json.dumps(record, indent=1) + "\n")

@@ -25,6 +25,7 @@ from optforge.comparison import (
     run_comparison,
     variants,
 )
+from optforge.comparison.cells.cell_table import acquire_lock
 from optforge.comparison.cells.runner import LIMIT
 from optforge.comparison.definition import DEFINITION, store_definition, stored_definition
 from optforge.comparison.finished import Finished, finished
@@ -33,6 +34,7 @@ from optforge.errors import CompareError
 from optforge.files import RECORD, begin_record, check_own
 from optforge.report.comparison.figures import FIGURES
 from optforge.report.comparison.page import REPORT_JSON, REPORT_MARKDOWN, write_report
+from optforge.runs.guard import disk_errors
 from optforge.tasks import Task
 from optforge.training import is_gpu
 
@@ -137,6 +139,7 @@ class Destination:
     force: bool = False
 
 
+@disk_errors()
 @preserved_process()
 def conduct(
     comparison: Comparison,
@@ -191,6 +194,7 @@ def finished_runs(comparison: Comparison, path: Path) -> Finished:
         return finished(comparison, table)
 
 
+@disk_errors()
 def prepare(
     path: Path,
     resume: bool,
@@ -200,7 +204,8 @@ def prepare(
     """Create the directory of a comparison, and store the definition.
 
     Raises:
-        CompareError: If it holds runs that are not to be resumed, or cannot be created.
+        CompareError: If it holds runs that are not to be resumed, cannot be created, or another
+            process writes to it.
     """
     if _taken(path) and not resume:
         known = (path / DEFINITION).exists()
@@ -214,9 +219,13 @@ def prepare(
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CompareError(f"{path} cannot be made: {error.strerror}") from error
-    _claim(path, force)
-    if definition is not None:
-        store_definition(path, definition)
+    lock = acquire_lock(path / CELLS)  # of a comparison that has only begun
+    try:
+        _claim(path, force)
+        if definition is not None:
+            store_definition(path, definition)
+    finally:
+        lock.release()
 
 
 def _claim(path: Path, force: bool) -> None:

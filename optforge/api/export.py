@@ -8,9 +8,9 @@ from pathlib import Path
 from optforge.api.keywords import keywords_of
 from optforge.errors import RunError
 from optforge.exporters import export as export_program
-from optforge.files import replace_file
 from optforge.language import Program, load_rule
 from optforge.runs.directory import rule_file
+from optforge.runs.outputs import write_output
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,5 @@ def export(options: ExportOptions) -> str:
         file = rule_file(options.rule)
         text = export_program(load_rule(file), options.to, options.name or str(file))
     if options.out is not None:
-        _write(Path(options.out), text, options.force)
+        write_output(Path(options.out), text, options.force, RunError)
     return text
-
-
-def _write(path: Path, text: str, force: bool) -> None:
-    if path.exists() and not force:
-        raise RunError(f"{path} exists already; replace it with --force")
-    try:
-        replace_file(path, text)
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}") from None

@@ -19,7 +19,7 @@ from optforge.api.keywords import WorkOptions, keywords_of
 from optforge.api.own_tasks import check_own, loaded
 from optforge.api.process_state import preserved_process
 from optforge.api.winner import write_simple_rule
-from optforge.equality import draw_update
+from optforge.equality import update_picture
 from optforge.equality.exact import simplify_exact
 from optforge.errors import SimplifyError, whole_number
 from optforge.evolution.plan import read_schedules
@@ -30,7 +30,6 @@ from optforge.execution import (
     start_executor,
     worker_count,
 )
-from optforge.files import replace_file
 from optforge.fitness import Evaluator
 from optforge.jobs import Display, JobRunner, Silent, Store, named
 from optforge.language import Program, load_rule
@@ -39,6 +38,7 @@ from optforge.report.simplify.files import rule_text
 from optforge.report.simplify.page import simplify_markdown
 from optforge.runs import Journal, RunDirectory
 from optforge.runs.directory import JOURNAL, LOSSES, SIMPLE, is_directory, rule_file
+from optforge.runs.outputs import check_output, write_output
 from optforge.tasks import PROXY_TASKS, Schedule, Task
 from optforge.tasks.data.cache import directory as cache_directory
 from optforge.training import checked_device, has_compiler, is_gpu, trained_alone
@@ -146,19 +146,29 @@ def simplify(options: SimplifyOptions) -> SimpleRule:
     """
     program, run = _read(options.rule)
     watch = options.watch or Silent()
-    _check_free(options)
-    if run is not None:
-        with RunDirectory.open(run) as directory:
-            directory.claim(SIMPLE, options.force)
-    if options.exact:
-        simple = describe(simplify_exact(program, say=watch.say))
-    else:
-        simple = _trained(program, run, options, watch)
-    if run is not None:
-        with RunDirectory.open(run) as directory:
+    for file in (options.out, options.picture):
+        if file is not None:
+            check_output(Path(file), options.force, SimplifyError)
+    with _claimed(run, options.force) as directory:
+        if options.exact:
+            simple = describe(simplify_exact(program, say=watch.say))
+        else:
+            simple = _trained(program, run, options, watch)
+        if directory is not None:
             write_simple_rule(simple, directory)
     _write(simple, options)
     return simple
+
+
+@contextmanager
+def _claimed(run: Path | None, force: bool) -> Iterator[RunDirectory | None]:
+    """Open the directory of a run, to which nobody else may write meanwhile."""
+    if run is None:
+        yield None
+        return
+    with RunDirectory.open(run, write=True) as directory:
+        directory.claim(SIMPLE, force)
+        yield directory
 
 
 def _trained(
@@ -182,26 +192,15 @@ def _trained(
         return describe(*simplify_by_training(program, trainer, options.training, workers, say))
 
 
-def _check_free(options: SimplifyOptions) -> None:
-    """Refuse to replace a file before any work is done for it."""
-    for file in (Path(name) for name in (options.out, options.picture) if name is not None):
-        if file.exists() and not options.force:
-            raise SimplifyError(f"{file} exists already; replace it with --force")
-        if not file.parent.is_dir():
-            raise SimplifyError(f"cannot write {file}: there is no directory {file.parent}")
-
-
 def _write(simple: SimpleRule, options: SimplifyOptions) -> None:
     """Write the requested files."""
-    out, picture = options.out, options.picture
-    try:
-        if out is not None:
-            page = Path(out).suffix == ".md"
-            replace_file(Path(out), simplify_markdown(simple) if page else rule_text(simple))
-        if picture is not None:
-            draw_update(simple.program, Path(picture))
-    except OSError as error:
-        raise SimplifyError(f"cannot write {error.filename or out}: {error.strerror}") from None
+    if options.out is not None:
+        out = Path(options.out)
+        text = simplify_markdown(simple) if out.suffix == ".md" else rule_text(simple)
+        write_output(out, text, options.force, SimplifyError)
+    if options.picture is not None:
+        picture = update_picture(simple.program)
+        write_output(Path(options.picture), picture, options.force, SimplifyError)
 
 
 @dataclass(frozen=True)

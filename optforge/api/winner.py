@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
-
 from optforge.ablation import SimpleRule, seconds_for, simplify_winner
-from optforge.equality import draw_update
+from optforge.equality import update_picture
 from optforge.errors import OptforgeError, StoppedError
 from optforge.evolution.plan import SearchPlan
 from optforge.jobs import Display, JobRunner, Store
@@ -58,6 +56,4 @@ def write_simple_rule(rule: SimpleRule, directory: RunDirectory, picture: bool =
     for name, text in simplify_files(rule).items():
         directory.write_text(name, text)
     if picture:
-        drawn = io.BytesIO()
-        draw_update(rule.program, drawn)
-        directory.write_bytes(PICTURE, drawn.getvalue())
+        directory.write_bytes(PICTURE, update_picture(rule.program))

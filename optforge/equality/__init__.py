@@ -23,7 +23,7 @@ from optforge.equality.graph import Graph as Graph
 from optforge.equality.graph import Node as Node
 from optforge.equality.graph import to_graph as to_graph
 from optforge.equality.graph import to_program as to_program
-from optforge.equality.picture import draw_update as draw_update
+from optforge.equality.picture import update_picture as update_picture
 from optforge.equality.recognise import Recognised as Recognised
 from optforge.equality.recognise import recognise as recognise
 from optforge.equality.rules import RULES as RULES

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import BinaryIO
+import io
 
 import numpy
 from numpy import ndarray
@@ -38,13 +37,8 @@ def surface(program: Program) -> tuple[ndarray, ndarray]:
     return axis, values
 
 
-def draw_update(program: Program, path: Path | BinaryIO) -> None:
-    """Draw the surface (or, without states, the curve) as a PNG.
-
-    Args:
-        program: A simple rule.
-        path: File of the plot.
-    """
+def update_picture(program: Program) -> bytes:
+    """Draw the surface (or, without states, the curve) of a simple rule; return it as a PNG."""
     # Here, because matplotlib is slow to import and this is all that needs it.
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -65,4 +59,6 @@ def draw_update(program: Program, path: Path | BinaryIO) -> None:
             mesh = axes.pcolormesh(axis, axis, values, cmap="RdBu", vmin=-limit, vmax=limit)
             axes.set_ylabel(program.states[0])
             figure.colorbar(mesh, label="update")
-        figure.savefig(path, dpi=150, format="png")
+        picture = io.BytesIO()
+        figure.savefig(picture, dpi=150, format="png")
+    return picture.getvalue()

@@ -120,13 +120,7 @@ class CellTable:
     def _open(self, path: Path, write: bool) -> None:
         if write:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(path.with_name(f".{path.name}.lock"))
-            try:
-                self._lock.acquire(timeout=0.5)
-            except Timeout:
-                raise CompareError(
-                    f"another process is writing to {path}; wait for it, or choose another --out"
-                ) from None
+            self._lock = acquire_lock(path)
             remove_leftovers(path.parent)
         content = path.read_bytes() if path.exists() else b""
         whole = _whole(content)
@@ -167,6 +161,22 @@ class CellTable:
         except OSError as error:
             where = self.path or Path(CELLS)
             raise CompareError(f"a cell was not written: {explain_os(where, error)}") from error
+
+
+def acquire_lock(path: Path) -> FileLock:
+    """Lock a table for this process; ``release`` ends that.
+
+    Raises:
+        CompareError: If another process writes to it.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0.5)
+    except Timeout:
+        raise CompareError(
+            f"another process is writing to {path}; wait for it, or choose another --out"
+        ) from None
+    return lock
 
 
 def _whole(content: bytes) -> int:

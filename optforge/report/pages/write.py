@@ -16,6 +16,7 @@ from optforge.report.pages.search import search_page
 from optforge.report.pages.simplification import read_simplification
 from optforge.report.simplify.files import SIMPLE_JSON
 from optforge.runs.directory import JOURNAL
+from optforge.runs.outputs import check_output, write_output
 
 PAGE = "report.html"
 
@@ -64,11 +65,14 @@ def write_page(path: str | Path, out: str | Path | None = None, force: bool = Fa
     """
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
     target = Path(out) if out is not None else folder / PAGE
+    if out is not None:
+        check_output(target, force)
     text = render(page_of(path))
+    if out is not None:
+        write_output(target, text, force)
+        return target
     try:
-        if out is not None and target.exists() and not force:
-            raise OptforgeError(f"{target} exists already; name another file, or give --force")
-        if out is None and force:
+        if force:
             begin_record(target.parent, [target.name])
         replace_own(target, text)
     except OSError as error:
