@@ -34,7 +34,6 @@ from optforge.errors import CompareError
 from optforge.files import RECORD, begin_record, check_own
 from optforge.report.comparison.figures import FIGURES
 from optforge.report.comparison.page import REPORT_JSON, REPORT_MARKDOWN, write_report
-from optforge.runs.guard import disk_errors
 from optforge.tasks import Task
 from optforge.training import is_gpu
 
@@ -139,7 +138,6 @@ class Destination:
     force: bool = False
 
 
-@disk_errors()
 @preserved_process()
 def conduct(
     comparison: Comparison,
@@ -194,7 +192,6 @@ def finished_runs(comparison: Comparison, path: Path) -> Finished:
         return finished(comparison, table)
 
 
-@disk_errors()
 def prepare(
     path: Path,
     resume: bool,

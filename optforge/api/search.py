@@ -29,7 +29,7 @@ from optforge.execution import process_count
 from optforge.jobs import Display, JobRunner, Silent, named
 from optforge.language import load_rule, rule_text
 from optforge.runs import RunDirectory, check_free
-from optforge.runs.directory import file_names
+from optforge.runs.directory import file_names, new_run_path
 from optforge.tasks import Task, find_tasks
 from optforge.training import checked_device, is_gpu, one_thread, trained_alone
 from optforge.tuning import BaselineTuner
@@ -62,8 +62,7 @@ def search(options: SearchOptions) -> SearchResult:
     settings = options.settings(rule, tasks)
     check_start(rule, settings)
     names = [task.name for task in (*tasks, *held_out)]
-    if options.out is not None:
-        check_free(options.out, file_names(names), options.force)
+    check_free(options.out or new_run_path(), file_names(names), options.force)
     watch = _watcher(options.watch)
     check_own(everything, watch)
     hashes = tuple(task.hash for task in tasks)

@@ -17,6 +17,7 @@ import optforge
 from optforge.cli.console import fail, print_anything, screen
 from optforge.errors import OptforgeError
 from optforge.files import working_directory
+from optforge.runs.guard import disk_errors
 
 ERROR, DEFECT, STOPPED = 1, 70, 130
 # In the order of the help; each is a function of its name in a module of its name.
@@ -70,7 +71,10 @@ class Verbs(TyperGroup):
         print_anything()
         try:
             working_directory()
-            code = super().main(given, prog_name, complete_var, False, windows_expand_args, **extra)
+            with disk_errors():
+                code = super().main(
+                    given, prog_name, complete_var, False, windows_expand_args, **extra
+                )
             sys.stdout.flush()
         except BrokenPipeError:
             code = _without_reader()

@@ -253,8 +253,7 @@ def check_free(
     """
     path = Path(path)
     with guard.sentences(path, "the run was not created"):
-        if path.is_file():
-            raise RunError(f"{path} is a file, and a run needs a directory; name another one")
+        guard.check_makeable(path)
         if (path / JOURNAL).exists():
             raise RunError(
                 f"{path} already holds a run; resume it by --resume {path}, or name another one"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -89,7 +90,7 @@ _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 @contextmanager
 def disk_errors() -> Iterator[None]:
-    """Turn errors of a full or read-only disk, wherever they come from, into one sentence.
+    """Turn errors of a full or read-only disk, and of a name too long, into one sentence.
 
     Raises:
         RunError: In place of such an `OSError`; others, as of a task's own files, pass.
@@ -97,10 +98,29 @@ def disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (*_FULL, *_CLOSED):
+        if error.errno not in (*_FULL, *_CLOSED, errno.ENAMETOOLONG):
             raise
         where = Path(error.filename) if isinstance(error.filename, str) else Path.cwd()
-        raise RunError(f"a file was not written: {explain_os(where, error)}") from error
+        raise RunError(f"a file cannot be used: {explain_os(where, error)}") from error
+
+
+def check_makeable(path: Path) -> None:
+    """Refuse a directory that cannot be made or written to, before any time is spent.
+
+    Raises:
+        RunError: Says what is in the way.
+    """
+    place = next(part for part in (path, *path.parents) if os.path.lexists(part))
+    if place == path and path.is_file():
+        raise RunError(f"{path} is a file, and a run needs a directory; name another one")
+    if not place.is_dir():
+        raise RunError(
+            f"{path} cannot be made, because {place} is no directory; name another one with --out"
+        )
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise RunError(
+            f"{place} cannot be written to; choose a directory that you may write to with --out"
+        )
 
 
 def explain_os(path: Path, error: OSError) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from optforge.errors import OptforgeError
-from optforge.files import replace_file
+from optforge.files import is_file, replace_file
+from optforge.runs.directory import is_directory
 
 
 def check_output(path: Path, force: bool, wrong: type[OptforgeError] = OptforgeError) -> None:
@@ -19,11 +20,11 @@ def check_output(path: Path, force: bool, wrong: type[OptforgeError] = OptforgeE
     Raises:
         OptforgeError: If a file is there already, or the directory is missing.
     """
-    if path.is_dir():
+    if is_directory(path):
         raise wrong(f"cannot write {path}: it is a directory; name a file in it")
-    if path.is_file() and not force:
+    if is_file(path) and not force:
         raise wrong(_taken(path))
-    if not path.parent.is_dir():
+    if not is_directory(path.parent):
         raise wrong(f"cannot write {path}: there is no directory {path.parent}")
 
 

@@ -1,4 +1,4 @@
-"""What people hand in, damaged: bits flipped, cut off, parts doubled, lost or swapped."""
+"""What people hand in, damaged: bits flipped, cut off, parts doubled, lost, swapped or renamed."""
 
 from __future__ import annotations
 
@@ -72,8 +72,22 @@ def _replace_word(content: bytes, source: random.Random) -> bytes:
     return content[: word.start()] + new + content[word.end() :]
 
 
+def _other_version(content: bytes, source: random.Random) -> bytes:
+    """Make it what another version could have written: with another number, or another name."""
+    is_journal = content.startswith(b"SQLite format 3")
+    if is_journal and source.random() < 0.3:
+        start = source.choice((60, 68))  # user_version, application_id
+        return content[:start] + source.randbytes(4) + content[start + 4 :]
+    names = list(re.finditer(rb'(?<=")\w+(?=": )|^\w+(?= = )', content, re.MULTILINE))
+    if not names:
+        return content
+    name = source.choice(names)
+    new = name.group().swapcase() if is_journal else name.group() + b"_2"  # pages keep their layout
+    return content[: name.start()] + new + content[name.end() :]
+
+
 _MISHAPS: Sequence[Callable[[bytes, random.Random], bytes]] = (
-    *(_flip, _cut, _lose, _zero, _double, _insert),
+    *(_flip, _cut, _lose, _zero, _double, _insert, _other_version),
     *(_replace_word,) * 4,
 )
 

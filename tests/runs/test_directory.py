@@ -13,7 +13,7 @@ import optforge
 
 from optforge.errors import RunError
 from optforge.files import RECORD, ForeignFileError
-from optforge.runs import RunDirectory, list_runs, new_run_path
+from optforge.runs import RunDirectory, check_free, list_runs, new_run_path
 from optforge.runs.directory import file_names
 from tests.helpers.searches import pretend, rows, small
 from tests.runs.samples import batch
@@ -122,7 +122,7 @@ def test_a_directory_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="is a file, and a run needs a directory"):
         RunDirectory.create(tmp_path / "file", {})
-    with pytest.raises(RunError, match="cannot be written; choose a directory"):
+    with pytest.raises(RunError, match="run cannot be made, because .*file is no directory"):
         RunDirectory.create(tmp_path / "file" / "run", {})
 
     def read_only(*_: object, **__: object) -> None:
@@ -131,6 +131,9 @@ def test_a_directory_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Path, "mkdir", read_only)
     with pytest.raises(RunError, match="cannot be written; choose a directory"):
         RunDirectory.create(tmp_path / "run", {})
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(RunError, match="cannot be written to; choose a directory"):
+        check_free(tmp_path / "far" / "away")
 
 
 @pytest.mark.parametrize("write", [True, False])

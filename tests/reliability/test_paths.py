@@ -1,0 +1,29 @@
+"""Paths that can be no files: a sentence from every verb."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.reliability.fuzz import say
+
+VERBS = (
+    ("runs",), ("report",), ("explain",), ("show",), ("funnel",), ("search", "--resume"),
+    ("compare", "--resume", "--out"), ("compare", "--suite"), ("simplify", "--exact"),
+    ("export", "lion", "--out"), ("report", ".", "--out"),
+    ("search", "--tasks", "digits_mlp", "--out"),
+    ("compare", "--tasks", "digits_mlp", "--optimizers", "adamw,lion", "--workers", "0", "--out"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", VERBS, ids=" ".join)
+def test_what_can_be_no_file_is_told(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    Path("file").write_text("mine")
+    for path in ("x" * 300, "loop/x", "file/x", "/dev/null/x"):
+        assert say((*words, path)) == "", path
+    assert sorted(path.name for path in Path().iterdir()) == ["file", "loop"]
