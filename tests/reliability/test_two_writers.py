@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from optforge.cli.app import app
 from optforge.comparison.cells.cell_table import acquire_lock
-from optforge.files import begin_record
+from optforge.files import begin_record, replace_file
 from optforge.language import rule_text
 from optforge.runs import RunDirectory, outputs
 
@@ -44,13 +44,14 @@ def refusal(*words: str) -> str:
 def test_a_file_that_appears_meanwhile_stays(
     words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def checked(path: Path, *_: object) -> None:
+    def meanwhile(path: Path, content: str | bytes, new: bool) -> None:
         path.write_text(THEIRS)
+        replace_file(path, content, new)
 
     if words[0] == "report":
         monkeypatch.setattr("optforge.report.pages.write.page_of", lambda path: path)
         monkeypatch.setattr("optforge.report.pages.write.render", str)
-    monkeypatch.setattr(outputs, "check_output", checked)
+    monkeypatch.setattr(outputs, "replace_file", meanwhile)
     assert "file exists already; replace it with --force" in refusal(*words)
     assert Path("file").read_text() == THEIRS
     assert [path.name for path in Path().iterdir()] == ["file"]
