@@ -33,10 +33,8 @@ from optforge.tuning import in_process, shipped
 def steps_of(run: Path) -> list[tuple[str, Program]]:
     """The program before the orthogonalised update and all after it, each with its mutation."""
     line = [(a.proposal.mutation, parse(a.proposal.program)) for a in read_run(run).line]
-    first = next(
-        number for number, (_, program) in enumerate(line)
-        if "orthogonalize" in program.text and condition(program) < BOUND
-    )  # fmt: skip
+    has_one = [n for n, (_, p) in enumerate(line) if "orthogonalize" in live_program(p).text]
+    first = next((n for n in has_one if condition(line[n][1]) < BOUND), has_one[0])
     kept = line[max(0, first - 1) : max(1, first)]
     for mutation, program in line[first:]:
         if not kept or fingerprint(program) != fingerprint(kept[-1][1]):
