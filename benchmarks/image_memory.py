@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measures.image_models import ROWS, SETTINGS, Row, saved_bytes, state_bytes, try_depth, vit_b16
+from measures.image_models import LR, ROWS, Row, paper_model, saved_bytes, state_bytes, try_depth
 from measures.machine import load, machine
 from rich.console import Console
 from rich.table import Table
@@ -40,7 +40,6 @@ from torch import nn
 from torch.nn import functional
 
 from optforge.comparison.cells.measurements import optimizer_bytes
-from optforge.images import build_model, preset
 from optforge.statistics import paired_interval
 
 GIGABYTES = (8, 16, 24, 40, 80)
@@ -59,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
         console.width = 110
     about = {**machine(1), "threads_a_worker": torch.get_num_threads()}
     found = {
-        "settings": {"lr": SETTINGS.lr, "budget_mb": options.budget, "repeats": options.repeats},
+        "settings": {"lr": LR, "budget_mb": options.budget, "repeats": options.repeats},
         "steps": steps(options, console),
         "tried": tried(options, console),
         "computed": computed(options),
@@ -73,8 +72,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def steps(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Part 1."""
-    model = build_model(preset("vit_b16"), 10, 32, True) if options.quick else vit_b16()
     size = 32 if options.quick else 224
+    reduced = {"image_size": size, "reduced": True} if options.quick else {}
+    model = paper_model("vit_b16", 10 if options.quick else 1000, **reduced)
     optimizers = {row.name: row.make(model) for row in ROWS}
     shapes = [int(batch) for batch in options.batches.split(",")]
     passes: dict[int, list[float]] = {batch: [] for batch in shapes}
@@ -147,7 +147,7 @@ def computed(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Part 3."""
     rows = []
     for name in MODELS[:1] if options.quick else MODELS:
-        model = build_model(preset(name), 1000, 224, device="meta")
+        model = paper_model(name, device="meta")
         shapes = [p.shape for p in model.parameters()]
         count = sum(shape.numel() for shape in shapes)
         states = {row.name: _states(row, shapes) for row in TRIED}

@@ -65,10 +65,6 @@ class CompareError(OptforgeError):
     """A comparison, recipe or suite that cannot be read, run or resumed."""
 
 
-class TrainingError(OptforgeError):
-    """An image training that cannot be set up, resumed or go on."""
-
-
 class StoppedError(Exception):
     """Leaves work when a stop is asked for; what was finished is kept where it is resumed from."""
 

@@ -29,7 +29,7 @@ ORDER = (
         "ablation",
         "promotion",
     ),
-    *("comparison", "images", "report", "api"),
+    *("comparison", "report", "api"),
     *(FACE, "cli"),
 )
 # Rooms that may use less than the order would let them, and what each may use.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from optforge.comparison.cells.measurements import optimizer_bytes
-from optforge.images import build_model, make_optimizer, preset
-from optforge.images.presets import OptimizerSettings
 from optforge.optim import Lion
 
-SETTINGS = OptimizerSettings(1e-6, 0.1, (0.9, 0.99))
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # `paper` is not installed
+from paper.images import load_preset  # noqa: E402
+from paper.models import build_model  # noqa: E402
+from paper.optimizers import make_optimizer  # noqa: E402
+
+LR, WEIGHT_DECAY, BETAS = 1e-6, 0.1, (0.9, 0.99)
 WIDTH, CLASSES = 768, 1000  # of ViT-B/16
 
 
@@ -36,13 +40,14 @@ class Row:
             options = {} if self.optimizer == "adamw" else {"momentum_dtype": self.dtype}
             return kind(
                 model.parameters(),
-                lr=SETTINGS.lr,
-                betas=SETTINGS.betas,
-                weight_decay=SETTINGS.weight_decay,
+                lr=LR,
+                betas=BETAS,
+                weight_decay=WEIGHT_DECAY,
                 fused=True,
                 **options,
             )
-        return make_optimizer(self.optimizer, model, SETTINGS, self.momentum, fused=False)
+        more: dict[str, Any] = {"momentum_dtype": self.momentum, "fused": False}
+        return make_optimizer(self.optimizer, model, LR, WEIGHT_DECAY, BETAS, **more)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -126,6 +131,8 @@ def _status(field: str) -> int:
     raise RuntimeError(f"/proc/self/status has no {field}; this part needs Linux")
 
 
-def vit_b16() -> nn.Module:
-    """The paper's model at full size, in training mode."""
-    return build_model(preset("vit_b16"), CLASSES)
+def paper_model(
+    name: str, classes: int = CLASSES, device: str = "cpu", **changes: Any
+) -> nn.Module:
+    """The model of a preset of `paper`, in training mode."""
+    return build_model(load_preset(name, **changes), classes, device)

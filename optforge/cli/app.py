@@ -19,12 +19,16 @@ from optforge.errors import OptforgeError
 from optforge.files import working_directory
 from optforge.runs.guard import disk_errors
 
-ERROR, DEFECT, STOPPED = 1, 70, 130
+ERROR, USAGE, DEFECT, STOPPED = 1, 2, 70, 130
 # In the order of the help; each is a function of its name in a module of its name.
 VERBS = (
     *("search", "explain", "show", "simplify", "funnel", "export", "compare"),
-    *("rules", "tasks", "runs", "report", "watch", "train-image"),
+    *("rules", "tasks", "runs", "report", "watch"),
 )
+_MOVED = {
+    "train-image": "train-image is a script now: run python -m paper.images in a clone of the "
+    "repository; docs/images.md shows how."
+}
 # Former names of options, which go on working without being shown.
 _OLD = {
     "search": {"--from": "--start", "--run": "--out"},
@@ -69,6 +73,10 @@ class Verbs(TyperGroup):
         """Run the command, report errors and exit."""
         given = present_names(sys.argv[1:] if args is None else args)
         print_anything()
+        verb = next((word for word in given if not word.startswith("-")), "")
+        if verb in _MOVED:
+            fail(_MOVED[verb])
+            sys.exit(USAGE)
         try:
             working_directory()
             with disk_errors():

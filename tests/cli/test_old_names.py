@@ -39,6 +39,14 @@ def test_old_names_of_the_other_verbs_are_read_as_the_new_ones(tmp_path: Path) -
         assert "--optimizers is missing" in error("compare", name, "digits_mlp")
 
 
+def test_a_verb_that_moved_says_where() -> None:
+    done = CliRunner().invoke(app, ["train-image", "vit_b16", "--list"], env={"COLUMNS": "200"})
+    assert done.exit_code == 2 and not done.stdout
+    assert done.stderr.startswith("error: train-image is a script now")
+    assert "python -m paper.images" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert "train-image" not in CliRunner().invoke(app, ["--help"]).stdout
+
+
 def test_the_help_shows_the_new_names_alone() -> None:
     text = CliRunner().invoke(app, ["search", "--help"], env={"COLUMNS": "200"}).stdout
     assert "--start" in text and "--out" in text and "--from" not in text and "--run " not in text

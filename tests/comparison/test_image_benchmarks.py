@@ -212,8 +212,7 @@ def test_memory_of_a_model_is_counted_from_its_shapes(
     (row,) = memory.computed(options)
     count = row["parameters"]
     assert row["model"] == "vit_s16" and 21e6 < count < 24e6
-    tensors = len(list(memory.build_model(memory.preset("vit_s16"), 1000, 224, device="meta")
-                       .parameters()))  # fmt: skip
+    tensors = len(list(memory.paper_model("vit_s16", device="meta").parameters()))
     # Weights and gradients; two moments and a counter for each tensor; one moment.
     assert row["bytes"]["AdamW"] == (8 + 8) * count + 4 * tensors
     assert row["bytes"]["Lion"] == (8 + 4) * count

@@ -9,8 +9,8 @@ import numpy
 import pytest
 from PIL import Image
 
-from optforge.images.randaugment import rand_augment
-from optforge.images.transforms import seeded
+from paper.augmentation import rand_augment
+from paper.examples import seeded
 
 OPERATIONS = {
     *("AutoContrast", "Equalize", "Invert", "Rotate", "Posterize", "solarize", "solarize_add"),

@@ -8,10 +8,10 @@ import numpy
 import pytest
 import torch
 
-from optforge.errors import TrainingError
-from optforge.images.data import Examples, open_data
-from optforge.images.order import Pieces
-from optforge.images.transforms import evaluation_transform, training_transform
+from paper.augmentation import evaluation_transform, training_transform
+from paper.examples import Examples, MicroBatches
+from paper.options import TrainingError
+from paper.pictures import open_pictures, write_digits
 from tests.helpers.pictures import CLASSES, folders, parquet, picture
 
 
@@ -29,7 +29,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_folders_and_parquet_hold_the_same(places: tuple[Path, Path]) -> None:
-    first, second = (open_data(str(place)) for place in places)
+    first, second = (open_pictures(str(place)) for place in places)
     assert first.classes == second.classes == CLASSES
     assert len(first.train) == len(second.train) == 18
     assert len(first.validation) == len(second.validation) == 9
@@ -63,7 +63,7 @@ def test_evaluation_sees_the_middle_at_the_right_scale() -> None:
 def test_augmentation_depends_on_epoch_and_index_alone(
     places: tuple[Path, Path], randaugment: tuple[int, int] | None
 ) -> None:
-    pictures = open_data(str(places[0])).train
+    pictures = open_pictures(str(places[0])).train
     examples = Examples(pictures, training_transform(32, randaugment), seed=3)
     first = examples[(0, 5)][0]
     before = torch.get_rng_state()
@@ -77,30 +77,41 @@ def test_augmentation_depends_on_epoch_and_index_alone(
 
 
 def test_an_epoch_shows_every_picture_once() -> None:
-    seen = [item for piece in Pieces(10, 2, 2, (0, 5), 0, 1, seed=1) for item in piece]
+    seen = [item for piece in MicroBatches(10, 2, 2, (0, 5), (0, 1), seed=1) for item in piece]
     assert sorted(seen[:10]) == [(0, i) for i in range(10)]
     assert sorted(seen[10:]) == [(1, i) for i in range(10)]
     assert [i for _, i in seen[:10]] != [i for _, i in seen[10:]]
 
 
 def test_later_steps_are_the_same_after_a_resumption_and_for_more_processes() -> None:
-    whole = list(Pieces(10, 3, 4, (0, 6), 0, 1, seed=1))
-    assert list(Pieces(10, 3, 4, (4, 6), 0, 1, seed=1)) == whole[16:]
+    whole = list(MicroBatches(10, 3, 4, (0, 6), (0, 1), seed=1))
+    assert list(MicroBatches(10, 3, 4, (4, 6), (0, 1), seed=1)) == whole[16:]
     for world in (2, 4):
-        parts = [list(Pieces(10, 3, 4, (0, 6), rank, world, seed=1)) for rank in range(world)]
+        parts = [
+            list(MicroBatches(10, 3, 4, (0, 6), (rank, world), seed=1)) for rank in range(world)
+        ]
         assert [parts[n % world][n // world] for n in range(24)] == whole
-        assert len(Pieces(10, 3, 4, (0, 6), 0, world, seed=1)) == len(parts[0])
+        assert len(MicroBatches(10, 3, 4, (0, 6), (0, world), seed=1)) == len(parts[0])
 
 
 def test_places_without_pictures_are_refused(tmp_path: Path, places: tuple[Path, Path]) -> None:
     with pytest.raises(TrainingError, match="not a folder"):
-        open_data(str(tmp_path / "none"))
+        open_pictures(str(tmp_path / "none"))
     with pytest.raises(TrainingError, match="needs a folder train/ and one of validation"):
-        open_data(str(tmp_path))
+        open_pictures(str(tmp_path))
     for part, name in (("train", "cat"), ("val", "cow")):
         (tmp_path / part / name).mkdir(parents=True)
         picture(0, 0).save(tmp_path / part / name / "0.jpg")
     with pytest.raises(TrainingError, match="different classes: cat, cow"):
-        open_data(str(tmp_path))
+        open_pictures(str(tmp_path))
     with pytest.raises(TrainingError, match="cannot be loaded"):
-        open_data("hub:nobody/nothing")
+        open_pictures("hub:nobody/nothing")
+
+
+def test_renamed_pictures_are_others(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_digits(tmp_path / name)
+    before = open_pictures(str(tmp_path / "a")).digest
+    (tmp_path / "b" / "val" / "3" / "7.png").rename(tmp_path / "b" / "val" / "3" / "seven.png")
+    assert before == open_pictures(str(tmp_path / "a")).digest
+    assert before != open_pictures(str(tmp_path / "b")).digest

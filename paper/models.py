@@ -1,0 +1,71 @@
+"""The models of the paper's image presets, from timm, at full size or reduced."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import timm
+import torch
+from timm.models.mlp_mixer import MlpMixer
+from torch import nn
+
+from paper.options import TrainingError
+
+if TYPE_CHECKING:
+    from paper.images import Config
+
+# The same architectures at a width and depth that train on a laptop.
+REDUCED: dict[str, dict[str, Any]] = {
+    "vit": {"embed_dim": 48, "depth": 2, "num_heads": 3, "mlp_ratio": 2.0},
+    "mixer": {"embed_dim": 48, "num_blocks": 2},
+    "resnet": {"layers": (1, 1, 1, 1), "channels": (8, 16, 24, 32)},
+    "coatnet": {"embed_dim": (32, 32, 32, 32), "depths": (1, 1, 1, 1), "stem_width": 8},
+}
+
+
+def build_model(config: Config, classes: int = 1000, device: str = "cpu") -> nn.Module:
+    """Build the model with random weights; nothing is downloaded.
+
+    Args:
+        config: The configuration.
+        classes: Number of classes.
+        device: ``meta`` builds without memory, to count parameters.
+
+    Returns:
+        The model, from [B, 3, size, size] to logits [B, classes], in training mode.
+
+    Raises:
+        TrainingError: If the image size does not fit the architecture.
+
+    Example:
+        >>> from paper.images import load_preset
+        >>> model = build_model(load_preset("vit_s16"), device="meta")
+        >>> round(sum(p.numel() for p in model.parameters()) / 1e6, 2)
+        22.05
+    """
+    family = config.model.split("_")[0].rstrip("0123456789")
+    patch = re.search(r"patch(\d+)", config.model)
+    grain = int(patch[1]) if patch else {"mixer": 16, "coatnet": 32}.get(family, 1)
+    if config.image_size % grain:
+        raise TrainingError(
+            f"{config.model} needs images whose edge is a multiple of {grain} pixels, not "
+            f"{config.image_size}"
+        )
+    options = dict(config.model_options or {})
+    if family != "resnet":
+        options["img_size"] = config.image_size
+    if config.dropout:
+        options |= {"pos_drop_rate": config.dropout, "proj_drop_rate": config.dropout}
+    if config.stochastic_depth:
+        options["drop_path_rate"] = config.stochastic_depth
+    if family == "vit":
+        options["weight_init"] = "skip" if device == "meta" else "jax"
+    make = partial(timm.create_model, config.model)
+    if config.reduced:
+        options |= REDUCED[family]
+        if family == "mixer":  # timm's entry points fix a Mixer's sizes
+            make = partial(MlpMixer, patch_size=16)
+    with torch.device(device):
+        return make(num_classes=classes, **options)
