@@ -34,6 +34,14 @@ def evaluation_transform(size: int) -> Callable[[Any], Tensor]:
     return v2.Compose([resize, v2.CenterCrop(size), *_to_tensor()])
 
 
+def mix_up(x: Tensor, y: Tensor, alpha: float, classes: int) -> tuple[Tensor, Tensor]:
+    """Mix the pictures of a batch, [B, 3, H, W], with each other, and their labels, [B], likewise.
+
+    Source: Zhang et al., arXiv 1710.09412.
+    """
+    return v2.MixUp(alpha=alpha, num_classes=classes)(x, y)
+
+
 def _to_tensor() -> list[Any]:
     scale = v2.ToDtype(torch.float32, scale=True)
     return [v2.ToImage(), scale, v2.Normalize([0.5] * 3, [0.5] * 3)]

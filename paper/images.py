@@ -27,12 +27,11 @@ from accelerate.utils import broadcast
 from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torchvision.transforms.v2 import MixUp
 
 from optforge.tasks import schedule
 from optforge.tasks.images.finetune import fit
 from paper import folder, options
-from paper.augmentation import evaluation_transform, training_transform
+from paper.augmentation import evaluation_transform, mix_up, training_transform
 from paper.examples import Examples, MicroBatches, content_seed, loader, seeded
 from paper.models import build_model
 from paper.optimizers import MOMENTA, OPTIMIZERS, load_state, make_optimizer
@@ -233,7 +232,7 @@ class Training:
         x, y = (t.to(self.accelerator.device, non_blocking=True) for t in (x, y))
         torch.manual_seed(content_seed(self.config.seed, "step", self.number, number))
         if self.config.mixup:
-            x, y = MixUp(alpha=self.config.mixup, num_classes=self.classes)(x, y)
+            x, y = mix_up(x, y, self.config.mixup, self.classes)
         output = self.forward(x).float()
         loss = functional.cross_entropy(output, y, label_smoothing=self.config.label_smoothing)
         self.accelerator.backward(loss)

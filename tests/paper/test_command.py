@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import paper
 from paper.images import PRESETS, main
 from paper.pictures import write_digits
 
@@ -92,6 +94,12 @@ def test_an_interrupted_training_says_how_to_go_on(
     with pytest.raises(SystemExit, match="130"):
         main(["vit_s16", "--data", place, "--out", str(tmp_path / "run"), *TINY])
     assert "--resume continues from the last checkpoint" in capsys.readouterr().err
+
+
+def test_a_missing_package_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"accelerate .*pip install 'optforge\[vision\]'"):
+        importlib.reload(paper)
 
 
 def test_missing_words_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
