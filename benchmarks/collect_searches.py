@@ -1,6 +1,6 @@
 """Put the tables of several finished searches side by side.
 
-    for seed in 1 2 3 4 5; do make search SEED=$seed; done     # each about eleven minutes
+    for seed in 1 2 3 4 5; do make search SEED=$seed; done     # each about fourteen minutes
     python benchmarks/collect_searches.py RUN... -o results/search
 
 Writes README.md with one row for each run, and copies each run's rule, table and picture.
@@ -23,6 +23,9 @@ from optforge.runs import Journal
 from optforge.statistics import Interval
 
 FILES = ("best.py", "table.json", "table.md", "history.png")
+
+
+PROSE = "\n## About these searches\n"  # what was written by hand begins here, and stays
 
 
 def main() -> None:
@@ -51,7 +54,9 @@ def main() -> None:
             shutil.copy(run / name, target / name)
     versions = settings(arguments.runs[0])["versions"]
     lines += ["", f"Made with {versions}; commands in benchmarks/collect_searches.py."]
-    (arguments.output / "README.md").write_text("\n".join(lines) + "\n")
+    page = arguments.output / "README.md"
+    _, mark, prose = page.read_text().partition(PROSE) if page.exists() else ("", "", "")
+    page.write_text("\n".join(lines) + "\n" + mark + prose)
     print("\n".join(lines))
 
 

@@ -13,7 +13,6 @@ from optforge.tuning.trainees import Effort
 # Rows of the table that are tuned at the end, on every task and with one setting on the proxies;
 # baselines and the control of shipped tasks are known, those of the user's own tasks are not.
 _SHIPPED, _OWN = (2, 1), (5, 4)
-_EXPLANATIONS = 9  # of AdamW on the user's own tasks; those of shipped ones are known
 _ROWS = 14
 # In finished searches of the shipped tasks (results/search): what a new program takes on average,
 # as a share of one that is judged in full, and the share of programs that are new.
@@ -32,7 +31,7 @@ class TaskCost:
         seconds: Seconds of one worker for one training, beside others in the same process.
         before: Number of trainings that tune AdamW before the search.
         judging: Number of trainings that a full verdict needs; 0 for a held-out task.
-        after: Number of trainings at the end: selection, tuning, table, explanation; about.
+        after: Number of trainings at the end: selection, tuning, table; about.
     """
 
     name: str
@@ -56,7 +55,7 @@ class TaskCost:
             judging: Number of seeds of a full verdict; 0 for a held-out task.
         """
         rows, with_one_setting = _OWN if is_own else _SHIPPED
-        rows += (with_one_setting + is_own * _EXPLANATIONS) if judging else 0
+        rows += with_one_setting if judging else 0
         fresh = sum(count * repeats for count, repeats in ROUNDS) if judging else 0
         parameters = [p for p in initial_model(task, 0).parameters() if p.requires_grad]
         return cls(

@@ -14,6 +14,7 @@ from optforge.evolution.history import History
 from optforge.evolution.settings import Settings
 from optforge.jobs import Trainer
 from optforge.language import Program, parse
+from optforge.statistics import mean_interval_over_tasks
 from optforge.training import Trainee, trainee
 
 ROUNDS = ((32, 6), (8, 24))  # candidates and fresh seeds of each round of the selection
@@ -27,6 +28,8 @@ class Finalist:
         text: The program without its dead statements; the journal has the whole program.
         search_fitness: Its fitness in the search, biased towards good values by the selection.
         fitness: Mean log ratio to the baseline on fresh seeds.
+        low: Lower end of its Student-t 95 % interval, paired by seed.
+        high: Upper end of that interval.
         repeats: Number of fresh seeds of each task behind ``fitness``.
         state_bytes: Bytes of state per parameter.
         live_statements: Number of statements that are not dead.
@@ -36,6 +39,8 @@ class Finalist:
     text: str
     search_fitness: float
     fitness: float
+    low: float
+    high: float
     repeats: int
     state_bytes: float
     live_statements: int
@@ -111,12 +116,15 @@ def _score(candidate: Candidate, scores: Mapping[str, list[numpy.ndarray]]) -> f
 
 def _finalist(candidate: Candidate, scores: Mapping[str, list[numpy.ndarray]]) -> Finalist:
     program, rounds = live_program(candidate.program), scores[candidate.fingerprint]
-    costs = cost(program)
+    costs, ratios = cost(program), numpy.concatenate(rounds, 1)
+    interval = mean_interval_over_tasks(ratios)
     return Finalist(
         program.text,
         candidate.fitness,
         _score(candidate, scores),
-        sum(r.shape[1] for r in rounds),
+        interval.low,
+        interval.high,
+        ratios.shape[1],
         costs.state_bytes,
         costs.statements,
         step_seconds(program),

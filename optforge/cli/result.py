@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 
 from rich.console import Console
 from rich.rule import Rule
@@ -12,7 +13,7 @@ from rich.text import Text
 from optforge.ablation import SimpleRule
 from optforge.api.search_result import SearchResult
 from optforge.assessment.finish import Finish
-from optforge.assessment.rows import ADAMW, ONE_SETTING, STRAIGHT
+from optforge.assessment.rows import ADAMW, FOUND, ONE_SETTING, STRAIGHT
 from optforge.assessment.table import Table
 from optforge.cli.console import print_page_command
 from optforge.cli.derived import print_derivation, print_effects
@@ -67,12 +68,20 @@ def print_result(result: SearchResult, console: Console) -> None:
     if done.explanation is not None:
         _headline(console, "what would explain the gain")
         print_explanation(done.explanation, console)
+    elif done.table.has(FOUND):
+        console.print(_explaining(result), markup=False, soft_wrap=True, style="dim")
     _headline(console, "Pareto list, scored on fresh validation seeds")
     console.print(_pareto(done))
     _headline(console, "files")
     console.print(_files(result))
     print_page_command(result.path, console)
     console.print(_next_step(result), markup=False, soft_wrap=True)
+
+
+def _explaining(result: SearchResult) -> str:
+    """Return the command that explains the gain where AdamW's single things are not tuned yet."""
+    command = shlex.join(["optforge", "explain", str(result.path)])
+    return f"How much of the gain single things explain that anybody may tune: {command}"
 
 
 def _next_step(result: SearchResult) -> str:
@@ -141,11 +150,13 @@ def _cell(value: Interval, name: str) -> Text:
 
 def _pareto(done: Finish) -> Grid:
     grid = Grid(box=None, pad_edge=False, header_style="dim")
-    for column in ("fitness", "in the search", "seeds", "state bytes", "statements", "step, ms"):
+    columns = ("fitness", "95 % interval", "in the search", "seeds", "state bytes", "statements")
+    for column in (*columns, "step, ms"):
         grid.add_column(column, justify="right")
     for f in done.pareto:
         grid.add_row(
             f"{f.fitness:+.4f}",
+            f"{f.low:+.4f} to {f.high:+.4f}",
             f"{f.search_fitness:+.4f}",
             str(f.repeats),
             f"{f.state_bytes:g}",

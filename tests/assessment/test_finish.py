@@ -205,7 +205,9 @@ def test_a_contender_that_diverges_claims_nothing(quick: None, journal: Journal)
 
 def finalist(fitness: float, *other: float) -> Finalist:
     bytes_, statements, seconds = other or (8.0, 9, 0.1)
-    return Finalist(SGD.text, 0.0, fitness, 16, bytes_, int(statements), seconds)
+    return Finalist(
+        SGD.text, 0.0, fitness, fitness - 0.01, fitness + 0.01, 16, bytes_, int(statements), seconds
+    )
 
 
 def test_pareto_keeps_what_nothing_beats_in_everything() -> None:
@@ -237,7 +239,7 @@ def test_selection_believes_fresh_seeds_more_than_the_search(
     found = select.select(trainer_on(executor, journal), history, history.settings, reference)
     assert [f.text for f in found] == [SGD.text, programs["bad"].text]
     assert {job.split for job in executor.asked} == {"validation"}
-    ratios: list[float] = []
+    ratios: list[Any] = []
     for task in ("Blobs", "Sums"):
         used = {seed for job in executor.asked if job.task == task for seed in job.seeds}
         first, second = (seeds(0, task, f"select {n}", count) for n, count in ((0, 2), (1, 3)))
@@ -245,8 +247,13 @@ def test_selection_believes_fresh_seeds_more_than_the_search(
         stack = next(Stack(t) for t in TASKS if t.name == task)
         fresh = [*first, *second]
         logs = train_population(stack, [Trainee(SGD), reference[task]], fresh).losses.log()
-        ratios.append(float((logs[0] - logs[1]).mean()))
-    assert found[0].fitness == pytest.approx(sum(ratios) / 2, rel=1e-3)
+        ratios.append((logs[0] - logs[1]).numpy())
+    assert found[0].fitness == pytest.approx(float(np.mean(ratios)), rel=1e-3)
+    welch = sum(row.var(ddof=1) / 5 for row in ratios)
+    freedom = welch**2 / sum((row.var(ddof=1) / 5) ** 2 / 4 for row in ratios)
+    half = stats.t.ppf(0.975, freedom) * math.sqrt(welch) / 2
+    assert found[0].high - found[0].low == pytest.approx(2 * half, rel=1e-2)
+    assert found[0].high + found[0].low == pytest.approx(2 * found[0].fitness)
     assert found[0].repeats == 5 and found[0].search_fitness == -0.9
 
 

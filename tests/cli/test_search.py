@@ -127,6 +127,7 @@ def test_the_named_command_goes_on_to_the_end(folder: Path, finished: str) -> No
         "Other, held out",
         "±",
         "optforge funnel",
+        "optforge explain first",
     ):
         assert part in finished
     assert not any(line.startswith(":") for line in finished.splitlines()), "work without a name"

@@ -115,8 +115,23 @@ def test_what_cannot_be_translated_is_refused() -> None:
 
 def test_a_decay_that_the_rule_has_not_is_said() -> None:
     rule = parse("def train(w, g, lr):\n    u = sign(g)\n    u = u * lr\n    return u\n")
-    with pytest.warns(UserWarning, match="weight_decay=0.1 is left out"):
+    with pytest.warns(
+        UserWarning, match="no weight decay, so AdamW's weight_decay=0.1 "
+    ):
         ProgramOptimizer.from_adamw(adamw_of(), rule)
+
+
+def test_weights_that_are_used_inside_of_the_update_are_said_once() -> None:
+    rule = parse(
+        "def train(w, g, lr):\n    d = w * 0.3\n    u = g + d\n    u = sign(u)\n    u = u * lr\n"
+        "    return u\n"
+    )
+    weights = [parameter(3), parameter(4)]
+    groups = [{"params": [weight], "weight_decay": 0.1} for weight in weights]
+    with pytest.warns(UserWarning) as said:
+        ProgramOptimizer.from_adamw(torch.optim.AdamW(groups, lr=1e-3), rule)
+    (warning,) = said
+    assert "uses the weights inside of its update" in str(warning.message)
 
 
 def test_lengths_are_those_of_each_role() -> None:

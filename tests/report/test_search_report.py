@@ -22,7 +22,7 @@ from optforge.tasks import Schedule
 from optforge.training import Trainee
 
 SGD = parse("def train(w, g, lr):\n    u = g * 0.1\n    u = u * lr\n    return u")
-FINALIST = Finalist(SGD.text, 0.0, -0.1, 16, 8.0, 9, 0.1)
+FINALIST = Finalist(SGD.text, 0.0, -0.1, -0.11, -0.09, 16, 8.0, 9, 0.1)
 
 
 def a_table(

@@ -54,7 +54,23 @@ def groups_from_adamw(
         matrices = theirs.get("matrices", settings["matrices"])
         scale = ratio or _ratio(theirs, matrices, _undecayed(lifted, settings))
         groups.append(_translated(adamw_group, scale, lifted) | {"matrices": matrices})
+    decays = {group["weight_decay"] for group in checked} - {0.0}
+    if decays and "weight_decay" not in lifted.values:
+        warnings.warn(_decay_words(lifted, sorted(decays)), stacklevel=3)
     return groups
+
+
+def _decay_words(lifted: Lifted, decays: list[float]) -> str:
+    """Return why AdamW's decay has no place in the rule, and what the rule does instead."""
+    given = ", ".join(f"weight_decay={decay:g}" for decay in decays)
+    rule = lifted.program
+    reads = any(rule.parameters[0] in statement.arguments for statement in rule.statements)
+    if reads:
+        return (
+            f"AdamW's {given} is left out: the rule uses the weights inside of its update, by "
+            "constants of its own, which stay as they are"
+        )
+    return f"the rule has no weight decay, so AdamW's {given} is left out"
 
 
 def _translated(adamw_group: Group, scale: float, lifted: Lifted) -> dict[str, Any]:
@@ -71,11 +87,6 @@ def _translated(adamw_group: Group, scale: float, lifted: Lifted) -> dict[str, A
     group = {**kept, **rates, "peak_lr": peak * scale}
     if "weight_decay" in lifted.values:
         group["weight_decay"] = decay / scale
-    elif decay:
-        warnings.warn(
-            f"the rule has no weight decay, so AdamW's weight_decay={decay:g} is left out",
-            stacklevel=4,
-        )
     return group
 
 

@@ -62,7 +62,8 @@ def pareto_table(finish: Finish) -> TextTable:
     """Return the finalists that no other finalist dominates as text."""
     rows = [
         (
-            f"{finalist.fitness:+.4f}",
+            f"{finalist.fitness:+.4f} [{finalist.low:+.4f}, {finalist.high:+.4f}]",
+            f"{finalist.search_fitness:+.4f}",
             f"{finalist.state_bytes:g}",
             str(finalist.live_statements),
             milliseconds(finalist.step_seconds),
@@ -70,8 +71,8 @@ def pareto_table(finish: Finish) -> TextTable:
         for finalist in finish.pareto
     ]
     return TextTable(
-        "Pareto list, scored on fresh validation seeds:",
-        ("<fitness", "<state bytes", "<statements", "<step, ms / 1M"),
+        "Pareto list: fitness on fresh validation seeds, with 95 % intervals, and in the search:",
+        ("<fitness", "<in the search", "<state bytes", "<statements", "<step, ms / 1M"),
         tuple(rows),
     )
 
