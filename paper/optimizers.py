@@ -85,8 +85,8 @@ def load_state(part: Any, state: dict[str, Any]) -> None:
     parameters = [p for group in getattr(part, "param_groups", ()) for p in group["params"]]
     for number, p in enumerate(parameters):
         for key, saved in state["state"].get(number, {}).items():
-            current = part.state[p][key]
-            if isinstance(saved, Tensor) and current.dtype != saved.dtype:
+            current = part.state[p].get(key)
+            if isinstance(current, Tensor) and current.dtype != saved.dtype:
                 part.state[p][key] = saved.to(current.device)
 
 

@@ -93,7 +93,7 @@ def test_training_is_the_loop_by_hand(place: str) -> None:
         ("vit_s16", "lion", "bfloat16"),
         ("resnet50", "sgd", "float32"),
         ("vit_s16_augmented", "adafactor", "bfloat16"),
-        ("mixer_s16", "adamw_bias_correction", "float32"),
+        ("mixer_s16", "muon", "float32"),
     ],
 )
 def test_resuming_changes_no_bit(
