@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from optforge.api.keywords import keywords_of
 from optforge.api.own_tasks import check_own, check_run_tasks, loaded
 from optforge.api.process_state import preserved_process
+from optforge.api.run_log import logged
 from optforge.api.search_files import write_finish, write_history
 from optforge.api.search_options import BudgetOptions, ResumeOptions, SearchOptions
 from optforge.api.search_result import SearchResult
@@ -143,10 +144,14 @@ class _SearchSession:
 
     def result(self) -> SearchResult:
         """Search, measure and simplify; return the result."""
-        with self.directory as directory, one_thread():
+        with self.directory as directory, logged(self.options.log, directory, self.watch) as watch:
+            return self._result(directory, watch)
+
+    def _result(self, directory: RunDirectory, watch: Watcher) -> SearchResult:
+        with one_thread():
             gpus = is_gpu(checked_device(self.plan.settings.device, SearchError))
             workers = self.options.chosen_workers(gpus=gpus)
-            budget, watch = self.options.budget, self.watch
+            budget = self.options.budget
             watch.begin(self.plan, directory, budget, process_count(workers))
             _say_idle(process_count(workers), self.plan.settings.lag, watch)
             executor = make_executor(self.plan, workers)

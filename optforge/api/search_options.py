@@ -8,6 +8,7 @@ from pathlib import Path
 
 from optforge.analysis import cost
 from optforge.api.keywords import WorkOptions
+from optforge.api.run_log import check_log
 from optforge.errors import (
     SearchError,
     byte_count,
@@ -51,12 +52,15 @@ class BudgetOptions(WorkOptions):
             by training, in a tenth of the search's time.
         max_memory: Memory for the programs known to the search, such as 500MB or 2GB; a million of
             them take 250MB. Further ones go to a temporary file, and the search stays the same.
+        log: Where the course of the search is logged as well: tensorboard (in the directory of the
+            run) or wandb (Weights & Biases).
     """
 
     minutes: float | None = None
     programs: int | None = None
     simplify: bool = True
     max_memory: str = "1GB"
+    log: str | None = None
 
     def __post_init__(self) -> None:
         with_plain_fields(self, SearchError)
@@ -65,6 +69,7 @@ class BudgetOptions(WorkOptions):
         if self.programs is not None:
             whole_number("programs", self.programs, 1, SearchError)
         worker_count(self.workers)
+        check_log(self.log)
         _ = self.memory
 
     @property

@@ -15,10 +15,11 @@ from rich.text import Text
 from optforge.cli.change import Changing
 from optforge.cli.console import screen
 from optforge.cli.plain import starting
-from optforge.cli.track import Track, leader
+from optforge.cli.track import Track
 from optforge.cli.view import frame
 from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
+from optforge.evolution.leaders import leader
 from optforge.evolution.plan import SearchPlan
 from optforge.report.words import duration
 from optforge.runs import RunDirectory

@@ -7,9 +7,10 @@ import time
 
 import typer
 
-from optforge.cli.track import Track, clock, leader, phase_words, rescored, validated
+from optforge.cli.track import Track, clock, phase_words
 from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
+from optforge.evolution.leaders import leader, rescored, validated
 from optforge.evolution.plan import SearchPlan
 from optforge.report.words import duration
 from optforge.runs import RunDirectory

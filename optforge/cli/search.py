@@ -15,8 +15,12 @@ from optforge.cli.conduct import conduct, show_cost
 from optforge.cli.options import Debug, takes
 from optforge.tasks.files import is_place
 
-_ON_RESUMING = ("minutes", "programs", "workers", "cluster", "max_memory", "simplify", "tasks")
-_MAY_CHANGE = "--minutes, --programs, --workers, --cluster, --max-memory, --simplify and --tasks"
+_ON_RESUMING = (
+    *("minutes", "programs", "workers", "cluster", "max_memory", "simplify", "log", "tasks"),
+)
+_MAY_CHANGE = (
+    "--minutes, --programs, --workers, --cluster, --max-memory, --simplify, --log and --tasks"
+)
 _PANELS = {
     "What is searched": (
         *("start", "tasks", "held_out", "validate", "strategy", "functions"),
@@ -28,10 +32,10 @@ _PANELS = {
         *("restart", "restart_after", "lag"),
     ),
     "Judgement": ("repeats", "confirm", "validation_share", "trials", "seed"),
-    "Where": ("out", "force"),
+    "Where": ("out", "force", "log"),
     "Machine": ("workers", "cluster", "max_memory", "device", "compile"),
 }
-_METAVARS = {"out": "DIR", "mutations": "I,D,M,S", "max_memory": "SIZE"}
+_METAVARS = {"out": "DIR", "mutations": "I,D,M,S", "max_memory": "SIZE", "log": "NAME"}
 
 
 @takes(SearchOptions, _PANELS, metavars=_METAVARS)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from optforge.evolution.budget import Budget
-from optforge.evolution.candidate import Candidate
 from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
 from optforge.runs import RunDirectory
@@ -118,29 +117,6 @@ class Track:
 
 def _rate(name: str, old: Counts, now: Counts, seconds: float) -> float:
     return (getattr(now, name) - getattr(old, name)) / seconds if seconds > 0 else 0.0
-
-
-def leader(history: History) -> Candidate | None:
-    """Return the best program of the phase by its fitness in the search."""
-    leading = history.leading(history.phase)
-    return leading[0] if leading else None
-
-
-def rescored(history: History) -> tuple[float, bool] | None:
-    """Return the best value on fresh seeds, and whether it is the leader's."""
-    ours = history.leading(history.phase)
-    known = [c for c in ours if c.fingerprint in history.rescored]
-    if not known:
-        return None
-    if known[0] is ours[0]:
-        return history.rescored[ours[0].fingerprint], True
-    return min(history.rescored[c.fingerprint] for c in known), False
-
-
-def validated(history: History) -> float | None:
-    """Return the log loss of the last incumbent on larger tasks over that of the first one."""
-    losses = [validation.loss for validation in history.validations]
-    return losses[-1] - losses[0] if losses else None
 
 
 def clock(seconds: float | None) -> str:

@@ -13,8 +13,9 @@ from rich.text import Text
 
 from optforge.cli.braille import plot
 from optforge.cli.change import Changing
-from optforge.cli.track import Track, clock, fitness, leader, phase_words, rescored, validated
+from optforge.cli.track import Track, clock, fitness, phase_words
 from optforge.evolution.history import History
+from optforge.evolution.leaders import leader, rescored, validated
 from optforge.evolution.tally import stage_counts
 
 _SIDE = 44, 56  # width of the numbers where the program stands beside them

@@ -16,7 +16,7 @@ PROMOTED, DROPPED, OPEN = "promoted", "dropped", "open"
 
 
 @dataclass(frozen=True)
-class Standing:
+class CandidateStanding:
     """What the looks so far say of one candidate.
 
     Args:
@@ -37,8 +37,8 @@ def judge(
     logs: Sequence[ndarray | None],
     looks: Sequence[int],
     alpha: float,
-    before: Sequence[Standing],
-) -> list[Standing]:
+    before: Sequence[CandidateStanding],
+) -> list[CandidateStanding]:
     r"""Decide after a look, from log losses on the same seeds.
 
     A candidate is promoted if its one-sided paired p-value, corrected by Holm's method for all
@@ -89,7 +89,7 @@ def judge(
         else:
             hopeless = is_last or failures or _is_hopeless(differences, looks[-1], alpha)
             outcome = DROPPED if hopeless else OPEN
-        judgements.append(Standing(outcome, effects[n], corrected[n], len(baseline)))
+        judgements.append(CandidateStanding(outcome, effects[n], corrected[n], len(baseline)))
     return judgements
 
 

@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from optforge.jobs import Trainer
 from optforge.promotion.candidates import FunnelCandidate
-from optforge.promotion.decision import OPEN, Standing, judge
+from optforge.promotion.decision import OPEN, CandidateStanding, judge
 from optforge.promotion.record import Record
 from optforge.promotion.result import Entrant, StageResult
 from optforge.promotion.stage import Stage
@@ -109,10 +109,12 @@ class Funnel:
         self.record.note("end", number, {"promoted": promoted})
         return result, (tuple(sorted(best.parameters.items())),)
 
-    def _judge(self, number: int, tuned: Sequence[Tuned], losses: Losses) -> list[Standing]:
+    def _judge(
+        self, number: int, tuned: Sequence[Tuned], losses: Losses
+    ) -> list[CandidateStanding]:
         """Judge candidates (all but the first) on fresh seeds, look by look."""
         stage, before, logs = self.stages[number], 0, numpy.empty((len(tuned), 0))
-        judgements: list[Standing] = []
+        judgements: list[CandidateStanding] = []
         for look, seeds in enumerate(stage.looks):
             left = [n for n in range(len(tuned) - 1) if not judgements or _is_open(judgements[n])]
             if not left:
@@ -144,7 +146,7 @@ def _schedules(trainee: Trainee) -> tuple[Setting, ...]:
     return tuple(dict.fromkeys((shape, PLAIN_SHAPE)))
 
 
-def _is_open(judgement: Standing) -> bool:
+def _is_open(judgement: CandidateStanding) -> bool:
     return judgement.outcome == OPEN
 
 
@@ -152,7 +154,7 @@ def _setting(tuned: Tuned) -> dict[str, Any]:
     return {**trainee_json(tuned.trainee), "loss": tuned.loss}
 
 
-def _look(seeds: int, logs: ndarray, judgements: Sequence[Standing]) -> dict[str, Any]:
+def _look(seeds: int, logs: ndarray, judgements: Sequence[CandidateStanding]) -> dict[str, Any]:
     return {
         "seeds": seeds,
         "baseline": logs[0].tolist(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from optforge.promotion.candidates import FunnelCandidate
-from optforge.promotion.decision import PROMOTED, Standing
+from optforge.promotion.decision import PROMOTED, CandidateStanding
 from optforge.training import Trainee
 
 
@@ -23,7 +23,7 @@ class Entrant:
     candidate: FunnelCandidate
     trainee: Trainee
     tuned_loss: float
-    judgement: Standing
+    judgement: CandidateStanding
 
     @property
     def is_promoted(self) -> bool:

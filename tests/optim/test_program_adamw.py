@@ -115,9 +115,7 @@ def test_what_cannot_be_translated_is_refused() -> None:
 
 def test_a_decay_that_the_rule_has_not_is_said() -> None:
     rule = parse("def train(w, g, lr):\n    u = sign(g)\n    u = u * lr\n    return u\n")
-    with pytest.warns(
-        UserWarning, match="no weight decay, so AdamW's weight_decay=0.1 "
-    ):
+    with pytest.warns(UserWarning, match="no weight decay, so AdamW's weight_decay=0.1 "):
         ProgramOptimizer.from_adamw(adamw_of(), rule)
 
 

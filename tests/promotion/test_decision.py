@@ -7,16 +7,16 @@ import math
 import numpy
 import pytest
 
-from optforge.promotion.decision import DROPPED, OPEN, PROMOTED, Standing, judge
+from optforge.promotion.decision import DROPPED, OPEN, PROMOTED, CandidateStanding, judge
 
 LOOKS = (5, 10, 20)
 
 
-def stage(effects: list[float], random: numpy.random.Generator) -> list[Standing]:
+def stage(effects: list[float], random: numpy.random.Generator) -> list[CandidateStanding]:
     """A whole stage in which candidates have these true effects and noise of deviation 1."""
     seeds = random.normal(0, 3, LOOKS[-1])  # shared by all: the pairing has to take it out
     logs = [seeds + random.normal(effect, 1, LOOKS[-1]) for effect in effects]
-    judgements: list[Standing] = []
+    judgements: list[CandidateStanding] = []
     for look in LOOKS:
         rows = [
             row[:look] if not judgements or judgements[n].outcome == OPEN else None

@@ -1,0 +1,78 @@
+"""A search in TensorBoard and in Weights & Biases (offline), read back by their own libraries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import optforge
+from optforge.api import run_log
+from optforge.api.search_options import SearchOptions
+from optforge.errors import SearchError
+from tests.helpers.tiny import Blobs
+
+SMALL: dict[str, Any] = {
+    "held_out": (), "population": 20, "workers": 0, "compile": False, "trials": 4,
+    "constants_programs": 20, "simplify": False,
+}  # fmt: skip
+
+
+def scalars(path: Path) -> dict[str, dict[int, float]]:
+    event_accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator",
+        reason="needs tensorboard: pip install 'optforge[log]'",
+    )
+    read = event_accumulator.EventAccumulator(str(path / "tensorboard"))
+    read.Reload()
+    return {
+        tag: {event.step: event.value for event in read.Scalars(tag)}
+        for tag in read.Tags()["scalars"]
+    }
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_follows_a_search_and_its_resumption(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="needs tensorboard: pip install 'optforge[log]'")
+    path = tmp_path / "run"
+    seen: list[int] = []
+
+    def stop() -> bool:
+        seen.append(1)
+        return len(seen) > 20
+
+    optforge.search([Blobs()], out=path, programs=400, log="tensorboard", stop=stop, **SMALL)
+    first = scalars(path)
+    result = optforge.resume(path, tasks=[Blobs()], programs=400, workers=0, log="tensorboard",
+                             simplify=False)  # fmt: skip
+    logged, history = scalars(path), result.history
+    steps = sorted(logged["best/in the search"])
+    assert steps[0] > 0 and steps[-1] == history.tally.proposals >= 400
+    assert set(first["programs/new"]) <= set(logged["programs/new"])
+    best = history.leading(history.phase)[0].fitness
+    assert logged["best/in the search"][steps[-1]] == pytest.approx(best, rel=1e-5)
+    assert logged["programs/new"][steps[-1]] == history.tally.evaluated
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_weights_and_biases_keeps_a_run_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("wandb", reason="needs wandb: pip install 'optforge[log]'")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    path = tmp_path / "run"
+    optforge.search([Blobs()], out=path, programs=130, log="wandb", **SMALL)
+    (file,) = (path / "wandb").glob("offline-run-*/*.wandb")
+    content = file.read_bytes()
+    assert b"best/in the search" in content and b"programs/judged in full" in content
+    assert b"tournament" in content, "the settings"
+    assert capfd.readouterr().out == ""
+
+
+def test_a_log_that_cannot_be_written_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SearchError, match="log is 'mlflow'; use one of tensorboard, wandb"):
+        SearchOptions([Blobs()], log="mlflow")
+    monkeypatch.setattr(run_log, "find_spec", lambda name: None)
+    with pytest.raises(SearchError, match="pip install 'optforge\\[log\\]'"):
+        SearchOptions([Blobs()], log="wandb")
