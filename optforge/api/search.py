@@ -32,10 +32,13 @@ from optforge.language import load_rule, rule_text
 from optforge.runs import RunDirectory, check_free
 from optforge.runs.directory import file_names, new_run_path
 from optforge.tasks import Task, find_tasks
-from optforge.training import checked_device, is_gpu, one_thread, trained_alone
+from optforge.training import checked_device, is_gpu, one_thread, ways_to_train
 from optforge.tuning import BaselineTuner
 
 _WATCH = {"watcher": "watch"}
+# What is in flight at the end is not counted: it is waited for as long as new workers would take,
+# or a share of the search.
+_PATIENCE, _DRAIN_SHARE = 10.0, 0.1
 
 
 @keywords_of(SearchOptions, {"run": "out", **_WATCH})
@@ -67,8 +70,8 @@ def search(options: SearchOptions) -> SearchResult:
     watch = _watcher(options.watch)
     check_own(everything, watch)
     hashes = tuple(task.hash for task in tasks)
-    alone = trained_alone(everything, watch.say, options.device)
-    settings = replace(settings, hashes=hashes, alone=alone)
+    alone, compiled = ways_to_train(everything, watch.say, options.device, options.compiling)
+    settings = replace(settings, hashes=hashes, alone=alone, compiled=compiled)
     with one_thread():
         tuner = _tuner(options, watch, alone)
         plan = make_plan(settings, tasks, held_out, watch.say, tuner, larger)
@@ -160,7 +163,8 @@ class _SearchSession:
                 search = make_search(self.plan, runner, self.options.memory)
                 history = search.run(lambda h: budget(h, search.replaying), watch.show)
                 done, simple, stopped = None, None, search.stopped
-                if not stopped and not search.drain(DRAIN_SECONDS):  # a job hangs, and its worker
+                patience = min(DRAIN_SECONDS, max(_PATIENCE, _DRAIN_SHARE * budget.elapsed))
+                if not stopped and not search.drain(patience):  # or a job hangs, and its worker
                     runner.executor.close()
                     runner.executor = make_executor(self.plan, workers)
                 if not stopped:

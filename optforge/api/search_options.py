@@ -35,7 +35,9 @@ _STATE_BYTES = 8.0  # AdamW's
 _CONSTANTS_SHARE = 0.1
 _PROGRAMS_A_MINUTE = 10_000
 _MINUTES_A_DAY = 24 * 60.0
-_COMPILE_FROM = 2.0  # minutes; a shorter search does not earn back what compiling costs
+# Minutes from which a search earns back what compiling costs; from the smaller number on the user's
+# own tasks are compiled on trial.
+_COMPILE_FROM, _TRY_FROM = 2.0, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +138,8 @@ class SearchOptions(BudgetOptions):
             for all other rows of the table at its end. By default as many, from 4 to 256, as fit
             into a fifth of the minutes, or 64 without minutes.
         compile: Compile the training kernels; by default if a C++ compiler is found and the search
-            is long enough for it to pay off.
+            is long enough for it to pay off: from two minutes on, and from one minute on if a trial
+            on your own tasks shows that they train faster.
         device: Device to train on: cpu, or cuda, where one process trains many programs at once
             (on a cluster, one for each GPU).
         force: Replace files in ``out`` that optforge did not write.
@@ -206,6 +209,17 @@ class SearchOptions(BudgetOptions):
             return self.validate
         return ladder_task_names()[:1] if self.tasks is None else ()
 
+    @property
+    def compiling(self) -> bool | None:
+        """Whether training kernels are compiled; None if a trial on the user's tasks decides."""
+        if self.compile is not None:
+            return self.compile
+        if is_gpu(self.device) or not has_compiler():  # on a GPU, recorded graphs are as fast
+            return False
+        guess = (self.programs or 0) / _PROGRAMS_A_MINUTE
+        minutes = guess if self.length is None else self.length
+        return True if minutes >= _COMPILE_FROM else None if minutes >= _TRY_FROM else False
+
     def settings(self, rule: Program, tasks: Sequence[Task]) -> Settings:
         """Return the settings that the run stores.
 
@@ -229,7 +243,7 @@ class SearchOptions(BudgetOptions):
             functions=_sets(self.functions),
             lag=self._lag(),
             device=self.device,
-            compiled=self._compiled(),
+            compiled=self.compiling is True,
             **{"add_state": 0.0, **weights},
             **{name: getattr(self, name) for name in same},
         )
@@ -252,14 +266,6 @@ class SearchOptions(BudgetOptions):
             return self.lag
         workers = process_count(self.chosen_workers(gpus=is_gpu(self.device)))
         return max(Settings.lag, 2 * workers - 1)  # with less, they wait (docs/cluster.md)
-
-    def _compiled(self) -> bool:
-        if self.compile is not None:
-            return self.compile
-        if is_gpu(self.device):  # its graphs are recorded, which is as fast
-            return False
-        guess = (self.programs or 0) / _PROGRAMS_A_MINUTE
-        return (guess if self.length is None else self.length) >= _COMPILE_FROM and has_compiler()
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class TaskCost:
         """
         rows, with_one_setting = _OWN if is_own else _SHIPPED
         rows += with_one_setting if judging else 0
-        fresh = sum(count * repeats for count, repeats in ROUNDS) if judging else 0
+        fresh = sum(count * effort.scaled(seeds) for count, seeds in ROUNDS) if judging else 0
         parameters = [p for p in initial_model(task, 0).parameters() if p.requires_grad]
         return cls(
             name=task.name,
@@ -66,7 +66,7 @@ class TaskCost:
             seconds=seconds,
             before=effort.runs if is_own else 0,
             judging=judging,
-            after=rows * effort.runs + _ROWS * REPEATS + fresh,
+            after=rows * effort.runs + _ROWS * effort.scaled(REPEATS) + fresh,
         )
 
 

@@ -61,10 +61,10 @@ def finish(plan: SearchPlan, history: History, trainer: Trainer) -> Finish | Non
     if not history.best:
         return None
     adamw = {task: tuned["adamw"].trainee for task, tuned in plan.baselines.items()}
-    finalists = select(trainer, history, plan.settings, adamw)
+    finalists = select(trainer, history, plan.settings, adamw, plan.effort)
     rows, notes = contenders(plan, history, finalists[0].program, trainer)
     held_out = [task.name for task in plan.held_out]
-    table = build_table(trainer, rows, plan.settings.tasks, held_out, notes)
+    table = build_table(trainer, rows, plan.settings.tasks, held_out, notes, plan.effort)
     explanation = explain_shipped(plan, table, trainer) if table.has(FOUND) else None
     counts = history.tally.plain()
     return Finish(tuple(finalists), table, counts, explanation)

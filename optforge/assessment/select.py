@@ -16,8 +16,9 @@ from optforge.jobs import Trainer
 from optforge.language import Program, parse
 from optforge.statistics import mean_interval_over_tasks
 from optforge.training import Trainee, trainee
+from optforge.tuning import FULL, Effort
 
-ROUNDS = ((32, 6), (8, 24))  # candidates and fresh seeds of each round of the selection
+ROUNDS = ((32, 6), (8, 24))  # candidates and fresh seeds of each round, where all is tuned fully
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,11 @@ class Finalist:
 
 
 def select(
-    trainer: Trainer, history: History, settings: Settings, baselines: Mapping[str, Trainee]
+    trainer: Trainer,
+    history: History,
+    settings: Settings,
+    baselines: Mapping[str, Trainee],
+    effort: Effort = FULL,
 ) -> list[Finalist]:
     """Measure the best on fresh seeds, in rounds with fewer candidates and more seeds.
 
@@ -62,13 +67,15 @@ def select(
         history: History of the search.
         settings: Settings of the run.
         baselines: The tuned baseline of each task.
+        effort: How much everything is tuned; with less, there are fewer seeds.
 
     Returns:
         The finalists, best first; the first is the result of the search.
     """
     candidates = history.leading(history.phase) or history.best
     scores: dict[str, list[numpy.ndarray]] = {c.fingerprint: [] for c in candidates}
-    for number, (count, repeats) in enumerate(ROUNDS):
+    for number, (count, seeds) in enumerate(ROUNDS):
+        repeats = effort.scaled(seeds)
         candidates = sorted(candidates, key=lambda c: _score(c, scores))[:count]
         fresh = {task: trainer.seeds(task, f"select {number}", repeats) for task in settings.tasks}
         programs = [candidate.program for candidate in candidates]

@@ -14,7 +14,7 @@ from optforge.jobs import Trainer
 from optforge.language import Program, Statement
 from optforge.statistics import Interval, mean_interval_over_tasks, paired_interval
 from optforge.training import Trainee
-from optforge.tuning import LEAST_TUNED, TITLES
+from optforge.tuning import FULL, LEAST_TUNED, TITLES, Effort
 
 REPEATS = 48
 _SCALES = tuple(2.0 ** (exponent / 2) for exponent in range(-6, 7))
@@ -128,6 +128,7 @@ def build_table(
     proxies: Sequence[str],
     held_out: Sequence[str],
     notes: Sequence[str] = (),
+    effort: Effort = FULL,
 ) -> Table:
     """Train every contender on fresh seeds and measure it on test data.
 
@@ -137,19 +138,20 @@ def build_table(
         proxies: Tasks that the search scored on.
         held_out: Tasks that it did not score on.
         notes: Notes of the table.
+        effort: How much everything is tuned; with less, there are fewer seeds.
     """
-    tasks = [*proxies, *held_out]
+    repeats, tasks = effort.scaled(REPEATS), [*proxies, *held_out]
     fitted = [dict(contender.trainees) for contender in contenders]
     for task in held_out:
         _rescale(trainer, contenders, fitted, task)
-    fresh = {task: trainer.seeds(task, "report", REPEATS) for task in tasks}
+    fresh = {task: trainer.seeds(task, "report", repeats) for task in tasks}
     programs = {task: [rules[task] for rules in fitted] for task in tasks}
     logs = trainer.losses(programs, fresh, "test", _WHAT)
     rows = [
         _row(contender, fitted[number], number, logs, proxies, tasks)
         for number, contender in enumerate(contenders)
     ]
-    return Table(tuple(rows), tuple(proxies), tuple(held_out), REPEATS, tuple(notes))
+    return Table(tuple(rows), tuple(proxies), tuple(held_out), repeats, tuple(notes))
 
 
 _WHAT = "Measuring the table on test data"

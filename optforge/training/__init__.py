@@ -1,6 +1,7 @@
 """Training: many candidates at once, or one model at a time."""
 
 from optforge.training.choice import trained_alone as trained_alone
+from optforge.training.choice import ways_to_train as ways_to_train
 from optforge.training.devices import checked_device as checked_device
 from optforge.training.devices import is_gpu as is_gpu
 from optforge.training.flatness import Flatness as Flatness

@@ -1,9 +1,10 @@
-"""Whether the models of a task train faster together or one at a time."""
+"""How the models of a task train fastest: together or one at a time, compiled or not."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -15,7 +16,7 @@ from optforge.training.stack import Stack
 
 _ROWS = 16  # models in a measured call, fewer than a batch of a search has
 _CALLS = 3
-_GAIN = 1.1  # by so much a loop must be faster: together the rules are faster as well
+_GAIN = 1.1  # by so much another way must be faster: together the rules are faster as well
 
 
 def trained_alone(
@@ -32,27 +33,88 @@ def trained_alone(
         say: Called with a sentence about each task that trains one at a time.
         device: Device to train on. On a GPU, models that can train together do so, unmeasured.
     """
-    names = []
-    for task in tasks:
-        reason = None if type(task) is TASKS.get(task.name) else _reason(task, device)
-        if reason is not None:
-            say(f"The models of {task.name} train one at a time: {reason}")
-            names.append(task.name)
-    return tuple(names)
+    return ways_to_train(tasks, say, device, compile=False)[0]
 
 
-def _reason(task: Task, device: str) -> str | None:
-    """Return why a task's models should train one at a time; None if they should not."""
-    stack = Stack(task, device=device, batched=True)
-    if (problem := batching_problem(stack)) is not None:
-        return f"vmap cannot batch them ({problem})"
-    if stack.on_gpu:
+def ways_to_train(
+    tasks: Sequence[Task], say: Callable[[str], None], device: str, compile: bool | None
+) -> tuple[tuple[str, ...], bool]:
+    """Choose how the models of a run train, by a short measurement on the user's own tasks.
+
+    Args:
+        tasks: All tasks of a run.
+        say: Called with a sentence about what takes long, and about each task that trains one at a
+            time.
+        device: Device to train on. On a GPU nothing is measured.
+        compile: Whether kernels are compiled; None to compile those of the user's tasks on trial,
+            and to stay with that if one of them trains faster by it. What is compiled here, workers
+            find in the compiler's cache.
+
+    Returns:
+        The names of the tasks that train one at a time, and whether kernels are compiled.
+    """
+    own = [task for task in tasks if type(task) is not TASKS.get(task.name)]
+    if own and compile is not False:
+        say("Measuring how models train fastest; compiling takes up to a minute, once a machine")
+    speeds = {task.name: _Speeds.of(task, device, compile is not False) for task in own}
+    if compile is None:
+        compile = any(speed.pays_to_compile for speed in speeds.values())
+    alone = []
+    for name, speed in speeds.items():
+        if (reason := speed.reason_against_batches(compile)) is not None:
+            say(f"The models of {name} train one at a time: {reason}")
+            alone.append(name)
+    return tuple(alone), compile
+
+
+@dataclass(frozen=True)
+class _Speeds:
+    """Seconds of one model's gradient in each way; 0 where it is not measured.
+
+    Args:
+        problem: Why the models cannot train together, if they cannot.
+        together: With others, uncompiled.
+        compiled: With others, compiled if such a kernel can be.
+        alone: In a loop.
+    """
+
+    problem: str | None = None
+    together: float = 0.0
+    compiled: float = 0.0
+    alone: float = 0.0
+
+    @classmethod
+    def of(cls, task: Task, device: str, compile: bool) -> _Speeds:
+        """Measure the models of a task.
+
+        Args:
+            task: The task.
+            device: Device to train on.
+            compile: Whether to measure compiled kernels as well, which takes up to a minute once.
+        """
+        stack = Stack(task, device=device, batched=True)
+        problem = batching_problem(stack)
+        if problem is not None or stack.on_gpu:
+            return cls(problem)
+        with one_thread():
+            together, alone = gradient_seconds(stack)
+            fast = Stack(task, device=device, compile=compile, batched=True)
+            compiled = gradient_seconds(fast)[0] if fast.compile else together
+        return cls(None, together, compiled, alone)
+
+    @property
+    def pays_to_compile(self) -> bool:
+        """Whether compiled kernels are faster than both other ways."""
+        return self.compiled * _GAIN < min(self.together, self.alone)
+
+    def reason_against_batches(self, compile: bool) -> str | None:
+        """Return why the models should train one at a time; None if they should not."""
+        if self.problem is not None:
+            return f"vmap cannot batch them ({self.problem})"
+        together = self.compiled if compile else self.together
+        if together > _GAIN * self.alone:
+            return f"that is {together / self.alone:.1f} times as fast as together"
         return None
-    with one_thread():
-        together, alone = gradient_seconds(stack)
-    if together > _GAIN * alone:
-        return f"that is {together / alone:.1f} times as fast as together"
-    return None
 
 
 def gradient_seconds(stack: Stack) -> tuple[float, float]:

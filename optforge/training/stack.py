@@ -87,17 +87,25 @@ class Stack(ModelRows):
     @cached_property
     def rows(self) -> int:
         """The largest number of models in one call, or the exact number for a fixed shape."""
-        inputs, targets = self.batch(0, 0)
-        quiet = random_numbers(0, 0, self.random)
-        with torch.no_grad(), quiet, FlopCounterMode(display=False) as counter:
-            held = [value[0] for value in self.held([0])]
-            self._loss(self.views(self.initial([0])[0]), inputs, targets, *held)
-        flops = max(1, counter.get_total_flops())
+        flops = max(1, self._training_flops())
         if self.on_gpu:
             return max(16, min(512, _GPU_CALL_FLOPS // flops))
         if self.compile:
             return 8 if flops <= _COMPILED_FLOPS // 8 else 4
         return max(16, min(256, _CALL_FLOPS // flops))
+
+    def _training_flops(self) -> int:
+        """Count the arithmetic of a forward pass, as in training whichever mode the model is in."""
+        inputs, targets = self.batch(0, 0)
+        quiet, was_training = random_numbers(0, 0, self.random), self.model.training
+        self.model.train()
+        try:
+            with torch.no_grad(), quiet, FlopCounterMode(display=False) as counter:
+                held = [value[0] for value in self.held([0])]
+                self._loss(self.views(self.initial([0])[0]), inputs, targets, *held)
+        finally:
+            self.model.train(was_training)
+        return counter.get_total_flops()
 
     def gradients(
         self,

@@ -54,6 +54,15 @@ class Effort:
         """Whether there were so few trials that a table says "lightly tuned"."""
         return self.trials < LEAST_TUNED
 
+    def scaled(self, seeds: int) -> int:
+        """Return how many of a number of fresh seeds suit this effort; at least a quarter, and 2.
+
+        Example:
+            >>> Effort(4).scaled(48), Effort(32).scaled(48), Effort().scaled(48)
+            (12, 24, 48)
+        """
+        return max(2, seeds * min(LEAST_TUNED, max(self.trials, LEAST_TUNED // 4)) // LEAST_TUNED)
+
     @property
     def runs(self) -> int:
         """Number of trainings of one rule on one task."""

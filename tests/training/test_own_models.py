@@ -14,9 +14,16 @@ from optforge.comparison.cells.train import run_cell
 from optforge.errors import TaskError
 from optforge.language import load_rule, parse
 from optforge.tasks import PROXY_TASKS, Task, initial_model, load_task
-from optforge.training import Stack, Trainee, train_population, train_single, trained_alone
+from optforge.training import (
+    Stack,
+    Trainee,
+    train_population,
+    train_single,
+    trained_alone,
+    ways_to_train,
+)
 from optforge.tuning.optimizers import adamw
-from tests.helpers.own_models import OWN, PERMUTED, Frozen, Mixed, Unused, task_of
+from tests.helpers.own_models import OWN, PERMUTED, Attentive, Frozen, Mixed, Unused, task_of
 from tests.helpers.tiny import Blobs, WithBranch
 
 SETTING = {"lr": 0.02, "weight_decay": 0.1, "beta1": 0.9, "beta2": 0.99}
@@ -79,6 +86,14 @@ def test_masks_in_another_order_make_the_same_losses_on_average(task: Task) -> N
     error = differences.std().item() / len(seeds) ** 0.5
     assert abs(differences.mean().item()) < 4 * error
     assert torch.corrcoef(torch.stack([together, alone]))[0, 1] > 0.5
+
+
+def test_the_size_of_a_call_does_not_depend_on_what_was_called_first() -> None:
+    """In evaluation, a layer of a Transformer takes a path whose arithmetic is not counted."""
+    measured, trained = (Stack(task_of(Attentive)) for _ in range(2))
+    measured.model.eval()
+    assert measured._training_flops() == trained._training_flops() > 0
+    assert not measured.model.training
 
 
 def test_late_differences_between_seeds_are_held_by_row() -> None:
@@ -154,6 +169,34 @@ def test_the_faster_way_is_taken(
     monkeypatch.setattr("optforge.training.choice.gradient_seconds", lambda _: seconds)
     assert trained_alone([Blobs()], said.append) == alone
     assert (["3.0 times as fast" in text for text in said] or [False])[0] == bool(alone)
+
+
+@pytest.mark.parametrize(
+    ("plain", "fused", "loop", "compile", "ways"),
+    [
+        (2.0, 1.0, 3.0, None, ((), True)),
+        (2.0, 1.9, 3.0, None, ((), False)),
+        (2.0, 1.0, 1.0, None, (("Blobs",), False)),
+        (2.0, 0.5, 1.0, None, ((), True)),
+        (2.0, 0.5, 1.0, True, ((), True)),
+        (2.0, 1.5, 1.0, True, (("Blobs",), True)),
+        (2.0, 0.5, 1.0, False, (("Blobs",), False)),
+    ],
+)
+def test_kernels_are_compiled_where_a_trial_is_faster(
+    plain: float,
+    fused: float,
+    loop: float,
+    compile: bool | None,
+    ways: tuple[tuple[str, ...], bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def seconds(stack: Stack) -> tuple[float, float]:
+        assert compile is not False or not stack.compile
+        return fused if stack.compile else plain, loop
+
+    monkeypatch.setattr("optforge.training.choice.gradient_seconds", seconds)
+    assert ways_to_train([Blobs()], lambda _: None, "cpu", compile) == ways
 
 
 def test_shipped_tasks_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
