@@ -14,6 +14,7 @@ from optforge.errors import CompareError, with_plain_fields
 SAMPLERS = ("sobol", "grid")
 OBJECTIVES = ("loss", "metric")
 TRIALS_A_STUDY = 5
+_MOST = 1_000_000  # of anything that is counted; more would end in a lack of memory
 _LARGEST_SEED = 2**31  # samplers add small numbers to it and take no more than 32 bits
 _LEAST = {"trials": 1, "seeds": 1, "finalists": 1, "again": 0, "tune_seeds": 1, "extensions": 0,
           "extra": 0, "sensitivity": 0, "sweep_seeds": 1, "studies": 0,
@@ -80,11 +81,10 @@ class ComparisonSettings:
             sides = [int(n) if isinstance(n, Integral) else n for n in self.heat_map]
             object.__setattr__(self, "heat_map", tuple(sides))
         for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if (value is not None or name != "extra") and not _is_count(value, least):
-                raise CompareError(f"{name} is {value!r}; it must be a number of at least {least}")
-        if self.seed > _LARGEST_SEED:
-            raise CompareError(f"seed is {self.seed}; it must be at most {_LARGEST_SEED}")
+            value, most = getattr(self, name), _LARGEST_SEED if name == "seed" else _MOST
+            if (value is not None or name != "extra") and not _is_count(value, least, most):
+                allowed = f"a number of at least {least}, and at most {most}"
+                raise CompareError(f"{name} is {value!r}; it must be {allowed}")
         for name in ("tune", "extras"):
             _check_names(name, getattr(self, name))
         for name, allowed in (("sampler", SAMPLERS), ("objective", OBJECTIVES)):
@@ -127,8 +127,8 @@ class ComparisonSettings:
         return cls(**changed)
 
 
-def _is_count(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def _is_count(value: Any, least: int, most: int = _MOST) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def _check_names(name: str, value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -9,6 +10,7 @@ from optforge.errors import RunError, SearchError, with_plain_fields
 from optforge.language import FUNCTION_SETS, MAX_STATES
 
 STRATEGIES = ("evolution", "constants", "random")
+_MOST = 1_000_000  # of what is held in memory for each program or batch
 _MOST_BYTES = 4 * MAX_STATES
 RESTARTS = ("best", "initial", "none")
 
@@ -106,10 +108,12 @@ class Settings:
         with_plain_fields(self, SearchError)
         _choice("strategy", self.strategy, STRATEGIES)
         _choice("restart", self.restart, RESTARTS)
-        for name in ("population", "tournament", "repeats", "max_statements", "batch", "lag"):
+        for name in ("population", "tournament", "max_statements"):
             _at_least(name, getattr(self, name), 1)
+        for name in ("repeats", "batch", "lag"):
+            _at_least(name, getattr(self, name), 1, _MOST)
         _at_least("restart-after", self.restart_after, 1)
-        _at_least("confirm", self.confirm, 0)
+        _at_least("confirm", self.confirm, 0, _MOST)
         _at_least("constants-programs", self.constants_programs, 0)
         _share("in-place", self.in_place)
         _share("rescale", self.rescale)
@@ -180,6 +184,8 @@ def _share(name: str, value: float) -> None:
         raise SearchError(f"{name} is {value}; it is a share, from 0 to 1")
 
 
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise SearchError(f"{name.replace('_', '-')} is {value}; it must be at least {least}")
+def _at_least(name: str, value: int, least: int, most: float = math.inf) -> None:
+    if not least <= value <= most:
+        end = "" if most == math.inf else f", and at most {most:,}"
+        name = name.replace("_", "-")
+        raise SearchError(f"{name} is {value}; it must be at least {least}{end}")

@@ -206,7 +206,11 @@ def test_objects_that_are_fixed_enter_by_content_and_not_by_address() -> None:
     ("values", "says"),
     [
         ({"seed": -1}, "seed is -1; it must be a number of at least 0"),
-        ({"seed": 2**32}, "seed is 4294967296; it must be at most"),
+        ({"sensitivity": 10**20}, "it must be a number of at least 0, and at most 1000000"),
+        (
+            {"seed": 2**32},
+            "seed is 4294967296; it must be a number of at least 0, and at most 2147483648",
+        ),
         ({"seed": "x"}, "seed is 'x'"),
         ({"seeds": True}, "seeds is True; it must be a whole number"),
         ({"trials": None}, "trials is None"),
