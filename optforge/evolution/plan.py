@@ -146,11 +146,21 @@ def read_plan(
         tuple(tasks),
         tuple(held_out),
         baselines,
-        stored["losses"],
+        {task.name: _read_losses(stored["losses"][task.name], settings) for task in tasks},
         schedules_of(baselines),
         Effort(**stored["tuning"]) if "tuning" in stored else FULL,
         tuple(validation),
     )
+
+
+def _read_losses(stored: Mapping[str, Any], settings: Settings) -> dict[str, list[float]]:
+    """Return the losses of the baseline on a task, all that a search reads of them."""
+    counts = {"search": settings.seeds, "rescore": settings.rescore_repeats}
+    losses = {purpose: [float(loss) for loss in stored[purpose]] for purpose in counts}
+    for purpose, count in counts.items():
+        if len(losses[purpose]) < count:
+            raise ValueError(f"{len(losses[purpose])} of {count} losses of the baseline")
+    return losses
 
 
 def read_schedules(stored: Mapping[str, Any]) -> dict[str, Schedule]:

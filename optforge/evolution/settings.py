@@ -108,9 +108,7 @@ class Settings:
         with_plain_fields(self, SearchError)
         _choice("strategy", self.strategy, STRATEGIES)
         _choice("restart", self.restart, RESTARTS)
-        for name in ("population", "tournament", "max_statements"):
-            _at_least(name, getattr(self, name), 1)
-        for name in ("repeats", "batch", "lag"):
+        for name in ("population", "tournament", "repeats", "max_statements", "batch", "lag"):
             _at_least(name, getattr(self, name), 1, _MOST)
         _at_least("restart-after", self.restart_after, 1)
         _at_least("confirm", self.confirm, 0, _MOST)

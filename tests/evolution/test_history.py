@@ -163,6 +163,7 @@ def test_a_search_over_constants_needs_one() -> None:
         ({"batch": 0}, "batch is 0"),
         ({"lag": 0}, "lag is 0"),
         ({"repeats": 10**20}, "repeats is 1.*; it must be at least 1, and at most 1,000,000"),
+        ({"population": 10**20}, "population is 1.*, and at most 1,000,000"),
         ({"max_state_bytes": 16.5}, "max-state-bytes is 16.5; allowed are 0 to 16"),
         ({"max_state_bytes": -1.0}, "allowed are 0 to 16"),
         ({"max_state_bytes": math.nan}, "must be a number"),
