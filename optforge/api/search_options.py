@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
-from optforge.analysis import cost
+from optforge.analysis import cost, fingerprint
 from optforge.api.keywords import WorkOptions
 from optforge.api.run_log import check_log
 from optforge.errors import (
@@ -21,9 +21,10 @@ from optforge.evolution.known import LEAST_MEMORY
 from optforge.evolution.settings import Settings
 from optforge.evolution.starts import has_constants
 from optforge.execution import process_count, worker_count
-from optforge.language import Program, round_constants
+from optforge.language import Program, load_rule, round_constants
 from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, Task, ladder_task_names
 from optforge.training import has_compiler, is_gpu
+from optforge.tuning import shipped_control
 
 # The first phase takes about a fifth of the time: in it nothing is answered from the cache, so a
 # program costs more than later. Its length is a number of programs, whatever the budget's unit,
@@ -122,7 +123,8 @@ class SearchOptions(BudgetOptions):
         restart_after: Number of programs without progress after which it restarts.
         constants_programs: Number of programs of a first phase that only tunes the start's
             constants, 0 for none; by default a tenth of ``programs``, or 40 per minute for at most
-            a day.
+            a day. None are needed from AdamW on the shipped proxies: their tuned AdamW is among the
+            first programs, and the table has a committed search over its constants.
         lag: Number of batches of 64 new programs that are judged at once, each by one worker; a
             program is drawn without knowledge of the results of so many batches before it. The
             history depends on the lag and not on the workers. By default twice the workers less
@@ -238,7 +240,7 @@ class SearchOptions(BudgetOptions):
             start=round_constants(rule).text,
             tasks=tuple(task.name for task in tasks),
             hashes=(),
-            constants_programs=self._constants(rule),
+            constants_programs=self._constants(rule, tasks),
             max_state_bytes=self._state_bytes(rule),
             functions=_sets(self.functions),
             lag=self._lag(),
@@ -248,11 +250,13 @@ class SearchOptions(BudgetOptions):
             **{name: getattr(self, name) for name in same},
         )
 
-    def _constants(self, rule: Program) -> int:
+    def _constants(self, rule: Program, tasks: Sequence[Task]) -> int:
         if self.strategy != "evolution" or not has_constants(rule):
             return 0
         if self.constants_programs is not None:
             return self.constants_programs
+        if shipped_control(tasks) and fingerprint(rule) == fingerprint(load_rule("adamw")):
+            return 0
         if self.programs is not None:
             return int(_CONSTANTS_SHARE * self.programs)
         return int(CONSTANTS_A_MINUTE * min(self.length or 0, _MINUTES_A_DAY))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
-from typing import Any
 
 from optforge.analysis import fingerprint
 from optforge.assessment.rows import CONSTANTS, FOUND, NAMES, ONE_SETTING, STRAIGHT
@@ -14,7 +13,7 @@ from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
 from optforge.jobs import Trainer
 from optforge.language import Program, load_rule, parse, round_constants
-from optforge.tasks import TASKS, Schedule
+from optforge.tasks import Schedule
 from optforge.training import Trainee
 from optforge.tuning import (
     JOINT,
@@ -143,7 +142,7 @@ def _control(plan: SearchPlan, history: History, winner: Program) -> _Known | No
     schedules = _schedules(plan)
     searched = f"search of {history.tally.proposals} programs"
     best = history.incumbent("constants")
-    committed = _committed(plan)
+    committed = shipped_control(plan.tasks)
     if plan.settings.strategy == "constants":
         return _Known(CONSTANTS, searched, fittable(winner, schedules), places)
     if committed is not None:
@@ -169,13 +168,8 @@ def _control(plan: SearchPlan, history: History, winner: Program) -> _Known | No
     return _Known(CONSTANTS, searched, fittable(parse(best.text), schedules), places)
 
 
-def _committed(plan: SearchPlan) -> dict[str, Any] | None:
-    shipped = all(type(task) is TASKS.get(task.name) for task in plan.tasks)
-    return shipped_control(plan.tasks) if shipped else None
-
-
 def _control_note(plan: SearchPlan) -> str:
-    committed = _committed(plan)
+    committed = shipped_control(plan.tasks)
     if committed is None or plan.settings.strategy == "constants":
         return ""
     note = other_version(committed, plan.tasks)

@@ -64,9 +64,9 @@ class TaskCost:
             examples=len(task.splits.train),
             steps=task.steps,
             seconds=seconds,
-            before=effort.runs if is_own else 0,
+            before=effort.expected_runs if is_own else 0,
             judging=judging,
-            after=rows * effort.runs + _ROWS * effort.scaled(REPEATS) + fresh,
+            after=rows * effort.expected_runs + _ROWS * effort.scaled(REPEATS) + fresh,
         )
 
 

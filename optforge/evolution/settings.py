@@ -94,7 +94,7 @@ class Settings:
     rescore_repeats: int = 6
     slack: float = 0.006
     hurdle: float = 0.25
-    audit: float = 0.01
+    audit: float = 0.0025
     compiled: bool = False
     device: str = "cpu"
     alone: tuple[str, ...] = ()

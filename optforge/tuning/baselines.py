@@ -13,7 +13,7 @@ from optforge.execution import InlineExecutor
 from optforge.fitness import Evaluator
 from optforge.jobs import JobRunner, Store, Trainer
 from optforge.language import Program, parse
-from optforge.tasks import Schedule, Task
+from optforge.tasks import TASKS, Schedule, Task
 from optforge.training import Trainee
 from optforge.tuning.optimizers import BUILDERS, trainee_of, tunable
 from optforge.tuning.trainees import FULL, Effort, Watch, losses_by, tune_together
@@ -144,7 +144,8 @@ def known_settings(tasks: Sequence[Task]) -> tuple[Program, ...]:
 def shipped_control(tasks: Sequence[Task]) -> dict[str, Any] | None:
     """Return the committed winner of a search over AdamW's constants on these tasks, or None."""
     control = stored().get("constants")
-    if control is None or control["tasks"] != [task.name for task in tasks]:
+    shipped = all(type(task) is TASKS.get(task.name) for task in tasks)
+    if control is None or not shipped or control["tasks"] != [task.name for task in tasks]:
         return None
     return control
 

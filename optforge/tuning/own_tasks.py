@@ -135,12 +135,12 @@ class BaselineTuner:
 
         Example:
             >>> BaselineTuner(minutes=10, workers=2).fitting(0.5).trials
-            64
+            128
         """
         if self.trials is not None or self.minutes is None:
             return Effort(self.trials) if self.trials else Effort.of(TRIALS_WITHOUT_MINUTES)
         runs = SHARE * 60 * self.minutes * max(1, process_count(self.workers)) / seconds
-        fitting = [effort for effort in map(Effort.of, _TRIALS) if effort.runs <= runs]
+        fitting = [effort for effort in map(Effort.of, _TRIALS) if effort.expected_runs <= runs]
         return fitting[-1] if fitting else Effort.of(_TRIALS[0])
 
     def _known_seconds(self, task: Task, store: Store) -> float:

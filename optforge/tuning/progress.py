@@ -27,7 +27,7 @@ class TrainingProgress:
 
     def __init__(self, trainer: Trainer, watch: Watch, what: str, total: int) -> None:
         self.trainer, self.watch, self.what, self.total = trainer, watch, what, total
-        self.finished = self.running = 0
+        self.finished = self.running = self.paid = self._raced = 0
         self.began = time.monotonic()
         trainer.runner.watch = self.jobs
 
@@ -37,8 +37,13 @@ class TrainingProgress:
         def counted(
             candidates: Mapping[str, Sequence[Trainee]], purpose: str, count: int
         ) -> Mapping[str, ndarray]:
-            self.running = sum(len(trainees) * count for trainees in candidates.values())
+            number, trained = sum(map(len, candidates.values())), self.trainer.trained
+            # What a race leaves out is finished with those that had their other seeds.
+            self.running = self._raced * (count - 1) if self._raced else number * count
+            self._raced = number if count == 1 else 0
             values = losses(candidates, purpose, count)
+            if self.trainer.trained > trained:  # what was known says nothing of the pace
+                self.paid += self.running
             self.finished, self.running = self.finished + self.running, 0
             self.jobs("", 0, 1)
             return values
@@ -47,8 +52,9 @@ class TrainingProgress:
 
     def jobs(self, what: str, done: int, total: int) -> None:
         """Record the number of finished jobs of a round."""
-        finished = self.finished + self.running * done // max(1, total)
-        trained, left = self.trainer.trained, None
-        if trained:  # what was known already says nothing of the pace
-            left = (time.monotonic() - self.began) / trained * (self.total - finished)
+        running = self.running * done // max(1, total)
+        finished, left = self.finished + running, None
+        if self.paid + running:
+            pace = (time.monotonic() - self.began) / (self.paid + running)
+            left = pace * (self.total - finished)
         self.watch(self.what, finished, self.total, left)

@@ -11,13 +11,13 @@ from numpy import ndarray
 
 from optforge.jobs import Trainer
 from optforge.training import Trainee
+from optforge.tuning.racing import FAILED, KEPT, Race
 from optforge.tuning.space import Setting, Space
 from optforge.tuning.tpe import RandomThenTpe
 from optforge.tuning.tune import FINAL, Study, Train, best_trial, tune
 
 TRIALS = 256  # settings of each optimizer and rule, on each task or on all of them together
 LEAST_TUNED = 64  # trials; what had fewer is called lightly tuned
-_FAILED = 1e3  # log loss of a setting that diverged
 
 Watch = Callable[[int, int], None]
 
@@ -28,7 +28,7 @@ class Effort:
 
     Args:
         trials: Number of settings.
-        seeds: Number of seeds of each setting on each task.
+        seeds: Number of seeds of each promising setting on each task.
         finalists: Number of best settings that are trained again.
         final_seeds: Number of further seeds of each finalist.
     """
@@ -65,8 +65,18 @@ class Effort:
 
     @property
     def runs(self) -> int:
-        """Number of trainings of one rule on one task."""
+        """Number of trainings of one rule on one task if every trial had all its seeds."""
         return self.trials * self.seeds + min(self.trials, self.finalists) * self.final_seeds
+
+    @property
+    def expected_runs(self) -> int:
+        """About how many trainings of one rule on one task there are, since trials are raced.
+
+        Example:
+            >>> Effort().runs, Effort().expected_runs
+            (912, 570)
+        """
+        return self.runs - round(self.trials * (1 - KEPT)) * (self.seeds - 1)
 
 
 FULL = Effort()  # of everything that is committed
@@ -145,7 +155,8 @@ def tune_together(
 ) -> list[Tuned]:
     """Tune several things side by side, each with the same number of trials.
 
-    For several tasks the mean log loss counts, with equal weights.
+    For several tasks the mean log loss counts, with equal weights. Trials are first trained on one
+    seed, and the best third so far on the others (:class:`optforge.tuning.racing.Race`).
 
     Args:
         jobs: Pairs of a tunable and the tasks on which it is tuned jointly.
@@ -170,7 +181,18 @@ def tune_together(
 def _train(
     jobs: Sequence[tuple[Tunable, Sequence[str]]], losses: Losses, effort: Effort, watch: Watch
 ) -> Train[float]:
-    done = 0
+    done, places, races = 0, [tasks for _, tasks in jobs], [Race() for _ in jobs]
+
+    def raced(trainees: Sequence[Sequence[Trainee]]) -> list[ndarray]:
+        firsts = _means(places, trainees, losses, "tune", 1)
+        chosen = [race.chosen(values) for race, values in zip(races, firsts, strict=True)]
+        left = [
+            [rule for rule, stays in zip(rules, of_study.tolist(), strict=True) if stays]
+            for rules, of_study in zip(trainees, chosen, strict=True)
+        ]
+        wholes = _means(places, left, losses, "tune", effort.seeds)
+        parts = zip(races, firsts, chosen, wholes, strict=True)
+        return [race.losses(*values) for race, *values in parts]
 
     def train(asked: Sequence[Sequence[Setting]], number: int) -> list[list[tuple[float]]]:
         nonlocal done
@@ -178,10 +200,10 @@ def _train(
             [tunable.build(setting) for setting in settings]
             for (tunable, _), settings in zip(jobs, asked, strict=True)
         ]
-        final = number == FINAL
-        purpose = ("tune again", effort.final_seeds) if final else ("tune", effort.seeds)
-        means = _means([tasks for _, tasks in jobs], trainees, losses, *purpose)
-        if not final:
+        if number == FINAL:
+            means = _means(places, trainees, losses, "tune again", effort.final_seeds)
+        else:
+            means = raced(trainees)
             done += max(map(len, asked), default=0)
             watch(done, effort.trials)
         return [[(value,) for value in values.tolist()] for values in means]
@@ -217,4 +239,4 @@ def _means(
         numpy.mean([logs[task][row].mean(1) for task, row in of_task.items()], axis=0)
         for of_task in rows
     ]
-    return [numpy.where(numpy.isfinite(values), values, _FAILED) for values in means]
+    return [numpy.where(numpy.isfinite(values), values, FAILED) for values in means]

@@ -21,11 +21,13 @@ from tests.helpers.tiny import Blobs
 def test_what_a_task_of_ones_own_needs_is_counted() -> None:
     effort = Effort.of(8)
     cost = TaskCost.of(Blobs(), 0.5, effort, is_own=True, judging=6)
-    assert cost.before == effort.runs == 8 * 3 + 3 * 3
+    assert cost.before == effort.expected_runs == 8 * 3 - 5 * 2 + 3 * 3
     assert cost.judging == 6 and cost.steps == Blobs.steps
-    assert cost.after > 14 * 12 + 5 * effort.runs  # so lightly tuned, a quarter of 48 seeds
+    assert (
+        cost.after > 14 * 12 + 5 * effort.expected_runs
+    )  # so lightly tuned, a quarter of 48 seeds
     held_out = TaskCost.of(Blobs(), 0.5, effort, is_own=True, judging=0)
-    assert held_out.after == 5 * effort.runs + 14 * 12
+    assert held_out.after == 5 * effort.expected_runs + 14 * 12
 
 
 def test_times_follow_from_the_counts() -> None:
@@ -48,7 +50,7 @@ def test_a_plan_measures_and_leaves_nothing(
     options = SearchOptions([Blobs()], held_out=[], minutes=1, workers=1, trials=4)
     cost = search_cost(options)
     (task,) = cost.tasks
-    assert task.before == Effort(4).runs and task.seconds > 0
+    assert task.before == Effort(4).expected_runs and task.seconds > 0
     assert not (tmp_path / "runs").exists()
     with pytest.raises(SearchError, match="device 'cuda:99'"):
         search_cost(SearchOptions([Blobs()], device="cuda:99"))

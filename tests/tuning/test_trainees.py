@@ -67,7 +67,8 @@ class Invented:
         return found
 
     def tried(self, task: str) -> list[float]:
-        return [r for purpose, _, of in self.asked if purpose == "tune" for r in of.get(task, [])]
+        firsts = [of for purpose, count, of in self.asked if (purpose, count) == ("tune", 1)]
+        return [r for of in firsts for r in of.get(task, [])]
 
 
 def test_known_settings_come_first_and_are_measured_again() -> None:
@@ -136,7 +137,36 @@ def test_luck_with_the_first_seeds_does_not_choose() -> None:
     again.asked = losses.asked[:-1]
     logs = again({"a": [sgd(lr(r)) for r in finals["a"]]}, "tune again", 12)["a"].mean(1)
     assert found.parameters["lr"] == finals["a"][int(logs.argmin())] and logs.argmin() != 0
-    assert {(p, c) for p, c, _ in losses.asked[:-1]} == {("tune", 3)}
+    assert {(p, c) for p, c, _ in losses.asked[:-1]} == {("tune", 1), ("tune", 3)}
+
+
+def test_the_best_third_by_the_first_seed_gets_the_others() -> None:
+    """In each round those that are in the best third of all so far; the rest has one seed."""
+    losses = Invented({"a": 0.05})
+    tune_together([(Tunable(SPACE, sgd), ["a"])], losses, Effort(64))
+    seen: list[float] = []
+    for first, whole in zip(losses.asked[:-1:2], losses.asked[1:-1:2], strict=True):
+        seen += [abs(np.log(r / 0.05)) for r in first[2]["a"]]
+        limit = sorted(seen)[round(len(seen) / 3) - 1]
+        assert whole[2]["a"] == [r for r in first[2]["a"] if abs(np.log(r / 0.05)) <= limit]
+    assert len(seen) == 64
+
+
+def test_an_easy_first_seed_favors_no_trial() -> None:
+    """All are 5 lower on the first seed, so the best of the whole trials stays the best of all."""
+
+    class Easy(Invented):
+        def __call__(
+            self, candidates: Mapping[str, Sequence[Trainee]], purpose: str, count: int
+        ) -> dict[str, ndarray]:
+            found = super().__call__(candidates, purpose, count)
+            easy = np.where(np.arange(count) == 0, -5.0, 0.0) * (purpose == "tune")
+            return {task: values + easy for task, values in found.items()}
+
+    easy, plain = Easy({"a": 0.05}), Invented({"a": 0.05})
+    for losses in (easy, plain):
+        tune_together([(Tunable(SPACE, sgd), ["a"])], losses, Effort(48))
+    assert easy.asked == plain.asked
 
 
 def test_what_diverges_is_never_the_best() -> None:
@@ -199,4 +229,5 @@ def test_averages_are_drawn_by_what_they_forget() -> None:
 
     known = Tunable(candidate.space, candidate.build, (given,))
     tune_together([(known, ["a"])], losses, Effort(1))
-    assert seen == [candidate.build(given)] * 2
+    first, whole, again = seen
+    assert first == whole == again == candidate.build(given)
