@@ -71,8 +71,13 @@ def make_plan(
         for name, baseline in tuned.items():
             baselines[name]["adamw"] = baseline
         _say_other_version(tasks, say)
-        suggestions = _suggestions(settings, tasks, baselines)
-        settings = replace(settings, suggestions=suggestions, **_validation(validation, tasks))
+        own = [task for task in tasks if task.name in trainer.tasks]
+        settings = replace(
+            settings,
+            suggestions=_suggestions(settings, tasks, baselines),
+            batch=tuner.batch(own, trainer.store, settings.batch),
+            **_validation(validation, tasks),
+        )
         schedules = schedules_of(baselines)
         given = tuple(tasks), tuple(held_out)
         plan = SearchPlan(settings, *given, baselines, {}, schedules, effort, tuple(validation))

@@ -36,6 +36,8 @@ from optforge.tuning.trainees import FULL, Effort, losses_by, tune_together
 
 SHARE = 0.2  # of the minutes of a search, for all own tasks together
 TRIALS_WITHOUT_MINUTES = 64  # where the budget of a search is a number of programs
+BATCHES = (8, 16, 32)  # candidates of a batch where the default takes too long
+_BATCH_SHARE = 0.1  # of the minutes of a search, in which one worker trains a batch once
 _TRIALS = (4, 8, 16, 32, 64, 128, 256)  # few numbers, so that another search finds the same ones
 VERSION = 2  # of what is kept; raised when the same training gives other losses
 _PROGRAMS, _SEEDS = 2, 3  # of one job: small, so that all workers are busy and little is lost
@@ -142,6 +144,23 @@ class BaselineTuner:
         runs = SHARE * 60 * self.minutes * max(1, process_count(self.workers)) / seconds
         fitting = [effort for effort in map(Effort.of, _TRIALS) if effort.expected_runs <= runs]
         return fitting[-1] if fitting else Effort.of(_TRIALS[0])
+
+    def batch(self, tasks: Sequence[Task], store: Store, default: int) -> int:
+        """Return how many new candidates a batch of the search has, at most ``default``.
+
+        What a search knows it learns batch by batch, so a short one on slow tasks has small ones.
+
+        Args:
+            tasks: All of the user's own tasks.
+            store: Stores how long a training takes, as for :meth:`effort`.
+            default: Number for tasks whose candidates train fast, or without minutes.
+        """
+        if self.minutes is None or not tasks:
+            return default
+        given = _BATCH_SHARE * 60 * self.minutes
+        seconds = sum(self._known_seconds(task, store) for task in tasks)
+        sizes = [size for size in (*BATCHES, default) if size * seconds <= given]
+        return min(default, max(sizes, default=BATCHES[0]))
 
     def _known_seconds(self, task: Task, store: Store) -> float:
         place = "" if self.device == "cpu" else f"|{self.device}"

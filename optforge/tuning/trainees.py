@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from optforge.jobs import Trainer
 from optforge.training import Trainee
-from optforge.tuning.racing import FAILED, KEPT, Race
+from optforge.tuning.racing import FAILED, KEPT, Race, promising
 from optforge.tuning.space import Setting, Space
 from optforge.tuning.tpe import RandomThenTpe
 from optforge.tuning.tune import FINAL, Study, Train, best_trial, tune
@@ -155,8 +155,8 @@ def tune_together(
 ) -> list[Tuned]:
     """Tune several things side by side, each with the same number of trials.
 
-    For several tasks the mean log loss counts, with equal weights. Trials are first trained on one
-    seed, and the best third so far on the others (:class:`optforge.tuning.racing.Race`).
+    For several tasks the mean log loss counts, with equal weights. The trials of a
+    round are trained on one seed, its best third on the others (`optforge.tuning.racing`).
 
     Args:
         jobs: Pairs of a tunable and the tasks on which it is tuned jointly.
@@ -185,14 +185,12 @@ def _train(
 
     def raced(trainees: Sequence[Sequence[Trainee]]) -> list[ndarray]:
         firsts = _means(places, trainees, losses, "tune", 1)
-        chosen = [race.chosen(values) for race, values in zip(races, firsts, strict=True)]
         left = [
-            [rule for rule, stays in zip(rules, of_study.tolist(), strict=True) if stays]
-            for rules, of_study in zip(trainees, chosen, strict=True)
+            [rule for rule, stays in zip(rules, promising(values).tolist(), strict=True) if stays]
+            for rules, values in zip(trainees, firsts, strict=True)
         ]
         wholes = _means(places, left, losses, "tune", effort.seeds)
-        parts = zip(races, firsts, chosen, wholes, strict=True)
-        return [race.losses(*values) for race, *values in parts]
+        return [race.losses(*both) for race, *both in zip(races, firsts, wholes, strict=True)]
 
     def train(asked: Sequence[Sequence[Setting]], number: int) -> list[list[tuple[float]]]:
         nonlocal done

@@ -77,6 +77,19 @@ def test_as_many_trials_are_made_as_fit_a_fifth_of_the_minutes(
     assert trials == 4 or 0.3 * effort.expected_runs <= 12 * minutes * workers
 
 
+@pytest.mark.parametrize(
+    ("minutes", "size"), [(1.0, 16), (2.0, 32), (0.1, 8), (4.0, 64), (math.inf, 64), (None, 64)]
+)
+def test_a_batch_of_slow_candidates_is_small(
+    minutes: float | None, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 0.3 seconds a training, a tenth of a minute trains 20 candidates once."""
+    monkeypatch.setattr("optforge.tuning.own_tasks.seconds_of_training", lambda *task: 0.3)
+    tuner, store = BaselineTuner(minutes=minutes), Store(None, compiled=False)
+    assert tuner.batch([Blobs()], store, 64) == size
+    assert tuner.batch([], store, 64) == 64, "shipped tasks are known to be fast"
+
+
 def test_the_number_of_trials_is_the_same_at_the_next_start_however_busy_the_machine(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

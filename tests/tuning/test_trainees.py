@@ -141,15 +141,13 @@ def test_luck_with_the_first_seeds_does_not_choose() -> None:
 
 
 def test_the_best_third_by_the_first_seed_gets_the_others() -> None:
-    """In each round those that are in the best third of all so far; the rest has one seed."""
+    """In each round of 16 they are five; the rest has one seed."""
     losses = Invented({"a": 0.05})
     tune_together([(Tunable(SPACE, sgd), ["a"])], losses, Effort(64))
-    seen: list[float] = []
     for first, whole in zip(losses.asked[:-1:2], losses.asked[1:-1:2], strict=True):
-        seen += [abs(np.log(r / 0.05)) for r in first[2]["a"]]
-        limit = sorted(seen)[round(len(seen) / 3) - 1]
-        assert whole[2]["a"] == [r for r in first[2]["a"] if abs(np.log(r / 0.05)) <= limit]
-    assert len(seen) == 64
+        best = sorted(first[2]["a"], key=lambda r: abs(np.log(r / 0.05)))[:5]
+        assert whole[2]["a"] == [r for r in first[2]["a"] if r in best]
+    assert len(losses.tried("a")) == 64
 
 
 def test_an_easy_first_seed_favors_no_trial() -> None:
