@@ -30,7 +30,7 @@ from optforge.statistics import paired_interval
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "cluster"
-WORKERS = (1, 4, 16, 64, 100, 256, 1000, 2000)
+WORKERS = (1, 4, 16, 64, 100, 256, 1000, 2000, 10_000)
 LAGS = (3, 12, 24, 48)
 ISLAND = 100  # workers of one driver, where there are several
 SHARES = {

@@ -37,6 +37,7 @@ from optforge.tuning import (
     shipped_jointly,
 )
 
+_JOBS_A_BATCH = 4  # a job of the final measurements holds so much less than a batch of the search
 DRAIN_SECONDS = 60.0  # what is still in flight at the end of a search may take so long
 Say = Callable[[str], None]
 
@@ -72,10 +73,12 @@ def make_plan(
             baselines[name]["adamw"] = baseline
         _say_other_version(tasks, say)
         own = [task for task in tasks if task.name in trainer.tasks]
+        batch = tuner.batch(own, trainer.store, settings.batch)
         settings = replace(
             settings,
             suggestions=_suggestions(settings, tasks, baselines),
-            batch=tuner.batch(own, trainer.store, settings.batch),
+            batch=batch,
+            constants_programs=settings.constants_programs * batch // settings.batch,
             **_validation(validation, tasks),
         )
         schedules = schedules_of(baselines)
@@ -153,10 +156,14 @@ def make_search(plan: SearchPlan, runner: JobRunner, memory: int = MEMORY) -> Se
 
 
 def make_trainer(plan: SearchPlan, directory: RunDirectory, runner: JobRunner) -> Trainer:
-    """Return a trainer for all training of a run outside of its search; it stores the losses."""
+    """Return a trainer for all training of a run outside of its search; it stores the losses.
+
+    Where candidates train slowly, batches are small and jobs too, so that no worker waits long.
+    """
     tasks = {task.name: task for task in (*plan.tasks, *plan.held_out)}
     store = Store(directory.path / LOSSES, plan.settings.compiled, plan.settings.device)
-    return Trainer(runner, tasks, plan.settings.seed, store)
+    programs_a_job = max(1, plan.settings.batch // _JOBS_A_BATCH)
+    return Trainer(runner, tasks, plan.settings.seed, store, programs_a_job)
 
 
 def _validator(plan: SearchPlan) -> Validator:
