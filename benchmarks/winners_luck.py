@@ -2,10 +2,10 @@
 
     python benchmarks/winners_luck.py RUN...
 
-A winner is the best of thousands on the seeds of the search, so its fitness there is too good.
-Three figures that a search has before its end are held against the fitness on 30 fresh seeds a
-task: the fitness itself; the same measured on fresh seeds during the search, where it was; and the
-fitness plus the mean that all leaders lost when they were measured again.
+A winner is the best of thousands on the seeds of the search, so its fitness there is too good. Two
+figures that a search has before its end are held against the fitness on 30 fresh seeds a task: the
+fitness by which it was judged, and one less its luck, in which seeds on which it was measured again
+count as much, or else the mean is added that all leaders lost by that.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from optforge.analysis import fingerprint
 from optforge.language import parse
 from optforge.runs import Journal
 
-NAMES = ("in the search", "measured again", "with the leaders' loss")
+NAMES = ("as judged", "less luck")
 
 
-def figures(run: Path) -> tuple[float, float, tuple[float, float, float]]:
-    """Return fitness on fresh seeds, the width of its interval, and the three figures."""
+def figures(run: Path) -> tuple[float, float, tuple[float, float]]:
+    """Return fitness on fresh seeds, the width of its interval, and the two figures."""
     winner = json.loads((run / "table.json").read_text(encoding="utf-8"))["finalists"][0]
     with Journal.open(run / "journal.sqlite", write=False) as journal:
         fitness = {verdict.fingerprint: verdict.fitness for verdict in journal.verdicts()}
@@ -35,10 +35,10 @@ def figures(run: Path) -> tuple[float, float, tuple[float, float, float]]:
             if event.kind == "rescore"
         }
     lost = [fresh - fitness[name] for name, fresh in again.items() if math.isfinite(fitness[name])]
-    mine = winner["search_fitness"]
-    measured = again.get(fingerprint(parse(winner["text"])), math.nan)
-    width = winner["high"] - winner["low"]
-    return winner["fitness"], width, (mine, measured, mine + float(numpy.mean(lost)))
+    name = fingerprint(parse(winner["text"]))
+    judged = fitness[name]
+    expected = (judged + again[name]) / 2 if name in again else judged + float(numpy.mean(lost))
+    return winner["fitness"], winner["high"] - winner["low"], (judged, expected)
 
 
 def main() -> None:
@@ -49,11 +49,12 @@ def main() -> None:
         told = ", ".join(f"{n} {v:+.4f}" for n, v in zip(NAMES, values, strict=True))
         print(f"{name}: on fresh seeds {fresh:+.4f}, interval {width:.4f} wide; {told}")
     for place, name in enumerate(NAMES):
-        pairs = [(v[place] - fresh, width) for fresh, width, v in found.values()]
-        known = [(d, width) for d, width in pairs if math.isfinite(d)]
-        within = sum(abs(d) < width for d, width in known)
-        mean = numpy.mean([abs(d) for d, _ in known]) if known else math.nan
-        print(f"{name}: {mean:.4f} off in the mean, {within} of {len(known)} by less than that")
+        off = [(abs(values[place] - fresh), width) for fresh, width, values in found.values()]
+        within = sum(distance < width for distance, width in off)
+        mean = numpy.mean([distance for distance, _ in off])
+        print(
+            f"{name}: {mean:.4f} off in the mean, {within} of {len(off)} by less than the interval"
+        )
 
 
 if __name__ == "__main__":
