@@ -1,0 +1,23 @@
+# The rule of best.py tuned for names_cnn: learning rate, decay, averages and schedule, on its
+# validation data (search of 4855 programs, 256 a task). On fresh seeds and its test data: -8.2 %
+# loss [-9.7, -6.8] against tuned AdamW. Schedule: warm-up over 8.4 % of the steps, then the half
+# cosine to the power 0.63, ending at 0.194 of the peak.
+def train(w, g, m, v, count, lr):
+    m = interp(g, m, 0.525324)
+    count = count + 1.0
+    t2 = 4.67283 - m
+    scale_m = reciprocal(t2)
+    t3 = 0.953702 ** count
+    t4 = 0.381688 - t3
+    scale_v = reciprocal(t4)
+    t5 = v * scale_v
+    scale_m = column_norm(scale_m)
+    sqrt_v = sqrt(t5)
+    t6 = m * scale_m
+    update = t6 / sqrt_v
+    update = orthogonalize(update)
+    wd = w * 0.0717409
+    update = update + wd
+    lr = lr * 0.0212486
+    update = update * lr
+    return update, m, v, count
