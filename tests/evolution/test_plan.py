@@ -1,0 +1,32 @@
+"""What a plan takes from how long a training takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from optforge.evolution import make_plan
+from optforge.evolution.session import make_trainer
+from optforge.execution import InlineExecutor
+from optforge.jobs import JobRunner
+from optforge.runs import RunDirectory
+from optforge.tuning import BaselineTuner
+from tests.helpers.searches import small
+from tests.helpers.tiny import Blobs
+
+
+@pytest.mark.parametrize(("seconds", "size", "constants"), [(0.3, 16, 10), (1e-3, 64, 40)])
+def test_slow_candidates_mean_small_batches_jobs_and_a_short_first_phase(
+    seconds: float, size: int, constants: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 0.3 seconds a training, a tenth of a minute trains 20 candidates once."""
+    monkeypatch.setattr("optforge.tuning.own_tasks.seconds_of_training", lambda *task: seconds)
+    task = Blobs()
+    settings = small(tasks=("Blobs",), hashes=(task.hash,), batch=64, constants_programs=40)
+    tuner = BaselineTuner(trials=4, minutes=1.0, file=tmp_path / "losses")
+    plan = make_plan(settings, (task,), (), lambda text: None, tuner)
+    assert (plan.settings.batch, plan.settings.constants_programs) == (size, constants)
+    with RunDirectory.create(tmp_path / "run", plan.stored()) as directory:
+        runner = JobRunner(InlineExecutor(lambda: lambda job: None))
+        assert make_trainer(plan, directory, runner).programs_a_job == size // 4
