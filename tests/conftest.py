@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import pytest
@@ -26,3 +27,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker(pytest.mark.property)
+
+
+def pytest_collection_finish() -> None:
+    """Freeze what is there before the first test.
+
+    Some libraries collect garbage in each call, accelerate at the end of each training; among the
+    millions of objects of imported modules that takes a second.
+    """
+    gc.collect()
+    gc.freeze()
