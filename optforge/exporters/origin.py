@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from optforge.exporters.names import class_name, identifier
@@ -58,6 +59,7 @@ class Origin:
         ]
 
 
+@cache
 def _version() -> str:
     try:
         return version("optforge")

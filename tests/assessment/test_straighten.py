@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 import numpy as np
@@ -85,7 +84,7 @@ def test_whatever_is_made_of_the_schedule(name: str) -> None:
 
 def test_random_rules() -> None:
     for seed in range(150):
-        check(rich_program(random.Random(seed)))
+        check(rich_program(seed))
 
 
 @pytest.mark.parametrize("name", PROPORTIONAL)
@@ -110,7 +109,7 @@ def test_a_rule_that_follows_the_schedule_is_unchanged() -> None:
     assert {key for key, text in OWN.items() if follows_schedule(parse(text))} == {
         "step", "the update is called lr",
     }  # fmt: skip
-    rules = [rich_program(random.Random(seed)) for seed in range(100)]
+    rules = [rich_program(seed) for seed in range(100)]
     assert all(is_unchanged(rule) for rule in rules if follows_schedule(rule))
     assert all(follows_schedule(straightened(rule)) for rule in rules)
     assert all(

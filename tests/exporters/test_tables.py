@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -122,6 +123,7 @@ def call(module: Any, target: str, forms: tuple[Any, ...], values: list[Any]) ->
 KNOWN = {"weight", "a", "b", "c", "schedule", "lr", "learning_rate"}
 
 
+@lru_cache(maxsize=8)
 def _parameters(module: Any) -> list[str]:
     return list(inspect.signature(update_of(module)).parameters)
 

@@ -9,8 +9,9 @@ amplifies rounding (chaos), each step is compared from a common state instead.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -143,6 +144,42 @@ def perturbed(lean: Program, source: random.Random) -> Program:
 
 def compare(program: Program, subject: Subject, scenario: Scenario) -> Verdict:
     """Compare a subject with the interpreter: a whole path, or step by step where that must be."""
+    course = _course(program, scenario)
+    if course.steps:
+        with np.errstate(all="ignore"):
+            return _by_step(course, subject, scenario)
+    subject.put(scenario.draw()[0], course.zeros)
+    verdict, pairs = Verdict(), zip(scenario.draw()[1], scenario.schedule, strict=True)
+    for number, (gradient, lr) in enumerate(pairs):
+        subject.step(gradient, lr)
+        got = subject.get()[0]
+        _judge(verdict, got, course.path[number], course.unit[number], f"step {number}")
+    return verdict
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step from a common state: where it begins, the rows it leads to, exact and moved."""
+
+    weights: Array
+    states: States
+    want: Array
+    moved: list[Array]
+
+
+@dataclass(frozen=True)
+class Course:
+    """What the interpreter computes: a whole path and its response, or single steps."""
+
+    zeros: States
+    path: Array
+    unit: Array
+    steps: tuple[Step, ...] = ()
+
+
+@lru_cache(maxsize=1024)
+def _course(program: Program, scenario: Scenario) -> Course:
+    """Run the interpreter; what is compared in several ways is run once."""
     weights, gradients = scenario.draw()
     layout, total = scenario.layout, scenario.steps
     exact = Reference(program, layout, total=total)
@@ -153,15 +190,11 @@ def compare(program: Program, subject: Subject, scenario: Scenario) -> Verdict:
         tame = np.isfinite(path).all() and all(np.isfinite(other).all() for other in moved)
         response = np.max([np.abs(other - path) for other in moved], axis=0)
         size = np.maximum.accumulate(np.abs(path), axis=0)
+        unit = np.maximum(np.maximum.accumulate(response, axis=0), EPS * size) + 1e-300
         if not tame or (response > CHAOS * (size + 1e-3)).any():
-            return _by_step(exact, others, subject, scenario)
-    subject.put(weights, exact.zeros())
-    verdict = Verdict()
-    unit = np.maximum(np.maximum.accumulate(response, axis=0), EPS * size) + 1e-300
-    for number, (gradient, lr) in enumerate(zip(gradients, scenario.schedule, strict=True)):
-        subject.step(gradient, lr)
-        _judge(verdict, subject.get()[0], path[number], unit[number], f"step {number}")
-    return verdict
+            steps = tuple(_steps(exact, others, scenario))
+            return Course(exact.zeros(), path, unit, steps)
+    return Course(exact.zeros(), path, unit)
 
 
 def _path(rule: Reference, weights: Array, gradients: Array, lrs: Sequence[float]) -> Array:
@@ -172,23 +205,27 @@ def _path(rule: Reference, weights: Array, gradients: Array, lrs: Sequence[float
     return np.stack(path)
 
 
-def _by_step(
-    exact: Reference, others: list[Reference], subject: Subject, scenario: Scenario
-) -> Verdict:
-    verdict = Verdict(by_step=True)
+def _steps(exact: Reference, others: list[Reference], scenario: Scenario) -> Iterator[Step]:
     weights, gradients = scenario.draw()
     states = exact.zeros()
     for number, (gradient, lr) in enumerate(zip(gradients, scenario.schedule, strict=True)):
-        subject.put(weights, states, number)
-        subject.step(gradient, lr)
-        got = _row(*subject.get())
         moved = [_row(*other.step(weights, states, gradient, lr, number)) for other in others]
-        weights, states = exact.step(weights, states, gradient, lr, number)
-        kept = subject.kept() if isinstance(subject, TorchSubject) else np.full(got.shape, True)
-        want, moved = _row(weights, states)[kept], [other[kept] for other in moved]
-        _judge_step(verdict, got[kept], want, moved, f"step {number}")
+        following = exact.step(weights, states, gradient, lr, number)
+        yield Step(weights, states, _row(*following), moved)
+        weights, states = following
         if not np.isfinite(weights).all():  # all later steps would compare NaN with NaN
             weights, states = scenario.draw()[0], exact.zeros()
+
+
+def _by_step(course: Course, subject: Subject, scenario: Scenario) -> Verdict:
+    verdict, pairs = Verdict(by_step=True), zip(scenario.draw()[1], scenario.schedule, strict=True)
+    for number, (step, (gradient, lr)) in enumerate(zip(course.steps, pairs, strict=True)):
+        subject.put(step.weights, step.states, number)
+        subject.step(gradient, lr)
+        got = _row(*subject.get())
+        kept = subject.kept() if isinstance(subject, TorchSubject) else np.full(got.shape, True)
+        moved = [other[kept] for other in step.moved]
+        _judge_step(verdict, got[kept], step.want[kept], moved, f"step {number}")
     return verdict
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 
 import numpy as np
 
@@ -12,8 +13,10 @@ from optforge.language import Kind, Program, Statement, round_constant
 from tests import strategies
 
 
-def rich_program(source: random.Random, functions: tuple[str, ...] = strategies.ALL) -> Program:
-    """Build a valid program; most hold norms, inner products, states of all kinds."""
+@cache
+def rich_program(seed: int, functions: tuple[str, ...] = strategies.ALL) -> Program:
+    """Build the valid program of a seed; most hold norms, inner products, states of all kinds."""
+    source = random.Random(seed)
 
     def constant() -> float:
         return round_constant(source.gauss(0, 1)) if source.random() < 0.7 else source.choice(SOME)

@@ -214,10 +214,10 @@ def train(w, g, m, lr):
     ours = ProgramOptimizer([weight], parse(text))
     theirs = contrib.muon(0.02, beta=0.9, nesterov=False, weight_decay=0.0)
     values = jax.numpy.asarray(start, jax.numpy.float32)
-    state = theirs.init(values)
+    state, step = theirs.init(values), jax.jit(theirs.update)  # else compiled anew in each step
     for gradient in gradients:
         weight.grad = torch.from_numpy(gradient).float()
         ours.step()
-        updates, state = theirs.update(jax.numpy.asarray(gradient, "float32"), state, values)
+        updates, state = step(jax.numpy.asarray(gradient, "float32"), state, values)
         values = optax.apply_updates(values, updates)
     np.testing.assert_allclose(weight.detach().numpy(), values, rtol=1e-3, atol=1e-3)

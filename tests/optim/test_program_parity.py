@@ -103,7 +103,7 @@ def test_the_stages_for_the_compiler_follow_the_interpreter(name: str) -> None:
 
 @pytest.mark.parametrize("name", rule_names())
 def test_a_shipped_rule_goes_on_after_saving_and_loading(name: str) -> None:
-    program, scenario = load_rule(name), Scenario(steps=60)
+    program, scenario = load_rule(name), Scenario(steps=100)
     optimizer = subject(program, scenario).optimizer
     verdict = compare(program, Reloaded(optimizer, program), scenario)
     assert_right(verdict)
