@@ -237,7 +237,7 @@ def test_liveness_that_is_known_already_may_be_handed_over(_: None, program: Pro
     assert fingerprint(program, liveness(program)) == fingerprint(program)
 
 
-@pytest.mark.parametrize("seed", ["0", "12345"])
+@pytest.mark.parametrize("seed", [pytest.param("0", marks=pytest.mark.slow), "12345"])
 def test_fingerprints_are_the_same_in_every_process(seed: str) -> None:
     code = (
         "import random\n"

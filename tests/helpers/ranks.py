@@ -33,6 +33,7 @@ from optforge.optim.diagnostics import watch
 from optforge.optim.lion import Lion
 from optforge.optim.program import ProgramOptimizer
 from optforge.optim.state import momentum_of
+from tests.helpers.empty_shards import empty_shards_case
 
 RANKS, STEPS, BATCH = 2, 4, 8
 Weights = dict[str, Tensor]
@@ -291,6 +292,7 @@ CASES: dict[str, Callable[[Path], Any]] = {
     "raise": raise_case,
     "diagnostics": diagnostics_case,
     "state": state_case,
+    "empty shards": empty_shards_case,
 }
 
 
