@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ import optforge.api.search
 from optforge.analysis import cost
 from optforge.api.search import resume, search
 from optforge.api.search_options import SearchOptions
+from optforge.api.search_result import SearchResult
 from optforge.assessment import select, table
 from optforge.assessment.rows import FOUND, ONE_SETTING, STRAIGHT
 from optforge.errors import OptforgeError, ProgramError, RunError, SearchError, TaskError
 from optforge.evolution import Search, make_executor, rescale
+from optforge.execution import InlineExecutor
 from optforge.fitness import evaluator, seeds
 from optforge.jobs import Silent
 from optforge.language import Program, functions_of, load_rule, parse
@@ -30,14 +33,28 @@ from tests.helpers.tiny import Blobs, Noise, Sums
 EXAMPLE = Path(__file__).parents[1] / "examples" / "own_task.py"
 SMALL: dict[str, Any] = {
     "programs": 60, "workers": 0, "trials": 4, "compile": False, "population": 20, "held_out": (),
+    "simplify": False,
 }  # fmt: skip
+
+
+def quicken(patch: pytest.MonkeyPatch) -> None:
+    """Fewer measurements at the end."""
+    patch.setattr(table, "REPEATS", 12)  # a quarter of it, 3, with so few trials
+    patch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer measurements at the end."""
-    monkeypatch.setattr(table, "REPEATS", 12)  # a quarter of it, 3, with so few trials
-    monkeypatch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
+    quicken(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
+    """A search that came to its end, for the tests that change nothing in its directory."""
+    with pytest.MonkeyPatch.context() as patch:
+        quicken(patch)
+        path = tmp_path_factory.mktemp("whole") / "run"
+        return search(tasks=[Blobs()], out=path, **SMALL)
 
 
 class Line(optforge.Task):
@@ -67,8 +84,10 @@ class Sentences(Silent):
 
 
 def test_a_search_on_a_task_of_ones_own(tmp_path: Path) -> None:
-    result = optforge.search(tasks=[Line()], out=tmp_path / "run", **SMALL)
+    options = {**SMALL, "simplify": True}
+    result = optforge.search(tasks=[Line()], out=tmp_path / "run", **options)
     assert isinstance(result.best, Program) and not result.stopped
+    assert result.simple is not None
     assert result.path == tmp_path / "run"
     assert [row.name for row in result.table.rows][0] == "tuned AdamW"
     assert result.table.proxies == ("Line",) and result.table.held_out == ()
@@ -77,6 +96,7 @@ def test_a_search_on_a_task_of_ones_own(tmp_path: Path) -> None:
         assert journal.counts()["proposals"] == result.history.tally.proposals
     files = {path.name for path in result.path.iterdir()}
     assert {"best.py", "table.json", "table.md", "start.py", "settings.json"} <= files
+    assert {"simple.py", "simplify.json", "simplify.md"} <= files
     assert parse((result.path / "best.py").read_text()) == result.best
     stored = json.loads((result.path / "table.json").read_text())
     assert result.finish is not None and stored["verdict"] == result.verdict
@@ -112,24 +132,30 @@ def test_the_device_is_stored_and_every_worker_trains_there(
 
     for module in (evaluator, rescale):
         monkeypatch.setattr(module, "Stack", Watched)
-    options = {**SMALL, "programs": 1, "constants_programs": 0, "simplify": False}
+    options = {**SMALL, "programs": 1, "constants_programs": 0}
     result = search([Line()], out=tmp_path / "run", device="cpu:0", **options)
     assert result.history.settings.device == "cpu:0"
     assert devices == ["cpu:0"] * 3  # for tuning, the sizes of updates, and the search
 
 
-def test_workers_that_will_wait_are_told_of(tmp_path: Path) -> None:
+def test_workers_that_will_wait_are_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def inline(factory: Any, *_: Any) -> InlineExecutor:
+        return InlineExecutor(factory)
+
+    monkeypatch.setattr("optforge.execution.start.WorkerPool", inline)  # two processes to start
     display = Sentences()
-    options = {**SMALL, "programs": 1, "workers": 2, "constants_programs": 0, "simplify": False}
+    options = {**SMALL, "programs": 1, "workers": 2, "constants_programs": 0}
     search([Line()], out=tmp_path / "run", lag=1, watch=display, **options)
     (sentence,) = [text for text in display.sentences if "its lag" in text]
     assert "1 of 2 workers mostly wait" in sentence and "--lag" in sentence
 
 
-def test_a_short_resume_reads_all_that_was_done_before(tmp_path: Path) -> None:
-    first = search(tasks=[Blobs()], out=tmp_path / "run", **SMALL)
-    again = resume(tmp_path / "run", minutes=1e-6, workers=0, tasks=[Blobs()])
-    assert again.history.tally.proposals >= first.history.tally.proposals
+def test_a_short_resume_reads_all_that_was_done_before(whole: SearchResult, tmp_path: Path) -> None:
+    run = shutil.copytree(whole.path, tmp_path / "run")
+    again = resume(run, minutes=1e-6, workers=0, tasks=[Blobs()], simplify=False)
+    assert again.history.tally.proposals >= whole.history.tally.proposals
     assert again.finish is not None
 
 
@@ -145,21 +171,21 @@ def test_the_example_is_a_task_that_trains(tmp_path: Path) -> None:
     assert max(reference) < -0.8, "the tuned baseline learns the spirals"
 
 
-def test_stopping_and_resuming_is_the_same_search(tmp_path: Path) -> None:
+def test_stopping_and_resuming_is_the_same_search(whole: SearchResult, tmp_path: Path) -> None:
     calls = [0]
 
     def stop() -> bool:
         calls[0] += 1
         return calls[0] > 5
 
-    whole = search(tasks=[Blobs()], out=tmp_path / "whole", **SMALL)
     first = search(tasks=[Blobs()], out=tmp_path / "parts", stop=stop, **SMALL)
     assert first.stopped and first.finish is None
     with pytest.raises(SearchError, match="more time"):
         _ = first.best
     with pytest.raises(TaskError, match="'Blobs'"):
         resume(tmp_path / "parts", programs=60, workers=0)
-    second = resume(tmp_path / "parts", programs=60, workers=0, tasks=[Blobs()])
+    more: dict[str, Any] = {"programs": 60, "workers": 0, "simplify": False}
+    second = resume(tmp_path / "parts", tasks=[Blobs()], **more)
     assert second.best == whole.best
     with second.journal as a, whole.journal as b:
         assert list(a.proposals()) == list(b.proposals())
@@ -188,7 +214,7 @@ def test_the_space_is_what_was_asked_for(
 
 
 def test_whatever_is_proposed_is_of_the_space(tmp_path: Path) -> None:
-    few = SMALL | {"programs": 200, "simplify": False, "max_state_bytes": 8.0}
+    few = SMALL | {"programs": 200, "max_state_bytes": 8.0}
     few.update(functions=["rows", "time"], mutations=(1, 0.5, 0.5, 1), start="lion")
     result = search(tasks=[Blobs()], out=tmp_path / "run", **few)
     allowed = {*functions_of(["rows", "time"]), "interp"}
@@ -211,13 +237,17 @@ def test_a_worker_that_hangs_at_the_end_is_replaced(
 
     monkeypatch.setattr(optforge.api.search, "make_executor", recorded)
     monkeypatch.setattr(Search, "drain", lambda search, seconds: False)
-    result = search(tasks=[Blobs()], out=tmp_path / "run", simplify=False, **SMALL)
+    result = search(tasks=[Blobs()], out=tmp_path / "run", **SMALL)
     assert len(made) == 2 and result.finish is not None
 
 
 @pytest.mark.parametrize("strategy", ["evolution", "constants", "random"])
-def test_each_strategy_ends_with_a_table(strategy: str, tmp_path: Path) -> None:
-    result = search(tasks=[Blobs()], out=tmp_path / "run", strategy=strategy, **SMALL)
+def test_each_strategy_ends_with_a_table(
+    strategy: str, whole: SearchResult, tmp_path: Path
+) -> None:
+    result = whole
+    if strategy != "evolution":  # which is the default
+        result = search(tasks=[Blobs()], out=tmp_path / "run", strategy=strategy, **SMALL)
     names = [row.name for row in result.table.rows]
     assert names[0] == "tuned AdamW" and {"tuned Lion", "tuned Muon"} <= set(names)
     assert {row.trials.split(", ")[-1] for row in result.table.rows} == {"4 a task", "4 for all"}
@@ -251,7 +281,7 @@ def test_what_is_measured_on_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(evaluator, "train_population", spy)
     monkeypatch.setattr(RunDirectory, "create", create)
     monkeypatch.setenv("OPTFORGE_CACHE", str(tmp_path / "cache"))
-    settings = SMALL | {"held_out": [Sums()], "programs": 120}
+    settings = SMALL | {"held_out": [Sums()], "programs": 120, "simplify": True}
     search(tasks=[Blobs()], out=tmp_path / "run", **settings)
     report, rescale = (seeds(0, "Sums", purpose, 3) for purpose in ("report", "rescale"))
     expected = {("Sums", "test", seed) for seed in report}
@@ -292,8 +322,10 @@ def test_luck_on_noise_is_not_claimed(tmp_path: Path) -> None:
 def test_a_start_without_constants_skips_their_phase(tmp_path: Path) -> None:
     rule = tmp_path / "bare.txt"
     rule.write_text("def train(w, g, lr):\n    u = g * lr\n    return u\n")
-    result = search(tasks=[Blobs()], start=rule, out=tmp_path / "run", **SMALL)
-    assert result.history.phase == "structure"
+    few: dict[str, Any] = SMALL | {"programs": 20}
+    result = search(tasks=[Blobs()], start=rule, out=tmp_path / "run", **few)
+    with result.journal as journal:
+        assert {proposal.phase for proposal in journal.proposals()} == {"structure"}
 
 
 @pytest.mark.parametrize(

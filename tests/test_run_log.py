@@ -10,6 +10,7 @@ import pytest
 import optforge
 from optforge.api import run_log
 from optforge.api.search_options import SearchOptions
+from optforge.assessment import select, table
 from optforge.errors import SearchError
 from tests.helpers.tiny import Blobs
 
@@ -17,6 +18,13 @@ SMALL: dict[str, Any] = {
     "held_out": (), "population": 20, "workers": 0, "compile": False, "trials": 4,
     "constants_programs": 20, "simplify": False,
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer measurements at the end, of which no log says anything."""
+    monkeypatch.setattr(table, "REPEATS", 12)  # a quarter of it, 3, with so few trials
+    monkeypatch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
 
 
 def scalars(path: Path) -> dict[str, dict[int, float]]:
@@ -40,15 +48,15 @@ def test_tensorboard_follows_a_search_and_its_resumption(tmp_path: Path) -> None
 
     def stop() -> bool:
         seen.append(1)
-        return len(seen) > 20
+        return len(seen) > 12
 
-    optforge.search([Blobs()], out=path, programs=400, log="tensorboard", stop=stop, **SMALL)
+    optforge.search([Blobs()], out=path, programs=240, log="tensorboard", stop=stop, **SMALL)
     first = scalars(path)
-    result = optforge.resume(path, tasks=[Blobs()], programs=400, workers=0, log="tensorboard",
+    result = optforge.resume(path, tasks=[Blobs()], programs=240, workers=0, log="tensorboard",
                              simplify=False)  # fmt: skip
     logged, history = scalars(path), result.history
     steps = sorted(logged["best/in the search"])
-    assert steps[0] > 0 and steps[-1] == history.tally.proposals >= 400
+    assert steps[0] > 0 and steps[-1] == history.tally.proposals >= 240
     assert set(first["programs/new"]) <= set(logged["programs/new"])
     best = history.leading(history.phase)[0].fitness
     assert logged["best/in the search"][steps[-1]] == pytest.approx(best, rel=1e-5)
@@ -62,7 +70,7 @@ def test_weights_and_biases_keeps_a_run_offline(
     pytest.importorskip("wandb", reason="needs wandb: pip install 'optforge[log]'")
     monkeypatch.setenv("WANDB_MODE", "offline")
     path = tmp_path / "run"
-    optforge.search([Blobs()], out=path, programs=130, log="wandb", **SMALL)
+    optforge.search([Blobs()], out=path, programs=60, log="wandb", **SMALL)
     (file,) = (path / "wandb").glob("offline-run-*/*.wandb")
     content = file.read_bytes()
     assert b"best/in the search" in content and b"programs/judged in full" in content

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ import optforge.api.search
 import optforge.api.winner
 from optforge.ablation import winner
 from optforge.api import simplification
+from optforge.api.search_result import SearchResult
 from optforge.assessment import select, table
 from optforge.equality import simplify_exact
 from optforge.errors import SimplifyError
@@ -21,28 +24,55 @@ from optforge.language import load_rule, parse
 from optforge.runs import RunDirectory
 from tests.helpers.tiny import Blobs
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "programs": 40, "workers": 0, "trials": 2, "compile": False, "population": 20, "held_out": (),
 }  # fmt: skip
 
 
+def quicken(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(table, "REPEATS", 3)
+    patch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "REPEATS", 3)
-    monkeypatch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
+    quicken(monkeypatch)
 
 
-def test_a_search_leaves_both_rules_and_simplify_goes_on_from_there(tmp_path: Path) -> None:
-    result = optforge.search(tasks=[Blobs()], out=tmp_path / "run", **SMALL)  # type: ignore[arg-type]
-    assert result.simple is not None
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
+    """A search that came to its end and left its winner as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        quicken(patch)
+        path = tmp_path_factory.mktemp("plain") / "run"
+        return optforge.search(tasks=[Blobs()], out=path, simplify=False, **SMALL)
+
+
+def ended_again(plain: SearchResult, path: Path, **more: Any) -> SearchResult:
+    """Let a copy of the search, which has used up its budget, come to its end once more."""
+    run = shutil.copytree(plain.path, path)
+    budget = SMALL["programs"]
+    return optforge.resume(run, tasks=[Blobs()], programs=budget, workers=0, **more)
+
+
+def test_a_search_can_leave_its_winner_as_it_is(plain: SearchResult) -> None:
+    assert plain.simple is None and plain.finish is not None
+    assert not (plain.path / "simple.py").exists()
+
+
+def test_a_search_leaves_both_rules_and_simplify_goes_on_from_there(
+    plain: SearchResult, tmp_path: Path
+) -> None:
+    result = ended_again(plain, tmp_path / "run")
+    assert result.simple is not None and result.best == plain.best
     raw = parse((tmp_path / "run" / "best.py").read_text())
     assert raw == result.best == parse(result.simple.simplified.derivation.start)
     assert parse((tmp_path / "run" / "simple.py").read_text()) == result.simple.program
     stored = json.loads((tmp_path / "run" / "simplify.json").read_text())
     assert stored["program"] == result.simple.program.text and stored["training"] is None
 
-    quick = {"minutes": 0.03, "looks": (3, 6), "repeats": 3, "workers": 0}
-    again = optforge.simplify(tmp_path / "run", tasks=[Blobs()], **quick)  # type: ignore[arg-type]
+    few: dict[str, Any] = {"minutes": 0.03, "looks": (3, 6), "repeats": 3, "workers": 0}
+    again = optforge.simplify(tmp_path / "run", tasks=[Blobs()], **few)
     assert again.trained is not None and again.trained.tasks == ("Blobs",)
     stored = json.loads((tmp_path / "run" / "simplify.json").read_text())
     assert stored["program"] == again.program.text and stored["training"]["tasks"] == ["Blobs"]
@@ -50,9 +80,11 @@ def test_a_search_leaves_both_rules_and_simplify_goes_on_from_there(tmp_path: Pa
 
 
 def test_with_time_the_winner_is_trained_and_the_time_holds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plain: SearchResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(winner, "LEAST_SECONDS", 0.5)
+    monkeypatch.setattr(winner, "_LOOKS", (3, 6))
+    monkeypatch.setattr(winner, "_REPEATS", 3)
     monkeypatch.setattr(optforge.api.winner, "seconds_for", lambda searched: 8.0)
     shown: list[tuple[str, int, int]] = []
 
@@ -61,7 +93,7 @@ def test_with_time_the_winner_is_trained_and_the_time_holds(
             shown.append((what, done, total))
 
     run = tmp_path / "run"
-    result = optforge.search(tasks=[Blobs()], out=run, watch=Watcher(), **SMALL)  # type: ignore[arg-type]
+    result = ended_again(plain, run, watch=Watcher())
     assert result.simple is not None and result.simple.trained is not None
     assert "## Derivation" in (run / "simplify.md").read_text()
     # What was measured then is known when the run is simplified again, with nothing else given.
@@ -88,17 +120,12 @@ def test_a_compiled_run_is_simplified_compiled(
 
 
 def test_a_failed_check_costs_the_simple_rule_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plain: SearchResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise SimplifyError("the check of a step failed")
 
     monkeypatch.setattr(winner, "simplify_exact", fail)
-    result = optforge.search(tasks=[Blobs()], out=tmp_path / "run", **SMALL)  # type: ignore[arg-type]
+    result = ended_again(plain, tmp_path / "run")
     assert result.simple is None and result.finish is not None
     assert not (tmp_path / "run" / "simple.py").exists()
-
-
-def test_a_search_can_leave_its_winner_as_it_is(tmp_path: Path) -> None:
-    result = optforge.search(tasks=[Blobs()], out=tmp_path / "run", simplify=False, **SMALL)  # type: ignore[arg-type]
-    assert result.simple is None and result.finish is not None

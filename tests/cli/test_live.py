@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 
 import optforge
-from optforge.assessment import table
+from optforge.assessment import select, table
 from optforge.cli.braille import plot
 from optforge.cli.live import LiveDisplay
 from optforge.cli.track import Counts, Track, clock
@@ -54,7 +54,9 @@ class Looking(LiveDisplay):
 def looked(tmp_path_factory: pytest.TempPathFactory) -> Looking:
     watcher = Looking()
     with watcher, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(table, "REPEATS", 6)  # what is looked at comes before the end
+        # What is looked at comes before the end.
+        patch.setattr(table, "REPEATS", 6)
+        patch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
         optforge.search(
             [Blobs(), Sums()],
             held_out=[],
@@ -63,6 +65,8 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Looking:
             out=Path(tmp_path_factory.mktemp("runs")) / "run",
             workers=0,
             trials=4,
+            compile=False,
+            simplify=False,
             watch=watcher,
         )
     return watcher

@@ -17,6 +17,7 @@ from optforge.cli.compare import _assignments
 from optforge.cli.plain import PlainDisplay
 from optforge.comparison.suite import read_suite
 from optforge.errors import CompareError
+from optforge.report.comparison import style as comparison_style
 from tests.comparison.test_resume import TIMES
 from tests.helpers.comparisons import few
 
@@ -34,7 +35,9 @@ def call(*arguments: str, code: int = 0) -> str:
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     path = tmp_path_factory.mktemp("suite") / "out"
-    return path, call("--suite", str(SUITE), "--out", str(path), "--workers", "2")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comparison_style, "_DPI", 20)  # figures that are quick to draw
+        return path, call("--suite", str(SUITE), "--out", str(path), "--workers", "2")
 
 
 def test_the_smoke_suite_leaves_tables_and_figures(suite: tuple[Path, str]) -> None:

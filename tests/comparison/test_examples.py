@@ -9,6 +9,7 @@ import pytest
 
 from optforge import compare, load_rule
 from optforge.language import rule_text
+from optforge.report.comparison import style as comparison_style
 from optforge.tasks import load_task
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -24,8 +25,9 @@ def test_a_task_and_an_optimizer_of_ones_own() -> None:
     assert "| Spirals | mine |" in result.markdown
 
 
-def test_a_model_and_an_optimizer_of_timm(tmp_path: Path) -> None:
+def test_a_model_and_an_optimizer_of_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("timm")
+    monkeypatch.setattr(comparison_style, "_DPI", 20)  # figures that are quick to draw
     task = load_task(f"{EXAMPLES / 'compare_with_timm.py'}:TinyResNet")
     assert task.target == 0.3
     optimizers = ["adamw", "timm:lamb"]

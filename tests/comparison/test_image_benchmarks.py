@@ -19,12 +19,19 @@ from scipy import stats
 from optforge.api.comparison import Destination, conduct
 from optforge.api.keywords import WorkOptions
 from optforge.comparison import Comparison, ComparisonSettings, load_recipe, variants
+from optforge.report.comparison import style as comparison_style
 from optforge.report.comparison.sweep_tables import best_text
 from optforge.tasks.images.finetune import FineTuneTask
 from tests.helpers.tiny import Blobs
 
 BENCHMARKS = str(Path(__file__).resolve().parents[2] / "benchmarks")
 SCRIPTS = ("collect_images", "finetune_images", "image_memory", "compare_overhead")
+
+
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures that are quick to draw."""
+    monkeypatch.setattr(comparison_style, "_DPI", 20)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from functools import lru_cache
 from itertools import pairwise
 
 import numpy
@@ -16,7 +15,6 @@ from optforge.equality import (
     EXACT_REWRITES,
     GUARDED,
     RULES,
-    Simplified,
     needed_rows,
     recognise,
     simplest,
@@ -27,14 +25,10 @@ from optforge.equality.algebraic import Algebraic
 from optforge.equality.saturate import proves
 from optforge.language import Interpreter, Layout, Program, load_rule, parse, rule_names
 from tests.helpers import texts
+from tests.helpers.derived import simple
 
 TEXTS = json.loads(texts.FILE.read_text(encoding="utf-8"))
 LAYOUT = Layout((6, 3), shapes=((2, 3), (3, 1)), matrices=(True, False))
-
-
-@lru_cache(None)
-def simple(name: str) -> Simplified:
-    return simplify_exact(load_rule(name))
 
 
 def trajectory(program: Program, steps: int = 20, scale: float = 1.0) -> numpy.ndarray:

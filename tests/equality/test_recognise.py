@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from optforge.equality import recognise, simplify_exact
-from optforge.language import load_rule, parse
+from optforge.language import parse
+from tests.helpers.derived import simple
 
 ADAM = """
 def train(w, g, m, v, lr):
@@ -55,7 +56,7 @@ def test_the_distance_counts_statements_of_either_that_the_other_lacks(
 
 
 def test_a_rule_without_a_name_has_its_constants_by_their_roles() -> None:
-    found = recognise(simplify_exact(load_rule("program_5")).program)
+    found = recognise(simple("program_5").program)
     assert found.name is None and found.like is not None
     assert found.hyperparameters["lr"] == pytest.approx(0.0216)
     assert found.hyperparameters["beta1"] == pytest.approx(0.84)

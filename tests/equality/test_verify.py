@@ -29,6 +29,7 @@ from optforge.language import Interpreter, Program, load_rule, parse, rule_names
 from optforge.report.json_values import json_text, plain
 from optforge.report.simplify.files import simple_rule_json
 from optforge.report.simplify.page import simplify_markdown
+from tests.helpers.derived import simple
 
 
 @pytest.mark.parametrize("name", rule_names())
@@ -237,11 +238,11 @@ def test_a_stop_by_the_clock_is_reported_everywhere() -> None:
     assert any("wall clock" in stop for stop in found.simplified.stops)
     assert simple_rule_json(found)["stopped_by"] == list(found.simplified.stops)
     assert "wall clock" in simplify_markdown(found)
-    assert simple_rule_json(describe(simplify_exact(load_rule("signum"))))["stopped_by"] == []
+    assert simple_rule_json(describe(simple("signum")))["stopped_by"] == []
 
 
 def test_a_number_that_json_lacks_becomes_null() -> None:
-    found = describe(simplify_exact(load_rule("signum")))
+    found = describe(simple("signum"))
     steps = (DerivationStep("exact", "", "", "", {"worst": float("inf")}),)
     simplified = replace(found.simplified, derivation=Derivation("", steps))
     text = json_text(simple_rule_json(replace(found, simplified=simplified)))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from optforge.evolution import Budget, make_executor, make_search
+from optforge.evolution import Budget, SearchPlan, make_executor, make_search
 from optforge.execution import JOB_SECONDS
 from optforge.fitness import KILLER
 from optforge.jobs import JobRunner
@@ -33,10 +33,15 @@ WILD = small(
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+def plan() -> SearchPlan:
+    return tiny_plan(SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def alone(plan: SearchPlan, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     """The history of a search without workers."""
     path = tmp_path_factory.mktemp("alone") / "run"
-    train_search(path, tiny_plan(SETTINGS), PROGRAMS)
+    train_search(path, plan, PROGRAMS)
     return rows(path / "journal.sqlite")
 
 
@@ -55,19 +60,22 @@ def test_the_warm_start_is_judged_against_the_baseline(alone: dict[str, list[Any
     assert first.fitness == pytest.approx(sum(means) / 2)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    "workers",
+    [pytest.param(1, marks=pytest.mark.slow), 2],  # the sessions below have one
+)
 def test_workers_write_the_same_history(
-    workers: int, alone: dict[str, list[Any]], tmp_path: Path
+    workers: int, alone: dict[str, list[Any]], plan: SearchPlan, tmp_path: Path
 ) -> None:
-    train_search(tmp_path / "run", tiny_plan(SETTINGS), PROGRAMS, workers)
+    train_search(tmp_path / "run", plan, PROGRAMS, workers)
     assert rows(tmp_path / "run" / "journal.sqlite") == alone
 
 
 def test_sessions_with_different_workers_write_the_same_history(
-    alone: dict[str, list[Any]], tmp_path: Path
+    alone: dict[str, list[Any]], plan: SearchPlan, tmp_path: Path
 ) -> None:
     for programs, workers in ((30, 0), (70, 1), (PROGRAMS, 0)):
-        train_search(tmp_path / "run", tiny_plan(SETTINGS), programs, workers)
+        train_search(tmp_path / "run", plan, programs, workers)
     assert rows(tmp_path / "run" / "journal.sqlite") == alone
 
 
@@ -113,8 +121,7 @@ def test_a_job_that_hangs_does_not_hold_the_end_of_a_search(tmp_path: Path) -> N
         executor.close()
 
 
-def test_what_ends_in_time_frees_the_executor(tmp_path: Path) -> None:
-    plan = tiny_plan(SETTINGS)
+def test_what_ends_in_time_frees_the_executor(plan: SearchPlan, tmp_path: Path) -> None:
     executor = make_executor(plan, workers=0)
     with RunDirectory.create(tmp_path / "run", plan.stored()) as directory:
         search = make_search(plan, JobRunner(executor, directory.journal))

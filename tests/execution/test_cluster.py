@@ -12,7 +12,7 @@ import pytest
 from optforge.errors import SearchError
 from optforge.execution import ClusterPool, Completed, Failed, InlineExecutor
 from tests.execution.factories import answers, broken, dying
-from tests.helpers.ray_nodes import NODE
+from tests.helpers.ray_nodes import NODE, ray_nodes
 
 ray = pytest.importorskip("ray", reason="needs the package ray: pip install 'optforge[cluster]'")
 # Ray leaves sockets and processes to the garbage collector when a cluster of a test ends.
@@ -23,6 +23,13 @@ pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.slow,  # test_cluster_search.py has the one of `make test`
 ]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Three nodes: two for most tests, the third for what a single test adds."""
+    with ray_nodes(3) as nodes:
+        yield nodes
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from optforge.assessment import select, table
 from optforge.errors import SearchError
 from optforge.evolution.history import History
 from optforge.jobs import Silent
-from tests.helpers.ray_nodes import NODE
+from tests.helpers.ray_nodes import NODE, ray_nodes
 from tests.helpers.searches import rows
 from tests.helpers.tiny import Blobs
 
@@ -42,6 +42,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer measurements at the end."""
     monkeypatch.setattr(table, "REPEATS", 3)
     monkeypatch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes, each with a worker; starting them is most of the time."""
+    with ray_nodes(2) as nodes:
+        yield nodes
 
 
 class Watching(Silent):

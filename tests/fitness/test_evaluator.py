@@ -78,9 +78,16 @@ def _looks(losses: list[float], marks: tuple[int, ...]) -> list[float]:
     return [math.log(sum(losses[a:b]) / (b - a)) for a, b in parts]
 
 
+@pytest.fixture(scope="module")
+def free(evaluator: Evaluator) -> Outcome:
+    """The verdict where no hurdle stands."""
+    return judge(evaluator, [SGD])[0]
+
+
 @pytest.mark.parametrize("position", range(len(FREE)))
-def test_a_hurdle_rejects_where_it_stands(evaluator: Evaluator, position: int) -> None:
-    (free,) = judge(evaluator, [SGD])
+def test_a_hurdle_rejects_where_it_stands(
+    evaluator: Evaluator, free: Outcome, position: int
+) -> None:
     hurdles = [math.inf] * len(FREE)
     hurdles[position] = free.trace[position] - 1e-3
     (stage,) = (s for s in STAGES if s.first <= position <= s.last)

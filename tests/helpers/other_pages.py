@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from optforge.ablation import describe
-from optforge.equality import simplify_exact
-from optforge.language import load_rule
 from optforge.promotion.candidates import FunnelCandidate
 from optforge.promotion.decision import DROPPED, PROMOTED
 from optforge.report.simplify.files import SIMPLE_JSON, simplify_files
 from optforge.runs import Journal
+from tests.helpers.derived import simple
 from tests.helpers.page_runs import ADAMW, HOSTILE, LION
 
 PROGRAMS = {7: LION, 31: ADAMW}
@@ -52,9 +51,9 @@ def _stage(name: str, outcomes: dict[int, tuple[str, float]]) -> dict[str, Any]:
     return {"stage": name, "trials": 4, "baseline": {}, "candidates": candidates}
 
 
-def make_simplification(path: Path, rule: str = "program_8") -> Path:
+def make_simplification(path: Path, name: str = "program_8") -> Path:
     """Write what `optforge simplify` leaves of a shipped rule."""
     path.mkdir(parents=True)
-    simple = describe(simplify_exact(load_rule(rule)))
-    (path / SIMPLE_JSON).write_text(simplify_files(simple)[SIMPLE_JSON])
+    rule = describe(simple(name))
+    (path / SIMPLE_JSON).write_text(simplify_files(rule)[SIMPLE_JSON])
     return path

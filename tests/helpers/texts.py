@@ -11,9 +11,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from optforge.analysis import fingerprint
-from optforge.equality import Simplified, recognise, simplify_exact
+from optforge.equality import Simplified, recognise
 from optforge.exporters import TARGETS, export
 from optforge.language import load_rule, rule_names
+from tests.helpers.derived import simple
 
 FILE = Path(__file__).with_name("texts.json")
 
@@ -37,5 +38,5 @@ def _without_version(text: str) -> str:
 
 
 if __name__ == "__main__":
-    table = {name: digests(name, simplify_exact(load_rule(name))) for name in rule_names()}
+    table = {name: digests(name, simple(name)) for name in rule_names()}
     FILE.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

@@ -161,18 +161,18 @@ def test_rows_may_be_added_in_the_middle_of_reading(path: Path) -> None:
 
 def test_verdicts_stream_with_flat_memory(path: Path) -> None:
     with Journal.create(path, {}) as journal:
-        journal.commit(0, [], (verdict(number) for number in range(20_000)))
+        journal.commit(0, [], (verdict(number) for number in range(8_000)))
         walked = _peak(lambda: sum(1 for _ in journal.verdicts()))
         held = _peak(lambda: len(list(journal.verdicts())))
         assert walked < held / 2  # garbage that is not collected yet counts as well
 
 
 def _peak(read: Callable[[], int]) -> int:
-    """The memory that it takes to read 20,000 verdicts."""
+    """The memory that it takes to read 8,000 verdicts."""
     gc.collect()
     tracemalloc.start()
     try:
-        assert read() == 20_000
+        assert read() == 8_000
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -6,11 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import Tensor
 
 import optforge
+from optforge.assessment import select, table
 from optforge.errors import StoppedError
 from optforge.jobs import Store
 from optforge.tasks import Task
@@ -144,7 +146,12 @@ def test_a_search_on_an_own_task_stops_and_goes_on(
 ) -> None:
     """The table says what few trials are worth; the effort is stored with the run."""
     monkeypatch.setenv("OPTFORGE_CACHE", str(tmp_path / "cache"))
-    options = {"programs": 60, "workers": 0, "population": 20, "held_out": (), "trials": 4}
+    monkeypatch.setattr(table, "REPEATS", 12)  # a quarter of it, 3, with so few trials
+    monkeypatch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
+    options: dict[str, Any] = {
+        "programs": 60, "workers": 0, "population": 20, "held_out": (), "trials": 4,
+        "compile": False,
+    }  # fmt: skip
     with pytest.raises(StoppedError):
         optforge.search([Blobs()], out=tmp_path / "run", stop=after(5), **options)
     assert not (tmp_path / "run").exists()

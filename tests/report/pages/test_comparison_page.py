@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from optforge.api.comparison import Destination, conduct
+from optforge.api.keywords import WorkOptions
 from optforge.comparison import compare_pairs
 from optforge.comparison.suite import comparison_from
 from optforge.report.pages.render import page_data, render
@@ -70,7 +71,8 @@ def test_every_figure_compiles_and_markup_is_text() -> None:
 def test_a_directory_is_read_without_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    conduct(comparison_from(SMALL), Destination(tmp_path, definition=SMALL, figures=False))
+    place = Destination(tmp_path, definition=SMALL, figures=False)
+    conduct(comparison_from(SMALL), place, WorkOptions(workers=0))
     cells = (tmp_path / "cells.jsonl").read_bytes()
     monkeypatch.setattr("optforge.comparison.cells.runner.Runner.run", None)
     page = page_of(tmp_path)
