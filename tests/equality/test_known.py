@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy
 import pytest
@@ -104,7 +106,15 @@ def test_no_shipped_rule_changes_what_it_computes(name: str) -> None:
     numpy.testing.assert_allclose(other, one, rtol=tolerance, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", rule_names())
+def some(of: Sequence[str], *few: str) -> list[Any]:
+    """A few of the rules; the others run with the slow tests."""
+    return [*few, *(pytest.param(n, marks=pytest.mark.slow) for n in of if n not in few)]
+
+
+TWICE = ("program_4", "program_6", "program_8", "adafactor", "ademamix", "muon", "lamb", "lion")
+
+
+@pytest.mark.parametrize("name", some(rule_names(), *TWICE))
 def test_simplifying_twice_changes_nothing(name: str) -> None:
     again = simplify_exact(simple(name).program)
     assert again.program == simple(name).program
@@ -175,7 +185,7 @@ def _names(program: Program) -> set[str]:
     return {*program.parameters, *(s.target for s in program.statements)}
 
 
-@pytest.mark.parametrize("name", ["program_8", "adabelief", "momentum_sgd"])
+@pytest.mark.parametrize("name", some(["program_8"], "adabelief", "momentum_sgd"))
 def test_names_leave_no_trace(name: str) -> None:
     assert simplify_exact(renamed(load_rule(name))).program == simple(name).program
 

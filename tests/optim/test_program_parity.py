@@ -30,7 +30,7 @@ from tests.helpers.parity import (
 from tests.helpers.plain import WHOLE_TREE
 from tests.strategies import random_program
 
-RANDOM = 200
+RANDOM = 120
 WAYS: dict[str, dict[str, Any]] = {"loop": {"foreach": False}, "foreach": {"foreach": True}}
 
 
