@@ -8,7 +8,6 @@ import operator
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 
 
 class OptforgeError(Exception):
@@ -84,6 +83,13 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+# What stored values of a wrong kind raise; the recursion is of what is nested too deeply.
+WRONG_VALUES = (
+    *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
+    *(RecursionError, StopIteration),
+)
+
+
 @contextmanager
 def reading(what: object, advice: str, wrong: type[OptforgeError] = RunError) -> Iterator[None]:
     """Turn what stored values of a wrong kind raise into one sentence.
@@ -106,7 +112,7 @@ def reading(what: object, advice: str, wrong: type[OptforgeError] = RunError) ->
         yield
     except OptforgeError:
         raise
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except WRONG_VALUES as error:
         raise wrong(f"{what} is damaged ({one_line(error)}); {advice}") from error
 
 
@@ -177,6 +183,7 @@ def real_number(
 
 _AMOUNT = re.compile(r"(\d+(?:\.\d*)?) ?([kmgt]?)b?")
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_MOST = 2.0**62  # bytes; what is more, infinity too, is as good as no bound
 
 
 def byte_count(
@@ -208,27 +215,4 @@ def byte_count(
 
 def _bytes(value: object) -> int:
     match = _AMOUNT.fullmatch(str(value).strip().lower())
-    return int(float(match[1]) * _UNITS[match[2]]) if match else -1
-
-
-def with_plain_fields(settings: object, wrong: type[OptforgeError]) -> None:
-    """Make the numbers of a frozen dataclass plain: fields typed ``int``, ``float`` or tuples.
-
-    Args:
-        settings: The instance, in its ``__post_init__``.
-        wrong: What to raise for a value of another kind.
-
-    Raises:
-        OptforgeError: If a field is not of its kind.
-    """
-    for field in fields(settings):  # type: ignore[arg-type]
-        value, kind = getattr(settings, field.name), str(field.type)
-        if value is None and "None" in kind:
-            continue
-        if kind.startswith("int"):
-            value = whole_number(field.name, value, wrong=wrong)
-        elif kind.startswith("float"):
-            value = real_number(field.name, value, infinite=True, wrong=wrong)
-        elif kind.startswith("tuple[str") and isinstance(value, list):
-            value = tuple(value)
-        object.__setattr__(settings, field.name, value)
+    return int(min(float(match[1]) * _UNITS[match[2]], _MOST)) if match else -1

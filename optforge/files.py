@@ -7,7 +7,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -102,11 +102,12 @@ def replace_file(path: Path, content: str | bytes, new: bool = False) -> None:
         OSError: If the file cannot be written; the old one then stays unchanged.
     """
     with replacing(path, new) as file:
-        file.write(_raw(content))
+        file.write(raw_bytes(content))
 
 
-def _raw(content: str | bytes) -> bytes:
-    return content.encode() if isinstance(content, str) else content
+def raw_bytes(content: str | bytes) -> bytes:
+    """Return a content as bytes; names of files that are not UTF-8 are written with escapes."""
+    return content.encode(errors="backslashreplace") if isinstance(content, str) else content
 
 
 class ForeignFileError(OptforgeError):
@@ -161,7 +162,7 @@ def replace_own(path: Path, content: str | bytes) -> None:
     check_own(path.parent, [path.name])
     record = _record(path.parent)
     if record is not None:
-        digests = [*record.get(path.name, []), _digest(_raw(content))]
+        digests = [*record.get(path.name, []), _digest(raw_bytes(content))]
         record[path.name] = list(dict.fromkeys(digests))[-_KEPT:]
         # First, so that the file is known as ours whenever this process ends.
         replace_file(path.parent / RECORD, json.dumps(record, indent=1) + "\n")
@@ -185,12 +186,15 @@ def is_own(path: Path) -> bool:
 
 
 def _record(directory: Path) -> dict[str, list[str]] | None:
+    """Return the record of a directory; one that is damaged knows no file, so that all are kept."""
     try:
-        stored = json.loads((directory / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        stored = json.loads(read_text(directory / RECORD))
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except (OSError, RecursionError, ValueError):
+        return {}
     are_digests = isinstance(stored, dict) and all(isinstance(v, list) for v in stored.values())
-    return stored if are_digests else None
+    return stored if are_digests else {}
 
 
 def _digest(content: bytes) -> str:
@@ -249,17 +253,22 @@ def split_class(text: str) -> tuple[str, str]:
     return (file, name) if colon else (text, "")
 
 
-def split_list(text: str) -> list[str]:
+def split_list(text: str, is_whole: Callable[[str], bool] | None = None) -> list[str]:
     """Split what is separated by commas; a file that is there keeps those in its path.
+
+    Args:
+        text: The names.
+        is_whole: Whether a text with commas is one name; by default, whether it names a file.
 
     Example:
         >>> split_list("adamw, lion,")
         ['adamw', 'lion']
     """
+    is_whole = is_whole or _is_named_file
     parts, names = text.split(","), []
     while parts:
         joined = [",".join(parts[:count]).strip() for count in range(len(parts), 1, -1)]
-        whole = next((text for text in joined if _is_named_file(text)), parts[0].strip())
+        whole = next(filter(is_whole, joined), parts[0].strip())
         names.append(whole)
         del parts[: whole.count(",") + 1]
     return [name for name in names if name]

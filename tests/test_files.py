@@ -92,6 +92,21 @@ def test_a_directory_of_an_earlier_version_has_no_record_and_goes_on() -> None:
     assert Path("best.py").read_text() == "new" and not Path(RECORD).exists()
 
 
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"best.py": 3}', "\0", pytest.param("[" * 100_000, id="deep")]
+)
+def test_a_damaged_record_lets_nothing_be_replaced(content: str) -> None:
+    begin_record(Path())
+    replace_own(Path("best.py"), "one")
+    Path(RECORD).write_text(content)
+    with pytest.raises(ForeignFileError, match="or give --force"):
+        replace_own(Path("best.py"), "two")
+    assert Path("best.py").read_text() == "one"
+    begin_record(Path(), ["best.py"])
+    replace_own(Path("best.py"), "two")
+    assert Path("best.py").read_text() == "two"
+
+
 def test_a_directory_in_the_place_of_a_file_is_not_own() -> None:
     begin_record(Path())
     Path("best.py").mkdir()

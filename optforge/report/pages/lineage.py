@@ -64,6 +64,8 @@ def lineage_numbers(course: Course, verdict: int | None) -> list[int]:
     while place is not None:
         line.append(place)
         origin = course.parents[place]
+        if origin is not None and not 0 <= origin < place:  # a damaged journal; it may go round
+            raise ValueError(f"program {place} descends from {origin}")
         if origin is not None and course.parents[origin] is None:  # a restart repeats a program
             origin = min(origin, first.get(course.verdicts[origin], origin))
         place = origin

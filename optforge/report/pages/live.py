@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from optforge.errors import OptforgeError
+from optforge.files import raw_bytes
 from optforge.report.pages.render import render
 from optforge.report.pages.write import is_result, page_of
 from optforge.runs import list_runs
@@ -145,9 +146,12 @@ def live_app(root: Path, token: str = "", least: float = _LEAST) -> Starlette:
         if page is None:
             is_listing = "name" not in request.path_params
             text = site.listing() if is_listing else "There is no such run."
-            return responses.HTMLResponse(text, 200 if is_listing else 404)
-        await asyncio.to_thread(page.refresh)
-        return responses.HTMLResponse(page.content)
+            return responses.HTMLResponse(raw_bytes(text), 200 if is_listing else 404)
+        try:
+            await asyncio.to_thread(page.refresh)
+        except OptforgeError as error:
+            return responses.PlainTextResponse(raw_bytes(f"{error}."), 503)
+        return responses.HTMLResponse(raw_bytes(page.content))
 
     async def events(request: Request) -> Response:
         page = site.page(request.path_params.get("name", ""))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from optforge.comparison.definition import DEFINITION
-from optforge.errors import OptforgeError
-from optforge.files import begin_record, replace_own
-from optforge.report.pages.blocks import Page
+from optforge.errors import OptforgeError, reading
+from optforge.files import begin_record, has_record, replace_own
+from optforge.report.pages.blocks import Code, Page
 from optforge.report.pages.comparison import read_comparison
 from optforge.report.pages.funnel import is_funnel, read_funnel
 from optforge.report.pages.render import render
@@ -16,6 +16,7 @@ from optforge.report.pages.search import search_page
 from optforge.report.pages.simplification import read_simplification
 from optforge.report.simplify.files import SIMPLE_JSON
 from optforge.runs.directory import JOURNAL
+from optforge.runs.guard import disk_errors
 from optforge.runs.outputs import check_output, write_output
 
 PAGE = "report.html"
@@ -37,16 +38,34 @@ def page_of(path: str | Path) -> Page:
         OptforgeError: If no result lies there, or it cannot be read.
     """
     path = Path(path)
-    if (path / JOURNAL).is_file():
-        return read_funnel(path) if is_funnel(path) else search_page(read_run(path))
-    if (path / DEFINITION).is_file():
-        return read_comparison(path)
-    if (path / SIMPLE_JSON).is_file() or (path.name == SIMPLE_JSON and path.is_file()):
-        return read_simplification(path)
+    with reading(path, "run the command that made it again"), disk_errors():
+        page = _read(path)
+    if page is not None:
+        return page
     raise OptforgeError(
         f"{path} holds no result that has a page; give the directory of a search, a comparison, a "
         "funnel or a simplification, such as runs/NAME ('optforge runs' lists them)"
     )
+
+
+def _read(path: Path) -> Page | None:
+    """Read the page of what lies at a path; None if that is no result."""
+    if (path / JOURNAL).is_file():
+        return _checked(read_funnel(path) if is_funnel(path) else search_page(read_run(path)))
+    if (path / DEFINITION).is_file():
+        return read_comparison(path)
+    if (path / SIMPLE_JSON).is_file() or (path.name == SIMPLE_JSON and path.is_file()):
+        return _checked(read_simplification(path))
+    return None
+
+
+def _checked(page: Page) -> Page:
+    """Check what the template takes as text; files give what they hold."""
+    for section in page.sections:
+        for block in section.blocks:
+            if isinstance(block, Code) and not isinstance(block.text, str):
+                raise TypeError(f"a program is {block.text!r}")
+    return page
 
 
 def write_page(path: str | Path, out: str | Path | None = None, force: bool = False) -> Path:
@@ -73,7 +92,9 @@ def write_page(path: str | Path, out: str | Path | None = None, force: bool = Fa
         return target
     try:
         if force:
-            begin_record(target.parent, [target.name])
+            begin_record(folder, [target.name])
+        elif not has_record(folder) and not is_result(folder):  # a folder of the user's
+            begin_record(folder)
         replace_own(target, text)
     except OSError as error:
         raise OptforgeError(f"{target} was not written: {error.strerror or error}") from error

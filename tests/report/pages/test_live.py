@@ -140,3 +140,11 @@ def test_an_open_page_follows_a_run_that_grows(browser: Any, run: Path) -> None:
         page.wait_for_function("views.progress.data('data_0') !== undefined")
         assert page.locator("#descent details[open]").count() == 1
         page.close()
+
+
+def test_a_damaged_result_is_told_until_it_is_mended(run: Path) -> None:
+    (run / "table.json").write_text("{")
+    with Served(live_app(run)) as address:
+        assert answer(f"{address}/")[0] == 503
+        (run / "table.json").unlink()
+        assert answer(f"{address}/")[0] == 200
