@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typer.core import TyperGroup
 from typer.main import get_command as command_of
 
 import optforge
-from optforge.cli.console import fail, print_anything, screen
+from optforge.cli.console import fail, flush_outputs, print_anything, screen, silence
 from optforge.errors import OptforgeError
 from optforge.files import working_directory
 from optforge.runs.guard import disk_errors
@@ -83,12 +82,14 @@ class Verbs(TyperGroup):
                 code = super().main(
                     given, prog_name, complete_var, False, windows_expand_args, **extra
                 )
-            sys.stdout.flush()
-        except BrokenPipeError:
-            code = _without_reader()
+                sys.stdout.flush()
+        except BrokenPipeError:  # the reader has gone, as with ``| head``
+            silence(sys.stdout)
+            code = ERROR
         except Exception as error:
             code = _report(error, "--debug" in given)
-        sys.exit(code if isinstance(code, int) else 0)
+        code = code if isinstance(code, int) else 0
+        sys.exit(code if flush_outputs() else code or ERROR)
 
 
 def present_names(words: Sequence[str]) -> list[str]:
@@ -134,12 +135,6 @@ def _usage(error: Any) -> int:
 def _capital(text: str) -> str:
     """Capitalize a sentence; return a default for an empty one."""
     return text if text.strip() else "something failed and gave no reason"
-
-
-def _without_reader() -> int:
-    """End quietly when the reader of the output has gone, as with ``| head``."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return ERROR
 
 
 app = typer.Typer(

@@ -17,6 +17,7 @@ from optforge.comparison import ComparisonSettings, comparison_from, recipe_name
 from optforge.comparison.cells.runner import checked_limit
 from optforge.comparison.suite import suite_tables
 from optforge.errors import CompareError
+from optforge.files import split_list
 from optforge.runs.directory import new_run_path
 
 _PANELS = {
@@ -87,7 +88,7 @@ def compare(
     for name in ("axes", "fixed"):
         given[name] = _assignments(given.get(name), many=name == "axes")
     table = {name: value for name, value in {**given, "settings": settings}.items() if value}
-    asked = _comparisons(table, suite, names_in([only or ""]), out, manner.resume)
+    asked = _comparisons(table, suite, only or "", out, manner.resume)
     if plan:
         comparisons = {name: comparison for name, (comparison, _) in asked.items()}
         show_plan(comparisons, manner.workers, out)
@@ -96,18 +97,19 @@ def compare(
 
 
 def _comparisons(
-    table: dict[str, Any], suite: Path | None, only: list[str], out: Path | None, resume: bool
+    table: dict[str, Any], suite: Path | None, only: str, out: Path | None, resume: bool
 ) -> Asked:
     """Return the requested comparisons: from options, from a changed suite, or from a directory."""
     if resume and out is None:
         raise CompareError("--resume needs the directory to resume: --out DIR")
     if only and suite is None:
-        raise CompareError(f"--only {','.join(only)} chooses from a suite; give --suite FILE too")
+        raise CompareError(f"--only {only} chooses from a suite; give --suite FILE too")
     if suite is not None:
         tables = suite_tables(suite)
-        if unknown := [name for name in only if name not in tables]:
+        names = split_list(only, tables.__contains__)
+        if unknown := [name for name in names if name not in tables]:
             raise CompareError(f"{suite} has no {unknown[0]!r}; it has {', '.join(tables)}")
-        chosen = {name: tables[name] for name in (only or tables)}
+        chosen = {name: tables[name] for name in (names or tables)}
         merged = {name: _over(options, table) for name, options in chosen.items()}
         return {name: (comparison_from(options), options) for name, options in merged.items()}
     if "tasks" in table and "optimizers" in table:
@@ -182,5 +184,5 @@ def _toml(text: str) -> Any:
     """Parse a text as a TOML value: a number, true or false, a list; None if it is not one."""
     try:
         return tomllib.loads(f"x = {text.strip()}")["x"]
-    except tomllib.TOMLDecodeError:
+    except (RecursionError, tomllib.TOMLDecodeError):
         return None

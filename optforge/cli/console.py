@@ -6,7 +6,9 @@ import io
 import os
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from rich.console import Console
 from rich.table import Table
@@ -27,10 +29,38 @@ def screen() -> Console:
 
 
 def print_anything() -> None:
-    """Replace characters that an output's encoding lacks, so that no display makes a run fail."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    """Make both outputs take any text, so that no display makes a run fail.
+
+    Characters that an encoding lacks are replaced. What goes to an output that was closed before
+    the start, as by ``>&-``, goes nowhere.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def silence(stream: IO[str]) -> None:
+    """Let an output go nowhere from now on: its terminal or pipe is gone, or its disk is full."""
+    with suppress(OSError, ValueError):  # a stream that is no file
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        stream.flush()
+
+
+def flush_outputs() -> bool:
+    """Write what is left; return whether both outputs took it."""
+    whole = True
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # it would fail once more, and with a code of its own, at the very end
+            silence(stream)
+            whole = False
+    return whole
 
 
 def is_drawable(console: Console) -> bool:
@@ -48,8 +78,9 @@ def fail(text: str) -> None:
     """Print a plain sentence to the standard error, on one line."""
     sentence = " ".join(text.split())
     console = Console(stderr=True, highlight=False)
-    console.print("error:", style="bold red", end=" ")
-    console.print(sentence, markup=False, soft_wrap=True)
+    with suppress(OSError):  # the exit code tells it all the same
+        console.print("error:", style="bold red", end=" ")
+        console.print(sentence, markup=False, soft_wrap=True)
 
 
 def print_table(console: Console, table: TextTable) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec
 
 from rich.console import Console
 from rich.live import Live
@@ -13,7 +16,7 @@ from rich.status import Status
 from rich.text import Text
 
 from optforge.cli.change import Changing
-from optforge.cli.console import screen
+from optforge.cli.console import screen, silence
 from optforge.cli.plain import starting
 from optforge.cli.track import Track
 from optforge.cli.view import frame
@@ -25,6 +28,27 @@ from optforge.report.words import duration
 from optforge.runs import RunDirectory
 
 _FRAME = 0.5  # seconds; nothing is drawn more often
+
+
+Arguments = ParamSpec("Arguments")
+
+
+def _undisturbed(
+    draw: Callable[Concatenate[LiveDisplay, Arguments], None],
+) -> Callable[Concatenate[LiveDisplay, Arguments], None]:
+    """Let a terminal that is gone end all drawing, and not the run."""
+
+    @functools.wraps(draw)
+    def call(display: LiveDisplay, *args: Arguments.args, **more: Arguments.kwargs) -> None:
+        if display.is_gone:
+            return
+        try:
+            draw(display, *args, **more)
+        except OSError:
+            display.is_gone = True
+            silence(display.console.file)
+
+    return call
 
 
 class LiveDisplay:
@@ -46,15 +70,18 @@ class LiveDisplay:
         self._said = ""
         self._live: Live | None = None
         self._bar: Progress | None = None
+        self.is_gone = False  # the terminal
 
     def __enter__(self) -> LiveDisplay:
         return self
 
+    @_undisturbed
     def __exit__(self, *_: object) -> None:
         self._end_status()
         self._end_live()
         self._end_bar()
 
+    @_undisturbed
     def say(self, text: str) -> None:
         """Show a sentence next to a spinner until the next one; then it stays above."""
         if self._live is not None or self._bar is not None:
@@ -65,6 +92,7 @@ class LiveDisplay:
         self._status = Status(f"{escape(text)} ...", console=self.console, refresh_per_second=4)
         self._status.start()
 
+    @_undisturbed
     def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
         """Move the bar, which starts anew with each measurement."""
         self._end_status()
@@ -85,6 +113,7 @@ class LiveDisplay:
         self._bar.update(number, description=escape(what), completed=done, left=rest)
         self._bar.refresh()
 
+    @_undisturbed
     def begin(
         self, plan: SearchPlan, directory: RunDirectory, budget: Budget, workers: int
     ) -> None:
@@ -93,6 +122,7 @@ class LiveDisplay:
         self._end_bar()  # that of the baselines: a terminal holds one live display
         self.say(starting(plan, workers))
 
+    @_undisturbed
     def show(self, history: History) -> None:
         """Draw the view if something may have changed since the last frame."""
         now = time.monotonic()

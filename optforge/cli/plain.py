@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 
 import typer
 
+from optforge.cli.console import silence
 from optforge.cli.track import Track, clock, phase_words
 from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
@@ -40,8 +42,11 @@ class PlainDisplay:
         pass
 
     def say(self, text: str) -> None:
-        """Print a sentence."""
-        typer.echo(text, err=self._beside)  # which flushes
+        """Print a sentence; an output that is gone or full takes no more, and the work goes on."""
+        try:
+            typer.echo(text, err=self._beside)  # which flushes
+        except OSError:
+            silence(sys.stderr if self._beside else sys.stdout)
 
     def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
         """Print the start of each measurement, and then a line now and then."""

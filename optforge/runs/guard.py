@@ -86,11 +86,12 @@ def sentences(journal: Path, doing: str) -> Iterator[None]:
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+_OTHER = (errno.ENAMETOOLONG, errno.EIO)  # EIO: a disk that fails, a terminal that is gone
 
 
 @contextmanager
 def disk_errors() -> Iterator[None]:
-    """Turn errors of a full or read-only disk, and of a name too long, into one sentence.
+    """Turn errors of a full, read-only or failing disk, and of a name too long, into one sentence.
 
     Raises:
         RunError: In place of such an `OSError`; others, as of a task's own files, pass.
@@ -98,7 +99,7 @@ def disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (*_FULL, *_CLOSED, errno.ENAMETOOLONG):
+        if error.errno not in (*_FULL, *_CLOSED, *_OTHER):
             raise
         where = Path(error.filename) if isinstance(error.filename, str) else Path.cwd()
         raise RunError(f"a file cannot be used: {explain_os(where, error)}") from error

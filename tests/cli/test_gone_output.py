@@ -1,0 +1,126 @@
+"""Outputs that are closed, full, or gone with their reader: no display fails a run."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+from rich.console import Console
+
+from optforge.cli.app import app
+from optforge.cli.live import LiveDisplay
+from optforge.cli.plain import PlainDisplay
+from optforge.errors import RunError
+from optforge.runs.guard import disk_errors
+from tests.reliability.verbs import VERBS, prepare
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full and terminals")
+
+
+def gone(kind: str) -> int:
+    """A descriptor that takes nothing: of a terminal, a pipe or a disk."""
+    if kind == "disk":
+        return os.open("/dev/full", os.O_WRONLY)
+    other, ours = os.openpty() if kind == "terminal" else os.pipe()
+    os.close(other)
+    return ours
+
+
+@pytest.fixture
+def output(request: pytest.FixtureRequest) -> Iterator[TextIO]:
+    with open(gone(request.param), "w", buffering=1, encoding="utf-8") as stream:
+        yield stream
+        with suppress(OSError):  # where nobody has silenced it
+            stream.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+every_output = pytest.mark.parametrize("output", ["terminal", "pipe", "disk"], indirect=True)
+
+
+@every_output
+@pytest.mark.parametrize("beside", [False, True])
+def test_plain_lines_end_and_the_work_goes_on(
+    output: TextIO, beside: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(OSError, match=r"Errno"):  # it is gone indeed
+        print("one", file=output, flush=True)
+    monkeypatch.setattr(sys, "stderr" if beside else "stdout", output)
+    display = PlainDisplay(beside)
+    for number in range(3):
+        display.say(f"line {number}")
+        display.progress("Training", number, 3)
+    output.flush()
+
+
+@pytest.mark.parametrize("output", ["terminal", "disk"], indirect=True)
+def test_drawing_ends_and_the_work_goes_on(output: TextIO) -> None:
+    with LiveDisplay(Console(file=output, force_terminal=True)) as display:
+        assert not display.is_gone
+        display.say("Starting")
+        assert display.is_gone
+        for number in range(3):
+            display.progress("Training", number, 3)
+            display.say("again")
+
+
+@pytest.mark.parametrize("output", ["pipe", "disk"], indirect=True)
+def test_a_search_whose_output_is_gone_finishes(
+    output: TextIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdout", output)
+    with pytest.raises(SystemExit) as ended:
+        app(VERBS["baselines"].words(tmp_path, 0))
+    assert ended.value.code == 0
+    assert (tmp_path / "run" / "table.json").is_file()
+
+
+def test_a_search_without_outputs_finishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under ``>&- 2>&-``, where Python has no such streams."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    for words, code in ((["rules"], 0), (["show", "nothing"], 1), (["nothing"], 2)):
+        with pytest.raises(SystemExit) as ended:
+            app(words)
+        assert ended.value.code == code
+    sys.stdout.close(), sys.stderr.close()
+
+
+@every_output
+def test_what_is_only_printed_fails_with_its_output(
+    output: TextIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.setattr(sys, "stderr", said)
+    with pytest.raises(SystemExit) as ended:
+        app(["rules"])
+    assert ended.value.code == 1
+    lines = said.getvalue().splitlines()
+    assert len(lines) <= 1 and all(line.startswith("error: ") for line in lines)
+    output.flush()  # nothing is left for the end of the process to fail on
+
+
+@every_output
+def test_an_error_that_nobody_hears_has_its_code(
+    output: TextIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", output)
+    with pytest.raises(SystemExit) as ended:
+        app(["show", "nothing"])
+    assert ended.value.code == 1
+
+
+def test_a_failing_disk_is_a_sentence() -> None:
+    with pytest.raises(RunError, match="a file cannot be used: .*x"), disk_errors():
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "x")
