@@ -19,7 +19,8 @@ import torch
 from torch._inductor import config
 
 from optforge.api.process_state import preserved_process
-from optforge.training import Stack
+from optforge.language import load_rule
+from optforge.training import Stack, has_compiler, train_population
 from tests.helpers.tiny import Blobs
 
 
@@ -29,6 +30,7 @@ def state() -> list[Any]:
         torch.get_num_threads(), torch.get_default_dtype(), optuna.logging.get_verbosity(),
         logging.getLogger("torch.utils.cpp_extension").level, np.geterr(), os.getcwd(), [*sys.path],
         [*warnings.filters], signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM),
+        dict(os.environ),
     ]  # fmt: skip
 
 
@@ -42,6 +44,8 @@ def spoil(folder: Path) -> None:
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     np.seterr(all="raise")
     os.chdir(folder)
+    os.environ["OPTFORGE_ADDED"] = os.environ["OPTFORGE_CHANGED"] = "2"
+    del os.environ["OPTFORGE_REMOVED"]
     sys.path.append("elsewhere")
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -49,7 +53,10 @@ def spoil(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_all_is_as_before(fails: bool, tmp_path: Path) -> None:
+def test_all_is_as_before(fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPTFORGE_CHANGED", "OPTFORGE_REMOVED"):
+        monkeypatch.setenv(name, "1")
+
     @preserved_process()
     def work() -> None:
         spoil(tmp_path)
@@ -80,3 +87,12 @@ def test_threads_of_the_compiler_are_as_before(monkeypatch: pytest.MonkeyPatch) 
     with config.patch(compile_threads=3):
         _ = Stack(Blobs(), compile=True).kernel_by_row
         assert (seen, config.compile_threads) == ([1], 3)
+
+
+@pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
+def test_compiling_leaves_no_variable() -> None:
+    """The compiler names its cache in the environment, for processes that it starts."""
+    before = dict(os.environ)
+    with preserved_process():
+        train_population(Stack(Blobs(), compile=True), [load_rule("lion")], range(2))
+    assert dict(os.environ) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from optforge.api import run_log
 from optforge.api.search_options import SearchOptions
 from optforge.assessment import select, table
 from optforge.errors import SearchError
+from optforge.jobs import Silent
+from optforge.runs import RunDirectory
 from tests.helpers.tiny import Blobs
 
 SMALL: dict[str, Any] = {
@@ -84,3 +87,77 @@ def test_a_log_that_cannot_be_written_is_refused_at_once(monkeypatch: pytest.Mon
     monkeypatch.setattr(run_log, "find_spec", lambda name: None)
     with pytest.raises(SearchError, match="pip install 'optforge\\[log\\]'"):
         SearchOptions([Blobs()], log="wandb")
+
+
+class Failing:
+    """A log whose service is gone."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self.calls = list[str]()
+
+    def write(self, values: Any, step: int) -> None:
+        self.calls.append("write")
+        raise ConnectionError("no route to host")
+
+    def close(self) -> None:
+        self.calls.append("close")
+        raise ConnectionError("no route to host")
+
+
+class Heard(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said = list[str]()
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+def test_a_log_that_fails_later_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_log, "find_spec", lambda name: name)
+    monkeypatch.setattr(run_log, "_TensorBoard", Failing)
+    heard = Heard()
+    result = optforge.search(
+        [Blobs()], out=tmp_path / "run", programs=130, log="tensorboard", watch=heard, **SMALL
+    )
+    assert result.history.tally.proposals >= 130 and (tmp_path / "run" / "table.json").is_file()
+    (told,) = [text for text in heard.said if "log is not written" in text]
+    assert "ConnectionError: no route to host" in told and "the search goes on" in told
+
+
+def test_a_log_that_does_not_open_keeps_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(directory: RunDirectory) -> None:
+        raise PermissionError("api_key not configured")
+
+    monkeypatch.setattr(run_log, "find_spec", lambda name: name)
+    monkeypatch.setattr(run_log, "_TensorBoard", refuse)
+    path = tmp_path / "run"
+    with pytest.raises(SearchError, match=r"was not opened \(.*not configured\); the run is kept"):
+        optforge.search([Blobs()], out=path, programs=3, log="tensorboard", **SMALL)
+    resumed = optforge.resume(path, tasks=[Blobs()], programs=3, workers=0, simplify=False)
+    assert resumed.history.tally.proposals >= 3
+
+
+def test_a_service_without_a_key_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would ask for one in mid-work, or raise an error of its own where nobody can answer."""
+    monkeypatch.setattr(run_log, "find_spec", lambda name: name)
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_CONFIG_DIR", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SearchError, match="not logged in; run 'wandb login'.*WANDB_MODE=offline"):
+        SearchOptions([Blobs()], log="wandb")
+    for name, value in (("WANDB_MODE", "offline"), ("WANDB_API_KEY", "key")):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            assert SearchOptions([Blobs()], log="wandb").log == "wandb"
+    (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password key")
+    assert SearchOptions([Blobs()], log="wandb").log == "wandb"

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 import numpy
@@ -30,8 +30,9 @@ def preserved_process() -> Iterator[None]:
 
     This covers threads and default dtype of torch, the random states of torch (GPUs included),
     NumPy and Python, the verbosity of Optuna, levels of loggers, filters of warnings, handlers of
-    signals, ``sys.path``, the working directory, and how glibc keeps freed memory; a joined cluster
-    is left. It also works as a decorator. A forked process uses one thread in the block.
+    signals, ``sys.path``, the environment, the working directory, and how glibc keeps freed memory;
+    a joined cluster is left. It also works as a decorator. A forked process uses one thread in the
+    block.
 
     Raises:
         OptforgeError: If the working directory no longer exists.
@@ -45,7 +46,7 @@ def preserved_process() -> Iterator[None]:
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     verbosity, errors = optuna.logging.get_verbosity(), numpy.geterr()
     levels = {name: logging.getLogger(name).level for name in _LOGGERS}
-    folder, path = working_directory(), [*sys.path]
+    folder, path, environment = working_directory(), [*sys.path], dict(os.environ)
     if is_forked():
         torch.set_num_threads(1)
     try:
@@ -62,8 +63,15 @@ def preserved_process() -> Iterator[None]:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
         sys.path[:] = path
+        _restore_environment(environment)
         with suppress(OSError):  # it may be gone by now
             os.chdir(folder)
+
+
+def _restore_environment(before: Mapping[str, str]) -> None:
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update({k: v for k, v in before.items() if os.environ.get(k) != v})
 
 
 @contextmanager

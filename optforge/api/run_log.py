@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, Protocol
 
-from optforge.errors import SearchError
+from optforge.errors import SearchError, one_line
 from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
 from optforge.evolution.leaders import leader, rescored, validated
 from optforge.evolution.plan import SearchPlan
 from optforge.evolution.watcher import Watcher
+from optforge.files import is_file
 from optforge.runs import RunDirectory
 
 LOGS = ("tensorboard", "wandb")
@@ -37,7 +39,8 @@ def check_log(name: str | None) -> None:
     """Check that a log can be written.
 
     Raises:
-        SearchError: If there is no log of this name, or its package is not installed.
+        SearchError: If there is no log of this name, its package is not installed, or it is that of
+            a service to which nobody is logged in.
     """
     if name is None:
         return
@@ -47,6 +50,24 @@ def check_log(name: str | None) -> None:
         raise SearchError(
             f"log is {name!r}, which is not installed; install it with pip install 'optforge[log]'"
         )
+    if name == "wandb" and not _has_credentials():
+        raise SearchError(
+            "log is 'wandb', which is not logged in; run 'wandb login', set WANDB_API_KEY, or keep "
+            "the log on this disk by WANDB_MODE=offline"
+        )
+
+
+def _has_credentials() -> bool:
+    """Return whether Weights & Biases may find a key; else it would ask for one in mid-work."""
+    names = {"WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"}
+    mode = os.environ.get("WANDB_MODE", "online")
+    if mode != "online" or names & os.environ.keys() or "wandb" in sys.modules:
+        return True  # the last: the caller uses it as well
+    home = os.path.expanduser("~")
+    config = os.environ.get("WANDB_CONFIG_DIR", os.path.join(home, ".config", "wandb"))
+    netrc = os.environ.get("NETRC", os.path.join(home, ".netrc"))
+    settings = (os.path.join(config, "settings"), os.path.join("wandb", "settings"))
+    return any(map(is_file, (netrc, os.path.join(home, "_netrc"), *settings)))
 
 
 @contextmanager
@@ -57,15 +78,25 @@ def logged(name: str | None, directory: RunDirectory, watch: Watcher) -> Iterato
         name: Name of the log; None for none.
         directory: Directory of the run, in which the log keeps its files.
         watch: The display.
+
+    Raises:
+        SearchError: If the log cannot be opened; once it is, it can end no search.
     """
     if name is None:
         yield watch
         return
-    log = _TensorBoard(directory) if name == "tensorboard" else _WeightsAndBiases(directory)
     try:
-        yield _Logged(watch, log)
+        log = _TensorBoard(directory) if name == "tensorboard" else _WeightsAndBiases(directory)
+    except Exception as error:
+        raise SearchError(
+            f"the log in {name} was not opened ({one_line(error)}); the run is kept: resume "
+            f"{directory.path} when that is mended, or without --log"
+        ) from error
+    display = _Logged(watch, log)
+    try:
+        yield display
     finally:
-        log.close()
+        display.close()
 
 
 def values_of(history: History) -> dict[str, float]:
@@ -93,6 +124,7 @@ class _Logged:
     def __init__(self, watch: Watcher, log: RunLog) -> None:
         self.say, self.progress, self._watch, self._log = watch.say, watch.progress, watch, log
         self._step = -1
+        self._is_broken = False
 
     def begin(
         self, plan: SearchPlan, directory: RunDirectory, budget: Budget, workers: int, /
@@ -103,7 +135,20 @@ class _Logged:
         self._watch.show(history)
         if history.tally.proposals > self._step:
             self._step = history.tally.proposals
-            self._log.write(values_of(history), self._step)
+            self._try(lambda: self._log.write(values_of(history), self._step))
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._try(self._log.close)
+
+    def _try(self, call: Callable[[], None]) -> None:
+        """Call the log; say once that it fails, and go on without it."""
+        try:
+            call()
+        except Exception as error:
+            if not self._is_broken:
+                self._is_broken = True
+                self.say(f"The log is not written any more ({one_line(error)}); the search goes on")
 
 
 class _TensorBoard:

@@ -81,7 +81,8 @@ def _check_answers(address: str) -> None:
     if not host or not port.isdigit():
         raise SearchError(f"the cluster is {address!r}; give HOST:PORT, ray://HOST:PORT or auto")
     try:
-        socket.create_connection((host, int(port)), _PATIENCE).close()
+        address_of_host = host.removeprefix("[").removesuffix("]")  # IPv6 is written in brackets
+        socket.create_connection((address_of_host, int(port)), _PATIENCE).close()
     except (OSError, OverflowError) as error:
         raise _not_reached(address, error) from error
 

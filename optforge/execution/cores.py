@@ -9,7 +9,7 @@ from pathlib import Path
 
 from optforge.errors import OptforgeError, SearchError, whole_number
 
-_CGROUP = Path("/sys/fs/cgroup")
+_CGROUP, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def usable_cores() -> int:
@@ -48,12 +48,12 @@ def _quotas(root: Path) -> list[int]:
 def _folders(root: Path) -> list[Path]:
     """Return the folders of this process's cgroup and of those above it."""
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = _MEMBERSHIP.read_text().splitlines()
     except OSError:
         lines = []
     folders = {root, root / "cpu"}
     for line in lines:
-        inside = Path(line.rpartition(":")[2].lstrip("/"))
+        inside = Path(line.split(":", 2)[-1].lstrip("/"))  # a path may hold colons
         for base in (root, root / "cpu"):
             folders |= {base / part for part in (inside, *inside.parents)}
     return sorted(folders)

@@ -37,7 +37,8 @@ class WorkerPool:
         startup: Time limit in seconds for a process to build its function.
 
     Raises:
-        SearchError: If the factory cannot be pickled, or a number is out of range.
+        SearchError: If the factory cannot be pickled, a number is out of range, or the system lets
+            this process start no more workers.
 
     Example:
         >>> with WorkerPool(lambda: abs, workers=1, timeout=60) as pool:
@@ -66,8 +67,12 @@ class WorkerPool:
         self._keys: set[int] = set()  # submitted, not handed back
         self._idle_deaths = 0
         self._workers: list[Worker] = []
-        for _ in range(workers):
-            self._workers.append(self._start())
+        try:
+            for _ in range(workers):
+                self._workers.append(self._start())
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> WorkerPool:
         return self
@@ -137,7 +142,13 @@ class WorkerPool:
         self._keys.clear()
 
     def _start(self) -> Worker:
-        return Worker(self._packed, self._threads, self._startup)
+        try:
+            return Worker(self._packed, self._threads, self._startup)
+        except OSError as error:  # a limit on processes, open files or memory
+            raise SearchError(
+                f"no more than {len(self._workers)} workers can be started "
+                f"({error.strerror or error}); give fewer workers"
+            ) from error
 
     def _hand_out(self) -> None:
         for worker in self._workers:

@@ -38,6 +38,22 @@ def test_quotas_of_cgroups_count(files: dict[str, str], limits: list[int], tmp_p
     assert cores._quotas(tmp_path) == limits
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["0::/kubepods/pod1/cri-containerd:abc", "4:cpu,cpuacct:/kubepods/pod1/cri-containerd:abc"],
+)
+def test_a_group_with_colons_in_its_path_is_found(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of containerd hold some, so that its quotas were not seen."""
+    group = tmp_path / "groups" / "kubepods" / "pod1" / "cri-containerd:abc"
+    group.mkdir(parents=True)
+    (group / "cpu.max").write_text("300000 100000\n")
+    (tmp_path / "membership").write_text(f"{line}\n")
+    monkeypatch.setattr(cores, "_MEMBERSHIP", tmp_path / "membership")
+    assert cores._quotas(tmp_path / "groups") == [3]
+
+
 def test_a_quota_below_the_affinity_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.setattr(cores, "_quotas", lambda _: [3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,11 +11,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from optforge.errors import SearchError
 from optforge.execution import Completed, Failed, WorkerPool
+from optforge.execution.worker import Worker
 from tests.execution.factories import answer, answers, broken, dying, endless, slow
 
 ROOT = Path(__file__).parents[2]
@@ -325,3 +328,21 @@ def test_a_killed_worker_leaves_no_semaphore_of_progress_bars() -> None:
 
 def test_the_function_of_these_tests() -> None:
     assert answer(("double", 2)) == 4
+
+
+def test_more_workers_than_the_system_allows_are_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those that were started before are stopped."""
+    started: list[Worker] = []
+
+    def start(*arguments: Any) -> Worker:
+        if len(started) == 1:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        started.append(Worker(*arguments))
+        return started[0]
+
+    monkeypatch.setattr("optforge.execution.workers.Worker", start)
+    with pytest.raises(SearchError, match=r"no more than 1 workers can be started .*give fewer"):
+        WorkerPool(lambda: abs, workers=3, timeout=10)
+    assert started[0].kill() == "signal SIGKILL"
