@@ -12,15 +12,9 @@ import pytest
 import torch
 
 from optforge.comparison import ComparisonSettings
-from optforge.errors import (
-    CompareError,
-    OptforgeError,
-    SearchError,
-    real_number,
-    whole_number,
-    with_plain_fields,
-)
+from optforge.errors import CompareError, OptforgeError, SearchError, real_number, whole_number
 from optforge.evolution.settings import Settings
+from optforge.options import with_plain_fields
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3), torch.tensor(3)])

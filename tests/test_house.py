@@ -15,7 +15,7 @@ RULES = PACKAGE / "language" / "rules"  # texts for our parser, not modules
 FACE = "the public face"  # optforge/__init__.py, optforge/api/search.py and the like
 # From the ground up, as in docs/architecture.md: each room imports only from rooms before it.
 ORDER = (
-    *("errors", "files"),
+    *("errors", "options", "files"),
     *("language", "analysis", "equality", "tasks", "training", "statistics", "fitness"),
     *(
         "optim",

@@ -18,6 +18,7 @@ from optforge.equality.exact import Simplified, simplify_exact
 from optforge.errors import SimplifyError
 from optforge.execution import Workers
 from optforge.language import Program, parse
+from optforge.options import with_plain_fields
 
 _TRIALS = 0.7  # share of the time; the rest is for figures on fresh seeds
 _LEAST_LOOK = 2
@@ -49,6 +50,7 @@ class Options:
     repeats: int = REPEATS
 
     def __post_init__(self) -> None:
+        with_plain_fields(self, SimplifyError)
         if not (math.isfinite(self.margin) and self.margin > 0):
             raise SimplifyError(
                 f"margin is {self.margin}; give a log loss above 0, such as 0.02: a rule that is "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from optforge.comparison.finished import Finished, finished
 from optforge.comparison.progress import Progress
 from optforge.errors import CompareError
 from optforge.files import RECORD, begin_record, check_own
+from optforge.options import mapping_of
 from optforge.report.comparison.figures import FIGURES
 from optforge.report.comparison.page import REPORT_JSON, REPORT_MARKDOWN, write_report
 from optforge.tasks import Task
@@ -82,7 +83,11 @@ class CompareOptions(ComparisonSettings, WorkOptions):
         """The comparison that these options describe."""
         names = [field.name for field in fields(ComparisonSettings)]
         return Comparison(
-            variants(loaded(self.tasks), self.axes or {}, self.fixed or {}),
+            variants(
+                loaded(self.tasks),
+                mapping_of("axes", self.axes, CompareError),
+                mapping_of("fixed", self.fixed, CompareError),
+            ),
             _recipes(self.optimizers),
             ComparisonSettings.read({name: getattr(self, name) for name in names}),
             self.baseline,
@@ -242,12 +247,19 @@ def _taken(path: Path) -> bool:
 
 
 def _recipes(optimizers: Sequence[str | Recipe] | Mapping[str, Any]) -> tuple[Recipe, ...]:
-    if isinstance(optimizers, str):
-        optimizers = [optimizers]
     if isinstance(optimizers, Mapping):
         return tuple(_recipe(name, given) for name, given in optimizers.items())
-    return tuple(
-        given if isinstance(given, Recipe) else recipe_from(given, {}) for given in optimizers
+    several = [optimizers] if isinstance(optimizers, str | Recipe) else optimizers
+    listed = several if isinstance(several, Iterable) else [several]
+    return tuple(map(_listed, listed))
+
+
+def _listed(given: Any) -> Recipe:
+    if isinstance(given, str | Recipe):
+        return given if isinstance(given, Recipe) else recipe_from(given, {})
+    raise CompareError(
+        f"optimizers hold {given!r}; give names, files or recipes, or a mapping from names to "
+        'classes, as in {"mine": Mine}'
     )
 
 

@@ -12,18 +12,20 @@ from optforge.api.own_tasks import loaded
 from optforge.api.process_state import preserved_process
 from optforge.assessment.explain import Explanation, explain_shipped
 from optforge.assessment.explain import explain as explain_by_tuning
-from optforge.assessment.rows import FOUND
+from optforge.assessment.rows import ADAMW, FOUND
 from optforge.assessment.table import Table
-from optforge.errors import RunError, SearchError, reading, whole_number, with_plain_fields
+from optforge.errors import RunError, SearchError, reading, whole_number
 from optforge.evolution.plan import read_plan
 from optforge.evolution.session import make_executor, make_trainer
 from optforge.execution import process_count, worker_count
+from optforge.files import read_text
 from optforge.jobs import JobRunner, Silent, named
+from optforge.options import with_plain_fields
 from optforge.report.json_values import json_text
 from optforge.report.search.explanation import explanation_json, explanation_markdown
 from optforge.report.search.table_json import table_from_json
 from optforge.runs import RunDirectory
-from optforge.runs.directory import EXPLANATION, EXPLANATION_PAGE
+from optforge.runs.directory import EXPLANATION, EXPLANATION_PAGE, TABLE_JSON
 from optforge.tasks import Task, find_tasks
 from optforge.training import checked_device, is_gpu, one_thread
 from optforge.tuning import Effort
@@ -77,7 +79,7 @@ def explain(options: ExplainOptions) -> Explanation:
     """
     watch, own = options.watch or Silent(), loaded(options.tasks)
     with RunDirectory.open(options.run, write=True) as directory, one_thread():
-        table = _table(directory.path)
+        table = _table(directory)
         directory.claim((EXPLANATION, EXPLANATION_PAGE), options.force)
         stored = directory.journal.settings
         with directory.journal.content():
@@ -104,15 +106,26 @@ def explain(options: ExplainOptions) -> Explanation:
 _MEASURE = "Measuring on test data"
 
 
-def _table(path: Path) -> Table:
-    file = path / "table.json"
+def _table(directory: RunDirectory) -> Table:
+    path = directory.path
+    file = path / TABLE_JSON
     if not file.is_file():
         raise RunError(
             f"{path} has no table.json: the run has not finished; resume it: "
             f"optforge search --resume {path}"
         )
     with reading(file, f"write it again: optforge search --resume {path}"):
-        table = table_from_json(json.loads(file.read_text(encoding="utf-8"))["table"])
+        table = table_from_json(json.loads(read_text(file))["table"])
+        _check_whole(table, directory.journal.settings["search"]["tasks"])
     if not table.has(FOUND):
         raise RunError(f"{path} searched over constants alone; there is no rule to explain")
     return table
+
+
+def _check_whole(table: Table, tasks: Sequence[str]) -> None:
+    """Check that a table is on these tasks, and that its rows have as many losses as it says."""
+    if set(table.proxies) != set(tasks):
+        raise ValueError(f"its tasks are {', '.join(table.proxies)}, not {', '.join(tasks)}")
+    counts = {len(losses) for row in table.rows for losses in row.logs.values()}
+    if not table.has(ADAMW) or counts != {table.repeats}:
+        raise ValueError("a row or a loss is missing")

@@ -9,6 +9,7 @@ from optforge.api.keywords import keywords_of
 from optforge.errors import RunError
 from optforge.exporters import export as export_program
 from optforge.language import Program, load_rule
+from optforge.options import with_plain_fields
 from optforge.runs.directory import rule_file
 from optforge.runs.outputs import write_output
 
@@ -31,6 +32,9 @@ class ExportOptions:
     name: str | None = None
     out: str | Path | None = None
     force: bool = False
+
+    def __post_init__(self) -> None:
+        with_plain_fields(self, RunError)
 
 
 @keywords_of(ExportOptions, {"output": "out"})

@@ -7,8 +7,9 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from optforge.api.keywords import WorkOptions
-from optforge.errors import FunnelError, real_number, whole_number, with_plain_fields
+from optforge.errors import FunnelError, real_number, whole_number
 from optforge.execution import worker_count
+from optforge.options import with_plain_fields
 from optforge.promotion.script import Train
 from optforge.runs.directory import JOURNAL, is_directory
 from optforge.tasks import Task
@@ -75,8 +76,8 @@ class FunnelOptions(WorkOptions):
         exists = is_directory(path) and (path / JOURNAL).exists()
         if exists and not self.resume:
             raise FunnelError(
-                f"{path} holds a funnel already; continue it with --resume, or name another "
-                "directory with --out"
+                f"{path} holds a run already; if it is this funnel, continue it with --resume, or "
+                "name another directory with --out"
             )
         if self.resume and not exists:
             raise FunnelError(f"{path} holds no funnel to resume; leave out --resume to begin one")

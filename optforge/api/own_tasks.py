@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from optforge.errors import TaskError
 from optforge.jobs import Display
@@ -12,12 +12,24 @@ from optforge.tasks import Task, check_task, is_shipped, load_task, refuse_set_a
 def loaded(tasks: str | Task | Sequence[str | Task]) -> list[Task]:
     """Return tasks given by name, as ``file.py:Class`` or as objects; a single one becomes a list.
 
+    Raises:
+        TaskError: If one is neither, or cannot be loaded.
+
     Example:
         >>> [task.name for task in loaded("digits_mlp")]
         ['digits_mlp']
     """
-    several = [tasks] if isinstance(tasks, str | Task) else tasks
-    return [load_task(task) if isinstance(task, str) else task for task in several]
+    is_one = isinstance(tasks, str | Task) or not isinstance(tasks, Iterable)
+    several = [tasks] if is_one else tasks
+    return [load_task(task) if isinstance(task, str) else _checked(task) for task in several]
+
+
+def _checked(task: object) -> Task:
+    if isinstance(task, Task):
+        return task
+    is_class = isinstance(task, type) and issubclass(task, Task)
+    advice = "make one of this class" if is_class else "give a name, file.py:Class, or a Task"
+    raise TaskError(f"{task!r} is no task; {advice}")
 
 
 def check_own(tasks: Sequence[Task], watch: Display, what: str = "a search") -> None:

@@ -9,19 +9,14 @@ from pathlib import Path
 from optforge.analysis import cost, fingerprint
 from optforge.api.keywords import WorkOptions
 from optforge.api.run_log import check_log
-from optforge.errors import (
-    SearchError,
-    byte_count,
-    real_number,
-    whole_number,
-    with_plain_fields,
-)
+from optforge.errors import SearchError, byte_count, real_number, whole_number
 from optforge.evolution.budget import Budget
 from optforge.evolution.known import LEAST_MEMORY
 from optforge.evolution.settings import Settings
 from optforge.evolution.starts import has_constants
 from optforge.execution import process_count, worker_count
 from optforge.language import Program, load_rule, round_constants
+from optforge.options import items_of, with_plain_fields
 from optforge.tasks import HELD_OUT_TASK, PROXY_TASKS, Task, ladder_task_names
 from optforge.training import has_compiler, is_gpu
 from optforge.tuning import shipped_control
@@ -186,7 +181,8 @@ class SearchOptions(BudgetOptions):
             whole_number("constants_programs", self.constants_programs, 0, SearchError)
         if self.lag is not None:
             whole_number("lag", self.lag, 1, SearchError)
-        weights = [real_number("a mutation weight", w, wrong=SearchError) for w in self.mutations]
+        given = items_of("mutations", self.mutations, "weights", SearchError)
+        weights = [real_number("a mutation weight", w, wrong=SearchError) for w in given]
         object.__setattr__(self, "mutations", tuple(weights))
         if len(self.mutations) not in (3, 4):
             raise SearchError(
@@ -288,5 +284,9 @@ class ResumeOptions(BudgetOptions):
 
 
 def _sets(given: str | Sequence[str]) -> tuple[str, ...]:
-    names = given.split(",") if isinstance(given, str) else list(given)
+    names = given.split(",") if isinstance(given, str) else _named(given)
     return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+
+
+def _named(given: object) -> list[str]:
+    return list(map(str, items_of("functions", given, "names", SearchError)))

@@ -21,7 +21,7 @@ from optforge.api.process_state import preserved_process
 from optforge.api.winner import write_simple_rule
 from optforge.equality import update_picture
 from optforge.equality.exact import simplify_exact
-from optforge.errors import SimplifyError, whole_number
+from optforge.errors import SimplifyError
 from optforge.evolution.plan import read_schedules
 from optforge.execution import (
     Executor,
@@ -81,8 +81,6 @@ class SimplifyOptions(Options, WorkOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         worker_count(self.workers, SimplifyError)
-        if self.seed is not None:
-            whole_number("seed", self.seed, wrong=SimplifyError)
         if self.by not in BY:
             raise SimplifyError(f"by is {self.by!r}; give {' or '.join(map(repr, BY))}")
         if self.programs < 0:

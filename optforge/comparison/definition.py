@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from optforge.errors import CompareError
-from optforge.files import replace_own, split_class, split_name
+from optforge.files import is_file, read_text, replace_own, split_class, split_name
 
 DEFINITION = "comparison.json"
 _FILES = (".py", ".txt")
@@ -27,7 +27,7 @@ def store_definition(path: Path, definition: Mapping[str, Any]) -> None:
     """
 
     def seen_from_there(file: str) -> str:
-        return os.path.relpath(file, path) if Path(file).is_file() else file
+        return os.path.relpath(file, path) if is_file(file) else file
 
     content = json.dumps(_renamed(definition, seen_from_there), indent=1) + "\n"
     try:
@@ -44,8 +44,10 @@ def stored_definition(path: Path) -> dict[str, Any]:
             or a file that the definition names is missing.
     """
     try:
-        stored = json.loads((path / DEFINITION).read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+        stored = json.loads(read_text(path / DEFINITION))
+        if not isinstance(stored, dict):
+            raise ValueError(f"it is {type(stored).__name__}, not an object")
+    except (OSError, RecursionError, ValueError) as error:
         raise CompareError(
             f"{path} holds no readable {DEFINITION} ({error}); say what to compare: "
             "--tasks, --optimizers and the settings as before, with --resume; what was started "
@@ -54,9 +56,9 @@ def stored_definition(path: Path) -> dict[str, Any]:
 
     def seen_from_here(file: str) -> str:
         there = os.path.normpath(path / file)
-        if Path(there).is_file():
+        if is_file(there):
             return there
-        if Path(file).is_file():
+        if is_file(file):
             return file
         raise CompareError(
             f"{path} was made with the file {file}, as seen from that directory, and there is none "

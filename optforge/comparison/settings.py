@@ -9,7 +9,8 @@ from typing import Any
 
 from optforge.comparison.cells.measurements import EXTRAS
 from optforge.comparison.recipes.recipe import TUNED
-from optforge.errors import CompareError, with_plain_fields
+from optforge.errors import CompareError
+from optforge.options import with_plain_fields
 
 SAMPLERS = ("sobol", "grid")
 OBJECTIVES = ("loss", "metric")

@@ -68,7 +68,7 @@ def suite_tables(path: str | Path) -> dict[str, dict[str, Any]]:
         content = tomllib.loads(read_text(path))
     except OSError as error:
         raise CompareError(f"the suite {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (RecursionError, ValueError) as error:
         raise CompareError(f"the suite {path} is not TOML: {error}") from error
     tables = content.pop("experiment", [{}])
     if not isinstance(tables, list) or not all(isinstance(item, dict) for item in tables):

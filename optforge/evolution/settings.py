@@ -6,11 +6,14 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from optforge.errors import RunError, SearchError, with_plain_fields
+from optforge.errors import RunError, SearchError
 from optforge.language import FUNCTION_SETS, MAX_STATES
+from optforge.options import with_plain_fields
 
 STRATEGIES = ("evolution", "constants", "random")
 _MOST = 1_000_000  # of what is held in memory for each program or batch
+_COUNTS = ("population", "tournament", "repeats", "max_statements", "batch", "lag",
+           "rescore_every", "rescore_repeats")  # fmt: skip
 _MOST_BYTES = 4 * MAX_STATES
 RESTARTS = ("best", "initial", "none")
 
@@ -108,7 +111,7 @@ class Settings:
         with_plain_fields(self, SearchError)
         _choice("strategy", self.strategy, STRATEGIES)
         _choice("restart", self.restart, RESTARTS)
-        for name in ("population", "tournament", "repeats", "max_statements", "batch", "lag"):
+        for name in _COUNTS:
             _at_least(name, getattr(self, name), 1, _MOST)
         _at_least("restart-after", self.restart_after, 1)
         _at_least("confirm", self.confirm, 0, _MOST)
@@ -116,6 +119,8 @@ class Settings:
         _share("in-place", self.in_place)
         _share("rescale", self.rescale)
         _share("validation-share", self.validation_share)
+        _share("hurdle", self.hurdle)
+        _share("audit", self.audit)
         if not 0 <= self.max_state_bytes <= _MOST_BYTES:
             raise SearchError(
                 f"max-state-bytes is {self.max_state_bytes}; allowed are 0 to {_MOST_BYTES}: "
@@ -131,8 +136,10 @@ class Settings:
                 f"({self.population}); allowed are 1 to the size of the population"
             )
         weights = (self.insert, self.delete, self.modify, self.add_state)
-        if min(weights) < 0 or self.modify + self.insert <= 0:
-            raise SearchError(f"mutation weights are {weights}; none may be negative, not all 0")
+        if min(weights) < 0 or not self.modify + self.insert > 0 or math.inf in weights:
+            raise SearchError(
+                f"mutation weights are {weights}; none may be negative or infinite, not all 0"
+            )
 
     @property
     def seeds(self) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from optforge.errors import FunnelError, RunError, whole_number
+from optforge.files import read_text, split_class
 from optforge.promotion.script import Script, Train, script_from_file
 from optforge.tasks import Task, ladder_task_names, load_task, refuse_set_aside
 from optforge.tuning import Effort
@@ -18,6 +19,7 @@ _TUNING_SEEDS, _FINALISTS = 2, 4
 _TRIALS = (32, 32, 24, 16, 16)
 _LOOKS = ((6, 12, 24), (6, 12, 24), (5, 10, 20), (5, 10, 20), (5, 10, 15))
 _KEEP = (16, 8, 6, 4, 3)
+_MOST = 1_000_000  # of anything that is counted; more would end in a lack of memory
 _FIELDS = {"task", "script", "trials", "seeds", "keep"}
 Given = str | Task | Script | Train
 
@@ -51,6 +53,8 @@ class Stage:
         whole_number(f"trials of the stage {self.name}", self.trials, 1, FunnelError)
         whole_number(f"keep of the stage {self.name}", self.keep, 1, FunnelError)
         looks = [whole_number("a number of seeds", n, 2, FunnelError) for n in self.looks]
+        if max(self.trials, self.keep, *looks) > _MOST:
+            raise FunnelError(f"trials, seeds and keep of the stage {self.name} go up to {_MOST:,}")
         if not looks or looks != sorted(set(looks)):
             raise FunnelError(
                 f"the stage {self.name} looks after {self.looks} seeds; give increasing numbers "
@@ -150,11 +154,12 @@ def _listed(given: Any) -> list[Any]:
 
 def _entries(file: Path) -> list[dict[str, Any]]:
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = tomllib.loads(read_text(file))
+    except (OSError, RecursionError, ValueError) as error:
         raise FunnelError(f"the ladder {file} cannot be read: {error}") from error
-    entries = content.get("stage", [])
-    if set(content) - {"stage"} or not all(isinstance(entry, Mapping) for entry in entries):
+    entries = content.pop("stage", [])
+    are_tables = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
+    if content or not are_tables:
         raise FunnelError(f"the ladder {file} has other entries than [[stage]]; leave them out")
     for entry in entries:
         if unknown := set(entry) - _FIELDS:
@@ -164,6 +169,8 @@ def _entries(file: Path) -> list[dict[str, Any]]:
             )
         if ("task" in entry) == ("script" in entry):
             raise FunnelError(f"a stage of {file} needs either a task or a script")
+        if not isinstance(name := entry.get("task", entry.get("script")), str):
+            raise FunnelError(f"a stage of {file} is {name!r}; give a name, or file.py:name")
     return entries
 
 
@@ -183,7 +190,11 @@ def _source(given: Given) -> Task | Script:
     if isinstance(given, Task | Script):
         return given
     if isinstance(given, str):
-        name = given.rpartition(":")[2]
-        is_function = ":" in given and name[:1].islower()
+        is_function = split_class(given)[1][:1].islower()
         return script_from_file(given) if is_function else load_task(given)
+    if not callable(given) or isinstance(given, type):
+        raise FunnelError(
+            f"a stage is {given!r}; give the name of a task, file.py:name, an instance of a task, "
+            "or a function that trains"
+        )
     return Script(given, getattr(given, "__name__", type(given).__name__))

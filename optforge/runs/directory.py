@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import string
@@ -42,17 +43,18 @@ def file_names(tasks: Iterable[str] = ()) -> tuple[str, ...]:
     return (*_OURS, *map(best_of, tasks))
 
 
-
 def rule_file(rule: str | Path) -> str | Path:
     """Return the file of the best rule for the directory of a run, and other paths unchanged.
 
     Raises:
-        RunError: If the directory holds no best rule.
+        RunError: If the directory holds no best rule, or this is no path.
 
     Example:
         >>> rule_file("lion")
         'lion'
     """
+    if not isinstance(rule, str | os.PathLike):
+        raise RunError(f"{rule!r} is no rule; give a name, a file, or the directory of a run")
     path = Path(rule)
     if not is_directory(path):
         return rule
@@ -177,9 +179,9 @@ class RunDirectory:
         Raises:
             RunError: If it cannot be written; the old file then stays unchanged.
         """
-        return self.write_bytes(name, text.encode())
+        return self.write_bytes(name, text)
 
-    def write_bytes(self, name: str, content: bytes) -> Path:
+    def write_bytes(self, name: str, content: str | bytes) -> Path:
         """Write bytes in the same way as `write_text`."""
         if Path(name).name != name:
             raise RunError(f"{name!r} is not a plain file name")
@@ -235,9 +237,7 @@ def new_run_path(root: str | Path = "runs") -> Path:
     return Path(root) / f"{datetime.now():%Y-%m-%d-%H%M}-{letters}"
 
 
-def check_free(
-    path: str | Path, names: Iterable[str] = _OURS, force: bool = False
-) -> None:
+def check_free(path: str | Path, names: Iterable[str] = _OURS, force: bool = False) -> None:
     """Refuse a place where no new run can be, before any time is spent on one.
 
     Args:

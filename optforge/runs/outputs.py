@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from optforge.errors import OptforgeError
-from optforge.files import is_file, replace_file
+from optforge.files import is_file, raw_bytes, replace_file
 from optforge.runs.directory import is_directory
 
 
@@ -53,7 +53,7 @@ def write_output(
     check_output(path, force, wrong)
     try:
         if path.exists() and not path.is_file():  # a device, or a pipe such as /dev/stdout
-            path.write_bytes(content.encode() if isinstance(content, str) else content)
+            path.write_bytes(raw_bytes(content))
         else:
             replace_file(path, content, new=not force)
     except FileExistsError:

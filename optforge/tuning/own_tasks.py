@@ -141,8 +141,9 @@ class BaselineTuner:
         """
         if self.trials is not None or self.minutes is None:
             return Effort(self.trials) if self.trials else Effort.of(TRIALS_WITHOUT_MINUTES)
-        runs = SHARE * 60 * self.minutes * max(1, process_count(self.workers)) / seconds
-        fitting = [effort for effort in map(Effort.of, _TRIALS) if effort.expected_runs <= runs]
+        budget = SHARE * 60 * self.minutes * max(1, process_count(self.workers))
+        efforts = map(Effort.of, _TRIALS)  # a clock may not have seen a short training
+        fitting = [effort for effort in efforts if effort.expected_runs * seconds <= budget]
         return fitting[-1] if fitting else Effort.of(_TRIALS[0])
 
     def batch(self, tasks: Sequence[Task], store: Store, default: int) -> int:

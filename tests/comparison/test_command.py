@@ -169,7 +169,7 @@ def test_options_change_a_suite() -> None:
     from optforge.cli.compare import _comparisons
 
     table = {"settings": {"trials": 9}, "optimizers": ["sgd"]}
-    ((made, told),) = _comparisons(table, SUITE, ["batch"], None, False).values()
+    ((made, told),) = _comparisons(table, SUITE, "batch", None, False).values()
     assert made.settings.trials == 9 and made.settings.seeds == 3
     assert [recipe.name for recipe in made.recipes] == ["sgd"] and told["axes"]
 
@@ -322,3 +322,16 @@ def test_a_suite_with_a_mistake_is_refused_by_name(text: str, says: str, tmp_pat
     (tmp_path / "suite.toml").write_text(text)
     with pytest.raises(CompareError, match=says):
         read_suite(tmp_path / "suite.toml")
+
+
+def test_an_experiment_with_a_comma_in_its_name_is_chosen(tmp_path: Path) -> None:
+    suite = tmp_path / "suite.toml"
+    shared = 'optimizers = ["adamw", "lion"]\ntasks = ["digits_mlp"]\n'
+    names = ("lr, wd", "lr", "other")
+    suite.write_text(shared + "".join(f'[[experiment]]\nname = "{name}"\n' for name in names))
+    words = ("--suite", str(suite), *TINY, "--plan")
+    assert "lr, wd" in call(*words, "--only", "lr, wd,other") and "All 2 comparisons" in call(
+        *words, "--only", "lr, wd,other"
+    )
+    assert "All" not in call(*words, "--only", "lr")
+    assert "has no 'wd'; it has lr, wd, lr, other" in call(*words, "--only", "lr,wd", code=1)

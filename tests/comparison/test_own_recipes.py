@@ -133,7 +133,7 @@ def test_any_argument_of_ones_own_class_is_tuned_by_name() -> None:
         values = dict(setting)
         assert isinstance(made, Damped) and made.damping == values["damping"]
         assert made.param_groups[0]["momentum"] == values["beta1"] < 1
-    for name in ("nesterov", "offset", "nothing"):
+    for name in ("nesterov", "nothing"):
         with pytest.raises(CompareError, match=f"no optimizer has '{name}' .* need a range"):
             tuned_recipes([recipe], ["lr", name])
     whole = load_recipe("mine", Damped, {"lr": [0.01, 0.1]}).tuning(TUNED)
@@ -241,3 +241,20 @@ def test_files_that_cannot_be_run_are_told_in_a_sentence(tmp_path: Path) -> None
     ):
         with pytest.raises(CompareError, match=says):
             load_recipe(f"{tmp_path}/{name}")
+
+
+class Shifted(torch.optim.SGD):
+    """An optimizer with arguments whose defaults are no middle of a range."""
+
+    def __init__(self, params: Any, lr: float = 0.1, offset: float = 0.0, shift: float = -1.0):
+        super().__init__(params, lr=lr)
+
+
+def test_an_argument_that_is_0_by_default_has_a_range_and_one_below_needs_it() -> None:
+    mine = load_recipe("mine", Shifted)
+    (tuned,) = tuned_recipes([mine], ["lr", "offset"])
+    assert ranges_of(tuned)["offset"] == pytest.approx((0.001, 0.9))
+    with pytest.raises(CompareError, match=r"'shift' to tune.*at least 0; others need a range"):
+        tuned_recipes([mine], ["lr", "shift"])
+    (given,) = tuned_recipes([load_recipe("mine", Shifted, {"shift": [0.1, 1.0]})], ["shift"])
+    assert ranges_of(given) == {"shift": (0.1, 1.0)}

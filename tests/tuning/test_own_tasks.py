@@ -164,3 +164,8 @@ def test_a_search_on_an_own_task_stops_and_goes_on(
     assert "| lightly tuned AdamW |" in page and "| tuned AdamW |" not in page
     with result.journal as journal:
         assert journal.settings["tuning"] == vars(Effort(4))
+
+
+def test_a_training_too_short_for_the_clock_gets_all_trials() -> None:
+    tuner = BaselineTuner(minutes=1.0, workers=1)
+    assert tuner.fitting(0.0).trials == tuner.fitting(1e-12).trials == 256

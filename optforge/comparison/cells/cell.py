@@ -138,6 +138,7 @@ class CellResult:
 
 _FIELDS = set(CellResult.__dataclass_fields__)
 _EMPTY = CellResult()
+_POINT = 4  # numbers of a point of a curve
 _WORDS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -155,8 +156,12 @@ def _is_of_kind(value: Any, default: Any) -> bool:
         kinds = (int, float) if isinstance(default, float) else (int,)
         return isinstance(value, kinds) and not isinstance(value, bool)
     if isinstance(default, tuple):
-        return isinstance(value, list) and all(_are_numbers(point) for point in value)
+        return isinstance(value, list) and all(map(_is_point, value))
     return isinstance(value, dict) and _are_numbers(list(value.values()))
+
+
+def _is_point(value: Any) -> bool:
+    return _are_numbers(value) and len(value) == _POINT
 
 
 def _are_numbers(values: Any) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from filelock import FileLock, Timeout
 
 from optforge.comparison.cells.cell import Cell, CellResult
-from optforge.errors import CompareError
+from optforge.errors import WRONG_VALUES, CompareError
 from optforge.files import remove_leftovers
 from optforge.runs.guard import explain_os
 
@@ -135,7 +135,7 @@ class CellTable:
         for number, line in enumerate(content.splitlines(), 1):
             try:
                 self._take(json.loads(line))
-            except (ValueError, TypeError, KeyError) as error:
+            except WRONG_VALUES as error:
                 raise CompareError(
                     f"line {number} of {path} is not a row of a comparison ({error}); "
                     "mend or delete that line, its run is then repeated"
@@ -189,5 +189,5 @@ def _whole(content: bytes) -> int:
     ended = content.rfind(b"\n") + 1
     try:
         return len(content) if isinstance(json.loads(content[ended:]), dict) else ended
-    except ValueError:
+    except (RecursionError, ValueError):
         return ended

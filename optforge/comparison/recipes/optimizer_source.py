@@ -144,7 +144,8 @@ def find_source(name: str) -> OptimizerSource:
         'rule '
     """
     library, _, rest = name.partition(":")
-    if library in _LIBRARIES and rest:
+    file = split_class(name)[0]  # a file that is there keeps the colons in its name
+    if library in _LIBRARIES and rest and (file == library or not is_file(file)):
         return _from_library(library, rest)
     if name.startswith("torch.optim."):
         return _from_library("torch", name.removeprefix("torch.optim."))
@@ -157,7 +158,7 @@ def find_source(name: str) -> OptimizerSource:
             return _from_library(library, name)
         except CompareError:
             continue
-    if is_file(split_class(name)[0]):
+    if is_file(file):
         return _from_file(name)
     raise CompareError(
         f"no optimizer {name!r}: it is not a preset, a shipped rule ({', '.join(rule_names())}), "
@@ -186,8 +187,13 @@ def rule_source(program: Program) -> OptimizerSource:
 
 def class_source(cls: Callable[..., Optimizer], identity: str | None = None) -> OptimizerSource:
     """Return an optimizer class, or a function that builds an optimizer, as a source."""
+    try:
+        parameters = inspect.signature(cls).parameters
+    except (TypeError, ValueError):
+        raise CompareError(
+            f"{cls!r} is no optimizer; give a class, or a function of parameters and keywords"
+        ) from None
     named = identity or optimizer_key(cls)
-    parameters = inspect.signature(cls).parameters
     plain = [p for p in list(parameters.values())[1:] if p.kind not in (p.VAR_KEYWORD,)]
     if isinstance(cls, functools.partial):
         plain = [p for p in parameters.values() if p.name != "params"]

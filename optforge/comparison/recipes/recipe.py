@@ -23,6 +23,7 @@ from optforge.tuning.dimension import MEMORY
 
 TUNED: tuple[str, ...] = ("lr", "weight_decay", "betas")
 DECAYED = ("all", "matrices")
+_FOR_ZERO = 0.03  # the middle of a range whose default is 0
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Recipe:
         return replace(self, space=Space((*space.dimensions, *more)))
 
     def default_dimension(self, name: str) -> Dimension | None:
-        """Return a range for an argument without one: around its default, if that is above 0.
+        """Return a range for an argument without one: around its default, if that is not below 0.
 
         Example:
             >>> from optforge.comparison import load_recipe
@@ -204,7 +205,7 @@ def tuned_recipes(recipes: Sequence[Recipe], names: Sequence[str]) -> tuple[Reci
             there = ", ".join(sorted(n for n in known if not n.startswith("one_minus_")))
             raise CompareError(
                 f"no optimizer has {name!r} to tune; there are {there}, and arguments whose "
-                "default is a number above 0; others need a range, as in the space of a suite"
+                "default is a number of at least 0; others need a range, as in the space of a suite"
             )
     tuned = tuple(recipe.tuning(names) for recipe in recipes)
     for recipe in tuned:
@@ -240,7 +241,7 @@ def default_space(source: OptimizerSource) -> Space:
         lr = source.default("lr") or 1e-3
         dimensions.append(Dimension("lr", lr / 30, lr * 30))
     if source.tunable("weight_decay"):
-        decay = source.default("weight_decay") or 0.03
+        decay = source.default("weight_decay") or _FOR_ZERO
         dimensions.append(Dimension("weight_decay", decay / 30, decay * 30))
     for name, low in (("beta1", 0.02), ("beta2", 0.001)):
         if source.tunable(name):
@@ -249,13 +250,17 @@ def default_space(source: OptimizerSource) -> Space:
 
 
 def dimension_around(name: str, default: float | None) -> Dimension | None:
-    """Return a range around a default: a factor of 30 both ways, or that of a similar memory."""
-    if default is None or not math.isfinite(default):
+    """Return a range around a default: a factor of 30 both ways, or that of a similar memory.
+
+    A default of 0, around which no factor leads anywhere, is taken as 0.03, as for weight decay.
+    """
+    if default is None or not 0 <= default < math.inf:
         return None
-    if MEMORY.fullmatch(name) and 0 <= default < 1:
+    if MEMORY.fullmatch(name) and default < 1:
         low, high = memory_range(default)
         return Dimension(COMPLEMENT + name, low, high, floor=1e-5, ceiling=1.0)
-    return Dimension(name, default / 30, default * 30) if default > 0 else None
+    middle = default or _FOR_ZERO
+    return Dimension(name, middle / 30, middle * 30)
 
 
 def ranges_of(recipe: Recipe) -> Mapping[str, tuple[float, float]]:

@@ -43,13 +43,13 @@ def write_report(
         figures: Whether to draw the figures.
     """
     content = to_json(comparison, findings, sessions)
-    _write(path / REPORT_JSON, (json.dumps(content, indent=1) + "\n").encode())
+    _write(path / REPORT_JSON, json.dumps(content, indent=1) + "\n")
     text = to_markdown(comparison, findings, sessions)  # before any figure, which might fail
-    _write(path / REPORT_MARKDOWN, text.encode())
+    _write(path / REPORT_MARKDOWN, text)
     if figures:
         drawn, failed = _draw(findings, path)
         text = to_markdown(comparison, findings, sessions, drawn, failed)
-        _write(path / REPORT_MARKDOWN, text.encode())
+        _write(path / REPORT_MARKDOWN, text)
 
 
 def _draw(findings: Findings, path: Path) -> tuple[list[str], list[str]]:
@@ -129,7 +129,7 @@ def _session(session: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in session.items() if value != "")
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, content: str | bytes) -> None:
     try:
         replace_own(path, content)
     except OSError as error:

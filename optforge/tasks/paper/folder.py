@@ -24,7 +24,7 @@ def data_folder(name: str, holds: str) -> Path:
             f"this task needs data on disk and OPTFORGE_DATA is not set; set it to a folder that "
             f"holds {name}/ with {holds}"
         )
-    folder = Path(root).expanduser() / name
+    folder = Path(os.path.expanduser(root), name)  # pathlib raises where no home is known
     if not folder.is_dir():
         raise TaskError(
             f"this task needs {holds} in {folder}, which is not a folder; put it there, or set "
