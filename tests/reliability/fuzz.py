@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
+import sqlite3
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from typer.testing import CliRunner
 
@@ -92,6 +96,34 @@ _MISHAPS: Sequence[Callable[[bytes, random.Random], bytes]] = (
 )
 
 
+_KINDS = (None, -1, 0, 1e300, 2.5, True, "", "x", [], [None], {}, {"a": 1}, 10**30, [[]])
+
+
+def change_settings(journal: Path, source: random.Random) -> None:
+    """Change one to three of the settings in a journal, as a hand or another version would."""
+    with closing(sqlite3.connect(journal)) as connection, connection:
+        ((text,),) = connection.execute("SELECT value FROM meta WHERE key = 'settings'")
+        settings = json.loads(text)
+        for _ in range(source.choice((1, 1, 1, 2, 3))):
+            settings = _changed(settings, source)
+        changed = json.dumps(settings)
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'settings'", (changed,))
+
+
+def _changed(value: Any, source: random.Random) -> Any:
+    """Change something in a value: the deeper a place is, the less often itself."""
+    keys = list(value) if isinstance(value, dict) else []
+    keys = list(range(len(value))) if isinstance(value, list) else keys
+    if not keys or source.random() < 0.15:
+        return source.choice(_KINDS)
+    key, changed = source.choice(keys), value.copy()
+    if source.random() < 0.15:
+        del changed[key]
+    else:
+        changed[key] = _changed(value[key], source)
+    return changed
+
+
 def say(words: Sequence[str]) -> str:
     """Call the command line, in this process; return what is wrong with its answer, or nothing."""
     result = CliRunner().invoke(app, list(words), env={"COLUMNS": "200", "NO_COLOR": "1"})
@@ -101,6 +133,14 @@ def say(words: Sequence[str]) -> str:
         return f"exit {result.exit_code}: {result.output[-400:]}"
     lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     return "" if len(lines) == 1 and len(lines[0]) > 20 else f"no sentence: {result.output[-300:]}"
+
+
+def refusal(*words: str) -> str:
+    """Call a verb that must end with one sentence, and return that."""
+    result = CliRunner().invoke(app, list(words), env={"COLUMNS": "200"})
+    assert result.exit_code == 1, result.output
+    (sentence,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    return sentence
 
 
 def do(call: Callable[[], object]) -> str:

@@ -29,7 +29,8 @@ from tests.reliability import shim
 from tests.reliability.verbs import VERBS, Verb, end_state, prepare
 
 KINDS = ("call", "time", "worker", "power")
-_WORKERS = ("search", "compare", "simplify", "explain", "baselines")  # verbs that have workers
+# Verbs that have workers.
+_WORKERS = ("search", "compare", "simplify", "explain", "baselines", "funnel")
 _PERIOD = 8  # one kill in so many is of a worker, which takes long: it loads torch
 
 

@@ -12,6 +12,7 @@ from optforge.comparison.cells.cell_table import acquire_lock
 from optforge.files import begin_record, replace_file
 from optforge.language import rule_text
 from optforge.runs import RunDirectory, outputs
+from tests.reliability.fuzz import refusal
 
 THEIRS = "theirs"
 COMPARE = ("compare", "--tasks", "digits_mlp", "--optimizers", "adamw,lion", "--out", "out")
@@ -21,14 +22,6 @@ COMPARE = ("compare", "--tasks", "digits_mlp", "--optimizers", "adamw,lion", "--
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def refusal(*words: str) -> str:
-    """Call a verb that must end with one sentence."""
-    result = CliRunner().invoke(app, list(words), env={"COLUMNS": "200"})
-    assert result.exit_code == 1, result.output
-    (sentence,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    return sentence
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,9 @@ def _search(name: str, programs: int, *more: str) -> Verb:
 
 _COMPARE = ("compare", "--task", "mine.py:Line", "--optimizers", "adamw,lion", "--trials", "2",
             "--seeds", "2", "--out", "out", "--workers", "{workers}")  # fmt: skip
+_FUNNEL = ("funnel", "run", "--ladder", "mine.py:Line", "--trials", "2", "--candidates", "2",
+           "--workers", "{workers}")  # fmt: skip
+_FUNNEL_AGAIN = ("funnel", "run", "--resume", "--workers", "{workers}")
 _SIMPLIFY = ("simplify", "rule.py", *_OWN, "-o", "simple.md", "--force")
 VERBS = {
     verb.name: verb
@@ -103,6 +107,8 @@ VERBS = {
         Verb("evolution", (*_SIMPLIFY, "--by", "evolution", "--programs", "30")),
         Verb("explain", ("explain", "run", *_OWN, "--trials", "1"), needs="search"),
         Verb("winner", ("simplify", "run", "--exact"), needs="search"),
+        Verb("funnel", _FUNNEL, _FUNNEL_AGAIN, Path("run", "funnel", "journal.sqlite"), "search"),
+        Verb("report", ("report", "run"), needs="search"),
         Verb("export", ("export", "rule.py", "--to", "torch", "-o", "torch_rule.py", "--force")),
     )
 }
@@ -136,6 +142,8 @@ def _readers(path: Path) -> Callable[[Path], Any]:
         return _losses
     if path.suffix in (".json", ".jsonl", ".md"):
         return _without_times
+    if path.suffix == ".html":
+        return _page
     return Path.read_bytes
 
 
@@ -173,6 +181,12 @@ def _without_times(path: Path) -> Any:
     return sorted(plain, key=repr) if path.suffix == ".jsonl" else plain
 
 
+def _page(path: Path) -> str:
+    """Read a page without what depends on when its journal was last written to."""
+    return _LAST_WRITE.sub("", path.read_text(encoding="utf-8"))
+
+
+_LAST_WRITE = re.compile(r"[^<>]*, pauses included|, [\d.]+ a second")
 _TABLES = ("table", "report")
 # The frontier of loss and time is told from measured times as well.
 _CLOCK = (
