@@ -165,7 +165,7 @@ def test_the_example_is_a_task_that_trains(tmp_path: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert len(EXAMPLE.read_text().splitlines()) < 40
-    few: dict[str, Any] = SMALL | {"programs": 20}
+    few: dict[str, Any] = SMALL | {"programs": 5}
     result = search(tasks=[module.Spirals()], out=tmp_path / "run", **few)
     reference = result.table.rows[0].logs["Spirals"]
     assert max(reference) < -0.8, "the tuned baseline learns the spirals"

@@ -67,9 +67,10 @@ def simplify_exact(
 
     Example:
         >>> from optforge.language import load_rule
-        >>> simple = simplify_exact(load_rule("program_8"))
-        >>> len(simple.program.statements), simple.program.states
-        (9, ('momentum',))
+        >>> rule = load_rule("momentum_sgd")
+        >>> simple = simplify_exact(rule)
+        >>> len(rule.statements), len(simple.program.statements), simple.program.states
+        (6, 4, ('momentum',))
     """
     return run_passes(program, exact_passes(bounds), say)
 

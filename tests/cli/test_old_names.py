@@ -73,8 +73,8 @@ def test_old_keywords_of_simplify_warn_and_work() -> None:
 
     old: Any = {"display": Heard()}
     with pytest.warns(DeprecationWarning, match="watch="):
-        simple = optforge.simplify("program_8", exact=True, **old)
-    assert simple.recognised.family == "Lion" and said
+        simple = optforge.simplify("signum", exact=True, **old)
+    assert simple.recognised.family == "Signum" and said
     old = {"options": Options(margin=0.05, programs=50)}
     with (
         pytest.warns(DeprecationWarning, match="margin="),
