@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy
 
@@ -18,6 +19,7 @@ from optforge.statistics import mean_interval_over_tasks
 from optforge.training import Trainee, trainee
 from optforge.tuning import FULL, Effort
 
+T = TypeVar("T")
 ROUNDS = ((32, 6), (8, 24))  # candidates and fresh seeds of each round, where all is tuned fully
 
 
@@ -88,18 +90,31 @@ def select(
 
 def pareto(finalists: Sequence[Finalist]) -> list[Finalist]:
     """Return those that no other beats in fitness, state bytes, length and step time at once."""
+    return undominated(
+        finalists, lambda f: (f.fitness, f.state_bytes, f.live_statements, f.step_seconds)
+    )
 
-    def measures(f: Finalist) -> tuple[float, ...]:
-        return (f.fitness, f.state_bytes, f.live_statements, f.step_seconds)
 
-    def dominated(f: Finalist) -> bool:
-        ours = measures(f)
+def undominated(items: Iterable[T], measures: Callable[[T], tuple[float, ...]]) -> list[T]:
+    """Return the items that no other is at least as good as in all measures and better in one.
+
+    Args:
+        items: The items.
+        measures: Returns the measures of an item; lower is better.
+
+    Example:
+        >>> undominated([(1, 4), (2, 3), (2, 5)], lambda pair: pair)
+        [(1, 4), (2, 3)]
+    """
+    measured = [(item, measures(item)) for item in items]
+
+    def dominated(ours: tuple[float, ...]) -> bool:
         return any(
-            all(a <= b for a, b in zip(measures(g), ours, strict=True)) and measures(g) != ours
-            for g in finalists
+            all(a <= b for a, b in zip(theirs, ours, strict=True)) and theirs != ours
+            for _, theirs in measured
         )
 
-    return [f for f in finalists if not dominated(f)]
+    return [item for item, ours in measured if not dominated(ours)]
 
 
 def _ratios(

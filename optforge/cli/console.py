@@ -68,8 +68,8 @@ def is_drawable(console: Console) -> bool:
     return console.file.isatty() and console.is_terminal and not console.is_dumb_terminal
 
 
-def print_page_command(path: Path, console: Console) -> None:
-    """Print the command that writes the page of the result in a directory."""
+def print_page_command(path: Path | str, console: Console) -> None:
+    """Print the command that writes the page of the result in a directory, or of a rule."""
     command = shlex.join(["optforge", "report", str(path)])
     console.print(f"As a page: {command}", style="dim", markup=False, soft_wrap=True)
 

@@ -90,6 +90,6 @@ def _line(number: int, step: DerivationStep) -> Text:
 def _card(simple_rule: SimpleRule) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
-    for name, value in card_lines(simple_rule):
+    for name, value in card_lines(simple_rule.card):
         table.add_row(name, value)
     return table

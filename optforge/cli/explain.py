@@ -9,7 +9,7 @@ import typer
 
 from optforge.api.explanation import ExplainOptions
 from optforge.api.explanation import explain as run_explain
-from optforge.cli.console import screen
+from optforge.cli.console import print_page_command, screen
 from optforge.cli.display import stoppable
 from optforge.cli.explained import print_explanation
 from optforge.cli.options import Json, PlainDebug, takes
@@ -30,3 +30,4 @@ def explain(given: dict[str, Any], as_json: Json = False, debug: PlainDebug = Fa
         typer.echo(json.dumps(explanation_json(explanation), indent=2))
     else:
         print_explanation(explanation, screen())
+        print_page_command(given["run"], screen())

@@ -17,13 +17,17 @@ def report(
     path: Annotated[
         Path,
         typer.Argument(
-            help="Directory of a search, comparison, funnel or simplification.", metavar="DIR"
+            help="Directory of a search, comparison, funnel or simplification; or a rule.",
+            metavar="DIR|RULE",
         ),
     ],
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="File to write; DIR/report.html by default.", metavar="FILE"
+            "--out",
+            "-o",
+            help="File to write; DIR/report.html or RULE.html by default.",
+            metavar="FILE",
         ),
     ] = None,
     force: Force = False,
@@ -31,7 +35,8 @@ def report(
 ) -> None:
     """Write the page of a result: one HTML file that needs no network.
 
-    Searches, comparisons and funnels may be running; the page shows them as they are now.
+    Searches, comparisons and funnels may be running; the page shows them as they are now. Of a
+    rule it shows the properties; nothing is trained.
     """
     file = write_page(path, out, force)
     screen().print(f"{file} ({size(file.stat().st_size)})", markup=False, soft_wrap=True)

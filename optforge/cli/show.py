@@ -22,7 +22,7 @@ from optforge.analysis import (
     probe_updates,
     state_kinds,
 )
-from optforge.cli.console import screen
+from optforge.cli.console import print_page_command, screen
 from optforge.cli.options import Json, PlainDebug
 from optforge.language import Kind, Program, load_rule
 
@@ -71,6 +71,7 @@ def show(
         typer.echo(json.dumps(plain_facts(facts), indent=2))
     else:
         print_facts(facts, rule, screen())
+        print_page_command(rule, screen())
 
 
 def gather(program: Program) -> RuleFacts:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from optforge.api.simplification import SimplifyOptions, check_exact
 from optforge.api.simplification import simplify as run
-from optforge.cli.console import screen
+from optforge.cli.console import print_page_command, screen
 from optforge.cli.derived import print_rule
 from optforge.cli.display import stoppable
 from optforge.cli.options import Json, PlainDebug, takes
 from optforge.report.json_values import json_text
 from optforge.report.simplify.files import simple_rule_json
+from optforge.runs.directory import is_directory
 
 _STOPPED = "Stopped; nothing is lost. The same command continues where it stopped"
 
@@ -45,3 +47,5 @@ def simplify(given: dict[str, Any], as_json: Json = False, debug: PlainDebug = F
         typer.echo(json_text(simple_rule_json(simple)), nl=False)
     else:
         print_rule(simple, screen())
+        if is_directory(Path(given["rule"])):
+            print_page_command(given["rule"], screen())

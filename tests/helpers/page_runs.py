@@ -32,8 +32,8 @@ def grow_run(journal: Journal, start: int, end: int, task: str = HOSTILE) -> Non
     """Commit further batches, each with a leader that is trained on fresh seeds."""
     for first in range(start, end, BATCH):
         numbers = range(first, min(first + BATCH, end))
-        proposals = [_proposal(number) for number in numbers]
-        verdicts = [_verdict(number, task) for number in numbers if not number % 2]
+        proposals = [make_proposal(number, number // BATCH) for number in numbers]
+        verdicts = [make_verdict(number, task) for number in numbers if not number % 2]
         last = [verdict for verdict in verdicts if math.isfinite(verdict.fitness)][-1]
         leader = {"fingerprint": last.fingerprint, "fitness": last.fitness + 0.01}
         event = Event(first // BATCH, "rescore", leader)
@@ -67,18 +67,20 @@ def _row(name: str, logs: list[float], reference: list[float], task: str) -> Row
     return Row(name, {task: interval}, mean, 8.0, 0.01, "256 a task", {task: tuple(logs)})
 
 
-def _proposal(number: int) -> Proposal:
+def make_proposal(number: int, batch: int) -> Proposal:
+    """A proposal; every second one is known already."""
     rule = LION if number == 4 else ADAMW
     parent = None if number == 0 else max(0, number - number % 2 - 2)
     mutation = "start" if parent is None else f"modify {HOSTILE}"
     judged = number - number % 2
     print_of = fingerprint(LION) if judged == 4 else f"f{judged}"
     phase = "constants" if number < 100 else "structure"
-    return Proposal(number, number // BATCH, phase, parent, mutation, rule.text, print_of, judged,
+    return Proposal(number, batch, phase, parent, mutation, rule.text, print_of, judged,
                     cached=bool(number % 2))  # fmt: skip
 
 
-def _verdict(number: int, task: str) -> Verdict:
+def make_verdict(number: int, task: str) -> Verdict:
+    """A verdict: of every third one that it was rejected, of the others that they get better."""
     rejected = number % 3 == 1 and number != 4
     scores = {} if rejected else {task: tuple(value(number) + d for d in (-0.01, 0.0, 0.01))}
     print_of = fingerprint(LION) if number == 4 else f"f{number}"

@@ -56,9 +56,7 @@ def lineage_numbers(course: Course, verdict: int | None) -> list[int]:
         >>> lineage_numbers(course, 4)
         [0, 1, 2, 4]
     """
-    first: dict[int | None, int] = {}
-    for number, known in enumerate(course.verdicts):
-        first.setdefault(known, number)
+    first = first_proposals(course)
     place = first.get(verdict) if verdict is not None else None
     line: list[int] = []
     while place is not None:
@@ -70,6 +68,19 @@ def lineage_numbers(course: Course, verdict: int | None) -> list[int]:
             origin = min(origin, first.get(course.verdicts[origin], origin))
         place = origin
     return line[::-1]
+
+
+def first_proposals(course: Course) -> dict[int | None, int]:
+    """Return the number of the first proposal with each verdict, by the verdict's id.
+
+    Example:
+        >>> first_proposals(Course(verdicts=[0, 1, 0]))
+        {0: 0, 1: 1}
+    """
+    first: dict[int | None, int] = {}
+    for number, verdict in enumerate(course.verdicts):
+        first.setdefault(verdict, number)
+    return first
 
 
 def lineage_steps(line: Sequence[Ancestor]) -> tuple[Step, ...]:

@@ -12,9 +12,10 @@ from typing import Any
 
 from optforge.analysis import fingerprint
 from optforge.assessment.table import Table
-from optforge.errors import OptforgeError
+from optforge.errors import OptforgeError, RunError
 from optforge.files import read_text
 from optforge.language import parse
+from optforge.report.pages.front import FrontProgram, read_front
 from optforge.report.pages.lineage import Ancestor, ancestors
 from optforge.report.search.course import Course, read_course
 from optforge.report.search.table_json import table_from_json
@@ -33,6 +34,7 @@ class Run:
         line: Line of descent of the winner, or of the present leader.
         results: The table file of a finished run; empty before.
         table: The table; None before the end.
+        front: The Pareto front of the judged programs; empty once there is a table.
         elapsed: Seconds from the begin to the last write, pauses included.
     """
 
@@ -42,6 +44,7 @@ class Run:
     line: tuple[Ancestor, ...]
     results: Mapping[str, Any]
     table: Table | None
+    front: tuple[FrontProgram, ...]
     elapsed: float
 
 
@@ -56,15 +59,29 @@ def read_run(path: Path) -> Run:
         summary, results = run_summary(path), stored_json(path / TABLE_JSON)
         line = tuple(ancestors(journal, course, _leader(course, results)))
         table = table_from_json(results["table"]) if results else None
+        front = () if results else read_front(journal, course)
         begun = datetime.fromisoformat(journal.created).timestamp()
     files = [path / JOURNAL, path / f"{JOURNAL}-wal"]
     written = max(file.stat().st_mtime for file in files if file.exists())
-    return Run(summary, settings, course, line, results, table, max(0.0, written - begun))
+    elapsed = max(0.0, written - begun)
+    return Run(summary, settings, course, line, results, table, front, elapsed)
 
 
 def stored_json(path: Path) -> dict[str, Any]:
-    """Return the content of a JSON file; empty if there is none."""
-    return json.loads(read_text(path)) if path.is_file() else {}
+    """Return the object in a JSON file; empty if there is no such file.
+
+    Raises:
+        RunError: If the file holds something else.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        stored = json.loads(read_text(path))
+    except ValueError:
+        stored = None
+    if not isinstance(stored, dict):
+        raise RunError(f"{path} cannot be read: it is not an object in JSON")
+    return stored
 
 
 def _leader(course: Course, results: Mapping[str, Any]) -> str:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from optforge.files import read_text
-from optforge.report.json_values import stored_interval
 from optforge.report.pages import search_figures as figures
-from optforge.report.pages.blocks import Block, Code, Facts, Grid, Page, Section, Step, Tree, Words
-from optforge.report.pages.lineage import difference, lineage_steps
+from optforge.report.pages.blocks import Block, Code, Facts, Grid, Page, Section, Tree, Words
+from optforge.report.pages.front import front_figure, front_steps
+from optforge.report.pages.lineage import lineage_steps
 from optforge.report.pages.repeat import search_command
-from optforge.report.pages.run_data import Run, stored_json
-from optforge.report.search.course import JUDGED, Course
-from optforge.report.search.page import count_lines, fair_table
+from optforge.report.pages.run_data import Run
+from optforge.report.pages.search_results import pareto_blocks, reason_blocks, table_blocks
+from optforge.report.search.course import JUDGED, Course, stage_rows
+from optforge.report.search.page import count_lines
 from optforge.report.text_table import TextTable
 from optforge.report.words import duration, percent
-from optforge.runs.directory import EXPLANATION_PAGE, SIMPLE
 from optforge.statistics import Interval
 
 
@@ -28,13 +27,14 @@ def search_page(run: Run) -> Page:
     Args:
         run: The run.
     """
+    reasons = tuple(reason_blocks(run.results, run.summary.path))
     sections = [
         Section("summary", "Summary", tuple(_summary(run))),
         Section("progress", "Progress", tuple(_progress(run))),
-        Section("table", "Table", tuple(_table(run))),
+        Section("table", "Table", tuple(table_blocks(run.table)) if run.table else ()),
         Section("descent", "Line of descent", tuple(_descent(run))),
         Section("pareto", "Pareto front", tuple(_pareto(run))),
-        Section("reasons", "Explanation and derivation", tuple(_reasons(run))),
+        Section("reasons", "Explanation and derivation", reasons),
         Section("rejections", "Rejections", tuple(_rejections(run))),
         Section("settings", "Settings", tuple(_settings(run))),
     ]
@@ -49,20 +49,24 @@ def _summary(run: Run) -> Iterator[Block]:
     else:
         yield Words("The search has no table yet: nothing here is confirmed on test data.", True)
     course, summary = run.course, run.summary
-    judged = course.stages[JUDGED]
-    pace = f", {len(course.cached) / run.elapsed:.1f} a second" if run.elapsed else ""
+    judged, programs = course.stages[JUDGED], len(course.cached)
     rate = f", {course.seconds / judged:.1f} s of training for each" if judged else ""
     yield Facts(
         (
             ("state", summary.status),
             ("begun", summary.created.replace("T", " ")),
             ("begin to last write", f"{duration(run.elapsed)}, pauses included"),
-            ("programs", f"{len(course.cached):,}{pace}"),
+            ("programs", f"{programs:,}{_pace(programs, run.elapsed)}"),
+            ("new verdicts", f"{len(course.fitness):,}{_pace(len(course.fitness), run.elapsed)}"),
             ("judged in full", f"{judged:,}{rate}"),
             ("training", f"{duration(course.seconds)} over all workers"),
             ("known already", f"{_known(course):.0f} %"),
         )
     )
+
+
+def _pace(count: int, seconds: float) -> str:
+    return f", {count / seconds:.1f} a second" if seconds else ""
 
 
 def _known(course: Course) -> float:
@@ -104,13 +108,6 @@ def steps_forward(course: Course) -> TextTable:
     )
 
 
-def _table(run: Run) -> Iterator[Block]:
-    if run.table is not None:
-        yield figures.contenders(run.table)
-        yield Grid(fair_table(run.table))
-        yield from map(Words, run.table.notes)
-
-
 def _descent(run: Run) -> Iterator[Block]:
     if not run.line:
         return
@@ -124,65 +121,15 @@ def _descent(run: Run) -> Iterator[Block]:
 
 
 def _pareto(run: Run) -> Iterator[Block]:
-    finalists = run.results.get("pareto", [])
-    if not finalists:
-        return
-    yield figures.pareto(finalists)
-    yield Tree(tuple(_finalist(number, finalist) for number, finalist in enumerate(finalists)))
-
-
-def _finalist(number: int, finalist: Mapping[str, Any]) -> Step:
-    value = finalist["fitness"]
-    title = "failed on fresh seeds" if value is None else f"fitness {value:+.4f}"
-    note = (
-        f"{finalist['state_bytes']:g} bytes of state, {finalist['live_statements']} statements, "
-        f"step {1e3 * finalist['step_seconds']:.1f} ms per million parameters"
-    )
-    lines = tuple((" ", line) for line in finalist["text"].splitlines())
-    return Step(title, note, lines, f"pareto-{number}")
-
-
-def _reasons(run: Run) -> Iterator[Block]:
-    explanation = run.results.get("explanation")
-    if explanation:
-        yield Grid(explanation_rows(explanation))
-    elif (run.summary.path / EXPLANATION_PAGE).is_file():
-        yield Code(read_text(run.summary.path / EXPLANATION_PAGE))
-    simple = stored_json(run.summary.path / SIMPLE[1])
-    if simple:
-        yield Words("The rule simplified, step by step:")
-        yield Tree(
-            tuple(
-                Step(
-                    f"{step['kind']}: {step['why']}", "", difference(step["before"], step["after"])
-                )
-                for step in simple["steps"]
-            )
-        )
-        yield Code(simple["program"])
-
-
-def explanation_rows(explanation: Mapping[str, Any]) -> TextTable:
-    """Return an explanation, as the table file of a run stores it, as text."""
-    rows = [
-        (
-            row["tuned"],
-            percent(stored_interval(row["gain_over_rate_alone"])),
-            percent(stored_interval(row["left_of_the_rule"])),
-        )
-        for row in explanation["rows"]
-    ]
-    return TextTable(
-        "What single things explain that anybody may tune: AdamW with the rate and one more thing "
-        f"tuned by {explanation['trials']} trials a task, {explanation['repeats']} fresh seeds.",
-        ("<AdamW with its rate and ... tuned", "<gain over the rate alone", "<left of the rule's"),
-        tuple(rows),
-    )
+    if run.front:
+        yield front_figure(run.front)
+        yield Tree(front_steps(run.front))
+    yield from pareto_blocks(run.results)
 
 
 def _rejections(run: Run) -> Iterator[Block]:
     if run.course.cached:
-        yield figures.stages(run.course)
+        yield figures.stages(stage_rows(run.course))
         yield figures.known(run.course)
     restarts = sum(parent is None for parent in run.course.parents[1:])
     phases = ", ".join(f"{name} from program {start:,}" for name, start, *_ in run.course.phases)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from optforge.assessment.table import Table
@@ -21,7 +21,7 @@ from optforge.report.pages.figures import (
     tooltip,
     zero_line,
 )
-from optforge.report.search.course import JUDGED, Course, known_shares, stage_rows, value_range
+from optforge.report.search.course import JUDGED, Course, known_shares, value_range
 from optforge.report.words import loss_change
 from optforge.statistics import mean_interval_over_tasks
 
@@ -111,9 +111,13 @@ def _progress_spec(course: Course, present: Collection[str]) -> Spec:
     return {**full_width(360), "layer": drawn or [zero_line("y")]}
 
 
-def stages(course: Course) -> Figure:
-    """Return the figure of where new programs ended."""
-    rows = [{"stage": name, "programs": count} for name, count in stage_rows(course)]
+def stages(counts: Iterable[tuple[str, int]]) -> Figure:
+    """Return the figure of where new programs ended.
+
+    Args:
+        counts: Names of the stages with the number of programs that ended there.
+    """
+    rows = [{"stage": name, "programs": count} for name, count in counts]
     bar = {
         "y": encode("stage", "nominal", sort=None, axis={"labelLimit": 260}),
         "x": encode("programs", "quantitative", "new programs"),

@@ -6,28 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy
-
-from optforge.equality.picture import surface
 from optforge.language import parse
-from optforge.report.pages.blocks import (
-    Block,
-    Code,
-    Facts,
-    Figure,
-    Page,
-    Section,
-    Step,
-    Tree,
-    Words,
-)
-from optforge.report.pages.figures import Spec, encode, full_width, tooltip
+from optforge.report.pages.blocks import Block, Code, Facts, Page, Section, Step, Tree, Words
 from optforge.report.pages.lineage import difference
+from optforge.report.pages.rule import update_figure
 from optforge.report.pages.run_data import stored_json
 from optforge.report.simplify.files import SIMPLE_JSON
 from optforge.report.simplify.page import figures_sentence
-
-_LIMIT = 0.98  # quantile of the updates at which colors end
 
 
 def read_simplification(path: Path) -> Page:
@@ -92,63 +77,10 @@ def _step(number: int, step: Mapping[str, Any]) -> Step:
 def _properties(stored: Mapping[str, Any]) -> Iterator[Block]:
     card = {key.replace("_", " "): value for key, value in stored["card"].items()}
     yield Facts(tuple((key, _plain(value)) for key, value in card.items()))
-    yield update_figure(stored["program"])
+    yield update_figure(parse(stored["program"]))
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, list):
         return " to ".join(map(_plain, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value or "none known")
-
-
-def update_figure(text: str) -> Figure:
-    """Return the update against gradient and first state, or against the gradient alone.
-
-    Args:
-        text: Text of the program.
-    """
-    program = parse(text)
-    axis, values = surface(program)
-    if len(values) == 1:
-        rows = [
-            {"gradient": float(x), "update": float(y)} for x, y in zip(axis, values[0], strict=True)
-        ]
-        caption = "The update at weight zero and a learning rate of 1."
-        return Figure("update", "Update against gradient", caption, _curve(), rows)
-    state = program.states[0]
-    rows = [
-        {"gradient": float(axis[j]), "state": float(axis[i]), "update": float(values[i, j])}
-        for i in range(len(axis))
-        for j in range(len(axis))
-    ]
-    finite = numpy.abs(values[numpy.isfinite(values)])
-    limit = float(numpy.quantile(finite, _LIMIT)) if finite.size else 1.0
-    caption = (
-        f"The update at weight zero and a learning rate of 1, against the gradient and {state}; "
-        "other states hold the square of the gradient."
-    )
-    spec = _surface(state, limit or 1.0, float(axis[1] - axis[0]))
-    return Figure("update", f"Update against gradient and {state}", caption, spec, rows)
-
-
-def _curve() -> Spec:
-    x, y = (encode(name, "quantitative", name) for name in ("gradient", "update"))
-    shown = {"x": x, "y": y, "tooltip": tooltip("gradient", "update")}
-    return {**full_width(260), "mark": {"type": "line"}, "encoding": shown}
-
-
-def _surface(state: str, limit: float, width: float) -> Spec:
-    half, scale = width / 2, {"scheme": "blueorange", "domain": [-limit, limit], "clamp": True}
-    ends = {"x": "gradient", "y": "state"}
-    transform = [
-        {"calculate": f"datum.{column} {sign} {half}", "as": f"{axis}{end}"}
-        for axis, column in ends.items()
-        for sign, end in (("-", "1"), ("+", "2"))
-    ]
-    shown = {
-        "x": encode("x1", "quantitative", "gradient"), "x2": {"field": "x2"},
-        "y": encode("y1", "quantitative", state), "y2": {"field": "y2"},
-        "color": encode("update", "quantitative", "update", scale=scale),
-        "tooltip": tooltip("gradient", "update", state=state),
-    }  # fmt: skip
-    return {**full_width(360), "transform": transform, "mark": "rect", "encoding": shown}

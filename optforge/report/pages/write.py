@@ -11,28 +11,31 @@ from optforge.report.pages.blocks import Code, Page
 from optforge.report.pages.comparison import read_comparison
 from optforge.report.pages.funnel import is_funnel, read_funnel
 from optforge.report.pages.render import render
+from optforge.report.pages.rule import is_rule, rule_page
 from optforge.report.pages.run_data import read_run
 from optforge.report.pages.search import search_page
+from optforge.report.pages.search_results import read_results
 from optforge.report.pages.simplification import read_simplification
 from optforge.report.simplify.files import SIMPLE_JSON
-from optforge.runs.directory import JOURNAL
+from optforge.runs.directory import JOURNAL, TABLE_JSON
 from optforge.runs.guard import disk_errors
 from optforge.runs.outputs import check_output, write_output
 
 PAGE = "report.html"
+_RESULTS = (JOURNAL, DEFINITION, TABLE_JSON, SIMPLE_JSON)
 
 
 def is_result(path: Path) -> bool:
     """Return whether a directory holds a result that has a page."""
-    return (path / JOURNAL).is_file() or (path / DEFINITION).is_file()
+    return any((path / name).is_file() for name in _RESULTS)
 
 
 def page_of(path: str | Path) -> Page:
-    """Return the page of the result in a directory.
+    """Return the page of a result.
 
     Args:
         path: Directory of a search, a comparison or a funnel, which may be running, or of a
-            simplification; of the latter also its file.
+            simplification; of the latter also its file; the file or the name of a rule.
 
     Raises:
         OptforgeError: If no result lies there, or it cannot be read.
@@ -44,7 +47,7 @@ def page_of(path: str | Path) -> Page:
         return page
     raise OptforgeError(
         f"{path} holds no result that has a page; give the directory of a search, a comparison, a "
-        "funnel or a simplification, such as runs/NAME ('optforge runs' lists them)"
+        "funnel or a simplification, such as runs/NAME ('optforge runs' lists them), or a rule"
     )
 
 
@@ -56,7 +59,9 @@ def _read(path: Path) -> Page | None:
         return read_comparison(path)
     if (path / SIMPLE_JSON).is_file() or (path.name == SIMPLE_JSON and path.is_file()):
         return _checked(read_simplification(path))
-    return None
+    if (path / TABLE_JSON).is_file():
+        return _checked(read_results(path))
+    return rule_page(path) if is_rule(path) else None
 
 
 def _checked(page: Page) -> Page:
@@ -69,11 +74,12 @@ def _checked(page: Page) -> Page:
 
 
 def write_page(path: str | Path, out: str | Path | None = None, force: bool = False) -> Path:
-    """Write the page of the result in a directory.
+    """Write the page of a result.
 
     Args:
-        path: The directory.
-        out: File to write; ``report.html`` in the directory by default.
+        path: Its directory, or a rule, as in :func:`page_of`.
+        out: File to write; ``report.html`` in the directory by default, and for a rule a file
+            beside it with its name.
         force: Whether a file that optforge did not write may be replaced.
 
     Returns:
@@ -82,8 +88,7 @@ def write_page(path: str | Path, out: str | Path | None = None, force: bool = Fa
     Raises:
         OptforgeError: If there is no result, or the file cannot be written.
     """
-    folder = Path(path) if Path(path).is_dir() else Path(path).parent
-    target = Path(out) if out is not None else folder / PAGE
+    target = Path(out) if out is not None else _place(Path(path))
     if out is not None:
         check_output(target, force)
     text = render(page_of(path))
@@ -99,3 +104,10 @@ def write_page(path: str | Path, out: str | Path | None = None, force: bool = Fa
     except OSError as error:
         raise OptforgeError(f"{target} was not written: {error.strerror or error}") from error
     return target
+
+
+def _place(path: Path) -> Path:
+    """Return the file of a page that is written beside its result."""
+    if path.is_dir():
+        return path / PAGE
+    return path.with_suffix(".html") if is_rule(path) else path.with_name(PAGE)

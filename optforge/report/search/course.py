@@ -55,6 +55,7 @@ class Course:
         verdicts: Id of the verdict of each proposal.
         fitness: Fitness by id of the verdict.
         ids: Id of the verdict by fingerprint.
+        fittest: Id of the verdict of lowest fitness, by state bytes and number of statements.
     """
 
     cached: list[bool] = field(default_factory=list)
@@ -69,6 +70,7 @@ class Course:
     verdicts: list[int | None] = field(default_factory=list)
     fitness: dict[int, float] = field(default_factory=dict)
     ids: dict[str, int] = field(default_factory=dict)
+    fittest: dict[tuple[float, int], int] = field(default_factory=dict)
 
     @property
     def validated(self) -> list[tuple[int, float]]:
@@ -107,6 +109,10 @@ def read_course(journal: Journal) -> Course:
 def _count(course: Course, verdict: Verdict) -> None:
     course.fitness[verdict.id] = verdict.fitness
     course.ids[verdict.fingerprint] = verdict.id
+    if math.isfinite(verdict.fitness):
+        size = verdict.state_bytes, verdict.live_statements
+        if verdict.fitness < course.fitness[course.fittest.setdefault(size, verdict.id)]:
+            course.fittest[size] = verdict.id
     course.stages[verdict.stage_name.split(":")[0]] += 1
     course.seconds += verdict.seconds
 

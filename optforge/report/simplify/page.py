@@ -9,6 +9,7 @@ from typing import Any
 from optforge.ablation.effects import SPLIT
 from optforge.ablation.result import SimpleRule
 from optforge.ablation.train import TrainingEvidence
+from optforge.equality.card import Card
 from optforge.equality.derivation import DerivationStep
 from optforge.report.text_table import TextTable
 from optforge.report.words import log_difference
@@ -21,7 +22,8 @@ def simplify_markdown(rule: SimpleRule) -> str:
     if rule.trained is not None:
         table = effect_table(rule.trained)
         parts += [table.title, table.markdown(), footnote(rule.trained)]
-    parts += ["## Properties", "\n".join(f"- {name}: {value}" for name, value in card_lines(rule))]
+    properties = [f"- {name}: {value}" for name, value in card_lines(rule.card)]
+    parts += ["## Properties", "\n".join(properties)]
     parts += ["## Derivation", "\n".join(derivation_lines(rule))]
     parts += [stops_sentence(rule)] if rule.simplified.stops else []
     parts += ["The rule as given:", _program(rule.simplified.derivation.start)]
@@ -69,9 +71,8 @@ def stops_sentence(rule: SimpleRule) -> str:
     return f"Not taken to the end: {'; '.join(rule.simplified.stops)}. A simpler form may exist."
 
 
-def card_lines(rule: SimpleRule) -> list[tuple[str, str]]:
+def card_lines(card: Card) -> list[tuple[str, str]]:
     """Return the properties of a rule with their names."""
-    card = rule.card
     lines = [
         ("scaling of gradients", card.gradient_scaling),
         ("scaling of weights and gradients", card.parameter_scaling),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from optforge.api.comparison import Destination, conduct
 from optforge.api.keywords import WorkOptions
 from optforge.comparison import compare_pairs
 from optforge.comparison.suite import comparison_from
-from optforge.report.pages.render import page_data, render
+from optforge.report.pages.render import render
+from optforge.report.pages.tuning_figures import coordinates
 from optforge.report.pages.write import page_of
-from tests.helpers.compared_page import compared, results
+from tests.helpers.compared_page import compared, results, rows_of
 from tests.helpers.page_runs import HOSTILE
 
-NAMES = ["differences", "curves", "rates", "trials", "maps"]
+NAMES = ["differences", "curves", "rates", "coordinates", "trials", "maps"]
 SMALL = {
     "tasks": ["digits_mlp"], "optimizers": ["adamw", "lion"], "fixed": {"steps": 10},
     "settings": {"trials": 2, "seeds": 2, "finalists": 1, "again": 0, "extensions": 0},
@@ -26,8 +28,7 @@ SMALL = {
 
 
 def rows(name: str) -> list[dict[str, Any]]:
-    data = page_data(compared())["figures"][name]
-    return [dict(zip(data["columns"], row, strict=True)) for row in data["rows"]]
+    return rows_of(compared(), name)
 
 
 def test_the_forest_shows_the_pairs_with_the_luck_of_the_tuning() -> None:
@@ -54,9 +55,34 @@ def test_curves_and_trials_are_those_of_the_runs() -> None:
     assert len(rows("maps")) == 8
 
 
-def test_every_figure_compiles_and_markup_is_text() -> None:
-    reason = "needs vl-convert-python: pip install 'optforge[web]'"
-    plots = pytest.importorskip("vl_convert", reason=reason)
+def test_parallel_coordinates_hold_each_trial_with_its_rank() -> None:
+    (result,) = results()[1].tasks
+    for name, tuned in result.tuned.items():
+        own = [row for row in rows("coordinates") if row["optimizer"] == name]
+        assert [row["trial"] for row in own] == [*range(1, 1 + len(tuned.trials))]
+        rates = [dict(trial.setting)["lr"] for trial in tuned.trials]
+        assert [row["lr"] for row in own] == pytest.approx(rates, rel=1e-5)
+        ranked = sorted((row for row in own if row["rank"] is not None), key=lambda r: r["rank"])
+        losses = [row["loss"] for row in ranked]
+        assert losses == sorted(losses)
+        assert (ranked[0]["rank"], ranked[-1]["rank"]) == (0, 100)
+
+
+def test_a_trial_that_diverged_has_no_rank() -> None:
+    findings = results()[1]
+    (task,) = findings.tasks
+    tuned = task.tuned["adamw"]
+    lost = replace(tuned.trials[0].outcomes[0], diverged=True)
+    trials = (replace(tuned.trials[0], outcomes=(lost,)), *tuned.trials[1:])
+    changed = replace(task, tuned={**task.tuned, "adamw": replace(tuned, trials=trials)})
+    figure = coordinates(replace(findings, tasks=(changed,)))
+    assert figure is not None
+    first, *others = figure.rows[: len(trials)]
+    assert first["rank"] is None and first["loss"] is None and first["lr"] > 0
+    assert {0, 100} <= {row["rank"] for row in others}
+
+
+def test_every_figure_compiles_and_markup_is_text(plots: Any) -> None:
     page = compared()
     assert [figure.name for figure in page.figures] == NAMES
     for figure in page.figures:
@@ -77,7 +103,7 @@ def test_a_directory_is_read_without_training(
     monkeypatch.setattr("optforge.comparison.cells.runner.Runner.run", None)
     page = page_of(tmp_path)
     assert page.state == "finished"
-    assert [figure.name for figure in page.figures] == NAMES[:4]
+    assert [figure.name for figure in page.figures] == NAMES[:5]
     assert (tmp_path / "cells.jsonl").read_bytes() == cells
 
 

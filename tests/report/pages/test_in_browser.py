@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +14,18 @@ from optforge.report.pages.render import page_data, render
 from optforge.report.pages.run_data import read_run
 from optforge.report.pages.search import search_page
 from optforge.report.pages.write import write_page
-from tests.helpers.compared_page import compared
+from tests.helpers.browsing import click_on, lines_of, open_file
+from tests.helpers.compared_page import compared, results, rows_of
 from tests.helpers.other_pages import make_funnel, make_simplification
-from tests.helpers.page_runs import HOSTILE, finish_run, make_run
+from tests.helpers.page_runs import HOSTILE, LION, finish_run, make_run
 
-READY = "document.documentElement.dataset.ready === 'yes'"
 FIGURES = ["progress", "contenders", "pareto", "stages", "known"]
+_STEP_AND_FITNESS = "views.pareto.data('data_0').slice(0, 1).map(d => [d.step, d.fitness])[0]"
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    reason = "needs {0}: pip install {0}"
-    sync_api = pytest.importorskip("playwright.sync_api", reason=reason.format("playwright"))
-    pytest.importorskip("vl_convert", reason=reason.format("vl-convert-python"))
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.skip("needs a browser: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield launched
-        launched.close()
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory, plots: Any) -> Path:
+    del plots
     path = make_run(tmp_path_factory.mktemp("page") / "run")
     finish_run(path)
     write_page(path)
@@ -47,19 +33,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def page(browser: Any, run: Path) -> Iterator[Any]:
-    """The page, opened offline; at the end nothing may have been said or run."""
-    context = browser.new_context(offline=True, color_scheme="light", accept_downloads=True)
-    opened, said = context.new_page(), []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.set_default_timeout(15_000)
-    opened.goto((run / "report.html").as_uri())
-    opened.wait_for_function(READY)
-    yield opened
-    assert opened.evaluate("window.hacked === undefined")
-    assert said == []
-    context.close()
+def page(tab: Any, run: Path) -> Any:
+    return open_file(tab, run / "report.html")
 
 
 def test_all_figures_are_drawn_and_names_are_text(page: Any) -> None:
@@ -96,14 +71,7 @@ def test_a_filter_leaves_the_chosen_task(page: Any) -> None:
 
 def test_a_click_on_the_front_opens_the_program(page: Any) -> None:
     assert page.locator("#pareto-0").get_attribute("open") is None
-    page.locator("#figure-pareto canvas").scroll_into_view_if_needed()
-    x, y = page.evaluate(
-        """() => { const view = views.pareto, box = view._el.querySelector("canvas")
-             .getBoundingClientRect(), [a, b] = view.origin(), row = view.data("data_0")[0];
-             return [box.x + a + view.scale("x")(row.step),
-                     box.y + b + view.scale("y")(row.fitness)]; }"""
-    )
-    page.mouse.click(x, y)
+    click_on(page, "pareto", *page.evaluate(_STEP_AND_FITNESS))
     assert page.locator("#pareto-0").get_attribute("open") is not None
 
 
@@ -126,31 +94,48 @@ def test_light_and_dark(page: Any) -> None:
     assert page.evaluate(color) == light
 
 
-def test_every_control_of_a_comparison_works(browser: Any, tmp_path: Path) -> None:
+def test_the_front_of_a_search_without_a_table_opens_its_programs(tab: Any, tmp_path: Path) -> None:
+    page = open_file(tab, write_page(make_run(tmp_path / "run")))
+    assert page.locator("#pareto-0").get_attribute("open") is None
+    row = page.evaluate("data.figures.pareto.rows[0]")
+    column = page.evaluate("data.figures.pareto.columns").index
+    click_on(page, "pareto", row[column("statements")], row[column("fitness")])
+    assert page.locator("#pareto-0").get_attribute("open") is not None
+
+
+def test_every_control_of_a_comparison_works(tab: Any, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text(render(compared()), encoding="utf-8")
-    page, said = browser.new_page(), []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.goto((tmp_path / "page.html").as_uri())
-    page.wait_for_function(READY, timeout=15_000)
+    page = open_file(tab, tmp_path / "page.html")
     names = page.locator("[data-figure]").evaluate_all("all => all.map(e => e.dataset.figure)")
-    assert names == ["differences", "curves", "rates", "trials", "maps"]
+    assert names == ["differences", "curves", "rates", "coordinates", "trials", "maps"]
     page.select_option("#figure-differences select >> nth=1", HOSTILE)
     other = page.locator("#figure-maps option").all_inner_texts()[1]
     page.select_option("#figure-maps select", other)
     page.wait_for_function(f"views.maps.signal('chosen_map') === {json.dumps(other)}")
-    assert page.evaluate("window.hacked === undefined") and said == []
-    page.close()
 
 
-def test_a_funnel_and_a_simplification_work_offline(browser: Any, tmp_path: Path) -> None:
-    context, said = browser.new_context(offline=True), []
-    page = context.new_page()
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
+def test_parallel_coordinates_show_the_chosen_optimizer_and_its_best_trials(
+    tab: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "page.html").write_text(render(compared()), encoding="utf-8")
+    page = open_file(tab, tmp_path / "page.html")
+    trials = [t.tuned for t in results()[1].tasks][0]
+    assert lines_of(page, "coordinates") == len(trials["adamw"].trials)
+    page.select_option("#figure-coordinates select >> nth=1", HOSTILE)
+    page.wait_for_function("views.coordinates.signal('chosen_optimizer') !== 'adamw'")
+    assert lines_of(page, "coordinates") == len(trials[HOSTILE].trials)
+    page.locator("#figure-coordinates input[type=range]").fill("50")
+    page.wait_for_function("views.coordinates.signal('best_share') === 50")
+    assert lines_of(page, "coordinates") == sum(
+        row["rank"] is not None and row["rank"] <= 50
+        for row in rows_of(compared(), "coordinates")
+        if row["optimizer"] == HOSTILE
+    )
+
+
+def test_a_funnel_and_a_simplification_work_offline(tab: Any, tmp_path: Path) -> None:
     for path in (make_funnel(tmp_path / "funnel"), make_simplification(tmp_path / "simple")):
-        page.goto(write_page(path).as_uri())
-        page.wait_for_function(READY, timeout=15_000)
+        page = open_file(tab, write_page(path))
         assert page.locator(".plot canvas").count() == 1
         step = page.locator("details").first
         step.locator("summary").press("Enter")
@@ -158,8 +143,18 @@ def test_a_funnel_and_a_simplification_work_offline(browser: Any, tmp_path: Path
         if path.name == "funnel":
             page.select_option("#figure-stages select", "second")
             page.wait_for_function("views.stages.data('data_0').length === 1")
-    assert page.evaluate("window.hacked === undefined") and said == []
-    context.close()
+
+
+def test_the_card_of_a_rule_works_offline(tab: Any, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(f"# {HOSTILE}\n{LION.text}")
+    page = open_file(tab, write_page(file))
+    assert HOSTILE in page.locator("#summary").inner_text()
+    assert page.locator("#figure-update canvas").count() == 1
+    with page.expect_download() as saved:
+        page.click("[data-save=csv][data-of=update]")
+    rows = list(csv.reader(io.StringIO(Path(saved.value.path()).read_text(), newline="")))
+    assert rows[0] == ["gradient", "state", "update"] and len(rows) == 1 + 61 * 61
 
 
 def test_a_phone_shows_it_without_scrolling_sideways(page: Any) -> None:

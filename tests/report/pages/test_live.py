@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -17,9 +16,9 @@ import pytest
 from optforge.errors import OptforgeError
 from optforge.report.pages.live import LivePage, Site, live_app
 from optforge.runs import Journal
+from tests.helpers.browsing import READY
 from tests.helpers.page_runs import grow_run, make_run
 
-READY = "document.documentElement.dataset.ready === 'yes'"
 pytest.importorskip("vl_convert", reason="needs vl-convert-python: pip install 'optforge[web]'")
 pytest.importorskip("starlette", reason="needs starlette: pip install 'optforge[web]'")
 uvicorn = pytest.importorskip("uvicorn", reason="needs uvicorn: pip install 'optforge[web]'")
@@ -111,20 +110,6 @@ def test_only_this_machine_or_who_knows_the_token(run: Path) -> None:
         assert answer(url, Cookie="token=secret")[0] == 200
 
 
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip(
-        "playwright.sync_api", reason="needs playwright: pip install playwright"
-    )
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("needs a browser: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield launched
-        launched.close()
-
-
 def test_an_open_page_follows_a_run_that_grows(browser: Any, run: Path) -> None:
     with Served(live_app(run.parent, least=0.2)) as url:
         page = browser.new_page()
@@ -133,12 +118,14 @@ def test_an_open_page_follows_a_run_that_grows(browser: Any, run: Path) -> None:
         page.click("text=first")
         page.wait_for_function(READY)
         page.locator("#descent summary").first.click()
+        front = page.locator("#pareto summary").first.inner_text()
         with Journal.open(run / "journal.sqlite", write=True) as journal:
             grow_run(journal, 100, 150)
         grown = "[...document.querySelectorAll('#summary dd')].some(e => /^150,/.test(e.innerText))"
         page.wait_for_function(grown)
         page.wait_for_function("views.progress.data('data_0') !== undefined")
         assert page.locator("#descent details[open]").count() == 1
+        assert page.locator("#pareto summary").first.inner_text() != front
         page.close()
 
 

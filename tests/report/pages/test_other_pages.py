@@ -8,18 +8,16 @@ from typing import Any
 
 import pytest
 
-from optforge.language import load_rule
-from optforge.report.pages.blocks import Block, Code, Page, Tree, Words
+from optforge.analysis import fingerprint
+from optforge.equality.card import property_card
+from optforge.equality.recognise import recognise
+from optforge.errors import OptforgeError, ProgramError
+from optforge.language import load_rule, parse
+from optforge.report.pages.blocks import Block, Code, Facts, Page, Tree, Words
 from optforge.report.pages.render import render
-from optforge.report.pages.simplification import update_figure
+from optforge.report.pages.rule import update_figure
 from optforge.report.pages.write import page_of, write_page
-from tests.helpers.other_pages import HOSTILE, PROGRAMS, make_funnel, make_simplification
-
-
-@pytest.fixture(scope="module")
-def plots() -> Any:
-    reason = "needs vl-convert-python: pip install 'optforge[web]'"
-    return pytest.importorskip("vl_convert", reason=reason)
+from tests.helpers.other_pages import HOSTILE, LION, PROGRAMS, make_funnel, make_simplification
 
 
 def blocks(page: Page, section: str) -> list[Block]:
@@ -63,7 +61,7 @@ def test_a_simplification_shows_each_step_with_its_reason(tmp_path: Path) -> Non
 
 
 def test_the_update_of_signum_is_a_sign() -> None:
-    figure = update_figure(load_rule("signum").text)
+    figure = update_figure(load_rule("signum"))
     for row in figure.rows:
         mean = 0.1 * row["gradient"] + 0.9 * row["state"]
         rate = 0.001  # signum's own
@@ -71,8 +69,41 @@ def test_the_update_of_signum_is_a_sign() -> None:
 
 
 def test_a_rule_without_state_has_a_curve() -> None:
-    figure = update_figure("def train(w, g, lr):\n    u = g * lr\n    return u\n")
+    figure = update_figure(parse("def train(w, g, lr):\n    u = g * lr\n    return u\n"))
     assert all(row["update"] == pytest.approx(row["gradient"]) for row in figure.rows)
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon", "program_8", "momentum_sgd"])
+def test_a_rule_has_a_page_with_its_properties(name: str) -> None:
+    page = page_of(name)
+    card = property_card(load_rule(name))
+    facts = [block for block in blocks(page, "properties") if isinstance(block, Facts)]
+    shown = dict(row for block in facts for row in block.rows)
+    assert shown["scaling of gradients"] == card.gradient_scaling
+    assert shown["live statements"] == str(card.statements)
+    assert shown["fingerprint"] == fingerprint(load_rule(name))
+    words = [block.text for block in blocks(page, "summary") if isinstance(block, Words)]
+    assert words[0] == recognise(load_rule(name)).sentence
+    assert [figure.name for figure in page.figures] == ["update"]
+
+
+def test_a_page_of_a_rule_lies_beside_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plots: Any
+) -> None:
+    del plots
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.txt").write_text(LION.text)
+    assert write_page(tmp_path / "mine.txt") == tmp_path / "mine.html"
+    assert write_page("lion") == Path("lion.html")
+    (tmp_path / "lion").mkdir()
+    with pytest.raises(OptforgeError, match="holds no result"):
+        write_page("lion")  # a directory comes before a name
+
+
+def test_what_is_no_rule_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import os\n")
+    with pytest.raises(ProgramError):
+        page_of(tmp_path / "mine.py")
 
 
 def test_figures_compile_and_markup_is_text(tmp_path: Path, plots: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,20 @@ from optforge.report.pages.blocks import Tree
 from optforge.report.pages.render import page_data, plot_code, render
 from optforge.report.pages.run_data import read_run
 from optforge.report.pages.search import search_page
-from optforge.report.pages.write import write_page
+from optforge.report.pages.write import page_of, write_page
 from optforge.runs import Journal
-from tests.helpers.page_runs import HOSTILE, LION, finish_run, make_run, value
+from tests.helpers.page_runs import (
+    HOSTILE,
+    LION,
+    finish_run,
+    make_proposal,
+    make_run,
+    make_verdict,
+    value,
+)
 
 MEGABYTE = 2**20
 VOID = {"meta", "img", "br", "link", "input"}
-
-
-@pytest.fixture(scope="module")
-def plots() -> Any:
-    reason = "needs vl-convert-python: pip install 'optforge[web]'"
-    return pytest.importorskip("vl_convert", reason=reason)
 
 
 class Checker(HTMLParser):
@@ -117,6 +120,56 @@ def test_a_finished_run_shows_verdict_table_and_front(tmp_path: Path) -> None:
     assert task["low"] < task["mean"] < task["high"] < 0
     assert table.rows[1].proxies.mean == pytest.approx(-0.1)
     assert [row["fitness"] for row in figure(run, "pareto")] == [-0.09]
+
+
+def test_before_the_table_the_front_is_that_of_the_judged_programs(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", programs=100)
+    with Journal.open(run / "journal.sqlite", write=True) as journal:
+        sizes = {102: (4.0, 12), 104: (8.0, 5), 108: (8.0, 12), 110: (4.0, 12)}
+        verdicts = []
+        for number in range(100, 112, 2):
+            state, statements = sizes.get(number, (8.0, 9))
+            verdict = make_verdict(number, HOSTILE)
+            verdicts.append(replace(verdict, state_bytes=state, live_statements=statements))
+        journal.commit(2, [make_proposal(number, 2) for number in range(100, 112)], verdicts)
+    rows = [row for row in figure(run, "pareto") if row["series"].startswith("in the search")]
+    # The fittest of 4 bytes and 12 statements dominates that of 8 bytes and 12, but no shorter one.
+    assert [row["program"] for row in rows] == [110, 104]
+    assert [row["fitness"] for row in rows] == pytest.approx([value(110), value(104)], rel=1e-5)
+    assert all(row["low"] < row["fitness"] < row["high"] for row in rows)
+    (section,) = [s for s in search_page(read_run(run)).sections if s.name == "pareto"]
+    (tree,) = [block for block in section.blocks if isinstance(block, Tree)]
+    assert [step.name for step in tree.steps] == ["pareto-0", "pareto-1"]
+    assert "".join(line for _, line in tree.steps[0].lines).startswith("def train")
+
+
+def test_the_front_shows_a_leader_on_fresh_seeds_too(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", programs=100)
+    searched, fresh = figure(run, "pareto")
+    assert fresh["series"] == "on fresh seeds" and fresh["program"] == searched["program"] == 98
+    assert fresh["fitness"] == pytest.approx(value(98) + 0.01, rel=1e-5)
+
+
+def test_a_search_of_which_only_the_table_was_kept_has_a_page(tmp_path: Path, plots: Any) -> None:
+    del plots
+    run = make_run(tmp_path / "run")
+    finish_run(run)
+    whole = search_page(read_run(run))
+    for file in run.glob("journal*"):
+        file.unlink()
+    kept = page_of(run)
+    assert [section.name for section in kept.sections] == ["summary", "table", "pareto"]
+    by_name = {section.name: section for section in whole.sections}
+    assert kept.sections[1:] == (by_name["table"], by_name["pareto"])
+    text = checked(render(kept)).text
+    assert f"A verdict on {HOSTILE}." in text and "but not the journal" in text
+
+
+@pytest.mark.parametrize("content", ["[]", "no JSON", '{"rows": []}'])
+def test_a_table_of_somebody_else_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "table.json").write_text(content)
+    with pytest.raises(OptforgeError, match=r"table\.json"):
+        page_of(tmp_path)
 
 
 def test_a_run_without_a_batch_has_a_page(tmp_path: Path) -> None:

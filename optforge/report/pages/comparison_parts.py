@@ -1,0 +1,55 @@
+"""What the figures of a comparison share: its rows by task and optimizer, and its axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from optforge.comparison import Findings
+from optforge.comparison.result import TunedSetting
+from optforge.report.pages.blocks import Figure
+from optforge.report.pages.figures import Spec, encode, full_width, one_of
+
+Rows = list[dict[str, Any]]
+
+
+def by_task(
+    name: str, title: str, caption: str, layers: Sequence[Mapping[str, Any]], rows: Rows
+) -> Figure | None:
+    """Return a figure that shows one task at a time; None without data."""
+    rows = [row for row in rows if all(map(_is_shown, row.values()))]
+    if not rows:
+        return None
+    control, chosen = one_of("task", distinct(rows, "task"))
+    spec = {**full_width(320), "params": [control], "transform": [chosen], "layer": list(layers)}
+    return Figure(name, title, caption, spec, rows)
+
+
+def _is_shown(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def each_tuned(findings: Findings) -> Iterator[tuple[str, str, TunedSetting]]:
+    """Yield task, optimizer and result, for each optimizer on each complete task."""
+    for result in findings.tasks:
+        for name, tuned in result.tuned.items():
+            yield result.variant.label, name, tuned
+
+
+def distinct(rows: Iterable[Mapping[str, Any]], column: str) -> list[str]:
+    """Return the values of a column in the order in which they first appear."""
+    return list(dict.fromkeys(row[column] for row in rows))
+
+
+def losses_axis(field: str, title: str) -> Spec:
+    """Return the encoding of a column of losses, on a logarithmic axis."""
+    return encode(field, "quantitative", title, scale={"type": "log", "nice": False})
+
+
+def score_axis(objective: str, field: str) -> Spec:
+    """Return the encoding of a column of scores: losses, or metrics of which higher is better."""
+    title = f"validation {objective}"
+    if objective == "loss":
+        return losses_axis(field, title)
+    return encode(field, "quantitative", title, scale={"zero": False})

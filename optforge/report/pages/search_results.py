@@ -1,0 +1,133 @@
+"""What the end of a search adds to its page; a page of its own where only the table was kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from optforge.assessment.table import Table
+from optforge.errors import RunError
+from optforge.files import read_text
+from optforge.report.json_values import stored_interval
+from optforge.report.pages import search_figures as figures
+from optforge.report.pages.blocks import Block, Code, Grid, Page, Section, Step, Tree, Words
+from optforge.report.pages.lineage import difference
+from optforge.report.pages.run_data import stored_json
+from optforge.report.search.course import JUDGED
+from optforge.report.search.page import count_lines, fair_table
+from optforge.report.search.table_json import table_from_json
+from optforge.report.text_table import TextTable
+from optforge.report.words import percent
+from optforge.runs.directory import EXPLANATION_PAGE, SIMPLE, TABLE_JSON
+
+_NEEDED = {"verdict", "rule", "table"}
+
+
+def read_results(path: Path) -> Page:
+    """Return the page of a search of which the table was kept, but not the journal.
+
+    Args:
+        path: Directory with the table as JSON.
+
+    Raises:
+        RunError: If the file is not the table of a search.
+    """
+    results = stored_json(path / TABLE_JSON)
+    if not results.keys() >= _NEEDED:
+        raise RunError(f"{path / TABLE_JSON} is not the table of a search")
+    sections = (
+        Section("summary", "Summary", tuple(_summary(results))),
+        Section("table", "Table", tuple(table_blocks(table_from_json(results["table"])))),
+        Section("pareto", "Pareto front", tuple(pareto_blocks(results))),
+        Section("reasons", "Explanation and derivation", tuple(reason_blocks(results, path))),
+        Section("rejections", "Rejections", tuple(_rejections(results.get("counts")))),
+    )
+    kept = tuple(section for section in sections if section.blocks)
+    return Page(f"Search {path.resolve().name}", "finished", kept)
+
+
+def table_blocks(table: Table) -> Iterator[Block]:
+    """Yield the table of a search with its figure and notes."""
+    yield figures.contenders(table)
+    yield Grid(fair_table(table))
+    yield from map(Words, table.notes)
+
+
+def pareto_blocks(results: Mapping[str, Any]) -> Iterator[Block]:
+    """Yield the Pareto front of the finalists.
+
+    Args:
+        results: The results of a search, as its table file stores them.
+    """
+    finalists = results.get("pareto", [])
+    if finalists:
+        yield figures.pareto(finalists)
+        yield Tree(tuple(_finalist(number, finalist) for number, finalist in enumerate(finalists)))
+
+
+def reason_blocks(results: Mapping[str, Any], path: Path) -> Iterator[Block]:
+    """Yield the explanation of the gain, and the derivation of the simple rule.
+
+    Args:
+        results: The results of a search, as its table file stores them; empty before its end.
+        path: Directory of the search, which may hold both as files.
+    """
+    explanation, simple = results.get("explanation"), stored_json(path / SIMPLE[1])
+    if explanation:
+        yield Grid(explanation_rows(explanation))
+    elif (path / EXPLANATION_PAGE).is_file():
+        yield Code(read_text(path / EXPLANATION_PAGE))
+    if simple:
+        yield Words("The rule simplified, step by step:")
+        yield Tree(tuple(map(_derived, simple["steps"])))
+        yield Code(simple["program"])
+
+
+def explanation_rows(explanation: Mapping[str, Any]) -> TextTable:
+    """Return an explanation, as the table file of a run stores it, as text."""
+    rows = [
+        (
+            row["tuned"],
+            percent(stored_interval(row["gain_over_rate_alone"])),
+            percent(stored_interval(row["left_of_the_rule"])),
+        )
+        for row in explanation["rows"]
+    ]
+    return TextTable(
+        "What single things explain that anybody may tune: AdamW with the rate and one more thing "
+        f"tuned by {explanation['trials']} trials a task, {explanation['repeats']} fresh seeds.",
+        ("<AdamW with its rate and ... tuned", "<gain over the rate alone", "<left of the rule's"),
+        tuple(rows),
+    )
+
+
+def _summary(results: Mapping[str, Any]) -> Iterator[Block]:
+    yield Words(results["verdict"], is_strong=True)
+    yield Code(results["rule"]["program"])
+    yield Words(
+        "Of this search the table was kept, but not the journal, so the page shows how it ended "
+        "and not its course."
+    )
+
+
+def _rejections(counts: Mapping[str, Any] | None) -> Iterator[Block]:
+    if counts:
+        yield figures.stages([*counts["rejected"].items(), (JUDGED, counts["judged"])])
+        yield from map(Words, count_lines(counts))
+
+
+def _finalist(number: int, finalist: Mapping[str, Any]) -> Step:
+    value = finalist["fitness"]
+    title = "failed on fresh seeds" if value is None else f"fitness {value:+.4f}"
+    note = (
+        f"{finalist['state_bytes']:g} bytes of state, {finalist['live_statements']} statements, "
+        f"step {1e3 * finalist['step_seconds']:.1f} ms per million parameters"
+    )
+    lines = tuple((" ", line) for line in finalist["text"].splitlines())
+    return Step(title, note, lines, f"pareto-{number}")
+
+
+def _derived(step: Mapping[str, Any]) -> Step:
+    change = difference(step["before"], step["after"])
+    return Step(f"{step['kind']}: {step['why']}", "", change)

@@ -1,0 +1,43 @@
+"""What the tests of pages share: the package with the plots' code, and a browser."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def plots() -> Any:
+    reason = "needs vl-convert-python: pip install 'optforge[web]'"
+    return pytest.importorskip("vl_convert", reason=reason)
+
+
+@pytest.fixture(scope="module")
+def browser(plots: Any) -> Iterator[Any]:
+    del plots
+    reason = "needs playwright: pip install playwright"
+    sync_api = pytest.importorskip("playwright.sync_api", reason=reason)
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("needs a browser: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def tab(browser: Any) -> Iterator[Any]:
+    """An empty page without a network; at the end nothing may have been said or run in it."""
+    context = browser.new_context(offline=True, color_scheme="light", accept_downloads=True)
+    opened, said = context.new_page(), []
+    opened.on("console", lambda message: said.append(message.text))
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.set_default_timeout(15_000)
+    yield opened
+    assert opened.evaluate("window.hacked === undefined")
+    assert said == []
+    context.close()
