@@ -1,0 +1,166 @@
+"""Make the pages of the results in this repository, with an index.
+
+    python benchmarks/make_gallery.py                    # build/gallery/index.html
+    python benchmarks/make_gallery.py runs/first         # beside them those of your own results
+    python benchmarks/make_gallery.py --pictures docs    # also the screenshots of docs/gallery.md
+
+There is a page for each search and comparison below results/, one for a simplification of the
+paper's raw program, and the property cards of some shipped rules. Nothing is trained. Needs
+``pip install 'optforge[web]'``; the screenshots need playwright and chromium as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib import resources
+from pathlib import Path
+from urllib.parse import quote
+
+from optforge.ablation import describe
+from optforge.comparison.definition import DEFINITION
+from optforge.equality import simplify_exact
+from optforge.errors import OptforgeError
+from optforge.language import load_rule
+from optforge.report.pages.blocks import Page, Words
+from optforge.report.pages.render import render
+from optforge.report.pages.rule import rule_page
+from optforge.report.pages.simplification import simplification_page
+from optforge.report.pages.write import is_result, page_of
+from optforge.report.simplify.files import simple_rule_json
+
+RULES = ("adamw", "lion", "muon", "ortho_lion")
+RAW = "program_8"  # the paper's, before it was made simple
+# File of each screenshot, with the page and the element that it shows; "" for the top of the page.
+PICTURES = {
+    "gallery-table.png": ("search-2026-11-27-paper-matrices-seed0", "#figure-contenders"),
+    "gallery-differences.png": ("images-optimizers", "#figure-differences"),
+    "gallery-coordinates.png": ("images-map", "#figure-coordinates"),
+    "gallery-rule.png": ("lion", "#figure-update"),
+}
+OF_A_RUN = "report.png"  # the top of the first page of one's own
+READY = "document.documentElement.dataset.ready === 'yes'"
+
+Subject = tuple[str, str, Callable[[], Page]]  # group, name of the file, the page
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the index."""
+
+    group: str
+    name: str
+    page: Page
+
+    @property
+    def headline(self) -> str:
+        """What the page says first."""
+        blocks = (block for section in self.page.sections for block in section.blocks)
+        strong = (block.text for block in blocks if isinstance(block, Words) and block.is_strong)
+        return next(strong, "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Make the pages of all results, with an index.")
+    parser.add_argument("paths", nargs="*", type=Path, help="further results, such as runs/first")
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("-o", "--output", type=Path, default=Path("build/gallery"))
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="where screenshots go")
+    arguments = parser.parse_args()
+    chosen = [*results_below(arguments.results, arguments.paths), *always()]
+    entries = make_gallery(chosen, arguments.output)
+    print(arguments.output / "index.html")
+    if arguments.pictures:
+        own = {OF_A_RUN: (arguments.paths[0].name, "")} if arguments.paths else {}
+        take_pictures(arguments.output, arguments.pictures, PICTURES | own)
+    sys.exit(len(entries) < len(chosen))
+
+
+def results_below(root: Path, more: Sequence[Path] = ()) -> Iterator[Subject]:
+    """Yield the results given by their paths, then those below a directory."""
+    for path in more:
+        yield "Your own results", path.name, lambda path=path: page_of(path)
+    for path in sorted(filter(is_result, root.rglob("*"))):
+        group = "Comparisons" if (path / DEFINITION).is_file() else "Searches"
+        name = "-".join(path.relative_to(root).parts)
+        yield group, name, lambda path=path: page_of(path)
+
+
+def always() -> Iterator[Subject]:
+    """Yield what is made from the shipped rules alone."""
+    yield "Simplifications", f"simplified-{RAW}", simplified
+    for name in RULES:
+        yield "Rules", name, lambda name=name: rule_page(name)
+
+
+def simplified() -> Page:
+    """Return the page of the exact simplification of the paper's raw program."""
+    return simplification_page(simple_rule_json(describe(simplify_exact(load_rule(RAW)))), RAW)
+
+
+def make_gallery(subjects: Sequence[Subject], folder: Path) -> list[Entry]:
+    """Write pages and their index into a directory; what cannot be read is named and left out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = []
+    for group, name, page in subjects:
+        try:
+            entry = Entry(group, name, page())
+        except OptforgeError as error:
+            print(f"{name} has no page: {error}", file=sys.stderr)
+            continue
+        (folder / f"{name}.html").write_text(render(entry.page), encoding="utf-8")
+        entries.append(entry)
+    (folder / "index.html").write_text(index(entries), encoding="utf-8")
+    return entries
+
+
+def index(entries: Sequence[Entry]) -> str:
+    """Return the index as HTML; all text is escaped, and it has no scripts."""
+    style = (resources.files("optforge.report.pages") / "page.css").read_text(encoding="utf-8")
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    parts = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+        f"<title>Results of optforge</title><style>{style}</style></head>",
+        "<body><main><h1>Results of optforge</h1>",
+    ]
+    for group in dict.fromkeys(entry.group for entry in entries):
+        lines = map(_line, (entry for entry in entries if entry.group == group))
+        parts.append(f"<section><h2>{escape(group)}</h2><ul>{''.join(lines)}</ul></section>")
+    return "\n".join([*parts, "</main></body></html>\n"])
+
+
+def _line(entry: Entry) -> str:
+    link = f'<a href="{quote(entry.name)}.html">{escape(entry.page.title)}</a>'
+    note = f'<span class="note">{escape(entry.page.state)}</span>'
+    return f"<li>{link} {note}<br>{escape(entry.headline)}</li>"
+
+
+def take_pictures(gallery: Path, folder: Path, pictures: Mapping[str, tuple[str, str]]) -> None:
+    """Take screenshots of pages of a gallery, of few colors so that they stay small."""
+    from PIL import Image
+    from playwright.sync_api import sync_playwright
+
+    size = {"width": 840, "height": 1036}
+    with sync_playwright() as playwright:
+        program = shutil.which("chromium") or shutil.which("chromium-browser")
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        tab = browser.new_page(viewport=size, color_scheme="light")  # type: ignore[arg-type]
+        for file, (name, element) in pictures.items():
+            tab.goto((gallery / f"{name}.html").resolve().as_uri())
+            tab.wait_for_function(READY)
+            shot = tab.locator(element).screenshot() if element else tab.screenshot()
+            picture = Image.open(io.BytesIO(shot)).convert("RGB").quantize(64)
+            picture.save(folder / file, optimize=True)
+            print(folder / file)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
