@@ -63,7 +63,7 @@ def front_figure(front: Sequence[FrontProgram]) -> Figure:
     rows = [row for number, program in enumerate(front) for row in _rows(number, program)]
     caption = (
         "No other judged program is better in fitness, state and length at once. A circle is the "
-        "value by which the search chose, so the luckiest of many; a diamond is the same program "
+        "value by which the search chose, so the luckiest of many; a square is the same program "
         "on fresh seeds. Lines: 95 % intervals over seeds. A click opens the program below."
     )
     return Figure("pareto", "Pareto front so far.", caption, _spec(), rows)
@@ -95,7 +95,7 @@ def _half(verdict: Verdict) -> float:
 
 
 def _spec() -> Spec:
-    scale = {"zero": False}
+    scale = {"zero": False, "padding": 12}
     y = encode("fitness", "quantitative", "fitness", scale=scale)
     shown = {
         "x": encode("statements", "quantitative", "statements", scale=scale,

@@ -15,7 +15,7 @@ function config() {
   return {
     background: isDark() ? "#16181d" : "#ffffff",
     axis: { ...text, gridColor: line, domainColor: line, tickColor: line, labelLimit: 260 },
-    legend: { ...text, labelLimit: 320 }, header: text,
+    legend: { ...text, labelLimit: 320, symbolBaseFillColor: ink, symbolBaseStrokeColor: ink }, header: text,
     title: { color: ink }, text: { color: ink }, rule: { color: ink }, view: { stroke: line },
   };
 }

@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from optforge.assessment.rows import FOUND
 from optforge.assessment.table import Table
 from optforge.errors import RunError
 from optforge.files import read_text
 from optforge.report.json_values import stored_interval
-from optforge.report.pages import search_figures as figures
 from optforge.report.pages.blocks import Block, Code, Grid, Page, Section, Step, Tree, Words
 from optforge.report.pages.lineage import difference
 from optforge.report.pages.run_data import stored_json
+from optforge.report.pages.search_figures import stages
+from optforge.report.pages.table_figures import contenders, pareto, single_differences
 from optforge.report.search.course import JUDGED
 from optforge.report.search.page import count_lines, fair_table
 from optforge.report.search.table_json import table_from_json
@@ -48,10 +50,33 @@ def read_results(path: Path) -> Page:
 
 
 def table_blocks(table: Table) -> Iterator[Block]:
-    """Yield the table of a search with its figure and notes."""
-    yield figures.contenders(table)
+    """Yield the table of a search with its figures, the rule against each other row, and notes."""
+    yield contenders(table)
     yield Grid(fair_table(table))
+    if table.has(FOUND):
+        yield Grid(against_rows(table))
+    yield single_differences(table)
     yield from map(Words, table.notes)
+
+
+def against_rows(table: Table) -> TextTable:
+    """Return the discovered rule against each other row of its table, as text."""
+    tasks = (*table.proxies, *table.held_out)
+    rows = [
+        (
+            row.title,
+            percent(table.difference(FOUND, row.name)),
+            *(percent(table.difference_on(task, FOUND, row.name)) for task in tasks),
+        )
+        for row in table.rows
+        if row.name != FOUND
+    ]
+    return TextTable(
+        "Change of test loss of the discovered rule, tuned for each task, against each other row, "
+        "with 95 % intervals of paired differences.",
+        tuple(f"<{head}" for head in ("against", "mean over proxies", *tasks)),
+        tuple(rows),
+    )
 
 
 def pareto_blocks(results: Mapping[str, Any]) -> Iterator[Block]:
@@ -62,7 +87,7 @@ def pareto_blocks(results: Mapping[str, Any]) -> Iterator[Block]:
     """
     finalists = results.get("pareto", [])
     if finalists:
-        yield figures.pareto(finalists)
+        yield pareto(finalists)
         yield Tree(tuple(_finalist(number, finalist) for number, finalist in enumerate(finalists)))
 
 
@@ -113,7 +138,7 @@ def _summary(results: Mapping[str, Any]) -> Iterator[Block]:
 
 def _rejections(counts: Mapping[str, Any] | None) -> Iterator[Block]:
     if counts:
-        yield figures.stages([*counts["rejected"].items(), (JUDGED, counts["judged"])])
+        yield stages([*counts["rejected"].items(), (JUDGED, counts["judged"])])
         yield from map(Words, count_lines(counts))
 
 

@@ -128,7 +128,7 @@ def _lines(x: Spec, objective: str) -> list[Spec]:
         "detail": {"field": "trial", "type": "nominal"},
         "order": {"field": "place", "type": "quantitative"},
     }
-    scale = {"domain": [0, 100], "range": list(COLORS[:2])}
+    scale = {"domain": [0, 100], "range": list(COLORS[:2]), "interpolate": "rgb"}
     title, legend = f"rank by {objective}, % (0 is best)", {"orient": "bottom"}
     color = {"color": encode(_RANK, "quantitative", title, scale=scale, legend=legend)}
     hover = {"tooltip": tooltip("trial", "axis", "value", objective, _RANK)}

@@ -5,21 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from optforge.report.pages.blocks import Page, Section
 from optforge.report.pages.render import page_data, render
 from optforge.report.pages.run_data import read_run
 from optforge.report.pages.search import search_page
+from optforge.report.pages.table_figures import single_differences
 from optforge.report.pages.write import write_page
 from tests.helpers.browsing import click_on, lines_of, open_file
 from tests.helpers.compared_page import compared, results, rows_of
 from tests.helpers.other_pages import make_funnel, make_simplification
-from tests.helpers.page_runs import HOSTILE, LION, finish_run, make_run
+from tests.helpers.page_runs import HOSTILE, LION, finish_run, make_run, make_table
 
-FIGURES = ["progress", "contenders", "pareto", "stages", "known"]
+FIGURES = ["progress", "contenders", "seeds", "pareto", "stages", "known"]
 _STEP_AND_FITNESS = "views.pareto.data('data_0').slice(0, 1).map(d => [d.step, d.fitness])[0]"
 
 
@@ -67,6 +70,22 @@ def test_a_filter_leaves_the_chosen_task(page: Any) -> None:
     assert shown() == 2
     page.select_option("#figure-contenders select", HOSTILE)
     page.wait_for_function("views.contenders.data('data_0').length === 1")
+
+
+def test_the_single_differences_are_those_of_the_chosen_task(tab: Any, tmp_path: Path) -> None:
+    table = make_table("first", HOSTILE)
+    figure = single_differences(table)
+    page = Page("Table", "made", (Section("table", "Table", (figure,)),))
+    (tmp_path / "page.html").write_text(render(page), encoding="utf-8")
+    open_file(tab, tmp_path / "page.html")
+    for task in ("first", HOSTILE):
+        tab.select_option("#figure-seeds select", task)
+        tab.wait_for_function(f"views.seeds.signal('chosen_task') === {json.dumps(task)}")
+        shown = tab.evaluate("views.seeds.data('data_0').map(d => [d.task, d.change])")
+        a, b = (row.logs[task] for row in table.rows)
+        expected = [100 * math.expm1(y - x) for x, y in zip(a, b, strict=True)]
+        assert [name for name, _ in shown] == [task] * len(expected)
+        assert [change for _, change in shown] == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_click_on_the_front_opens_the_program(page: Any) -> None:

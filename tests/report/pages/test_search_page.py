@@ -17,7 +17,9 @@ from optforge.report.pages.blocks import Tree
 from optforge.report.pages.render import page_data, plot_code, render
 from optforge.report.pages.run_data import read_run
 from optforge.report.pages.search import search_page
+from optforge.report.pages.search_results import against_rows
 from optforge.report.pages.write import page_of, write_page
+from optforge.report.words import percent
 from optforge.runs import Journal
 from tests.helpers.page_runs import (
     HOSTILE,
@@ -25,6 +27,7 @@ from tests.helpers.page_runs import (
     finish_run,
     make_proposal,
     make_run,
+    make_table,
     make_verdict,
     value,
 )
@@ -172,6 +175,14 @@ def test_a_table_of_somebody_else_is_refused(tmp_path: Path, content: str) -> No
         page_of(tmp_path)
 
 
+def test_the_rule_is_held_against_each_other_row() -> None:
+    table = make_table("first", HOSTILE, name="discovered")
+    (row,) = against_rows(table).rows
+    assert row[0] == "tuned AdamW" and len(row) == 4
+    assert row[1] == percent(table.rows[1].proxies)
+    assert row[3] == percent(table.rows[1].tasks[HOSTILE])
+
+
 def test_a_run_without_a_batch_has_a_page(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", programs=0)
     names = [section.name for section in search_page(read_run(run)).sections]
@@ -197,7 +208,10 @@ def test_every_figure_is_a_specification_that_compiles(tmp_path: Path, plots: An
     run = make_run(tmp_path / "run")
     finish_run(run)
     page = search_page(read_run(run))
-    assert {f.name for f in page.figures} == {"progress", "contenders", "pareto", "stages", "known"}
+    assert {f.name for f in page.figures} == {
+        *("progress", "contenders", "seeds"),
+        *("pareto", "stages", "known"),
+    }
     for drawn in page.figures:
         spec = {**drawn.spec, "data": {"values": [dict(row) for row in drawn.rows]}, "width": 600}
         picture = plots.vegalite_to_svg(spec)
