@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 
 from optforge.ablation.train import TrainingEvidence
 from optforge.equality.card import Card, property_card
@@ -31,6 +32,11 @@ class SimpleRule:
     def program(self) -> Program:
         """The simple rule."""
         return self.simplified.program
+
+    def _repr_html_(self) -> str:
+        """Return the name and the rule for a notebook."""
+        name, text = escape(self.recognised.sentence), escape(self.program.text.rstrip())
+        return f"<p><b>{name}</b></p><pre>{text}</pre>"
 
 
 def describe(simplified: Simplified, trained: TrainingEvidence | None = None) -> SimpleRule:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,10 @@ class FunnelResult:
 
     def __repr__(self) -> str:
         return f"FunnelResult({str(self.path)!r}: {self.verdict})"
+
+    def _repr_html_(self) -> str:
+        """Return verdict and table for a notebook."""
+        return f"<p><b>{escape(self.verdict)}</b></p>{self.table.html()}"
 
     @cached_property
     def table(self) -> TextTable:

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from optforge.ablation import describe
 from optforge.analysis import fingerprint
+from optforge.api.funnel_result import FunnelResult
+from optforge.equality import simplify_exact
 from optforge.equality.card import property_card
 from optforge.equality.recognise import recognise
 from optforge.errors import OptforgeError, ProgramError
@@ -98,6 +101,13 @@ def test_a_page_of_a_rule_lies_beside_its_file(
     (tmp_path / "lion").mkdir()
     with pytest.raises(OptforgeError, match="holds no result"):
         write_page("lion")  # a directory comes before a name
+
+
+def test_in_a_notebook_a_funnel_and_a_simple_rule_show_themselves_as_text() -> None:
+    simple = describe(simplify_exact(load_rule("signum")))._repr_html_()
+    assert simple.startswith("<p><b>Signum with beta = 0.9") and "<pre>def train(" in simple
+    funnel = FunnelResult(Path("runs/x"), (), ("first",), "adamw", stopped=True)._repr_html_()
+    assert funnel.startswith("<p><b>0 of 1 stages are finished") and "<table>" in funnel
 
 
 def test_what_is_no_rule_is_refused(tmp_path: Path) -> None:
