@@ -18,7 +18,6 @@ from optforge.language import Program, parse, rule_names, rule_text
 from optforge.report.pages.blocks import Block, Code, Facts, Figure, Page, Section, Words
 from optforge.report.pages.figures import Spec, encode, full_width, tooltip
 from optforge.report.simplify.page import card_lines
-from optforge.report.words import value
 from optforge.runs.directory import is_directory
 
 _LIMIT = 0.98  # quantile of the updates at which colors end
@@ -66,7 +65,7 @@ def _summary(program: Program, text: str) -> Iterator[Block]:
     if comment:
         yield Words(comment)
     yield Code(program.text)
-    yield Facts(tuple((name, value(number)) for name, number in known.hyperparameters.items()))
+    yield Facts(tuple((name, f"{value:g}") for name, value in known.hyperparameters.items()))
 
 
 def _comment(text: str) -> Iterator[str]:
