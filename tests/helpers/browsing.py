@@ -7,9 +7,10 @@ from typing import Any
 
 READY = "document.documentElement.dataset.ready === 'yes'"
 _POINT = """([figure, x, y]) => {
-  const view = views[figure], [left, top] = view.origin();
+  const view = views[figure], [left, top] = view.origin(), pad = view.padding();
   const box = view._el.querySelector("canvas").getBoundingClientRect();
-  return [box.x + left + view.scale("x")(x), box.y + top + view.scale("y")(y)]; }"""
+  return [box.x + pad.left + left + view.scale("x")(x), box.y + pad.top + top + view.scale("y")(y)];
+}"""
 _LINES = """(figure) => {
   const count = (node) => Number(node.marktype === "line" && node.items.length > 0)
     + (node.items || []).reduce((sum, item) => sum + count(item), 0);

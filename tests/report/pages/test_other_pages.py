@@ -76,7 +76,7 @@ def test_a_rule_without_state_has_a_curve() -> None:
     assert all(row["update"] == pytest.approx(row["gradient"]) for row in figure.rows)
 
 
-@pytest.mark.parametrize("name", ["adamw", "muon", "program_8", "momentum_sgd"])
+@pytest.mark.parametrize("name", ["adamw", "program_8", "momentum_sgd"])
 def test_a_rule_has_a_page_with_its_properties(name: str) -> None:
     page = page_of(name)
     card = property_card(load_rule(name))
