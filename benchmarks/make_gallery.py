@@ -38,7 +38,7 @@ RULES = ("adamw", "lion", "muon", "ortho_lion")
 RAW = "program_8"  # the paper's, before it was made simple
 # File of each screenshot, with the page and the element that it shows; "" for the top of the page.
 PICTURES = {
-    "gallery-table.png": ("search-2026-11-27-paper-matrices-seed0", "#figure-contenders"),
+    "gallery-seeds.png": ("search-2026-11-27-paper-matrices-seed0", "#figure-seeds"),
     "gallery-differences.png": ("images-optimizers", "#figure-differences"),
     "gallery-coordinates.png": ("images-map", "#figure-coordinates"),
     "gallery-rule.png": ("lion", "#figure-update"),
@@ -155,6 +155,8 @@ def take_pictures(gallery: Path, folder: Path, pictures: Mapping[str, tuple[str,
         for file, (name, element) in pictures.items():
             tab.goto((gallery / f"{name}.html").resolve().as_uri())
             tab.wait_for_function(READY)
+            if element:  # the bar that stays on top would hide a part of it
+                tab.evaluate("document.querySelector('nav').remove()")
             shot = tab.locator(element).screenshot() if element else tab.screenshot()
             picture = Image.open(io.BytesIO(shot)).convert("RGB").quantize(64)
             picture.save(folder / file, optimize=True)

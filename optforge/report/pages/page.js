@@ -32,6 +32,7 @@ async function draw(name) {
   const options = { actions: false, renderer: "canvas", config: config() };
   views[name]?.finalize();
   const { view } = await vegaEmbed(place, spec, options);
+  await view.resize().runAsync(); // the columns of a legend follow the width, known only now
   view.addEventListener("click", (_, item) => open(item?.datum?.opens));
   views[name] = view;
 }

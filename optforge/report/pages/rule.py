@@ -127,7 +127,7 @@ def _curve() -> Spec:
 
 
 def _surface(state: str, limit: float, width: float) -> Spec:
-    half, scale = width / 2, {"scheme": "blueorange", "domain": [-limit, limit], "clamp": True}
+    half, scale = 0.55 * width, {"scheme": "blueorange", "domain": [-limit, limit], "clamp": True}
     ends = {"x": "gradient", "y": "state"}
     transform = [
         {"calculate": f"datum.{column} {sign} {half}", "as": f"{axis}{end}"}
@@ -135,8 +135,8 @@ def _surface(state: str, limit: float, width: float) -> Spec:
         for sign, end in (("-", "1"), ("+", "2"))
     ]
     shown = {
-        "x": encode("x1", "quantitative", "gradient"), "x2": {"field": "x2"},
-        "y": encode("y1", "quantitative", state), "y2": {"field": "y2"},
+        "x": encode("x1", "quantitative", "gradient", scale={"nice": False}), "x2": {"field": "x2"},
+        "y": encode("y1", "quantitative", state, scale={"nice": False}), "y2": {"field": "y2"},
         "color": encode("update", "quantitative", "update", scale=scale),
         "tooltip": tooltip("gradient", "update", state=state),
     }  # fmt: skip
