@@ -147,11 +147,13 @@ def take_pictures(gallery: Path, folder: Path, pictures: Mapping[str, tuple[str,
     from PIL import Image
     from playwright.sync_api import sync_playwright
 
-    size = {"width": 840, "height": 1036}
     with sync_playwright() as playwright:
         program = shutil.which("chromium") or shutil.which("chromium-browser")
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        tab = browser.new_page(viewport=size, color_scheme="light")  # type: ignore[arg-type]
+        context = browser.new_context(
+            viewport={"width": 1200, "height": 1480}, device_scale_factor=0.7, color_scheme="light"
+        )
+        tab = context.new_page()
         for file, (name, element) in pictures.items():
             tab.goto((gallery / f"{name}.html").resolve().as_uri())
             tab.wait_for_function(READY)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from optforge.report.pages.blocks import Page, Section
 from optforge.report.pages.render import page_data, render
 from optforge.report.pages.run_data import read_run
 from optforge.report.pages.search import search_page
-from optforge.report.pages.table_figures import single_differences
+from optforge.report.pages.table_figures import contenders, single_differences
 from optforge.report.pages.write import write_page
 from tests.helpers.browsing import click_on, lines_of, open_file
 from tests.helpers.compared_page import compared, results, rows_of
@@ -86,6 +87,21 @@ def test_the_single_differences_are_those_of_the_chosen_task(tab: Any, tmp_path:
         expected = [100 * math.expm1(y - x) for x, y in zip(a, b, strict=True)]
         assert [name for name, _ in shown] == [task] * len(expected)
         assert [change for _, change in shown] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_legend_is_whole_where_its_columns_follow_the_width(tab: Any, tmp_path: Path) -> None:
+    first, second = make_table("first").rows
+    rows = (first, *(replace(second, name=f"contender {n}") for n in range(9)))
+    figure = contenders(replace(make_table("first"), rows=rows))
+    page = Page("Table", "made", (Section("table", "Table", (figure,)),))
+    (tmp_path / "page.html").write_text(render(page), encoding="utf-8")
+    tab.set_viewport_size({"width": 840, "height": 900})
+    open_file(tab, tmp_path / "page.html")
+    low, high, height = tab.evaluate(
+        "(([b, c]) => [b.y1, b.y2, c.clientHeight])([views.contenders.scenegraph().root.bounds, "
+        "document.querySelector('#figure-contenders canvas')])"
+    )
+    assert high - low <= height
 
 
 def test_a_click_on_the_front_opens_the_program(page: Any) -> None:
