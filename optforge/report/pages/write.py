@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from optforge.comparison.definition import DEFINITION
@@ -22,12 +23,17 @@ from optforge.runs.guard import disk_errors
 from optforge.runs.outputs import check_output, write_output
 
 PAGE = "report.html"
-_RESULTS = (JOURNAL, DEFINITION, TABLE_JSON, SIMPLE_JSON)
+_KEPT = (JOURNAL, DEFINITION)  # files of directories that optforge makes itself
+_RESULTS = (*_KEPT, TABLE_JSON, SIMPLE_JSON)
 
 
 def is_result(path: Path) -> bool:
     """Return whether a directory holds a result that has a page."""
-    return any((path / name).is_file() for name in _RESULTS)
+    return _has(path, _RESULTS)
+
+
+def _has(path: Path, names: Iterable[str]) -> bool:
+    return any((path / name).is_file() for name in names)
 
 
 def page_of(path: str | Path) -> Page:
@@ -95,10 +101,11 @@ def write_page(path: str | Path, out: str | Path | None = None, force: bool = Fa
     if out is not None:
         write_output(target, text, force)
         return target
+    folder = target.parent
     try:
         if force:
             begin_record(folder, [target.name])
-        elif not has_record(folder) and not is_result(folder):  # a folder of the user's
+        elif not (has_record(folder) or _has(folder, _KEPT)):  # a folder of the user's
             begin_record(folder)
         replace_own(target, text)
     except OSError as error:
