@@ -19,9 +19,9 @@ def loaded(tasks: str | Task | Sequence[str | Task]) -> list[Task]:
         >>> [task.name for task in loaded("digits_mlp")]
         ['digits_mlp']
     """
-    is_one = isinstance(tasks, str | Task) or not isinstance(tasks, Iterable)
-    several = [tasks] if is_one else tasks
-    return [load_task(task) if isinstance(task, str) else _checked(task) for task in several]
+    if isinstance(tasks, str | Task) or not isinstance(tasks, Iterable):
+        tasks = [tasks]
+    return [load_task(task) if isinstance(task, str) else _checked(task) for task in tasks]
 
 
 def _checked(task: object) -> Task:

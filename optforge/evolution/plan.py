@@ -141,6 +141,8 @@ def read_plan(
     for task in (*tasks, *held_out, *validation):
         _check_unchanged(task, hashes.get(task.name, task.hash))
     baselines = _read_baselines(stored)
+    for task in tasks:
+        _ = baselines[task.name]["adamw"].trainee  # with which a search begins
     return SearchPlan(
         settings,
         tuple(tasks),
