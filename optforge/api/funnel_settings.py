@@ -152,6 +152,8 @@ def _candidate(values: Mapping[str, Any]) -> FunnelCandidate:
 
 def _check_tunable(settings: FunnelSettings) -> None:
     """Build what is tried first, so that a wrong setting is told before anything is trained."""
+    if not settings.stages:
+        raise ValueError("it has no stage")
     rules = [fittable(one.program, settings.schedules) for one in settings.candidates]
     for rule in (replace(tunable(settings.baseline), known=settings.known), *rules):
         for setting in rule.known:

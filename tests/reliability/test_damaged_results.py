@@ -246,3 +246,12 @@ def test_a_setting_of_a_funnel_that_cannot_be_tried_is_told_at_once(name: str) -
         pytest.raises(OptforgeError, match=rf"{name.split()[0]}"),
     ):
         read_settings(journal)
+
+
+def test_a_funnel_without_a_stage_is_a_sentence() -> None:
+    stored = {"funnel": {**stored_funnel(), "stages": []}}
+    with (
+        Journal.create(Path("journal.sqlite"), stored) as journal,
+        pytest.raises(RunError, match="it has no stage"),
+    ):
+        read_settings(journal)
