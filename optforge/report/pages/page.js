@@ -32,7 +32,8 @@ async function draw(name) {
   const options = { actions: false, renderer: "canvas", config: config() };
   views[name]?.finalize();
   const { view } = await vegaEmbed(place, spec, options);
-  await view.resize().runAsync(); // the columns of a legend follow the width, known only now
+  // The columns of a legend follow the width, which is known only now.
+  if (figure.spec.autosize.type === "fit-x") await view.resize().runAsync();
   view.addEventListener("click", (_, item) => open(item?.datum?.opens));
   views[name] = view;
 }
