@@ -185,18 +185,14 @@ def is_own(path: Path) -> bool:
     return is_file(path) and _digest(path.read_bytes()) in record.get(path.name, ())
 
 
-def is_record(directory: Path) -> bool:
-    """Return whether the record of a directory is there and whole."""
-    return _read_record(directory) is not None
-
-
 def _record(directory: Path) -> dict[str, list[str]] | None:
     """Return the record of a directory; one that is damaged knows no file, so that all are kept."""
-    stored = _read_record(directory)
+    stored = whole_record(directory)
     return {} if stored is None and os.path.lexists(directory / RECORD) else stored
 
 
-def _read_record(directory: Path) -> dict[str, list[str]] | None:
+def whole_record(directory: Path) -> dict[str, list[str]] | None:
+    """Return the digests of a directory's own files by name; None if they cannot be read."""
     try:
         stored = json.loads(read_text(directory / RECORD))
     except (OSError, RecursionError, ValueError):

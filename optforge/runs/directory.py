@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from optforge.errors import RunError
-from optforge.files import RECORD, begin_record, check_own, is_own, is_record, replace_own
+from optforge.files import RECORD, begin_record, check_own, is_own, replace_own, whole_record
 from optforge.runs import guard
 from optforge.runs.journal import Journal, plain_text
 
@@ -268,7 +268,7 @@ def check_free(path: str | Path, names: Iterable[str] = _OURS, force: bool = Fal
 
 def _is_begun(path: Path, name: str) -> bool:
     """Return whether a file is what is left of a run that ended before it had a journal."""
-    if not is_record(path):
+    if whole_record(path) is None:
         return False
     at_once = name in (RECORD, f"{JOURNAL}.lock")
     return at_once or (name in (SETTINGS, START) and is_own(path / name))
