@@ -96,7 +96,9 @@ class Journal:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                 guard.check_length(path, connection)
                 guard.check_pages(path, connection)
-                connection.execute("REPLACE INTO meta VALUES ('writer', ?)", (writer.writer_text(),))
+                connection.execute(
+                    "REPLACE INTO meta VALUES ('writer', ?)", (writer.writer_text(),)
+                )
                 return cls(path, connection, lock)
 
     @classmethod
@@ -215,9 +217,7 @@ class Journal:
 
     def stages(self) -> dict[str, int]:
         """Return how many verdicts ended in each stage, by its name, in order of the stages."""
-        query = (
-            "SELECT stage_name, count(*) FROM verdicts GROUP BY stage_name ORDER BY min(stage)"
-        )
+        query = "SELECT stage_name, count(*) FROM verdicts GROUP BY stage_name ORDER BY min(stage)"
         return dict(self._all(query))
 
     def _check_order(self, batch: int, rows: list[tuple[Any, ...]]) -> None:

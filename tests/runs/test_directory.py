@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import optforge
-
 from optforge.errors import RunError
 from optforge.files import RECORD, ForeignFileError
 from optforge.runs import RunDirectory, check_free, list_runs, new_run_path
@@ -215,9 +214,7 @@ def test_no_clock_that_can_be_set_orders_anything() -> None:
     assert found == {"runs/schema.py", "runs/directory.py", "report/pages/run_data.py"}
 
 
-def test_a_clock_set_back_changes_no_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_clock_set_back_changes_no_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(tmp_path / "first", small(), 200)
     pretend(tmp_path / "second", small(), 100)
     monkeypatch.setattr(time, "time", iter(range(10**9, 0, -3600)).__next__)
