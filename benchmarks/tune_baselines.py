@@ -1,18 +1,21 @@
 """Tune the baselines on the shipped tasks and write the committed file of baselines.
 
-    python benchmarks/tune_baselines.py [TASK ... | joint | things]
+    python benchmarks/tune_baselines.py [things | TASK ... | joint | everything]
     optforge search --strategy constants --programs 3000 --population 200 --tournament 6 --out RUN
     python benchmarks/tune_baselines.py control RUN
 
-AdamW, Lion and Muon get the same number of trials a task, every trial three seeds, judged by mean
-log validation loss: a third at random, the rest by Optuna's TPE; the best twelve again on twelve
-other seeds. Tuned are learning rate, weight decay, all averages, for AdamW also bias correction,
-for Muon the rate of the arrays that are no hidden matrices, and for all the shape of the schedule:
-warm-up, power of the decay, final value. "joint" is one setting of AdamW and one of Muon for all
-proxy tasks, with the same trials. "things" is AdamW with one thing after the other that anybody
-may tune, for `optforge explain`. "control" takes over the end of a search in which only constants
-mutate, with a search's own budget: its rule, tuned alike, for each task and jointly. That is what a
-discovery has to beat to be more than tuned constants.
+AdamW, Lion and Muon get the same number of trials a task, judged by mean log validation loss on
+three seeds where the first one promises something: a third at random, the rest by Optuna's TPE; the
+best twelve again on twelve other seeds. AdamW's first trials are the best settings with one thing
+tuned, so that no part of it is ahead of the whole, and those of one setting for all tasks are the
+best of each task. Tuned are learning rate, weight decay, all averages, for AdamW also bias
+correction, for Muon the rate of the arrays that are no hidden matrices, and for all the shape of
+the schedule: warm-up, power of the decay, final value. "joint" is one setting of AdamW and one of
+Muon for all proxy tasks, with the same trials. "things" is AdamW with one thing after the other
+that anybody may tune, "everything" with all at once, for `optforge explain`. "control" takes over
+the end of a search in which only constants mutate, with a search's own budget: its rule, tuned
+alike, for each task and jointly. That is what a discovery has to beat to be more than tuned
+constants.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ import json
 import sys
 import tempfile
 import time
-from dataclasses import astuple
+from collections.abc import Callable, Iterable
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +52,9 @@ from optforge.tuning import (
     tunable,
     tune_together,
 )
-from optforge.tuning.optimizers import trainee_of
+from optforge.tuning.optimizers import ADAMW_DEFAULTS, trainee_of
+from optforge.tuning.ranges import PLAIN_SHAPE
+from optforge.tuning.space import Setting
 
 EVERYTHING = "all of these"
 FILE = Path(__file__).parents[1] / "optforge" / "tuning" / "baselines.json"
@@ -61,7 +67,11 @@ def main(names: list[str]) -> None:
     if names[:1] == ["control"]:
         take_control(Path(names[1]))
         return
-    jobs = {"joint": tune_jointly, "things": tune_things}
+    jobs: dict[str, Callable[[], None]] = {
+        "joint": tune_jointly,
+        "things": lambda: tune_things(name for name in THINGS if name != EVERYTHING),
+        "everything": lambda: tune_things([EVERYTHING]),
+    }
     for name in names:
         jobs[name]() if name in jobs else tune_on(name)
 
@@ -75,10 +85,23 @@ def tasks_of(names: tuple[str, ...]) -> dict[str, Task]:
 def tune_on(name: str) -> None:
     tasks = tasks_of((name,))
     for optimizer in OPTIMIZERS:
-        best = tuned(f"{name} {optimizer}", tunable(optimizer), tasks)
+        known = single_things(name) if optimizer == "adamw" else ()
+        best = tuned(f"{name} {optimizer}", replace(tunable(optimizer), known=known), tasks)
         put(("tasks", name), {"hash": tasks[name].hash, optimizer: entry(best)})
     if name not in PROXY_TASKS and "constants" in read():
         tune_control_on(name)
+
+
+def single_things(task: str) -> tuple[Setting, ...]:
+    """AdamW with one thing tuned on a task and the rest as it is where nothing is tuned."""
+    usual = {**ADAMW_DEFAULTS, **dict(PLAIN_SHAPE)}
+    of_task = read().get("things", {}).get(task, {})
+    found = [entry["parameters"] for name, entry in of_task.items() if name != EVERYTHING]
+    return tuple(
+        tuple({**usual, **setting}.items())
+        for setting in found
+        if set(setting) <= {"lr", *usual}  # it has neither clipping, eps nor averaging
+    )
 
 
 def tune_control_on(name: str) -> None:
@@ -95,25 +118,33 @@ def tune_control_on(name: str) -> None:
 def tune_jointly() -> None:
     tasks = tasks_of(PROXY_TASKS)
     for optimizer in JOINT:
-        best = tuned(f"joint {optimizer}", tunable(optimizer), tasks)
+        of_tasks_alone = [read()["tasks"][task][optimizer]["parameters"] for task in PROXY_TASKS]
+        known = tuple(tuple(setting.items()) for setting in of_tasks_alone)
+        best = tuned(f"joint {optimizer}", replace(tunable(optimizer), known=known), tasks)
         put(("joint",), {optimizer: {**of_tasks(tasks), **entry(best)}})
 
 
-def tune_things() -> None:
+def tune_things(names: Iterable[str]) -> None:
     """What is there already stays, so that an interrupted run can go on; delete it to tune anew."""
     for task in PROXY_TASKS:
         tasks = tasks_of((task,))
-        for name in THINGS:
+        for name in names:
             if name not in read().get("things", {}).get(task, {}):
-                known = (tuple(everything(task).items()),) if name == EVERYTHING else ()
+                known = everything(task) if name == EVERYTHING else ()
                 best = tuned(f"{task} AdamW, {name}", thing(name, known), tasks)
                 put(("things", task), {name: entry(best)})
 
 
-def everything(task: str) -> dict[str, float]:
-    """The tuned baseline with what it leaves out at values that change nothing much."""
-    known = read()["tasks"][task]["adamw"]["parameters"]
-    return {**known, "clip": 10.0, "eps": 1e-8, "average": 0.001}
+def everything(task: str) -> tuple[Setting, ...]:
+    """The tuned baseline with what it leaves out: changing nothing much, or as tuned alone."""
+    known, things = read()["tasks"][task]["adamw"]["parameters"], read()["things"][task]
+    neutral = {**known, "clip": 10.0, "eps": 1e-8, "average": 0.001}
+    alone = [things[name]["parameters"] for name in ("clipping", "epsilon", "averaged weights")]
+    changed = [
+        {**neutral, **{name: value for name, value in setting.items() if name not in known}}
+        for setting in alone
+    ]
+    return tuple(tuple(setting.items()) for setting in (neutral, *changed))
 
 
 def take_control(run: Path) -> None:
@@ -176,4 +207,4 @@ def put(place: tuple[str, ...], values: Entry) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or [*PROXY_TASKS, HELD_OUT_TASK, "joint", "things"])
+    main(sys.argv[1:] or ["things", *PROXY_TASKS, HELD_OUT_TASK, "joint", "everything"])

@@ -112,7 +112,7 @@ def test_a_changed_computation_is_noticed() -> None:
         def loss(self, output: Tensor, targets: Tensor) -> Tensor:
             return super().loss(1.05 * output, targets)
 
-    pinned = known()["mnist_mlp 1"]
+    pinned = known()[key(load_task("mnist_mlp"))]
     loss = behavior(Louder(), pinned["kinds"])["loss"]
     assert loss != pytest.approx(pinned["figures"]["loss"], rel=_TOLERANCE)
 
