@@ -111,6 +111,9 @@ class SearchOptions(BudgetOptions):
             paper, which draws all variables uniformly.
         rescale: Share of new structural children whose learning rate is set so that their updates
             are as long as their parent's; 0 in the paper.
+        gradient_spread: Factor s by which gradients are smaller or larger on two thirds of the
+            seeds of fitness (1, 1/s, s in turn), so that no rule hangs on their scale; 1 for none,
+            as in the paper.
         repeats: Number of seeds of each task before a program is compared with the best.
         confirm: Number of further seeds of each task for programs that would be among the best.
         restart: Where a search without progress restarts: best (the best so far), initial (what
@@ -159,6 +162,7 @@ class SearchOptions(BudgetOptions):
     mutations: Sequence[float] = (1.0, 1.0, 1.0, 0.25)
     in_place: float = Settings.in_place
     rescale: float = Settings.rescale
+    gradient_spread: float = 16.0
     repeats: int = 3
     confirm: int = 3
     restart: str = "best"
@@ -230,7 +234,7 @@ class SearchOptions(BudgetOptions):
             zip(("insert", "delete", "modify", "add_state"), self.mutations, strict=False)
         )
         same = ("seed", "population", "tournament", "repeats", "confirm", "strategy", "in_place",
-                "rescale", "max_statements", "restart", "restart_after",
+                "rescale", "gradient_spread", "max_statements", "restart", "restart_after",
                 "validation_share")  # fmt: skip
         return Settings(
             start=round_constants(rule).text,

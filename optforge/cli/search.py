@@ -31,7 +31,9 @@ _PANELS = {
         *("population", "tournament", "mutations", "in_place", "rescale"),
         *("restart", "restart_after", "lag"),
     ),
-    "Judgement": ("repeats", "confirm", "validation_share", "trials", "seed"),
+    "Judgement": (
+        *("repeats", "confirm", "gradient_spread", "validation_share", "trials", "seed"),
+    ),
     "Where": ("out", "force", "log"),
     "Machine": ("workers", "cluster", "max_memory", "device", "compile"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -66,6 +67,22 @@ class SearchPlan:
     def seeds(self, purpose: str, count: int) -> dict[str, tuple[int, ...]]:
         """Return the seeds of each proxy task for one purpose."""
         return {t.name: seeds(self.settings.seed, t.name, purpose, count) for t in self.tasks}
+
+    @property
+    def gradient_scales(self) -> dict[str, dict[int, float]]:
+        """Factors of the gradients on the seeds of fitness, 1, 1/s and s in turn.
+
+        A rule whose updates hang on the scale of the gradients fits the proxies and fails where
+        losses are steeper. AdamW and everything made of signs does not notice.
+        """
+        spread = self.settings.gradient_spread
+        if spread == 1.0:
+            return {}
+        factors, scales = (1.0, 1.0 / spread, spread), defaultdict[str, dict[int, float]](dict)
+        for purpose, count in self.settings.fitness_seeds.items():
+            for task, chosen in self.seeds(purpose, count).items():
+                scales[task] |= {seed: factors[i % 3] for i, seed in enumerate(chosen)}
+        return dict(scales)
 
     def reference(self, purpose: str) -> dict[str, Sequence[float]]:
         """Return the baseline's log losses on each task for one purpose."""
@@ -157,7 +174,7 @@ def read_plan(
 
 def _read_losses(stored: Mapping[str, Any], settings: Settings) -> dict[str, list[float]]:
     """Return the losses of the baseline on a task, all that a search reads of them."""
-    counts = {"search": settings.seeds, "rescore": settings.rescore_repeats}
+    counts = settings.fitness_seeds
     losses = {purpose: [float(loss) for loss in stored[purpose]] for purpose in counts}
     for purpose, count in counts.items():
         if len(losses[purpose]) < count:

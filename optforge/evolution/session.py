@@ -99,7 +99,7 @@ def _validation(tasks: Sequence[Task], proxies: Sequence[Task]) -> dict[str, Any
 def _reference(plan: SearchPlan, trainer: Trainer) -> dict[str, dict[str, list[float]]]:
     """Train the tuned AdamW of each proxy task on the seeds of the search; own tasks on workers."""
     settings = plan.settings
-    counts = {"search": settings.seeds, "rescore": settings.rescore_repeats}
+    counts = settings.fitness_seeds
     losses: dict[str, dict[str, list[float]]] = {}
     for task in plan.tasks:
         rule, name = plan.baselines[task.name]["adamw"].trainee, task.name
@@ -110,9 +110,9 @@ def _reference(plan: SearchPlan, trainer: Trainer) -> dict[str, dict[str, list[f
             if name in trainer.tasks:
                 values = trainer.losses({name: [rule]}, chosen, "validation")[name][0].tolist()
             else:
-                values = _log_losses(
-                    Stack(task, device=settings.device, batched=batched), rule, chosen[name]
-                )
+                scales = plan.gradient_scales.get(name, {})
+                stack = Stack(task, device=settings.device, batched=batched, scales=scales)
+                values = _log_losses(stack, rule, chosen[name])
             losses[name][purpose] = values
         if not numpy.isfinite(
             [value for values in losses[name].values() for value in values]
@@ -136,6 +136,7 @@ def make_executor(plan: SearchPlan, workers: Workers, limit: float = JOB_SECONDS
         schedules=plan.schedules,
         alone=plan.settings.alone,
         device=plan.settings.device,
+        scales=plan.gradient_scales,
     )
     return start_executor(factory, workers, limit)
 

@@ -15,6 +15,7 @@ _MOST = 1_000_000  # of what is held in memory for each program or batch
 _COUNTS = ("population", "tournament", "repeats", "max_statements", "batch", "lag",
            "rescore_every", "rescore_repeats")  # fmt: skip
 _MOST_BYTES = 4 * MAX_STATES
+_MOST_SPREAD = 1e6  # beyond it, float32 squares of gradients vanish or overflow
 RESTARTS = ("best", "initial", "none")
 
 
@@ -42,6 +43,7 @@ class Settings:
         delete: Weight of the mutation that deletes a statement.
         modify: Weight of the mutation that changes an argument.
         add_state: Weight of the mutation that adds a state; 0 in the paper.
+        gradient_spread: Factor s of the gradients on the seeds of fitness: 1, 1/s, s in turn.
         in_place: Share of the insertions that rewrite a variable which is still read; 0 in the
             paper.
         rescale: Share of the new structural children whose learning rate is set so that their
@@ -95,6 +97,7 @@ class Settings:
     restart_after: int = 20_000
     rescore_every: int = 2
     rescore_repeats: int = 6
+    gradient_spread: float = 1.0
     slack: float = 0.006
     hurdle: float = 0.25
     audit: float = 0.0025
@@ -116,6 +119,11 @@ class Settings:
         _at_least("restart-after", self.restart_after, 1)
         _at_least("confirm", self.confirm, 0, _MOST)
         _at_least("constants-programs", self.constants_programs, 0)
+        if not 1 <= self.gradient_spread <= _MOST_SPREAD:
+            raise SearchError(
+                f"gradient-spread is {self.gradient_spread}; allowed are 1, which leaves gradients "
+                f"as they are, to {_MOST_SPREAD:g}"
+            )
         _share("in-place", self.in_place)
         _share("rescale", self.rescale)
         _share("validation-share", self.validation_share)
@@ -146,6 +154,11 @@ class Settings:
         """Number of seeds of each task in a full verdict."""
         return self.repeats + self.confirm
 
+    @property
+    def fitness_seeds(self) -> dict[str, int]:
+        """Number of seeds of each task by purpose: in the search, and to measure leaders again."""
+        return {"search": self.seeds, "rescore": self.rescore_repeats}
+
     def stored(self) -> dict[str, Any]:
         """Return JSON-serializable values for the journal."""
         return asdict(self)
@@ -175,7 +188,7 @@ class Settings:
 _LATER: dict[str, Any] = {
     field.name: field.default
     for field in fields(Settings)
-    if field.name in ("alone", "device") or field.name.startswith("validation")
+    if field.name in ("alone", "device", "gradient_spread") or field.name.startswith("validation")
 }
 
 

@@ -42,6 +42,7 @@ class Evaluator:
         schedules: Schedule of each task for programs without their own; by default the task's.
         alone: Names of the tasks whose models train one at a time.
         device: Device on which they are trained.
+        scales: Factors of the gradients on some seeds of each task.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Evaluator:
         schedules: Mapping[str, Schedule] = MappingProxyType({}),
         alone: Sequence[str] = (),
         device: str = "cpu",
+        scales: Mapping[str, Mapping[int, float]] = MappingProxyType({}),
     ) -> None:
         keep_freed_memory()
         torch.set_num_threads(1)
@@ -61,7 +63,11 @@ class Evaluator:
         self.schedules = schedules
         self.stacks = {
             task.name: Stack(
-                task, device=device, compile=compile, batched=False if task.name in alone else None
+                task,
+                device=device,
+                compile=compile,
+                batched=False if task.name in alone else None,
+                scales=scales.get(task.name, {}),
             )
             for task in tasks
         }

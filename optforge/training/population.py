@@ -122,6 +122,7 @@ class _PopulationRun:
             (slice(start, start + call), seeds[start : start + call])
             for start in range(0, filled, call)
         ]
+        self.scales = self.stack.row_scales(seeds[:filled])
         self.rules.place(self.left, self.weights, self.gradient)
         self.total = torch.zeros(filled, dtype=torch.float64, device=self.stack.sums_on)
         self.since = 0
@@ -131,10 +132,11 @@ class _PopulationRun:
         return self.weights[place * len(self.seeds) : (place + 1) * len(self.seeds)]
 
     def step(self, step: int) -> None:
+        scales = self.scales
         for rows, seeds in self.calls:
             held = [value[rows] for value in self.held]
             losses, gradient = self.stack.gradients(self.weights[rows], seeds, step, held)
-            self.gradient[rows] = gradient
+            self.gradient[rows] = gradient if scales is None else gradient * scales[rows]
             self.total[rows] += losses.to(self.stack.sums_on)
         self.since += 1
         self.rules.step(step)

@@ -39,13 +39,13 @@ def train_alone(
     rule = _Rule(candidate.program, stack.layout, stack.dtype)
     scalars = rule.interpreter.schedule(candidate.values(task))
     averages = [_wide(p, stack).clone() for p in parameters] if candidate.average else []
-    total, since = 0.0, 0
+    total, since, scale = 0.0, 0, stack.scales.get(seed, 1.0)
     for step in range(task.steps):
         inputs, targets = stack.batch(seed, step)
         with random_numbers(seed, step, stack.random):
             loss = task.loss(model(inputs), targets)
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-        rule.step(parameters, gradients, scalars[step])
+        rule.step(parameters, [_scaled(g, scale) for g in gradients], scalars[step])
         for average, parameter in zip(averages, parameters, strict=False):
             average.lerp_(_wide(parameter, stack), 1 - candidate.average)
         total, since = total + loss.item(), since + 1
@@ -55,6 +55,11 @@ def train_alone(
     for average, parameter in zip(averages, parameters, strict=False):
         parameter.data.copy_(average)
     yield _measured(task, model, stack.split(split), stack.random)
+
+
+def _scaled(gradient: Tensor | None, scale: float) -> Tensor | None:
+    """Return a gradient with the scale of its seed; unused parameters have none."""
+    return gradient if gradient is None or scale == 1.0 else gradient * scale
 
 
 def _wide(parameter: nn.Parameter, stack: Stack) -> Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -37,6 +38,7 @@ class Stack(ModelRows):
         compile: Whether to compile the kernels; it takes seconds to a minute per task, once per
             machine, and makes training about twice as fast.
         batched: Whether models are trained together; None to test whether ``vmap`` can.
+        scales: Factors of the gradients that rules see, by seed; 1 for others.
 
     Example:
         >>> from optforge.tasks import load_task
@@ -52,8 +54,10 @@ class Stack(ModelRows):
         device: str = "cpu",
         compile: bool = False,
         batched: bool | None = None,
+        scales: Mapping[int, float] = MappingProxyType({}),
     ) -> None:
         super().__init__(task, dtype, device)
+        self.scales = scales
         self._compile, self._batched = compile, batched
         self._gathered: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
         self._gathered_step = -1
@@ -135,6 +139,13 @@ class Stack(ModelRows):
             return self._seed_by_seed(weights, seeds, step, held)
         batch = self._batch_by_row(tuple(seeds), step)
         return _kept(held, self.kernel_by_row(weights, *batch, *held))
+
+    def row_scales(self, seeds: Sequence[int]) -> Tensor | None:
+        """Return the factor of the gradient of each row's seed ``[rows, 1]``; None if all are 1."""
+        factors = [self.scales.get(seed, 1.0) for seed in seeds]
+        if set(factors) <= {1.0}:
+            return None
+        return torch.tensor(factors, dtype=self.dtype, device=self.device).unsqueeze(1)
 
     def _batch_by_row(self, seeds: tuple[int, ...], step: int) -> tuple[Tensor, Tensor]:
         """Return the batch of each row's seed, cached for the other calls of the same step."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from optforge.evolution import make_plan
+from optforge.evolution.plan import SearchPlan
 from optforge.evolution.session import make_trainer
 from optforge.execution import InlineExecutor
 from optforge.jobs import JobRunner
 from optforge.runs import RunDirectory
+from optforge.tasks import load_task
 from optforge.tuning import BaselineTuner
 from tests.helpers.searches import small
 from tests.helpers.tiny import Blobs
@@ -30,3 +33,18 @@ def test_slow_candidates_mean_small_batches_jobs_and_a_short_first_phase(
     with RunDirectory.create(tmp_path / "run", plan.stored()) as directory:
         runner = JobRunner(InlineExecutor(lambda: lambda job: None))
         assert make_trainer(plan, directory, runner).programs_a_job == size // 4
+
+
+def plan(**changes: Any) -> SearchPlan:
+    task = load_task("digits_mlp")
+    settings = small(tasks=(task.name,), hashes=(task.hash,), **changes)
+    return SearchPlan(settings, (task,), (), {}, {})
+
+
+def test_gradients_are_scaled_on_two_thirds_of_the_seeds_of_fitness() -> None:
+    made = plan(gradient_spread=16.0)
+    for task, scales in made.gradient_scales.items():
+        for purpose, count in made.settings.fitness_seeds.items():
+            found = [scales[seed] for seed in made.seeds(purpose, count)[task]]
+            assert found == [(1.0, 1 / 16, 16.0)[place % 3] for place in range(count)]
+    assert plan().gradient_scales == {}, "as earlier runs had it"

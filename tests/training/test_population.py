@@ -156,3 +156,21 @@ def test_torch_rows_equal_numpy_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = losses(stack, programs, [0, 1])
     monkeypatch.setattr(stack, "device", "cpu:0")  # the same device by another name
     torch.testing.assert_close(losses(stack, programs, [0, 1]), arrays, rtol=1e-10, atol=0)
+
+
+def test_rules_see_gradients_scaled_by_seed() -> None:
+    """SGD takes them for its rate, AdamW does not notice; alone and together are the same."""
+    task, scales = load_task("digits_mlp"), {1: 0.25, 2: 8.0}
+    plain, scaled, alone = (
+        Stack(task, scales=scales if has_scales else {}, batched=batched)
+        for has_scales, batched in ((False, True), (True, True), (True, False))
+    )
+    sgd = "def train(w, g, lr):\n    update = g * {}\n    update = update * lr\n    return update\n"
+    slow, faster, slower = (parse(sgd.format(rate)) for rate in (0.02, 0.16, 0.005))
+    adamw = load_rule("adamw")
+    found = train_population(scaled, [slow, adamw], [0, 1, 2]).losses
+    by_hand = train_population(plain, [slow, slower, faster, adamw], [0, 1, 2]).losses
+    torch.testing.assert_close(found[0], torch.stack([by_hand[i, i] for i in range(3)]))
+    torch.testing.assert_close(found[1], by_hand[3], rtol=1e-4, atol=0)
+    one = train_population(alone, [slow], [2]).losses
+    torch.testing.assert_close(one[0, 0], found[0, 2], rtol=1e-4, atol=0)

@@ -12,8 +12,8 @@ from optforge.runs.directory import START
 # Options with the name of their setting.
 _PLAIN = (
     *("seed", "population", "tournament", "repeats", "confirm", "strategy", "constants_programs"),
-    *("max_statements", "max_state_bytes", "functions", "in_place", "rescale", "lag", "restart"),
-    *("restart_after", "tasks"),
+    *("max_statements", "max_state_bytes", "functions", "in_place", "rescale", "gradient_spread"),
+    *("lag", "restart", "restart_after", "tasks"),
 )
 _MUTATIONS = ("insert", "delete", "modify", "add_state")
 
@@ -30,9 +30,10 @@ def search_command(settings: Mapping[str, Any], path: Path, programs: int) -> li
 
     Example:
         >>> search_command({"search": {"seed": 3, "tasks": ["a", "b"]}}, Path("runs/x"), 500)
-        ['optforge', 'search', '--programs', '500', '--seed', '3', '--tasks', 'a,b']
+        ['optforge', 'search', '--programs', '500', '--seed', '3', '--gradient-spread', '1',
+         '--tasks', 'a,b']
     """
-    search = settings.get("search", {})
+    search = {"gradient_spread": 1.0, **settings.get("search", {})}  # earlier runs had none
     words = ["optforge", "search", "--programs", str(programs)]
     for name in (name for name in _PLAIN if search.get(name) is not None):
         words += [f"--{name.replace('_', '-')}", _text(search[name])]
