@@ -21,6 +21,7 @@ from optforge.tuning import (
     Setting,
     Tunable,
     Tuned,
+    baseline_tunable,
     fittable,
     losses_by,
     other_version,
@@ -28,7 +29,6 @@ from optforge.tuning import (
     shipped_control,
     shipped_jointly,
     trainee_from_json,
-    tunable,
     tune_together,
 )
 
@@ -109,7 +109,9 @@ def _known(plan: SearchPlan, history: History, winner: Program) -> tuple[list[_K
             tuned[_ALL] = joint.trainee
         places = (*names, _ALL) if optimizer in JOINT else tuple(names)
         trials = min((b.trials for b in baselines.values()), default=None)
-        rows.append(_Known(NAMES[optimizer], "", tunable(optimizer), places, tuned, trials))
+        rows.append(
+            _Known(NAMES[optimizer], "", baseline_tunable(optimizer), places, tuned, trials)
+        )
     control = _control(plan, history, winner)
     if control is not None:
         rows.insert(1, control)

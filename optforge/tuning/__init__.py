@@ -3,6 +3,7 @@
 from optforge.tuning.baselines import JOINT as JOINT
 from optforge.tuning.baselines import OPTIMIZERS as OPTIMIZERS
 from optforge.tuning.baselines import Baseline as Baseline
+from optforge.tuning.baselines import baseline_tunable as baseline_tunable
 from optforge.tuning.baselines import in_process as in_process
 from optforge.tuning.baselines import known_settings as known_settings
 from optforge.tuning.baselines import other_version as other_version

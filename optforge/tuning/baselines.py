@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -16,7 +16,7 @@ from optforge.language import Program, parse
 from optforge.tasks import TASKS, Schedule, Task
 from optforge.training import Trainee
 from optforge.tuning.optimizers import BUILDERS, trainee_of, tunable
-from optforge.tuning.trainees import FULL, Effort, Watch, losses_by, tune_together
+from optforge.tuning.trainees import FULL, Effort, Tunable, Watch, losses_by, tune_together
 
 OPTIMIZERS = ("adamw", "lion", "muon")
 JOINT = ("adamw", "muon")  # tuned with one setting for all tasks as well
@@ -83,9 +83,24 @@ def tune_baseline(
     Returns:
         The setting with the lowest mean log validation loss on further seeds.
     """
-    job = (tunable(optimizer), tuple(tasks))
+    job = (baseline_tunable(optimizer), tuple(tasks))
     (best,) = tune_together([job], losses_by(trainer), effort, watch)
     return Baseline(optimizer, best.parameters, best.loss, best.trials)
+
+
+def baseline_tunable(optimizer: str) -> Tunable:
+    """Return a baseline for tasks of one's own: what is good on all proxies is tried first as well.
+
+    Args:
+        optimizer: One of ``OPTIMIZERS``.
+
+    Example:
+        >>> [dict(setting)["beta1"] for setting in baseline_tunable("lion").known]
+        [0.9]
+    """
+    usual, entry = tunable(optimizer), stored().get("joint", {}).get(optimizer)
+    of_proxies = (tuple(entry["parameters"].items()),) if entry else ()
+    return replace(usual, known=(*usual.known, *of_proxies))
 
 
 def shipped(task: Task, optimizer: str) -> Baseline | None:

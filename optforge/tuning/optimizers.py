@@ -10,7 +10,7 @@ from optforge.language import Program, parse
 from optforge.tasks import Schedule
 from optforge.training import Trainee
 from optforge.tuning.known import SEARCH_SPACES, THINGS
-from optforge.tuning.ranges import schedule_of
+from optforge.tuning.ranges import PLAIN_SHAPE, schedule_of
 from optforge.tuning.space import Setting
 from optforge.tuning.trainees import Tunable
 
@@ -19,6 +19,20 @@ Parameters = Mapping[str, float]
 # What AdamW has where nothing is tuned: the defaults of torch, and the plain schedule.
 ADAMW_DEFAULTS: Parameters = MappingProxyType(
     {"weight_decay": 0.01, "beta1": 0.9, "beta2": 0.999, "bias_correction": 1.0}
+)
+
+
+# What practice has where nothing is tuned: the defaults of torch, Lion's at the near end of the
+# paper's factors (table 12), and Muon's, whose update has a root mean square of about 1 here.
+USUAL: Mapping[str, Parameters] = MappingProxyType(
+    {
+        "adamw": {"lr": 1e-3, **ADAMW_DEFAULTS},
+        "lion": {"lr": 3e-4, "weight_decay": 0.03, "beta1": 0.9, "beta2": 0.99},
+        "muon": {
+            **{"lr": 2e-3, "weight_decay": 0.1, "beta1": 0.95},
+            **{"rest_beta1": 0.9, "rest_beta2": 0.95, "rest_share": 0.5},
+        },
+    }
 )
 
 
@@ -140,8 +154,14 @@ def trainee_of(optimizer: str, setting: Mapping[str, float]) -> Trainee:
 
 
 def tunable(optimizer: str) -> Tunable:
-    """Return a baseline of a search as a tunable: ``adamw``, ``lion`` or ``muon``."""
-    return Tunable(SEARCH_SPACES[optimizer], lambda setting: trainee_of(optimizer, dict(setting)))
+    """Return a baseline of a search as a tunable: ``adamw``, ``lion`` or ``muon``.
+
+    What is usual is tried first, with the plain schedule, so that nothing tuned is worse than that.
+    """
+    usual = (*USUAL[optimizer].items(), *PLAIN_SHAPE)
+    return Tunable(
+        SEARCH_SPACES[optimizer], lambda setting: trainee_of(optimizer, dict(setting)), (usual,)
+    )
 
 
 def thing(name: str, known: tuple[Setting, ...] = ()) -> Tunable:

@@ -29,8 +29,7 @@ from optforge.language import load_rule
 from optforge.tasks import Task
 from optforge.tasks.data.cache import directory
 from optforge.training import Stack, is_gpu, train_population
-from optforge.tuning.baselines import Baseline
-from optforge.tuning.optimizers import tunable
+from optforge.tuning.baselines import Baseline, baseline_tunable
 from optforge.tuning.progress import TrainingProgress, Watch
 from optforge.tuning.trainees import FULL, Effort, losses_by, tune_together
 
@@ -113,7 +112,7 @@ class BaselineTuner:
         effort = self.effort(tasks, trainer.store)
         what = f"Tuning AdamW, the baseline, on {', '.join(trainer.tasks)}"
         progress = TrainingProgress(trainer, self.watch, what, effort.runs * len(tasks))
-        jobs = [(tunable("adamw"), [task.name]) for task in tasks]
+        jobs = [(baseline_tunable("adamw"), [task.name]) for task in tasks]
         tuned = tune_together(jobs, progress.counting(losses_by(trainer)), effort)
         baselines = [Baseline("adamw", best.parameters, best.loss, best.trials) for best in tuned]
         return dict(zip(trainer.tasks, baselines, strict=True)), effort

@@ -16,7 +16,8 @@ from optforge.assessment import select, table
 from optforge.errors import StoppedError
 from optforge.jobs import Store
 from optforge.tasks import Task
-from optforge.tuning import Baseline, BaselineTuner, Effort
+from optforge.tuning import PLAIN_SHAPE, Baseline, BaselineTuner, Effort, losses_by
+from optforge.tuning.optimizers import USUAL, trainee_of
 from optforge.tuning.own_tasks import seconds_of_training
 from tests.helpers.tiny import Blobs, Sums
 
@@ -47,6 +48,16 @@ def test_a_second_start_and_another_search_train_nothing_again(tmp_path: Path) -
     assert set(first) == {"Blobs", "Sums"} and trained > 100
     assert tuned(tuner, [Blobs(), Sums()]) == (first, 0)
     assert tuned(tuner, [Sums()]) == ({"Sums": first["Sums"]}, 0), "of a search on one of them"
+
+
+def test_a_few_trials_end_no_worse_than_what_is_usual(tmp_path: Path) -> None:
+    """Torch's defaults with the plain schedule, on the seeds that the best is chosen by."""
+    tuner = BaselineTuner(trials=4, file=tmp_path / "losses")
+    with tuner.trainer([Blobs()]) as trainer:
+        best, effort = tuner.tune(trainer)
+        usual = trainee_of("adamw", {**USUAL["adamw"], **dict(PLAIN_SHAPE)})
+        logs = losses_by(trainer)({"Blobs": [usual]}, "tune again", effort.final_seeds)
+    assert best["Blobs"].loss <= logs["Blobs"].mean() + 1e-9
 
 
 def test_a_stop_loses_nothing_and_the_next_start_goes_on(tmp_path: Path) -> None:
