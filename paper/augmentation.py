@@ -25,13 +25,13 @@ def training_transform(size: int, randaugment: Sequence[int] | None) -> Callable
     """
     crop = v2.RandomResizedCrop(size, scale=(0.05, 1.0), antialias=True)
     augment = [] if randaugment is None else [rand_augment(randaugment[0], randaugment[1], size)]
-    return v2.Compose([crop, v2.RandomHorizontalFlip(), *augment, *_to_tensor()])
+    return v2.Compose([crop, v2.RandomHorizontalFlip(), *augment, *to_tensor()])
 
 
 def evaluation_transform(size: int) -> Callable[[Any], Tensor]:
     """Return the middle of a picture, its short edge at 8/7 of the size; values from -1 to 1."""
     resize = v2.Resize(round(size * 256 / 224), antialias=True)
-    return v2.Compose([resize, v2.CenterCrop(size), *_to_tensor()])
+    return v2.Compose([resize, v2.CenterCrop(size), *to_tensor()])
 
 
 def mix_up(x: Tensor, y: Tensor, alpha: float, classes: int) -> tuple[Tensor, Tensor]:
@@ -42,7 +42,8 @@ def mix_up(x: Tensor, y: Tensor, alpha: float, classes: int) -> tuple[Tensor, Te
     return v2.MixUp(alpha=alpha, num_classes=classes)(x, y)
 
 
-def _to_tensor() -> list[Any]:
+def to_tensor() -> list[Any]:
+    """Return the last transforms of all: to a tensor with values from -1 to 1."""
     scale = v2.ToDtype(torch.float32, scale=True)
     return [v2.ToImage(), scale, v2.Normalize([0.5] * 3, [0.5] * 3)]
 

@@ -115,17 +115,11 @@ class Examples(Dataset[tuple[Tensor, int]]):
             return self.transform(picture.convert("RGB")).as_subclass(Tensor), label
 
 
-def collate(rows: Sequence[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
-    """Stack a micro-batch: float32 [B, 3, H, W] and int64 [B]."""
-    return torch.stack([x for x, _ in rows]), torch.tensor([y for _, y in rows])
-
-
-def loader(examples: Examples, batches: Any, workers: int) -> Any:
+def loader(examples: Any, batches: Any, workers: int) -> Any:
     """Return a ``DataLoader`` over the micro-batches of a process."""
     return DataLoader(
         examples,
         batch_sampler=batches,
-        collate_fn=collate,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
     )

@@ -50,6 +50,21 @@ def read_presets(script: str) -> dict[str, dict[str, Any]]:
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
+def preset_settings(
+    config: type, presets: Mapping[str, Any], name: str, optimizer: str
+) -> dict[str, Any]:
+    """Return what a preset sets of the options, and of those of its optimizer.
+
+    Raises:
+        TrainingError: If there is no such preset.
+    """
+    if name not in presets:
+        raise TrainingError(f"unknown preset {name!r}; there are: {', '.join(presets)}")
+    row = presets[name]
+    known = {one.name: row[one.name] for one in fields(config) if one.name in row}
+    return {"preset": name, "optimizer": optimizer, **known, **row["optimizers"].get(optimizer, {})}
+
+
 def option(default: Any, text: str, allowed: str = "any", *, may_change: bool = False) -> Any:
     """Describe a field of a configuration.
 
@@ -141,7 +156,8 @@ def run_command(
 
 
 def _row(name: str, row: Mapping[str, Any]) -> str:
-    size = f"{row['parameters']:g} M parameters, {row.get('epochs', '-')} epochs"
+    length = f"{row['steps']:,} steps" if "steps" in row else f"{row.get('epochs', '-')} epochs"
+    size = f"{row['parameters']:g} M parameters, {length}"
     rates = (f"{k} {v['lr']:g}, {v['weight_decay']:g}" for k, v in row["optimizers"].items())
     return f"{name:20} {row['dataset']:13} {size:32} lr, weight decay: {'; '.join(rates)}"
 

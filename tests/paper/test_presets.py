@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from optforge.optim import Lion, ProgramOptimizer
-from paper.images import PRESETS, budget, load_preset
+from paper.images import PRESETS, load_preset
 from paper.models import build_model
 from paper.optimizers import make_optimizer
 from paper.options import TrainingError
+from paper.training import budget
 
 # Table 12 by itself: model, then dropout, stochastic depth, RandAugment, Mixup; AdamW's (or
 # Adafactor's) rate and decay, Lion's rate and decay.
