@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,7 +25,10 @@ from optforge.analysis import (
 )
 from optforge.cli.console import print_page_command, screen
 from optforge.cli.options import Json, PlainDebug
+from optforge.errors import RunError
 from optforge.language import Kind, Program, load_rule
+from optforge.report.trajectories import draw_trajectories
+from optforge.runs.outputs import check_output, write_output
 
 _KIND = {
     Kind.SCALAR: "scalar",
@@ -63,10 +67,23 @@ class RuleFacts:
 def show(
     rule: Annotated[str, typer.Argument(help="A file, or the name of a shipped rule.")],
     as_json: Json = False,
+    picture: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw its paths over four surfaces, beside AdamW and momentum, as a PNG.",
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the picture.")] = False,
     debug: PlainDebug = False,
 ) -> None:
     """Show a rule: which statements are live, its states, fingerprint and cost."""
+    if picture is not None:
+        check_output(Path(picture), force, RunError)
     facts = gather(load_rule(rule))
+    if picture is not None:
+        drawn = draw_trajectories(facts.program, Path(rule).stem)
+        write_output(Path(picture), drawn, force, RunError)
     if as_json:
         typer.echo(json.dumps(plain_facts(facts), indent=2))
     else:
