@@ -12,9 +12,11 @@ from optforge.tasks.contract import check_task, has_metric
 from optforge.tasks.draws import augmented, batch_order, initial_model
 from optforge.tasks.ladder.set_aside import refuse_set_aside, set_aside_names
 from optforge.tasks.registry import (
+    FAMILIES,
     HELD_OUT_TASK,
     PROXY_TASKS,
     TASKS,
+    family_task_names,
     find_tasks,
     image_task_names,
     is_shipped,
@@ -26,6 +28,7 @@ from optforge.tasks.schedule import Schedule, schedule
 from optforge.tasks.task import Data, Split, Task
 
 __all__ = [
+    "FAMILIES",
     "HELD_OUT_TASK",
     "PROXY_TASKS",
     "TASKS",
@@ -37,6 +40,7 @@ __all__ = [
     "batch_order",
     "check_task",
     "has_metric",
+    "family_task_names",
     "find_tasks",
     "image_task_names",
     "initial_model",

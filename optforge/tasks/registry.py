@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from optforge.errors import TaskError
+from optforge.tasks.contrastive.task import CONTRASTIVE_TASKS, contrastive_task
 from optforge.tasks.data.letters import letters
 from optforge.tasks.data.mnist import digits, mnist
 from optforge.tasks.data.python_source import provenance, python_source
+from optforge.tasks.diffusion.task import DIFFUSION_TASKS, diffusion_task
 from optforge.tasks.files import is_place, task_from_file
 from optforge.tasks.held_out import NamesCNN
 from optforge.tasks.images.table import IMAGE_TASKS, image_task
 from optforge.tasks.ladder import LADDER, SANITY, SET_ASIDE
+from optforge.tasks.language.table import LANGUAGE_TASKS, language_task
 from optforge.tasks.models import (
     MLP,
     CausalTransformer,
@@ -180,17 +183,35 @@ def task_names() -> tuple[str, ...]:
     return tuple(TASKS)
 
 
-def image_task_names() -> tuple[str, ...]:
-    """Return the names of the shipped image tasks; they need the extra ``vision``.
+# By name: the names of their tasks, and what builds one of them; models come with extras.
+FAMILIES: Mapping[str, tuple[Collection[str], Callable[[str], Task | None]]] = {
+    "images": (IMAGE_TASKS, image_task),
+    "language": (LANGUAGE_TASKS, language_task),
+    "diffusion": (DIFFUSION_TASKS, diffusion_task),
+    "contrastive": (CONTRASTIVE_TASKS, contrastive_task),
+}
 
-    Returns:
-        The names.
+
+def family_task_names(family: str) -> tuple[str, ...]:
+    """Return the names of the tasks of a family of ``FAMILIES``.
+
+    They are for comparisons and need extras: ``vision``, ``language`` or ``diffusion``.
+
+    Example:
+        >>> "letters_resnet" in family_task_names("images")
+        True
+    """
+    return tuple(FAMILIES[family][0])
+
+
+def image_task_names() -> tuple[str, ...]:
+    """Return the names of the shipped image tasks.
 
     Example:
         >>> "letters_resnet" in image_task_names()
         True
     """
-    return tuple(IMAGE_TASKS)
+    return family_task_names("images")
 
 
 _NEVER_SEARCHED = {task.name: task for task in (*LADDER, *SANITY, *SET_ASIDE)}
@@ -221,9 +242,9 @@ def load_task(name: str) -> Task:
     """Load a shipped task by name, or your own by file; its data is built on first use.
 
     Args:
-        name: One of ``task_names()``, ``ladder_task_names()`` or ``image_task_names()``, a task
-            that is set aside, one of the paper's proxies (``paper_vision``, ``paper_language``),
-            or ``file.py:Class``; that file is run.
+        name: One of ``task_names()``, ``ladder_task_names()`` or ``family_task_names(family)``, a
+            task that is set aside, one of the paper's proxies (``paper_vision``,
+            ``paper_language``), or ``file.py:Class``; that file is run.
 
     Returns:
         A new instance.
@@ -240,11 +261,12 @@ def load_task(name: str) -> Task:
             return table[name]()
     if is_place(name):
         return task_from_file(name)
-    if (task := image_task(name)) is not None:
-        return task
+    for names, build in FAMILIES.values():
+        if name in names and (task := build(name)) is not None:
+            return task
     raise TaskError(
-        f"unknown task {name!r}; there are: {', '.join(task_names())}, and the image tasks that "
-        "'optforge tasks --images' lists; a task of your own is given as file.py:Class"
+        f"unknown task {name!r}; there are: {', '.join(task_names())}, and those that 'optforge "
+        f"tasks --family {'|'.join(FAMILIES)}' lists; a task of your own is given as file.py:Class"
     )
 
 

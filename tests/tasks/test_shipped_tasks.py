@@ -20,7 +20,7 @@ from optforge.api.comparison import finished_runs, stored_comparison
 from optforge.comparison import CellTable
 from optforge.tasks import (
     Task,
-    image_task_names,
+    family_task_names,
     initial_model,
     ladder_task_names,
     load_task,
@@ -34,7 +34,16 @@ from optforge.tuning import stored
 
 FILE = Path(__file__).with_name("behavior.json")
 RESULTS = Path(__file__).parents[2] / "results" / "images"
-NAMES = (*task_names(), *ladder_task_names(), *set_aside_names(), *image_task_names())
+LIBRARIES = {
+    "images": "timm",
+    "language": "transformers",
+    "diffusion": "diffusers",
+    "contrastive": "timm",
+}
+NAMES = (
+    *(*task_names(), *ladder_task_names(), *set_aside_names()),
+    *(name for family in LIBRARIES for name in family_task_names(family)),
+)
 _EXAMPLES = 16
 # Digits that every processor agrees on; the smallest change of what is computed shows in more.
 _TOLERANCE = 2e-3
@@ -90,14 +99,15 @@ def behavior(task: Task, kinds: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(f"{value:.6g}") for name, value in figures.items()}
 
 
-def needs_timm(name: str) -> None:
-    if name in image_task_names():
-        pytest.importorskip("timm")
+def needs_models(name: str) -> None:
+    for family, library in LIBRARIES.items():
+        if name in family_task_names(family):
+            pytest.importorskip(library)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_task_computes_changes_only_with_its_version(name: str) -> None:
-    needs_timm(name)
+    needs_models(name)
     task = loaded(name)
     assert key(task) in known(), f"python -m {__name__} writes the figures of {key(task)}"
     pinned = known()[key(task)]

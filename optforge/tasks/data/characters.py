@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from optforge.tasks.data.cache import Arrays
 from optforge.tasks.task import Data, Split
 
 PARTS = ("train", "validation", "test")
+Window = TypeVar("Window", str, tuple[int, ...])
 
 
 def character_windows(
@@ -46,7 +48,7 @@ def character_windows(
     taken: set[str] = set()
     arrays: Arrays = {"vocabulary": np.array(kept)}
     for part, size in sizes.items():
-        windows = _windows(texts[part], size, length + 1, taken)
+        windows = draw_windows(texts[part], size, length + 1, taken)
         arrays[part] = np.array([[index.get(c, len(kept)) for c in w] for w in windows], np.uint8)
     return arrays
 
@@ -57,20 +59,32 @@ def character_splits(arrays: Arrays) -> Data:
     return Data(*(Split(part[:, :-1].contiguous(), part[:, 1:].contiguous()) for part in parts))
 
 
-def _windows(texts: Sequence[str], size: int, length: int, taken: set[str]) -> list[str]:
-    """Draw random windows without repetition, none of which is in an earlier split."""
+def draw_windows(
+    texts: Sequence[Window], size: int, length: int, taken: set[Window]
+) -> list[Window]:
+    """Draw random windows without repetition, none of which is in an earlier split.
+
+    Args:
+        texts: Texts, as characters or as tuples of tokens.
+        size: Number of windows.
+        length: Characters or tokens of a window; only its last one is not seen by a model.
+        taken: What models see of the windows that are taken; the new ones are added.
+
+    Raises:
+        TaskError: If there is too little text.
+    """
     cut = [text[i : i + length] for text in texts for i in range(0, len(text) - length + 1, length)]
     windows = []
     for number in np.random.default_rng(0).permutation(len(cut)):
         if len(windows) == size:
             break
-        inputs = cut[number][:-1]  # the last character is only ever predicted
+        inputs = cut[number][:-1]  # the last one is only ever predicted
         if inputs not in taken:
             taken.add(inputs)
             windows.append(cut[number])
     if len(windows) < size:
         raise TaskError(
-            f"the text yields {len(windows)} sequences of {length} characters for one split, "
-            f"{size} were asked for; ask for fewer"
+            f"the text yields {len(windows)} sequences of {length} characters or tokens for one "
+            f"split, {size} were asked for; ask for fewer"
         )
     return windows

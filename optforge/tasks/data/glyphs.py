@@ -53,7 +53,7 @@ def characters() -> dict[str, int]:
     Returns:
         Classes by character in the order of Unicode; characters that look the same share a class.
     """
-    drawn = {part: [_drawn(face) for face in faces] for part, faces in FACES.items()}
+    drawn = {part: [drawn_by(face) for face in faces] for part, faces in FACES.items()}
     counts = Counter(code for codes in drawn["train"] for code in codes)
     wanted = set.intersection(*drawn["validation"]) & set.union(*drawn["test"])
     looks: dict[bytes, int] = {}
@@ -69,7 +69,7 @@ def characters() -> dict[str, int]:
     return alike
 
 
-def _drawn(face: str) -> set[int]:
+def drawn_by(face: str) -> set[int]:
     """Return the code points for which a typeface has a glyph."""
     fonts: Any = require("matplotlib.ft2font", "matplotlib")
     return set(fonts.FT2Font(os.path.join(font_folder(), f"{face}.ttf")).get_charmap())
@@ -82,7 +82,7 @@ def _build(side: int, copies: tuple[int, int, int], classes: int | None) -> Arra
     for (part, faces), count in zip(FACES.items(), copies, strict=True):
         images, labels = [], []
         for face in faces:
-            drawn = _drawn(face)
+            drawn = drawn_by(face)
             for character, label in chosen.items():
                 if ord(character) in drawn:
                     one = glyph(face, character)

@@ -112,9 +112,15 @@ def _wanted(path: Path, root: Path) -> bool:
     return not _EXCLUDED.intersection(parts) and not parts[-1].startswith(_GENERATED)
 
 
-def _build(sizes: tuple[int, int, int], length: int, characters: int) -> Arrays:
+def source_texts() -> dict[str, list[str]]:
+    """Return the files of each split, in the order of their paths."""
     texts: dict[str, list[str]] = {part: [] for part in PARTS}
     for name in file_names():
         text = (library_folder() / name).read_text(encoding="utf-8", errors="replace")
         texts[part_of(name)].append(text)
-    return character_windows(texts, dict(zip(PARTS, sizes, strict=True)), length, characters)
+    return texts
+
+
+def _build(sizes: tuple[int, int, int], length: int, characters: int) -> Arrays:
+    parts = dict(zip(PARTS, sizes, strict=True))
+    return character_windows(source_texts(), parts, length, characters)

@@ -54,7 +54,7 @@ def shakespeare(
     """
     sizes: dict[str, int] = dict(zip(PARTS, (train, evaluation, evaluation), strict=True))
     key = {"version": 1, "sizes": sizes, "length": length, "characters": characters}
-    build = lambda: character_windows(_texts(), sizes, length, characters)  # noqa: E731
+    build = lambda: character_windows(play_texts(), sizes, length, characters)  # noqa: E731
     return character_splits(cached("shakespeare", {**key, "archive": SHA256}, build))
 
 
@@ -75,7 +75,7 @@ def word_pairs(words: int) -> np.ndarray:
 
 
 def _count_pairs(words: int) -> np.ndarray:
-    texts = [text.lower() for part in _texts().values() for text in part]
+    texts = [text.lower() for part in play_texts().values() for text in part]
     tokens = [re.findall(r"[a-z']+", text) for text in texts]
     counts = Counter(token for text in tokens for token in text)
     kept = sorted(counts, key=lambda word: (-counts[word], word))[:words]
@@ -88,7 +88,12 @@ def _count_pairs(words: int) -> np.ndarray:
     return pairs
 
 
-def _texts() -> dict[str, list[str]]:
+def play_texts() -> dict[str, list[str]]:
+    """Return the works of each split.
+
+    Raises:
+        TaskError: If the archive is not in the cache and cannot be downloaded.
+    """
     texts: dict[str, list[str]] = {part: [] for part in PARTS}
     with tarfile.open(_archive()) as archive:
         members = sorted(archive.getmembers(), key=lambda member: member.name)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from optforge.errors import TaskError
+from optforge.tasks.attributes import set_attributes
 from optforge.tasks.data.glyphs import glyphs
 from optforge.tasks.data.letters import letters
 from optforge.tasks.data.mnist import mnist_at
@@ -58,11 +59,7 @@ class ImageTask(Task):
     stochastic_depth: float = 0.0
 
     def __init__(self, name: str = "", **changes: Any) -> None:
-        for key, value in changes.items():
-            if key.startswith("_") or not hasattr(type(self), key) or callable(value):
-                raise TaskError(f"an image task has no attribute {key!r}; see help({_NAME})")
-            setattr(self, key, value)
-        self.name = name or type(self).name
+        set_attributes(self, "an image task", name, changes)
 
     @property
     def classes(self) -> int:
@@ -118,6 +115,3 @@ class ImageTask(Task):
                     f"{key} of task {self.name!r} is {getattr(self, key)!r}; "
                     f"allowed are {', '.join(allowed)}"
                 )
-
-
-_NAME = f"{ImageTask.__module__}.{ImageTask.__qualname__}"

@@ -14,10 +14,10 @@ import torch
 from optforge.errors import TaskError
 from optforge.tasks.data.cache import Arrays, cached, require
 from optforge.tasks.data.characters import PARTS
+from optforge.tasks.data.pieces import END, learn_pieces
 from optforge.tasks.paper.folder import data_folder
 from optforge.tasks.task import Data, Split
 
-_END = "<end>"  # of a line
 _LEARN_FROM = 200_000  # lines for the vocabulary
 _AT_ONCE = 10_000  # lines
 
@@ -61,7 +61,7 @@ def sentences(folder: str, sequences: Sequence[int], length: int, vocabulary: in
 
 
 def _build(files: Sequence[Path], sizes: Mapping[str, int], length: int, vocabulary: int) -> Arrays:
-    tokenizer = _learnt(itertools.islice(_lines(files, "train"), _LEARN_FROM), vocabulary)
+    tokenizer = learn_pieces(itertools.islice(_lines(files, "train"), _LEARN_FROM), vocabulary)
     return {
         part: _windows(tokenizer, _lines(files, part), size, length + 1)
         for part, size in sizes.items()
@@ -79,23 +79,9 @@ def _part(line: str) -> str:
     return PARTS[0] if draw < 98 else PARTS[draw - 97]
 
 
-def _learnt(lines: Iterator[str], vocabulary: int) -> Any:
-    package = require("tokenizers", "tokenizers", "language")
-    tokenizer = package.Tokenizer(package.models.BPE())
-    tokenizer.pre_tokenizer = package.pre_tokenizers.ByteLevel()
-    trainer = package.trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=[_END],
-        initial_alphabet=package.pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(lines, trainer)
-    return tokenizer
-
-
 def _windows(tokenizer: Any, lines: Iterator[str], size: int, length: int) -> np.ndarray:
     """Return the first windows of a part, uint16 ``[windows, length]``."""
-    end, pieces, total = tokenizer.token_to_id(_END), [], 0
+    end, pieces, total = tokenizer.token_to_id(END), [], 0
     while total < size * length and (some := list(itertools.islice(lines, _AT_ONCE))):
         ids = [number for x in tokenizer.encode_batch(some) for number in (*x.ids, end)]
         pieces.append(np.array(ids, np.uint16))

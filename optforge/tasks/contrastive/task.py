@@ -1,0 +1,198 @@
+"""Locked-image text tuning: a text tower learns to say of an image what a locked tower sees."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from optforge.errors import TaskError
+from optforge.tasks.attributes import set_attributes
+from optforge.tasks.contrastive.pairs import WORDS, pairs
+from optforge.tasks.contrastive.tower import locked_features
+from optforge.tasks.data.characters import PARTS
+from optforge.tasks.images.architectures import build
+from optforge.tasks.task import Data, Split, Task
+
+
+class TextTower(nn.Module):
+    """Names as directions in the space of a locked image tower.
+
+    Args:
+        words: Number of different words; 0 stands for none.
+        features: Features of the image tower.
+        sizes: Width, blocks and attention heads.
+        temperature: Initial factor of the cosines, which is trained.
+
+    Example:
+        >>> tower = TextTower(9, 16, (32, 1, 2), 10.0)
+        >>> tuple(tower(torch.zeros(5, 16 + 10)).shape)
+        (5, 2, 16)
+    """
+
+    def __init__(
+        self, words: int, features: int, sizes: tuple[int, int, int], temperature: float
+    ) -> None:
+        super().__init__()
+        width, layers, heads = sizes
+        self.features = features
+        self.embedding = nn.Embedding(words + 1, width)
+        self.positions = nn.Parameter(0.02 * torch.randn(WORDS, width))
+        block = nn.TransformerEncoderLayer(
+            width, heads, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True
+        )
+        self.blocks = nn.TransformerEncoder(block, layers, enable_nested_tensor=False)
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, features, bias=False)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(temperature)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, features + 10], image features and words, to two directions [B, 2, features].
+
+        Their products are cosines times the temperature.
+        """
+        images, names = x[:, : self.features], x[:, self.features :].round().long()
+        is_word = (names > 0).unsqueeze(2).to(x.dtype)
+        tokens = self.blocks(self.embedding(names) + self.positions)
+        text = self.head(self.norm((tokens * is_word).sum(1) / is_word.sum(1).clamp(min=1)))
+        both = functional.normalize(torch.stack([images, text], 1), dim=2)
+        return both * (self.log_scale / 2).exp()
+
+
+class LockedImageText(Task):
+    """Match images of characters with their names; the image tower is locked.
+
+    The names of the test are new compositions of known words, its typefaces are new. Loss: cross
+    entropy both ways within a batch, whose images and names of one character all belong together.
+    Metric: the share of images of a split whose nearest name is right (recall at 1).
+
+    Attributes:
+        side: Pixels along one edge, a multiple of 8 from 16 on.
+        image_tower: One of ``optforge.tasks.images.ARCHITECTURES``, trained on letters.
+        width: Features of a word.
+        layers: Blocks of the text tower.
+        heads: Attention heads of each, a divisor of the width.
+        temperature: Initial factor of the cosines.
+        copies: Variants of each character and typeface, for training, validation and test.
+
+    Args:
+        name: The task's name, which decides the seeds; the class's name by default.
+        changes: Values of attributes.
+
+    Raises:
+        TaskError: If there is no such attribute, or its value is not allowed.
+
+    Example:
+        >>> LockedImageText("mine", temperature=30.0).temperature
+        30.0
+
+    Source: Zhai et al., LiT: Zero-Shot Transfer with Locked-image text Tuning, 2022
+    (arXiv:2111.07991).
+    """
+
+    steps = 400
+    batch_size = 64
+    evaluation_period = 20
+    side: int = 16
+    image_tower: str = "vit_small"
+    width: int = 32
+    layers: int = 2
+    heads: int = 2
+    temperature: float = 10.0
+    copies: tuple[int, int, int] = (2, 1, 1)
+
+    def __init__(self, name: str = "", **changes: Any) -> None:
+        set_attributes(self, "a contrastive task", name, changes)
+        if not self.temperature > 0:
+            raise TaskError(
+                f"temperature of task {self.name!r} is {self.temperature}; it is a number above 0"
+            )
+
+    def data(self) -> Data:
+        """Return inputs [N, features + 10], image features and words; targets: the character."""
+        arrays = self._arrays()
+        images = {part: torch.from_numpy(arrays[f"{part}_images"]) / 255 for part in PARTS}
+        features = locked_features(self.image_tower, self.side, images)
+        splits = [
+            Split(
+                torch.cat([features[part], torch.from_numpy(arrays[f"{part}_names"]).float()], 1),
+                torch.from_numpy(arrays[f"{part}_labels"]).long(),
+            )
+            for part in PARTS
+        ]
+        return Data(*splits)
+
+    def model(self) -> nn.Module:
+        """Return the text tower."""
+        features: Any = build(self.image_tower, self.side, 1).num_features
+        sizes = (self.width, self.layers, self.heads)
+        return TextTower(len(self._arrays()["words"]), features, sizes, self.temperature)
+
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Return the cross entropy of names given images and of images given names.
+
+        Args:
+            output: Directions [B, 2, features].
+            targets: Characters int64 [B].
+        """
+        logits = output[:, 0] @ output[:, 1].T
+        same = (targets[:, None] == targets).to(logits.dtype)
+        same = same / same.sum(1, keepdim=True)
+        return (_cross_entropy(logits, same) + _cross_entropy(logits.T, same)) / 2
+
+    def metric(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Return the share of images whose nearest name is that of their character."""
+        return recall(output, targets, 1)
+
+    def _arrays(self) -> Any:
+        return pairs(self.side, self.copies)
+
+
+def recall(output: Tensor, targets: Tensor, count: int, of_images: bool = True) -> Tensor:
+    """Return the share of images with their name among the nearest names, or the other way.
+
+    Each name, or each image of a name, is asked for once as it stands in the split.
+
+    Args:
+        output: Directions [B, 2, features].
+        targets: Characters int64 [B].
+        count: Number of nearest ones; names of one character count once.
+        of_images: Whether images look for names, or names for images.
+
+    Example:
+        >>> directions = torch.eye(3).unsqueeze(1).expand(3, 2, 3)
+        >>> recall(directions, torch.arange(3), 1).item()
+        1.0
+    """
+    asked, found = (output[:, 0], output[:, 1]) if of_images else (output[:, 1], output[:, 0])
+    distinct, place = targets.unique(return_inverse=True)
+    values = (asked @ found.T).new_full((len(asked), len(distinct)), -torch.inf)
+    values.scatter_reduce_(1, place.expand(len(asked), -1), asked @ found.T, "amax")
+    nearest = values.topk(min(count, len(distinct)), 1).indices
+    return (nearest == place[:, None]).any(1).to(output.dtype).mean()
+
+
+def _cross_entropy(logits: Tensor, shares: Tensor) -> Tensor:
+    return -(logits.log_softmax(1) * shares).sum(1).mean()
+
+
+# Three scales of both towers.
+CONTRASTIVE_TASKS: dict[str, dict[str, Any]] = {
+    "lit_glyphs_small": {"image_tower": "vit_tiny", "width": 32, "layers": 2, "heads": 2},
+    "lit_glyphs_medium": {"image_tower": "vit_small", "width": 48, "layers": 3, "heads": 3},
+    "lit_glyphs_large": {"image_tower": "vit_base", "width": 64, "layers": 4, "heads": 4},
+}
+
+
+def contrastive_task(name: str) -> LockedImageText | None:
+    """Return a shipped contrastive task, or None if there is none of that name.
+
+    Example:
+        >>> contrastive_task("lit_glyphs_large").layers
+        4
+    """
+    settings = CONTRASTIVE_TASKS.get(name)
+    return None if settings is None else LockedImageText(name, **settings)

@@ -1,0 +1,65 @@
+"""The image tower: trained to classify letters, then locked."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from optforge.tasks.data.cache import cached, require
+from optforge.tasks.data.letters import letters
+from optforge.tasks.images.architectures import build
+
+_STEPS, _BATCH, _RATE = 400, 64, 3e-3
+
+
+def locked_features(architecture: str, side: int, images: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return what a locked image tower says of images, with mean 0 and deviation 1 in training.
+
+    The tower classifies A to Z first: AdamW, 400 steps of 64 images, half a cosine. Its head is
+    left out then.
+
+    Args:
+        architecture: One of timm's, by its name in ``optforge.tasks.images``.
+        side: Pixels along one edge.
+        images: Images of each part, float32 [N, side, side], from 0 to 1; ``train`` among them.
+
+    Returns:
+        Features of each part, float32 [N, features].
+
+    Raises:
+        TaskError: If timm is missing.
+    """
+    key = {"version": 1, "architecture": architecture, "side": side, "torch": torch.__version__}
+    key |= {"timm": require("timm", "timm", "vision").__version__}
+    key |= {part: float(values.double().sum()) for part, values in images.items()}
+    arrays = cached("tower", key, lambda: _features(architecture, side, images))
+    features = {part: torch.from_numpy(arrays[part]) for part in images}
+    mean, deviation = features["train"].mean(0), features["train"].std(0) + 1e-6
+    return {part: (values - mean) / deviation for part, values in features.items()}
+
+
+def _features(architecture: str, side: int, images: dict[str, Tensor]) -> dict[str, object]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        tower = _trained(architecture, side)
+    tower.reset_classifier(0)
+    with torch.no_grad():
+        return {part: tower.eval()(x.unsqueeze(1)).numpy() for part, x in images.items()}
+
+
+def _trained(architecture: str, side: int) -> nn.Module:
+    data = letters(side).train
+    low, high = data.inputs.aminmax()
+    inputs = ((data.inputs - low) / (high - low)).unsqueeze(1)
+    tower = build(architecture, side, 26)
+    optimizer = torch.optim.AdamW(tower.parameters(), _RATE, weight_decay=0.1)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _STEPS)
+    for _ in range(_STEPS):
+        chosen = torch.randint(len(inputs), (_BATCH,))
+        loss = functional.cross_entropy(tower(inputs[chosen]), data.targets[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        decay.step()
+    return tower

@@ -1,0 +1,97 @@
+"""Diffusion tasks: noise at every level, as in DDPM, and who wins."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+import optforge
+from optforge.comparison.suite import recipe_from
+from optforge.errors import TaskError
+from optforge.tasks import family_task_names, load_task
+from optforge.tasks.diffusion.task import LEVELS, GlyphDiffusion
+
+pytest.importorskip("diffusers", reason="needs the package diffusers: optforge[diffusion]")
+
+
+def small(**changes: Any) -> GlyphDiffusion:
+    few = {"side": 8, "widths": (8, 8, 8), "copies": (1, 1, 1), "batch_size": 16, "steps": 15}
+    return GlyphDiffusion("small_diffusion", **few | changes)
+
+
+def signal(levels: torch.Tensor) -> torch.Tensor:
+    """The share of an image that is left, from the definition: betas from 1e-4 to 0.02."""
+    betas = torch.linspace(1e-4, 0.02, LEVELS, dtype=torch.float64)
+    return (1 - betas).cumprod(0)[levels].reshape(-1, 1, 1, 1)
+
+
+def test_noise_is_added_as_in_the_paper() -> None:
+    task, generator = small(), torch.Generator().manual_seed(1)
+    inputs, targets = task.splits.train.inputs[:64], task.splits.train.targets[:64]
+    changed, noise = task.augment(inputs, targets, generator)
+    levels, share = changed[:, 1, 0, 0].long(), signal(changed[:, 1, 0, 0].long())
+    expected = share.sqrt() * inputs[:, :1] + (1 - share).sqrt() * noise
+    torch.testing.assert_close(changed[:, :1], expected.float(), rtol=1e-4, atol=1e-5)
+    assert (changed[:, 1] == levels.reshape(-1, 1, 1)).all()
+    assert levels.min() >= 0 and levels.max() < LEVELS and len(levels.unique()) > 50
+    assert noise.mean().abs() < 0.1 and abs(noise.std() - 1) < 0.1
+
+
+def test_images_span_minus_one_to_one_and_are_left_alone() -> None:
+    task = small()
+    clean = task.splits.train.inputs
+    assert clean[:, :1].min() == -1 and clean[:, :1].max() == 1 and (clean[:, 1] == 0).all()
+    before = clean.clone()
+    task.augment(clean, task.splits.train.targets, torch.Generator().manual_seed(0))
+    assert torch.equal(clean, before)
+
+
+def test_evaluation_has_fixed_noise_at_all_levels() -> None:
+    first, second = small().splits, small().splits
+    assert torch.equal(first.test.inputs, second.test.inputs)
+    levels = first.test.inputs[:, 1, 0, 0]
+    expected = torch.arange(len(levels)) * LEVELS // len(levels)
+    assert torch.equal(levels.long(), expected) and levels.max() > 0.99 * (LEVELS - 1) - 2
+
+
+def test_a_model_reads_the_level() -> None:
+    model, x = small().model().eval(), torch.zeros(2, 2, 8, 8)
+    x[1, 1] = 500.0
+    with torch.no_grad():
+        quiet, loud = model(x)
+    assert quiet.shape == (1, 8, 8) and not torch.allclose(quiet, loud)
+
+
+def test_predicting_nothing_costs_one() -> None:
+    """The loss is the mean square of what is left of noise of variance one."""
+    test = small().splits.test
+    loss = small().loss(torch.zeros_like(test.targets), test.targets)
+    assert loss.item() == pytest.approx(1.0, abs=5 / math.sqrt(test.targets.numel()))
+
+
+@pytest.mark.parametrize("name", family_task_names("diffusion"))
+def test_shipped_diffusion_tasks_have_the_side_of_their_name(name: str) -> None:
+    task: Any = load_task(name)
+    assert name == f"glyph_diffusion_{task.side}"
+    with torch.no_grad():
+        assert task.model()(torch.zeros(1, 2, task.side, task.side)).shape[2] == task.side
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [({"side": 20}, "must be multiples of 8"), ({"height": 3}, "no attribute 'height'")],
+)
+def test_what_is_not_allowed_is_named(changes: dict[str, Any], text: str) -> None:
+    with pytest.raises(TaskError, match=text):
+        GlyphDiffusion("wrong", **changes)
+
+
+def test_adamw_with_too_small_a_rate_loses() -> None:
+    slow = recipe_from("slow", {"optimizer": "adamw", "space": {"lr": [1e-6, 1e-5]}})
+    few = {"trials": 2, "seeds": 3, "finalists": 1, "again": 0, "extensions": 0}
+    result = optforge.compare([small()], ["adamw", slow], workers=0, **few)
+    (row,) = (row for row in result.table if row["optimizer"] == "slow")
+    assert row["runs"] == 3 and row["log_ratio_low"] > 0
