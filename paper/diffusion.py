@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler, UNet2DModel
+from diffusers.models.unets.unet_2d import UNet2DModel
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
@@ -196,7 +197,7 @@ class DiffusionTraining(TrainingLoop):
         """Draw pictures of one class after the other, from the same noise every time."""
         model: Any = self.model if self.mean is None else self.mean.module
         size = self.config.image_size
-        scheduler = DDPMScheduler(LEVELS, beta_schedule=self.config.noise)
+        scheduler: Any = DDPMScheduler(LEVELS, beta_schedule=self.config.noise)
         scheduler.set_timesteps(min(self.config.sampling_steps, LEVELS))
         generator = torch.Generator().manual_seed(content_seed(0, "samples"))
         device, shape = self.accelerator.device, (self.config.samples, 3, size, size)

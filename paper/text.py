@@ -111,7 +111,7 @@ def open_tokens(place: str) -> Tokens:
         raise TrainingError(
             f"{place} has {sizes} tokens where {record.get('sizes')} were written; make it again"
         )
-    return Tokens(*parts, record["vocabulary"], record["digest"])
+    return Tokens(parts[0], parts[1], record["vocabulary"], record["digest"])
 
 
 def write_tokens(place: str, out: Path, vocabulary: int) -> dict[str, Any]:

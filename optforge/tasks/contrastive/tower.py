@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from optforge.tasks.data.cache import cached, require
+from optforge.tasks.data.cache import Arrays, cached, require
 from optforge.tasks.data.letters import letters
 from optforge.tasks.images.architectures import build
 
@@ -39,10 +41,10 @@ def locked_features(architecture: str, side: int, images: dict[str, Tensor]) -> 
     return {part: (values - mean) / deviation for part, values in features.items()}
 
 
-def _features(architecture: str, side: int, images: dict[str, Tensor]) -> dict[str, object]:
+def _features(architecture: str, side: int, images: dict[str, Tensor]) -> Arrays:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        tower = _trained(architecture, side)
+        tower: Any = _trained(architecture, side)
     tower.reset_classifier(0)
     with torch.no_grad():
         return {part: tower.eval()(x.unsqueeze(1)).numpy() for part, x in images.items()}

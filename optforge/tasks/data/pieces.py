@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,11 @@ from optforge.tasks.data.characters import PARTS, draw_windows
 from optforge.tasks.data.python_source import provenance, source_texts
 from optforge.tasks.data.shakespeare import SHA256, play_texts
 
+Texts = dict[str, list[str]]  # of each split
 END = "<end>"  # of a line or a text
 _CHARACTERS = 12  # of text for each piece that is wanted, from which windows are drawn
 # By name: where the texts of each split come from, and what they depend on.
-CORPORA = {
+CORPORA: Mapping[str, tuple[Callable[[], Texts], Callable[[], dict[str, str]]]] = {
     "python": (source_texts, provenance),
     "shakespeare": (play_texts, lambda: {"archive": SHA256}),
 }

@@ -122,5 +122,5 @@ def source_texts() -> dict[str, list[str]]:
 
 
 def _build(sizes: tuple[int, int, int], length: int, characters: int) -> Arrays:
-    parts = dict(zip(PARTS, sizes, strict=True))
+    parts: dict[str, int] = dict(zip(PARTS, sizes, strict=True))
     return character_windows(source_texts(), parts, length, characters)
