@@ -67,14 +67,15 @@ def row(run: Path) -> tuple[str, ...]:
     with Journal.open(run / "journal.sqlite", write=False) as journal:
         counts = journal.counts()
     differences = of_table(table_from_json(table))
-    explanation = content.get("explanation")
+    explanation, gain = content.get("explanation"), differences[0]
+    has_gain = gain is not None and gain.high < 0  # of nothing there is no share
     return (
         f"[{run.name}]({run.name}/table.md)",
         str(settings(run)["search"]["seed"]),
         str(counts["proposals"]),
         str(counts["verdicts"]),
         *(bare_percent(difference) for difference in differences),
-        "-" if explanation is None else f"{100 * (explanation['share_kept'] or 0):.0f} %",
+        f"{100 * explanation['share_kept']:.0f} %" if has_gain and explanation else "-",
         f"{rows[FOUND]['state_bytes_per_parameter']:g}",
     )
 
