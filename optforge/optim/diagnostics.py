@@ -213,12 +213,7 @@ class Diagnostics:
 
 
 def watch(
-    lion: Lion,
-    *,
-    every: int = 1,
-    oracle: bool = True,
-    near: float = 0.01,
-    patience: int = 20,
+    lion: Lion, *, every: int = 1, oracle: bool = True, near: float = 0.01, patience: int = 20
 ) -> Diagnostics:
     """Measure a Lion while it trains.
 
