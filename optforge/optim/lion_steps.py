@@ -33,12 +33,17 @@ from optforge.optim.state import (
 )
 from optforge.optim.steps.batches import WITHOUT_LIMIT
 from optforge.optim.steps.cautious import set_cautious_scales
-from optforge.optim.steps.differentiable import differentiable_step
 from optforge.optim.steps.foreach import plain_foreach
 from optforge.optim.steps.layout import is_distributed
 from optforge.optim.steps.member import Member, looked_at
 from optforge.optim.steps.nonfinite import any_found, found_nonfinite, raise_nonfinite
-from optforge.optim.steps.paths import FEW_ON_CPU, foreach_step, fused_step, loop_step
+from optforge.optim.steps.paths import (
+    FEW_ON_CPU,
+    differentiable_step,
+    foreach_step,
+    fused_step,
+    loop_step,
+)
 from optforge.optim.steps.piece import LISTS, Piece
 from optforge.optim.steps.update import StepNumbers, numbers_of
 

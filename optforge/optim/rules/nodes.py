@@ -42,7 +42,7 @@ class RuleNode(NDArrayOperatorsMixin):
     def __repr__(self) -> str:
         return f"RuleNode({self.op!r}, {Kind(self.kind).name}, level={self.level})"
 
-    __hash__ = object.__hash__
+    __hash__ = object.__hash__  # pyright: ignore[reportAssignmentType]
 
     def __array_ufunc__(self, ufunc: numpy.ufunc, method: str, *operands: Value) -> RuleNode:
         """Record an arithmetic operator or a comparison under NumPy's name for it."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -113,7 +112,7 @@ def step_piece(
 ) -> None:
     """Step one piece: by the short form if it has some scratch memory and finite gradients."""
     if scratch is None:
-        update_one(piece, numbers, _without_masks(piece, numbers, options))
+        update_one(piece, numbers, options)
         return
     piece, dtype = piece.flattened(), wide_dtype(piece.weight.dtype)
     gradient = scratch.wide("gradient", piece.gradient, dtype)
@@ -148,15 +147,6 @@ def step_flat(row: Row, buffer: Tensor, numbers: StepNumbers, options: StepOptio
     if numbers.decay:
         weight.add_(weight, alpha=-numbers.decay)  # type: ignore[arg-type]
     weight.add_(buffer, alpha=-numbers.lr)  # type: ignore[arg-type]
-
-
-def _without_masks(piece: Piece, numbers: StepNumbers, options: StepOptions) -> StepOptions:
-    """Leave out the treatment of single elements where the host may ask and none needs it."""
-    # Not for `propagate`: its momenta may be NaN where the gradient is finite.
-    masked = options.nonfinite in ("ignore", "zero") and numbers.found_inf is None
-    if masked and not options.capturable and surely_finite([piece.gradient]):
-        return replace(options, nonfinite="skip_step")
-    return options
 
 
 def _is_finite(gradient: Tensor) -> bool:

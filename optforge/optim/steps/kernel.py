@@ -38,17 +38,13 @@ class LionKernel(NamedTuple):
     kind: PieceKind
     is_scaled: bool
     may_skip: bool
+    is_dynamic = True  # it is for any length
 
     @staticmethod
     def of(piece: Piece, numbers: StepNumbers, options: StepOptions) -> LionKernel:
         """Return what the kernel for a piece is specialised on; kernels never ask the host."""
         scaler = numbers.grad_scale is not None, numbers.found_inf is not None
         return LionKernel(replace(options, capturable=False), piece.kind, *scaler)
-
-    @property
-    def is_dynamic(self) -> bool:
-        """Return whether the kernel is for any length."""
-        return True
 
     @property
     def is_keyed(self) -> bool:

@@ -1,17 +1,23 @@
-"""The paths of a step of Lion: one parameter after the other, in lists, or by compiled kernels."""
+"""The paths of a step of Lion: one by one, in lists, by compiled kernels, or for autograd."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
 
 from optforge.optim.compiler import has_compiler, kernels_of
 from optforge.optim.lion_settings import StepOptions
 from optforge.optim.precision.rounding import Scratch
 from optforge.optim.steps.batches import BatchSizes, batches_of
+from optforge.optim.steps.cautious import set_cautious_scales
 from optforge.optim.steps.foreach import are_short, batch_size, is_plain, step_piece, step_rows
 from optforge.optim.steps.kernel import LionKernel, kernel_step
+from optforge.optim.steps.layout import real
+from optforge.optim.steps.member import Member
 from optforge.optim.steps.piece import Piece, by_kind
-from optforge.optim.steps.update import StepNumbers, update_one, values_of
+from optforge.optim.steps.update import StepNumbers, lion_update, update_one, values_of
 
 FEW = 128  # elements: smaller parameters are left to foreach
 FEW_ON_CPU = 1 << 13  # there the call of a kernel costs more than the step of fewer
@@ -82,3 +88,32 @@ def _is_cheap(form: LionKernel) -> bool:
     """
     sizes = [dtype.itemsize for dtype in form.kind.values[:2] if dtype is not None]
     return min(sizes) >= 4 and form.kind.device.type == "cpu"
+
+
+def differentiable_step(
+    members: Sequence[Member], numbers: StepNumbers, options: StepOptions
+) -> None:
+    """Step parameters in place with gradients recorded; the momentum is replaced, not changed.
+
+    The sign has derivative 0, so weights depend on earlier weights, the learning rate and decay;
+    momenta depend on the gradients.
+
+    Args:
+        members: Parameters with gradients; no leaves that require gradients.
+        numbers: Learning rate and the like.
+        options: What is fixed.
+    """
+    options = replace(options, rounding="nearest")
+    with torch.enable_grad():
+        for member in members:
+            parameter, state = member.parameter, member.state
+            momentum = real(state["momentum"])
+            piece = Piece((real(parameter.clone()), momentum, None, None), real(member.gradient))
+            if options.cautious:
+                set_cautious_scales([parameter], [piece], numbers, options)
+            new = lion_update(piece, numbers, options)
+            results = new.weight, new.momentum.to(momentum.dtype)
+            if parameter.is_complex():
+                results = tuple(map(torch.view_as_complex, results))
+            parameter.copy_(results[0])
+            state["momentum"] = results[1]
