@@ -35,7 +35,7 @@ from optforge.optim.steps.batches import WITHOUT_LIMIT
 from optforge.optim.steps.cautious import set_cautious_scales
 from optforge.optim.steps.foreach import plain_foreach
 from optforge.optim.steps.layout import is_distributed
-from optforge.optim.steps.member import Member, looked_at
+from optforge.optim.steps.member import Member, members_of
 from optforge.optim.steps.nonfinite import any_found, found_nonfinite, raise_nonfinite
 from optforge.optim.steps.paths import (
     FEW_ON_CPU,
@@ -148,16 +148,16 @@ class LionSteps(BaseOptimizer):
     def _live(self, group: Mapping[str, Any]) -> list[Member]:
         """Return the parameters that have a gradient, checked."""
         present = [
-            Member(number, parameter, self.state.get(parameter) or {})
+            (number, parameter, self.state.get(parameter) or {})
             for number, parameter in enumerate(group["params"])
             if parameter.grad is not None and parameter.grad.numel()
         ]
-        present = looked_at(present)
-        for member in present:
+        members = members_of(present)
+        for member in members:
             if not member.is_dense:
                 member.check()
                 self.check_parameter(member.parameter, group)  # it may have been cast
-        return present
+        return members
 
     def _prepare(self, group: Mapping[str, Any], members: list[Member]) -> None:
         """Make states, and complete those of parameters that were cast or got other options."""
@@ -170,7 +170,7 @@ class LionSteps(BaseOptimizer):
                 continue
             else:
                 complete(state, parameter, group, was=known[0] if known else None)
-            (members[place],) = looked_at([Member(number, parameter, state)])
+            (members[place],) = members_of([(number, parameter, state)])
             if not is_traced:
                 self._completed[id(parameter)] = parameter.dtype, options
         if members and not stays_on_device(group):

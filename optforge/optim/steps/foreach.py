@@ -68,7 +68,9 @@ def step_rows(rows: Sequence[Row], numbers: StepNumbers, options: StepOptions) -
             continue
         for piece in _piece_of(row).flattened().cut(size):
             step_piece(piece, numbers, options, scratch)
-    for batch in batched(small, size, lambda row: row[0].numel()):
+    # Lists run on one thread, so one thread's share of the cache is the best batch on a CPU.
+    listed = min(size, CACHE_ELEMENTS) if size < WITHOUT_LIMIT else size
+    for batch in batched(small, listed, lambda row: row[0].numel()):
         weights, gradients, momenta = zip(*batch, strict=True)
         if _is_finite(gather(gradients)):
             _short_form(weights, gradients, momenta, numbers, options)
