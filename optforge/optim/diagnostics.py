@@ -6,8 +6,8 @@ The step itself knows nothing of this, so that it costs nothing while nobody wat
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -74,7 +74,7 @@ class Measurement:
         return {prefix + name: value for name, value in asdict(self).items() if value is not None}
 
 
-class Diagnostics:
+class Diagnostics(AbstractContextManager["Diagnostics"]):
     """Watches a Lion step by step until it is closed; made by `watch`.
 
     Args:
@@ -109,15 +109,7 @@ class Diagnostics:
             hook.remove()
         self._probes.clear()
 
-    def __enter__(self) -> Diagnostics:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _before_step(self, optimizer: Any, arguments: Any, keywords: Any) -> Any:

@@ -200,10 +200,8 @@ class LionSteps(BaseOptimizer):
         numbers_before: int,
         found: Tensor | None,
     ) -> None:
-        options, numbers = (
-            options_of(group, type(self).formula),
-            numbers_of(group, self._scaler("grad_scale"), found),
-        )
+        options = options_of(group, type(self).formula)
+        numbers = numbers_of(group, self._scaler("grad_scale"), found)
         if group["differentiable"]:
             differentiable_step(members, numbers, options)
             return

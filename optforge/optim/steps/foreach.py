@@ -156,13 +156,6 @@ def _is_finite(gradient: Tensor) -> bool:
     return math.isfinite(torch.dot(gradient, gradient).item())
 
 
-def surely_finite(gradients: list[Tensor]) -> bool:
-    """Return whether the norms are finite; if not, an element is not, or the squares overflow."""
-    norms = LISTS._foreach_norm(gradients)
-    total = norms[0] if len(norms) == 1 else torch.stack(norms).sum()
-    return math.isfinite(float(total))
-
-
 def _short_form(
     weights: Sequence[Tensor],
     gradients: Sequence[Tensor],

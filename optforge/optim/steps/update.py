@@ -100,12 +100,6 @@ def direction(gradient: Tensor, momentum: Tensor, numbers: StepNumbers) -> Tenso
     return momentum * numbers.ratio + gradient
 
 
-def sign(values: Tensor, options: StepOptions) -> Tensor:
-    """Return -1, 0 or 1, and NaN of NaN where non-finite numbers are to be seen."""
-    signs = torch.sign(values)
-    return torch.where(values.isnan(), values, signs) if options.nonfinite == "propagate" else signs
-
-
 def agreement(gradient: Tensor, momentum: Tensor, numbers: StepNumbers) -> Tensor:
     """Return where the update has the gradient's sign (the mask of cautious optimizers)."""
     return direction(gradient, momentum, numbers).sign() * gradient.sign() > 0
@@ -126,7 +120,9 @@ def _step(
         gradient = torch.where(finite, gradient, 0.0)
 
     def sign_of(values: Tensor) -> Tensor:
-        update = sign(values, options)
+        update = torch.sign(values)
+        if options.nonfinite == "propagate":  # NaN is to be seen
+            update = torch.where(values.isnan(), values, update)
         if cautious_scale is None:
             return update
         return torch.where(update * gradient.sign() <= 0, 0.0, update * cautious_scale)
