@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from optforge.optim.compiler import cached
 from optforge.optim.settings import Number
 
 _WORD = 1 << 32
@@ -59,19 +60,16 @@ def random_key(seed: int, step: Number, number: int) -> Number:
         >>> random_key(0, 1, 0) == random_key(0, torch.tensor(1.0), 0) != random_key(0, 2, 0)
         tensor(True)
     """
-    # `torch.compile` warns of caches and computes the constant once anyway.
-    base = (_base if torch.compiler.is_compiling() else _known_base)(seed, number)
+    base = _base(seed, number)
     if isinstance(step, Tensor):
         return _scatter(step.to(torch.int32) * _GOLDEN + base)
     return signed(_scatter(int(step) * _GOLDEN + base))
 
 
+@cached
 def _base(seed: int, number: int) -> int:
     """Return what the keys of a parameter share."""
     return signed(mix(mix(seed) + number))
-
-
-_known_base = lru_cache(1 << 16)(_base)
 
 
 def _scatter(bits: Any) -> Any:

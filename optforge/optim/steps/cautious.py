@@ -36,7 +36,8 @@ def set_cautious_scales(
     """
     for parameter, piece in zip(parameters, pieces, strict=True):
         total = piece.gradient.numel()
-        count = _agreeing(piece, numbers, options)
+        flat = piece.flattened() if piece.block else piece
+        count = _agreeing(flat, numbers, options)
         if is_distributed(parameter):
             count = sum_over_shards(count, parameter)
             total = parameter.numel() * (2 if parameter.is_complex() else 1)

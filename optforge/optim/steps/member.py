@@ -77,7 +77,7 @@ class Member(NamedTuple):
         values = [parameter, state["momentum"], scale, state.get("compensation")]
         if self.is_dense:
             piece = Piece(values, self.gradient, key, block)
-            return piece if not block and parameter.numel() <= AS_IS else piece.flattened()
+            return piece if parameter.numel() <= AS_IS else piece.flattened()
         values = [None if v is None else real(local(v.detach())) for v in values]
         return flatten(values, real(local(self.gradient, parameter)), key, block)
 

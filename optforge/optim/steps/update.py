@@ -205,4 +205,5 @@ def _keep_if_found(old: Values, new: Values, numbers: StepNumbers) -> Values:
 
 def update_one(piece: Piece, numbers: StepNumbers, options: StepOptions) -> None:
     """Step one piece, the maths as it stands."""
+    piece = piece.flattened() if piece.block else piece
     piece.write(lion_update(piece, numbers, options))
