@@ -122,8 +122,7 @@ def step_piece(
         update_one(piece, numbers, options)
         return
     weight, momentum = _opened(piece, dtype, scratch)
-    update = scratch.of("update", gradient.numel(), gradient)
-    step_flat((weight, gradient, momentum), update, numbers, options)
+    _short_form([weight], [gradient], [momentum], numbers, options)
     rounding = options.rounding
     if rounding == "stochastic" and piece.weight.dtype == torch.bfloat16:
         round_down_(weight, piece.key, scratch)
@@ -137,18 +136,6 @@ def _opened(piece: Piece, dtype: torch.dtype, scratch: Scratch) -> tuple[Tensor,
     if scale is not None or compensation is not None:
         return opened(piece, dtype)
     return scratch.wide("weight", weight, dtype), scratch.wide("momentum", momentum, dtype)
-
-
-def step_flat(row: Row, buffer: Tensor, numbers: StepNumbers, options: StepOptions) -> None:
-    """Run the operations of `_short_form` on one row, which lists of one would slow down."""
-    weight, gradient, momentum = row
-    if options.maximize:
-        gradient = -gradient
-    torch.add(gradient, momentum, alpha=numbers.ratio, out=buffer).sign_()  # type: ignore[call-overload]
-    momentum.lerp_(gradient, numbers.intake)
-    if numbers.decay:
-        weight.add_(weight, alpha=-numbers.decay)  # type: ignore[arg-type]
-    weight.add_(buffer, alpha=-numbers.lr)  # type: ignore[arg-type]
 
 
 def _is_finite(gradient: Tensor) -> bool:
