@@ -72,7 +72,7 @@ def step_rows(rows: Sequence[Row], numbers: StepNumbers, options: StepOptions) -
     listed = min(size, CACHE_ELEMENTS) if size < WITHOUT_LIMIT else size
     for batch in batched(small, listed, lambda row: row[0].numel()):
         weights, gradients, momenta = zip(*batch, strict=True)
-        if _is_finite(gather(gradients)):
+        if _are_finite(gradients):
             _short_form(weights, gradients, momenta, numbers, options)
             continue
         for row in batch:
@@ -118,7 +118,7 @@ def step_piece(
         return
     piece, dtype = piece.flattened(), wide_dtype(piece.weight.dtype)
     gradient = scratch.wide("gradient", piece.gradient, dtype)
-    if not _is_finite(gradient):
+    if not _are_finite([gradient]):
         update_one(piece, numbers, options)
         return
     weight, momentum = _opened(piece, dtype, scratch)
@@ -138,9 +138,12 @@ def _opened(piece: Piece, dtype: torch.dtype, scratch: Scratch) -> tuple[Tensor,
     return scratch.wide("weight", weight, dtype), scratch.wide("momentum", momentum, dtype)
 
 
-def _is_finite(gradient: Tensor) -> bool:
-    """Return whether the squares of wide elements, and so the elements, have a finite sum."""
-    return math.isfinite(torch.dot(gradient, gradient).item())
+def _are_finite(gradients: Sequence[Tensor]) -> bool:
+    """Return whether the squares of wide elements, and so the elements, have finite sums."""
+    # One by one on a CPU: a copy of all into one costs more than the calls, and nothing waits.
+    is_each = gradients[0].is_cpu or len(gradients) == 1
+    flat = [gradient.view(-1) for gradient in gradients] if is_each else [gather(gradients)]
+    return math.isfinite(sum(torch.dot(gradient, gradient).item() for gradient in flat))
 
 
 def _short_form(
