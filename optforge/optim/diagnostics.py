@@ -16,10 +16,10 @@ from torch import Tensor
 from optforge.errors import OptimizerError
 from optforge.optim.lion import Lion
 from optforge.optim.lion_settings import options_of
-from optforge.optim.probe import COUNTS, GroupSettings, ParameterWatch
+from optforge.optim.probe import COUNTS, ParameterWatch
 from optforge.optim.settings import FLAG, LENGTH, RATE
 from optforge.optim.steps.layout import any_over_ranks
-from optforge.optim.steps.update import numbers_of
+from optforge.optim.steps.update import Step, numbers_of
 
 
 @dataclass(frozen=True)
@@ -130,28 +130,28 @@ class Diagnostics(AbstractContextManager["Diagnostics"]):
     def _look(self) -> None:
         self._steps += 1
         measured = self._steps % self.every == 0
-        for name, parameter, settings in self._parameters():
+        for name, parameter, step in self._parameters():
             if parameter not in self._probes:
                 self._probes[parameter] = ParameterWatch(name, *self._settings)
             probe = self._probes[parameter]
-            probe.before(parameter, self.optimizer.state.get(parameter, {}), settings, measured)
+            probe.before(parameter, self.optimizer.state.get(parameter, {}), step, measured)
 
     @torch.no_grad()
     def _after_step(self, optimizer: Any, arguments: Any, keywords: Any) -> None:
         measured = self._steps % self.every == 0
         present = [
-            (self._probes[p], p, settings)
-            for _, p, settings in self._parameters()
+            (self._probes[p], p, step)
+            for _, p, step in self._parameters()
             if p in self._probes and self._probes[p].looked
         ]
-        skipped = self._skipped([row for row in present if row[2][1].nonfinite == "skip_step"])
+        skipped = self._skipped([row for row in present if row[2].options.nonfinite == "skip_step"])
         counts = [
-            probe.after(p, self.optimizer.state.get(p, {}), settings, measured, skipped)
-            for probe, p, settings in present
+            probe.after(p, self.optimizer.state.get(p, {}), step, measured, skipped)
+            for probe, p, step in present
         ]
         self._read([probe for probe, _, _ in present], counts, measured)
 
-    def _skipped(self, members: list[tuple[ParameterWatch, Tensor, GroupSettings]]) -> bool:
+    def _skipped(self, members: list[tuple[ParameterWatch, Tensor, Step]]) -> bool:
         """Return whether nothing was done: a gradient scaler or `skip_step` found non-finites."""
         found = getattr(self.optimizer, "found_inf", None)
         if found is not None and bool(found):
@@ -194,17 +194,17 @@ class Diagnostics(AbstractContextManager["Diagnostics"]):
             poisoned=int(n["poisoned"]),
         )
 
-    def _parameters(self) -> Iterator[tuple[str, Tensor, GroupSettings]]:
+    def _parameters(self) -> Iterator[tuple[str, Tensor, Step]]:
         first = 0
         for group in self.optimizer.param_groups:
             size = len(group["params"])
             names = group.get("param_names") or [str(first + i) for i in range(size)]
             first += size
             numbers = numbers_of(group, getattr(self.optimizer, "grad_scale", None), None)
-            settings = numbers, options_of(group, self.optimizer.formula)
+            step = Step(numbers, options_of(group, self.optimizer.formula))
             for name, parameter in zip(names, group["params"], strict=True):
                 if parameter.grad is not None:
-                    yield name, parameter, settings
+                    yield name, parameter, step
 
 
 def watch(

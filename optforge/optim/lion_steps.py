@@ -12,7 +12,6 @@ from torch.autograd.graph import increment_version
 from optforge.errors import OptimizerError
 from optforge.optim.base import REAL, BaseOptimizer
 from optforge.optim.lion_settings import (
-    StepOptions,
     check_key,
     checked_settings,
     options_of,
@@ -45,9 +44,9 @@ from optforge.optim.steps.paths import (
     loop_step,
 )
 from optforge.optim.steps.piece import LISTS, Piece
-from optforge.optim.steps.update import StepNumbers, numbers_of
+from optforge.optim.steps.update import Step, numbers_of
 
-Path = Callable[[Sequence[Piece], StepNumbers, StepOptions], None]
+Path = Callable[[Sequence[Piece], Step], None]
 
 
 class LionSteps(BaseOptimizer):
@@ -200,26 +199,26 @@ class LionSteps(BaseOptimizer):
         numbers_before: int,
         found: Tensor | None,
     ) -> None:
-        options = options_of(group, type(self).formula)
         numbers = numbers_of(group, self._scaler("grad_scale"), found)
+        step = Step(numbers, options_of(group, type(self).formula))
         if group["differentiable"]:
-            differentiable_step(members, numbers, options)
+            differentiable_step(members, step)
             return
         path = path_of(group)
         with torch.no_grad():
             if path is not loop_step and not group["cautious"]:
                 size = FEW_ON_CPU if path is fused_step else WITHOUT_LIMIT
-                members = plain_foreach(members, numbers, options, size)
+                members = plain_foreach(members, step, size)
             if not members:
                 return
             parameters = [member.parameter for member in members]
             keys = self._keys(group, members, numbers_before)
             pieces = [m.piece(key) for m, key in zip(members, keys, strict=True)]
             if group["cautious"]:
-                set_cautious_scales(parameters, pieces, numbers, options)
+                set_cautious_scales(parameters, pieces, step)
             # Ranks with nothing of a sharded parameter have only helped to add up.
             pieces = [piece for piece in pieces if piece.count]
-            path(pieces, numbers, options)
+            path(pieces, step)
             for piece in pieces:
                 piece.write_back()
             # Of distributed parameters the step has seen only the part that lives here.

@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optforge.optim.lion_settings import StepOptions
 from optforge.optim.state import momentum_of
 from optforge.optim.steps.layout import local, real
-from optforge.optim.steps.update import StepNumbers, ascent, direction
+from optforge.optim.steps.update import Step, StepNumbers, ascent, direction
 
 # What `ParameterWatch.after` counts, in this order.
 COUNTS = (
@@ -19,7 +18,6 @@ COUNTS = (
     *("reversals", "moves", "nonfinite", "update_squares", "weight_squares", "frozen", "poisoned"),
 )
 _MOST = 2**15 - 1
-GroupSettings = tuple[StepNumbers, StepOptions]
 
 
 class ParameterWatch:
@@ -45,10 +43,10 @@ class ParameterWatch:
         self._counts: dict[str, Tensor | int] = {}
 
     def before(
-        self, parameter: Tensor, entry: Mapping[str, Any], settings: GroupSettings, measured: bool
+        self, parameter: Tensor, entry: Mapping[str, Any], step: Step, measured: bool
     ) -> None:
         """Measure gradient and stored momentum; nothing is changed."""
-        gradient = _gradient(parameter, settings)
+        gradient = _gradient(parameter, step)
         finite = gradient.isfinite()
         self.looked = True
         self.nonfinite = (~finite).sum()
@@ -60,7 +58,7 @@ class ParameterWatch:
             self._reference = momentum.clone()
         if measured:
             self._weight = _plain(parameter).clone()
-            self._decide(gradient, momentum, finite & momentum.isfinite(), settings[0])
+            self._decide(gradient, momentum, finite & momentum.isfinite(), step.numbers)
 
     def _decide(
         self, gradient: Tensor, momentum: Tensor, active: Tensor, numbers: StepNumbers
@@ -87,12 +85,7 @@ class ParameterWatch:
         self._signs = signs
 
     def after(
-        self,
-        parameter: Tensor,
-        entry: Mapping[str, Any],
-        settings: GroupSettings,
-        measured: bool,
-        skipped: bool,
+        self, parameter: Tensor, entry: Mapping[str, Any], step: Step, measured: bool, skipped: bool
     ) -> Tensor:
         """Measure what the step did.
 
@@ -101,13 +94,13 @@ class ParameterWatch:
             gradients where the step is not measured.
         """
         self.looked = False
-        gradient = _gradient(parameter, settings)
+        gradient = _gradient(parameter, step)
         if self._reference is not None and not skipped:
-            self._carry(self._reference, gradient, *settings)
+            self._carry(self._reference, gradient, step)
         if measured and self._weight is not None:
             weight = _plain(parameter)
             change = (weight.double() - self._weight.double()).nan_to_num_(0.0, 0.0, 0.0)
-            is_possible = bool(settings[0].lr > 0) and not skipped
+            is_possible = bool(step.numbers.lr > 0) and not skipped
             self._count_unmoved(change != 0, gradient != 0, is_possible)
             self._counts |= {
                 "update_squares": change.square().sum(),
@@ -119,10 +112,9 @@ class ParameterWatch:
         device = gradient.device
         return torch.stack([torch.as_tensor(n, dtype=torch.float64, device=device) for n in row])
 
-    def _carry(
-        self, reference: Tensor, gradient: Tensor, numbers: StepNumbers, options: StepOptions
-    ) -> None:
+    def _carry(self, reference: Tensor, gradient: Tensor, step: Step) -> None:
         """Move the float64 momentum on as the policy for non-finite gradients wants it."""
+        numbers, options = step
         finite = gradient.isfinite()
         following = numbers.memory * reference + numbers.intake * gradient
         if options.nonfinite == "ignore":
@@ -140,10 +132,10 @@ class ParameterWatch:
         self._counts["frozen"] = (self._unmoved >= self.patience).sum()
 
 
-def _gradient(parameter: Tensor, settings: GroupSettings) -> Tensor:
+def _gradient(parameter: Tensor, step: Step) -> Tensor:
     """Return the gradient as a step sees it: float64, unscaled, of what is minimised."""
     assert parameter.grad is not None
-    return ascent(_plain(parameter.grad), torch.float64, *settings)
+    return ascent(_plain(parameter.grad), torch.float64, step)
 
 
 def _momentum(entry: Mapping[str, Any], shape: torch.Size, like: Tensor) -> Tensor:

@@ -18,32 +18,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optforge.optim.lion_settings import StepOptions
 from optforge.optim.precision.rounding import Scratch, round_down_, wide_dtype
 from optforge.optim.steps.batches import WITHOUT_LIMIT, batched
 from optforge.optim.steps.layout import Row
 from optforge.optim.steps.member import Member
 from optforge.optim.steps.piece import LISTS, Piece, PieceKind, gather
-from optforge.optim.steps.update import StepNumbers, closed, opened, update_one, values_of
+from optforge.optim.steps.update import Step, closed, opened, update_one, values_of
 
 CACHE_ELEMENTS = 1 << 17  # for each thread: measured best; fewer operations, still near the core
 
 
 def plain_foreach(
-    members: Sequence[Member], numbers: StepNumbers, options: StepOptions, size: int = WITHOUT_LIMIT
+    members: Sequence[Member], step: Step, size: int = WITHOUT_LIMIT
 ) -> Sequence[Member]:
     """Step parameters on the CPU that are flat as they are, as almost all: lists of them will do.
 
     Args:
         members: All of one group.
-        numbers: Learning rate and the like.
-        options: What is fixed.
+        step: What the group shares.
         size: Elements from which a parameter is left.
 
     Returns:
         The members that are left: large ones, and what is not plain.
     """
-    if not are_short(numbers, options):
+    if not are_short(step):
         return members
     rows: dict[torch.dtype, list[Any]] = {}
     rest: list[Member] = []
@@ -55,11 +53,11 @@ def plain_foreach(
         else:
             rest.append(member)
     for alike in rows.values():
-        step_rows(alike, numbers, options)
+        step_rows(alike, step)
     return rest
 
 
-def step_rows(rows: Sequence[Row], numbers: StepNumbers, options: StepOptions) -> None:
+def step_rows(rows: Sequence[Row], step: Step) -> None:
     """Step rows of one dtype: large ones piece by piece, small ones in lists."""
     size, scratch, small = batch_size(rows[0][1].device, is_plain=True), Scratch(), []
     for row in rows:
@@ -67,16 +65,16 @@ def step_rows(rows: Sequence[Row], numbers: StepNumbers, options: StepOptions) -
             small.append(row)
             continue
         for piece in _piece_of(row).flattened().cut(size):
-            step_piece(piece, numbers, options, scratch)
+            step_piece(piece, step, scratch)
     # Lists run on one thread, so one thread's share of the cache is the best batch on a CPU.
     listed = min(size, CACHE_ELEMENTS) if size < WITHOUT_LIMIT else size
     for batch in batched(small, listed, lambda row: row[0].numel()):
         weights, gradients, momenta = zip(*batch, strict=True)
         if _are_finite(gradients):
-            _short_form(weights, gradients, momenta, numbers, options)
+            _short_form(weights, gradients, momenta, step)
             continue
         for row in batch:
-            update_one(_piece_of(row), numbers, options)
+            update_one(_piece_of(row), step)
 
 
 def _piece_of(row: Row) -> Piece:
@@ -97,8 +95,9 @@ def is_plain(kind: PieceKind) -> bool:
     return dtypes in ({torch.float32}, {torch.float64})
 
 
-def are_short(numbers: StepNumbers, options: StepOptions) -> bool:
+def are_short(step: Step) -> bool:
     """Return whether the short form does all that the numbers and the options of a step ask for."""
+    numbers, options = step
     return (
         options.nonfinite != "propagate"  # its momenta may be infinite, which `lerp` makes NaN
         and not options.cautious_decay
@@ -109,21 +108,19 @@ def are_short(numbers: StepNumbers, options: StepOptions) -> bool:
     )
 
 
-def step_piece(
-    piece: Piece, numbers: StepNumbers, options: StepOptions, scratch: Scratch | None
-) -> None:
+def step_piece(piece: Piece, step: Step, scratch: Scratch | None) -> None:
     """Step one piece: by the short form if it has some scratch memory and finite gradients."""
     if scratch is None:
-        update_one(piece, numbers, options)
+        update_one(piece, step)
         return
     piece, dtype = piece.flattened(), wide_dtype(piece.weight.dtype)
     gradient = scratch.wide("gradient", piece.gradient, dtype)
     if not _are_finite([gradient]):
-        update_one(piece, numbers, options)
+        update_one(piece, step)
         return
     weight, momentum = _opened(piece, dtype, scratch)
-    _short_form([weight], [gradient], [momentum], numbers, options)
-    rounding = options.rounding
+    _short_form([weight], [gradient], [momentum], step)
+    rounding = step.options.rounding
     if rounding == "stochastic" and piece.weight.dtype == torch.bfloat16:
         round_down_(weight, piece.key, scratch)
         rounding = "nearest"  # exact now
@@ -147,13 +144,10 @@ def _are_finite(gradients: Sequence[Tensor]) -> bool:
 
 
 def _short_form(
-    weights: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    momenta: Sequence[Tensor],
-    numbers: StepNumbers,
-    options: StepOptions,
+    weights: Sequence[Tensor], gradients: Sequence[Tensor], momenta: Sequence[Tensor], step: Step
 ) -> None:
     """Run the step in five list operations; `g - m` cannot overflow, as g is not huge."""
+    numbers, options = step
     if options.maximize:
         gradients = LISTS._foreach_neg(gradients)
     updates = LISTS._foreach_add(gradients, momenta, alpha=numbers.ratio)
