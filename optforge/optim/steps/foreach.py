@@ -70,7 +70,7 @@ def step_rows(rows: Sequence[Row], step: Step) -> None:
     listed = min(size, CACHE_ELEMENTS) if size < WITHOUT_LIMIT else size
     for batch in batched(small, listed, lambda row: row[0].numel()):
         weights, gradients, momenta = zip(*batch, strict=True)
-        if _are_finite(gradients):
+        if _is_finite(gather(gradients)):
             _short_form(weights, gradients, momenta, step)
             continue
         for row in batch:
@@ -115,11 +115,12 @@ def step_piece(piece: Piece, step: Step, scratch: Scratch | None) -> None:
         return
     piece, dtype = piece.flattened(), wide_dtype(piece.weight.dtype)
     gradient = scratch.wide("gradient", piece.gradient, dtype)
-    if not _are_finite([gradient]):
+    if not _is_finite(gradient):
         update_one(piece, step)
         return
     weight, momentum = _opened(piece, dtype, scratch)
-    _short_form([weight], [gradient], [momentum], step)
+    update = scratch.of("update", gradient.numel(), gradient)
+    step_flat((weight, gradient, momentum), update, step)
     rounding = step.options.rounding
     if rounding == "stochastic" and piece.weight.dtype == torch.bfloat16:
         round_down_(weight, piece.key, scratch)
@@ -135,12 +136,21 @@ def _opened(piece: Piece, dtype: torch.dtype, scratch: Scratch) -> tuple[Tensor,
     return scratch.wide("weight", weight, dtype), scratch.wide("momentum", momentum, dtype)
 
 
-def _are_finite(gradients: Sequence[Tensor]) -> bool:
-    """Return whether the squares of wide elements, and so the elements, have finite sums."""
-    # One by one on a CPU: a copy of all into one costs more than the calls, and nothing waits.
-    is_each = gradients[0].is_cpu or len(gradients) == 1
-    flat = [gradient.view(-1) for gradient in gradients] if is_each else [gather(gradients)]
-    return math.isfinite(sum(torch.dot(gradient, gradient).item() for gradient in flat))
+def step_flat(row: Row, buffer: Tensor, step: Step) -> None:
+    """Run the operations of `_short_form` on one row, which lists of one would slow down."""
+    (weight, gradient, momentum), (numbers, options) = row, step
+    if options.maximize:
+        gradient = -gradient
+    torch.add(gradient, momentum, alpha=numbers.ratio, out=buffer).sign_()  # type: ignore[call-overload]
+    momentum.lerp_(gradient, numbers.intake)
+    if numbers.decay:
+        weight.add_(weight, alpha=-numbers.decay)  # type: ignore[arg-type]
+    weight.add_(buffer, alpha=-numbers.lr)  # type: ignore[arg-type]
+
+
+def _is_finite(gradient: Tensor) -> bool:
+    """Return whether the squares of wide elements, and so the elements, have a finite sum."""
+    return math.isfinite(torch.dot(gradient, gradient).item())
 
 
 def _short_form(
