@@ -143,7 +143,7 @@ def build_table(
     repeats, tasks = effort.scaled(REPEATS), [*proxies, *held_out]
     fitted = [dict(contender.trainees) for contender in contenders]
     for task in held_out:
-        _rescale(trainer, contenders, fitted, task)
+        _rescale(trainer, contenders, fitted, task, effort.scaled(_SCALE_REPEATS))
     fresh = {task: trainer.seeds(task, "report", repeats) for task in tasks}
     programs = {task: [rules[task] for rules in fitted] for task in tasks}
     logs = trainer.losses(programs, fresh, "test", _WHAT)
@@ -179,12 +179,13 @@ def _rescale(
     contenders: Sequence[Contender],
     fitted: list[dict[str, Trainee]],
     task: str,
+    repeats: int,
 ) -> None:
     """Fit the peak learning rate of untuned contenders to a held-out task, on validation data."""
     chosen = [number for number, c in enumerate(contenders) if c.rescale]
     if not chosen:
         return
-    fresh = {task: trainer.seeds(task, "rescale", _SCALE_REPEATS)}
+    fresh = {task: trainer.seeds(task, "rescale", repeats)}
     programs = [_scaled(fitted[n][task], factor) for n in chosen for factor in _SCALES]
     logs = trainer.losses({task: programs}, fresh, "validation", _WHAT)[task]
     means = logs.mean(1).reshape(len(chosen), len(_SCALES))

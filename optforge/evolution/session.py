@@ -38,6 +38,7 @@ from optforge.tuning import (
 )
 
 _JOBS_A_BATCH = 4  # a job of the final measurements holds so much less than a batch of the search
+_SEEDS_OF_SMALL_JOBS = 2
 DRAIN_SECONDS = 60.0  # what is still in flight at the end of a search may take so long
 Say = Callable[[str], None]
 
@@ -159,12 +160,16 @@ def make_search(plan: SearchPlan, runner: JobRunner, memory: int = MEMORY) -> Se
 def make_trainer(plan: SearchPlan, directory: RunDirectory, runner: JobRunner) -> Trainer:
     """Return a trainer for all training of a run outside of its search; it stores the losses.
 
-    Where candidates train slowly, batches are small and jobs too, so that no worker waits long.
+    Where candidates train slowly, batches are small and jobs too, so that no worker waits long. A
+    job has a power of two of trainings then, which fill the rows of a compiled kernel.
     """
     tasks = {task.name: task for task in (*plan.tasks, *plan.held_out)}
     store = Store(directory.path / LOSSES, plan.settings.compiled, plan.settings.device)
     programs_a_job = max(1, plan.settings.batch // _JOBS_A_BATCH)
-    return Trainer(runner, tasks, plan.settings.seed, store, programs_a_job)
+    if plan.settings.batch >= Settings.batch:
+        return Trainer(runner, tasks, plan.settings.seed, store, programs_a_job)
+    given = tasks, plan.settings.seed, store, programs_a_job
+    return Trainer(runner, *given, seeds_a_job=_SEEDS_OF_SMALL_JOBS, is_filled=True)
 
 
 def _validator(plan: SearchPlan) -> Validator:

@@ -26,6 +26,7 @@ class Trainer:
         programs_a_job: Number of programs trained at once.
         seeds_a_job: Number of seeds on which each is trained.
         trained: Number of trainings so far, without those found in the store.
+        is_filled: Whether a job with fewer seeds has more programs, so that it is as large.
     """
 
     runner: JobRunner
@@ -35,6 +36,7 @@ class Trainer:
     programs_a_job: int = 16
     seeds_a_job: int = 3
     trained: int = 0
+    is_filled: bool = False
 
     def seeds(self, task: str, purpose: str, count: int) -> tuple[int, ...]:
         """Return training seeds; different purposes share no seeds."""
@@ -92,14 +94,18 @@ class Trainer:
             left = tuple(seed for seed in chosen if self.store.get(keys[seed]) is None)
             if left:
                 lacking.setdefault(left, {})[keys[left[0]]] = program
-        programs_a_job, seeds_a_job = self.programs_a_job, self.seeds_a_job
+        seeds_a_job = self.seeds_a_job
         return [
-            Measure(tuple(rules[a : a + programs_a_job]), task, left[b : b + seeds_a_job], split)
+            Measure(tuple(rules[a : a + count]), task, left[b : b + seeds_a_job], split)
             for left, distinct in lacking.items()
-            for rules in [list(distinct.values())]
-            for a in range(0, len(rules), programs_a_job)
+            for rules, count in [(list(distinct.values()), self._programs(len(left)))]
+            for a in range(0, len(rules), count)
             for b in range(0, len(left), seeds_a_job)
         ]
+
+    def _programs(self, seeds: int) -> int:
+        """Return the number of programs in a job whose programs lack so many seeds."""
+        return self.programs_a_job * max(1, self.seeds_a_job // seeds if self.is_filled else 1)
 
     def _keep(self, job: Measure, losses: Sequence[Sequence[float]]) -> None:
         values = numpy.asarray(losses, dtype=numpy.float64)
