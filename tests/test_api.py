@@ -20,7 +20,7 @@ from optforge.api.search_result import SearchResult
 from optforge.assessment import select, table
 from optforge.assessment.rows import FOUND, ONE_SETTING, STRAIGHT
 from optforge.errors import OptforgeError, ProgramError, RunError, SearchError, TaskError
-from optforge.evolution import Search, make_executor, rescale
+from optforge.evolution import rescale
 from optforge.execution import InlineExecutor
 from optforge.fitness import evaluator, seeds
 from optforge.jobs import Silent
@@ -226,19 +226,21 @@ def test_whatever_is_proposed_is_of_the_space(tmp_path: Path) -> None:
     assert max(cost(program).state_bytes for program in programs) == 8.0
 
 
-def test_a_worker_that_hangs_at_the_end_is_replaced(
+def test_what_is_in_flight_at_the_end_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[Any] = []
+    """It is given as much time as a new worker takes to start, and not more."""
+    dropped: list[tuple[int, float]] = []
+    abandon = InlineExecutor.abandon
 
-    def recorded(*given: Any) -> Any:
-        made.append(make_executor(*given))
-        return made[-1]
+    def recorded(executor: InlineExecutor, seconds: float) -> None:
+        dropped.append((executor.outstanding, seconds))
+        abandon(executor, seconds)
 
-    monkeypatch.setattr(optforge.api.search, "make_executor", recorded)
-    monkeypatch.setattr(Search, "drain", lambda search, seconds: False)
+    monkeypatch.setattr(InlineExecutor, "abandon", recorded)
     result = search(tasks=[Blobs()], out=tmp_path / "run", **SMALL)
-    assert len(made) == 2 and result.finish is not None
+    ((outstanding, seconds),) = dropped
+    assert outstanding > 0 and seconds == 15.0 and result.finish is not None
 
 
 @pytest.mark.parametrize("strategy", ["evolution", "constants", "random"])

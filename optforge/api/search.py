@@ -18,7 +18,7 @@ from optforge.errors import SearchError, StoppedError
 from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan, read_plan
 from optforge.evolution.session import (
-    DRAIN_SECONDS,
+    PATIENCE_SECONDS,
     make_executor,
     make_plan,
     make_search,
@@ -36,9 +36,9 @@ from optforge.training import checked_device, is_gpu, one_thread, ways_to_train
 from optforge.tuning import BaselineTuner
 
 _WATCH = {"watcher": "watch"}
-# What is in flight at the end is not counted: it is waited for as long as new workers would take,
-# or a share of the search.
-_PATIENCE, _DRAIN_SHARE = 10.0, 0.1
+# What is in flight at the end is not counted. Its worker is replaced after as much time as it takes
+# to start one, or a share of the search.
+_PATIENCE, _PATIENCE_SHARE = 15.0, 0.1
 
 
 @keywords_of(SearchOptions, {"run": "out", **_WATCH})
@@ -163,17 +163,15 @@ class _SearchSession:
                 search = make_search(self.plan, runner, self.options.memory)
                 history = search.run(lambda h: budget(h, search.replaying), watch.show)
                 done, simple, stopped = None, None, search.stopped
-                patience = min(DRAIN_SECONDS, max(_PATIENCE, _DRAIN_SHARE * budget.elapsed))
-                if not stopped and not search.drain(patience):  # or a job hangs, and its worker
-                    runner.executor.close()
-                    runner.executor = make_executor(self.plan, workers)
                 if not stopped:
+                    patience = max(_PATIENCE, _PATIENCE_SHARE * budget.elapsed)
+                    executor.abandon(min(PATIENCE_SECONDS, patience))
                     done, stopped = self._finish(history, runner)
                 if done is not None and self.options.simplify:
                     rule, seconds = done.rule.program, budget.elapsed
                     simple = simplify_and_write(self.plan, directory, runner, rule, seconds, watch)
             finally:
-                runner.executor.close()
+                executor.close()
             write_history(directory, watch)
         return SearchResult(directory.path, done, history, stopped, simple)
 

@@ -26,7 +26,6 @@ _TINY_PRODUCT = 600  # multiplications
 _MANY = 64  # matrices
 _LONGEST_REASON = 200  # characters; a compiler may say pages
 _MOST_THREADS = 8  # a kernel is a dozen files
-_WARM_POOL = "TORCH_WARM_POOL"  # whether the compiler starts processes
 
 
 def has_compiler() -> bool:
@@ -120,16 +119,13 @@ def _pool_of_threads() -> Iterator[None]:
     """Let the compiler start threads alone, and end them; its own processes would outlive ours."""
     from torch._inductor.async_compile import AsyncCompile
 
-    before, pool = os.environ.get(_WARM_POOL), AsyncCompile.pool
-    os.environ[_WARM_POOL] = "0"
+    os.environ.setdefault("TORCH_WARM_POOL", "0")
     try:
         yield
     finally:
-        os.environ.pop(_WARM_POOL)
-        os.environ.update({_WARM_POOL: before} if before is not None else {})
-        if pool.cache_info().currsize:
-            pool().shutdown()
-            pool.cache_clear()
+        if AsyncCompile.pool.cache_info().currsize:
+            AsyncCompile.pool().shutdown()
+            AsyncCompile.pool.cache_clear()
 
 
 def captured(kernel: Kernel, *example: Tensor) -> Kernel:

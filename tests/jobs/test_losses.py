@@ -91,8 +91,7 @@ def test_small_jobs_have_as_many_trainings_as_rows(
         jobs.append(job)
         return losses(job)
 
-    trainer = trainer_on(InlineExecutor(lambda: record))
-    trainer = replace(trainer, programs_a_job=2, seeds_a_job=2, is_filled=True)
+    trainer = replace(trainer_on(InlineExecutor(lambda: record)), slow={"one": 4})
     found = trainer.losses({"one": [*RULES, DYING]}, {"one": seeds}, "test")
     assert [(len(job.programs), len(job.seeds)) for job in jobs] == shapes
     expected = [[len(p.statements) + s / 10 for s in seeds] for p in (*RULES, DYING)]

@@ -91,7 +91,8 @@ def test_as_many_trials_are_made_as_fit_a_fifth_of_the_minutes(
 
 
 @pytest.mark.parametrize(
-    ("minutes", "size"), [(1.0, 16), (2.0, 32), (0.1, 8), (4.0, 64), (math.inf, 64), (None, 64)]
+    ("minutes", "size"),
+    [(1.0, 16), (2.0, 32), (0.1, 4), (0.4, 8), (4.0, 64), (math.inf, 64), (None, 64)],
 )
 def test_a_batch_of_slow_candidates_is_small(
     minutes: float | None, size: int, monkeypatch: pytest.MonkeyPatch
