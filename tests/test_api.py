@@ -285,7 +285,8 @@ def test_what_is_measured_on_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("OPTFORGE_CACHE", str(tmp_path / "cache"))
     settings = SMALL | {"held_out": [Sums()], "programs": 120, "simplify": True}
     search(tasks=[Blobs()], out=tmp_path / "run", **settings)
-    report, rescale = (seeds(0, "Sums", purpose, 3) for purpose in ("report", "rescale"))
+    # With so few trials the rates for a held-out task have two seeds in place of three.
+    report, rescale = seeds(0, "Sums", "report", 3), seeds(0, "Sums", "rescale", 2)
     expected = {("Sums", "test", seed) for seed in report}
     expected |= {("Sums", "validation", seed) for seed in rescale}
     for purpose, count in (("fit, tune", 3), ("fit, tune again", 12)):  # rows of tuned baselines

@@ -47,7 +47,7 @@ class Effort:
             >>> Effort.of(32), Effort.of(256) == Effort()
             (Effort(trials=32, seeds=3, finalists=4, final_seeds=4), True)
         """
-        finalists = min(12, max(2, trials // 8))
+        finalists = min(12, max(min(3, trials // 2), trials // 8))
         return cls(trials, finalists=finalists, final_seeds=finalists)
 
     @property
