@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,9 @@ def test_a_search_on_a_task_of_ones_own(tmp_path: Path) -> None:
     assert result.history.tally.proposals >= 60
     with result.journal as journal:
         assert journal.counts()["proposals"] == result.history.tally.proposals
+        session = journal.session
+    assert session is not None and session.begun <= time.time()
+    assert (session.minutes, session.programs) == (None, SMALL["programs"])
     files = {path.name for path in result.path.iterdir()}
     assert {"best.py", "table.json", "table.md", "start.py", "settings.json"} <= files
     assert {"simple.py", "simplify.json", "simplify.md"} <= files
