@@ -1,12 +1,16 @@
 """Measure what a step of Lion costs, next to torch's optimizers and to other Lions.
 
     python benchmarks/optimizer_step.py [--json FILE|-] [--quick] [--only SIZE,...]
-        [--no-rules] [--no-first]
+        [--row NAME ...] [--no-rules] [--no-first] [--processor-time]
 
 All optimizers of a size share parameters and gradients and take turns: one measurement each in
 every repeat. Run it on an idle machine; with the defaults it takes under ten minutes, and the
 first run compiles. `--quick` shows in a minute that everything works, with figures that mean
 nothing. Nothing is asserted; "wanted" is what the project aims at.
+
+Where other programs run, ratios of processor time still mean something: `--processor-time
+--threads 1`, with a `--row` for each optimizer that is wanted. The figures at the end are medians
+of the ratios within a repeat.
 
 Columns: median milliseconds a step with the range of the repeats; ratio to torch's fused AdamW
 (median of the ratios within a repeat); ratio to the bound by memory traffic; bytes of state a
@@ -23,6 +27,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -54,6 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     about, report = machine(1), StepReport()
     about["threads_a_worker"] = options.threads
+    about["time"] = "of the processor" if options.processor_time else "on the wall"
     if not options.quick and options.first:
         for elements in (2_000_000, 20_000_000):
             console.print(f"first fused step of 400 tensors, {elements:,} parameters")
@@ -63,7 +69,11 @@ def main(arguments: list[str] | None = None) -> None:
         contestants = list(CONTESTANTS)
         if name == "20M-float32" and options.rules:
             contestants += rules()
-        report.add_size(size, *time_size(size, contestants, options.repeats, console.print))
+        if options.row:
+            contestants = [row for row in contestants if row.name in options.row]
+        clock = time.process_time if options.processor_time else time.perf_counter
+        timed = time_size(size, contestants, options.repeats, console.print, clock)
+        report.add_size(size, *timed)
     about["load_after"] = load()
     report.show(console, about)
     if options.json:
@@ -81,6 +91,8 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     add("--quick", action="store_true", help="tiny sizes: only to see that it works")
     names = list(sizes(True))
     add("--only", metavar="SIZE,...", default=",".join(names), help=", ".join(names))
+    add("--row", action="append", metavar="NAME", help="only this optimizer; may be repeated")
+    add("--processor-time", action="store_true", help="in place of wall time; with --threads 1")
     add("--no-rules", dest="rules", action="store_false", help="leave out the shipped rules")
     add("--no-first", dest="first", action="store_false", help="leave out the first steps")
     add("--repeats", type=int, help="of each measurement (20; quick: 2)")
@@ -91,6 +103,10 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
         if name not in names:
             parser.error(f"there is no size {name!r}; there are {', '.join(names)}")
     options.repeats = options.repeats or (2 if options.quick else 20)
+    rows = [row.name for row in (*CONTESTANTS, *rules())]
+    for name in options.row or ():
+        if name not in rows:
+            parser.error(f"there is no row {name!r}; there are {'; '.join(rows)}")
     for name in ("repeats", "threads"):
         if getattr(options, name) < 1:
             parser.error(f"--{name} is {getattr(options, name)}; it must be at least 1")

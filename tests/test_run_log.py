@@ -26,7 +26,7 @@ SMALL: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer measurements at the end, of which no log says anything."""
-    monkeypatch.setattr(table, "REPEATS", 12)  # a quarter of it, 3, with so few trials
+    monkeypatch.setattr(table, "REPEATS", 18)  # a sixth of it, 3, with so few trials
     monkeypatch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
 
 

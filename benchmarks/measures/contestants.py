@@ -32,14 +32,12 @@ class Contestant:
         make: Builds the optimizer.
         package: What must be installed.
         compiled: Whether it needs a compiler.
-        is_lion: Whether it is a Lion with full momentum, to be compared with Lion foreach.
     """
 
     name: str
     make: Make
     package: str = "torch"
     compiled: bool = False
-    is_lion: bool = False
 
     @property
     def installed(self) -> bool:
@@ -72,28 +70,18 @@ CONTESTANTS = (
     Contestant(OURS, _lion(fused=True), compiled=True),
     Contestant("Lion fused, bfloat16 momentum", _lion(fused=True, momentum_dtype=torch.bfloat16)),
     Contestant("Lion fused, 8 bits", _lion(fused=True, momentum_dtype="8bit"), compiled=True),
-    Contestant("Lion foreach", _lion(foreach=True), is_lion=True),
+    Contestant("Lion foreach", _lion(foreach=True)),
     Contestant("Lion foreach, 8 bits", _lion(foreach=True, momentum_dtype="8bit")),
     Contestant("Lion loop", _lion(foreach=False)),
     Contestant(REFERENCE, _torch("AdamW", fused=True)),
     Contestant("torch AdamW foreach", _torch("AdamW", foreach=True)),
     Contestant("torch AdamW single", _torch("AdamW", foreach=False)),
     Contestant("torch SGD fused", _torch("SGD", fused=True, momentum=0.9)),
-    Contestant("lion-pytorch", _other("lion_pytorch", "Lion"), "lion_pytorch", is_lion=True),
-    Contestant(
-        "lion-pytorch foreach",
-        _other("lion_pytorch.foreach", "Lion"),
-        "lion_pytorch",
-        is_lion=True,
-    ),
-    Contestant("timm", _other("timm.optim", "Lion"), "timm", is_lion=True),
-    Contestant(
-        "pytorch_optimizer",
-        _other("pytorch_optimizer", "Lion"),
-        "pytorch_optimizer",
-        is_lion=True,
-    ),
-    Contestant("bitsandbytes", _other("bitsandbytes.optim", "Lion"), "bitsandbytes", is_lion=True),
+    Contestant("lion-pytorch", _other("lion_pytorch", "Lion"), "lion_pytorch"),
+    Contestant("lion-pytorch foreach", _other("lion_pytorch.foreach", "Lion"), "lion_pytorch"),
+    Contestant("timm", _other("timm.optim", "Lion"), "timm"),
+    Contestant("pytorch_optimizer", _other("pytorch_optimizer", "Lion"), "pytorch_optimizer"),
+    Contestant("bitsandbytes", _other("bitsandbytes.optim", "Lion"), "bitsandbytes"),
     Contestant("bitsandbytes 8 bits", _other("bitsandbytes.optim", "Lion8bit"), "bitsandbytes"),
 )
 RULE = "rule "  # how the names of their rows begin

@@ -25,6 +25,7 @@ from optforge.optim.steps import paths
 from .contestants import Contestant
 from .machine import Spread, spread
 
+Clock = Callable[[], float]
 SLOW = 1.5  # seconds: a step that takes longer is repeated only a few times
 FEW = 3
 SHORT = 0.02  # seconds: shorter measurements repeat the step within
@@ -72,9 +73,13 @@ class Row:
 
 
 def time_size(
-    size: Size, contestants: Sequence[Contestant], repeats: int, say: Callable[[str], Any]
+    size: Size,
+    contestants: Sequence[Contestant],
+    repeats: int,
+    say: Callable[[str], Any],
+    clock: Clock = time.perf_counter,
 ) -> tuple[list[Row], list[float], dict[str, str]]:
-    """Time all contestants on one size.
+    """Time all contestants on one size, by wall time or by that of the processor.
 
     Returns:
         The rows; the times of the in-place kernel, as many; and why others are missing.
@@ -94,10 +99,10 @@ def time_size(
     kernel = []
     for repeat in range(repeats):
         say(f"{size.name}: repeat {repeat + 1} of {repeats}")
-        kernel.append(_seconds(lambda: flat.add_(1.0), 1 if flat.numel() > 5e6 else 10))
+        kernel.append(_seconds(lambda: flat.add_(1.0), 1 if flat.numel() > 5e6 else 10, clock))
         for row in rows:
             if len(row.times) < FEW or row.times[0] < SLOW:
-                row.times.append(_seconds(row.step, row.inner))
+                row.times.append(_seconds(row.step, row.inner, clock))
     return rows, kernel, missing
 
 
@@ -148,11 +153,11 @@ def ran_instead(optimizer: torch.optim.Optimizer) -> str:
     return f"foreach for {count} of {total} tensors: {why}" if count else ""
 
 
-def _seconds(step: Callable[[], Any], inner: int) -> float:
-    begin = time.perf_counter()
+def _seconds(step: Callable[[], Any], inner: int, clock: Clock = time.perf_counter) -> float:
+    begin = clock()
     for _ in range(inner):
         step()
-    return (time.perf_counter() - begin) / inner
+    return (clock() - begin) / inner
 
 
 def state_bytes(optimizer: torch.optim.Optimizer) -> int:

@@ -49,6 +49,10 @@ class StubExecutor:
         key, job = self.jobs.popleft()
         return Completed(key, self.answer(job), 0.0)
 
+    def abandon(self, seconds: float) -> None:
+        del seconds
+        self.jobs.clear()
+
     def close(self) -> None:
         self.jobs.clear()
 

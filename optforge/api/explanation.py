@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from html import escape
 from pathlib import Path
 
 from optforge.api.keywords import WorkOptions, keywords_of
@@ -22,7 +23,12 @@ from optforge.files import read_text
 from optforge.jobs import JobRunner, Silent, named
 from optforge.options import with_plain_fields
 from optforge.report.json_values import json_text
-from optforge.report.search.explanation import explanation_json, explanation_markdown
+from optforge.report.search.explanation import (
+    explanation_json,
+    explanation_markdown,
+    explanation_sentences,
+    explanation_table,
+)
 from optforge.report.search.table_json import table_from_json
 from optforge.runs import RunDirectory
 from optforge.runs.directory import EXPLANATION, EXPLANATION_PAGE, TABLE_JSON
@@ -60,9 +66,18 @@ class ExplainOptions(WorkOptions):
         worker_count(self.workers)
 
 
+class ExplanationResult(Explanation):
+    """An explanation that shows itself in a notebook."""
+
+    def _repr_html_(self) -> str:
+        """Return the sentences and the table for a notebook."""
+        words = "".join(f"<p>{escape(text)}</p>" for text in explanation_sentences(self))
+        return f"{words}{explanation_table(self).html()}"
+
+
 @keywords_of(ExplainOptions, {"display": "watch"})
 @preserved_process()
-def explain(options: ExplainOptions) -> Explanation:
+def explain(options: ExplainOptions) -> ExplanationResult:
     """Measure how much of a run's gain is explained by tuning one more thing of AdamW.
 
     AdamW is tuned with its learning rate and one more thing: decay, averages, bias correction, the
@@ -100,7 +115,7 @@ def explain(options: ExplainOptions) -> Explanation:
             executor.close()
         directory.write_text(EXPLANATION, json_text(explanation_json(explanation)))
         directory.write_text(EXPLANATION_PAGE, explanation_markdown(explanation))
-    return explanation
+    return ExplanationResult(**vars(explanation))
 
 
 _MEASURE = "Measuring on test data"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,10 +17,11 @@ from optforge.api.search_result import SearchResult
 from optforge.api.winner import simplify_and_write
 from optforge.assessment.finish import Finish, finish
 from optforge.errors import SearchError, StoppedError
+from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan, read_plan
 from optforge.evolution.session import (
-    DRAIN_SECONDS,
+    PATIENCE_SECONDS,
     make_executor,
     make_plan,
     make_search,
@@ -29,16 +32,16 @@ from optforge.evolution.watcher import Watcher
 from optforge.execution import process_count
 from optforge.jobs import Display, JobRunner, Silent, named
 from optforge.language import load_rule, rule_text
-from optforge.runs import RunDirectory, check_free
+from optforge.runs import RunDirectory, Session, check_free
 from optforge.runs.directory import file_names, new_run_path
 from optforge.tasks import Task, find_tasks
 from optforge.training import checked_device, is_gpu, one_thread, ways_to_train
 from optforge.tuning import BaselineTuner
 
 _WATCH = {"watcher": "watch"}
-# What is in flight at the end is not counted: it is waited for as long as new workers would take,
-# or a share of the search.
-_PATIENCE, _DRAIN_SHARE = 10.0, 0.1
+# What is in flight at the end is not counted. Its worker is replaced after as much time as it takes
+# to start one, or a share of the search.
+_PATIENCE, _PATIENCE_SHARE = 15.0, 0.1
 
 
 @keywords_of(SearchOptions, {"run": "out", **_WATCH})
@@ -161,21 +164,30 @@ class _SearchSession:
             runner = JobRunner(executor, directory.journal, named(watch), self.options.stopping)
             try:
                 search = make_search(self.plan, runner, self.options.memory)
-                history = search.run(lambda h: budget(h, search.replaying), watch.show)
+                history = search.run(lambda h: self._ends(budget, h, search.replaying), watch.show)
                 done, simple, stopped = None, None, search.stopped
-                patience = min(DRAIN_SECONDS, max(_PATIENCE, _DRAIN_SHARE * budget.elapsed))
-                if not stopped and not search.drain(patience):  # or a job hangs, and its worker
-                    runner.executor.close()
-                    runner.executor = make_executor(self.plan, workers)
                 if not stopped:
+                    patience = max(_PATIENCE, _PATIENCE_SHARE * budget.elapsed)
+                    executor.abandon(min(PATIENCE_SECONDS, patience))
                     done, stopped = self._finish(history, runner)
                 if done is not None and self.options.simplify:
                     rule, seconds = done.rule.program, budget.elapsed
                     simple = simplify_and_write(self.plan, directory, runner, rule, seconds, watch)
             finally:
-                runner.executor.close()
+                executor.close()
             write_history(directory, watch)
         return SearchResult(directory.path, done, history, stopped, simple)
+
+    def _ends(self, budget: Budget, history: History, replaying: bool) -> bool:
+        """Return whether the search ends now; write down when its clock starts."""
+        waiting = not budget.began
+        ends = budget(history, replaying)
+        if waiting and budget.began:
+            limited = budget.minutes is not None and math.isfinite(budget.minutes)
+            minutes, done = budget.minutes if limited else None, history.tally.proposals
+            session = Session(time.time(), done, minutes, budget.programs)
+            self.directory.journal.begin_session(session)
+        return ends
 
     def _finish(self, history: History, runner: JobRunner) -> tuple[Finish | None, bool]:
         """Return the final results of the search, and whether it was stopped on the way."""

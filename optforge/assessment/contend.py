@@ -8,12 +8,12 @@ from dataclasses import astuple, dataclass, field
 from optforge.analysis import fingerprint
 from optforge.assessment.rows import CONSTANTS, FOUND, NAMES, ONE_SETTING, STRAIGHT
 from optforge.assessment.straighten import follows_schedule, straightened
-from optforge.assessment.table import Contender
+from optforge.assessment.table import Contender, rates
 from optforge.evolution.history import History
 from optforge.evolution.plan import SearchPlan
 from optforge.jobs import Trainer
 from optforge.language import Program, load_rule, parse, round_constants
-from optforge.tasks import Schedule
+from optforge.tasks import Schedule, is_shipped
 from optforge.training import Trainee
 from optforge.tuning import (
     JOINT,
@@ -107,6 +107,8 @@ def _known(plan: SearchPlan, history: History, winner: Program) -> tuple[list[_K
         joint = shipped_jointly(plan.tasks, optimizer) if optimizer in JOINT else None
         if joint is not None and joint.trials == plan.effort.trials:
             tuned[_ALL] = joint.trainee
+        elif len(plan.tasks) == 1 and not is_shipped(plan.tasks[0]) and names[0] in tuned:
+            tuned[_ALL] = tuned[names[0]]  # the one setting for all is that of the one task
         places = (*names, _ALL) if optimizer in JOINT else tuple(names)
         trials = min((b.trials for b in baselines.values()), default=None)
         rows.append(
@@ -202,6 +204,7 @@ def _words(plan: SearchPlan) -> list[str]:
     if plan.held_out:
         words.append(
             "Held-out tasks took no part in the search. Rows tuned for each task are tuned there "
-            "too; those with one setting go there with the best of 13 learning rates."
+            f"too; those with one setting go there with the best of {len(rates(plan.effort))} "
+            "learning rates."
         )
     return words

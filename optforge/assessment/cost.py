@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from optforge.assessment.select import ROUNDS
+from optforge.assessment.select import LEAST_FINALISTS, ROUNDS
 from optforge.assessment.table import REPEATS
 from optforge.tasks import Task, initial_model
 from optforge.tuning.trainees import Effort
@@ -56,7 +56,8 @@ class TaskCost:
         """
         rows, with_one_setting = _OWN if is_own else _SHIPPED
         rows += with_one_setting if judging else 0
-        fresh = sum(count * effort.scaled(seeds) for count, seeds in ROUNDS) if judging else 0
+        rounds = [(effort.scaled(n, LEAST_FINALISTS), effort.scaled(s)) for n, s in ROUNDS]
+        fresh = sum(count * seeds for count, seeds in rounds) if judging else 0
         parameters = [p for p in initial_model(task, 0).parameters() if p.requires_grad]
         return cls(
             name=task.name,

@@ -21,6 +21,7 @@ from optforge.tuning import FULL, Effort
 
 T = TypeVar("T")
 ROUNDS = ((32, 6), (8, 24))  # candidates and fresh seeds of each round, where all is tuned fully
+LEAST_FINALISTS = 4
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def select(
         history: History of the search.
         settings: Settings of the run.
         baselines: The tuned baseline of each task.
-        effort: How much everything is tuned; with less, there are fewer seeds.
+        effort: How much everything is tuned; with less, there are fewer candidates and seeds.
 
     Returns:
         The finalists, best first; the first is the result of the search.
@@ -77,8 +78,8 @@ def select(
     candidates = history.leading(history.phase) or history.best
     scores: dict[str, list[numpy.ndarray]] = {c.fingerprint: [] for c in candidates}
     for number, (count, seeds) in enumerate(ROUNDS):
-        repeats = effort.scaled(seeds)
-        candidates = sorted(candidates, key=lambda c: _score(c, scores))[:count]
+        repeats, left = effort.scaled(seeds), effort.scaled(count, LEAST_FINALISTS)
+        candidates = sorted(candidates, key=lambda c: _score(c, scores))[:left]
         fresh = {task: trainer.seeds(task, f"select {number}", repeats) for task in settings.tasks}
         programs = [candidate.program for candidate in candidates]
         ratios = _ratios(trainer, programs, baselines, fresh)

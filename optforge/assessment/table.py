@@ -143,7 +143,7 @@ def build_table(
     repeats, tasks = effort.scaled(REPEATS), [*proxies, *held_out]
     fitted = [dict(contender.trainees) for contender in contenders]
     for task in held_out:
-        _rescale(trainer, contenders, fitted, task)
+        _rescale(trainer, contenders, fitted, task, effort)
     fresh = {task: trainer.seeds(task, "report", repeats) for task in tasks}
     programs = {task: [rules[task] for rules in fitted] for task in tasks}
     logs = trainer.losses(programs, fresh, "test", _WHAT)
@@ -155,6 +155,16 @@ def build_table(
 
 
 _WHAT = "Measuring the table on test data"
+
+
+def rates(effort: Effort) -> tuple[float, ...]:
+    """Return the learning rates for a held-out task, as factors, of a row with one setting.
+
+    Example:
+        >>> rates(Effort(4))
+        (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+    """
+    return _SCALES[:: 2 if effort.is_light else 1]
 
 
 def scaled(program: Program, factor: float) -> Program:
@@ -179,17 +189,18 @@ def _rescale(
     contenders: Sequence[Contender],
     fitted: list[dict[str, Trainee]],
     task: str,
+    effort: Effort,
 ) -> None:
     """Fit the peak learning rate of untuned contenders to a held-out task, on validation data."""
-    chosen = [number for number, c in enumerate(contenders) if c.rescale]
+    chosen, scales = [number for number, c in enumerate(contenders) if c.rescale], rates(effort)
     if not chosen:
         return
-    fresh = {task: trainer.seeds(task, "rescale", _SCALE_REPEATS)}
-    programs = [_scaled(fitted[n][task], factor) for n in chosen for factor in _SCALES]
+    fresh = {task: trainer.seeds(task, "rescale", effort.scaled(_SCALE_REPEATS))}
+    programs = [_scaled(fitted[n][task], factor) for n in chosen for factor in scales]
     logs = trainer.losses({task: programs}, fresh, "validation", _WHAT)[task]
-    means = logs.mean(1).reshape(len(chosen), len(_SCALES))
+    means = logs.mean(1).reshape(len(chosen), len(scales))
     for number, best in zip(chosen, means.argmin(1), strict=True):
-        fitted[number][task] = _scaled(fitted[number][task], _SCALES[int(best)])
+        fitted[number][task] = _scaled(fitted[number][task], scales[int(best)])
 
 
 def _scaled(trainee: Trainee, factor: float) -> Trainee:

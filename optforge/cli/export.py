@@ -8,6 +8,7 @@ import typer
 
 from optforge.api.export import ExportOptions
 from optforge.api.export import export as write
+from optforge.cli.console import print_page_command, screen
 from optforge.cli.options import PlainDebug, takes
 
 
@@ -21,5 +22,7 @@ from optforge.cli.options import PlainDebug, takes
 def export(given: dict[str, Any], debug: PlainDebug = False) -> None:
     """Write a rule as a source file that needs no optforge."""
     text = write(**given)
-    if "out" not in given:
+    if "out" not in given:  # the text alone, so that it can go to a file
         typer.echo(text, nl=False)
+    else:
+        print_page_command(given["rule"], screen())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from optforge.cli.console import screen
+from optforge.cli.console import print_page_command, screen
 from optforge.cli.options import PlainDebug
 from optforge.language import load_rule, rule_names, rule_text
 
@@ -23,6 +23,7 @@ def rules(debug: PlainDebug = False) -> None:
             str(len(program.states)),
         )
     screen().print(table)
+    print_page_command("RULE", screen())
 
 
 def first_comment(text: str) -> str:

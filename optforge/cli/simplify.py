@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,5 +48,11 @@ def simplify(given: dict[str, Any], as_json: Json = False, debug: PlainDebug = F
         typer.echo(json_text(simple_rule_json(simple)), nl=False)
     else:
         print_rule(simple, screen())
-        if is_directory(Path(given["rule"])):
-            print_page_command(given["rule"], screen())
+        print_page_command(_subject(given), screen())
+
+
+def _subject(given: Mapping[str, Any]) -> str:
+    """Return what the page is of: the run, the file of the simple rule, or the rule as given."""
+    out = str(given.get("out", ""))
+    written = out if out and not out.endswith(".md") else given["rule"]
+    return given["rule"] if is_directory(Path(given["rule"])) else written

@@ -128,10 +128,6 @@ class Search:
         """Whether batches are still being read from the journal."""
         return self.pipeline.replaying
 
-    def drain(self, seconds: float) -> bool:
-        """Cancel or collect the jobs in flight; see :meth:`optforge.jobs.Recovery.drain`."""
-        return self.pipeline.recovery.drain(seconds)
-
     def _begin(self, number: int) -> DrawnBatch:
         """Open a batch, with the start of a phase or a restart if one is due.
 

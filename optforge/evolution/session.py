@@ -26,7 +26,7 @@ from optforge.jobs import JobRunner, Store, Trainer
 from optforge.language import load_rule, parse, round_constants
 from optforge.runs import RunDirectory
 from optforge.runs.directory import LOSSES
-from optforge.tasks import Task
+from optforge.tasks import Task, is_shipped
 from optforge.training import Stack, Trainee, train_population
 from optforge.tuning import (
     OPTIMIZERS,
@@ -37,8 +37,10 @@ from optforge.tuning import (
     shipped_jointly,
 )
 
-_JOBS_A_BATCH = 4  # a job of the final measurements holds so much less than a batch of the search
-DRAIN_SECONDS = 60.0  # what is still in flight at the end of a search may take so long
+# Of a job of the final measurements: a quarter of a batch of the search, and where candidates train
+# slowly at least as many trainings as a compiled kernel has rows.
+_PROGRAMS_A_JOB, _LEAST_JOB = Settings.batch // 4, 4
+PATIENCE_SECONDS = 60.0  # what is still in flight at the end of a search may take so long
 Say = Callable[[str], None]
 
 
@@ -163,8 +165,10 @@ def make_trainer(plan: SearchPlan, directory: RunDirectory, runner: JobRunner) -
     """
     tasks = {task.name: task for task in (*plan.tasks, *plan.held_out)}
     store = Store(directory.path / LOSSES, plan.settings.compiled, plan.settings.device)
-    programs_a_job = max(1, plan.settings.batch // _JOBS_A_BATCH)
-    return Trainer(runner, tasks, plan.settings.seed, store, programs_a_job)
+    own = [name for name, task in tasks.items() if not is_shipped(task)]
+    batch = plan.settings.batch
+    slow = dict.fromkeys(own, max(_LEAST_JOB, batch // 2)) if batch < Settings.batch else {}
+    return Trainer(runner, tasks, plan.settings.seed, store, _PROGRAMS_A_JOB, slow=slow)
 
 
 def _validator(plan: SearchPlan) -> Validator:

@@ -11,7 +11,7 @@ import pickle
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from optforge.errors import SearchError
 from optforge.execution.actor import Actor
@@ -134,6 +134,15 @@ class ClusterPool:
         self._keys.discard(outcome.key)
         return outcome
 
+    def abandon(self, seconds: float) -> None:
+        """Discard all jobs; see :meth:`optforge.execution.Executor.abandon`."""
+        limit = time.monotonic() + seconds
+        for worker in self._workers:
+            if worker.key is not None:
+                worker.is_abandoned, worker.limit = True, min(worker.limit, limit)
+        for jobs in (self._waiting, self._done, self._keys):
+            jobs.clear()
+
     def close(self) -> None:
         """End all actors and forget all jobs; a cluster that was started here ends too."""
         if self._closed:
@@ -186,17 +195,18 @@ class ClusterPool:
             return
         if isinstance(answer, str):
             raise self._give_up(last_line(answer), answer)
+        is_wanted, worker.is_abandoned = not worker.is_abandoned, False
         worker.started, worker.key = True, None
         if answer is not None:
             self._idle_deaths = 0
-            self._done.append(pickle.loads(answer))
+            self._done.extend([pickle.loads(answer)] if is_wanted else [])
 
     def _bury(self, worker: _Worker, error: Exception) -> None:
         """Replace an actor that is gone; its job, if it had one, has failed."""
         self._workers.remove(worker)
         worker.kill(self._ray)
         if worker.key is not None:
-            self._done.append(Failed(worker.key, "died", first_line(error)))
+            self._fail(worker, "died", first_line(error))
         else:
             self._idle_deaths += 1
             if self._idle_deaths > _IDLE_DEATHS * (len(self._workers) + 1):
@@ -208,11 +218,13 @@ class ClusterPool:
         for worker in [worker for worker in self._workers if worker.limit <= now]:
             self._workers.remove(worker)
             worker.kill(self._ray)
-            assert worker.key is not None, "only jobs have a limit"
-            self._done.append(
-                Failed(worker.key, "timeout", f"no answer within {self._timeout:g} s")
-            )
+            self._fail(worker, "timeout", f"no answer within {self._timeout:g} s")
         self._populate()
+
+    def _fail(self, worker: _Worker, reason: Literal["died", "timeout"], detail: str) -> None:
+        assert worker.key is not None, "only jobs have a limit"
+        if not worker.is_abandoned:
+            self._done.append(Failed(worker.key, reason, detail))
 
     def _give_up(self, reason: str, detail: str) -> SearchError:
         self.close()
@@ -230,6 +242,7 @@ class _Worker:
     key: int | None = None
     limit: float = float("inf")
     started: bool = False
+    is_abandoned: bool = False  # nobody wants the outcome of its job
 
     @property
     def idle(self) -> bool:

@@ -67,6 +67,16 @@ class Executor(Protocol):
         """
         ...
 
+    def abandon(self, seconds: float) -> None:
+        """Discard all jobs; what runs is not waited for, and its outcome is not returned.
+
+        A process that is busy answers other jobs as soon as it ends its job.
+
+        Args:
+            seconds: Time that a running job may still take; then its process is replaced.
+        """
+        ...
+
     def close(self) -> None:
         """Discard the waiting jobs and end all processes; safe to call twice."""
         ...

@@ -25,8 +25,8 @@ _starting = threading.Lock()  # what a start changes is global
 class Worker:
     """A process and the parent's end of its pipe.
 
-    `limit` is the time at which it is overdue; `key` is the key of its job. A worker is idle when
-    it is ready and has no job.
+    `limit` is the time at which it is overdue; `key` is the key of its job, whose outcome nobody
+    wants if it `is_abandoned`. A worker is idle when it is ready and has no job.
     """
 
     def __init__(self, factory: bytes, threads: int, startup: float) -> None:
@@ -42,7 +42,7 @@ class Worker:
         self.sentinel = self._process.sentinel
         self._end: str | None = None
         self.key: int | None = None
-        self.idle = False
+        self.idle = self.is_abandoned = False
         self.limit = time.monotonic() + startup
 
     def give(self, key: int, job: bytes, timeout: float) -> bool:

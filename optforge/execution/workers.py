@@ -132,11 +132,22 @@ class WorkerPool:
             if time.monotonic() >= end:
                 return None
 
+    def abandon(self, seconds: float) -> None:
+        """Discard all jobs; see :meth:`optforge.execution.Executor.abandon`."""
+        limit = time.monotonic() + seconds
+        for worker in self._workers:
+            if worker.key is not None:
+                worker.is_abandoned, worker.limit = True, min(worker.limit, limit)
+        self._forget_jobs()
+
     def close(self) -> None:
         """Kill all workers, whatever they are doing, and discard all jobs; safe to call twice."""
         for worker in self._workers:
             worker.kill()
         self._workers.clear()
+        self._forget_jobs()
+
+    def _forget_jobs(self) -> None:
         self._waiting.clear()
         self._done.clear()
         self._keys.clear()
@@ -184,7 +195,8 @@ class WorkerPool:
         if word == child.READY:
             return None
         worker.key, self._idle_deaths = None, 0
-        return content
+        is_wanted, worker.is_abandoned = not worker.is_abandoned, False
+        return content if is_wanted else None
 
     def _bury(self, worker: Worker) -> Failed | None:
         """Replace a worker that ended by itself; its job, if it had one, has failed."""
@@ -193,14 +205,18 @@ class WorkerPool:
         if self._idle_deaths > _IDLE_DEATHS * len(self._workers):
             raise self._give_up(f"its processes end before they have done anything ({code})")
         self._replace(worker)
-        return None if key is None else Failed(key, "died", f"its process ended with {code}")
+        if key is None or worker.is_abandoned:
+            return None
+        return Failed(key, "died", f"its process ended with {code}")
 
-    def _expire(self, worker: Worker) -> Failed:
+    def _expire(self, worker: Worker) -> Failed | None:
         """Kill and replace a worker that takes too long."""
         if worker.key is None:
             raise self._give_up(f"a process was not ready after {self._startup:g} s")
         worker.kill()
         self._replace(worker)
+        if worker.is_abandoned:
+            return None
         return Failed(worker.key, "timeout", f"no answer within {self._timeout:g} s")
 
     def _replace(self, worker: Worker) -> None:

@@ -17,7 +17,7 @@ from optforge.fitness.judgement import Judgement
 from optforge.fitness.outcome import Outcome
 from optforge.fitness.stages import Stage
 from optforge.language import Program
-from optforge.tasks import Schedule, Task
+from optforge.tasks import Schedule, Task, is_shipped
 from optforge.tasks.data.cache import directory
 from optforge.training import (
     ProgramOrTrainee,
@@ -38,7 +38,8 @@ class Evaluator:
         stages: The stages of the judgement, in order.
         seeds: Training seeds of the repeats of each task.
         baseline: Log validation loss of the tuned baseline for each task and repeat.
-        compile: Whether to compile the training kernels.
+        compile: Whether to compile the training kernels. Where the user's own tasks are judged on,
+            shipped ones beside them are not compiled: they train for less time than that takes.
         schedules: Schedule of each task for programs without their own; by default the task's.
         alone: Names of the tasks whose models train one at a time.
         device: Device on which they are trained.
@@ -61,11 +62,14 @@ class Evaluator:
         torch.set_num_threads(1)
         self.stages, self.seeds, self.baseline = tuple(stages), seeds, baseline
         self.schedules = schedules
+        judged = {stage.task for stage in self.stages}
+        shipped = {task.name for task in tasks if is_shipped(task)}
+        spared = set() if judged <= shipped else shipped - judged
         self.stacks = {
             task.name: Stack(
                 task,
                 device=device,
-                compile=compile,
+                compile=compile and task.name not in spared,
                 batched=False if task.name in alone else None,
                 scales=scales.get(task.name, {}),
             )
@@ -158,7 +162,14 @@ def _share(seconds: float, running: list[Judgement], steps: Sequence[int]) -> No
 
 
 def _warmed(stack: Stack, wait: bool) -> bool:
-    """Warm up a stack unless another worker is doing so; with ``wait``, after that worker."""
+    """Warm up a stack unless another worker is doing so; with ``wait``, after that worker.
+
+    What is compiled of the user's own tasks has been tried, and is in the cache, before there are
+    workers; then they need not wait for each other.
+    """
+    if not is_shipped(stack.task):
+        stack.warm()
+        return True
     try:
         directory().mkdir(parents=True, exist_ok=True)
         lock = FileLock(directory() / f"compile-{stack.task.hash}.lock")

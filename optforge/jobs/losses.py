@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy
 from numpy import ndarray
@@ -12,6 +12,8 @@ from optforge.fitness import Measure, seeds
 from optforge.jobs.runner import JobRunner
 from optforge.jobs.store import Source, Store
 from optforge.training import ProgramOrTrainee
+
+_SEEDS_OF_SLOW = 2
 
 
 @dataclass
@@ -26,6 +28,8 @@ class Trainer:
         programs_a_job: Number of programs trained at once.
         seeds_a_job: Number of seeds on which each is trained.
         trained: Number of trainings so far, without those found in the store.
+        slow: Number of trainings of a job, a power of two, on each task that trains slowly: so no
+            worker waits long for another, and a job fills the rows of a compiled kernel.
     """
 
     runner: JobRunner
@@ -35,6 +39,7 @@ class Trainer:
     programs_a_job: int = 16
     seeds_a_job: int = 3
     trained: int = 0
+    slow: Mapping[str, int] = field(default_factory=dict)
 
     def seeds(self, task: str, purpose: str, count: int) -> tuple[int, ...]:
         """Return training seeds; different purposes share no seeds."""
@@ -92,14 +97,20 @@ class Trainer:
             left = tuple(seed for seed in chosen if self.store.get(keys[seed]) is None)
             if left:
                 lacking.setdefault(left, {})[keys[left[0]]] = program
-        programs_a_job, seeds_a_job = self.programs_a_job, self.seeds_a_job
         return [
-            Measure(tuple(rules[a : a + programs_a_job]), task, left[b : b + seeds_a_job], split)
+            Measure(tuple(rules[a : a + programs]), task, left[b : b + seeds], split)
             for left, distinct in lacking.items()
-            for rules in [list(distinct.values())]
-            for a in range(0, len(rules), programs_a_job)
-            for b in range(0, len(left), seeds_a_job)
+            for rules, (programs, seeds) in [(list(distinct.values()), self._size(task, len(left)))]
+            for a in range(0, len(rules), programs)
+            for b in range(0, len(left), seeds)
         ]
+
+    def _size(self, task: str, seeds: int) -> tuple[int, int]:
+        """Return the numbers of programs and seeds of a job on a task where so many seeds lack."""
+        if task not in self.slow:
+            return self.programs_a_job, self.seeds_a_job
+        seeds = min(seeds, _SEEDS_OF_SLOW)
+        return max(1, self.slow[task] // seeds), seeds
 
     def _keep(self, job: Measure, losses: Sequence[Sequence[float]]) -> None:
         values = numpy.asarray(losses, dtype=numpy.float64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -72,11 +71,6 @@ class Recovery:
         self._submitted: dict[int, tuple[_Work, int | None]] = {}  # None: the job as a whole
         self._finished: deque[tuple[JobKey, Any]] = deque()
 
-    @property
-    def outstanding(self) -> int:
-        """Number of jobs and parts without a result from the executor."""
-        return len(self._submitted)
-
     def submit(self, key: JobKey, job: Job) -> None:
         """Submit a job under a key that no other job in flight has."""
         self._start(_Work(key, job, self._log.of_job(key), self._log.of_parts(key)))
@@ -96,24 +90,6 @@ class Recovery:
             if outcome is not None:
                 self._receive(outcome)
         return self._finished.popleft() if self._finished else None
-
-    def drain(self, seconds: float) -> bool:
-        """Wait for the jobs in flight and discard them, so that the executor is free for others.
-
-        Args:
-            seconds: Longest time to wait; a job that hangs would take its whole time limit.
-
-        Returns:
-            Whether the executor is free; if not, only closing it ends the running jobs.
-        """
-        end = time.monotonic() + seconds
-        while self._submitted:
-            outcome = self.executor.next(timeout=max(0.0, min(1.0, end - time.monotonic())))
-            if outcome is not None:
-                del self._submitted[outcome.key]
-            elif time.monotonic() >= end:
-                return False
-        return True
 
     def _start(self, work: _Work) -> None:
         if work.failures < _TRIES:

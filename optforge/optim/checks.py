@@ -36,25 +36,31 @@ def check_fits(
             f"a sparse gradient ({gradient.layout}), but a step moves every weight; use "
             "sparse=False in the embedding, or torch.optim.SparseAdam"
         )
-    shape = tuple(parameter.shape)
-    named = {f"its state {name!r}": row for name, row in states.items()}
-    for name, (tensor, wanted) in {"its gradient": (gradient, shape), **named}.items():
-        if tuple(tensor.shape) != wanted:
-            raise OptimizerError(
-                f"{name} has shape {tuple(tensor.shape)}, but a parameter now has shape {shape}, "
-                f"for which it must be {wanted}; after resizing one, or changing whether it is a "
-                "hidden matrix, clear its gradient and delete optimizer.state[parameter]"
-            )
-        if tensor.device != parameter.device:
-            raise OptimizerError(
-                f"{name} is on {tensor.device}, but a parameter is on {parameter.device}; move "
-                "the model first and then load the optimizer's state dict, which moves states along"
-            )
-        if tensor.is_complex() != parameter.is_complex():
-            raise OptimizerError(
-                f"{name} is of {tensor.dtype}, but a parameter is of {parameter.dtype}; convert "
-                "parameters before the optimizer is built"
-            )
+    for name, (tensor, wanted) in {"": (gradient, tuple(parameter.shape)), **states}.items():
+        if misfit := _misfit(parameter, tensor, wanted):
+            raise OptimizerError(f"{f'its state {name!r}' if name else 'its gradient'} {misfit}")
+
+
+def _misfit(parameter: Tensor, tensor: Tensor, wanted: Shape) -> str:
+    """Return why a tensor does not fit a parameter, and what to do; nothing if it fits."""
+    if tensor.shape != wanted:
+        return (
+            f"has shape {tuple(tensor.shape)}, but a parameter now has shape "
+            f"{tuple(parameter.shape)}, for which it must be {wanted}; after resizing one, or "
+            "changing whether it is a hidden matrix, clear its gradient and delete "
+            "optimizer.state[parameter]"
+        )
+    if tensor.device != parameter.device:
+        return (
+            f"is on {tensor.device}, but a parameter is on {parameter.device}; move the model "
+            "first and then load the optimizer's state dict, which moves states along"
+        )
+    if tensor.is_complex() != parameter.is_complex():
+        return (
+            f"is of {tensor.dtype}, but a parameter is of {parameter.dtype}; convert parameters "
+            "before the optimizer is built"
+        )
+    return ""
 
 
 def check_saved(name: str, number: Any, value: Any, parameter: Tensor, wanted: Shape) -> None:

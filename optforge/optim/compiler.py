@@ -10,12 +10,13 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from functools import cache
-from typing import Any, Protocol
+from functools import cache, lru_cache, wraps
+from typing import Any, Protocol, TypeVar
 
 import torch
 
 Kernel = Callable[..., Any]
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class KernelForm(Hashable, Protocol):
@@ -29,6 +30,20 @@ class KernelForm(Hashable, Protocol):
     def sources(self) -> Iterator[tuple[Kernel, Sequence[Any]]]:
         """Yield each function to compile, and made-up arguments to compile it with."""
         ...
+
+
+def cached(function: Function) -> Function:
+    """Keep the results of a function of numbers or shapes, except while `torch.compile` traces it.
+
+    The compiler warns of caches, and computes what is constant once anyway.
+    """
+    known = lru_cache(1 << 16)(function)
+
+    @wraps(function)
+    def call(*arguments: Any) -> Any:
+        return (function if torch.compiler.is_compiling() else known)(*arguments)
+
+    return call  # type: ignore[return-value]
 
 
 def find_compiler() -> bool:

@@ -6,8 +6,8 @@ The step itself knows nothing of this, so that it costs nothing while nobody wat
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -15,9 +15,11 @@ from torch import Tensor
 
 from optforge.errors import OptimizerError
 from optforge.optim.lion import Lion
-from optforge.optim.probe import COUNTS, ParameterWatch, WatchedGroup
+from optforge.optim.lion_settings import options_of
+from optforge.optim.probe import COUNTS, ParameterWatch
 from optforge.optim.settings import FLAG, LENGTH, RATE
 from optforge.optim.steps.layout import any_over_ranks
+from optforge.optim.steps.update import Step, numbers_of
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Measurement:
         return {prefix + name: value for name, value in asdict(self).items() if value is not None}
 
 
-class Diagnostics:
+class Diagnostics(AbstractContextManager["Diagnostics"]):
     """Watches a Lion step by step until it is closed; made by `watch`.
 
     Args:
@@ -107,15 +109,7 @@ class Diagnostics:
             hook.remove()
         self._probes.clear()
 
-    def __enter__(self) -> Diagnostics:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _before_step(self, optimizer: Any, arguments: Any, keywords: Any) -> Any:
@@ -136,28 +130,28 @@ class Diagnostics:
     def _look(self) -> None:
         self._steps += 1
         measured = self._steps % self.every == 0
-        for name, parameter, numbers in self._parameters():
+        for name, parameter, step in self._parameters():
             if parameter not in self._probes:
                 self._probes[parameter] = ParameterWatch(name, *self._settings)
             probe = self._probes[parameter]
-            probe.before(parameter, self.optimizer.state.get(parameter, {}), numbers, measured)
+            probe.before(parameter, self.optimizer.state.get(parameter, {}), step, measured)
 
     @torch.no_grad()
     def _after_step(self, optimizer: Any, arguments: Any, keywords: Any) -> None:
         measured = self._steps % self.every == 0
         present = [
-            (self._probes[p], p, numbers)
-            for _, p, numbers in self._parameters()
+            (self._probes[p], p, step)
+            for _, p, step in self._parameters()
             if p in self._probes and self._probes[p].looked
         ]
-        skipped = self._skipped([row for row in present if row[2].policy == "skip_step"])
+        skipped = self._skipped([row for row in present if row[2].options.nonfinite == "skip_step"])
         counts = [
-            probe.after(p, self.optimizer.state.get(p, {}), numbers, measured, skipped)
-            for probe, p, numbers in present
+            probe.after(p, self.optimizer.state.get(p, {}), step, measured, skipped)
+            for probe, p, step in present
         ]
         self._read([probe for probe, _, _ in present], counts, measured)
 
-    def _skipped(self, members: list[tuple[ParameterWatch, Tensor, WatchedGroup]]) -> bool:
+    def _skipped(self, members: list[tuple[ParameterWatch, Tensor, Step]]) -> bool:
         """Return whether nothing was done: a gradient scaler or `skip_step` found non-finites."""
         found = getattr(self.optimizer, "found_inf", None)
         if found is not None and bool(found):
@@ -200,25 +194,21 @@ class Diagnostics:
             poisoned=int(n["poisoned"]),
         )
 
-    def _parameters(self) -> Iterator[tuple[str, Tensor, WatchedGroup]]:
+    def _parameters(self) -> Iterator[tuple[str, Tensor, Step]]:
         first = 0
         for group in self.optimizer.param_groups:
             size = len(group["params"])
             names = group.get("param_names") or [str(first + i) for i in range(size)]
             first += size
-            numbers = WatchedGroup.of(group, getattr(self.optimizer, "grad_scale", None))
+            numbers = numbers_of(group, getattr(self.optimizer, "grad_scale", None), None)
+            step = Step(numbers, options_of(group, self.optimizer.formula))
             for name, parameter in zip(names, group["params"], strict=True):
                 if parameter.grad is not None:
-                    yield name, parameter, numbers
+                    yield name, parameter, step
 
 
 def watch(
-    lion: Lion,
-    *,
-    every: int = 1,
-    oracle: bool = True,
-    near: float = 0.01,
-    patience: int = 20,
+    lion: Lion, *, every: int = 1, oracle: bool = True, near: float = 0.01, patience: int = 20
 ) -> Diagnostics:
     """Measure a Lion while it trains.
 

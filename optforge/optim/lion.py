@@ -8,10 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optforge.optim.lion_settings import (
-    KEYS,
-    checked_settings,
-)
+from optforge.optim.lion_settings import KEYS, checked_settings
 from optforge.optim.lion_steps import LionSteps
 from optforge.optim.steps.update import StepNumbers
 

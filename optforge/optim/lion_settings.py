@@ -96,29 +96,21 @@ def check_key(key: str) -> None:
         )
 
 
+_LOOP = "a differentiable step runs as the plain loop; leave"
 _NO_DERIVATIVE = "rounding has no derivative; leave"
+_WIDE = f"{_NO_DERIVATIVE} rounding=None and use float32 or float64 weights"
 REFUSALS = (
     ONE_WAY,
     *(
-        Refusal(
-            {"differentiable": True, way: True},
-            f"a differentiable step runs as the plain loop; leave {way}=None",
+        Refusal({"differentiable": True, key: value}, reason)
+        for key, value, reason in (
+            ("foreach", True, f"{_LOOP} foreach=None"),
+            ("fused", True, f"{_LOOP} fused=None"),
+            ("momentum_dtype", torch.bfloat16, f"{_NO_DERIVATIVE} momentum_dtype=None"),
+            ("momentum_dtype", "8bit", f"{_NO_DERIVATIVE} momentum_dtype=None"),
+            ("rounding", "stochastic", _WIDE),
+            ("rounding", "kahan", _WIDE),
         )
-        for way in ("foreach", "fused")
-    ),
-    *(
-        Refusal(
-            {"differentiable": True, "momentum_dtype": dtype},
-            f"{_NO_DERIVATIVE} momentum_dtype=None",
-        )
-        for dtype in (torch.bfloat16, "8bit")
-    ),
-    *(
-        Refusal(
-            {"differentiable": True, "rounding": rounding},
-            f"{_NO_DERIVATIVE} rounding=None and use float32 or float64 weights",
-        )
-        for rounding in ("stochastic", "kahan")
     ),
     Refusal(
         {"capturable": True, "nonfinite": "raise"},

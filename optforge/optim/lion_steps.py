@@ -12,7 +12,6 @@ from torch.autograd.graph import increment_version
 from optforge.errors import OptimizerError
 from optforge.optim.base import REAL, BaseOptimizer
 from optforge.optim.lion_settings import (
-    StepOptions,
     check_key,
     checked_settings,
     options_of,
@@ -33,16 +32,21 @@ from optforge.optim.state import (
 )
 from optforge.optim.steps.batches import WITHOUT_LIMIT
 from optforge.optim.steps.cautious import set_cautious_scales
-from optforge.optim.steps.differentiable import differentiable_step
 from optforge.optim.steps.foreach import plain_foreach
 from optforge.optim.steps.layout import is_distributed
-from optforge.optim.steps.member import Member, looked_at
+from optforge.optim.steps.member import Member, members_of
 from optforge.optim.steps.nonfinite import any_found, found_nonfinite, raise_nonfinite
-from optforge.optim.steps.paths import FEW_ON_CPU, foreach_step, fused_step, loop_step
+from optforge.optim.steps.paths import (
+    FEW_ON_CPU,
+    differentiable_step,
+    foreach_step,
+    fused_step,
+    loop_step,
+)
 from optforge.optim.steps.piece import LISTS, Piece
-from optforge.optim.steps.update import StepNumbers, numbers_of
+from optforge.optim.steps.update import Step, numbers_of
 
-Path = Callable[[Sequence[Piece], StepNumbers, StepOptions], None]
+Path = Callable[[Sequence[Piece], Step], None]
 
 
 class LionSteps(BaseOptimizer):
@@ -143,16 +147,16 @@ class LionSteps(BaseOptimizer):
     def _live(self, group: Mapping[str, Any]) -> list[Member]:
         """Return the parameters that have a gradient, checked."""
         present = [
-            Member(number, parameter, self.state.get(parameter) or {})
+            (number, parameter, self.state.get(parameter) or {})
             for number, parameter in enumerate(group["params"])
             if parameter.grad is not None and parameter.grad.numel()
         ]
-        present = looked_at(present)
-        for member in present:
+        members = members_of(present)
+        for member in members:
             if not member.is_dense:
                 member.check()
                 self.check_parameter(member.parameter, group)  # it may have been cast
-        return present
+        return members
 
     def _prepare(self, group: Mapping[str, Any], members: list[Member]) -> None:
         """Make states, and complete those of parameters that were cast or got other options."""
@@ -165,7 +169,7 @@ class LionSteps(BaseOptimizer):
                 continue
             else:
                 complete(state, parameter, group, was=known[0] if known else None)
-            (members[place],) = looked_at([Member(number, parameter, state)])
+            (members[place],) = members_of([(number, parameter, state)])
             if not is_traced:
                 self._completed[id(parameter)] = parameter.dtype, options
         if members and not stays_on_device(group):
@@ -195,28 +199,26 @@ class LionSteps(BaseOptimizer):
         numbers_before: int,
         found: Tensor | None,
     ) -> None:
-        options, numbers = (
-            options_of(group, type(self).formula),
-            numbers_of(group, self._scaler("grad_scale"), found),
-        )
+        numbers = numbers_of(group, self._scaler("grad_scale"), found)
+        step = Step(numbers, options_of(group, type(self).formula))
         if group["differentiable"]:
-            differentiable_step(members, numbers, options)
+            differentiable_step(members, step)
             return
         path = path_of(group)
         with torch.no_grad():
             if path is not loop_step and not group["cautious"]:
                 size = FEW_ON_CPU if path is fused_step else WITHOUT_LIMIT
-                members = plain_foreach(members, numbers, options, size)
+                members = plain_foreach(members, step, size)
             if not members:
                 return
             parameters = [member.parameter for member in members]
             keys = self._keys(group, members, numbers_before)
             pieces = [m.piece(key) for m, key in zip(members, keys, strict=True)]
             if group["cautious"]:
-                set_cautious_scales(parameters, pieces, numbers, options)
+                set_cautious_scales(parameters, pieces, step)
             # Ranks with nothing of a sharded parameter have only helped to add up.
             pieces = [piece for piece in pieces if piece.count]
-            path(pieces, numbers, options)
+            path(pieces, step)
             for piece in pieces:
                 piece.write_back()
             # Of distributed parameters the step has seen only the part that lives here.

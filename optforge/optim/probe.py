@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from optforge.optim.settings import as_float
 from optforge.optim.state import momentum_of
 from optforge.optim.steps.layout import local, real
+from optforge.optim.steps.update import Step, StepNumbers, ascent, direction
 
 # What `ParameterWatch.after` counts, in this order.
 COUNTS = (
@@ -19,25 +18,6 @@ COUNTS = (
     *("reversals", "moves", "nonfinite", "update_squares", "weight_squares", "frozen", "poisoned"),
 )
 _MOST = 2**15 - 1
-
-
-@dataclass(frozen=True)
-class WatchedGroup:
-    """What a probe must know of its group."""
-
-    lr: float
-    beta1: float
-    beta2: float
-    policy: str
-    maximize: bool
-    grad_scale: Tensor | None
-
-    @staticmethod
-    def of(group: Mapping[str, Any], grad_scale: Tensor | None) -> WatchedGroup:
-        """Read them from a param group."""
-        beta1, beta2 = map(as_float, group["betas"])
-        policy, maximize = group["nonfinite"], group["maximize"]
-        return WatchedGroup(as_float(group["lr"]), beta1, beta2, policy, maximize, grad_scale)
 
 
 class ParameterWatch:
@@ -63,10 +43,10 @@ class ParameterWatch:
         self._counts: dict[str, Tensor | int] = {}
 
     def before(
-        self, parameter: Tensor, entry: Mapping[str, Any], numbers: WatchedGroup, measured: bool
+        self, parameter: Tensor, entry: Mapping[str, Any], step: Step, measured: bool
     ) -> None:
         """Measure gradient and stored momentum; nothing is changed."""
-        gradient = _gradient(parameter, numbers)
+        gradient = _gradient(parameter, step)
         finite = gradient.isfinite()
         self.looked = True
         self.nonfinite = (~finite).sum()
@@ -78,10 +58,12 @@ class ParameterWatch:
             self._reference = momentum.clone()
         if measured:
             self._weight = _plain(parameter).clone()
-            self._decide(gradient, momentum, finite & momentum.isfinite(), numbers.beta1)
+            self._decide(gradient, momentum, finite & momentum.isfinite(), step.numbers)
 
-    def _decide(self, gradient: Tensor, momentum: Tensor, active: Tensor, beta1: float) -> None:
-        c = torch.where(active, beta1 * momentum + (1 - beta1) * gradient, 0.0)
+    def _decide(
+        self, gradient: Tensor, momentum: Tensor, active: Tensor, numbers: StepNumbers
+    ) -> None:
+        c = torch.where(active, direction(gradient, momentum, numbers), 0.0)
         size = active.sum()
         rms = (c.square().sum() / size.clamp(min=1)).sqrt()
         both = torch.where(active, gradient.sign() * momentum.sign(), 0.0)
@@ -93,7 +75,7 @@ class ParameterWatch:
             "decided": (both != 0).sum(),
         }
         if self._reference is not None:
-            exact = beta1 * self._reference + (1 - beta1) * gradient
+            exact = direction(gradient, self._reference, numbers)
             compared = active & exact.isfinite()
             differ = compared & (exact.sign().to(torch.int8) != signs)
             self._counts |= {"flips": differ.sum(), "compared": compared.sum()}
@@ -103,12 +85,7 @@ class ParameterWatch:
         self._signs = signs
 
     def after(
-        self,
-        parameter: Tensor,
-        entry: Mapping[str, Any],
-        numbers: WatchedGroup,
-        measured: bool,
-        skipped: bool,
+        self, parameter: Tensor, entry: Mapping[str, Any], step: Step, measured: bool, skipped: bool
     ) -> Tensor:
         """Measure what the step did.
 
@@ -117,13 +94,14 @@ class ParameterWatch:
             gradients where the step is not measured.
         """
         self.looked = False
-        gradient = _gradient(parameter, numbers)
+        gradient = _gradient(parameter, step)
         if self._reference is not None and not skipped:
-            self._carry(self._reference, gradient, numbers)
+            self._carry(self._reference, gradient, step)
         if measured and self._weight is not None:
             weight = _plain(parameter)
             change = (weight.double() - self._weight.double()).nan_to_num_(0.0, 0.0, 0.0)
-            self._count_unmoved(change != 0, gradient != 0, numbers.lr > 0 and not skipped)
+            is_possible = bool(step.numbers.lr > 0) and not skipped
+            self._count_unmoved(change != 0, gradient != 0, is_possible)
             self._counts |= {
                 "update_squares": change.square().sum(),
                 "weight_squares": weight.double().square().sum(),
@@ -134,14 +112,15 @@ class ParameterWatch:
         device = gradient.device
         return torch.stack([torch.as_tensor(n, dtype=torch.float64, device=device) for n in row])
 
-    def _carry(self, reference: Tensor, gradient: Tensor, numbers: WatchedGroup) -> None:
+    def _carry(self, reference: Tensor, gradient: Tensor, step: Step) -> None:
         """Move the float64 momentum on as the policy for non-finite gradients wants it."""
+        numbers, options = step
         finite = gradient.isfinite()
-        following = numbers.beta2 * reference + (1 - numbers.beta2) * gradient
-        if numbers.policy == "ignore":
+        following = numbers.memory * reference + numbers.intake * gradient
+        if options.nonfinite == "ignore":
             following = torch.where(finite, following, reference)
-        elif numbers.policy == "zero":
-            following = torch.where(finite, following, numbers.beta2 * reference)
+        elif options.nonfinite == "zero":
+            following = torch.where(finite, following, numbers.memory * reference)
         reference.copy_(following)
 
     def _count_unmoved(self, moved: Tensor, wanted: Tensor, possible: bool) -> None:
@@ -153,13 +132,10 @@ class ParameterWatch:
         self._counts["frozen"] = (self._unmoved >= self.patience).sum()
 
 
-def _gradient(parameter: Tensor, numbers: WatchedGroup) -> Tensor:
+def _gradient(parameter: Tensor, step: Step) -> Tensor:
     """Return the gradient as a step sees it: float64, unscaled, of what is minimised."""
     assert parameter.grad is not None
-    gradient = _plain(parameter.grad).double()
-    if numbers.grad_scale is not None:
-        gradient = gradient / numbers.grad_scale.double()
-    return -gradient if numbers.maximize else gradient
+    return ascent(_plain(parameter.grad), torch.float64, step)
 
 
 def _momentum(entry: Mapping[str, Any], shape: torch.Size, like: Tensor) -> Tensor:

@@ -209,6 +209,5 @@ class Refusal:
 
 
 ONE_WAY = Refusal(
-    {"foreach": True, "fused": True},
-    "they are two ways to run the same step; set one of them",
+    {"foreach": True, "fused": True}, "they are two ways to run the same step; set one of them"
 )

@@ -16,6 +16,7 @@ from optforge.runs.directory import (
 )
 from optforge.runs.journal import Journal
 from optforge.runs.records import Event, Proposal, Verdict
+from optforge.runs.session import Session
 
 __all__ = [
     "HISTORY",
@@ -24,6 +25,7 @@ __all__ = [
     "Proposal",
     "RunDirectory",
     "RunSummary",
+    "Session",
     "Verdict",
     "check_free",
     "list_runs",

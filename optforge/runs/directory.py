@@ -15,7 +15,8 @@ from typing import Any
 from optforge.errors import RunError
 from optforge.files import RECORD, begin_record, check_own, is_own, replace_own, whole_record
 from optforge.runs import guard
-from optforge.runs.journal import Journal, plain_text
+from optforge.runs.journal import Journal
+from optforge.runs.schema import plain_text
 
 JOURNAL = "journal.sqlite"
 SETTINGS = "settings.json"

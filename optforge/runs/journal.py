@@ -10,6 +10,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from optforge.files import remove_leftovers
 from optforge.runs import guard, schema, writer
 from optforge.runs.connect import closing_on_error, connect, connect_reader, prepare_writing
 from optforge.runs.records import Event, Proposal, Verdict
+from optforge.runs.session import Session
 
 T = TypeVar("T")
 _PAGE = 500  # rows read at once; between two pages no cursor is open and memory stays flat
@@ -43,7 +45,7 @@ class Journal:
         self.path = path
         self._connection = connection
         self._lock = lock
-        self._next = 0 if lock is None else self._stored_batches()
+        self._next = 0 if lock is None else self.batches
 
     @classmethod
     def create(cls, path: str | Path, settings: Mapping[str, Any]) -> Journal:
@@ -57,7 +59,7 @@ class Journal:
             RunError: If the file exists, cannot be written, or is used by another process.
         """
         path = Path(path)
-        text = plain_text(settings)
+        text = schema.plain_text(settings)
         with guard.sentences(path, "the run was not created"), writer.locked(path) as lock:
             if path.exists():
                 raise RunError(f"{path} exists already; resume that run or name another one")
@@ -133,9 +135,22 @@ class Journal:
         return self._meta("created")
 
     @property
+    def session(self) -> Session | None:
+        """The latest session of the search; None before its clock started."""
+        rows = self._all("SELECT value FROM meta WHERE key = 'session'")
+        with guard.content(self.path):
+            return Session(**json.loads(rows[0][0])) if rows else None
+
+    def begin_session(self, session: Session) -> None:
+        """Write when a session began and what ends it, in place of the one before."""
+        with self._transaction("the session was not written") as connection:
+            values = json.dumps(asdict(session))
+            connection.execute("REPLACE INTO meta VALUES ('session', ?)", (values,))
+
+    @property
     def batches(self) -> int:
         """Number of committed batches, which is also the number of the next one."""
-        return self._stored_batches()
+        return self._all("SELECT count(*) FROM batches")[0][0]
 
     def commit(
         self,
@@ -193,6 +208,10 @@ class Journal:
         """Yield all events in the order in which they were written, or those of one kind."""
         events = self._records(schema.event_of, self._stream("events", "id", 0))
         return (event for event in events if kind is None or event.kind == kind)
+
+    def columns(self, table: str, key: str, *names: str) -> Iterator[tuple[Any, ...]]:
+        """Yield the key and some columns of `proposals` or `verdicts`, in order of the key."""
+        return self._stream(table, key, 0, ", ".join((key, *names)))
 
     def last(self, count: int) -> list[Proposal]:
         """Return the last `count` proposals, oldest first: the aging population."""
@@ -258,9 +277,6 @@ class Journal:
                 result = record(row)
             yield result
 
-    def _stored_batches(self) -> int:
-        return self._all("SELECT count(*) FROM batches")[0][0]
-
     def _meta(self, key: str) -> str:
         rows = self._all("SELECT value FROM meta WHERE key = ?", key)
         if not rows:
@@ -271,20 +287,10 @@ class Journal:
         with guard.sentences(self.path, "the run was not read"):
             return self._connection.execute(query, values).fetchall()
 
-    def _stream(self, table: str, key: str, start: int) -> Iterator[tuple[Any, ...]]:
-        query = f"SELECT * FROM {table} WHERE {key} >= ? ORDER BY {key} LIMIT {_PAGE}"
+    def _stream(
+        self, table: str, key: str, start: int, columns: str = "*"
+    ) -> Iterator[tuple[Any, ...]]:
+        query = f"SELECT {columns} FROM {table} WHERE {key} >= ? ORDER BY {key} LIMIT {_PAGE}"
         while rows := self._all(query, start):
             yield from rows
             start = rows[-1][0] + 1
-
-
-def plain_text(settings: Mapping[str, Any], indent: int | None = None) -> str:
-    """Return the settings of a run as JSON.
-
-    Raises:
-        RunError: If they are not plain values.
-    """
-    try:
-        return json.dumps(dict(settings), indent=indent)
-    except (TypeError, ValueError) as error:
-        raise RunError(f"the settings of a run must be plain values: {error}") from error

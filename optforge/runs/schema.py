@@ -11,11 +11,13 @@ import json
 import math
 import os
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from optforge.errors import RunError
 from optforge.files import sync_directory
 from optforge.runs.records import Event, Proposal, Verdict
 
@@ -145,3 +147,15 @@ def event_row(event: Event) -> tuple[Any, ...]:
 def event_of(row: tuple[Any, ...]) -> Event:
     """Return the event of a row that starts with its id."""
     return Event(row[1], row[2], json.loads(row[3]))
+
+
+def plain_text(settings: Mapping[str, Any], indent: int | None = None) -> str:
+    """Return the settings of a run as JSON.
+
+    Raises:
+        RunError: If they are not plain values.
+    """
+    try:
+        return json.dumps(dict(settings), indent=indent)
+    except (TypeError, ValueError) as error:
+        raise RunError(f"the settings of a run must be plain values: {error}") from error

@@ -26,8 +26,11 @@ def batch_order(task: Task, seed: int) -> Tensor:
     """
     generator = torch.Generator().manual_seed(content_seed(task, seed, "batches"))
     examples, needed = len(task.splits.train), task.steps * task.batch_size
-    epochs = [torch.randperm(examples, generator=generator) for _ in range(-(-needed // examples))]
-    return torch.cat(epochs)[:needed].reshape(task.steps, task.batch_size)
+    order = torch.empty(needed, dtype=torch.int64)
+    for start in range(0, needed, examples):
+        epoch = torch.randperm(examples, generator=generator)
+        order[start : start + examples] = epoch[: needed - start]
+    return order.reshape(task.steps, task.batch_size)
 
 
 def initial_model(task: Task, seed: int) -> nn.Module:

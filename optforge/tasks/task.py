@@ -19,6 +19,7 @@ from optforge.errors import OptforgeError, TaskError, one_line, real_number, who
 from optforge.tasks.task_content import task_content
 
 _PLAIN = (bool, int, float, str, tuple)  # public attributes of these kinds are settings of a task
+MOST_EXAMPLES = 250_000_000  # that a training draws; their order takes 8 bytes each
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,11 @@ def _make_plain(task: Task) -> None:
         value = getattr(task, name)
         if value is not None or name != "evaluation_period":
             setattr(task, name, whole_number(f"{name} {where}", value, least, TaskError))
+    if (drawn := task.steps * task.batch_size) > MOST_EXAMPLES:
+        raise TaskError(
+            f"steps times batch_size {where} is {drawn:,}; a training may draw at most "
+            f"{MOST_EXAMPLES:,} examples: give fewer steps or smaller batches"
+        )
     share = real_number(f"warmup {where}", task.warmup, wrong=TaskError)
     if not 0 <= share <= 1:
         raise TaskError(f"warmup {where} is {share}; it is a share of the steps, from 0 to 1")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from optforge.errors import one_line
 from optforge.training.batching import batchable
 
 Kernel = Callable[..., tuple[Tensor, ...]]
@@ -21,6 +24,8 @@ Kernel = Callable[..., tuple[Tensor, ...]]
 # matrix costs more than its arithmetic.
 _TINY_PRODUCT = 600  # multiplications
 _MANY = 64  # matrices
+_LONGEST_REASON = 200  # characters; a compiler may say pages
+_MOST_THREADS = 8  # a kernel is a dozen files
 
 
 def has_compiler() -> bool:
@@ -83,8 +88,7 @@ def compiled(kernel: Kernel, *example: Tensor) -> Kernel:
         from torch._inductor import config
         from torch.fx.experimental.proxy_tensor import make_fx
 
-        # Workers compile side by side already; a pool of the compiler's own would outlive them.
-        with config.patch(compile_threads=1):
+        with config.patch(compile_threads=_threads()), _pool_of_threads():
             graph = make_fx(kernel)(*example)
             graph.graph.eliminate_dead_code()
             _without_tiny_products(graph)
@@ -92,7 +96,7 @@ def compiled(kernel: Kernel, *example: Tensor) -> Kernel:
             with torch.no_grad():
                 fast(*example)
     except Exception as error:  # the compiler has many ways to fail; eager always works
-        reason = str(error).strip().split("\n")[0]
+        reason = one_line(error)[:_LONGEST_REASON]
         warnings.warn(f"training runs uncompiled, which is slower ({reason})", stacklevel=2)
         return kernel
 
@@ -101,6 +105,27 @@ def compiled(kernel: Kernel, *example: Tensor) -> Kernel:
             return fast(*arguments)
 
     return run
+
+
+def _threads() -> int:
+    """Return how many files are compiled at once: workers compile side by side already."""
+    if multiprocessing.parent_process() is not None or not hasattr(os, "sched_getaffinity"):
+        return 1
+    return min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+
+
+@contextmanager
+def _pool_of_threads() -> Iterator[None]:
+    """Let the compiler start threads alone, and end them; its own processes would outlive ours."""
+    from torch._inductor.async_compile import AsyncCompile
+
+    os.environ.setdefault("TORCH_WARM_POOL", "0")
+    try:
+        yield
+    finally:
+        if AsyncCompile.pool.cache_info().currsize:
+            AsyncCompile.pool().shutdown()
+            AsyncCompile.pool.cache_clear()
 
 
 def captured(kernel: Kernel, *example: Tensor) -> Kernel:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from optforge.tasks import Task
+from optforge.tasks import Task, is_shipped
 from optforge.training.batch_check import batching_problem
 from optforge.training.kernel import (
     Kernel,
@@ -26,6 +26,8 @@ from optforge.training.rows import ModelRows
 _COMPILED_FLOPS = 1 << 24  # small, because a call that is not full costs as much as a full one
 _CALL_FLOPS = 1 << 27  # an uncompiled call of about this size hides what a call itself costs
 _GPU_CALL_FLOPS = 1 << 36
+_PASSES = 3  # a gradient takes as long as so many forward passes
+_MUCH = 0.05  # of a training
 
 
 class Stack(ModelRows):
@@ -246,12 +248,20 @@ class Stack(ModelRows):
         key = tuple(inputs.shape)
         if key not in self._measures:
             kernel = measure_kernel(self._measure, self.views)
-            if self.compile and split == "validation" and not self.on_gpu:
+            if self.compile and split == "validation" and not self.on_gpu and self._is_much(inputs):
                 zeros = [0] * self.rows
                 example = self.initial(zeros), inputs, targets, *self.held(zeros)
                 kernel = compiled(kernel, *example)
             self._measures[key] = kernel
         return self._measures[key]
+
+    def _is_much(self, inputs: Tensor) -> bool:
+        """Return whether measuring a split takes a share of a training that pays for compiling.
+
+        Shipped tasks are always compiled, as when their committed results were made.
+        """
+        passes = _PASSES * self.task.steps * self.task.batch_size
+        return is_shipped(self.task) or len(inputs) > _MUCH * passes
 
     def _loss(
         self, arrays: list[Tensor], inputs: Tensor, targets: Tensor, *held: Tensor

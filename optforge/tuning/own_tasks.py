@@ -35,7 +35,7 @@ from optforge.tuning.trainees import FULL, Effort, losses_by, tune_together
 
 SHARE = 0.2  # of the minutes of a search, for all own tasks together
 TRIALS_WITHOUT_MINUTES = 64  # where the budget of a search is a number of programs
-BATCHES = (8, 16, 32)  # candidates of a batch where the default takes too long
+BATCHES = (4, 8, 16, 32)  # candidates of a batch where the default takes too long
 _BATCH_SHARE = 0.1  # of the minutes of a search, in which one worker trains a batch once
 _TRIALS = (4, 8, 16, 32, 64, 128, 256)  # few numbers, so that another search finds the same ones
 VERSION = 2  # of what is kept; raised when the same training gives other losses

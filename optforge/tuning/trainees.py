@@ -18,6 +18,7 @@ from optforge.tuning.tune import FINAL, Study, Train, best_trial, tune
 
 TRIALS = 256  # settings of each optimizer and rule, on each task or on all of them together
 LEAST_TUNED = 64  # trials; what had fewer is called lightly tuned
+_LEAST_SHARE = 1 / 6  # of the seeds of full measurements, however few trials there are
 
 Watch = Callable[[int, int], None]
 
@@ -46,7 +47,7 @@ class Effort:
             >>> Effort.of(32), Effort.of(256) == Effort()
             (Effort(trials=32, seeds=3, finalists=4, final_seeds=4), True)
         """
-        finalists = min(12, max(3, trials // 8))
+        finalists = min(12, max(min(3, trials // 2), trials // 8))
         return cls(trials, finalists=finalists, final_seeds=finalists)
 
     @property
@@ -54,14 +55,19 @@ class Effort:
         """Whether there were so few trials that a table says "lightly tuned"."""
         return self.trials < LEAST_TUNED
 
-    def scaled(self, seeds: int) -> int:
-        """Return how many of a number of fresh seeds suit this effort; at least a quarter, and 2.
+    def scaled(self, count: int, least: int = 2) -> int:
+        """Return how many of a number of fresh seeds, or of finalists, suit this effort.
+
+        Args:
+            count: Their number where all is tuned fully; at least a sixth of it is returned.
+            least: Smallest number that is of use.
 
         Example:
             >>> Effort(4).scaled(48), Effort(32).scaled(48), Effort().scaled(48)
-            (12, 24, 48)
+            (8, 24, 48)
         """
-        return max(2, seeds * min(LEAST_TUNED, max(self.trials, LEAST_TUNED // 4)) // LEAST_TUNED)
+        share = min(1.0, max(self.trials / LEAST_TUNED, _LEAST_SHARE))
+        return min(count, max(least, int(count * share)))
 
     @property
     def runs(self) -> int:

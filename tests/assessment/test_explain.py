@@ -7,12 +7,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from optforge.api.explanation import ExplanationResult
 from optforge.assessment.explain import (
     Explanation,
     explain,
@@ -169,6 +171,14 @@ def test_each_thing_has_the_same_number_of_trials_on_other_seeds_than_the_table(
         tested = [job for job in executor.asked if job.task == task and job.split == "test"]
         used = {seed for job in tested for seed in job.seeds}
         assert used == set(seeds(0, task, "report", REPEATS))
+
+
+def test_in_a_notebook_an_explanation_shows_its_sentences_and_its_table(explained: Found) -> None:
+    shown = ExplanationResult(**vars(explained[0]))
+    assert shown.rows == explained[0].rows
+    html = shown._repr_html_()
+    assert f"<p>{escape(explanation_verdict(shown))}</p>" in html
+    assert html.count("<tr>") == 1 + len(shown.rows) >= 1 + len(THINGS)
 
 
 def test_a_gain_that_nothing_reaches_is_not_explained(explained: Found) -> None:

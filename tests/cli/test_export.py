@@ -28,7 +28,8 @@ def test_a_shipped_rule_is_printed(target: str) -> None:
 def test_a_file_is_written_and_never_replaced_unasked(tmp_path: Path) -> None:
     file = tmp_path / "lion.py"
     words = ("export", "lion", "--to", "torch", "-o", str(file))
-    assert call(*words).exit_code == 0
+    done = call(*words)
+    assert done.exit_code == 0 and done.stdout == "As a page: optforge report lion\n"
     text = file.read_text()
     assert "class Lion(Optimizer):" in text
     file.write_text("mine")

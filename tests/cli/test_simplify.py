@@ -37,6 +37,14 @@ def test_people_get_rule_name_steps_card_and_picture(tmp_path: Path) -> None:
     assert "Signum with beta = 0.9" in result.output
     assert "scaling of gradients" in result.output and "invariant" in result.output
     assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert result.output.splitlines()[-1] == "As a page: optforge report signum"
+
+
+def test_the_page_that_is_named_is_that_of_the_simple_rule(tmp_path: Path) -> None:
+    for name, subject in (("simple.py", str(tmp_path / "simple.py")), ("simple.md", "signum")):
+        words = ["simplify", "signum", "--exact", "-o", str(tmp_path / name)]
+        result = RUNNER.invoke(app, words, env={"COLUMNS": "200"})
+        assert result.output.splitlines()[-1] == f"As a page: optforge report {subject}"
 
 
 def test_a_file_that_cannot_be_written_is_one_sentence(

@@ -80,6 +80,14 @@ def test_exceptions_and_deaths_are_outcomes(pool: ClusterPool) -> None:
     assert gather(pool, {9: ("double", 2)})[9].result == 4  # type: ignore[union-attr]
 
 
+def test_what_is_abandoned_is_not_returned(pool: ClusterPool) -> None:
+    for key in (1, 2, 3):
+        pool.submit(key, ("sleep", 0.3))
+    pool.abandon(60.0)
+    outcomes = gather(pool, {key: ("double", key) for key in (1, 2, 3)})
+    assert [outcomes[key].result for key in (1, 2, 3)] == [2, 4, 6]  # type: ignore[union-attr]
+
+
 def test_a_job_that_hangs_is_ended(cluster: Any) -> None:
     with ClusterPool(answers, cluster.address, workers=1, timeout=1.0) as pool:
         outcomes = gather(pool, {1: ("sleep", 100), 2: ("double", 2)})

@@ -50,6 +50,17 @@ def test_an_exception_is_an_outcome(executor: Executor, job: tuple[str, object])
     assert isinstance(outcomes[2], Completed)
 
 
+def test_what_is_abandoned_is_not_returned(executor: Executor) -> None:
+    """Not under a key that is used again, either."""
+    for key in (1, 2, 3, 4):
+        executor.submit(key, ("sleep", 0.2))
+    executor.abandon(60.0)
+    with pytest.raises(SearchError, match="no job to wait for"):
+        executor.next(timeout=0.1)
+    outcomes = gather(executor, {key: ("double", key) for key in (1, 2, 3)})
+    assert [outcomes[key].result for key in (1, 2, 3)] == [2, 4, 6]  # type: ignore[union-attr]
+
+
 def test_keys_are_unique_and_waiting_for_nothing_is_an_error(executor: Executor) -> None:
     with pytest.raises(SearchError, match="no job to wait for"):
         executor.next(timeout=0.1)

@@ -92,6 +92,24 @@ def test_a_hanging_job_is_killed_and_its_worker_replaced(pool: WorkerPool) -> No
     assert all(isinstance(o, Completed) for o in gather(pool, {0: ("pid", 0)}).values())
 
 
+def test_a_worker_with_an_abandoned_job_is_used_again_or_replaced(
+    pool: WorkerPool, tmp_path: Path
+) -> None:
+    while not all(worker.idle for worker in pool._workers):
+        gather(pool, {0: ("sleep", 0.05)})
+    files = tmp_path / "short", tmp_path / "long"
+    for key, (file, seconds) in enumerate(zip(files, (1.0, 600.0), strict=True)):
+        pool.submit(key, ("touch", (str(file), seconds)))
+    while not all(file.exists() and file.read_text() for file in files):
+        time.sleep(0.01)
+    short, long = (int(file.read_text()) for file in files)
+    pool.abandon(1.5)
+    outcomes = gather(pool, {key: ("sleep", 0.2) for key in range(8)})
+    assert all(isinstance(outcome, Completed) for outcome in outcomes.values())
+    assert short in pool.processes and long not in pool.processes
+    wait_until_gone([long])
+
+
 def test_idle_workers_that_are_killed_are_replaced(pool: WorkerPool) -> None:
     gather(pool, {key: ("sleep", 0.05) for key in range(4)})
     for pid in pool.processes:

@@ -10,7 +10,7 @@ import torch
 
 from optforge.fitness import JUDGED, Evaluator, Judge, Measure, Outcome, plan_stages, rank
 from optforge.language import Program, load_rule, parse
-from optforge.tasks import Schedule
+from optforge.tasks import Schedule, load_task
 from optforge.training import Stack, Trainee, train_population
 from tests.helpers.plain import RULES, train
 from tests.helpers.tiny import Blobs, Sums
@@ -240,3 +240,17 @@ def test_seconds_are_shared_by_steps(evaluator: Evaluator) -> None:
     outcomes = judge(evaluator, [SGD, slow], tuple(hurdles))
     assert all(outcome.seconds > 0 for outcome in outcomes)
     assert list(accumulate(outcome.steps for outcome in outcomes))[-1] > 0
+
+
+@pytest.mark.parametrize("searched", ["own", "shipped"])
+def test_what_is_held_out_is_compiled_where_it_trains_for_long(
+    searched: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shipped held-out task beside an own proxy trains for less time than compiling takes."""
+    monkeypatch.setattr(Evaluator, "_warm", lambda self, compile: None)
+    judged = Blobs() if searched == "own" else load_task("digits_mlp")
+    held_out = [load_task("names_cnn"), Sums()]
+    stages = plan_stages([judged], 3)
+    evaluator = Evaluator([judged, *held_out], stages, SEEDS, BASELINE, compile=True)
+    compiled = {name: stack.compile for name, stack in evaluator.stacks.items()}
+    assert compiled == {judged.name: True, "names_cnn": searched == "shipped", "Sums": True}

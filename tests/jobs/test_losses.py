@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,31 @@ def test_no_loss_is_the_worst_and_not_the_best(tmp_path: Path, value: float) -> 
         executor = InlineExecutor(lambda: lambda job: [[value, 1.0]])
         found = trainer_on(executor, journal).losses({"one": [RULES[0]]}, {"one": (0, 1)}, "test")
     assert found["one"].tolist() == [[math.inf, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "shapes"),
+    [
+        (range(1), [(4, 1), (1, 1)]),
+        (range(4), [(2, 2), (2, 2), (2, 2), (2, 2), (1, 2), (1, 2)]),
+        (range(3), [(2, 2), (2, 1), (2, 2), (2, 1), (1, 2), (1, 1)]),
+    ],
+)
+def test_small_jobs_have_as_many_trainings_as_rows(
+    seeds: range, shapes: list[tuple[int, int]]
+) -> None:
+    """Of five programs; a compiled kernel has four rows, filled or not."""
+    jobs: list[Measure] = []
+
+    def record(job: Measure) -> list[list[float]]:
+        jobs.append(job)
+        return losses(job)
+
+    trainer = replace(trainer_on(InlineExecutor(lambda: record)), slow={"one": 4})
+    found = trainer.losses({"one": [*RULES, DYING]}, {"one": seeds}, "test")
+    assert [(len(job.programs), len(job.seeds)) for job in jobs] == shapes
+    expected = [[len(p.statements) + s / 10 for s in seeds] for p in (*RULES, DYING)]
+    np.testing.assert_allclose(found["one"], np.log(expected))
 
 
 def test_leaders_that_fail_on_fresh_seeds_lead_no_more(tmp_path: Path) -> None:

@@ -213,6 +213,22 @@ def test_gradients_flow_through_a_differentiable_step() -> None:
     torch.testing.assert_close(start.grad, torch.full((2,), 1 - 0.1 * 0.5))
 
 
+def test_a_differentiable_cautious_step_scales_as_the_loop_does() -> None:
+    """An infinite gradient is left out of the share of those that agree, on every path."""
+    gradient = torch.tensor([1.0, -1.0, float("inf"), 2.0, float("nan")])
+    weights = []
+    for options in ({"foreach": False}, {"differentiable": True}):
+        weight = torch.ones(5)
+        optimizer = Lion([weight], lr=0.25, cautious=True, **options)
+        for factor in (1.0, 1.0, -0.05):
+            weight.grad = factor * gradient
+            optimizer.step()
+        weights.append(weight.tolist())
+    assert weights[0] == weights[1]
+    moved = 2 * 0.25 * 5 / 3  # the third step agrees nowhere
+    assert weights[0] == pytest.approx([1 - moved, 1 + moved, 1.0, 1 - moved, 1.0])
+
+
 def test_closures_hooks_copies_and_empty_groups() -> None:
     weight, idle = torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.ones(3))
     optimizer = Lion([{"params": [weight]}, {"params": [idle]}, {"params": []}], lr=0.5)

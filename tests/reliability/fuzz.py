@@ -7,8 +7,8 @@ import random
 import re
 import sqlite3
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +152,29 @@ def do(call: Callable[[], object]) -> str:
     except Exception as error:
         return "".join(traceback.format_exception(error))[-600:]
     return ""
+
+
+@contextmanager
+def limited_memory(more: int = 1 << 30) -> Iterator[None]:
+    """Let this process take so many bytes beyond what it has, on Linux.
+
+    A damaged number may ask for any amount; what is not refused has to fail, and not the machine.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        yield
+        return
+    import resource
+
+    (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmData")]
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = 1024 * int(line.split()[1]) + more
+    limit = limit if before[0] == resource.RLIM_INFINITY else min(limit, before[0])
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

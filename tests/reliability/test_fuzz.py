@@ -30,7 +30,7 @@ from tests.helpers.other_pages import make_funnel, make_simplification
 from tests.helpers.page_runs import finish_run
 from tests.helpers.searches import small, tiny_plan, train_search
 from tests.helpers.tiny import Blobs
-from tests.reliability.fuzz import change_settings, damaged, do, say, snapshot
+from tests.reliability.fuzz import change_settings, damaged, do, limited_memory, say, snapshot
 from tests.reliability.verbs import TASK
 
 SUITE = """\
@@ -254,7 +254,7 @@ def try_many(kind: str, ground: Path, place: Path, seeds: range) -> list[str]:
     for seed in seeds:
         shutil.rmtree(place, ignore_errors=True)
         shutil.copytree(ground, place)
-        with pytest.MonkeyPatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch, limited_memory():
             patch.chdir(place)
             there = Ground.__new__(Ground)
             there.folder = place

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optforge.errors import RunError
-from optforge.runs import Event, Journal, Verdict
+from optforge.runs import Event, Journal, Session, Verdict
 from optforge.runs.schema import verdict_of, verdict_row
 from tests.runs.samples import INF, NAN, batch, proposal, verdict
 
@@ -108,6 +108,28 @@ def test_counts_and_stages(path: Path) -> None:
         found = journal.verdict(99)
         assert found is not None and found.stage == 1
         assert journal.verdict(100) is None
+
+
+def test_the_latest_session_is_kept_and_only_the_writer_begins_one(path: Path) -> None:
+    first, second = Session(1e9, 0, None, 500), Session(2e9, 300, 8.0, None)
+    with Journal.create(path, {}) as journal:
+        assert journal.session is None
+        journal.begin_session(first)
+        journal.begin_session(second)
+    with Journal.open(path, write=False) as reader:
+        assert reader.session == second
+        with pytest.raises(RunError, match="opened for reading"):
+            reader.begin_session(first)
+
+
+def test_columns_are_those_of_the_records(path: Path) -> None:
+    with Journal.create(path, {}) as journal:
+        for number in range(3):
+            journal.commit(number, *batch(number))
+        rows = list(journal.columns("proposals", "number", "fingerprint", "batch"))
+        assert rows == [(p.number, p.fingerprint, p.batch) for p in journal.proposals()]
+        rows = list(journal.columns("verdicts", "id", "stage_name"))
+        assert rows == [(v.id, v.stage_name) for v in journal.verdicts()]
 
 
 @pytest.mark.parametrize("number", [0, 2, 5, -1])

@@ -144,3 +144,15 @@ def test_the_example_of_an_own_task() -> None:
     model, train = initial_model(task, 0), task.splits.train
     loss = task.loss(model(train.inputs), train.targets)
     assert loss.shape == () and torch.isfinite(loss)
+
+
+@pytest.mark.parametrize(("steps", "batch_size"), [(10, 10**20), (10**9, 1), (20_000, 20_000)])
+def test_a_training_that_draws_too_many_examples_is_refused(steps: int, batch_size: int) -> None:
+    """Their order alone would fill the memory."""
+
+    class Vast(Toy):
+        """A training without end."""
+
+    Vast.steps, Vast.batch_size = steps, batch_size
+    with pytest.raises(TaskError, match=r"steps times batch_size .* at most 250,000,000"):
+        _ = Vast().splits

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -74,6 +78,48 @@ def test_every_batch_of_products_may_be_rewritten(
     traced = make_fx(by_row)(*example)
     check(traced, by_row, example, fewer=tiny > 1)
     assert (products(traced) == 0) == (tiny > 1)
+
+
+@pytest.mark.filterwarnings("default")  # the compiler's own warnings are not ours
+def test_compiling_leaves_neither_threads_nor_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "_threads", lambda: 2)
+    monkeypatch.delenv("TORCH_WARM_POOL", raising=False)
+    before = set(children())
+    rows = torch.randn(5, 37)
+    fast = kernel.compiled(lambda x: (torch.tanh(x) * 3 + x.sum(1, keepdim=True),), rows)
+    torch.testing.assert_close(fast(rows)[0], torch.tanh(rows) * 3 + rows.sum(1, keepdim=True))
+    assert set(children()) == before
+    assert not [one for one in threading.enumerate() if "ThreadPool" in one.name]
+
+
+def children() -> list[str]:
+    """The processes that this one has started, by all of its threads."""
+    tasks = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+    return [child for file in tasks for child in file.read_text().split()]
+
+
+def test_a_worker_compiles_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    assert kernel._threads() == 8
+    monkeypatch.setattr(kernel.multiprocessing, "parent_process", lambda: "the search")
+    assert kernel._threads() == 1
+
+
+@pytest.mark.parametrize(("steps", "is_compiled"), [(200, False), (2, True)])
+def test_the_measurement_is_compiled_where_it_is_much_of_a_training(
+    steps: int, is_compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured against 200 or 2 gradients of 16 examples, each as long as three passes."""
+    made: list[object] = []
+    monkeypatch.setattr(
+        "optforge.training.stack.compiled", lambda kernel, *example: made.append(kernel) or kernel
+    )
+    task = Blobs()
+    task.steps = steps
+    stack = Stack(task, compile=True)
+    loss, _ = stack.evaluate(stack.initial([0, 1]), "validation")
+    assert bool(made) == is_compiled
+    torch.testing.assert_close(loss, Stack(task).evaluate(stack.initial([0, 1]), "validation")[0])
 
 
 @pytest.mark.slow

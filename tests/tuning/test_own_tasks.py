@@ -91,7 +91,8 @@ def test_as_many_trials_are_made_as_fit_a_fifth_of_the_minutes(
 
 
 @pytest.mark.parametrize(
-    ("minutes", "size"), [(1.0, 16), (2.0, 32), (0.1, 8), (4.0, 64), (math.inf, 64), (None, 64)]
+    ("minutes", "size"),
+    [(1.0, 16), (2.0, 32), (0.1, 4), (0.4, 8), (4.0, 64), (math.inf, 64), (None, 64)],
 )
 def test_a_batch_of_slow_candidates_is_small(
     minutes: float | None, size: int, monkeypatch: pytest.MonkeyPatch
@@ -157,7 +158,7 @@ def test_a_search_on_an_own_task_stops_and_goes_on(
 ) -> None:
     """The table says what few trials are worth; the effort is stored with the run."""
     monkeypatch.setenv("OPTFORGE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(table, "REPEATS", 12)  # a quarter of it, 3, with so few trials
+    monkeypatch.setattr(table, "REPEATS", 18)  # a sixth of it, 3, with so few trials
     monkeypatch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
     options: dict[str, Any] = {
         "programs": 60, "workers": 0, "population": 20, "held_out": (), "trials": 4,

@@ -174,17 +174,14 @@ def _chosen(
     # A group without parameters may lack its settings, in distributed checkpoints.
     group = next((saved for saved in groups if saved["params"]), {})
     fitting = [source for source in SOURCES.values() if source.recognises(group, entry)]
-    if name is not None and not (fitting and _alike(SOURCES[name], fitting[0])):
+    alike = fitting and name and SOURCES[name].entry_keys == fitting[0].entry_keys
+    if name is not None and not alike:
         raise OptimizerError(f"this is not a state of {name!r}: {_seen(group, entry)}")
     if not fitting:
         raise OptimizerError(
             f"not recognised: {_seen(group, entry)}; known are {', '.join(SOURCES)}"
         )
     return fitting[0] if name is None else SOURCES[name]
-
-
-def _alike(a: SavedOptimizer, b: SavedOptimizer) -> bool:
-    return a.entry_keys == b.entry_keys
 
 
 def _seen(group: Group, entry: Entry) -> str:

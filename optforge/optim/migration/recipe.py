@@ -105,10 +105,7 @@ class LionRecipe:
 
 
 def lion_from_adamw(
-    adamw: AdamWSettings,
-    *,
-    divisor: float = 10.0,
-    betas: tuple[float, float] = (0.9, 0.99),
+    adamw: AdamWSettings, *, divisor: float = 10.0, betas: tuple[float, float] = (0.9, 0.99)
 ) -> LionRecipe:
     r"""Translate the settings of a tuned AdamW into settings for `Lion`.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -57,10 +58,6 @@ def unwrapped(entry: Entry) -> Entry:
 def picked(group: Group, names: tuple[str, ...]) -> dict[str, Any]:
     """Return the named entries that are there."""
     return {name: group[name] for name in names if name in group}
-
-
-def _average(entry: Entry) -> Tensor:
-    return entry["exp_avg"]
 
 
 def _first_state(entry: Entry) -> Tensor:
@@ -120,8 +117,7 @@ def _as_pytorch_optimizer(group: Group) -> dict[str, Any]:
     return _as_google(group)
 
 
-def _nothing(group: Group) -> dict[str, Any]:
-    return {}
+_average = itemgetter("exp_avg")
 
 
 def _source(
@@ -137,8 +133,8 @@ def _source(
 
 # The first that recognises a state counts, so that the more specific come first.
 _ROWS = (
-    _source("adamw", "exp_avg exp_avg_sq", "betas eps", _average, _nothing),
-    _source("bitsandbytes-adamw", "state1 state2", "betas eps", _first_state, _nothing),
+    _source("adamw", "exp_avg exp_avg_sq", "betas eps", _average, lambda group: {}),
+    _source("bitsandbytes-adamw", "state1 state2", "betas eps", _first_state, lambda group: {}),
     _source("bitsandbytes", "state1", "betas eps", _first_state, _as_google),
     _source("timm", "exp_avg", "betas maximize", _average, _as_timm),
     _source(

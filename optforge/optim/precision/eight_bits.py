@@ -11,17 +11,18 @@ of very different size. About 1.03 bytes per parameter.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+
+from optforge.optim.compiler import cached
 
 BLOCK = 64
 LARGEST = 127
 TINY = 2.0**-126  # smaller scales have no inverse: such momenta become 0
 
 
+@cached
 def block_size(shape: torch.Size | tuple[int, ...]) -> int:
     """Return the number of consecutive elements that share a scale.
 
@@ -32,18 +33,11 @@ def block_size(shape: torch.Size | tuple[int, ...]) -> int:
         >>> block_size((1000, 640)), block_size((8, 3, 7, 7)), block_size((10_007,))
         (64, 49, 64)
     """
-    return _block_size(shape) if torch.compiler.is_compiling() else _known_block_size(shape)
-
-
-def _block_size(shape: torch.Size | tuple[int, ...]) -> int:
     row = 1
     for size in shape[1:]:
         row *= size
     candidates = (BLOCK, *range(BLOCK - 1, 31, -1), *range(BLOCK + 1, 129))
     return next((block for block in candidates if row % block == 0), BLOCK)
-
-
-_known_block_size = lru_cache(1 << 12)(_block_size)
 
 
 def is_row_aligned(shape: torch.Size | tuple[int, ...]) -> bool:
@@ -54,6 +48,7 @@ def is_row_aligned(shape: torch.Size | tuple[int, ...]) -> bool:
     return len(shape) > 1 and row % block_size(shape) == 0
 
 
+@cached
 def scale_shape(shape: torch.Size | tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of `momentum_scale` for a parameter: by rows where blocks allow it."""
     block, count = block_size(shape), 1

@@ -8,10 +8,12 @@ on average; or keep the bits that the weight could not hold in a second 16-bit t
 from __future__ import annotations
 
 from functools import cache, lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from optforge.optim.compiler import cached
 from optforge.optim.settings import Number
 
 _WORD = 1 << 32
@@ -58,34 +60,26 @@ def random_key(seed: int, step: Number, number: int) -> Number:
         >>> random_key(0, 1, 0) == random_key(0, torch.tensor(1.0), 0) != random_key(0, 2, 0)
         tensor(True)
     """
-    # `torch.compile` warns of caches and computes the constant once anyway.
-    base = (_base if torch.compiler.is_compiling() else _known_base)(seed, number)
+    base = _base(seed, number)
     if isinstance(step, Tensor):
         return _scatter(step.to(torch.int32) * _GOLDEN + base)
-    return signed(_scatter_int(int(step) * _GOLDEN + base))
+    return signed(_scatter(int(step) * _GOLDEN + base))
 
 
+@cached
 def _base(seed: int, number: int) -> int:
     """Return what the keys of a parameter share."""
     return signed(mix(mix(seed) + number))
 
 
-_known_base = lru_cache(1 << 16)(_base)
+def _scatter(bits: Any) -> Any:
+    """Hash int32 numbers, or one integer of any size, of which the low 32 bits count.
 
-
-def _scatter(bits: Tensor) -> Tensor:
-    """Hash int32 numbers (masks make the shifts logical)."""
+    Masks make the shifts logical.
+    """
     bits = (bits ^ (bits >> 16 & 0xFFFF)) * 0x7FEB352D
     bits = (bits ^ (bits >> 15 & 0x1FFFF)) * _FACTOR
     return bits ^ (bits >> 16 & 0xFFFF)
-
-
-def _scatter_int(bits: int) -> int:
-    """Hash the same way, with one integer of any size, of which the low 32 bits count."""
-    bits &= _WORD - 1
-    bits = (bits ^ bits >> 16) * 0x7FEB352D % _WORD
-    bits = (bits ^ bits >> 15) * _FACTOR % _WORD
-    return bits ^ bits >> 16
 
 
 def moved(key: Number, offset: int) -> Number:

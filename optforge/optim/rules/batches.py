@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -71,15 +72,12 @@ def rule_batches(
             is_spread = is_distributed(alike[0].weight)  # which lacks some of the list operations
             in_lists = group["foreach"] is not False and not is_spread
             dtype = wide_dtype(alike[0].weight.dtype)
-
-            def has_kernel(piece: Piece, graph: RuleGraph = graph) -> bool:
-                return fused and _has_kernel(piece, graph, maximize)
-
+            has_kernel = partial(_has_kernel, graph, maximize) if fused else lambda _: False
             for batch in batches_of(alike, _sizes(alike[0], graph, in_lists), has_kernel):
                 yield RuleBatch(number, graph, dtype, maximize, in_lists, batch)
 
 
-def _has_kernel(piece: Piece, graph: RuleGraph, maximize: bool) -> bool:
+def _has_kernel(graph: RuleGraph, maximize: bool, piece: Piece) -> bool:
     """Return whether the kernels that take a piece, or a pack, compile on this machine."""
     if is_distributed(piece.weight):
         return False

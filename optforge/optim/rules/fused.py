@@ -138,7 +138,8 @@ class _KernelBuilder:
 
     def _write_results(self) -> None:
         """Compute everything before anything is written."""
-        results = [(self.weight, self._call(torch.sub, *self._weight_and_update()))]
+        weight, update = self._narrowed(self.weight), self._value(self.graph.update)
+        results = [(self.weight, self._call(torch.sub, weight, update))]
         for number, state in self.states.items():
             node = self.graph.states[number]
             if not (node.op == "state" and node.arguments[0] == number):
@@ -155,9 +156,6 @@ class _KernelBuilder:
         value = self._value(node)
         is_input = node.op in ("weight", "gradient", "state")
         return self._call(torch.maximum, value, value) if is_input else value
-
-    def _weight_and_update(self) -> tuple[Any, Any]:
-        return self._narrowed(self.weight), self._value(self.graph.update)
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> torch.fx.Node:
         return self.fx.call_function(function, arguments)

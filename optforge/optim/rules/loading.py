@@ -30,10 +30,7 @@ def structure_of(lifted: Lifted) -> str:
 
 
 def check_source(
-    groups: Sequence[Mapping[str, Any]],
-    states: Mapping[Any, Any],
-    structure: str,
-    lifted: Lifted,
+    groups: Sequence[Mapping[str, Any]], states: Mapping[Any, Any], structure: str, lifted: Lifted
 ) -> None:
     """Refuse what another rule or optimizer saved.
 

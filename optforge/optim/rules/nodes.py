@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any
 
+import numpy
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
 from optforge.language import Kind
 
 Value = Any  # a RuleNode, or the Python float of a constant
 
 
-class RuleNode:
+class RuleNode(NDArrayOperatorsMixin):
     """One operation; ``==`` and the arithmetic operators make further nodes.
 
     Args:
@@ -39,45 +42,14 @@ class RuleNode:
     def __repr__(self) -> str:
         return f"RuleNode({self.op!r}, {Kind(self.kind).name}, level={self.level})"
 
-    __hash__ = object.__hash__
+    __hash__ = object.__hash__  # pyright: ignore[reportAssignmentType]
 
-    def __add__(self, other: Value) -> RuleNode:
-        return self.graph.add(self, other)
-
-    def __radd__(self, other: Value) -> RuleNode:
-        return self.graph.add(other, self)
-
-    def __sub__(self, other: Value) -> RuleNode:
-        return self.graph.subtract(self, other)
-
-    def __rsub__(self, other: Value) -> RuleNode:
-        return self.graph.subtract(other, self)
-
-    def __mul__(self, other: Value) -> RuleNode:
-        if isinstance(other, _Ones):
-            return other * self
-        return self.graph.multiply(self, other)
-
-    def __rmul__(self, other: Value) -> RuleNode:
-        return self.graph.multiply(other, self)
-
-    def __truediv__(self, other: Value) -> RuleNode:
-        return self.graph.divide(self, other)
-
-    def __rtruediv__(self, other: Value) -> RuleNode:
-        return self.graph.divide(other, self)
-
-    def __eq__(self, other: object) -> Any:
-        return self.graph.equal(self, other)
-
-    def __ne__(self, other: object) -> Any:
-        return self.graph.unequal(self, other)
-
-    def __lt__(self, other: Value) -> RuleNode:
-        return self.graph.less(self, other)
-
-    def __or__(self, other: Value) -> RuleNode:
-        return self.graph.either(self, other)
+    def __array_ufunc__(self, ufunc: numpy.ufunc, method: str, *operands: Value) -> RuleNode:
+        """Record an arithmetic operator or a comparison under NumPy's name for it."""
+        left, right = operands
+        if isinstance(right, _Ones):
+            return right * left
+        return getattr(self.graph, ufunc.__name__)(left, right)
 
 
 class _Ones:

@@ -78,8 +78,8 @@ PRIMITIVES: Mapping[str, Callable[..., Any]] = MappingProxyType(
         **{"sign": _sign, "cbrt": _cbrt, "power": _power, "spread": _spread, "where": _where},
         **{"maximum": _extreme(torch.maximum), "minimum": _extreme(torch.minimum)},
         **{"add": operator.add, "subtract": operator.sub, "multiply": operator.mul},
-        **{"divide": operator.truediv, "equal": operator.eq, "unequal": operator.ne},
-        **{"less": operator.lt, "either": operator.or_, "select": _select},
+        **{"divide": operator.truediv, "equal": operator.eq, "not_equal": operator.ne},
+        **{"less": operator.lt, "bitwise_or": operator.or_, "select": _select},
         **WHOLE,
         **SHAPED,
     }

@@ -13,38 +13,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from optforge.optim.lion_settings import StepOptions
 from optforge.optim.precision.rounding import Scratch, round_down_, wide_dtype
 from optforge.optim.steps.batches import WITHOUT_LIMIT, batched
 from optforge.optim.steps.layout import Row
 from optforge.optim.steps.member import Member
 from optforge.optim.steps.piece import LISTS, Piece, PieceKind, gather
-from optforge.optim.steps.update import StepNumbers, closed, opened, update_one, values_of
+from optforge.optim.steps.update import Step, closed, opened, update_one, values_of
 
 CACHE_ELEMENTS = 1 << 17  # for each thread: measured best; fewer operations, still near the core
 
 
 def plain_foreach(
-    members: Sequence[Member], numbers: StepNumbers, options: StepOptions, size: int = WITHOUT_LIMIT
+    members: Sequence[Member], step: Step, size: int = WITHOUT_LIMIT
 ) -> Sequence[Member]:
     """Step parameters on the CPU that are flat as they are, as almost all: lists of them will do.
 
     Args:
         members: All of one group.
-        numbers: Learning rate and the like.
-        options: What is fixed.
+        step: What the group shares.
         size: Elements from which a parameter is left.
 
     Returns:
         The members that are left: large ones, and what is not plain.
     """
-    if not are_short(numbers, options):
+    if not are_short(step):
         return members
     rows: dict[torch.dtype, list[Any]] = {}
     rest: list[Member] = []
@@ -56,11 +53,11 @@ def plain_foreach(
         else:
             rest.append(member)
     for alike in rows.values():
-        step_rows(alike, numbers, options)
+        step_rows(alike, step)
     return rest
 
 
-def step_rows(rows: Sequence[Row], numbers: StepNumbers, options: StepOptions) -> None:
+def step_rows(rows: Sequence[Row], step: Step) -> None:
     """Step rows of one dtype: large ones piece by piece, small ones in lists."""
     size, scratch, small = batch_size(rows[0][1].device, is_plain=True), Scratch(), []
     for row in rows:
@@ -68,14 +65,16 @@ def step_rows(rows: Sequence[Row], numbers: StepNumbers, options: StepOptions) -
             small.append(row)
             continue
         for piece in _piece_of(row).flattened().cut(size):
-            step_piece(piece, numbers, options, scratch)
-    for batch in batched(small, size, lambda row: row[0].numel()):
+            step_piece(piece, step, scratch)
+    # Lists run on one thread, so one thread's share of the cache is the best batch on a CPU.
+    listed = min(size, CACHE_ELEMENTS) if size < WITHOUT_LIMIT else size
+    for batch in batched(small, listed, lambda row: row[0].numel()):
         weights, gradients, momenta = zip(*batch, strict=True)
         if _is_finite(gather(gradients)):
-            _short_form(weights, gradients, momenta, numbers, options)
+            _short_form(weights, gradients, momenta, step)
             continue
         for row in batch:
-            update_one(_piece_of(row), numbers, options)
+            update_one(_piece_of(row), step)
 
 
 def _piece_of(row: Row) -> Piece:
@@ -96,8 +95,9 @@ def is_plain(kind: PieceKind) -> bool:
     return dtypes in ({torch.float32}, {torch.float64})
 
 
-def are_short(numbers: StepNumbers, options: StepOptions) -> bool:
+def are_short(step: Step) -> bool:
     """Return whether the short form does all that the numbers and the options of a step ask for."""
+    numbers, options = step
     return (
         options.nonfinite != "propagate"  # its momenta may be infinite, which `lerp` makes NaN
         and not options.cautious_decay
@@ -108,22 +108,20 @@ def are_short(numbers: StepNumbers, options: StepOptions) -> bool:
     )
 
 
-def step_piece(
-    piece: Piece, numbers: StepNumbers, options: StepOptions, scratch: Scratch | None
-) -> None:
+def step_piece(piece: Piece, step: Step, scratch: Scratch | None) -> None:
     """Step one piece: by the short form if it has some scratch memory and finite gradients."""
     if scratch is None:
-        update_one(piece, numbers, _without_masks(piece, numbers, options))
+        update_one(piece, step)
         return
     piece, dtype = piece.flattened(), wide_dtype(piece.weight.dtype)
     gradient = scratch.wide("gradient", piece.gradient, dtype)
     if not _is_finite(gradient):
-        update_one(piece, numbers, options)
+        update_one(piece, step)
         return
     weight, momentum = _opened(piece, dtype, scratch)
     update = scratch.of("update", gradient.numel(), gradient)
-    step_flat((weight, gradient, momentum), update, numbers, options)
-    rounding = options.rounding
+    step_flat((weight, gradient, momentum), update, step)
+    rounding = step.options.rounding
     if rounding == "stochastic" and piece.weight.dtype == torch.bfloat16:
         round_down_(weight, piece.key, scratch)
         rounding = "nearest"  # exact now
@@ -138,9 +136,9 @@ def _opened(piece: Piece, dtype: torch.dtype, scratch: Scratch) -> tuple[Tensor,
     return scratch.wide("weight", weight, dtype), scratch.wide("momentum", momentum, dtype)
 
 
-def step_flat(row: Row, buffer: Tensor, numbers: StepNumbers, options: StepOptions) -> None:
+def step_flat(row: Row, buffer: Tensor, step: Step) -> None:
     """Run the operations of `_short_form` on one row, which lists of one would slow down."""
-    weight, gradient, momentum = row
+    (weight, gradient, momentum), (numbers, options) = row, step
     if options.maximize:
         gradient = -gradient
     torch.add(gradient, momentum, alpha=numbers.ratio, out=buffer).sign_()  # type: ignore[call-overload]
@@ -150,35 +148,16 @@ def step_flat(row: Row, buffer: Tensor, numbers: StepNumbers, options: StepOptio
     weight.add_(buffer, alpha=-numbers.lr)  # type: ignore[arg-type]
 
 
-def _without_masks(piece: Piece, numbers: StepNumbers, options: StepOptions) -> StepOptions:
-    """Leave out the treatment of single elements where the host may ask and none needs it."""
-    # Not for `propagate`: its momenta may be NaN where the gradient is finite.
-    masked = options.nonfinite in ("ignore", "zero") and numbers.found_inf is None
-    if masked and not options.capturable and surely_finite([piece.gradient]):
-        return replace(options, nonfinite="skip_step")
-    return options
-
-
 def _is_finite(gradient: Tensor) -> bool:
     """Return whether the squares of wide elements, and so the elements, have a finite sum."""
     return math.isfinite(torch.dot(gradient, gradient).item())
 
 
-def surely_finite(gradients: list[Tensor]) -> bool:
-    """Return whether the norms are finite; if not, an element is not, or the squares overflow."""
-    norms = LISTS._foreach_norm(gradients)
-    total = norms[0] if len(norms) == 1 else torch.stack(norms).sum()
-    return math.isfinite(float(total))
-
-
 def _short_form(
-    weights: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    momenta: Sequence[Tensor],
-    numbers: StepNumbers,
-    options: StepOptions,
+    weights: Sequence[Tensor], gradients: Sequence[Tensor], momenta: Sequence[Tensor], step: Step
 ) -> None:
     """Run the step in five list operations; `g - m` cannot overflow, as g is not huge."""
+    numbers, options = step
     if options.maximize:
         gradients = LISTS._foreach_neg(gradients)
     updates = LISTS._foreach_add(gradients, momenta, alpha=numbers.ratio)

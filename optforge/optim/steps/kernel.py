@@ -17,7 +17,7 @@ from torch import Tensor
 from optforge.optim.compiler import Kernel, kernels_of
 from optforge.optim.lion_settings import StepOptions
 from optforge.optim.steps.piece import Piece, PieceKind, Tensors
-from optforge.optim.steps.update import StepNumbers, lion_update
+from optforge.optim.steps.update import Step, StepNumbers, lion_update
 
 TRIAL = 1 << 16  # elements, at least: the compiler uses all threads
 LARGEST = 1 << 30  # elements of one call: element numbers are 32 bits inside the kernel
@@ -38,17 +38,13 @@ class LionKernel(NamedTuple):
     kind: PieceKind
     is_scaled: bool
     may_skip: bool
+    is_dynamic = True  # it is for any length
 
     @staticmethod
-    def of(piece: Piece, numbers: StepNumbers, options: StepOptions) -> LionKernel:
+    def of(piece: Piece, step: Step) -> LionKernel:
         """Return what the kernel for a piece is specialised on; kernels never ask the host."""
-        scaler = numbers.grad_scale is not None, numbers.found_inf is not None
-        return LionKernel(replace(options, capturable=False), piece.kind, *scaler)
-
-    @property
-    def is_dynamic(self) -> bool:
-        """Return whether the kernel is for any length."""
-        return True
+        scaler = (number is not None for number in step.numbers[5:])
+        return LionKernel(replace(step.options, capturable=False), piece.kind, *scaler)
 
     @property
     def is_keyed(self) -> bool:
@@ -143,7 +139,7 @@ def _function(form: LionKernel) -> Kernel:
         lr, decay, ratio, memory, intake = vector.unbind()
         numbers = StepNumbers(lr, decay, ratio, memory, intake, *scaler)
         piece = Piece(values, gradient, 0 if key is None else key, block, cautious_scale)
-        for old, new in zip(values, lion_update(piece, numbers, options), strict=True):
+        for old, new in zip(values, lion_update(piece, Step(numbers, options)), strict=True):
             if old is not None and new is not None:
                 old.copy_(new)
 

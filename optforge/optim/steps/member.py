@@ -77,25 +77,29 @@ class Member(NamedTuple):
         values = [parameter, state["momentum"], scale, state.get("compensation")]
         if self.is_dense:
             piece = Piece(values, self.gradient, key, block)
-            return piece if not block and parameter.numel() <= AS_IS else piece.flattened()
+            return piece if parameter.numel() <= AS_IS else piece.flattened()
         values = [None if v is None else real(local(v.detach())) for v in values]
         return flatten(values, real(local(self.gradient, parameter)), key, block)
 
 
-def looked_at(members: Sequence[Member]) -> list[Member]:
-    """Return members with what is known of their layout: all at once, for most are dense."""
-    is_dense, is_plain = _layout(members)
-    if not is_dense and len(members) > 1:
-        return [looked for member in members for looked in looked_at([member])]
-    return [Member(number, p, state, is_dense, is_plain) for number, p, state, *_ in members]
+def members_of(rows: Sequence[tuple[int, Tensor, dict[str, Any]]]) -> list[Member]:
+    """Return the members of a step, with what is known of their layout.
+
+    Args:
+        rows: Number in the group, parameter and state of each. All are looked at together, for
+            most are dense.
+    """
+    is_dense, is_plain = _layout([row[1] for row in rows], [row[2] for row in rows])
+    if not is_dense and len(rows) > 1:
+        return [member for row in rows for member in members_of([row])]
+    return [Member(*row, is_dense, is_plain) for row in rows]
 
 
-def _layout(members: Sequence[Member]) -> tuple[bool, bool]:
+def _layout(weights: Sequence[Tensor], states: Sequence[dict[str, Any]]) -> tuple[bool, bool]:
     """Return whether members are dense, and whether they are plain; property by property."""
     # `torch.compile` cannot ask for the layout of every kind.
-    if not members or torch.compiler.is_compiling():
+    if not weights or torch.compiler.is_compiling():
         return False, False
-    weights, states = [m.parameter for m in members], [m.state for m in members]
     names = [name for name in STATES if name in states[0]]
     if len({len(state) for state in states}) > 1 or any(n not in s for n in names for s in states):
         return False, False

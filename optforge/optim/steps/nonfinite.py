@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,9 +10,9 @@ import torch
 from torch import Tensor
 
 from optforge.errors import NonFiniteError
-from optforge.optim.steps.foreach import surely_finite
 from optforge.optim.steps.layout import any_over_ranks, is_distributed, local, real
 from optforge.optim.steps.member import Member
+from optforge.optim.steps.piece import LISTS
 
 
 def found_nonfinite(parameters: Sequence[Tensor], capturable: bool = False) -> Tensor | None:
@@ -36,11 +37,12 @@ def found_nonfinite(parameters: Sequence[Tensor], capturable: bool = False) -> T
 
 
 def _surely_finite(gradients: Sequence[Tensor]) -> bool:
-    """Return whether gradients are finite for sure; `torch._foreach_norm` wants one dtype."""
-    kinds = {(gradient.device, gradient.dtype) for gradient in gradients}
-    return all(
-        surely_finite([g for g in gradients if (g.device, g.dtype) == kind]) for kind in kinds
-    )
+    """Return whether the norms are finite; if not, an element is not, or the squares overflow."""
+    kinds: dict[Any, list[Tensor]] = {}  # `torch._foreach_norm` wants one dtype
+    for gradient in gradients:
+        kinds.setdefault((gradient.device, gradient.dtype), []).append(gradient)
+    norms = [torch.stack(LISTS._foreach_norm(alike)).sum() for alike in kinds.values()]
+    return all(math.isfinite(float(norm)) for norm in norms)
 
 
 def _all_finite(tensors: Sequence[Tensor]) -> Tensor:

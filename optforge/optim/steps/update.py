@@ -42,6 +42,18 @@ class StepNumbers(NamedTuple):
     found_inf: Tensor | None = None
 
 
+class Step(NamedTuple):
+    """What the parameters of a group share in a step.
+
+    Args:
+        numbers: Learning rate and the like.
+        options: What is fixed.
+    """
+
+    numbers: StepNumbers
+    options: StepOptions
+
+
 class Values(NamedTuple):
     """What a step reads and writes for one flat parameter or a slice of it.
 
@@ -82,14 +94,12 @@ def _as_given(value: Any) -> Number:
     return value.reshape(()) if isinstance(value, Tensor) else float(value)
 
 
-def ascent(
-    gradient: Tensor, dtype: torch.dtype, numbers: StepNumbers, options: StepOptions
-) -> Tensor:
+def ascent(gradient: Tensor, dtype: torch.dtype, step: Step) -> Tensor:
     """Return the gradient of what is minimised, in the dtype of the computation, unscaled."""
     gradient = gradient.to(dtype)
-    if numbers.grad_scale is not None:
-        gradient = gradient / numbers.grad_scale.to(dtype)
-    return -gradient if options.maximize else gradient
+    if step.numbers.grad_scale is not None:
+        gradient = gradient / step.numbers.grad_scale.to(dtype)
+    return -gradient if step.options.maximize else gradient
 
 
 def direction(gradient: Tensor, momentum: Tensor, numbers: StepNumbers) -> Tensor:
@@ -100,33 +110,25 @@ def direction(gradient: Tensor, momentum: Tensor, numbers: StepNumbers) -> Tenso
     return momentum * numbers.ratio + gradient
 
 
-def sign(values: Tensor, options: StepOptions) -> Tensor:
-    """Return -1, 0 or 1, and NaN of NaN where non-finite numbers are to be seen."""
-    signs = torch.sign(values)
-    return torch.where(values.isnan(), values, signs) if options.nonfinite == "propagate" else signs
-
-
 def agreement(gradient: Tensor, momentum: Tensor, numbers: StepNumbers) -> Tensor:
     """Return where the update has the gradient's sign (the mask of cautious optimizers)."""
     return direction(gradient, momentum, numbers).sign() * gradient.sign() > 0
 
 
 def _step(
-    weight: Tensor,
-    gradient: Tensor,
-    momentum: Tensor,
-    cautious_scale: Tensor | None,
-    numbers: StepNumbers,
-    options: StepOptions,
+    weight: Tensor, gradient: Tensor, momentum: Tensor, cautious_scale: Tensor | None, step: Step
 ) -> tuple[Tensor, Tensor]:
     """Compute the next weight and momentum, all in one dtype."""
+    numbers, options = step
     masked = options.nonfinite in ("ignore", "zero")
     finite = gradient.abs() < math.inf if masked else None  # fewer operations than isfinite
     if finite is not None:  # zero in either case: under `ignore` the element is put back below
         gradient = torch.where(finite, gradient, 0.0)
 
     def sign_of(values: Tensor) -> Tensor:
-        update = sign(values, options)
+        update = torch.sign(values)
+        if options.nonfinite == "propagate":  # NaN is to be seen
+            update = torch.where(values.isnan(), values, update)
         if cautious_scale is None:
             return update
         return torch.where(update * gradient.sign() <= 0, 0.0, update * cautious_scale)
@@ -146,7 +148,7 @@ def _step(
     return new_weight, new_momentum
 
 
-def lion_update(piece: Piece, numbers: StepNumbers, options: StepOptions) -> Values:
+def lion_update(piece: Piece, step: Step) -> Values:
     """Compute one step of Lion on a piece of a parameter.
 
     Maths, with the old momentum m in the sign:
@@ -157,8 +159,7 @@ def lion_update(piece: Piece, numbers: StepNumbers, options: StepOptions) -> Val
 
     Args:
         piece: Weight, states and gradient; flat where momentum is in 8 bits.
-        numbers: Learning rate and the like.
-        options: What is fixed.
+        step: What the group shares.
 
     Returns:
         The next values; the arguments are not changed.
@@ -168,9 +169,10 @@ def lion_update(piece: Piece, numbers: StepNumbers, options: StepOptions) -> Val
     old = values_of(piece)
     dtype = wide_dtype(old.weight.dtype)
     weight, momentum = opened(piece, dtype)
-    gradient = ascent(piece.gradient, dtype, numbers, options)
-    weight, momentum = _step(weight, gradient, momentum, piece.cautious_scale, numbers, options)
-    return _keep_if_found(old, closed(piece, weight, momentum, options.rounding), numbers)
+    gradient = ascent(piece.gradient, dtype, step)
+    weight, momentum = _step(weight, gradient, momentum, piece.cautious_scale, step)
+    new = closed(piece, weight, momentum, step.options.rounding)
+    return _keep_if_found(old, new, step.numbers)
 
 
 def opened(piece: Piece, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -207,6 +209,7 @@ def _keep_if_found(old: Values, new: Values, numbers: StepNumbers) -> Values:
     return Values(*pairs)  # type: ignore[arg-type]
 
 
-def update_one(piece: Piece, numbers: StepNumbers, options: StepOptions) -> None:
+def update_one(piece: Piece, step: Step) -> None:
     """Step one piece, the maths as it stands."""
-    piece.write(lion_update(piece, numbers, options))
+    piece = piece.flattened() if piece.block else piece
+    piece.write(lion_update(piece, step))

@@ -9,7 +9,7 @@ from typing import Any
 from optforge.comparison import Findings
 from optforge.comparison.result import TunedSetting
 from optforge.report.pages.blocks import Figure
-from optforge.report.pages.figures import Spec, encode, full_width, one_of
+from optforge.report.pages.figures import Spec, any_of, encode, full_width, one_of
 
 Rows = list[dict[str, Any]]
 
@@ -17,12 +17,14 @@ Rows = list[dict[str, Any]]
 def by_task(
     name: str, title: str, caption: str, layers: Sequence[Mapping[str, Any]], rows: Rows
 ) -> Figure | None:
-    """Return a figure that shows one task at a time; None without data."""
+    """Return a figure of one task at a time, of all optimizers or one; None without data."""
     rows = [row for row in rows if all(map(_is_shown, row.values()))]
     if not rows:
         return None
     control, chosen = one_of("task", distinct(rows, "task"))
-    spec = {**full_width(320), "params": [control], "transform": [chosen], "layer": list(layers)}
+    other, is_of = any_of("optimizer", distinct(rows, "optimizer"))
+    shown = {"params": [control, other], "transform": [chosen, is_of], "layer": list(layers)}
+    spec = {**full_width(320), **shown}
     return Figure(name, title, caption, spec, rows)
 
 

@@ -115,10 +115,11 @@ def forest(
     shared = {"y": y, "tooltip": tooltip("words", "row")}
     color = named_colors("name", names)
     x = encode("low", "quantitative", x_title)
+    pairs = [any_of(column, values) for column, values in choices.items()]
     return {
         **full_width_rows(count),
-        "params": [_filter(column, values) for column, values in choices.items()],
-        "transform": [_is_chosen(column) for column in choices],
+        "params": [control for control, _ in pairs],
+        "transform": [chosen for _, chosen in pairs],
         "layer": [
             zero_line("x"),
             {
@@ -138,10 +139,18 @@ def forest(
     }  # fmt: skip
 
 
-def _filter(column: str, values: Sequence[str]) -> Spec:
+def any_of(column: str, values: Sequence[str]) -> tuple[Spec, Spec]:
+    """Return a control that shows all values of a column or one, and the transformation for it.
+
+    Args:
+        column: Name of the column.
+        values: Its values.
+    """
     label = "optimizer" if column == "name" else column
     bind = {"input": "select", "options": ["all", *values], "name": f"{label}: "}
-    return {"name": _param(column), "value": "all", "bind": bind}
+    control = {"name": _param(column), "value": "all", "bind": bind}
+    is_chosen = f"{_param(column)} == 'all' || datum['{column}'] == {_param(column)}"
+    return control, {"filter": is_chosen}
 
 
 def one_of(column: str, values: Sequence[str]) -> tuple[Spec, Spec]:
@@ -154,10 +163,6 @@ def one_of(column: str, values: Sequence[str]) -> tuple[Spec, Spec]:
     bind = {"input": "select", "options": list(values), "name": f"{column}: "}
     control = {"name": _param(column), "value": values[0], "bind": bind}
     return control, {"filter": f"datum['{column}'] == {_param(column)}"}
-
-
-def _is_chosen(column: str) -> Spec:
-    return {"filter": f"{_param(column)} == 'all' || datum['{column}'] == {_param(column)}"}
 
 
 def _param(column: str) -> str:

@@ -12,13 +12,15 @@ import secrets
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 from optforge.errors import OptforgeError
 from optforge.files import raw_bytes
-from optforge.report.pages.render import render
-from optforge.report.pages.write import is_result, page_of
+from optforge.report.pages.render import page_style, render
+from optforge.report.pages.write import is_result, page_of, results_in
 from optforge.runs import list_runs
 
 # Of starlette, which is imported when pages are served.
@@ -26,7 +28,7 @@ Request: TypeAlias = Any
 Response: TypeAlias = Any
 Starlette: TypeAlias = Any
 
-_SHARE = 0.01  # of a core that reading may take
+_SHARE = 0.005  # of a core that reading may take; serving takes less than as much again
 _LEAST = 2.0  # seconds between two looks
 _PING = 15.0  # seconds after which a silent connection gets a comment, so that it stays open
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -35,8 +37,8 @@ LOOPBACK = ("127.0.0.1", "localhost")
 class LivePage:
     """The page of a result, read again when enough time has passed since it was last read.
 
-    Reading waits a hundred times as long as it took, so that it costs less than one percent of a
-    core however long the journal is. It opens the journal for reading each time: it neither blocks
+    Reading waits two hundred times as long as it took, so that it costs half a percent of a core
+    however long the journal is. It opens the journal for reading each time: it neither blocks
     the search nor minds that one side begins anew.
 
     Args:
@@ -94,31 +96,49 @@ class Site:
 
     def page(self, name: str) -> LivePage | None:
         """Return the page of a run by its name; an empty name stands for the root itself."""
-        if name and name not in {run.path.name for run in list_runs(self.root)}:
+        if name and name not in {path.name for path in results_in(self.root)}:
             return None
         if not name and not is_result(self.root):
             return None
         return self._pages.setdefault(name, LivePage(self.root / name, self.least))
 
+    def version(self, page: LivePage) -> str:
+        """Return what names the present content of a page; another process has other names."""
+        return f"{self._started}-{page.version}"
+
+    def content(self, page: LivePage) -> str:
+        """Return a page as HTML that knows its version."""
+        return page.content.replace(' data-version=""', f' data-version="{self.version(page)}"', 1)
+
     def listing(self) -> str:
-        """Return the list of runs as HTML."""
-        rows = "".join(
-            f'<li><a href="/run/{html.escape(run.path.name)}/">{html.escape(run.path.name)}</a>: '
-            f"{html.escape(run.problem or run.status)}, {run.programs:,} programs</li>"
+        """Return the list of runs and other results as HTML, in the order of their names."""
+        said = {
+            run.path.name: f": {run.problem or run.status}, {run.programs:,} programs"
             for run in list_runs(self.root)
+        }
+        said = dict.fromkeys((path.name for path in results_in(self.root)), "") | said
+        rows = "".join(
+            f'<li><a href="/run/{quote(name)}/">{html.escape(name)}</a>{html.escape(words)}</li>'
+            for name, words in said.items()
         )
-        head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Runs</title>'
+        head = (
+            '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" '
+            'content="width=device-width"><meta name="color-scheme" content="light dark">'
+            f"<title>Runs</title><style>{page_style()}</style>"
+        )
         return f"{head}<h1>Runs in {html.escape(str(self.root))}</h1><ul>{rows}</ul>"
 
     async def changes(self, page: LivePage) -> AsyncIterator[str]:
         """Yield a server-sent event with the version now and after every change."""
-        sent, silent = -1, 0.0
+        sent, silent = "", 0.0
         while True:
-            version = await asyncio.to_thread(page.refresh)
+            with suppress(OptforgeError):  # not readable now; the next look may find it mended
+                await asyncio.to_thread(page.refresh)
+            version = self.version(page)
             silent += self.least
             if version != sent:
                 sent, silent = version, 0.0
-                yield f"data: {self._started}-{version}\n\n"
+                yield f"data: {version}\n\n"
             elif silent > _PING:
                 silent = 0.0
                 yield ": still here\n\n"
@@ -151,7 +171,7 @@ def live_app(root: Path, token: str = "", least: float = _LEAST) -> Starlette:
             await asyncio.to_thread(page.refresh)
         except OptforgeError as error:
             return responses.PlainTextResponse(raw_bytes(f"{error}."), 503)
-        return responses.HTMLResponse(raw_bytes(page.content))
+        return responses.HTMLResponse(raw_bytes(site.content(page)))
 
     async def events(request: Request) -> Response:
         page = site.page(request.path_params.get("name", ""))

@@ -10,6 +10,7 @@ const isDark = () => {
 };
 
 function config() {
+  document.documentElement.dataset.drawn = isDark() ? "dark" : "light"; // for print, which is light
   const ink = isDark() ? "#e8e8ea" : "#1b1b1f", line = isDark() ? "#3a3f4a" : "#d5d8de";
   const text = { labelColor: ink, titleColor: ink, labelFontSize: 12, titleFontSize: 12 };
   return {
@@ -28,7 +29,8 @@ async function draw(name) {
   const place = find("[data-figure]").find((element) => element.dataset.figure === name);
   const figure = data.figures[name];
   if (!place || !figure) return;
-  const spec = { ...figure.spec, data: { values: rowsOf(figure) } };
+  const params = chosen(name, figure.spec.params ?? []);
+  const spec = { ...figure.spec, ...(params.length && { params }), data: { values: rowsOf(figure) } };
   const options = { actions: false, renderer: "canvas", config: config() };
   views[name]?.finalize();
   const { view } = await vegaEmbed(place, spec, options);
@@ -36,6 +38,13 @@ async function draw(name) {
   if (figure.spec.autosize.type === "fit-x") await view.resize().runAsync();
   view.addEventListener("click", (_, item) => open(item?.datum?.opens));
   views[name] = view;
+}
+
+// What the reader chose outlasts another drawing, unless it is no choice any more.
+function chosen(name, params) {
+  const signals = views[name]?.getState().signals ?? {};
+  const isAllowed = ({ bind, name }) => name in signals && (bind?.options?.includes(signals[name]) ?? bind);
+  return params.map((param) => (isAllowed(param) ? { ...param, value: signals[param.name] } : param));
 }
 
 function open(id) {
@@ -65,15 +74,33 @@ async function save(name, kind) {
   link.click();
 }
 
+// One after the other, so that the page answers in between; a second drawing waits for the first.
+let drawn = Promise.resolve();
 function drawAll() {
-  return Promise.all(Object.keys(data.figures).map(draw));
+  drawn = drawn.catch(() => {}).then(async () => {
+    for (const name of Object.keys(data.figures)) {
+      await draw(name);
+      await new Promise((next) => setTimeout(next));
+    }
+  });
+  return drawn;
+}
+
+// The clipboard is there for this machine's pages and secure ones; elsewhere the text is selected.
+async function copy(button) {
+  const text = button.nextElementSibling;
+  getSelection().selectAllChildren(text);
+  if (!navigator.clipboard) return;
+  await navigator.clipboard.writeText(text.textContent);
+  button.textContent = "Copied";
+  setTimeout(() => { button.textContent = "Copy"; }, 1500);
 }
 
 document.addEventListener("click", ({ target }) => {
   const button = target.closest("button");
   if (!button) return;
   if (button.dataset.save) save(button.dataset.of, button.dataset.save);
-  if ("copy" in button.dataset) navigator.clipboard?.writeText(button.nextElementSibling.textContent);
+  if ("copy" in button.dataset) copy(button);
   const all = "open" in button.dataset ? true : "close" in button.dataset ? false : null;
   if (all !== null) button.closest(".tree").querySelectorAll("details").forEach((d) => { d.open = all; });
   if (button.id === "theme") {
@@ -85,32 +112,53 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
 addEventListener("beforeprint", () => find("details").forEach((details) => { details.open = true; }));
 drawAll().then(() => { document.documentElement.dataset.ready = "yes"; });
 
-// A page that is served follows its result: same steps open, same place, new content.
+// A page that is served follows its result: same steps open, same choices, same place, new content.
 async function update() {
-  const answer = await fetch(location.href);
-  if (!answer.ok) return;
+  const answer = await fetch(location.href).catch(() => null);
+  if (!answer?.ok) return false;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   const titles = new Set(find("details[open] > summary > span:first-child").map((e) => e.textContent));
-  for (const id of ["main", "state"]) {
+  const heights = new Map(find("[data-figure]").map((e) => [e.dataset.figure, e.offsetHeight]));
+  const back = refocus(document.activeElement);
+  for (const id of ["main", "state", "sections"]) {
     document.getElementById(id).replaceWith(document.adoptNode(fresh.getElementById(id)));
   }
   for (const details of find("details")) {
     details.open = titles.has(details.querySelector("span").textContent);
   }
+  for (const plot of find("[data-figure]")) {
+    plot.style.minHeight = `${heights.get(plot.dataset.figure) ?? 0}px`;
+  }
   data = JSON.parse(fresh.getElementById("data").textContent);
   await drawAll();
+  for (const plot of find("[data-figure]")) plot.style.minHeight = "";
+  back();
+  return true;
 }
 
-if (document.documentElement.dataset.live) {
-  let version = null;
-  const events = new EventSource(document.documentElement.dataset.live);
-  events.onmessage = ({ data: now }) => {
-    if (version !== null && now !== version) update();
-    version = now;
-  };
-  events.onerror = () => { document.getElementById("state").textContent += " (no connection)"; };
-  events.onopen = () => {
-    const state = document.getElementById("state");
-    state.textContent = state.textContent.replaceAll(" (no connection)", "");
+// Returns what gives the focus back to the element that stands where this one was.
+function refocus(element) {
+  const id = element?.closest("figure, section")?.id, text = element?.textContent;
+  return () => {
+    if (!id || document.activeElement !== document.body) return;
+    const places = find(`#${CSS.escape(id)} ${element.tagName}`);
+    (places.find((place) => place.textContent === text) ?? places[0])?.focus({ preventScroll: true });
   };
 }
+
+let version = document.documentElement.dataset.version, following = Promise.resolve();
+async function follow(now) {
+  if (now !== version && (await update())) version = now;
+}
+
+function listen(address) {
+  const events = new EventSource(address);
+  const lost = (is) => document.getElementById("state").toggleAttribute("data-lost", is);
+  events.onmessage = (event) => { following = following.then(() => follow(event.data)); };
+  events.onopen = () => lost(false);
+  events.onerror = () => {
+    lost(true);
+    if (events.readyState === EventSource.CLOSED) setTimeout(() => listen(address), 2000);
+  };
+}
+if (document.documentElement.dataset.live) listen(document.documentElement.dataset.live);

@@ -35,20 +35,23 @@ def render(page: Page, live: bool = False) -> str:
     Raises:
         OptforgeError: If the package with the plots' code is not installed.
     """
-    from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup
 
     library, script = plot_code(), (_FOLDER / "page.js").read_text(encoding="utf-8")
-    environment = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True)
-    return environment.get_template("page.html").render(
+    return _template().render(
         page=page,
         live=live,
         policy=_policy(library, script),
-        style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),
+        style=Markup(page_style()),
         data=Markup(json_for_script(page_data(page))),
         library=Markup(library),
         script=Markup(script),
     )
+
+
+def page_style() -> str:
+    """Return the style sheet of all pages."""
+    return (_FOLDER / "page.css").read_text(encoding="utf-8")
 
 
 def page_data(page: Page) -> dict[str, Any]:
@@ -95,6 +98,13 @@ def plot_code() -> str:
     return code
 
 
+@cache
+def _template() -> Any:
+    from jinja2 import Environment, FileSystemLoader
+
+    return Environment(loader=FileSystemLoader(_FOLDER), autoescape=True).get_template("page.html")
+
+
 def _figure_data(figure: Figure) -> dict[str, Any]:
     columns = list(figure.rows[0]) if figure.rows else []
     rows = [[_short(row[column]) for column in columns] for row in figure.rows]
@@ -106,6 +116,7 @@ def _short(value: Any) -> Any:
     return float(f"{shortened:.{_DIGITS}g}") if isinstance(shortened, float) else shortened
 
 
+@cache
 def _policy(*scripts: str) -> str:
     """Return a policy that allows these scripts by their hashes; Vega compiles its expressions."""
     hashes = " ".join(f"'sha256-{_hash(script)}'" for script in scripts)

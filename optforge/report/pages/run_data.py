@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,6 +35,8 @@ class Run:
         table: The table; None before the end.
         front: The Pareto front of the judged programs; empty once there is a table.
         elapsed: Seconds from the begin to the last write, pauses included.
+        left: Estimated seconds that the search had left at the last write; None if nothing ends it,
+            nothing runs, or no rate is known yet.
     """
 
     summary: RunSummary
@@ -46,6 +47,7 @@ class Run:
     table: Table | None
     front: tuple[FrontProgram, ...]
     elapsed: float
+    left: float | None
 
 
 def read_run(path: Path) -> Run:
@@ -61,10 +63,13 @@ def read_run(path: Path) -> Run:
         table = table_from_json(results["table"]) if results else None
         front = () if results else read_front(journal, course)
         begun = datetime.fromisoformat(journal.created).timestamp()
+        session = journal.session if summary.status == "running" else None
     files = [path / JOURNAL, path / f"{JOURNAL}-wal"]
     written = max(file.stat().st_mtime for file in files if file.exists())
-    elapsed = max(0.0, written - begun)
-    return Run(summary, settings, course, line, results, table, front, elapsed)
+    elapsed, left = max(0.0, written - begun), None
+    if session is not None:
+        left = session.left(len(course.cached), written)
+    return Run(summary, settings, course, line, results, table, front, elapsed, left)
 
 
 def stored_json(path: Path) -> dict[str, Any]:
@@ -91,7 +96,6 @@ def _leader(course: Course, results: Mapping[str, Any]) -> str:
             return fingerprint(parse(results["program"]))
         except OptforgeError:
             return ""
-    finite = [leader for leader in course.rescored if math.isfinite(leader.fresh)]
-    if finite:
-        return min(finite, key=lambda leader: leader.fresh).fingerprint
+    if course.best_leader is not None:
+        return course.best_leader.fingerprint
     return min(course.ids, key=lambda name: course.fitness[course.ids[name]], default="")

@@ -20,6 +20,8 @@ from optforge.report.text_table import TextTable
 from optforge.report.words import duration, percent
 from optforge.statistics import Interval
 
+_STEPS = 100  # forward that are shown, so that the page stays small
+
 
 def search_page(run: Run) -> Page:
     """Return the page of a search.
@@ -55,7 +57,9 @@ def _summary(run: Run) -> Iterator[Block]:
         (
             ("state", summary.status),
             ("begun", summary.created.replace("T", " ")),
-            ("begin to last write", f"{duration(run.elapsed)}, pauses included"),
+            ("elapsed", f"{duration(run.elapsed)} to the last write, pauses included"),
+            *_left(run),
+            *_noise(course),
             ("programs", f"{programs:,}{_pace(programs, run.elapsed)}"),
             ("new verdicts", f"{len(course.fitness):,}{_pace(len(course.fitness), run.elapsed)}"),
             ("judged in full", f"{judged:,}{rate}"),
@@ -63,6 +67,24 @@ def _summary(run: Run) -> Iterator[Block]:
             ("known already", f"{_known(course):.0f} %"),
         )
     )
+
+
+def _left(run: Run) -> Iterator[tuple[str, str]]:
+    if run.summary.status == "running" and run.left is not None:
+        finishing = "none for the search; its best programs are being measured for the table"
+        yield "left", f"about {duration(run.left)}, then the table" if run.left else finishing
+    elif run.summary.status == "running":
+        yield "left", "not known yet, or nothing but Ctrl-C ends it"
+
+
+def _noise(course: Course) -> Iterator[tuple[str, str]]:
+    best = course.best_leader
+    if best is not None and math.isfinite(best.half):
+        yield (
+            "noise floor",
+            f"± {best.half:.4f} of fitness: half the 95 % interval of the best program on fresh "
+            "seeds; a difference between leaders that is smaller may be luck",
+        )
 
 
 def _pace(count: int, seconds: float) -> str:
@@ -100,11 +122,12 @@ def steps_forward(course: Course) -> TextTable:
         value = f"{leader.fresh:+.4f} ± {leader.half:.4f}"
         rows.append((f"{leader.number:,}", f"{leader.fitness:+.4f}", value, step, sure))
         best = leader
+    shown = f" The last {_STEPS} of {len(rows):,}." if len(rows) > _STEPS else ""
     return TextTable(
         "Steps forward: leaders that were better on fresh seeds than all before them. The step is "
-        "taken as unpaired, which makes its interval too wide rather than too narrow.",
+        "taken as unpaired, which makes its interval too wide rather than too narrow." + shown,
         ("program", "in the search", "on fresh seeds, 95 %", "step, 95 %", "<certain"),
-        tuple(rows),
+        tuple(rows[-_STEPS:]),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from optforge.report.pages.blocks import Figure
 from optforge.report.pages.figures import (
@@ -22,12 +22,16 @@ from optforge.report.pages.figures import (
 from optforge.report.search.course import JUDGED, Course, known_shares, value_range
 from optforge.statistics import mean_interval_over_tasks
 
+Point = TypeVar("Point")
+
 _DOTS = 3000  # of a series; more are thinned out
+_POINTS = 500  # with an interval each
 _BEST = "best in the search (partly luck)"
 _FRESH = "leader on fresh seeds, 95 %"
 _LARGER = "leader on larger tasks, over the first, 95 %"
 _SERIES = (_BEST, _FRESH, _LARGER)
 _JUDGED, _BEGIN, _WORSE = "judged", "new start", "worse on larger tasks"
+_NOISE = "noise floor"
 
 
 def progress(course: Course) -> Figure:
@@ -39,7 +43,8 @@ def progress(course: Course) -> Figure:
         "Best fitness (log of loss over tuned AdamW's; lower is better, 0 is tuned AdamW).",
         "The best value in the search is the luckiest of many and is drawn thin. What counts are "
         "the points: the same leaders on fresh seeds. Their intervals have the spread between "
-        "seeds that each leader showed in the search.",
+        "seeds that each leader showed in the search. The blue band is the noise floor, the "
+        "interval of the best of them: what ends in it may be as good.",
         _progress_spec(course, {row["series"] for row in rows}),
         rows,
     )
@@ -55,7 +60,8 @@ def _progress_rows(course: Course) -> Iterator[tuple[Any, ...]]:
         yield from ((_BEST, n, v, None, None, phase) for n, v in steps)
         if best:
             yield _BEST, end, best[-1], None, None, phase
-    for r in course.rescored:
+    yield from _noise_rows(course)
+    for r in _thinned(course.rescored, _POINTS):
         half = r.half if math.isfinite(r.half) else 0.0
         yield _FRESH, r.number, r.fresh, r.fresh - half, r.fresh + half, ""
     yield from _validated_rows(course)
@@ -64,12 +70,20 @@ def _progress_rows(course: Course) -> Iterator[tuple[Any, ...]]:
     yield from ((_BEGIN, n, None, None, None, "") for n in restarts)
 
 
-def _thinned(points: Sequence[tuple[int, float]]) -> Sequence[tuple[int, float]]:
-    return points[:: 1 + len(points) // _DOTS]
+def _thinned(points: Sequence[Point], most: int = _DOTS) -> Sequence[Point]:
+    """Return evenly spaced points, the last one among them."""
+    every = 1 + len(points) // most
+    return points[(len(points) - 1) % every :: every]
+
+
+def _noise_rows(course: Course) -> Iterator[tuple[Any, ...]]:
+    best = course.best_leader
+    if best is not None and math.isfinite(best.half):
+        yield _NOISE, None, None, best.fresh - best.half, best.fresh + best.half, ""
 
 
 def _validated_rows(course: Course) -> Iterator[tuple[Any, ...]]:
-    for v in course.validations:
+    for v in _thinned(course.validations, _POINTS):
         first = course.validations[0].logs
         rows = [[a - b for a, b in zip(v.logs[t], first[t], strict=True)] for t in first]
         interval = mean_interval_over_tasks(rows)
@@ -82,11 +96,13 @@ def _progress_spec(course: Course, present: Collection[str]) -> Spec:
     scale: Spec = {"zero": False} | ({"domain": list(limits)} if limits else {})
     y = encode("value", "quantitative", "fitness", scale=scale)
     color = named_colors("series", [series for series in _SERIES if series in present])
-    grey, red = ({"color": {"value": value}} for value in (GREY, COLORS[4]))
+    grey, red, blue = ({"color": {"value": value}} for value in (GREY, COLORS[4], COLORS[5]))
     shown = {"x": x, "y": y, "color": color}
     whisker = {**shown, "y": {**y, "field": "low"}, "y2": {"field": "high"}}
     hover = {"tooltip": tooltip("series", "program", "value", "low", "high")}
+    band = {"y": {**y, "field": "low"}, "y2": {"field": "high"}, **blue}
     layers = {
+        _NOISE: [layer(_NOISE, "rect", band, opacity=0.18)],
         _WORSE: [layer(_WORSE, "rect", {"x": x, "x2": {"field": "value"}, **red}, opacity=0.15)],
         _BEGIN: [layer(_BEGIN, "rule", {"x": x, **grey}, strokeDash=[2, 3])],
         _JUDGED: [

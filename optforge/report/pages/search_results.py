@@ -10,13 +10,13 @@ from optforge.assessment.rows import FOUND
 from optforge.assessment.table import Table
 from optforge.errors import RunError
 from optforge.files import read_text
-from optforge.report.json_values import stored_interval
 from optforge.report.pages.blocks import Block, Code, Grid, Page, Section, Step, Tree, Words
 from optforge.report.pages.lineage import difference
 from optforge.report.pages.run_data import stored_json
 from optforge.report.pages.search_figures import stages
 from optforge.report.pages.table_figures import contenders, pareto, single_differences
 from optforge.report.search.course import JUDGED
+from optforge.report.search.explanation import stored_explanation_table
 from optforge.report.search.page import count_lines, fair_table
 from optforge.report.search.table_json import table_from_json
 from optforge.report.text_table import TextTable
@@ -100,31 +100,13 @@ def reason_blocks(results: Mapping[str, Any], path: Path) -> Iterator[Block]:
     """
     explanation, simple = results.get("explanation"), stored_json(path / SIMPLE[1])
     if explanation:
-        yield Grid(explanation_rows(explanation))
+        yield Grid(stored_explanation_table(explanation))
     elif (path / EXPLANATION_PAGE).is_file():
         yield Code(read_text(path / EXPLANATION_PAGE))
     if simple:
         yield Words("The rule simplified, step by step:")
         yield Tree(tuple(map(_derived, simple["steps"])))
         yield Code(simple["program"])
-
-
-def explanation_rows(explanation: Mapping[str, Any]) -> TextTable:
-    """Return an explanation, as the table file of a run stores it, as text."""
-    rows = [
-        (
-            row["tuned"],
-            percent(stored_interval(row["gain_over_rate_alone"])),
-            percent(stored_interval(row["left_of_the_rule"])),
-        )
-        for row in explanation["rows"]
-    ]
-    return TextTable(
-        "What single things explain that anybody may tune: AdamW with the rate and one more thing "
-        f"tuned by {explanation['trials']} trials a task, {explanation['repeats']} fresh seeds.",
-        ("<AdamW with its rate and ... tuned", "<gain over the rate alone", "<left of the rule's"),
-        tuple(rows),
-    )
 
 
 def _summary(results: Mapping[str, Any]) -> Iterator[Block]:

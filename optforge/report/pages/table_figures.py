@@ -10,6 +10,7 @@ from optforge.assessment.table import Table
 from optforge.report.pages.blocks import Figure
 from optforge.report.pages.figures import (
     COLORS,
+    Spec,
     encode,
     forest,
     full_width,
@@ -95,25 +96,38 @@ def pareto(finalists: Sequence[Mapping[str, Any]]) -> Figure:
         finalists: The finalists that no other dominates, as the table of a run stores them.
     """
     rows = [
-        {"fitness": f["fitness"], "seeds": f["repeats"], "state bytes": f["state_bytes"],
+        {"fitness": f["fitness"], "low": f.get("low"), "high": f.get("high"),
+         "seeds": f["repeats"], "state bytes": f["state_bytes"],
          "statements": f["live_statements"], "step": 1e3 * f["step_seconds"],
          "opens": f"pareto-{number}"}
         for number, f in enumerate(finalists)
         if f["fitness"] is not None
     ]  # fmt: skip
-    columns = ("fitness", "seeds", "state bytes", "statements")
-    spec = {
-        **full_width(260),
-        "mark": {"type": "point", "filled": True, "opacity": 0.9, "cursor": "pointer"},
-        "encoding": {
-            "x": encode("step", "quantitative", "step, ms per million parameters",
-                        scale={"type": "log"}),
-            "y": encode("fitness", "quantitative", "fitness on fresh seeds", scale={"zero": False}),
-            "size": encode("statements", "quantitative", "statements", scale={"range": [60, 400]}),
-            "color": encode("state bytes", "ordinal", "state bytes a parameter",
-                            scale={"range": list(COLORS)}),
-            "tooltip": tooltip(*columns, step="step, ms"),
-        },
+    caption = (
+        "No other finalist is better in all four. Lines: 95 % intervals over fresh seeds, where "
+        "the table has them. A click opens the program below."
+    )
+    return Figure("pareto", "Pareto front of the finalists.", caption, _pareto_spec(), rows)
+
+
+def _pareto_spec() -> Spec:
+    y = encode("fitness", "quantitative", "fitness on fresh seeds", scale={"zero": False})
+    shared = {
+        "x": encode("step", "quantitative", "step, ms per million parameters",
+                    scale={"type": "log"}),
+        "color": encode("state bytes", "ordinal", "state bytes a parameter",
+                        scale={"range": list(COLORS)}),
     }  # fmt: skip
-    caption = "No other finalist is better in all four. A click opens the program below."
-    return Figure("pareto", "Pareto front of the finalists.", caption, spec, rows)
+    columns = ("fitness", "low", "high", "seeds", "state bytes", "statements")
+    point = {
+        **shared, "y": y,
+        "size": encode("statements", "quantitative", "statements", scale={"range": [60, 400]}),
+        "tooltip": tooltip(*columns, step="step, ms"),
+    }  # fmt: skip
+    ends = {**shared, "y": {**y, "field": "low"}, "y2": {"field": "high"}}
+    mark = {"type": "point", "filled": True, "opacity": 0.9, "cursor": "pointer"}
+    layers = [
+        {"mark": {"type": "rule", "opacity": 0.5}, "encoding": ends},
+        {"mark": mark, "encoding": point},
+    ]
+    return {**full_width(260), "layer": layers}

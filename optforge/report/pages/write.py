@@ -32,6 +32,11 @@ def is_result(path: Path) -> bool:
     return _has(path, _RESULTS)
 
 
+def results_in(root: Path) -> list[Path]:
+    """Return the directories right below one that hold a result, in the order of their names."""
+    return sorted({file.parent for name in _RESULTS for file in root.glob(f"*/{name}")})
+
+
 def _has(path: Path, names: Iterable[str]) -> bool:
     return any((path / name).is_file() for name in names)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,9 @@ from optforge.statistics import mean_interval_over_tasks
 
 JUDGED = "judged"
 _BINS = 80
+# Columns of the journal that are read, each after the key of its table.
+_VERDICT = "fingerprint", "stage_name", "fitness", "state_bytes", "live_statements", "seconds"
+_PROPOSAL = "batch", "phase", "parent", "verdict", "cached"
 
 
 @dataclass(frozen=True)
@@ -73,48 +76,64 @@ class Course:
     fittest: dict[tuple[float, int], int] = field(default_factory=dict)
 
     @property
+    def best_leader(self) -> Leader | None:
+        """The best leader on fresh seeds; None before any was trained on some."""
+        finite = (leader for leader in self.rescored if math.isfinite(leader.fresh))
+        return min(finite, key=lambda leader: leader.fresh, default=None)
+
+    @property
     def validated(self) -> list[tuple[int, float]]:
         """Proposal number, and log loss on larger tasks over that of the first incumbent."""
         return [(v.at, v.loss - self.validations[0].loss) for v in self.validations]
 
 
 def read_course(journal: Journal) -> Course:
-    """Read a journal once, in the order of the search."""
+    """Read a journal once, in the order of the search; of its rows only what is drawn."""
     course, ends = Course(), {}
-    events = list(journal.events("rescore"))
-    leading = {event.detail["fingerprint"] for event in events}
-    scored: dict[str, Verdict] = {}
-    for verdict in journal.verdicts():
-        _count(course, verdict)
-        if verdict.fingerprint in leading:
-            scored[verdict.fingerprint] = verdict
-    for proposal in journal.proposals():
-        value = course.fitness.get(-1 if proposal.verdict is None else proposal.verdict, math.inf)
-        _follow(course, proposal.phase, proposal.number, value)
-        if math.isfinite(value) and not proposal.cached:
-            course.judged.append((proposal.number, value))
-        course.cached.append(proposal.cached)
-        course.parents.append(proposal.parent)
-        course.verdicts.append(proposal.verdict)
-        ends[proposal.batch] = proposal.number
+    with journal.content():
+        for row in journal.columns("verdicts", "id", *_VERDICT):
+            _count(course, row)
+        for row in journal.columns("proposals", "number", *_PROPOSAL):
+            _follow(course, row)
+            ends[row[1]] = row[0]
     repeats = journal.settings.get("search", {}).get("rescore_repeats", 1)
-    for event in (event for event in events if event.batch in ends):
-        verdict = scored.get(event.detail["fingerprint"])
+    for event in (event for event in journal.events("rescore") if event.batch in ends):
+        place = course.ids.get(event.detail["fingerprint"])
+        verdict = None if place is None else journal.verdict(place)
         course.rescored.append(_leader(ends[event.batch], event.detail, verdict, repeats))
     course.validations = [Validation.read(event.detail) for event in journal.events(VALIDATE)]
     course.overfitted = overfitted_ranges(course.validations)
     return course
 
 
-def _count(course: Course, verdict: Verdict) -> None:
-    course.fitness[verdict.id] = verdict.fitness
-    course.ids[verdict.fingerprint] = verdict.id
-    if math.isfinite(verdict.fitness):
-        size = verdict.state_bytes, verdict.live_statements
-        if verdict.fitness < course.fitness[course.fittest.setdefault(size, verdict.id)]:
-            course.fittest[size] = verdict.id
-    course.stages[verdict.stage_name.split(":")[0]] += 1
-    course.seconds += verdict.seconds
+def _count(course: Course, row: Sequence[Any]) -> None:
+    id, fingerprint, stage, fitness, state_bytes, statements, seconds = row
+    fitness = float(fitness)  # NaN is stored as a text
+    course.fitness[id] = fitness
+    course.ids[fingerprint] = id
+    if math.isfinite(fitness):
+        size = float(state_bytes), statements
+        if fitness < course.fitness[course.fittest.setdefault(size, id)]:
+            course.fittest[size] = id
+    course.stages[stage.split(":")[0]] += 1
+    course.seconds += float(seconds)
+
+
+def _follow(course: Course, row: Sequence[Any]) -> None:
+    number, _, phase, parent, verdict, cached = row
+    value = math.inf if verdict is None else course.fitness.get(verdict, math.inf)
+    if not course.phases or course.phases[-1][0] != phase:
+        course.phases.append((phase, number, [], []))
+    numbers, best = course.phases[-1][2:]
+    if math.isfinite(value):
+        if not best or value < best[-1]:
+            numbers.append(number)
+            best.append(value)
+        if not cached:
+            course.judged.append((number, value))
+    course.cached.append(bool(cached))
+    course.parents.append(parent)
+    course.verdicts.append(verdict)
 
 
 def _leader(
@@ -169,12 +188,3 @@ def stage_rows(course: Course) -> list[tuple[str, int]]:
     """Return the stages with the number of new programs that ended there; judged ones last."""
     names = sorted(course.stages, key=lambda name: (name == JUDGED, -course.stages[name]))
     return [(name, course.stages[name]) for name in names]
-
-
-def _follow(course: Course, phase: str, number: int, value: float) -> None:
-    if not course.phases or course.phases[-1][0] != phase:
-        course.phases.append((phase, number, [], []))
-    numbers, best = course.phases[-1][2:]
-    if math.isfinite(value) and (not best or value < best[-1]):
-        numbers.append(number)
-        best.append(value)

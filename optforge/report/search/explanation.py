@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from optforge.assessment.explain import Explanation
 from optforge.assessment.rows import ADAMW
-from optforge.report.json_values import plain
+from optforge.report.json_values import plain, stored_interval
 from optforge.report.text_table import TextTable
 from optforge.report.words import loss_change
 from optforge.tuning import trainee_json
@@ -36,12 +37,25 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
 
 def explanation_table(explanation: Explanation) -> TextTable:
     """Return AdamW with each thing tuned, and what remains of the rule's gain over it."""
+    return stored_explanation_table(explanation_json(explanation))
+
+
+def stored_explanation_table(stored: Mapping[str, Any]) -> TextTable:
+    """Return the same table of an explanation as the table file of a run stores it."""
+    rows = [
+        (
+            row["tuned"],
+            loss_change(stored_interval(row["gain_over_rate_alone"])),
+            loss_change(stored_interval(row["left_of_the_rule"])),
+        )
+        for row in stored["rows"]
+    ]
     return TextTable(
         "What single things explain that anybody may tune: AdamW with the rate and one more thing "
-        f"tuned by {explanation.trials} trials a task, mean over the proxies, "
-        f"{explanation.repeats} fresh seeds.",
+        f"tuned by {stored['trials']} trials a task, mean over the proxies, "
+        f"{stored['repeats']} fresh seeds.",
         ("<AdamW with its rate and ... tuned", "<gain over the rate alone", "<left of the rule's"),
-        tuple((row.name, loss_change(row.gain), loss_change(row.left)) for row in explanation.rows),
+        tuple(rows),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,14 +14,15 @@ from typing import Any
 import pytest
 
 from optforge.errors import OptforgeError
-from optforge.report.pages.blocks import Tree
+from optforge.report.pages.blocks import Facts, Tree
 from optforge.report.pages.render import page_data, plot_code, render
 from optforge.report.pages.run_data import read_run
-from optforge.report.pages.search import search_page
+from optforge.report.pages.search import search_page, steps_forward
+from optforge.report.pages.search_figures import progress
 from optforge.report.pages.search_results import against_rows
 from optforge.report.pages.write import page_of, write_page
 from optforge.report.words import percent
-from optforge.runs import Journal
+from optforge.runs import Journal, Session
 from tests.helpers.page_runs import (
     HOSTILE,
     LION,
@@ -74,6 +76,11 @@ def checked(html: str) -> Checker:
 def figure(run: Path, name: str) -> list[dict[str, Any]]:
     data = page_data(search_page(read_run(run)))["figures"][name]
     return [dict(zip(data["columns"], row, strict=True)) for row in data["rows"]]
+
+
+def facts(run: Path) -> dict[str, str]:
+    (section,) = [s for s in search_page(read_run(run)).sections if s.name == "summary"]
+    return dict(row for block in section.blocks if isinstance(block, Facts) for row in block.rows)
 
 
 def test_figures_hold_what_the_journal_holds(tmp_path: Path) -> None:
@@ -183,6 +190,43 @@ def test_the_rule_is_held_against_each_other_row() -> None:
     assert row[3] == percent(table.rows[1].tasks[HOSTILE])
 
 
+def test_a_running_search_says_what_is_left(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+
+    def left(session: Session) -> str | None:
+        with Journal.open(run / "journal.sqlite", write=True) as journal:
+            journal.begin_session(session)
+            return facts(run).get("left")
+
+    now = time.time()
+    assert left(Session(now - 60, 1, 10.0, None)) == "about 9 min, then the table"
+    assert left(Session(now - 100, 200, None, 800)) == "about 3 min, then the table"
+    assert str(left(Session(now - 700, 1, 10.0, None))).startswith("none for the search")
+    assert str(left(Session(now - 60, 1, None, None))).startswith("not known")
+    assert facts(run)["state"] == "stopped" and "left" not in facts(run)
+
+
+def test_the_noise_floor_is_that_of_the_best_on_fresh_seeds(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    best = read_run(run).course.best_leader
+    assert best is not None and facts(run)["noise floor"].startswith(f"± {best.half:.4f}")
+    (band,) = [row for row in figure(run, "progress") if row["series"] == "noise floor"]
+    assert [band["low"], band["high"]] == pytest.approx(
+        [best.fresh - best.half, best.fresh + best.half], rel=1e-5
+    )
+
+
+def test_long_searches_are_thinned_to_their_last_program(tmp_path: Path) -> None:
+    run = read_run(make_run(tmp_path / "run"))
+    leaders = [replace(run.course.rescored[-1], number=n, fresh=-n / 1e4) for n in range(3000)]
+    course = replace(run.course, rescored=leaders)
+    steps, drawn = steps_forward(course), progress(course).rows
+    assert len(steps.rows) == 100 and "The last 100 of 3,000." in steps.title
+    assert steps.rows[-1][0] == "2,999"
+    fresh = [row["program"] for row in drawn if row["series"].startswith("leader on fresh")]
+    assert len(fresh) <= 500 and fresh[-1] == 2999
+
+
 def test_a_run_without_a_batch_has_a_page(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", programs=0)
     names = [section.name for section in search_page(read_run(run)).sections]
@@ -228,6 +272,12 @@ def test_a_page_is_one_file_below_its_bounds(tmp_path: Path, plots: Any) -> None
     assert file.stat().st_size < 5 * MEGABYTE
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", html.split("<script>")[0])
     assert write_page(run) == file  # a page of ours is replaced
+
+
+@pytest.mark.slow
+def test_the_page_of_a_long_search_is_no_larger(tmp_path: Path, plots: Any) -> None:
+    del plots
+    assert write_page(make_run(tmp_path / "run", 300_000)).stat().st_size < 2 * MEGABYTE
 
 
 def test_a_file_of_somebody_else_stays(tmp_path: Path, plots: Any) -> None:
