@@ -123,7 +123,7 @@ def step_operations(task: Task) -> float:
     Example:
         >>> from optforge.tasks import load_task
         >>> step_operations(load_task("mnist_mlp"))
-        1728512.0
+        432128.0
     """
     model, train = initial_model(task, 0), task.splits.train
     size = task.batch_size

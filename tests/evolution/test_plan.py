@@ -32,7 +32,9 @@ def test_slow_candidates_mean_small_batches_jobs_and_a_short_first_phase(
     assert (plan.settings.batch, plan.settings.constants_programs) == (size, constants)
     with RunDirectory.create(tmp_path / "run", plan.stored()) as directory:
         runner = JobRunner(InlineExecutor(lambda: lambda job: None))
-        assert make_trainer(plan, directory, runner).programs_a_job == size // 4
+        trainer = make_trainer(plan, directory, runner)
+    assert trainer.slow == ({"Blobs": size // 2} if seconds > 0.1 else {})
+    assert trainer.programs_a_job == 16
 
 
 def plan(**changes: Any) -> SearchPlan:

@@ -184,7 +184,8 @@ def test_rows_may_be_added_in_the_middle_of_reading(path: Path) -> None:
 def test_verdicts_stream_with_flat_memory(path: Path) -> None:
     with Journal.create(path, {}) as journal:
         journal.commit(0, [], (verdict(number) for number in range(8_000)))
-        walked = _peak(lambda: sum(1 for _ in journal.verdicts()))
+        # What threads of other tests allocate meanwhile counts too, but not every time.
+        walked = min(_peak(lambda: sum(1 for _ in journal.verdicts())) for _ in range(3))
         held = _peak(lambda: len(list(journal.verdicts())))
         assert walked < held / 2  # garbage that is not collected yet counts as well
 

@@ -210,7 +210,7 @@ def test_the_graph_shows_training_edges_alone() -> None:
 
 def test_whole_works_are_held_back() -> None:
     ready("shakespeare_gru")
-    texts = shakespeare._texts()
+    texts = shakespeare.play_texts()
     assert [len(works) for works in texts.values()] == [34, 4, 4]
     assert any("To be, or not to be" in text for text in texts["test"])
     assert not any("To be, or not to be" in text for text in texts["train"])

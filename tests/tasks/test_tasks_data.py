@@ -73,7 +73,7 @@ def test_python_targets_are_one_character_later() -> None:
 
 def test_python_asks_for_too_much() -> None:
     with pytest.raises(TaskError, match="ask for fewer"):
-        characters._windows(["abcdef"], size=9, length=2, taken=set())
+        characters.draw_windows(["abcdef"], size=9, length=2, taken=set())
 
 
 def test_faces_are_disjoint() -> None:
