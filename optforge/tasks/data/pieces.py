@@ -71,7 +71,7 @@ def _some(texts: Sequence[str], characters: int) -> list[str]:
     for number in order:
         if sum(map(len, chosen)) >= characters:
             break
-        chosen.append(texts[number])
+        chosen.append(texts[int(number)])
     return chosen
 
 
