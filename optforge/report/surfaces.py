@@ -118,7 +118,7 @@ def trajectory(program: Program, surface: Surface, steps: int = STEPS) -> Trajec
         >>> float(trajectory(load_rule("lion"), SURFACES[3]).values[-1]) < 1e-3
         True
     """
-    rule = _Rule(program)
+    rule = _Undecayed(program)
     weights = torch.tensor(surface.start, dtype=torch.float64).repeat(len(RATES), 1)
     states, ways = rule.interpreter.initial_states(len(RATES)), [weights]
     for scalars in rule.interpreter.schedule(_cosine(steps)):
@@ -132,7 +132,7 @@ def trajectory(program: Program, surface: Surface, steps: int = STEPS) -> Trajec
     return Trajectory(way[:, best], surface.value(way[:, best]), RATES[best])
 
 
-class _Rule:
+class _Undecayed:
     """A rule without decay; ``factors`` ``[rates, 1]`` bring its update to each rate."""
 
     def __init__(self, program: Program) -> None:

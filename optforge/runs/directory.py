@@ -25,12 +25,8 @@ TABLE_JSON = "table.json"
 TABLE_MARKDOWN = "table.md"
 HISTORY = "history.png"
 LOSSES = "losses"  # of all that was trained outside of the search
-SIMPLE = (
-    "simple.py",
-    "simplify.json",
-    "simplify.md",
-    "update.png",
-)  # written beside the rule as found
+# Written beside the rule as found.
+SIMPLE = ("simple.py", "simplify.json", "simplify.md", "update.png")
 START = "start.py"  # the warm start as given
 EXPLANATION, EXPLANATION_PAGE = "explain.json", "explain.md"
 _OURS = (

@@ -204,16 +204,6 @@ def family_task_names(family: str) -> tuple[str, ...]:
     return tuple(FAMILIES[family][0])
 
 
-def image_task_names() -> tuple[str, ...]:
-    """Return the names of the shipped image tasks.
-
-    Example:
-        >>> "letters_resnet" in image_task_names()
-        True
-    """
-    return family_task_names("images")
-
-
 _NEVER_SEARCHED = {task.name: task for task in (*LADDER, *SANITY, *SET_ASIDE)}
 _PRESETS = {task.name: task for task in PAPER_TASKS}
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from optforge.errors import TaskError
-from optforge.tasks import Task, augmented, image_task_names, initial_model, load_task, task_names
+from optforge.tasks import Task, augmented, family_task_names, initial_model, load_task, task_names
 from optforge.tasks.data import glyphs
 from optforge.tasks.images import ARCHITECTURES, FineTuneTask, ImageTask
 from optforge.tasks.images.architectures import build
 from optforge.training import evaluate_model, pretrain, train_single
 
-AUGMENTED = [name for name in image_task_names() if name.endswith("augmented")]
+AUGMENTED = [name for name in family_task_names("images") if name.endswith("augmented")]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,7 +42,7 @@ def step(task: Task, model: torch.nn.Module, inputs: Tensor, targets: Tensor) ->
     return loss.detach()
 
 
-@pytest.mark.parametrize("name", image_task_names())
+@pytest.mark.parametrize("name", family_task_names("images"))
 def test_every_image_task_gives_a_loss_and_gradients(name: str) -> None:
     task = scratch(name)
     train, model = task.splits.train, initial_model(task, 0)
