@@ -95,17 +95,21 @@ class SearchPlan:
         times that of the full verdict. With equal slack everywhere, one seed of the first task
         would decide nearly alone, and the search would find programs that are lucky there. With
         much more slack at the end, full verdicts on programs that merely resemble the best would
-        take all the time. Within a run of training the slack is at least that of the first task,
-        because a rule that decays its rate later is behind until the end, and then ahead.
+        take all the time. While tasks are unseen it is larger still, by the root of all tasks over
+        those seen (``task_slack``): a change may cost on the first task what it gains twice on the
+        next, and tasks differ by more than seeds do. Within a run of training it is at least that
+        of one seed, because a rule that decays its rate later is behind until the end, and then
+        ahead.
         """
-        stages, values, done = self.stages, [], 0
+        stages, values, done, seen = self.stages, [], 0, set[str]()
         total = sum(len(stage.seeds) for stage in stages)
         slack = self.settings.slack * total
         for stage in stages:
             done += len(stage.seeds)
+            seen.add(stage.task)
             marks = len(stage.checkpoints)
             values += [slack * (1 + (marks - mark) / 2) for mark in range(marks)]
-            values.append(slack / done)
+            values.append(slack / done * (len(self.tasks) / len(seen)) ** self.settings.task_slack)
         return tuple(values)
 
     def stored(self) -> dict[str, Any]:

@@ -56,6 +56,8 @@ class Settings:
         rescore_every: Number of batches between two checks whether the best must be re-scored.
         rescore_repeats: Fresh seeds of each task for re-scoring.
         slack: Added to the last hurdle, in log loss; earlier ones get more.
+        task_slack: Power of the share of tasks still unseen by which the slack at the end of a
+            stage grows; 0 for none.
         hurdle: Quantile of the phase's best programs that a candidate must reach.
         audit: Share of rejected programs that are trained to the end nevertheless.
         compiled: Whether training kernels are compiled.
@@ -99,6 +101,7 @@ class Settings:
     rescore_repeats: int = 6
     gradient_spread: float = 1.0
     slack: float = 0.006
+    task_slack: float = 0.5
     hurdle: float = 0.25
     audit: float = 0.0025
     compiled: bool = False
@@ -129,6 +132,7 @@ class Settings:
         _share("validation-share", self.validation_share)
         _share("hurdle", self.hurdle)
         _share("audit", self.audit)
+        _share("task-slack", self.task_slack)
         if not 0 <= self.max_state_bytes <= _MOST_BYTES:
             raise SearchError(
                 f"max-state-bytes is {self.max_state_bytes}; allowed are 0 to {_MOST_BYTES}: "
@@ -185,7 +189,7 @@ class Settings:
 
 
 # What runs of earlier versions lack.
-_LATER: dict[str, Any] = {
+_LATER: dict[str, Any] = {"task_slack": 0.0} | {
     field.name: field.default
     for field in fields(Settings)
     if field.name in ("alone", "device", "gradient_spread") or field.name.startswith("validation")

@@ -259,3 +259,19 @@ def test_there_is_a_slack_for_each_position_of_a_trace() -> None:
     first = plan.stages[0]
     assert list(slacks[: first.last + 1]) == sorted(slacks[: first.last + 1], reverse=True)
     assert min(slacks) == pytest.approx(0.1)
+
+
+def test_slack_is_larger_while_tasks_are_unseen() -> None:
+    """With three tasks by the roots of 3 and 3/2; runs of earlier versions go on without it."""
+
+    class Third(Sums):
+        name = "Third"
+
+    plan = tiny_plan(small(slack=0.1, repeats=3))
+    three = replace(plan, tasks=(*plan.tasks, Third()))
+    before = replace(three, settings=replace(three.settings, task_slack=0.0))
+    ends = [stage.last for stage in three.stages]
+    ratios = [three.slacks()[end] / before.slacks()[end] for end in ends]
+    assert ratios == pytest.approx([3**0.5, 1.5**0.5, *[1.0] * (len(ends) - 2)])
+    stored = {key: value for key, value in plan.settings.stored().items() if key != "task_slack"}
+    assert Settings.read(stored).task_slack == 0.0
