@@ -9,7 +9,7 @@ from optforge.language import FUNCTIONS, Kind, Program, Statement
 
 # Kinds as bits, so that the largest of several is their union, and a union of two shapes is no
 # kind; a value carries its bits of kind from below, those from above, then its dependencies.
-_BITS = {
+_BITS: dict[int, int] = {
     Kind.SCALAR: 0b00000,
     Kind.ARRAY: 0b00001,
     Kind.TREE: 0b00011,
@@ -30,6 +30,7 @@ _CONTROLLED = frozenset(name for name, row in FUNCTIONS.items() if row.form == "
 
 
 _INVALID = Liveness(0, 0, 0)
+_GUESSES = 2  # the caller's, then F(bottom)
 
 
 def _result(name: str) -> dict[int, int]:
@@ -41,7 +42,7 @@ def _result(name: str) -> dict[int, int]:
 
     def one(bits: int) -> int | None:
         kinds = (_KINDS[bits],) * row.arity
-        return _BITS[Kind(row.result(kinds))] if row.allows(kinds) else None
+        return _BITS[row.result(kinds)] if row.allows(kinds) else None
 
     pairs = ((low, high, one(low), one(high)) for low in _KINDS for high in _KINDS)
     return {
@@ -67,7 +68,8 @@ def examine(
     With a good guess of the kinds one walk finds both. It carries three values at once: kinds
     :math:`F(\bot)` from states that are all scalars, kinds :math:`F(k)` from the guess k, and
     dependencies. If :math:`F(\bot) = k` and :math:`F(k) \le k`, then k is the least fixed point,
-    which lies in between. Otherwise the fixed points are computed step by step.
+    which lies in between. Otherwise :math:`F(\bot)` is the next guess, then the fixed points are
+    computed step by step.
 
     Args:
         program: Any program.
@@ -83,37 +85,53 @@ def examine(
         >>> kinds, live.across.bit_count()
         ((2, 2), 12)
     """
-    if expected is not None and len(expected) == len(program.states):
-        live = _at_once(program, expected)
+    if expected is None:
+        return state_kinds(program), liveness(program)
+    trees = (int(Kind.TREE),) * len(program.states)
+    guess: tuple[int, ...] | None = expected if len(expected) == len(trees) else trees
+    for _ in range(_GUESSES):
+        if guess is None:
+            break
+        live, better = _at_once(program, guess)
         if live is _INVALID:
             raise ProgramError("the program is not valid; state_kinds says what is wrong")
         if live is not None:
-            return expected, live
+            return guess, live
+        guess = better
     return state_kinds(program), liveness(program)
 
 
-def _at_once(program: Program, expected: tuple[int, ...]) -> Liveness | None:
-    """Do it in one walk; return None for a wrong guess, `_INVALID` if no guess can be right."""
+def _at_once(
+    program: Program, expected: tuple[int, ...]
+) -> tuple[Liveness | None, tuple[int, ...] | None]:
+    """Do it in one walk.
+
+    Returns:
+        The liveness: None for a wrong guess, `_INVALID` if no guess can be right. A better guess,
+        F(bottom), where there is one.
+    """
     count = len(program.statements)
-    guessed = [_BITS[Kind(kind)] for kind in expected]
+    guessed = [_BITS[kind] for kind in expected]
     first = 1 << 2 * _WIDTH
     states = [(first << (count + place)) | bits << _WIDTH for place, bits in enumerate(guessed)]
     values = dict(zip(program.parameters, (_BOTH, _BOTH, *states, 0), strict=True))
     try:
         if not _walk(program.statements, values):
-            return None
+            return None, None
         update, *rest = [values[name] for name in program.outputs]
     except KeyError:  # a name that is not there
-        return _INVALID
+        return _INVALID, None
+    least = [value & _LOW for value in rest]
+    better = None if least == guessed else tuple([_KINDS[bits] for bits in least])
     for value, bits in zip(rest, guessed, strict=True):
         if (value >> _WIDTH & _LOW) | bits != bits:
-            return None
+            return None, better
     if update >> _WIDTH & _LOW != _TREE:  # no kinds below the guess make it a tree either
-        return _INVALID
-    for value, bits in zip(rest, guessed, strict=True):
-        if value & _LOW != bits:
-            return None
-    return across_steps(update >> 2 * _WIDTH, [value >> 2 * _WIDTH for value in rest], count)
+        return _INVALID, None
+    if better is not None:
+        return None, better
+    behind = [value >> 2 * _WIDTH for value in rest]
+    return across_steps(update >> 2 * _WIDTH, behind, count), None
 
 
 def _walk(statements: tuple[Statement, ...], values: dict[str, int]) -> bool:
@@ -153,7 +171,7 @@ def _product(name: str, values: list[int]) -> int | None:
     def one(shift: int) -> int | None:
         kinds = tuple(_KINDS[value >> shift & _LOW] for value in values)
         row = FUNCTIONS[name]
-        return _BITS[Kind(row.result(kinds))] if row.allows(kinds) else None
+        return _BITS[row.result(kinds)] if row.allows(kinds) else None
 
     above = one(_WIDTH)
     return None if above is None else (one(0) or 0) | above << _WIDTH

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Any
 
 from optforge.analysis.liveness import Liveness, live_program, liveness
 from optforge.language import FUNCTIONS, Program
 
 _COMMUTATIVE = frozenset(name for name, row in FUNCTIONS.items() if row.commutative)
 _MEMORY_LIMIT = 1_000_000  # entries; the tables are only a cache and may be dropped at any time
+
+_Body = list[tuple[str, str, list[str | int]]]  # target, function, arguments; constants hashed
 
 _digests: dict[tuple[object, ...], int] = {}
 _by_value: dict[float, int] = {}
@@ -28,10 +29,7 @@ def _digest(key: tuple[str, *tuple[int | str, ...]]) -> int:
 
 def _packed(key: tuple[str, *tuple[int | str, ...]]) -> bytes:
     """Join the parts of a key so that different keys give different bytes."""
-    parts = [key[0].encode()]
-    for part in key[1:]:
-        parts.append(part.to_bytes(8, "big") if isinstance(part, int) else part.encode())
-    return b"|".join(parts)
+    return b"|".join([p.encode() if isinstance(p, str) else p.to_bytes(8, "big") for p in key])
 
 
 def _constant(value: float) -> int:
@@ -75,30 +73,59 @@ def lean_fingerprint(lean: Program) -> str:
         >>> lean_fingerprint(lean) == fingerprint(load_rule("program_8"))
         True
     """
-    count = len(lean.states)
-    body: list[tuple[str, str, list[str | int]]] = [
-        (s.target, s.function, [a if isinstance(a, str) else _constant(a) for a in s.arguments])
-        for s in lean.statements
-    ]
+    count, constants = len(lean.states), dict[str | int, int]()
+    of_update, of_states = _split(lean, constants)
     labels = [_STATE] * count
-    update, *labels = _round(lean, body, labels)
     for _ in range(2 * count - 1):
-        update, *labels = _round(lean, body, labels)
+        labels = _round(lean, lean.outputs[1:], of_states, constants, labels)
+    (update,) = _round(lean, lean.outputs[:1], of_update, constants, labels)
     return f"{_digest(('program', update, count)):016x}"
 
 
+def _split(lean: Program, constants: dict[str | int, int]) -> tuple[_Body, _Body]:
+    """Return the statements behind the update, and those behind the next states.
+
+    Most are behind the update alone, which only the last round needs.
+
+    Args:
+        lean: A program without dead statements.
+        constants: Receives the hash of each constant under itself, so that all arguments of the
+            statements can be looked up.
+    """
+    update, states = {lean.outputs[0]}, set(lean.outputs[1:])
+    bodies: tuple[_Body, _Body] = ([], [])
+    for statement in reversed(lean.statements):
+        target, arguments = statement.target, list[str | int]()
+        for argument in statement.arguments:
+            if not isinstance(argument, str):
+                argument = _constant(argument)
+                constants[argument] = argument
+            arguments.append(argument)
+        for needed, body in zip((update, states), bodies, strict=True):
+            if target in needed:
+                needed.discard(target)
+                needed.update(arguments)  # type: ignore[arg-type]  # hashes are no one's target
+                body.append((target, statement.function, arguments))
+    for body in bodies:
+        body.reverse()
+    return bodies
+
+
 def _round(
-    program: Program, body: list[tuple[str, str, list[str | int]]], labels: list[int]
+    lean: Program,
+    outputs: tuple[str, ...],
+    body: _Body,
+    constants: dict[str | int, int],
+    labels: list[int],
 ) -> list[int]:
     """Hash one step as :func:`optforge.analysis.walk.walk` would, without its calls."""
     # "before": a value of the step before is not the same value of this step.
     before = [_digest(("before", label)) for label in labels]
-    values = dict(zip(program.parameters, (_WEIGHT, _GRADIENT, *before, _LR), strict=True))
+    values = constants.copy()
+    values.update(zip(lean.parameters, (_WEIGHT, _GRADIENT, *before, _LR), strict=True))
+    get, known = values.__getitem__, _digests.get
     for target, function, arguments in body:
-        hashes = [values[a] if isinstance(a, str) else a for a in arguments]
-        if function in _COMMUTATIVE:
-            hashes.sort()
-        key: Any = (function, *hashes)
-        known = _digests.get(key)
-        values[target] = _digest(key) if known is None else known
-    return [values[name] for name in program.outputs]
+        hashes = map(get, arguments)
+        key = (function, *(sorted(hashes) if function in _COMMUTATIVE else hashes))
+        values[target] = known(key) or _digest(key)
+    return [values[name] for name in outputs]

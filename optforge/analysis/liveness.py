@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import compress
 
 from optforge.analysis.walk import Environment, walk
 from optforge.language import Program, Statement
@@ -85,9 +86,11 @@ def live_program(program: Program, live: Liveness | None = None) -> Program:
         (12, ('v',))
     """
     live = liveness(program) if live is None else live
-    statements = tuple(
-        s for number, s in enumerate(program.statements) if live.across >> number & 1
-    )
+    count = len(program.statements)
+    if live.across == (1 << count) - 1 and live.states == (1 << len(program.states)) - 1:
+        return program
+    marks = map(int, f"{live.across:0{count}b}"[::-1])  # of each statement, from the first on
+    statements = tuple(compress(program.statements, marks))
     keep = [number for number in range(len(program.states)) if live.states >> number & 1]
     parameters = (
         *program.parameters[:2],

@@ -19,6 +19,7 @@ _TABLE = """CREATE TABLE known (
     fingerprint TEXT PRIMARY KEY, id INTEGER, rank BLOB, numeric TEXT, trace BLOB) WITHOUT ROWID"""
 _INDEX = "CREATE INDEX by_numeric ON known (numeric)"
 _INSERT = "REPLACE INTO known VALUES (?, ?, ?, ?, ?)"
+_CONTAINS = "SELECT 1 FROM known WHERE fingerprint = ?"
 _SETTINGS = ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE")
 
 
@@ -59,7 +60,11 @@ class KnownPrograms:
         return self._row("SELECT count(*) FROM known")[0]
 
     def __contains__(self, fingerprint: str) -> bool:
-        return self._row("SELECT 1 FROM known WHERE fingerprint = ?", fingerprint) is not None
+        try:  # as `_row`, in half the time: every proposal is looked up
+            found = self._database.execute(_CONTAINS, (fingerprint,)).fetchone()
+        except sqlite3.Error as error:
+            raise _lost(error) from error
+        return found is not None
 
     def __getitem__(self, fingerprint: str) -> Standing:
         standing = self.get(fingerprint)
@@ -122,11 +127,15 @@ def _one_sentence() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise RunError(
-            f"the temporary file of known programs cannot be used ({error}); free some space "
-            "there, name another folder by the variable SQLITE_TMPDIR, or raise max_memory, and "
-            "resume"
-        ) from error
+        raise _lost(error) from error
+
+
+def _lost(error: sqlite3.Error) -> RunError:
+    return RunError(
+        f"the temporary file of known programs cannot be used ({error}); free some space "
+        "there, name another folder by the variable SQLITE_TMPDIR, or raise max_memory, and "
+        "resume"
+    )
 
 
 def _packed(numbers: Sequence[float]) -> bytes:
