@@ -14,7 +14,7 @@ from torch import nn
 from paper.options import TrainingError
 
 if TYPE_CHECKING:
-    from paper.images import Config
+    from paper import contrastive, images
 
 # The same architectures at a width and depth that train on a laptop.
 REDUCED: dict[str, dict[str, Any]] = {
@@ -25,12 +25,14 @@ REDUCED: dict[str, dict[str, Any]] = {
 }
 
 
-def build_model(config: Config, classes: int = 1000, device: str = "cpu") -> nn.Module:
+def build_model(
+    config: images.Config | contrastive.Config, classes: int = 1000, device: str = "cpu"
+) -> nn.Module:
     """Build the model with random weights; nothing is downloaded.
 
     Args:
         config: The configuration.
-        classes: Number of classes.
+        classes: Number of classes, or 0 for features without a head.
         device: ``meta`` builds without memory, to count parameters.
 
     Returns:
