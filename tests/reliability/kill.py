@@ -2,6 +2,7 @@
 
     python -m tests.reliability.kill                  # 200 kills, as `make kills`
     python -m tests.reliability.kill --kills 20 --seed 3 --verb search
+    python -m tests.reliability.kill --record kills.jsonl    # goes on after what stands in it
 
 Kinds: `call`, SIGKILL in the n-th call that changes a file (half of them in the midst of a write),
 uniform over calls; `time`, SIGKILL at a moment, uniform over the time of the verb; `worker`, the
@@ -195,7 +196,7 @@ def difference(expected: Any, found: Any, where: str = "") -> str | None:
     return next(filter(None, deeper), f"{where}: {str(found)[:200]}, not {str(expected)[:200]}")
 
 
-def moments(kills: int, source: random.Random, verbs: Sequence[str]) -> list[tuple[str, str]]:
+def moments(kills: int, verbs: Sequence[str]) -> list[tuple[str, str]]:
     """Return verb and kind of each kill: verbs in turn, kinds in turn for each."""
     chosen = []
     for number in range(kills):
@@ -215,25 +216,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--verb", action="append", choices=list(VERBS))
     parser.add_argument("--kind", choices=KINDS)
+    parser.add_argument("--record", type=Path, help="keeps each kill; a second start goes on")
     options = parser.parse_args(arguments)
-    source, tried, equal = random.Random(options.seed), Counter[Any](), Counter[Any]()
     verbs = options.verb or list(VERBS)
+    kept = options.record.read_text() if options.record and options.record.exists() else ""
+    rows = [json.loads(line) for line in kept.splitlines()]
     with tempfile.TemporaryDirectory() as folder:
-        bench, real = Bench(Path(folder)), 0
-        for number, (verb, kind) in enumerate(moments(options.kills, source, verbs)):
-            kind = options.kind or kind
-            seed = f"{options.seed}|{number}"
-            tried[verb, kind] += 1
-            try:
-                real += bench.kill(VERBS[verb], kind, random.Random(seed))
-                equal[verb, kind] += 1
-            except AssertionError as error:
-                print(f"{number}, {verb}, {kind}: {error}", flush=True)
+        bench = Bench(Path(folder))
+        chosen = moments(options.kills, verbs)
+        for number, (verb, kind) in list(enumerate(chosen))[len(rows) :]:
+            rows.append(_try(bench, verb, options.kind or kind, f"{options.seed}|{number}"))
+            if options.record:
+                with options.record.open("a") as record:
+                    record.write(json.dumps(rows[-1]) + "\n")
         bench.close()
-    print("| verb | " + " | ".join(KINDS) + " |\n|---" * 1 + "|---" * len(KINDS) + "|")
+    return _tell(rows, verbs)
+
+
+def _try(bench: Bench, verb: str, kind: str, seed: str) -> dict[str, Any]:
+    """Kill once; return what came of it."""
+    row: dict[str, Any] = {"verb": verb, "kind": kind, "seed": seed, "killed": False}
+    try:
+        return row | {"killed": bench.kill(VERBS[verb], kind, random.Random(seed)), "equal": True}
+    except AssertionError as error:
+        print(f"{seed}, {verb}, {kind}: {error}", flush=True)
+        return row | {"equal": False, "why": str(error)}
+
+
+def _tell(rows: Sequence[dict[str, Any]], verbs: Sequence[str]) -> int:
+    """Print a table of counts; return 1 if an end state differed."""
+    tried = Counter((row["verb"], row["kind"]) for row in rows)
+    equal = Counter((row["verb"], row["kind"]) for row in rows if row["equal"])
+    print("| verb | " + " | ".join(KINDS) + " |\n" + "|---" * (len(KINDS) + 1) + "|")
     for verb in verbs:
         cells = [f"{equal[verb, k]} of {tried[verb, k]}" if tried[verb, k] else "" for k in KINDS]
         print(f"| {verb} | " + " | ".join(cells) + " |")
+    real = sum(row["killed"] for row in rows)
     print(f"{equal.total()} of {tried.total()} with equal end state; {real} ended by SIGKILL")
     return int(equal != tried)
 
