@@ -88,6 +88,8 @@ WRONG_VALUES = (
     *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
     *(RecursionError, StopIteration),
 )
+# What code of the user's may raise without ending the process: the second is of ``sys.exit()``.
+USERS_ERRORS = (Exception, SystemExit)
 
 
 @contextmanager

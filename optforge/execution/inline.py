@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from optforge.errors import SearchError
+from optforge.errors import USERS_ERRORS, SearchError
 from optforge.execution.protocol import Completed, Factory, Failed
 
 
@@ -83,7 +83,7 @@ def answer(function: Any, key: int, job: Any) -> Completed | Failed:
     start = time.perf_counter()
     try:
         result = function(job)
-    except (Exception, SystemExit):  # a job may end, but not end the process it runs in
+    except USERS_ERRORS:  # a job may end, but not end the process it runs in
         return Failed(key, "error", traceback.format_exc())
     return Completed(key, result, time.perf_counter() - start)
 

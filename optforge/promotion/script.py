@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from optforge.errors import FunnelError, one_line
+from optforge.errors import USERS_ERRORS, FunnelError, one_line
 from optforge.files import split_class
 from optforge.fitness import Evaluator, Measure
 from optforge.language import parameter_groups
@@ -154,5 +154,5 @@ class StageEvaluator(Evaluator):
             return [[script.loss(trainee(p), seed) for seed in job.seeds] for p in job.programs]
         except FunnelError:
             raise
-        except Exception as error:
+        except USERS_ERRORS as error:
             raise FunnelError(f"the script {job.task} failed: {one_line(error)}") from error

@@ -24,7 +24,8 @@ from optforge.tasks.registry import (
     task_names,
 )
 from optforge.tasks.schedule import Schedule, schedule
-from optforge.tasks.task import Data, Split, Task
+from optforge.tasks.splits import Data, Split
+from optforge.tasks.task import Task
 
 __all__ = [
     "FAMILIES",

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from optforge.errors import TaskError, one_line
-from optforge.tasks.draws import initial_model
-from optforge.tasks.task import Split, Task
+from optforge.errors import USERS_ERRORS, TaskError, one_line
+from optforge.tasks.draws import augmented, initial_model
+from optforge.tasks.splits import Split
+from optforge.tasks.task import Task
 
 T = TypeVar("T")
 
@@ -23,8 +24,9 @@ def check_task(task: Task) -> None:
     """
     splits = vars(_attempt(task, "data()", lambda: task.splits))
     model = _attempt(task, "model()", lambda: initial_model(task, 0))
+    _check_model(task, model, _attempt(task, "model()", lambda: initial_model(task, 0)))
     with torch.random.fork_rng(devices=[]):  # dropout draws from torch's global generator
-        train = _first(splits["train"], task.batch_size)
+        train = _augmented(task, _first(splits["train"], task.batch_size))
         output = _attempt(task, "the model", lambda: model(train.inputs))
         loss = _checked_loss(task, "train", output, train.targets)
         if not loss.requires_grad:
@@ -58,6 +60,18 @@ def _first(split: Split, count: int) -> Split:
     return Split(split.inputs[:count], split.targets[:count])
 
 
+def _augmented(task: Task, part: Split) -> Split:
+    """Return a batch as ``augment`` changes it."""
+    batch = _attempt(task, "augment()", lambda: augmented(task, part.inputs, part.targets, 0, 0))
+    is_pair = isinstance(batch, tuple) and len(batch) == 2
+    if not (is_pair and all(isinstance(value, Tensor) for value in batch)):
+        raise TaskError(
+            f"task {task.name!r}: augment() returned {type(batch).__name__}; return two tensors, "
+            "inputs and targets"
+        )
+    return Split(*batch)
+
+
 def _call(model: Callable[[Tensor], Tensor], inputs: Tensor) -> Callable[[], Tensor]:
     return lambda: model(inputs)
 
@@ -68,8 +82,32 @@ def _attempt(task: Task, what: str, call: Callable[[], T]) -> T:
         return call()
     except TaskError:
         raise
-    except Exception as error:
+    except USERS_ERRORS as error:
         raise TaskError(f"task {task.name!r}: {what} failed: {one_line(error)}") from error
+
+
+def _check_model(task: Task, model: object, second: object) -> None:
+    """Reject what is no model, has no weights yet, or is not built anew at each call."""
+    for built in (model, second):
+        if not isinstance(built, nn.Module):
+            raise TaskError(
+                f"task {task.name!r}: model() and prepare() returned {type(built).__name__}; "
+                "return a torch.nn.Module"
+            )
+    assert isinstance(model, nn.Module) and isinstance(second, nn.Module)
+    first, other = (dict(built.named_parameters()) for built in (model, second))
+    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in first.values()):
+        raise TaskError(
+            f"task {task.name!r}: the model has lazy layers without weights; call it once on an "
+            "example in model(), or give the sizes of its layers"
+        )
+    if {name: p.shape for name, p in first.items()} != {n: p.shape for n, p in other.items()}:
+        raise TaskError(f"task {task.name!r}: model() built other parameters at its second call")
+    if any(p.requires_grad and p is other[name] for name, p in first.items()):
+        raise TaskError(
+            f"task {task.name!r}: model() returned the same parameters twice, so that a training "
+            "would begin where another one ended; build a new model at each call"
+        )
 
 
 def _checked_loss(task: Task, name: str, output: Tensor, targets: Tensor) -> Tensor:
@@ -91,10 +129,10 @@ def _check_metric(task: Task, name: str, output: Tensor, targets: Tensor) -> Non
     metric = _attempt(
         task, f"{where}, {_shapes(output, targets)},", lambda: task.metric(output, targets)
     )
-    if not isinstance(metric, Tensor) or metric.dim() != 0:
+    if not isinstance(metric, Tensor) or metric.dim() != 0 or metric.is_complex():
         raise TaskError(
             f"task {task.name!r}: {where} gave {_kind(metric)}; it must be the mean over the "
-            "examples, a tensor without dimensions, of which higher is better"
+            "examples, a real tensor without dimensions, of which higher is better"
         )
 
 
@@ -113,7 +151,7 @@ def _check_pairing(task: Task, output: Tensor, targets: Tensor) -> None:
     for name, measure in (("loss()", task.loss), ("metric()", task.metric)):
         try:
             value, rolled_value = (float(measure(ramp, t)) for t in (values, other))
-        except Exception:  # it asks for more than numbers between 0 and 1, so nothing is learned
+        except USERS_ERRORS:  # it asks for more than numbers between 0 and 1, so nothing is learned
             continue
         if abs(value - rolled_value) <= 1e-5 * abs(value):
             raise TaskError(

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import cloudpickle
 
-from optforge.errors import OptforgeError, TaskError, one_line
+from optforge.errors import USERS_ERRORS, OptforgeError, TaskError, one_line
 from optforge.files import split_class
 from optforge.tasks.task import Task
 
@@ -44,7 +44,7 @@ def task_from_file(place: str) -> Task:
         raise TaskError(_no_class(file, name, task_class, module))
     try:
         return task_class()
-    except Exception as error:
+    except USERS_ERRORS as error:
         raise TaskError(
             f"the task {place} cannot be made: {one_line(error)}; a task is made without arguments "
             "and has the methods data() and model()"
@@ -80,7 +80,7 @@ def run_file(path: Path, kind: str, wrong: type[OptforgeError]) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except USERS_ERRORS as error:
         del sys.modules[name]
         raise wrong(f"the {kind} file {path} cannot be run: {one_line(error)}") from error
     cloudpickle.register_pickle_by_value(module)

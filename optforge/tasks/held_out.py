@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from optforge.tasks.data.character_names import ALPHABET, character_names
 from optforge.tasks.models import linear, normal
-from optforge.tasks.task import Data, Task
+from optforge.tasks.splits import Data
+from optforge.tasks.task import Task
 
 
 class SequenceConvNet(nn.Module):

@@ -26,7 +26,8 @@ from optforge.tasks.models import (
     VisionTransformer,
 )
 from optforge.tasks.paper import PAPER_TASKS
-from optforge.tasks.task import Data, Task
+from optforge.tasks.splits import Data
+from optforge.tasks.task import Task
 
 
 class MnistMLP(Task):

@@ -6,7 +6,6 @@ import hashlib
 import inspect
 import json
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -15,36 +14,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from optforge.errors import OptforgeError, TaskError, one_line, real_number, whole_number
+from optforge.errors import (
+    USERS_ERRORS,
+    OptforgeError,
+    TaskError,
+    one_line,
+    real_number,
+    whole_number,
+)
+from optforge.tasks.splits import Data, checked_data, raw_values
 from optforge.tasks.task_content import task_content
 
 _PLAIN = (bool, int, float, str, tuple)  # public attributes of these kinds are settings of a task
+_NAME = 200  # bytes; names of files are made of it
 MOST_EXAMPLES = 250_000_000  # that a training draws; their order takes 8 bytes each
-
-
-@dataclass(frozen=True)
-class Split:
-    """A part of a data set; the first dimension of both tensors counts the examples.
-
-    Args:
-        inputs: [N, ...], float32 or int64.
-        targets: [N, ...], int64 for classes, float32 for values.
-    """
-
-    inputs: Tensor
-    targets: Tensor
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-
-@dataclass(frozen=True)
-class Data:
-    """The three disjoint parts: for training, for the search, and for the final verdict."""
-
-    train: Split
-    validation: Split
-    test: Split
 
 
 class Task(ABC):
@@ -70,6 +53,7 @@ class Task(ABC):
             its runs. A task that was defined in a notebook needs one.
 
     Example:
+        >>> from optforge.tasks import Data, Split
         >>> class Line(Task):
         ...     steps = 20
         ...     def data(self):
@@ -156,12 +140,11 @@ class Task(ABC):
             data = self.data()
         except OptforgeError:
             raise
-        except Exception as error:
+        except USERS_ERRORS as error:
             raise TaskError(
                 f"task {self.name!r}: data() failed: {one_line(error)}; it returns the data as Data"
             ) from error
-        _check(self, data)
-        return data
+        return checked_data(self.name, data)
 
     def settings(self) -> dict[str, Any]:
         """Return everything that enters the hash besides the data.
@@ -188,7 +171,7 @@ class Task(ABC):
         for split in (splits.train, splits.validation, splits.test):
             for value in (split.inputs, split.targets):
                 digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
-                digest.update(value.contiguous().numpy().tobytes())
+                digest.update(raw_values(value))
         return digest.hexdigest()[:16]
 
 
@@ -209,13 +192,14 @@ def _make_plain(task: Task) -> None:
     """Reject budgets that cannot train anything; convert NumPy numbers to plain ones."""
     for name in {*dir(type(task)), *vars(task)}:
         value = inspect.getattr_static(task, name)
-        if isinstance(value, numpy.generic) and not name.startswith("_"):
-            setattr(task, name, value.item())
+        if isinstance(value, numpy.generic | tuple) and not name.startswith("_"):
+            _set(task, name, _plain(value))
+    _check_name(task)
     where = f"of task {task.name!r}"
     for name, least in (("steps", 1), ("batch_size", 1), ("evaluation_period", 1)):
         value = getattr(task, name)
         if value is not None or name != "evaluation_period":
-            setattr(task, name, whole_number(f"{name} {where}", value, least, TaskError))
+            _set(task, name, whole_number(f"{name} {where}", value, least, TaskError))
     if (drawn := task.steps * task.batch_size) > MOST_EXAMPLES:
         raise TaskError(
             f"steps times batch_size {where} is {drawn:,}; a training may draw at most "
@@ -226,25 +210,30 @@ def _make_plain(task: Task) -> None:
         raise TaskError(f"warmup {where} is {share}; it is a share of the steps, from 0 to 1")
 
 
-def _check(task: Task, data: object) -> None:
-    """Reject data that cannot be used for training, by name."""
-    if not isinstance(data, Data):
+def _set(task: Task, name: str, value: Any) -> None:
+    """Set an attribute, unless it has this value: a frozen task stays as it is."""
+    if getattr(task, name) is not value:
+        setattr(task, name, value)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with Python's numbers in the place of NumPy's, in tuples too."""
+    if type(value) is tuple:
+        items = tuple(map(_plain, value))
+        changed = any(new is not old for new, old in zip(items, value, strict=True))
+        return items if changed else value
+    return value.item() if isinstance(value, numpy.generic) else value
+
+
+def _check_name(task: Task) -> None:
+    """Reject a name that no file, table or page can show."""
+    name: object = task.name
+    if not isinstance(name, str) or not name.isprintable() or not 0 < len(name.encode()) <= _NAME:
+        shown = repr(name) if len(repr(name)) < _NAME else f"{repr(name)[:40]}..."
         raise TaskError(
-            f"data() of task {task.name!r} returned {type(data).__name__}; "
-            "return optforge.tasks.Data(train, validation, test)"
+            f"the name of a task of class {type(task).__name__} is {shown}; it must be a text of "
+            f"printable characters, of 1 to {_NAME} bytes"
         )
-    for part, split in vars(data).items():
-        if not (isinstance(split.inputs, Tensor) and isinstance(split.targets, Tensor)):
-            raise TaskError(
-                f"the {part} split of task {task.name!r} holds {type(split.inputs).__name__} and "
-                f"{type(split.targets).__name__}; give torch tensors, for example by "
-                "torch.from_numpy"
-            )
-        if not len(split.inputs) == len(split.targets) > 0:
-            raise TaskError(
-                f"the {part} split of task {task.name!r} has {len(split.inputs)} inputs and "
-                f"{len(split.targets)} targets; both need the same number, at least 1"
-            )
 
 
 def _plain_attributes(task: Task) -> dict[str, Any]:
@@ -258,4 +247,12 @@ def _plain_attributes(task: Task) -> dict[str, Any]:
         # Looked up without calling properties: `splits` and `hash` would recurse.
         and isinstance(inspect.getattr_static(task, name), _PLAIN)
     }
+    for name, value in settings.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:
+            raise TaskError(
+                f"the attribute {name} of task {task.name!r} cannot be stored ({error}); public "
+                "attributes are settings: give numbers and texts, or a name that begins with _"
+            ) from error
     return {name: list(v) if isinstance(v, tuple) else v for name, v in sorted(settings.items())}

@@ -125,7 +125,7 @@ class ModelRows:
         """Return ``[..., elements]`` as one view for each parameter array."""
         parts = torch.split(weights, list(self.layout.sizes), dim=-1)
         lead = weights.shape[:-1]
-        return [part.view(*lead, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        return [part.view((*lead, *shape)) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def call(self, arrays: list[Tensor], inputs: Tensor, held: Sequence[Tensor]) -> Tensor:
         """Run the model of one row with its weights and held tensors."""

@@ -177,6 +177,19 @@ class Mixed(nn.Module):
         return self.last(self.middle(x.bfloat16()).double())
 
 
+class Scaled(nn.Module):
+    """A temperature without dimensions, as in CLIP, and a parameter without elements."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.5))
+        self.empty = nn.Parameter(torch.zeros(0, 3))
+        self.last = nn.Linear(TIME * WIDTH, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale.exp() * self.last(x.flatten(1)) + self.empty.sum()
+
+
 class Regression(Sequences):
     """Several outputs, with a metric of its own."""
 
@@ -193,7 +206,7 @@ class Regression(Sequences):
 
 KINDS: tuple[type[nn.Module], ...] = (
     Recurrent, Gated, Plain, Normalized, Dropped, Attentive, Convolutional, Tied, Frozen, Unused,
-    Buffered, Mixed,
+    Buffered, Mixed, Scaled,
 )  # fmt: skip
 
 

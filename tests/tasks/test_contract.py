@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from optforge.api.comparison import compare
 from optforge.errors import CompareError, TaskError
 from optforge.tasks import Data, Split, Task, check_task, has_metric
+from optforge.tasks.splits import raw_values
 from tests.helpers.tiny import Blobs
 
 
@@ -128,7 +131,7 @@ class FloatSteps(Robot):
         (NumberMetric, r"metric\(\) on the train split gave float; it must be the mean"),
         (NumberLoss, r"loss\(\) on the train split gave float; it must be the mean"),
         (Frozen, "depends on no parameter that can be trained"),
-        (Arrays, "the test split of task 'Arrays' holds Tensor and ndarray; give torch tensors"),
+        (Arrays, "targets of the test split of task 'Arrays' are of type ndarray; give torch"),
         (LongWarmup, "warmup of task 'LongWarmup' is 1.5; it is a share"),
         (FloatSteps, "steps of task 'FloatSteps' is 5.5; it must be a whole number"),
     ],
@@ -152,3 +155,79 @@ def test_numbers_of_numpy_are_settings_like_others() -> None:
     stored = [{**task.settings(), "source": ""} for task in (one, other)]
     assert stored[0] == stored[1] and stored[0]["rate"] == 0.5
     assert len(one.hash) == 16
+
+
+def test_settings_in_tuples_are_plain_or_named() -> None:
+    """A tuple with an integer of NumPy was "not JSON serializable"."""
+
+    class Sized(Robot):
+        sizes = (np.int64(3), (np.float32(0.5), "a"))  # type: ignore[assignment]
+
+    class Odd(Robot):
+        sizes = (object(),)
+
+    task = Sized()
+    assert len(task.hash) == 16 and task.settings()["sizes"] == [3, (0.5, "a")]
+    with pytest.raises(TaskError, match="attribute sizes of task 'Odd' cannot be stored"):
+        check_task(Odd())
+
+
+def test_a_frozen_task_is_left_as_it_is() -> None:
+    @dataclass(frozen=True)
+    class Fixed(Robot):
+        width: int = 3
+
+    check_task(Fixed())
+
+
+def leaves(*_: object) -> Any:
+    raise SystemExit(0)
+
+
+@pytest.mark.parametrize("method", ["data", "model", "loss", "metric", "augment", "prepare"])
+def test_a_method_that_ends_the_process_is_a_sentence(method: str) -> None:
+    """A search ended without a word, with exit code 0."""
+    task = type("Leaving", (Robot,), {method: leaves})()
+    with pytest.raises(TaskError, match=r"Leaving.*failed: SystemExit: 0"):
+        check_task(task)
+
+
+LAYER = nn.Linear(4, 3)
+POINTS = torch.ones(9, 4)
+
+
+def data_of(inputs: Any, targets: Any = POINTS[:, :3]) -> dict[str, Any]:
+    return {"data": lambda _: Data(*(Split(inputs, targets) for _ in range(3)))}
+
+
+ODD: tuple[tuple[dict[str, Any], str], ...] = (
+    (data_of(POINTS.to_sparse()), "inputs of the train split.*sparse.*give dense tensors"),
+    (data_of(POINTS.to("meta")), "strided on meta; give dense tensors on the processor"),
+    (data_of(POINTS.clone().requires_grad_()), "require gradients; detach them"),
+    (data_of(POINTS, torch.tensor(1.0)), "targets of the train split.*have no dimension"),
+    ({"data": lambda _: Data((1, 2), (1, 2), (1, 2))}, "train split.* is tuple; give optforge"),  # type: ignore[arg-type]
+    ({"model": lambda _: LAYER}, "the same parameters twice.*build a new model"),
+    ({"model": lambda _: nn.LazyLinear(3)}, "lazy layers without weights; call it once"),
+    ({"model": lambda _: nn.Linear}, r"model\(\) and prepare\(\) returned type; return a torch"),
+    ({"prepare": lambda *_: None}, r"prepare\(\) returned NoneType"),
+    ({"augment": lambda *_: None}, r"augment\(\) returned NoneType; return two tensors"),
+    ({"augment": lambda _, x, y, g: (x[:3], y[:2])}, r"loss\(\) on the train.*\[3, 3\].*\[2, 3\]"),
+    ({"metric": lambda _, o, t: o.sum() + 1j}, r"metric\(\).*complex64; it must be .* a real"),
+    ({"name": 5}, "name of a task of class Robot_ is 5; it must be a text of printable"),
+    ({"name": "a\nb"}, "printable characters"),
+    ({"name": "n" * 201}, "of 1 to 200 bytes"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "said"), ODD, ids=[said[:30] for _, said in ODD])
+def test_what_cannot_be_trained_is_told_before_any_work(changes: Any, said: str) -> None:
+    task = type("Robot_", (Robot,), {"cache_key": "odd", **changes})()
+    with pytest.raises(TaskError, match=said):
+        check_task(task)
+
+
+def test_data_in_types_that_numpy_lacks_has_a_hash() -> None:
+    values = torch.tensor([1.0, -2.0], dtype=torch.bfloat16)
+    assert raw_values(values) == struct.pack("<HH", 0x3F80, 0xC000)
+    assert raw_values(torch.tensor([1, 2])) == np.array([1, 2]).tobytes()
+    assert raw_values(torch.eye(2).t()[:, :1]) == np.array([1, 0], np.float32).tobytes()

@@ -12,7 +12,7 @@ from optforge.comparison.cells.train import switch
 from optforge.comparison.cells.variant import Variant
 from optforge.comparison.recipes.recipe import Recipe
 from optforge.comparison.result import not_positive
-from optforge.errors import CompareError
+from optforge.errors import USERS_ERRORS, CompareError
 from optforge.tasks import initial_model
 from optforge.training.random_numbers import random_numbers
 
@@ -41,7 +41,7 @@ def _try(variant: Variant, recipe: Recipe, model: nn.Module, device: str) -> flo
     """Build the optimizer and make one step; return the loss before it."""
     try:
         optimizer = recipe.make(model, recipe.space.grid(1)[0], variant.task.steps)
-    except Exception as error:
+    except USERS_ERRORS as error:
         reason = f"it cannot be made: {_said(error)}"
         raise CompareError(_refusal(recipe, variant, reason)) from error
     if _needs_closure(optimizer):
@@ -50,7 +50,7 @@ def _try(variant: Variant, recipe: Recipe, model: nn.Module, device: str) -> flo
         switch(optimizer, "train")
         loss = _step(variant, model, optimizer, device)
         switch(optimizer, "eval")
-    except Exception as error:
+    except USERS_ERRORS as error:
         raise CompareError(_refusal(recipe, variant, _reason(error))) from error
     return loss
 

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from optforge.analysis import lift
 from optforge.comparison.recipes.cache_key import checked_content_key, optimizer_key
-from optforge.errors import CompareError, ProgramError
+from optforge.errors import USERS_ERRORS, CompareError, ProgramError
 from optforge.files import is_file, split_class
 from optforge.language import FUNCTIONS, Program, load_rule, parse, rule_names
 from optforge.optim import ProgramOptimizer
@@ -97,7 +97,7 @@ class OptimizerSource:
         keywords = self._keywords(settings)
         try:
             return self.build(parameters, **keywords)
-        except Exception as error:
+        except USERS_ERRORS as error:
             raise CompareError(f"{self.identity} refuses {keywords}: {error}") from error
 
     def _keywords(self, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from optforge.tasks.contrastive.pairs import WORDS, pairs
 from optforge.tasks.contrastive.tower import locked_features
 from optforge.tasks.data.characters import PARTS
 from optforge.tasks.images.architectures import build
-from optforge.tasks.task import Data, Split, Task
+from optforge.tasks.splits import Data, Split
+from optforge.tasks.task import Task
 
 
 class TextTower(nn.Module):

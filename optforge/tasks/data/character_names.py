@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from optforge.tasks.data.cache import Arrays, cached
-from optforge.tasks.task import Data, Split
+from optforge.tasks.splits import Data, Split
 
 ALPHABET = " -0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # from 1; 0 fills up short names
 _REGULAR = ("CJK", "HANGUL SYLLABLE")  # their names are numbers or sounds, by a rule

@@ -11,7 +11,7 @@ import torch
 
 from optforge.errors import TaskError
 from optforge.tasks.data.cache import Arrays
-from optforge.tasks.task import Data, Split
+from optforge.tasks.splits import Data, Split
 
 PARTS = ("train", "validation", "test")
 Window = TypeVar("Window", str, tuple[int, ...])

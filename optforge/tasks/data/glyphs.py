@@ -12,7 +12,7 @@ import torch
 
 from optforge.tasks.data.cache import Arrays, cached, require, standardise
 from optforge.tasks.data.letters import FACES, font_folder, glyph, variant
-from optforge.tasks.task import Data, Split
+from optforge.tasks.splits import Data, Split
 
 _LATIN = "".join(chr(code) for code in (*range(65, 91), *range(97, 123)))
 _FEWEST_FACES = 8  # of the training split that must draw a character

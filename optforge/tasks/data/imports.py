@@ -13,7 +13,7 @@ from torch import Tensor
 from optforge.tasks.data.cache import Arrays, cached
 from optforge.tasks.data.characters import PARTS
 from optforge.tasks.data.python_source import file_names, library_folder, provenance
-from optforge.tasks.task import Data, Split
+from optforge.tasks.splits import Data, Split
 
 _SHARES = (0.6, 0.2, 0.2)  # of the edges
 

@@ -11,7 +11,7 @@ import torch
 
 from optforge.errors import TaskError
 from optforge.tasks.data.cache import Arrays, cached, require, standardise
-from optforge.tasks.task import Data, Split
+from optforge.tasks.splits import Data, Split
 
 # Whole families stay together, so that a bold face in one split has no regular twin in another.
 FACES: dict[str, tuple[str, ...]] = {

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from optforge.tasks.data.cache import Arrays, cached, require, standardise
-from optforge.tasks.task import Data, Split
+from optforge.tasks.splits import Data, Split
 
 
 def mnist(sizes: tuple[int, int, int] = (3000, 1000, 1000), pool: int = 1) -> Data:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from optforge.tasks.data.cache import require
-from optforge.tasks.task import Data, Split
+from optforge.tasks.splits import Data, Split
 
 
 def photo(sizes: tuple[int, int, int] = (16384, 4096, 4096), name: str = "china.jpg") -> Data:

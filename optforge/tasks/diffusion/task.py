@@ -13,7 +13,7 @@ from optforge.tasks.attributes import set_attributes
 from optforge.tasks.data.cache import require
 from optforge.tasks.data.glyphs import glyphs
 from optforge.tasks.ladder.rungs import Regression
-from optforge.tasks.task import Data, Split
+from optforge.tasks.splits import Data, Split
 
 LEVELS = 1000  # of noise
 

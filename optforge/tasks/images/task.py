@@ -15,7 +15,8 @@ from optforge.tasks.data.letters import letters
 from optforge.tasks.data.mnist import mnist_at
 from optforge.tasks.images.architectures import build
 from optforge.tasks.images.augment import StrongAugmentation
-from optforge.tasks.task import Data, Split, Task
+from optforge.tasks.splits import Data, Split
+from optforge.tasks.task import Task
 
 AUGMENTATIONS = ("none", "strong")
 CLASSES = {"letters": 26, "mnist": 10, "glyphs": 100}

@@ -18,7 +18,8 @@ from optforge.tasks.ladder.models import (
     SmallUNet,
 )
 from optforge.tasks.models import MLP, CausalTransformer, TransformerSize
-from optforge.tasks.task import Data, Split, Task
+from optforge.tasks.splits import Data, Split
+from optforge.tasks.task import Task
 
 
 class Regression(Task):

@@ -21,7 +21,8 @@ from optforge.tasks.data.photo import photo
 from optforge.tasks.data.python_source import provenance
 from optforge.tasks.ladder.rungs import Regression
 from optforge.tasks.ladder.set_aside_models import CouplingFlow, GraphScorer, SineField
-from optforge.tasks.task import Data, Split, Task
+from optforge.tasks.splits import Data, Split
+from optforge.tasks.task import Task
 
 
 class PhotoField(Regression):

@@ -14,7 +14,8 @@ from optforge.tasks.data.characters import PARTS
 from optforge.tasks.data.pieces import piece_windows
 from optforge.tasks.language.masks import IGNORED, mask_pieces
 from optforge.tasks.language.models import ARCHITECTURES, LanguageShape, build
-from optforge.tasks.task import Data, Split, Task
+from optforge.tasks.splits import Data, Split
+from optforge.tasks.task import Task
 
 
 class LanguageTask(Task):

@@ -14,7 +14,7 @@ from optforge.errors import TaskError
 from optforge.tasks.data.cache import Arrays, cached, require
 from optforge.tasks.data.characters import PARTS
 from optforge.tasks.paper.folder import data_folder
-from optforge.tasks.task import Data, Split
+from optforge.tasks.splits import Data, Split
 
 _ENDINGS = {".jpeg", ".jpg", ".png", ".bmp", ".webp"}
 _THREADS = 8  # the decoder runs outside of Python's lock

@@ -14,7 +14,8 @@ from torch.nn import functional
 from optforge.tasks.models import CausalTransformer, TransformerSize, VisionTransformer, linear
 from optforge.tasks.paper.pictures import pictures
 from optforge.tasks.paper.sentences import sentences
-from optforge.tasks.task import Data, Task
+from optforge.tasks.splits import Data
+from optforge.tasks.task import Task
 
 
 class ColorTransformer(VisionTransformer):

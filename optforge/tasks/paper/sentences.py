@@ -16,7 +16,7 @@ from optforge.tasks.data.cache import Arrays, cached, require
 from optforge.tasks.data.characters import PARTS
 from optforge.tasks.data.pieces import END, learn_pieces
 from optforge.tasks.paper.folder import data_folder
-from optforge.tasks.task import Data, Split
+from optforge.tasks.splits import Data, Split
 
 _LEARN_FROM = 200_000  # lines for the vocabulary
 _AT_ONCE = 10_000  # lines
