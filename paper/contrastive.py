@@ -240,7 +240,8 @@ class ContrastiveTraining(TrainingLoop):
                 found.append(self.model(x.to(device), y.to(device))[0])
         rank, world = self.process
         # [world x own, b, 2, D], process by process; the order of a batch does not matter.
-        whole: Any = self.accelerator.gather(torch.stack(found)).detach().requires_grad_()
+        gathered: Any = self.accelerator.gather(torch.stack(found))
+        whole = gathered.detach().requires_grad_()
         towers: Any = self.model
         log_scale = towers.log_scale.detach().clone().requires_grad_()
         loss = clip_loss(whole.flatten(0, 1), log_scale.exp())
