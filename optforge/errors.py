@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import numbers
 import operator
@@ -81,6 +82,21 @@ def one_line(error: BaseException) -> str:
     """
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory was missing: for Python, for torch, for a library or a process.
+
+    Example:
+        >>> is_out_of_memory(MemoryError()), is_out_of_memory(ValueError("no"))
+        (True, False)
+    """
+    is_system = isinstance(error, OSError) and error.errno == errno.ENOMEM
+    said = _NO_MEMORY.search(str(error)) is not None
+    return isinstance(error, MemoryError) or is_system or said
+
+
+_NO_MEMORY = re.compile("(can't|cannot) allocate memory|failed to map segment", re.IGNORECASE)
 
 
 # What stored values of a wrong kind raise; the recursion is of what is nested too deeply.

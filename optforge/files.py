@@ -143,8 +143,8 @@ def begin_record(directory: Path, adopted: Iterable[str] = ()) -> None:
         OSError: If the record cannot be written.
     """
     record = _record(directory) or {}
-    present = {name: directory / name for name in adopted if is_file(directory / name)}
-    record |= {name: [_digest(path.read_bytes())] for name, path in present.items()}
+    present = {name: _digest_of(directory / name) for name in adopted}
+    record |= {name: [digest] for name, digest in present.items() if digest}
     replace_file(directory / RECORD, json.dumps(record, indent=1) + "\n")
 
 
@@ -180,9 +180,8 @@ def is_own(path: Path) -> bool:
     A directory without a record was made by an earlier version, which kept none.
     """
     record = _record(path.parent)
-    if record is None or not path.exists():
-        return True
-    return is_file(path) and _digest(path.read_bytes()) in record.get(path.name, ())
+    is_free = record is None or not os.path.lexists(path)
+    return is_free or _digest_of(path) in record.get(path.name, ())
 
 
 def _record(directory: Path) -> dict[str, list[str]] | None:
@@ -199,6 +198,13 @@ def whole_record(directory: Path) -> dict[str, list[str]] | None:
         return None
     are_digests = isinstance(stored, dict) and all(isinstance(v, list) for v in stored.values())
     return stored if are_digests else None
+
+
+def _digest_of(path: Path) -> str | None:
+    """Return the digest of a file, or of a link that leads nowhere; None for anything else."""
+    if os.path.islink(path) and not path.exists():
+        return _digest(os.fsencode(os.readlink(path)))
+    return _digest(path.read_bytes()) if is_file(path) else None
 
 
 def _digest(content: bytes) -> str:
@@ -224,10 +230,7 @@ def read_text(path: Path) -> str:
 
 
 def split_name(text: str) -> tuple[str, str]:
-    """Split ``name=what`` into both; a file that is there keeps the signs in its path.
-
-    Returns:
-        The name, empty if there is none, and the rest.
+    """Split ``name=what`` into name, empty if there is none, and rest; a path keeps its signs.
 
     Example:
         >>> split_name("mine=adamw"), split_name("adamw")
@@ -242,10 +245,7 @@ def split_name(text: str) -> tuple[str, str]:
 
 
 def split_class(text: str) -> tuple[str, str]:
-    """Split ``file.py:Class`` into both; a file that is there keeps the colons in its path.
-
-    Returns:
-        The file, and the class, empty if there is none.
+    """Split ``file.py:Class`` into file and class, which may be empty; a path keeps its colons.
 
     Example:
         >>> split_class("mine.py:Line"), split_class("mine.py")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from optforge.errors import OptforgeError, RunError
 from optforge.files import (
     RECORD,
     ForeignFileError,
@@ -19,6 +21,8 @@ from optforge.files import (
     split_list,
     split_name,
 )
+from optforge.runs.directory import check_free
+from optforge.runs.outputs import check_output
 
 PLACES = (
     "first", "first one", "2021-08-10T15:21:43", "lr=0.1", "lr=0.1,wd=0.01", "[a] 50%#1?", "größe",
@@ -112,3 +116,19 @@ def test_a_directory_in_the_place_of_a_file_is_not_own() -> None:
     Path("best.py").mkdir()
     with pytest.raises(ForeignFileError, match="best.py"):
         replace_own(Path("best.py"), "new")
+
+
+def test_a_link_that_leads_nowhere_is_kept_as_a_file_is() -> None:
+    """It was replaced, although it is the user's."""
+    Path("best.py").symlink_to("not/mounted/now.py")
+    begin_record(Path())
+    with pytest.raises(ForeignFileError, match="best.py"):
+        replace_own(Path("best.py"), "new")
+    with pytest.raises(OptforgeError, match="best.py exists already"):
+        check_output(Path("best.py"), force=False)
+    with pytest.raises(RunError, match="holds a file best.py"):
+        check_free(Path())
+    assert os.readlink("best.py") == "not/mounted/now.py"
+    begin_record(Path(), ["best.py"])  # with --force
+    replace_own(Path("best.py"), "new")
+    assert Path("best.py").read_text() == "new"

@@ -14,7 +14,7 @@ from typer.main import get_command as command_of
 
 import optforge
 from optforge.cli.console import fail, flush_outputs, print_anything, screen, silence
-from optforge.errors import OptforgeError
+from optforge.errors import OptforgeError, is_out_of_memory
 from optforge.files import working_directory
 from optforge.runs.guard import disk_errors
 
@@ -23,6 +23,10 @@ ERROR, USAGE, DEFECT, STOPPED = 1, 2, 70, 130
 VERBS = (
     *("search", "explain", "show", "simplify", "funnel", "export", "compare"),
     *("rules", "tasks", "runs", "report", "watch"),
+)
+_NO_MEMORY = (
+    "there is not enough memory; give fewer workers, close other programs, or raise the limit of "
+    "this one (ulimit -v). What a run has finished is kept"
 )
 _MOVED = {
     "train-image": "train-image is a script now: run python -m paper.images in a clone of the "
@@ -86,7 +90,9 @@ class Verbs(TyperGroup):
         except BrokenPipeError:  # the reader has gone, as with ``| head``
             silence(sys.stdout)
             code = ERROR
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # code of the user's may raise any
             code = _report(error, "--debug" in given)
         code = code if isinstance(code, int) else 0
         sys.exit(code if flush_outputs() else code or ERROR)
@@ -108,7 +114,7 @@ def present_names(words: Sequence[str]) -> list[str]:
     return named
 
 
-def _report(error: Exception, debug: bool) -> int:
+def _report(error: BaseException, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     if isinstance(error, typer.Abort):
@@ -118,6 +124,9 @@ def _report(error: Exception, debug: bool) -> int:
         return ERROR
     if hasattr(error, "format_message"):  # wrong use; the class moved between versions of typer
         return _usage(error)
+    if is_out_of_memory(error):
+        fail(_NO_MEMORY)
+        return ERROR
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     advice = "" if debug else "; run again with --debug and report it"
     fail(f"optforge failed unexpectedly ({what}){advice}")

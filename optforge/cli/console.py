@@ -36,10 +36,11 @@ def print_anything() -> None:
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:
+        if stream is None or stream.closed:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            with suppress(OSError):  # its file is gone; what is written later is told then
+                stream.reconfigure(errors="replace")
 
 
 def silence(stream: IO[str]) -> None:
@@ -77,10 +78,13 @@ def print_page_command(path: Path | str, console: Console) -> None:
 def fail(text: str) -> None:
     """Print a plain sentence to the standard error, on one line."""
     sentence = " ".join(text.split())
-    console = Console(stderr=True, highlight=False)
     with suppress(OSError):  # the exit code tells it all the same
-        console.print("error:", style="bold red", end=" ")
-        console.print(sentence, markup=False, soft_wrap=True)
+        try:
+            console = Console(stderr=True, highlight=False)
+            console.print("error:", style="bold red", end=" ")
+            console.print(sentence, markup=False, soft_wrap=True)
+        except (ImportError, MemoryError):  # none is left for what this loads
+            sys.stderr.write(f"\rerror: {sentence}\n")
 
 
 def print_table(console: Console, table: TextTable) -> None:

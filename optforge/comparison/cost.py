@@ -18,6 +18,7 @@ from optforge.comparison.protocol import strategy
 from optforge.comparison.recipes.recipe import Recipe
 from optforge.comparison.settings import TRIALS_A_STUDY, ComparisonSettings
 from optforge.comparison.sweep import sweep_points
+from optforge.errors import USERS_ERRORS
 from optforge.tasks import initial_model
 from optforge.training.devices import wait_for
 from optforge.training.single import evaluate_model
@@ -111,17 +112,17 @@ def _measure(
     cell = Cell(variant.label, recipe.name, strategy(settings).draw(recipe.space)[0], 0)
     try:
         run_cell(short, recipe, cell, device)  # the first run pays for what is loaded once
-    except Exception as error:
+        began = _clock(device)
+        outcome = run_cell(short, recipe, cell, device)
+        busy = _clock(device) - began
+        model = initial_model(variant.task, 0).to(device)
+        began = _clock(device)
+        evaluate_model(variant.task, model, "validation", variant.random)
+        look = _clock(device) - began
+    except USERS_ERRORS as error:
         raise refused(cell, traceback.format_exc()) from error
-    began = _clock(device)
-    outcome = run_cell(short, recipe, cell, device)
-    busy = _clock(device) - began
     step = outcome.step_ms / 1000 * busy / outcome.seconds
     step = step if math.isfinite(step) else busy / few  # a run that failed tells no more
-    model = initial_model(variant.task, 0).to(device)
-    began = _clock(device)
-    evaluate_model(variant.task, model, "validation", variant.random)
-    look = _clock(device) - began
     return step, look, max(0.0, busy - few * step - look)
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from optforge.errors import OptforgeError, SearchError
 from optforge.execution.cluster import ClusterPool
 from optforge.execution.connection import cluster_room
-from optforge.execution.cores import worker_count
+from optforge.execution.cores import usable_cores, worker_count
 from optforge.execution.inline import InlineExecutor
 from optforge.execution.protocol import Executor, Factory
 from optforge.execution.workers import WorkerPool
 
+_MOST = 64  # workers a core: each is a process that takes memory
 JOB_SECONDS = 600.0  # a job takes seconds; a worker that needs longer hangs
 
 
@@ -68,7 +69,10 @@ def choose_workers(
         2
     """
     if cluster is None:
-        return worker_count(1 if gpus and workers is None else workers, wrong)
+        count = worker_count(1 if gpus and workers is None else workers, wrong)
+        if count > (most := _MOST * usable_cores()):
+            raise wrong(f"workers is {count}; here at most {most} may run, {_MOST} a core")
+        return count
     if workers is None:
         return ClusterWorkers(cluster, cluster_room(cluster, gpus), gpus)
     count = worker_count(workers, wrong)

@@ -260,7 +260,7 @@ def check_free(path: str | Path, names: Iterable[str] = _OURS, force: bool = Fal
             raise RunError(
                 f"{path} already holds a run; resume it by --resume {path}, or name another one"
             )
-        taken = [name for name in names if (path / name).exists() and not _is_begun(path, name)]
+        taken = [n for n in names if os.path.lexists(path / n) and not _is_begun(path, n)]
         if taken and not force:
             raise RunError(
                 f"{path} holds a file {taken[0]} that the run would overwrite; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from optforge.errors import OptforgeError
@@ -22,7 +23,8 @@ def check_output(path: Path, force: bool, wrong: type[OptforgeError] = OptforgeE
     """
     if is_directory(path):
         raise wrong(f"cannot write {path}: it is a directory; name a file in it")
-    if is_file(path) and not force:
+    is_broken_link = os.path.islink(path) and not os.path.exists(path)
+    if (is_file(path) or is_broken_link) and not force:
         raise wrong(_taken(path))
     if not is_directory(path.parent):
         raise wrong(f"cannot write {path}: there is no directory {path.parent}")

@@ -205,6 +205,8 @@ def _make_plain(task: Task) -> None:
             f"steps times batch_size {where} is {drawn:,}; a training may draw at most "
             f"{MOST_EXAMPLES:,} examples: give fewer steps or smaller batches"
         )
+    if task.target is not None:
+        _set(task, "target", real_number(f"target {where}", task.target, wrong=TaskError))
     share = real_number(f"warmup {where}", task.warmup, wrong=TaskError)
     if not 0 <= share <= 1:
         raise TaskError(f"warmup {where} is {share}; it is a share of the steps, from 0 to 1")

@@ -10,15 +10,19 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
 
+from optforge.cli import console
 from optforge.cli.app import app
+from optforge.cli.console import fail, print_anything
 from optforge.cli.live import LiveDisplay
 from optforge.cli.plain import PlainDisplay
 from optforge.errors import RunError
 from optforge.runs.guard import disk_errors
+from tests.reliability.fuzz import refusal
 from tests.reliability.verbs import VERBS, prepare
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full and terminals")
@@ -124,3 +128,49 @@ def test_an_error_that_nobody_hears_has_its_code(
 def test_a_failing_disk_is_a_sentence() -> None:
     with pytest.raises(RunError, match="a file cannot be used: .*x"), disk_errors():
         raise OSError(errno.EIO, os.strerror(errno.EIO), "x")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+        ImportError("lib.so: failed to map segment from shared object"),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_missing_memory_is_a_sentence(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("optforge.cli.tasks.task_names", missing)
+    assert "not enough memory; give fewer workers" in refusal("tasks")
+
+
+def test_no_memory_for_the_sentence_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(console, "Console", Mock(side_effect=MemoryError))
+    fail("there is not enough\nmemory")
+    assert capsys.readouterr().err.strip() == "error: there is not enough memory"
+
+
+def test_outputs_whose_files_are_gone_or_that_a_task_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed, lost = (open(os.devnull, "w", encoding="ascii") for _ in range(2))  # noqa: SIM115
+    closed.close()
+    os.close(lost.fileno())
+    monkeypatch.setattr(sys, "stdout", closed)
+    monkeypatch.setattr(sys, "stderr", lost)
+    try:
+        print_anything()
+        print("±")
+        sys.stdout.close()
+    finally:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        if nowhere != lost.fileno():
+            os.dup2(nowhere, lost.fileno())
+            os.close(nowhere)
+        lost.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from optforge.comparison import Cell, CellResult, CellTable, load_recipe, vary
 from optforge.comparison.cells.runner import Runner
 from optforge.comparison.cells.train import run_cell
 from optforge.comparison.comparison import run_comparison
+from optforge.comparison.cost import estimate
+from optforge.errors import CompareError
 from optforge.tasks import Task
 from tests.helpers.comparisons import few
 from tests.helpers.displays import Heard
@@ -144,3 +147,40 @@ def test_what_an_optimizer_draws_is_seeded_and_leaves_no_trace() -> None:
     _ = torch.rand(3), random.random(), np.random.rand()
     assert run(Drawing).loss == first
     assert run(Drawing, curve=True).loss == first
+
+
+class FailsLater(Blobs):
+    """Its metric holds for the check before the work, and fails while the cost is measured."""
+
+    calls = 0
+
+    def metric(self, output: Tensor, targets: Tensor) -> Tensor:
+        type(self).calls += 1
+        if self.calls > 5:
+            raise RuntimeError("no more")
+        return super().metric(output, targets)
+
+
+def test_a_task_that_fails_while_its_cost_is_measured_is_a_sentence() -> None:
+    comparison = few("adamw", task=FailsLater())
+    with pytest.raises(CompareError, match="cannot be trained on FailsLater: RuntimeError: no mor"):
+        for _ in range(6):
+            estimate(comparison.variants, comparison.recipes, comparison.settings)
+
+
+@dataclass(frozen=True)
+class FrozenTask(Blobs):
+    width: int = 8
+
+
+class ComputedSteps(Blobs):
+    @property
+    def steps(self) -> int:  # type: ignore[override]
+        return 20
+
+
+def test_attributes_that_cannot_be_set_are_set_or_told() -> None:
+    """Both ended a comparison with code 70, since the measurement of its cost takes fewer steps."""
+    assert vary(FrozenTask(), {"steps": 3}).task.steps == 3
+    with pytest.raises(CompareError, match="steps of task 'ComputedSteps' cannot be set"):
+        vary(ComputedSteps(), {"steps": 3})

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from optforge.errors import CompareError, SearchError
-from optforge.execution import cores, usable_cores, worker_count
+from optforge.execution import choose_workers, cores, start, usable_cores, worker_count
 
 
 def test_the_affinity_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,3 +73,10 @@ def test_numbers_of_workers_are_plain_or_refused() -> None:
     for wrong in (-1, 1.5, "2", True):
         with pytest.raises(SearchError, match="workers is .*; it must be a whole number"):
             worker_count(wrong)
+
+
+def test_no_machine_is_filled_with_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "usable_cores", lambda: 2)
+    assert choose_workers(128) == 128
+    with pytest.raises(CompareError, match="workers is 129; here at most 128 may run"):
+        choose_workers(129, wrong=CompareError)

@@ -120,6 +120,10 @@ class LongWarmup(Robot):
     warmup = 1.5
 
 
+class TextTarget(Robot):
+    target = "low"  # type: ignore[assignment]
+
+
 class FloatSteps(Robot):
     steps = 5.5  # type: ignore[assignment]
 
@@ -133,6 +137,7 @@ class FloatSteps(Robot):
         (Frozen, "depends on no parameter that can be trained"),
         (Arrays, "targets of the test split of task 'Arrays' are of type ndarray; give torch"),
         (LongWarmup, "warmup of task 'LongWarmup' is 1.5; it is a share"),
+        (TextTarget, "target of task 'TextTarget' is 'low'; it must be a number"),
         (FloatSteps, "steps of task 'FloatSteps' is 5.5; it must be a whole number"),
     ],
 )

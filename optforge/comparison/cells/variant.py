@@ -76,15 +76,26 @@ def vary(task: Task, attributes: Mapping[str, Any], shown: Sequence[str] | None 
     changed = copy.copy(task)
     for name, value in attributes.items():
         if name != SAMPLES:
-            setattr(changed, name, tuple(value) if isinstance(value, list) else value)
+            _set(changed, name, tuple(value) if isinstance(value, list) else value)
     if SAMPLES in attributes:
-        changed.steps = max(1, round(attributes[SAMPLES] / changed.batch_size))
+        _set(changed, "steps", max(1, round(attributes[SAMPLES] / changed.batch_size)))
     for name in _CACHED if own_data else _CACHED[1:]:
         vars(changed).pop(name, None)
     shown = [name for name in attributes if name != SAMPLES] if shown is None else shown
     changes = ",".join(f"{name}={_as_text(attributes[name])}" for name in shown)
     axes = {name: attributes[name] for name in shown}
     return Variant(f"{task.name}[{changes}]" if changes else task.name, changed, axes)
+
+
+def _set(task: Task, name: str, value: Any) -> None:
+    """Set an attribute of a copy, of a frozen dataclass too."""
+    try:
+        object.__setattr__(task, name, value)
+    except AttributeError as error:
+        raise CompareError(
+            f"{name} of task {task.name!r} cannot be set ({error}), and a comparison varies it; "
+            "make it a plain attribute"
+        ) from error
 
 
 def variants(
