@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
+from typing import Any
 
 from optforge.analysis.liveness import Liveness, live_program, liveness
 from optforge.language import FUNCTIONS, Program
@@ -10,7 +12,9 @@ from optforge.language import FUNCTIONS, Program
 _COMMUTATIVE = frozenset(name for name, row in FUNCTIONS.items() if row.commutative)
 _MEMORY_LIMIT = 1_000_000  # entries; the tables are only a cache and may be dropped at any time
 
-_Body = list[tuple[str, str, list[str | int]]]  # target, function, arguments; constants hashed
+_STATES_REMEMBERED = 20_000  # programs
+_Hashed = tuple[str, str, tuple[str | int, ...]]  # target, function, arguments; constants hashed
+_Body = tuple[_Hashed, ...]
 
 _digests: dict[tuple[object, ...], int] = {}
 _by_value: dict[float, int] = {}
@@ -73,59 +77,58 @@ def lean_fingerprint(lean: Program) -> str:
         >>> lean_fingerprint(lean) == fingerprint(load_rule("program_8"))
         True
     """
-    count, constants = len(lean.states), dict[str | int, int]()
-    of_update, of_states = _split(lean, constants)
-    labels = [_STATE] * count
-    for _ in range(2 * count - 1):
-        labels = _round(lean, lean.outputs[1:], of_states, constants, labels)
-    (update,) = _round(lean, lean.outputs[:1], of_update, constants, labels)
-    return f"{_digest(('program', update, count)):016x}"
+    of_update, of_states = _split(lean)
+    labels = _labels(lean.parameters, lean.outputs[1:], of_states)
+    (update,) = _round(lean.parameters, lean.outputs[:1], of_update, labels)
+    return f"{_digest(('program', update, len(labels))):016x}"
 
 
-def _split(lean: Program, constants: dict[str | int, int]) -> tuple[_Body, _Body]:
+def _split(lean: Program) -> tuple[_Body, _Body]:
     """Return the statements behind the update, and those behind the next states.
 
     Most are behind the update alone, which only the last round needs.
-
-    Args:
-        lean: A program without dead statements.
-        constants: Receives the hash of each constant under itself, so that all arguments of the
-            statements can be looked up.
     """
     update, states = {lean.outputs[0]}, set(lean.outputs[1:])
-    bodies: tuple[_Body, _Body] = ([], [])
+    of_update: list[_Hashed] = []
+    of_states: list[_Hashed] = []
     for statement in reversed(lean.statements):
-        target, arguments = statement.target, list[str | int]()
-        for argument in statement.arguments:
-            if not isinstance(argument, str):
-                argument = _constant(argument)
-                constants[argument] = argument
-            arguments.append(argument)
-        for needed, body in zip((update, states), bodies, strict=True):
-            if target in needed:
-                needed.discard(target)
-                needed.update(arguments)  # type: ignore[arg-type]  # hashes are no one's target
-                body.append((target, statement.function, arguments))
-    for body in bodies:
-        body.reverse()
-    return bodies
+        target, arguments = statement.target, statement.arguments
+        hashed = tuple([a if isinstance(a, str) else _constant(a) for a in arguments])
+        prepared = (target, statement.function, hashed)
+        if target in update:
+            update.discard(target)
+            update.update(hashed)  # type: ignore[arg-type]  # hashes are no one's target
+            of_update.append(prepared)
+        if target in states:
+            states.discard(target)
+            states.update(hashed)  # type: ignore[arg-type]
+            of_states.append(prepared)
+    return tuple(of_update[::-1]), tuple(of_states[::-1])
+
+
+@lru_cache(_STATES_REMEMBERED)
+def _labels(parameters: tuple[str, ...], outputs: tuple[str, ...], body: _Body) -> list[int]:
+    """Return the labels of the states after all rounds but the last.
+
+    Most children change nothing behind their parent's states, so these are remembered.
+    """
+    labels = [_STATE] * len(outputs)
+    for _ in range(2 * len(outputs) - 1):
+        labels = _round(parameters, outputs, body, labels)
+    return labels
 
 
 def _round(
-    lean: Program,
-    outputs: tuple[str, ...],
-    body: _Body,
-    constants: dict[str | int, int],
-    labels: list[int],
+    parameters: tuple[str, ...], outputs: tuple[str, ...], body: _Body, labels: list[int]
 ) -> list[int]:
     """Hash one step as :func:`optforge.analysis.walk.walk` would, without its calls."""
     # "before": a value of the step before is not the same value of this step.
     before = [_digest(("before", label)) for label in labels]
-    values = constants.copy()
-    values.update(zip(lean.parameters, (_WEIGHT, _GRADIENT, *before, _LR), strict=True))
-    get, known = values.__getitem__, _digests.get
+    values: dict[str | int, int] = {}
+    values.update(zip(parameters, (_WEIGHT, _GRADIENT, *before, _LR), strict=True))
+    get, known = values.get, _digests.get
     for target, function, arguments in body:
-        hashes = map(get, arguments)
+        hashes: Any = map(get, arguments, arguments)  # a constant is its own hash
         key = (function, *(sorted(hashes) if function in _COMMUTATIVE else hashes))
         values[target] = known(key) or _digest(key)
     return [values[name] for name in outputs]
