@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from optforge.cli import collect_rarely
 from optforge.evolution.history import History
 
 from .machine import resident_mb
@@ -18,6 +19,7 @@ def generating(seed: int, before: int, timed: int) -> dict[str, float]:
     Drawing is mutate, check, liveness, fingerprint and look up; commits are timed apart.
     """
     torch.set_num_threads(1)
+    collect_rarely()  # as the command line has it
     with StubRun(seed) as run:
         warmed = False
 
@@ -43,6 +45,7 @@ def generating(seed: int, before: int, timed: int) -> dict[str, float]:
 def memory(seed: int, marks: tuple[int, ...]) -> dict[str, Any]:
     """Drive a search to the last mark and read the memory of its process at each."""
     torch.set_num_threads(1)
+    collect_rarely()
     found: dict[int, float] = {}
     with StubRun(seed) as run:
         at_start = resident_mb()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from optforge.analysis.kinds import state_kinds
 from optforge.analysis.liveness import Liveness, across_steps, liveness
 from optforge.errors import ProgramError
@@ -57,6 +59,7 @@ _RESULTS = {
     for name, row in FUNCTIONS.items()
     if row.form not in ("elementwise", "controlled", "lines", "matrix", "product", "clock")
 }
+_ELEMENTWISE = frozenset(name for name, row in FUNCTIONS.items() if row.form == "elementwise")
 _PRODUCTS = frozenset(name for name, row in FUNCTIONS.items() if row.form == "product")
 
 
@@ -111,9 +114,9 @@ def _at_once(
         F(bottom), where there is one.
     """
     count = len(program.statements)
-    guessed = [_BITS[kind] for kind in expected]
-    first = 1 << 2 * _WIDTH
-    states = [(first << (count + place)) | bits << _WIDTH for place, bits in enumerate(guessed)]
+    guessed, fixed = _bits_of(expected)
+    first = 1 << 2 * _WIDTH + count
+    states = [(first << place) | bits << _WIDTH for place, bits in enumerate(guessed)]
     values = dict(zip(program.parameters, (_BOTH, _BOTH, *states, 0), strict=True))
     try:
         if not _walk(program.statements, values):
@@ -121,17 +124,29 @@ def _at_once(
         update, *rest = [values[name] for name in program.outputs]
     except KeyError:  # a name that is not there
         return _INVALID, None
-    least = [value & _LOW for value in rest]
-    better = None if least == guessed else tuple([_KINDS[bits] for bits in least])
-    for value, bits in zip(rest, guessed, strict=True):
-        if (value >> _WIDTH & _LOW) | bits != bits:
-            return None, better
-    if update >> _WIDTH & _LOW != _TREE:  # no kinds below the guess make it a tree either
+    if [value & _ALL for value in rest] != fixed:  # nearly all are
+        least = [value & _LOW for value in rest]
+        better = None if least == guessed else tuple([_KINDS[bits] for bits in least])
+        for value, bits in zip(rest, guessed, strict=True):
+            if (value >> _WIDTH & _LOW) | bits != bits:
+                return None, better
+        if better is not None:
+            return (_INVALID, None) if _is_no_tree(update) else (None, better)
+    if _is_no_tree(update):  # no kinds below the guess make it a tree either
         return _INVALID, None
-    if better is not None:
-        return None, better
     behind = [value >> 2 * _WIDTH for value in rest]
     return across_steps(update >> 2 * _WIDTH, behind, count), None
+
+
+def _is_no_tree(update: int) -> bool:
+    return update >> _WIDTH & _LOW != _TREE
+
+
+@lru_cache(4096)
+def _bits_of(kinds: tuple[int, ...]) -> tuple[list[int], list[int]]:
+    """Return the bits of kinds, and those of values that are of these kinds in both walks."""
+    bits = [_BITS[kind] for kind in kinds]
+    return bits, [kind | kind << _WIDTH for kind in bits]
 
 
 def _walk(statements: tuple[Statement, ...], values: dict[str, int]) -> bool:
@@ -144,7 +159,10 @@ def _walk(statements: tuple[Statement, ...], values: dict[str, int]) -> bool:
                 merged |= values[argument]  # type: ignore[index]
         if _ARITY[name] != len(arguments):
             return False
-        if name in _RESULTS:
+        if name in _ELEMENTWISE:  # most
+            if merged & _ALL not in _VALID:
+                return False
+        elif name in _RESULTS:
             result = _RESULTS[name].get(merged & _ALL)
             if result is None:
                 return False

@@ -86,18 +86,15 @@ def live_program(program: Program, live: Liveness | None = None) -> Program:
         (12, ('v',))
     """
     live = liveness(program) if live is None else live
-    count = len(program.statements)
-    if live.across == (1 << count) - 1 and live.states == (1 << len(program.states)) - 1:
-        return program
-    marks = map(int, f"{live.across:0{count}b}"[::-1])  # of each statement, from the first on
-    statements = tuple(compress(program.statements, marks))
-    keep = [number for number in range(len(program.states)) if live.states >> number & 1]
-    parameters = (
-        *program.parameters[:2],
-        *(program.states[number] for number in keep),
-        program.lr,
-    )
-    outputs = (program.outputs[0], *(program.outputs[1 + number] for number in keep))
+    count, states = len(program.statements), len(program.states)
+    statements, parameters, outputs = program.statements, program.parameters, program.outputs
+    if live.across != (1 << count) - 1:
+        marks = map(int, f"{live.across:0{count}b}"[::-1])  # of each statement, from the first on
+        statements = tuple(compress(statements, marks))
+    if live.states != (1 << states) - 1:
+        keep = [number for number in range(states) if live.states >> number & 1]
+        parameters = (*parameters[:2], *(program.states[n] for n in keep), program.lr)
+        outputs = (outputs[0], *(outputs[1 + n] for n in keep))
     return Program(parameters, statements, outputs)
 
 

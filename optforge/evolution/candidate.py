@@ -124,6 +124,7 @@ class DrawnBatch:
     candidates: list[Candidate] = field(default_factory=list)
     new: set[str] = field(default_factory=set)  # fingerprints to be judged
     mismatches: list[str] = field(default_factory=list)  # fingerprints with other numbers
+    unknown: set[str] = field(default_factory=set)  # looked up, of nothing judged or on its way
 
     def add(self, candidate: Candidate) -> None:
         """Add the next candidate."""
@@ -133,6 +134,7 @@ class DrawnBatch:
         if candidate.new:
             self.new.add(candidate.fingerprint)
             self.on_their_way.add(candidate.fingerprint)
+            self.unknown.discard(candidate.fingerprint)
 
     @property
     def next_number(self) -> int:

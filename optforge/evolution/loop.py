@@ -116,7 +116,12 @@ class Search:
 
     def is_new(self, fingerprint: str, batch: DrawnBatch) -> bool:
         """Return whether no program with this fingerprint was judged or is being judged."""
-        return fingerprint not in self.history.known and fingerprint not in batch.on_their_way
+        if fingerprint in batch.unknown:
+            return True
+        is_new = fingerprint not in batch.on_their_way and fingerprint not in self.history.known
+        if is_new:
+            batch.unknown.add(fingerprint)
+        return is_new
 
     @property
     def stopped(self) -> bool:
