@@ -13,6 +13,7 @@ from rich.table import Table
 from optforge.tasks import PROXY_TASKS
 
 from .machine import Spread, spread
+from .patience import GAIN
 from .searching import CONFIGURATIONS
 from .training import TASK_A, TASK_B, Timed
 
@@ -87,6 +88,12 @@ class Report:
                 self.add(key, name, _column(runs, key))
         self.details["searching"] = results
         self.figures.setdefault("memory", {})["worker_mb"] = self.figures["worker_mb"]
+
+    def add_patience(self, runs: Sequence[dict[str, Any]]) -> None:
+        for since in ("command", "workers_started"):
+            key, of = f"minutes_to_{100 * GAIN:.0f}_percent", f"since {since.replace('_', ' ')}"
+            self.add(key, of, _column(runs, f"since_{since}"))
+        self.details["minutes"] = list(runs)
 
     def add_memory(self, found: dict[str, Any]) -> None:
         for mark, value in found["search_mb"].items():

@@ -1,0 +1,120 @@
+"""Ray started by its own launchers: by Slurm's script, and by its autoscaler.
+
+Both end with `ray stop`, which ends every Ray process that it sees. So each runs in a PID
+namespace of its own, where it sees no other.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import optforge
+from optforge.runs import Journal
+from tests.helpers.tiny import Blobs
+
+pytest.importorskip("ray", reason="needs the package ray: pip install 'optforge[cluster]'")
+ROOT = Path(__file__).resolve().parents[2]
+APART = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+
+
+def has_namespaces() -> bool:
+    try:
+        return subprocess.run([*APART, "true"], capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.slow,
+    pytest.mark.skipif(not has_namespaces(), reason="this user may make no PID namespace"),
+]
+
+
+def run_apart(command: list[str], folder: Path, **variables: str) -> str:
+    """Run a command where no other Ray is seen; its files lie in a folder of its own."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {
+        **os.environ,
+        "PATH": path,
+        "PYTHONPATH": str(ROOT),
+        "RAY_TMPDIR": str(folder),
+        **variables,
+    }
+    done = subprocess.run(
+        [*APART, *command], env=environment, capture_output=True, text=True, timeout=500
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+SRUN = """#!/usr/bin/env bash
+while [ "$1" != ray ]; do shift; done  # options of srun
+exec "$@"
+"""
+
+
+def test_the_script_for_slurm_runs_a_search(tmp_path: Path) -> None:
+    """Slurm's two commands are stand-ins for a job of one machine; launch and search are real."""
+    programs, run = tmp_path / "bin", tmp_path / "run"
+    programs.mkdir()
+    for name, text in {"scontrol": "#!/bin/sh\necho 127.0.0.1\n", "srun": SRUN}.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    task = f"{ROOT / 'tests' / 'helpers' / 'tiny.py'}:Blobs"
+    few = "--programs 60 --trials 2 --population 20 --lag 3 --held-out none --no-compile"
+    words = ["search", "--tasks", task, *few.split(), "--no-simplify", "--out", str(run)]
+    said = run_apart(
+        ["bash", str(ROOT / "docs" / "cluster" / "slurm.sh"), *words],
+        tmp_path,
+        PATH=os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]),
+        SLURM_JOB_ID="7",
+        SLURM_JOB_NODELIST="here",
+        SLURM_JOB_NUM_NODES="1",
+        SLURM_TMPDIR=str(tmp_path),
+    )
+    assert "On head node" in said
+    alone = optforge.search(
+        [Blobs()], out=tmp_path / "b", workers=0, programs=60, trials=2, population=20, lag=3,
+        held_out=(), compile=False, simplify=False,
+    )  # fmt: skip
+    assert programs_of(run) == programs_of(alone.path) != []
+
+
+def programs_of(run: Path) -> list[str]:
+    with Journal.open(run / "journal.sqlite", write=False) as journal:
+        return [proposal.program for proposal in journal.proposals()]
+
+
+GROWING = """
+import time
+from ray.cluster_utils import AutoscalingCluster
+from optforge.execution import ClusterPool
+from tests.execution.factories import answers
+
+worker = {"resources": {"CPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 2}
+cluster = AutoscalingCluster({"CPU": 0}, {"worker": worker})
+cluster.start()
+try:
+    with ClusterPool(answers, "auto", workers=2) as pool:
+        pool.submit(0, ("double", 4))
+        assert pool.next(timeout=200).result == 8
+        end = time.monotonic() + 200
+        while pool.ready < 2 and time.monotonic() < end:
+            pool.submit(0, ("sleep", 0.2))
+            pool.next(timeout=60)
+        print("ready", pool.ready)
+finally:
+    cluster.shutdown()
+"""
+
+
+def test_a_cluster_that_scales_grows_for_the_workers_asked_for(tmp_path: Path) -> None:
+    """Ray's autoscaler, whose nodes are processes here, starts from a head without a core."""
+    said = run_apart([sys.executable, "-c", GROWING], tmp_path)
+    assert "ready 2" in said
