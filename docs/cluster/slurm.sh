@@ -6,11 +6,11 @@
 set -euo pipefail
 
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-port=$((20000 + SLURM_JOB_ID % 20000)) # two jobs on one machine do not meet
+port=$((20000 + SLURM_JOB_ID % 20000)) # what an earlier job left behind is not in the way
 export RAY_TMPDIR="${SLURM_TMPDIR:-/tmp}/ray-$SLURM_JOB_ID"
 export RAY_ADDRESS="$head:$port"
 
 # One node of Ray on each machine; the command runs on the first when all have joined.
-srun --nodes "$SLURM_JOB_NUM_NODES" --ntasks "$SLURM_JOB_NUM_NODES" \
+srun --nodes "$SLURM_JOB_NUM_NODES" --ntasks "$SLURM_JOB_NUM_NODES" --cpu-bind=none \
     ray symmetric-run --address "$RAY_ADDRESS" --min-nodes "$SLURM_JOB_NUM_NODES" -- \
     optforge "$@" --cluster "$RAY_ADDRESS"

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,13 @@ pytestmark = [
 ]
 
 
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder for Ray, whose names of sockets may have a hundred characters."""
+    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder:
+        yield Path(folder)
+
+
 def run_apart(command: list[str], folder: Path, **variables: str) -> str:
     """Run a command where no other Ray is seen; its files lie in a folder of its own."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -59,7 +68,7 @@ exec "$@"
 """
 
 
-def test_the_script_for_slurm_runs_a_search(tmp_path: Path) -> None:
+def test_the_script_for_slurm_runs_a_search(tmp_path: Path, short: Path) -> None:
     """Slurm's two commands are stand-ins for a job of one machine; launch and search are real."""
     programs, run = tmp_path / "bin", tmp_path / "run"
     programs.mkdir()
@@ -71,12 +80,12 @@ def test_the_script_for_slurm_runs_a_search(tmp_path: Path) -> None:
     words = ["search", "--tasks", task, *few.split(), "--no-simplify", "--out", str(run)]
     said = run_apart(
         ["bash", str(ROOT / "docs" / "cluster" / "slurm.sh"), *words],
-        tmp_path,
+        short,
         PATH=os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]),
         SLURM_JOB_ID="7",
         SLURM_JOB_NODELIST="here",
         SLURM_JOB_NUM_NODES="1",
-        SLURM_TMPDIR=str(tmp_path),
+        SLURM_TMPDIR=str(short),
     )
     assert "On head node" in said
     alone = optforge.search(
@@ -114,7 +123,7 @@ finally:
 """
 
 
-def test_a_cluster_that_scales_grows_for_the_workers_asked_for(tmp_path: Path) -> None:
+def test_a_cluster_that_scales_grows_for_the_workers_asked_for(short: Path) -> None:
     """Ray's autoscaler, whose nodes are processes here, starts from a head without a core."""
-    said = run_apart([sys.executable, "-c", GROWING], tmp_path)
+    said = run_apart([sys.executable, "-c", GROWING], short)
     assert "ready 2" in said
