@@ -17,6 +17,7 @@ same_batch  all models of a call see the same batch, as with one seed: layers th
 autotuned   the compiler's own matrix products, with what follows them fused in, where it measures
             them to be faster than the library's
 library     attention's tiny products left to the library
+rules       no call: a step of AdamW's rule for as many models, which follows each call
 """
 
 from __future__ import annotations
@@ -36,11 +37,17 @@ from rich.console import Console
 from rich.table import Table
 from torch._inductor import config
 
+from optforge.analysis import live_program
+from optforge.language import load_rule
 from optforge.tasks import PROXY_TASKS, load_task
-from optforge.training import Stack, keep_freed_memory, kernel
+from optforge.training import Stack, keep_freed_memory, kernel, trainee
 from optforge.training.kernel import compiled, gradient_kernel
+from optforge.training.rules import rules_for
 
-WAYS = {"present": 1, "double": 2, "quadruple": 4, "same_batch": 1, "autotuned": 1, "library": 1}
+WAYS = {
+    **{"present": 1, "double": 2, "quadruple": 4, "same_batch": 1, "autotuned": 1, "library": 1},
+    "rules": 1,
+}
 Call = Callable[[], Any]
 
 
@@ -93,6 +100,11 @@ def built(name: str, way: str) -> tuple[int, Call]:
     stack = Stack(load_task(name), compile=True)
     rows = WAYS[way] * stack.rows
     weights, (inputs, targets) = stack.initial([0] * rows), stack.batch(0, 0)
+    if way == "rules":
+        gradient = 0.01 * torch.randn_like(weights)
+        rules = rules_for(stack, [trainee(live_program(load_rule("adamw")))] * rows, 1)
+        rules.place(list(range(rows)), weights, gradient)
+        return rows, lambda: rules.step(0)
     shared = way == "same_batch"
     if not shared:
         inputs, targets = (p.expand(rows, *p.shape).contiguous() for p in (inputs, targets))
