@@ -1,7 +1,7 @@
-"""Ray started by its own launchers: by Slurm's script, and by its autoscaler.
+"""Ray started by its own symmetric launch, as Slurm's script does.
 
-Both end with `ray stop`, which ends every Ray process that it sees. So each runs in a PID
-namespace of its own, where it sees no other.
+It ends with `ray stop`, which ends every Ray process that it sees. So it runs in a PID namespace of
+its own, where it sees no other.
 """
 
 from __future__ import annotations
@@ -98,32 +98,3 @@ def test_the_script_for_slurm_runs_a_search(tmp_path: Path, short: Path) -> None
 def programs_of(run: Path) -> list[str]:
     with Journal.open(run / "journal.sqlite", write=False) as journal:
         return [proposal.program for proposal in journal.proposals()]
-
-
-GROWING = """
-import time
-from ray.cluster_utils import AutoscalingCluster
-from optforge.execution import ClusterPool
-from tests.execution.factories import answers
-
-worker = {"resources": {"CPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 2}
-cluster = AutoscalingCluster({"CPU": 0}, {"worker": worker})
-cluster.start()
-try:
-    with ClusterPool(answers, "auto", workers=2) as pool:
-        pool.submit(0, ("double", 4))
-        assert pool.next(timeout=200).result == 8
-        end = time.monotonic() + 200
-        while pool.ready < 2 and time.monotonic() < end:
-            pool.submit(0, ("sleep", 0.2))
-            pool.next(timeout=60)
-        print("ready", pool.ready)
-finally:
-    cluster.shutdown()
-"""
-
-
-def test_a_cluster_that_scales_grows_for_the_workers_asked_for(short: Path) -> None:
-    """Ray's autoscaler, whose nodes are processes here, starts from a head without a core."""
-    said = run_apart([sys.executable, "-c", GROWING], short)
-    assert "ready 2" in said
