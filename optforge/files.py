@@ -180,8 +180,9 @@ def is_own(path: Path) -> bool:
     A directory without a record was made by an earlier version, which kept none.
     """
     record = _record(path.parent)
-    is_free = record is None or not os.path.lexists(path)
-    return is_free or _digest_of(path) in record.get(path.name, ())
+    if record is None or not os.path.lexists(path):
+        return True
+    return _digest_of(path) in record.get(path.name, ())
 
 
 def _record(directory: Path) -> dict[str, list[str]] | None:
@@ -236,8 +237,7 @@ def split_name(text: str) -> tuple[str, str]:
         >>> split_name("mine=adamw"), split_name("adamw")
         (('mine', 'adamw'), ('', 'adamw'))
     """
-    signs = [place for place, sign in enumerate(text) if sign == "="]
-    for place in (-1, *signs):  # the longest path first
+    for place in (-1, *(k for k, sign in enumerate(text) if sign == "=")):  # longest path first
         if is_file(split_class(text[place + 1 :])[0]):
             return text[: max(place, 0)], text[place + 1 :]
     name, _, rest = text.rpartition("=")

@@ -71,14 +71,14 @@ def _step(variant: Variant, model: nn.Module, optimizer: Optimizer, device: str)
     return loss.item()
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     said = " ".join(f"{error}".split())
     if isinstance(error, CompareError):
         return said
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     said = " ".join(f"{error}".split()) or type(error).__name__
     lowered = said.lower()
     if "closure" in lowered:
