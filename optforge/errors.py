@@ -134,8 +134,15 @@ def reading(what: object, advice: str, wrong: type[OptforgeError] = RunError) ->
         raise wrong(f"{what} is damaged ({one_line(error)}); {advice}") from error
 
 
+MOST = 1_000_000  # of anything that is counted and held; more would end in a lack of memory
+
+
 def whole_number(
-    name: str, value: object, least: int | None = None, wrong: type[OptforgeError] = OptforgeError
+    name: str,
+    value: object,
+    least: int | None = None,
+    wrong: type[OptforgeError] = OptforgeError,
+    most: int | None = None,
 ) -> int:
     """Return a setting as a Python int: NumPy's and others' integers are taken as well.
 
@@ -144,20 +151,23 @@ def whole_number(
         value: What was given.
         least: The least that is allowed; None for no bound.
         wrong: What to raise.
+        most: The most that is allowed; None for no bound.
 
     Raises:
-        OptforgeError: If it is no whole number or too small.
+        OptforgeError: If it is no whole number, too small or too large.
 
     Example:
         >>> whole_number("trials", 3, 1)
         3
     """
     allowed = "a whole number" + ("" if least is None else f" of at least {least}")
+    allowed += "" if most is None else f" and at most {most:,}"
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise wrong(f"{name} is {value!r}; it must be {allowed}") from None
-    if isinstance(value, bool) or (least is not None and number < least):
+    is_small, is_large = least is not None and number < least, most is not None and number > most
+    if isinstance(value, bool) or is_small or is_large:
         raise wrong(f"{name} is {value!r}; it must be {allowed}")
     return number
 

@@ -95,7 +95,11 @@ def _real(name: str, value: Any, wrong: Wrong) -> float:
 
 
 def _switch(name: str, value: Any, wrong: Wrong) -> bool:
-    if getattr(value, "ndim", 0) != 0 or value not in (True, False):  # NumPy's are taken as well
+    try:
+        is_switch = getattr(value, "ndim", 0) == 0 and value in (True, False)  # NumPy's as well
+    except (TypeError, ValueError):  # what cannot be compared, as pandas.NA
+        is_switch = False
+    if not is_switch:
         raise wrong(f"{name} is {value!r}; it must be True or False")
     return bool(value)
 

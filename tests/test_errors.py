@@ -6,11 +6,17 @@ import math
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
+from optforge.api.explanation import ExplainOptions
+from optforge.api.export import ExportOptions
+from optforge.api.funnel_options import FunnelOptions
+from optforge.api.search_options import SearchOptions
+from optforge.api.simplification import SimplifyOptions
 from optforge.comparison import ComparisonSettings
 from optforge.errors import CompareError, OptforgeError, SearchError, real_number, whole_number
 from optforge.evolution.settings import Settings
@@ -75,3 +81,27 @@ def test_settings_of_verbs_take_numbers_of_numpy() -> None:
     assert [type(x) for x in (found.trials, *found.heat_map)] == [int] * 3
     with pytest.raises(CompareError, match="trials is 2.5; it must be a whole number"):
         ComparisonSettings.read({"trials": 2.5})
+
+
+def test_counts_have_an_upper_end() -> None:
+    """A million of anything that is held fits into memory; 10**12 settings ended with no word."""
+    assert whole_number("trials", 10**6, 1, most=10**6) == 10**6
+    for options in (SearchOptions, partial(ExplainOptions, "run"), partial(FunnelOptions, "run")):
+        with pytest.raises(OptforgeError, match="trials is 10000000; .* at most 1,000,000"):
+            options(trials=10**7)
+    for wrong in ({"repeats": 0}, {"repeats": 1}, {"repeats": 10**7}, {"looks": (2, 10**7)}):
+        with pytest.raises(OptforgeError, match="of at least 2 and at most 1,000,000"):
+            SimplifyOptions("lion", **wrong)  # type: ignore[arg-type]
+
+
+def test_a_switch_that_compares_with_nothing_is_refused() -> None:
+    class Missing:
+        """As pandas.NA."""
+
+        def __eq__(self, other: object) -> bool:
+            raise TypeError("boolean value of NA is ambiguous")
+
+        __hash__ = object.__hash__
+
+    with pytest.raises(OptforgeError, match="force is .*; it must be True or False"):
+        ExportOptions("lion", force=Missing())  # type: ignore[arg-type]

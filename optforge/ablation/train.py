@@ -15,7 +15,7 @@ from optforge.ablation.rule_trainer import RuleTrainer
 from optforge.ablation.simplifier import Simplifier
 from optforge.equality.derivation import Derivation, Link
 from optforge.equality.exact import Simplified, simplify_exact
-from optforge.errors import SimplifyError
+from optforge.errors import MOST, SimplifyError, whole_number
 from optforge.execution import Workers
 from optforge.language import Program, parse
 from optforge.options import with_plain_fields
@@ -58,6 +58,8 @@ class Options:
             )
         if self.minutes is not None and not self.minutes > 0:
             raise SimplifyError(f"minutes is {self.minutes}; give a time above 0")
+        whole_number("repeats", self.repeats, _LEAST_LOOK, SimplifyError, MOST)
+        whole_number("the last look", max(self.looks, default=2), _LEAST_LOOK, SimplifyError, MOST)
         rising = all(a < b for a, b in zip(self.looks, self.looks[1:], strict=False))
         if not self.looks or self.looks[0] < _LEAST_LOOK or not rising:
             raise SimplifyError(

@@ -15,7 +15,7 @@ from optforge.assessment.explain import Explanation, explain_shipped
 from optforge.assessment.explain import explain as explain_by_tuning
 from optforge.assessment.rows import ADAMW, FOUND
 from optforge.assessment.table import Table
-from optforge.errors import RunError, SearchError, reading, whole_number
+from optforge.errors import MOST, RunError, SearchError, reading, whole_number
 from optforge.evolution.plan import read_plan
 from optforge.evolution.session import make_executor, make_trainer
 from optforge.execution import process_count, worker_count
@@ -61,7 +61,7 @@ class ExplainOptions(WorkOptions):
 
     def __post_init__(self) -> None:
         if self.trials is not None:
-            whole_number("trials", self.trials, 1, SearchError)
+            whole_number("trials", self.trials, 1, SearchError, MOST)
         with_plain_fields(self, SearchError)
         worker_count(self.workers)
 

@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from optforge.api.keywords import WorkOptions
-from optforge.errors import FunnelError, real_number, whole_number
+from optforge.errors import MOST, FunnelError, real_number, whole_number
 from optforge.execution import worker_count
 from optforge.options import with_plain_fields
 from optforge.promotion.script import Train
@@ -57,7 +57,7 @@ class FunnelOptions(WorkOptions):
         whole_number("candidates", self.candidates, 1, FunnelError)
         whole_number("seed", self.seed, wrong=FunnelError)
         if self.trials is not None:
-            whole_number("trials", self.trials, 1, FunnelError)
+            whole_number("trials", self.trials, 1, FunnelError, MOST)
         real_number("alpha", self.alpha, above=0, wrong=FunnelError)
         if self.alpha >= 0.5:
             raise FunnelError(f"alpha is {self.alpha}; give a number above 0 and below 0.5")

@@ -33,7 +33,7 @@ from optforge.execution import process_count
 from optforge.jobs import Display, JobRunner, Silent, named
 from optforge.language import load_rule, rule_text
 from optforge.runs import RunDirectory, Session, check_free
-from optforge.runs.directory import file_names, new_run_path
+from optforge.runs.directory import best_of, file_names, new_run_path
 from optforge.tasks import Task, find_tasks
 from optforge.training import checked_device, is_gpu, one_thread, ways_to_train
 from optforge.tuning import BaselineTuner
@@ -212,8 +212,8 @@ def _check_distinct(tasks: Sequence[Task], everything: Sequence[Task]) -> None:
     names = [task.name for task in everything]
     if not tasks:
         raise SearchError("there is no task to search on; give at least one")
-    if len(set(names)) < len(names):
+    if len(set(map(best_of, names))) < len(names):
         raise SearchError(
-            f"tasks are {', '.join(names)}; no name may occur twice, those of held-out "
-            "tasks and of the validation included"
+            f"tasks are {', '.join(names)}; no name may occur twice, those of held-out tasks and "
+            "of the validation included, nor may two differ in signs that names of files lack"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from optforge.analysis import cost, fingerprint
 from optforge.api.keywords import WorkOptions
 from optforge.api.run_log import check_log
-from optforge.errors import SearchError, byte_count, real_number, whole_number
+from optforge.errors import MOST, SearchError, byte_count, real_number, whole_number
 from optforge.evolution.budget import Budget
 from optforge.evolution.known import LEAST_MEMORY
 from optforge.evolution.settings import Settings
@@ -180,7 +180,7 @@ class SearchOptions(BudgetOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.trials is not None:
-            whole_number("trials", self.trials, 1, SearchError)
+            whole_number("trials", self.trials, 1, SearchError, MOST)
         if self.constants_programs is not None:
             whole_number("constants_programs", self.constants_programs, 0, SearchError)
         if self.lag is not None:

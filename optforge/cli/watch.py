@@ -11,7 +11,7 @@ import typer
 from optforge.cli.console import screen
 from optforge.cli.options import PlainDebug
 from optforge.errors import RunError
-from optforge.report.pages.live import LOOPBACK, serve
+from optforge.report.pages.live import LOOPBACK, check_port, serve
 
 
 def watch(
@@ -34,6 +34,7 @@ def watch(
     """
     if not path.is_dir():
         raise RunError(f"{path} is not a directory; give that of a run, or one that holds runs")
+    check_port(host, port)
     if host not in LOOPBACK and not token:
         token = secrets.token_urlsafe(16)
     query = f"?token={token}" if token else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from optforge.errors import FunnelError, RunError, whole_number
+from optforge.errors import MOST, FunnelError, RunError, whole_number
 from optforge.files import read_text, split_class
 from optforge.promotion.script import Script, Train, script_from_file
 from optforge.tasks import Task, ladder_task_names, load_task, refuse_set_aside
@@ -19,7 +19,6 @@ _TUNING_SEEDS, _FINALISTS = 2, 4
 _TRIALS = (32, 32, 24, 16, 16)
 _LOOKS = ((6, 12, 24), (6, 12, 24), (5, 10, 20), (5, 10, 20), (5, 10, 15))
 _KEEP = (16, 8, 6, 4, 3)
-_MOST = 1_000_000  # of anything that is counted; more would end in a lack of memory
 _FIELDS = {"task", "script", "trials", "seeds", "keep"}
 Given = str | Task | Script | Train
 
@@ -50,11 +49,9 @@ class Stage:
     place: str = ""
 
     def __post_init__(self) -> None:
-        whole_number(f"trials of the stage {self.name}", self.trials, 1, FunnelError)
-        whole_number(f"keep of the stage {self.name}", self.keep, 1, FunnelError)
-        looks = [whole_number("a number of seeds", n, 2, FunnelError) for n in self.looks]
-        if max(self.trials, self.keep, *looks) > _MOST:
-            raise FunnelError(f"trials, seeds and keep of the stage {self.name} go up to {_MOST:,}")
+        whole_number(f"trials of the stage {self.name}", self.trials, 1, FunnelError, MOST)
+        whole_number(f"keep of the stage {self.name}", self.keep, 1, FunnelError, MOST)
+        looks = [whole_number("a number of seeds", n, 2, FunnelError, MOST) for n in self.looks]
         if not looks or looks != sorted(set(looks)):
             raise FunnelError(
                 f"the stage {self.name} looks after {self.looks} seeds; give increasing numbers "

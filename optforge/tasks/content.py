@@ -52,8 +52,11 @@ def content_key(value: Any) -> str:
         optforge.tasks.source.UnknownContentError: a lock, whose content cannot be read
     """
     digest = hashlib.sha256()
-    for part in _parts(value):
-        digest.update(part.encode(errors="replace") + b"\0")
+    try:
+        for part in _parts(value):
+            digest.update(part.encode(errors="replace") + b"\0")
+    except RecursionError:
+        raise UnknownContentError("a value or function that holds itself") from None
     return digest.hexdigest()[:_DIGITS]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 import optforge
 from optforge.cli.app import app
 from optforge.cli.console import fail, print_anything, screen
+from optforge.cli.stopping import Stopping
 from optforge.errors import OptforgeError
 
 ROOT = Path(__file__).parents[2]
@@ -62,3 +64,11 @@ def test_a_deleted_directory_is_a_sentence(tmp_path: Path, monkeypatch: pytest.M
         optforge.simplify("lion", exact=True)
     result = CliRunner().invoke(app, ["rules"])
     assert result.exit_code == 1 and "was deleted" in result.stderr
+
+
+def test_a_handler_that_python_did_not_set_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers: dict[int, object] = {}
+    monkeypatch.setattr(signal, "signal", lambda number, new: handlers.update({number: new}))
+    with Stopping():
+        assert set(handlers) == {signal.SIGINT, signal.SIGTERM}
+    assert None not in handlers.values()

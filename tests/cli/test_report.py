@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from optforge.cli.app import app
 from tests.helpers.page_runs import make_run
+from tests.reliability.fuzz import refusal
 
 
 def call(*words: str) -> Result:
@@ -39,6 +41,7 @@ def test_watching_beyond_this_machine_needs_a_token(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], asks: bool
 ) -> None:
     served: list[tuple[object, ...]] = []
+    monkeypatch.setattr("optforge.cli.watch.check_port", lambda *_: None)
     monkeypatch.setattr("optforge.cli.watch.serve", lambda *values: served.append(values))
     result = CliRunner().invoke(app, ["watch", str(tmp_path), "--port", "9001", *words])
     assert result.exit_code == 0, result.output
@@ -50,3 +53,14 @@ def test_watching_beyond_this_machine_needs_a_token(
 def test_what_is_no_directory_is_not_watched(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["watch", str(tmp_path / "nowhere")])
     assert result.exit_code == 1 and "is not a directory" in result.stderr
+
+
+def test_an_address_that_cannot_be_served_is_a_sentence(tmp_path: Path) -> None:
+    """It was printed, and an error of the server with a traceback of its own came after it."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        assert f"port {port} of 127.0.0.1 cannot be used" in refusal(
+            "watch", str(tmp_path), "--port", port
+        )
+    for host in ("a..b", "192.0.2.1"):
+        assert f"of {host} cannot be used" in refusal("watch", str(tmp_path), "--host", host)

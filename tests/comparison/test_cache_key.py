@@ -173,3 +173,16 @@ def test_what_has_no_readable_content_is_refused() -> None:
     lock = threading.Lock()
     with pytest.raises(CompareError, match="it uses a lock, whose content cannot be read"):
         checked_content_key(lambda p, lr=0.1: (lock, p))
+
+
+def test_what_holds_itself_needs_a_key() -> None:
+    """A function that calls itself recursed without end, and a comparison ended with code 70."""
+
+    def build(parameters: Any, lr: float = 0.1) -> Any:
+        return build if lr < 0 else SGD(parameters, lr)
+
+    nested: list[Any] = []
+    nested.append(nested)
+    for held in (build, nested):
+        with pytest.raises(CompareError, match="that holds itself; set cache_key"):
+            checked_content_key(held)

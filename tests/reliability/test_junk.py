@@ -20,7 +20,14 @@ from optforge.api.export import ExportOptions
 from optforge.api.funnel_options import FunnelOptions
 from optforge.api.search_options import ResumeOptions, SearchOptions
 from optforge.api.simplification import SimplifyOptions
-from optforge.errors import CompareError, OptforgeError, SimplifyError, StoppedError, TaskError
+from optforge.errors import (
+    CompareError,
+    OptforgeError,
+    SearchError,
+    SimplifyError,
+    StoppedError,
+    TaskError,
+)
 from tests.helpers.searches import small, tiny_plan, train_search
 from tests.helpers.tiny import Blobs
 
@@ -111,6 +118,12 @@ def test_classes_in_the_place_of_instances_are_told_what_to_give() -> None:
         optforge.search([5])  # type: ignore[list-item]
     with pytest.raises(TaskError, match=r"Blobs.* is no task; make one of this class"):
         optforge.search([Blobs])  # type: ignore[list-item]
+
+
+def test_two_tasks_have_two_files() -> None:
+    tasks = [type("Blobs_", (Blobs,), {"name": name})() for name in ("a b", "a/b")]
+    with pytest.raises(SearchError, match="a b, a/b; .* two differ in signs"):
+        optforge.search(tasks)
 
 
 def test_numbers_of_numpy_become_plain() -> None:

@@ -9,6 +9,7 @@ import asyncio
 import html
 import importlib
 import secrets
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -193,6 +194,25 @@ def live_app(root: Path, token: str = "", least: float = _LEAST) -> Starlette:
     else:  # another name in the request is a page elsewhere that wants to read ours
         guard = middleware.Middleware(hosts.TrustedHostMiddleware, LOOPBACK)
     return applications.Starlette(routes=routes, middleware=[guard])
+
+
+def check_port(host: str, port: int) -> None:
+    """Check that pages can be served at an address, before it is told to anybody.
+
+    Raises:
+        OptforgeError: If another program has the port, or this machine has no such address.
+
+    Example:
+        >>> check_port("127.0.0.1", 0)  # 0 stands for any free port
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except (OSError, UnicodeError) as error:
+        raise OptforgeError(
+            f"port {port} of {host} cannot be used ({getattr(error, 'strerror', None) or error}); "
+            "give another one with --port, or an address of this machine with --host"
+        ) from error
 
 
 def serve(root: Path, host: str, port: int, token: str = "") -> None:
