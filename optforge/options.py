@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
+import numpy
+
 from optforge.errors import OptforgeError, real_number, whole_number
 
 Wrong = type[OptforgeError]
@@ -41,6 +43,22 @@ def with_plain_fields(options: object, wrong: Wrong) -> None:
         base = kind.removesuffix(" | None")
         if base in _KINDS and (value is not None or base == kind):
             object.__setattr__(options, field.name, _KINDS[base](field.name, value, wrong))
+
+
+def plain_value(value: Any) -> Any:
+    """Return a value with Python's numbers in the place of NumPy's, in lists and tuples too.
+
+    Example:
+        >>> plain_value((numpy.int64(3), [numpy.float32(0.5)])), plain_value(numpy.arange(2))
+        ((3, [0.5]), [0, 1])
+    """
+    if isinstance(value, numpy.generic | numpy.ndarray):
+        return value.tolist()
+    if type(value) not in (list, tuple):
+        return value
+    items = type(value)(map(plain_value, value))
+    changed = any(new is not old for new, old in zip(items, value, strict=True))
+    return items if changed else value  # the same one, where there is nothing to change
 
 
 def items_of(name: str, value: Any, kind: str, wrong: Wrong = OptforgeError) -> tuple[Any, ...]:

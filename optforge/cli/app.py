@@ -127,6 +127,10 @@ def _report(error: BaseException, debug: bool) -> int:
     if is_out_of_memory(error):
         fail(_NO_MEMORY)
         return ERROR
+    if isinstance(error, OSError) and error.strerror:
+        what = "the system" if error.filename is None else str(error.filename)
+        fail(f"{what} cannot be used: {error.strerror}; --debug shows what it was for")
+        return ERROR
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     advice = "" if debug else "; run again with --debug and report it"
     fail(f"optforge failed unexpectedly ({what}){advice}")

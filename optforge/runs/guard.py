@@ -86,7 +86,9 @@ def sentences(journal: Path, doing: str) -> Iterator[None]:
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
-_OTHER = (errno.ENAMETOOLONG, errno.EIO)  # EIO: a disk that fails, a terminal that is gone
+# EIO: a disk that fails, a terminal that is gone. The last three are of disks in a network.
+_OTHER = (errno.ENAMETOOLONG, errno.EIO, errno.EISDIR, errno.ELOOP, errno.EMFILE, errno.ENFILE,
+          errno.EFBIG, errno.EBUSY, errno.ESTALE, errno.ENOLCK)  # fmt: skip
 
 
 @contextmanager

@@ -48,7 +48,8 @@ def initial_model(task: Task, seed: int) -> nn.Module:
         >>> sum(p.numel() for p in initial_model(load_task("digits_mlp"), seed=0).parameters())
         4810
     """
-    return task.prepare(fresh_model(task, seed), seed)
+    model = task.prepare(fresh_model(task, seed), seed)
+    return model.train() if isinstance(model, nn.Module) else model  # the check tells what it is
 
 
 def augmented(

@@ -22,6 +22,7 @@ from optforge.errors import (
     real_number,
     whole_number,
 )
+from optforge.options import plain_value
 from optforge.tasks.splits import Data, checked_data, raw_values
 from optforge.tasks.task_content import task_content
 
@@ -193,7 +194,7 @@ def _make_plain(task: Task) -> None:
     for name in {*dir(type(task)), *vars(task)}:
         value = inspect.getattr_static(task, name)
         if isinstance(value, numpy.generic | tuple) and not name.startswith("_"):
-            _set(task, name, _plain(value))
+            _set(task, name, plain_value(value))
     _check_name(task)
     where = f"of task {task.name!r}"
     for name, least in (("steps", 1), ("batch_size", 1), ("evaluation_period", 1)):
@@ -216,15 +217,6 @@ def _set(task: Task, name: str, value: Any) -> None:
     """Set an attribute, unless it has this value: a frozen task stays as it is."""
     if getattr(task, name) is not value:
         setattr(task, name, value)
-
-
-def _plain(value: Any) -> Any:
-    """Return a value with Python's numbers in the place of NumPy's, in tuples too."""
-    if type(value) is tuple:
-        items = tuple(map(_plain, value))
-        changed = any(new is not old for new, old in zip(items, value, strict=True))
-        return items if changed else value
-    return value.item() if isinstance(value, numpy.generic) else value
 
 
 def _check_name(task: Task) -> None:

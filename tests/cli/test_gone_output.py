@@ -141,11 +141,24 @@ def test_a_failing_disk_is_a_sentence() -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_missing_memory_is_a_sentence(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr("optforge.cli.tasks.task_names", missing)
+    monkeypatch.setattr("optforge.cli.tasks.task_names", Mock(side_effect=error))
     assert "not enough memory; give fewer workers" in refusal("tasks")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "gone"), "gone cannot be"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "Connection refused"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "cells"), "Is a directory (cells)"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_the_system_refuses_is_a_sentence(
+    error: OSError, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optforge.cli.tasks.task_names", Mock(side_effect=error))
+    assert said in refusal("tasks")
 
 
 def test_no_memory_for_the_sentence_itself(

@@ -6,6 +6,7 @@ import datetime
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 
 from optforge.comparison import variants, vary
@@ -72,6 +73,16 @@ def test_right_values_are_taken(values: dict[str, Any]) -> None:
     changed = vary(Own(), values).task
     for name, value in values.items():
         assert getattr(changed, name) == (tuple(value) if isinstance(value, list) else value)
+
+
+def test_values_of_numpy_are_values() -> None:
+    """An integer of NumPy was told to be no whole number."""
+    given = {"steps": np.int64(3), "scale": np.float32(0.5), "sizes": [np.int8(8), 4]}
+    task = vary(Own(), given).task
+    assert (task.steps, task.scale, task.sizes) == (3, 0.5, (8, 4))
+    assert [type(x) for x in (task.steps, task.scale, *task.sizes)] == [int, float, int, int]
+    swept = variants([Own()], {"batch_size": np.array([16, 32])}, {})
+    assert [v.label for v in swept] == ["Own[batch_size=16]", "Own[batch_size=32]"]
 
 
 @pytest.mark.parametrize("values", [16, "ab", [], {"a": 1}])

@@ -190,6 +190,14 @@ class Scaled(nn.Module):
         return self.scale.exp() * self.last(x.flatten(1)) + self.empty.sum()
 
 
+class Evaluating(Normalized):
+    """Handed over in evaluation mode, as what was loaded often is; all trainers train it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.eval()
+
+
 class Regression(Sequences):
     """Several outputs, with a metric of its own."""
 
@@ -206,7 +214,7 @@ class Regression(Sequences):
 
 KINDS: tuple[type[nn.Module], ...] = (
     Recurrent, Gated, Plain, Normalized, Dropped, Attentive, Convolutional, Tied, Frozen, Unused,
-    Buffered, Mixed, Scaled,
+    Buffered, Mixed, Scaled, Evaluating,
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from optforge.comparison.cells.task_attributes import BUDGET, SAMPLES, check_attributes
 from optforge.errors import CompareError
+from optforge.options import plain_value
 from optforge.tasks import Task
 from optforge.training.random_numbers import draws_random_numbers
 
@@ -69,6 +70,7 @@ def vary(task: Task, attributes: Mapping[str, Any], shown: Sequence[str] | None 
     Raises:
         CompareError: If the task has no such attribute, or the value is not valid for it.
     """
+    attributes = {name: plain_value(value) for name, value in attributes.items()}
     check_attributes(task, attributes)
     own_data = bool(attributes.keys() - BUDGET)
     if not own_data:
@@ -111,6 +113,7 @@ def variants(
     Raises:
         CompareError: If two variants would have the same label, or an axis has no values.
     """
+    axes = {name: plain_value(values) for name, values in axes.items()}
     for name, values in axes.items():
         if not isinstance(values, list | tuple) or not values:
             raise CompareError(
