@@ -97,3 +97,18 @@ def test_compiling_leaves_no_variable() -> None:
     with preserved_process():
         train_population(Stack(Blobs(), compile=True), [load_rule("lion")], range(2))
     assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_caller_without_gradients_may_train(mode: Callable[[], Any]) -> None:
+    """The loss was said to depend on no parameter."""
+
+    @preserved_process()
+    def gradient() -> Any:
+        weight = torch.ones(1, requires_grad=True)
+        (weight * 3).sum().backward()
+        return weight.grad
+
+    with mode():
+        assert gradient().item() == 3.0
+        assert not torch.is_grad_enabled()

@@ -31,8 +31,8 @@ def preserved_process() -> Iterator[None]:
     This covers threads and default dtype of torch, the random states of torch (GPUs included),
     NumPy and Python, the verbosity of Optuna, levels of loggers, filters of warnings, handlers of
     signals, ``sys.path``, the environment, the working directory, and how glibc keeps freed memory;
-    a joined cluster is left. It also works as a decorator. A forked process uses one thread in the
-    block.
+    a joined cluster is left. It also works as a decorator. In the block gradients are computed, and
+    a forked process uses one thread.
 
     Raises:
         OptforgeError: If the working directory no longer exists.
@@ -50,7 +50,13 @@ def preserved_process() -> Iterator[None]:
     if is_forked():
         torch.set_num_threads(1)
     try:
-        with warnings.catch_warnings(), _random_states(), _signal_handlers():
+        with (
+            warnings.catch_warnings(),
+            _random_states(),
+            _signal_handlers(),
+            torch.inference_mode(False),  # where the caller computes without gradients
+            torch.enable_grad(),
+        ):
             yield
     finally:
         leave_cluster()

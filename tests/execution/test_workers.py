@@ -9,11 +9,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from optforge.errors import SearchError
 from optforge.execution import Completed, Failed, WorkerPool
@@ -364,3 +365,19 @@ def test_more_workers_than_the_system_allows_are_a_sentence(
     with pytest.raises(SearchError, match=r"no more than 1 workers can be started .*give fewer"):
         WorkerPool(lambda: abs, workers=3, timeout=10)
     assert started[0].kill() == "signal SIGKILL"
+
+
+def test_the_default_type_of_the_caller_holds_in_workers() -> None:
+    """Else models made in a worker do not fit data made in the caller."""
+
+    def factory() -> Callable[[Any], Any]:
+        return lambda job: str(torch.get_default_dtype())
+
+    torch.set_default_dtype(torch.float64)
+    try:
+        with WorkerPool(factory, workers=1, timeout=60) as pool:
+            pool.submit(1, None)
+            outcome = pool.next()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert isinstance(outcome, Completed) and outcome.result == "torch.float64"
