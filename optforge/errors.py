@@ -167,9 +167,20 @@ def whole_number(
     except TypeError:
         raise wrong(f"{name} is {value!r}; it must be {allowed}") from None
     is_small, is_large = least is not None and number < least, most is not None and number > most
-    if isinstance(value, bool) or is_small or is_large:
-        raise wrong(f"{name} is {value!r}; it must be {allowed}")
+    if isinstance(value, bool) or is_small or is_large or number.bit_length() > _DIGITS:
+        raise wrong(f"{name} is {_shown(value)}; it must be {allowed}")
     return number
+
+
+_DIGITS = 4096  # binary ones; Python prints no number that is much longer
+
+
+def _shown(value: object) -> str:
+    """Return a value as text; of a number that is too long for that, how long it is."""
+    try:
+        return str(value) if isinstance(value, numbers.Real) else repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def real_number(
@@ -205,7 +216,7 @@ def real_number(
     except OverflowError:
         number = math.inf
     if not number > above or (number == math.inf and not infinite):
-        raise wrong(f"{name} is {value}; it must be {allowed}")
+        raise wrong(f"{name} is {_shown(value)}; it must be {allowed}")
     return number
 
 

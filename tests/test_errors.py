@@ -105,3 +105,11 @@ def test_a_switch_that_compares_with_nothing_is_refused() -> None:
 
     with pytest.raises(OptforgeError, match="force is .*; it must be True or False"):
         ExportOptions("lion", force=Missing())  # type: ignore[arg-type]
+
+
+def test_a_number_that_cannot_be_printed_is_refused_all_the_same() -> None:
+    """Python raised that it exceeds the limit of digits."""
+    for check in (partial(whole_number, least=1), partial(real_number, above=0)):
+        with pytest.raises(OptforgeError, match="trials is a number of thousands of digits; it"):
+            check("trials", 10**5000)
+    assert real_number("minutes", 10**5000, infinite=True) == math.inf

@@ -184,5 +184,5 @@ def _toml(text: str) -> Any:
     """Parse a text as a TOML value: a number, true or false, a list; None if it is not one."""
     try:
         return tomllib.loads(f"x = {text.strip()}")["x"]
-    except (RecursionError, tomllib.TOMLDecodeError):
+    except (RecursionError, ValueError):  # the second for a number of thousands of digits as well
         return None
