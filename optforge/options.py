@@ -1,8 +1,10 @@
-"""The fields of options: checked by their type as soon as they are given, and made plain."""
+"""The fields of options: checked by their type as soon as they are given, made plain, explained."""
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -12,6 +14,7 @@ import numpy
 from optforge.errors import OptforgeError, real_number, whole_number
 
 Wrong = type[OptforgeError]
+_ARGUMENT = re.compile(r" {4}(\w+): (.*)")
 
 
 def with_plain_fields(options: object, wrong: Wrong) -> None:
@@ -157,3 +160,28 @@ _KINDS: Mapping[str, Callable[[str, Any, Wrong], Any]] = {
     "tuple[str, ...]": _names,
     "tuple[int, ...]": _whole_numbers,
 }
+
+
+def documented(options: Callable[..., Any]) -> dict[str, str]:
+    """Return the help text of each option, from the docstrings of its class and base classes.
+
+    Example:
+        >>> class Named:
+        ...     '''Something with a name.
+        ...
+        ...     Args:
+        ...         name: Its name.
+        ...     '''
+        >>> documented(Named)
+        {'name': 'Its name.'}
+    """
+    texts: dict[str, list[str]] = {}
+    for base in reversed(inspect.getmro(options)):  # pyright: ignore[reportArgumentType]
+        block = inspect.cleandoc(vars(base).get("__doc__") or "").partition("\nArgs:\n")[2]
+        lines: list[str] = []
+        for line in block.partition("\n\n")[0].splitlines():
+            if match := _ARGUMENT.fullmatch(line):
+                lines = texts[match[1]] = [match[2]]
+            else:
+                lines.append(line.strip())
+    return {name: " ".join(lines) for name, lines in texts.items()}

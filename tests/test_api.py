@@ -96,7 +96,8 @@ def test_a_search_on_a_task_of_ones_own(tmp_path: Path) -> None:
     with result.journal as journal:
         assert journal.counts()["proposals"] == result.history.tally.proposals
         session = journal.session
-    assert session is not None and session.begun <= time.time()
+    assert session is not None and session.ended is not None
+    assert session.begun <= session.ended <= time.time()
     assert (session.minutes, session.programs) == (None, SMALL["programs"])
     files = {path.name for path in result.path.iterdir()}
     assert {"best.py", "table.json", "table.md", "start.py", "settings.json"} <= files

@@ -14,13 +14,13 @@ from typing import Any, ParamSpec, TypeVar
 from optforge.errors import OptforgeError, SearchError
 from optforge.execution import Workers, choose_workers
 from optforge.jobs import Display
+from optforge.options import documented
 from optforge.runs.guard import disk_errors
 
 Keywords = ParamSpec("Keywords")
 Options = TypeVar("Options")
 Result = TypeVar("Result")
 Old = Mapping[str, str | Callable[[Any], dict[str, Any]]]
-_ARGUMENT = re.compile(r" {4}(\w+): (.*)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,25 +55,6 @@ class WorkOptions:
     def stopping(self) -> Callable[[], bool]:
         """The function that returns whether to end early."""
         return self.stop or (lambda: False)
-
-
-def documented(options: Callable[..., Any]) -> dict[str, str]:
-    """Return the help text of each option, from the docstrings of its class and base classes.
-
-    Example:
-        >>> documented(WorkOptions)["watch"]
-        'A display; nothing is shown by default.'
-    """
-    texts: dict[str, list[str]] = {}
-    for base in reversed(inspect.getmro(options)):  # pyright: ignore[reportArgumentType]
-        block = inspect.cleandoc(vars(base).get("__doc__") or "").partition("\nArgs:\n")[2]
-        lines: list[str] = []
-        for line in block.partition("\n\n")[0].splitlines():
-            if match := _ARGUMENT.fullmatch(line):
-                lines = texts[match[1]] = [match[2]]
-            else:
-                lines.append(line.strip())
-    return {name: " ".join(lines) for name, lines in texts.items()}
 
 
 def keywords_of(

@@ -165,6 +165,7 @@ class _SearchSession:
             try:
                 search = make_search(self.plan, runner, self.options.memory)
                 history = search.run(lambda h: self._ends(budget, h, search.replaying), watch.show)
+                self._ended()
                 done, simple, stopped = None, None, search.stopped
                 if not stopped:
                     patience = max(_PATIENCE, _PATIENCE_SHARE * budget.elapsed)
@@ -186,8 +187,14 @@ class _SearchSession:
             limited = budget.minutes is not None and math.isfinite(budget.minutes)
             minutes, done = budget.minutes if limited else None, history.tally.proposals
             session = Session(time.time(), done, minutes, budget.programs)
-            self.directory.journal.begin_session(session)
+            self.directory.journal.write_session(session)
         return ends
+
+    def _ended(self) -> None:
+        """Write down that the search ended; what follows is measured for the table."""
+        journal = self.directory.journal
+        if journal.session is not None and journal.session.ended is None:
+            journal.write_session(replace(journal.session, ended=time.time()))
 
     def _finish(self, history: History, runner: JobRunner) -> tuple[Finish | None, bool]:
         """Return the final results of the search, and whether it was stopped on the way."""

@@ -10,8 +10,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 from rich.markup import escape
 
-from optforge.api.keywords import documented
 from optforge.files import split_list
+from optforge.options import documented
 
 Debug = Annotated[
     bool,

@@ -141,8 +141,8 @@ class Journal:
         with guard.content(self.path):
             return Session(**json.loads(rows[0][0])) if rows else None
 
-    def begin_session(self, session: Session) -> None:
-        """Write when a session began and what ends it, in place of the one before."""
+    def write_session(self, session: Session) -> None:
+        """Write when a session began and what ends it, in place of what was written before."""
         with self._transaction("the session was not written") as connection:
             values = json.dumps(asdict(session))
             connection.execute("REPLACE INTO meta VALUES ('session', ?)", (values,))

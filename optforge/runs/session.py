@@ -14,12 +14,14 @@ class Session:
         proposals: Number of proposals of the run at that moment.
         minutes: Length of the session in minutes; None for no limit.
         programs: Number of proposals of the whole run at which it ends; None for no limit.
+        ended: Unix time at which it no longer proposed programs, in seconds; None before.
     """
 
     begun: float
     proposals: int
     minutes: float | None
     programs: int | None
+    ended: float | None = None
 
     def left(self, proposals: int, now: float) -> float | None:
         """Return the estimated seconds left; None without a limit, or before a rate is known.

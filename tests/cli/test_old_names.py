@@ -10,12 +10,12 @@ from typer.testing import CliRunner
 
 import optforge
 from optforge.ablation import Options
-from optforge.api.keywords import documented
 from optforge.api.search_options import SearchOptions
 from optforge.api.simplification import SimplifyOptions
 from optforge.cli.app import app
 from optforge.errors import OptforgeError, SimplifyError
 from optforge.jobs import Silent
+from optforge.options import documented
 
 
 def error(*words: str) -> str:

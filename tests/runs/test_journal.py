@@ -114,12 +114,12 @@ def test_the_latest_session_is_kept_and_only_the_writer_begins_one(path: Path) -
     first, second = Session(1e9, 0, None, 500), Session(2e9, 300, 8.0, None)
     with Journal.create(path, {}) as journal:
         assert journal.session is None
-        journal.begin_session(first)
-        journal.begin_session(second)
+        journal.write_session(first)
+        journal.write_session(second)
     with Journal.open(path, write=False) as reader:
         assert reader.session == second
         with pytest.raises(RunError, match="opened for reading"):
-            reader.begin_session(first)
+            reader.write_session(first)
 
 
 def test_columns_are_those_of_the_records(path: Path) -> None:

@@ -7,14 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from optforge.comparison import CELLS, CellTable, Comparison, Findings
+from optforge.comparison import CELLS, CellTable, Comparison, Findings, compare_pairs
 from optforge.comparison.definition import stored_definition
 from optforge.comparison.finished import finished
+from optforge.comparison.settings import ComparisonSettings
 from optforge.comparison.suite import comparison_from
 from optforge.report.comparison.json_report import distinct
 from optforge.report.comparison.tables import all_tables
 from optforge.report.pages.blocks import Block, Code, Facts, Grid, Page, Section, Words
 from optforge.report.pages.comparison_figures import comparison_figures
+from optforge.report.pages.repeat import settings_table
 
 
 def read_comparison(path: Path) -> Page:
@@ -63,11 +65,24 @@ def _summary(comparison: Comparison, findings: Findings, state: str) -> Iterator
     if not findings.tasks:
         yield Words("No task is complete yet, so there is nothing to compare.", is_strong=True)
         return
+    yield Words(_outcome(findings), is_strong=True)
     yield Grid(next(all_tables(findings)))
     yield Words(
         f"State: {state}. All optimizers had as many trials, the same initial weights and the same "
-        "batches. Intervals are over fresh seeds, given the chosen settings."
+        "batches. Intervals are over fresh seeds, given the chosen settings. Whether other trials "
+        "might have chosen otherwise is seen from the luck of the tuning below."
     )
+
+
+def _outcome(findings: Findings) -> str:
+    """Return which optimizers are better or worse than the baseline, and where that is open."""
+    verdicts: dict[str, list[str]] = {}
+    several = len(findings.tasks) > 1
+    for pair in compare_pairs(findings):
+        name = f"{pair.recipe} on {pair.task}" if several else pair.recipe
+        verdicts.setdefault(pair.verdict, []).append(name)
+    parts = (f"{verdict}: {', '.join(names)}" for verdict, names in verdicts.items())
+    return f"Test loss against tuned {findings.baseline}: {'; '.join(parts)}."
 
 
 def _settings(
@@ -75,7 +90,7 @@ def _settings(
 ) -> Iterator[Block]:
     yield Words("The command that continues this comparison, or reads it again:")
     yield Code(shlex.join(["optforge", "compare", "--resume", "--out", str(path)]))
-    stored = comparison.settings.stored()
-    yield Facts(tuple((name, str(value)) for name, value in stored.items()))
+    stored = {name: str(value) for name, value in comparison.settings.stored().items()}
+    yield Grid(settings_table(stored, ComparisonSettings))
     for session in distinct(sessions):
         yield Facts(tuple((str(k), str(v)) for k, v in session.items() if v != ""))

@@ -17,7 +17,15 @@ from optforge.report.pages.comparison_parts import (
     each_tuned,
     losses_axis,
 )
-from optforge.report.pages.figures import Spec, encode, forest, named_colors, tooltip
+from optforge.report.pages.figures import (
+    Spec,
+    encode,
+    forest,
+    forest_rows,
+    named_colors,
+    named_lines,
+    tooltip,
+)
 from optforge.report.pages.tuning_figures import best_by_trials, coordinates, maps, rates
 from optforge.report.words import loss_change
 from optforge.statistics import paired_interval
@@ -54,7 +62,7 @@ def differences(findings: Findings) -> Figure | None:
     if not rows:
         return None
     names, tasks = distinct(rows, "name"), distinct(rows, "task")
-    title = f"change of test loss against {findings.baseline}, %"
+    title = ["change of test loss", f"against {findings.baseline}, %"]
     spec = forest(title, names, {"task": tasks, "name": names}, len(rows))
     spec["layer"].insert(0, _luck(names, title))
     return Figure(
@@ -68,13 +76,13 @@ def differences(findings: Findings) -> Figure | None:
     )
 
 
-def _luck(names: Sequence[str], title: str) -> Spec:
+def _luck(names: Sequence[str], title: list[str]) -> Spec:
     mark = {"type": "rule", "strokeWidth": 10, "opacity": 0.22}
     encoding = {
-        "y": encode("row", "nominal", sort=None),
+        "y": forest_rows(),
         "x": encode("luck_low", "quantitative", title),
         "x2": {"field": "luck_high"},
-        "color": named_colors("name", names),
+        "color": {**named_colors("name", names), "legend": None},
     }
     return {"mark": mark, "encoding": encoding}
 
@@ -98,11 +106,12 @@ def curves(findings: Findings) -> Figure | None:
                  "loss": exponential(interval.mean), "low": low, "high": high}
             )  # fmt: skip
     x, y = encode("step", "quantitative", "step"), losses_axis("loss", "validation loss")
-    color = named_colors("optimizer", distinct(rows, "optimizer"))
+    names = distinct(rows, "optimizer")
+    color = named_colors("optimizer", names) | {"legend": None}
     band = {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": color}
     layers = [
         {"mark": {"type": "area", "opacity": 0.2}, "encoding": band},
-        {"mark": "line", "encoding": {"x": x, "y": y, "color": color,
+        {"mark": "line", "encoding": {"x": x, "y": y, **named_lines("optimizer", names),
                                       "tooltip": tooltip("optimizer", "step", "loss")}},
     ]  # fmt: skip
     caption = "Geometric mean over the final runs that ended, its 95 % interval as a band."

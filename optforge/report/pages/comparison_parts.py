@@ -9,7 +9,7 @@ from typing import Any
 from optforge.comparison import Findings
 from optforge.comparison.result import TunedSetting
 from optforge.report.pages.blocks import Figure
-from optforge.report.pages.figures import Spec, any_of, encode, full_width, one_of
+from optforge.report.pages.figures import Spec, any_of, encode, full_width_plot, one_of
 
 Rows = list[dict[str, Any]]
 
@@ -24,7 +24,7 @@ def by_task(
     control, chosen = one_of("task", distinct(rows, "task"))
     other, is_of = any_of("optimizer", distinct(rows, "optimizer"))
     shown = {"params": [control, other], "transform": [chosen, is_of], "layer": list(layers)}
-    spec = {**full_width(320), **shown}
+    spec = {**full_width_plot(240), **shown}
     return Figure(name, title, caption, spec, rows)
 
 

@@ -15,17 +15,18 @@ _SHAPES = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down
 
 Spec = dict[str, Any]
 _ROW = 18  # pixels
-_COLUMNS = "width < 400 ? 1 : width < 700 ? 2 : 3"  # of a legend, by the width of the plot
-_LEGEND: Spec = {"orient": "bottom", "columns": {"expr": _COLUMNS}, "symbolOpacity": 1}
+_LABEL = "label of the row"
+_DASHES = ([1, 0], [6, 3], [2, 2])
+_LETTER, _SYMBOL = 7, 34  # pixels of a legend's entry
 
 
-def encode(field: str, kind: str, title: str = "", **more: Any) -> Spec:
+def encode(field: str, kind: str, title: str | list[str] = "", **more: Any) -> Spec:
     """Return an encoding of a column.
 
     Args:
         field: Name of the column.
         kind: ``quantitative``, ``nominal`` or ``ordinal``.
-        title: Title of the axis or legend.
+        title: Title of the axis or legend, or its lines.
         more: Further properties.
 
     Example:
@@ -40,18 +41,39 @@ def named_colors(field: str, names: Sequence[str], title: str = "") -> Spec:
 
     Args:
         field: Name of the column.
-        names: The names; colors repeat after the eighth.
+        names: The names; colors repeat after the eighth, and go with shapes or dashes that do not.
         title: Title of the legend.
     """
-    colors = [COLORS[number % len(COLORS)] for number in range(len(names))]
-    scale = {"domain": list(names), "range": colors}
-    return encode(field, "nominal", title, scale=scale, legend=_LEGEND)
+    return _named(field, names, COLORS, title)
 
 
 def named_shapes(field: str, names: Sequence[str]) -> Spec:
     """Return the encoding of a column of names as shapes, to go with their colors."""
-    shapes = [_SHAPES[number % len(_SHAPES)] for number in range(len(names))]
-    return encode(field, "nominal", scale={"domain": list(names), "range": shapes}, legend=_LEGEND)
+    return _named(field, names, _SHAPES)
+
+
+def _named(field: str, names: Sequence[str], range_: Sequence[Any], title: str = "") -> Spec:
+    values = [range_[number % len(range_)] for number in range(len(names))]
+    scale = {"domain": list(names), "range": values}
+    return encode(field, "nominal", title, scale=scale, legend=legend_below(names))
+
+
+def legend_below(names: Sequence[str]) -> Spec:
+    """Return the legend of names, below the plot in as many columns as its width allows."""
+    entry = _SYMBOL + _LETTER * max(map(len, names), default=0)
+    columns = {"expr": f"max(1, floor(width / {entry}))"}
+    return {"orient": "bottom", "columns": columns, "symbolOpacity": 1}
+
+
+def named_lines(field: str, names: Sequence[str]) -> Spec:
+    """Return the encodings of a column of names as colors and dashes of lines, with one legend."""
+    legend = {**legend_below(names), "symbolType": "stroke", "symbolSize": 300,
+              "symbolStrokeWidth": 2}  # fmt: skip
+    encodings = {"color": COLORS, "strokeDash": _DASHES}
+    return {
+        channel: _named(field, names, values) | {"legend": legend}
+        for channel, values in encodings.items()
+    }
 
 
 def tooltip(*columns: str, **titled: str) -> list[Spec]:
@@ -91,35 +113,56 @@ def full_width(height: int) -> Spec:
     }
 
 
-def full_width_rows(count: int) -> Spec:
-    """Return the size of a figure as wide as the page, with a height for each row of names."""
+def full_width_plot(height: int) -> Spec:
+    """Return the size of a figure as wide as the page, with a height for its plot alone.
+
+    It grows by its legend, which is long where the page is narrow.
+    """
     autosize = {"type": "fit-x", "contains": "padding"}
-    return {"width": "container", "height": _ROW * max(1, count), "autosize": autosize}
+    return {"width": "container", "height": height, "autosize": autosize}
+
+
+def full_width_rows(count: int) -> Spec:
+    """Return the size of a figure as wide as the page, with a height for each row of names.
+
+    The page's script keeps it so when a filter leaves fewer rows.
+    """
+    return {**full_width_plot(_ROW * max(1, count)), "usermeta": {"row": _ROW}}
 
 
 def forest(
-    x_title: str, names: Sequence[str], choices: Mapping[str, Sequence[str]], count: int
+    x_title: Sequence[str],
+    names: Sequence[str],
+    choices: Mapping[str, Sequence[str]],
+    count: int,
+    label: str = "name",
 ) -> Spec:
     """Return a forest plot: a point and its interval a row, a line at zero, filters below.
 
     The data has the columns ``row``, ``name``, ``mean``, ``low``, ``high`` and ``words``, and one
-    for each filter.
+    for each filter. A row of the plot is called by ``row``, or where all have the same value of
+    the first filter, by ``label`` alone.
 
     Args:
-        x_title: Title of the horizontal axis.
+        x_title: Lines of the title of the horizontal axis.
         names: Values of ``name``, one color each.
         choices: Values of each column that the reader may filter by.
         count: Number of rows.
+        label: Column with the name of a row beside others of one task. Another one than ``name``
+            needs a legend.
     """
-    y = encode("row", "nominal", sort=None, axis={"labelLimit": 320})
-    shared = {"y": y, "tooltip": tooltip("words", "row")}
-    color = named_colors("name", names)
-    x = encode("low", "quantitative", x_title)
+    shared = {"y": forest_rows(), "tooltip": tooltip("words", "row")}
+    legend = {} if label != "name" else {"legend": None}
+    color, shape = (make("name", names) | legend for make in (named_colors, named_shapes))
+    x, mean = (encode(end, "quantitative", list(x_title)) for end in ("low", "mean"))
     pairs = [any_of(column, values) for column, values in choices.items()]
+    first, values = next(iter(choices.items()))
+    is_long = f"{_param(first)} == 'all'" if len(values) > 1 else "false"
+    title = {"calculate": f"{is_long} ? datum.row : datum['{label}']", "as": _LABEL}
     return {
         **full_width_rows(count),
         "params": [control for control, _ in pairs],
-        "transform": [chosen for _, chosen in pairs],
+        "transform": [*(chosen for _, chosen in pairs), title],
         "layer": [
             zero_line("x"),
             {
@@ -130,13 +173,18 @@ def forest(
                 "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
                 "encoding": {
                     **shared,
-                    "x": encode("mean", "quantitative", x_title),
+                    "x": mean,
                     "color": color,
-                    "shape": named_shapes("name", names),
+                    "shape": shape,
                 },
             },
         ],
     }  # fmt: skip
+
+
+def forest_rows() -> Spec:
+    """Return the encoding of the rows of a forest plot, for a layer that is added to it."""
+    return encode(_LABEL, "nominal", sort=None)
 
 
 def any_of(column: str, values: Sequence[str]) -> tuple[Spec, Spec]:

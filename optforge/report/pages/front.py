@@ -13,7 +13,7 @@ from optforge.report.pages.figures import (
     COLORS,
     Spec,
     encode,
-    full_width,
+    full_width_plot,
     named_shapes,
     tooltip,
 )
@@ -101,7 +101,7 @@ def _spec() -> Spec:
         "x": encode("statements", "quantitative", "statements", scale=scale,
                     axis={"tickMinStep": 1}),
         "color": encode("state bytes", "ordinal", "state bytes a parameter",
-                        scale={"range": list(COLORS)}),
+                        scale={"range": list(COLORS)}, legend={"orient": "bottom"}),
     }  # fmt: skip
     ends = {"y": {**y, "field": "low"}, "y2": {"field": "high"}}
     hover = tooltip("series", "program", "fitness", "low", "high", "state bytes", "statements")
@@ -111,7 +111,7 @@ def _spec() -> Spec:
         {"mark": {"type": "rule", "opacity": 0.5}, "encoding": {**shown, **ends}},
         {"mark": mark, "encoding": {**shown, **point}},
     ]
-    return {**full_width(260), "layer": layers}
+    return {**full_width_plot(240), "layer": layers}
 
 
 def _step(number: int, program: FrontProgram) -> Step:

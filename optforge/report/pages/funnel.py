@@ -31,6 +31,8 @@ from optforge.report.words import loss_change, percent
 from optforge.runs import Journal
 from optforge.runs.directory import JOURNAL
 
+_LARGEST = 5.0  # log ratio beyond which a point is cut off
+
 
 @dataclass(frozen=True)
 class _Funnel:
@@ -107,12 +109,15 @@ def _stages(funnel: _Funnel) -> Iterator[Block]:
         return
     rows = [row for stage in funnel.stages for row in _forest_rows(stage)]
     names, outcomes = (list(dict.fromkeys(row[key] for row in rows)) for key in ("stage", "name"))
-    spec = forest("change of log loss", outcomes, {"stage": names}, len(rows))
+    baseline = funnel.settings["baseline"]
+    title = ["change of loss", f"against tuned {baseline}, %"]
+    spec = forest(title, outcomes, {"stage": names}, len(rows), label="program")
     caption = (
         "Each candidate against the baseline that was tuned alike, on fresh seeds, with 95 % "
-        "intervals without the correction for their number; left is better."
+        "intervals without the correction for their number; left of the line is better. The "
+        "decision also corrects for the number of candidates."
     )
-    yield Figure("stages", "What became of each candidate", caption, spec, rows)
+    yield Figure("stages", "What became of each candidate.", caption, spec, rows)
     yield Grid(stage_table(funnel.stages))
 
 
@@ -123,8 +128,10 @@ def _forest_rows(stage: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             words = f"{_words(one)} ({loss_change(effect)}, {one['seeds']} seeds)"
             yield {
                 "row": f"{stage['stage']}: program {one['number']}",
-                "name": one["outcome"], "stage": stage["stage"], "mean": effect.mean,
-                "low": effect.low, "high": effect.high, "words": words,
+                "program": f"program {one['number']}",
+                "name": one["outcome"], "stage": stage["stage"], "words": words,
+                **{end: 100 * math.expm1(min(getattr(effect, end), _LARGEST))
+                   for end in ("mean", "low", "high")},
             }  # fmt: skip
 
 
@@ -143,14 +150,19 @@ def stage_table(stages: Sequence[Mapping[str, Any]]) -> TextTable:
             (stage["stage"], str(stage["trials"]), str(len(entered)), str(len(promoted)), held)
         )
     heads = ("<stage", "trials each", "entered", "promoted", "best program")
-    return TextTable("The finished stages", heads, tuple(rows))
+    title = (
+        "The finished stages. The best program of a stage is the luckiest of several; the next "
+        "stage trains it on fresh seeds."
+    )
+    return TextTable(title, heads, tuple(rows))
 
 
 def _candidates(funnel: _Funnel) -> Iterator[Block]:
     if not funnel.settings["candidates"]:
         return
     yield Words(
-        "What stopped each candidate, the fittest of the search first. Open one to read it."
+        "What stopped each candidate, the fittest of the search first. Its value in the search is "
+        "that of one of the best of many, so partly luck. Open a candidate to read its program."
     )
     yield Tree(tuple(_candidate(one, funnel) for one in funnel.settings["candidates"]))
 
@@ -163,7 +175,7 @@ def _candidate(candidate: Mapping[str, Any], funnel: _Funnel) -> Step:
         if entry["number"] == candidate["number"]
     ]
     number = candidate["number"]
-    title = f"program {number:,}, {candidate['fitness']:+.4f} in the search"
+    title = f"program {number:,}, fitness {candidate['fitness']:+.4f} in the search"
     lines = tuple((" ", line) for line in candidate["text"].splitlines())
     return Step(title, "; ".join(course) or "not tried yet", lines, f"program-{number}")
 

@@ -120,7 +120,7 @@ def difference(before: str, after: str) -> tuple[tuple[str, str], ...]:
 def _step(ancestor: Ancestor, before: Ancestor | None) -> Step:
     proposal, verdict = ancestor.proposal, ancestor.verdict
     value = _value(verdict)
-    title = f"{proposal.number:,} ({proposal.phase}): {proposal.mutation}, {value}"
+    title = f"{proposal.number:,}, {proposal.phase}: {proposal.mutation}, {value}"
     if before is None:
         return Step(title, "where the line begins here", difference("", proposal.program))
     change = gain(verdict, before.verdict)

@@ -9,13 +9,16 @@ const isDark = () => {
   return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 };
 
+const isNarrow = () => innerWidth < 640;
+
 function config() {
   document.documentElement.dataset.drawn = isDark() ? "dark" : "light"; // for print, which is light
   const ink = isDark() ? "#e8e8ea" : "#1b1b1f", line = isDark() ? "#3a3f4a" : "#d5d8de";
   const text = { labelColor: ink, titleColor: ink, labelFontSize: 12, titleFontSize: 12 };
+  const labelLimit = isNarrow() ? 180 : 400;
   return {
-    background: isDark() ? "#16181d" : "#ffffff",
-    axis: { ...text, gridColor: line, domainColor: line, tickColor: line, labelLimit: 260 },
+    background: "transparent", // the page's own, which print makes white
+    axis: { ...text, gridColor: line, domainColor: line, tickColor: line, labelLimit },
     legend: { ...text, labelLimit: 320, symbolBaseFillColor: ink, symbolBaseStrokeColor: ink }, header: text,
     title: { color: ink }, text: { color: ink }, rule: { color: ink }, view: { stroke: line },
   };
@@ -29,22 +32,37 @@ async function draw(name) {
   const place = find("[data-figure]").find((element) => element.dataset.figure === name);
   const figure = data.figures[name];
   if (!place || !figure) return;
-  const params = chosen(name, figure.spec.params ?? []);
+  const params = chosen(name, figure.spec);
   const spec = { ...figure.spec, ...(params.length && { params }), data: { values: rowsOf(figure) } };
   const options = { actions: false, renderer: "canvas", config: config() };
   views[name]?.finalize();
   const { view } = await vegaEmbed(place, spec, options);
-  // The columns of a legend follow the width, which is known only now.
-  if (figure.spec.autosize.type === "fit-x") await view.resize().runAsync();
+  await fit(view, figure.spec);
+  for (const param of params) {
+    view.addSignalListener(param.name, () => view.runAfter(() => fit(view, figure.spec)));
+  }
   view.addEventListener("click", (_, item) => open(item?.datum?.opens));
   views[name] = view;
 }
 
-// What the reader chose outlasts another drawing, unless it is no choice any more.
-function chosen(name, params) {
+// A row keeps its height when a filter leaves fewer of them. The columns of a legend follow the
+// width, which is known after one layout, and the whole height follows them after another.
+async function fit(view, spec) {
+  if (spec.autosize.type !== "fit-x") return;
+  if (spec.usermeta?.row) view.height(spec.usermeta.row * Math.max(1, view.scale("y").domain().length));
+  for (let times = 0; times < 2; times++) await view.resize().runAsync();
+}
+
+// What the reader chose outlasts another drawing, unless it is no choice any more. On a phone a
+// figure of many rows begins with those of its first task alone, whose names are short.
+function chosen(name, spec) {
   const signals = views[name]?.getState().signals ?? {};
   const isAllowed = ({ bind, name }) => name in signals && (bind?.options?.includes(signals[name]) ?? bind);
-  return params.map((param) => (isAllowed(param) ? { ...param, value: signals[param.name] } : param));
+  const isLong = ({ value, bind }, place) =>
+    isNarrow() && place === 0 && spec.usermeta?.row && value === "all" && bind.options.length > 2;
+  return (spec.params ?? []).map((param, place) =>
+    isAllowed(param) ? { ...param, value: signals[param.name] }
+    : isLong(param, place) ? { ...param, value: param.bind.options[1] } : param);
 }
 
 function open(id) {
@@ -66,11 +84,13 @@ function csv(figure) {
 }
 
 async function save(name, kind) {
-  const link = document.createElement("a");
+  const link = document.createElement("a"), view = views[name];
+  const shown = kind !== "csv" && (await view.background(isDark() ? "#16181d" : "#ffffff").runAsync());
   link.download = `${name}.${kind}`;
   if (kind === "csv") link.href = URL.createObjectURL(new Blob([csv(data.figures[name])], { type: "text/csv" }));
-  if (kind === "svg") link.href = URL.createObjectURL(new Blob([await views[name].toSVG()], { type: "image/svg+xml" }));
-  if (kind === "png") link.href = await views[name].toImageURL("png", 2);
+  if (kind === "svg") link.href = URL.createObjectURL(new Blob([await view.toSVG()], { type: "image/svg+xml" }));
+  if (kind === "png") link.href = await view.toImageURL("png", 2);
+  if (shown) view.background("transparent").runAsync(); // only a picture on its own has no page behind it
   link.click();
 }
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import importlib
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
@@ -20,6 +21,7 @@ from optforge.tasks.data.cache import directory as cache_directory
 
 _FOLDER = Path(__file__).parent
 _DIGITS = 6  # significant ones of a number; a pixel needs four
+_WHOLE = re.compile(r"\[[^]]*\]|\d %|\S+ ± \S+|< \d")
 
 
 def render(page: Page, live: bool = False) -> str:
@@ -102,7 +104,24 @@ def plot_code() -> str:
 def _template() -> Any:
     from jinja2 import Environment, FileSystemLoader
 
-    return Environment(loader=FileSystemLoader(_FOLDER), autoescape=True).get_template("page.html")
+    environment = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True)
+    environment.filters["whole"] = whole
+    return environment.get_template("page.html")
+
+
+def whole(cell: str) -> Any:
+    """Return a table's cell as HTML that breaks into lines between its values, not within them.
+
+    An interval, a spread and a unit stay with their number, and a long name may break after ``_``.
+
+    Example:
+        >>> str(whole("-9.5 % [-18.1, +0.0]")).replace("\\xa0", "~")
+        '-9.5~% [-18.1,~+0.0]'
+    """
+    from markupsafe import Markup, escape
+
+    kept = _WHOLE.sub(lambda match: match[0].replace(" ", "\xa0"), cell)
+    return Markup(str(escape(kept)).replace("_", "_<wbr>"))
 
 
 def _figure_data(figure: Figure) -> dict[str, Any]:

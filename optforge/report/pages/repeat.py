@@ -1,12 +1,14 @@
-"""The command that repeats a search, from its stored settings."""
+"""How a result can be repeated: the command of a search, and settings with what they mean."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from optforge.language import load_rule
+from optforge.options import documented
+from optforge.report.text_table import TextTable
 from optforge.runs.directory import START
 
 # Options with the name of their setting.
@@ -44,6 +46,20 @@ def search_command(settings: Mapping[str, Any], path: Path, programs: int) -> li
     if search.get("start", "") not in ("", load_rule("adamw").text):
         words += ["--start", str(path / START)]
     return words
+
+
+def settings_table(values: Mapping[str, str], options: Callable[..., Any]) -> TextTable:
+    """Return settings with their meaning, which is that in the docstring of their class.
+
+    Args:
+        values: Values by the names of the settings.
+        options: The dataclass of the settings.
+    """
+    meanings = documented(options)
+    rows = [
+        (name, value, meanings.get(name, "").replace("``", "")) for name, value in values.items()
+    ]
+    return TextTable("Settings.", ("<setting", "<value", "<meaning"), tuple(rows))
 
 
 def _text(value: Any) -> str:

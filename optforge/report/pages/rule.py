@@ -21,6 +21,11 @@ from optforge.report.simplify.page import card_lines
 from optforge.runs.directory import is_directory
 
 _LIMIT = 0.98  # quantile of the updates at which colors end
+CARD_WORDS = Words(
+    "Scaling says what becomes of the update if all gradients, or weights and gradients, are "
+    "multiplied: invariant, it stays; proportional, it is multiplied as well; neither of both. "
+    "Sign flips: odd, the update changes its sign with weights and gradients; even, it stays."
+)
 
 
 def is_rule(path: str | Path) -> bool:
@@ -86,6 +91,7 @@ def _properties(program: Program) -> Iterator[Block]:
             ("fingerprint", fingerprint(program)),
         )
     )
+    yield CARD_WORDS
     yield update_figure(program)
 
 
@@ -102,8 +108,10 @@ def update_figure(program: Program) -> Figure:
         rows = [
             {"gradient": float(x), "update": float(y)} for x, y in zip(axis, values[0], strict=True)
         ]
-        caption = "The update at weight zero and a learning rate of 1."
-        return Figure("update", "Update against gradient", caption, _curve(), rows)
+        caption = (
+            "The update at weight zero and a learning rate of 1. It is subtracted from the weight."
+        )
+        return Figure("update", "Update against gradient.", caption, _curve(), rows)
     state = program.states[0]
     rows = [
         {"gradient": float(axis[j]), "state": float(axis[i]), "update": float(values[i, j])}
@@ -113,11 +121,11 @@ def update_figure(program: Program) -> Figure:
     finite = numpy.abs(values[numpy.isfinite(values)])
     limit = float(numpy.quantile(finite, _LIMIT)) if finite.size else 1.0
     caption = (
-        f"The update at weight zero and a learning rate of 1, against the gradient and {state}; "
-        "other states hold the square of the gradient."
+        f"The update at weight zero and a learning rate of 1, against the gradient and {state}. "
+        "It is subtracted from the weight. Other states hold the square of the gradient."
     )
     spec = _surface(state, limit or 1.0, float(axis[1] - axis[0]))
-    return Figure("update", f"Update against gradient and {state}", caption, spec, rows)
+    return Figure("update", f"Update against gradient and {state}.", caption, spec, rows)
 
 
 def _curve() -> Spec:

@@ -18,7 +18,7 @@ from optforge.report.pages.front import FrontProgram, read_front
 from optforge.report.pages.lineage import Ancestor, ancestors
 from optforge.report.search.course import Course, read_course
 from optforge.report.search.table_json import table_from_json
-from optforge.runs import Journal, RunSummary
+from optforge.runs import Journal, RunSummary, Session
 from optforge.runs.directory import JOURNAL, TABLE_JSON, run_summary
 
 
@@ -37,6 +37,8 @@ class Run:
         elapsed: Seconds from the begin to the last write, pauses included.
         left: Estimated seconds that the search had left at the last write; None if nothing ends it,
             nothing runs, or no rate is known yet.
+        session_start: Number of programs with which the latest session began.
+        session_seconds: Seconds that it has proposed programs; None if that is not known.
     """
 
     summary: RunSummary
@@ -48,6 +50,8 @@ class Run:
     front: tuple[FrontProgram, ...]
     elapsed: float
     left: float | None
+    session_start: int = 0
+    session_seconds: float | None = None
 
 
 def read_run(path: Path) -> Run:
@@ -63,13 +67,35 @@ def read_run(path: Path) -> Run:
         table = table_from_json(results["table"]) if results else None
         front = () if results else read_front(journal, course)
         begun = datetime.fromisoformat(journal.created).timestamp()
-        session = journal.session if summary.status == "running" else None
-    files = [path / JOURNAL, path / f"{JOURNAL}-wal"]
-    written = max(file.stat().st_mtime for file in files if file.exists())
-    elapsed, left = max(0.0, written - begun), None
+        session = journal.session
+    written = _written(path)
+    left = seconds = None
     if session is not None:
-        left = session.left(len(course.cached), written)
-    return Run(summary, settings, course, line, results, table, front, elapsed, left)
+        if summary.status == "running":
+            left = session.left(len(course.cached), written)
+        seconds = _searched(session, written, is_finished=bool(results))
+    start = session.proposals if session else 0
+    elapsed = max(0.0, written - begun)
+    return Run(
+        summary, settings, course, line, results, table, front, elapsed, left, start, seconds
+    )
+
+
+def _searched(session: Session, written: float, is_finished: bool) -> float | None:
+    """Return the seconds that a session proposed programs; None if its end is not known."""
+    end = session.ended or written
+    if session.ended is None and is_finished:  # earlier journals do not have it
+        if session.minutes is None:
+            return None
+        end = min(written, session.begun + 60 * session.minutes)
+    return max(0.0, end - session.begun)
+
+
+def _written(path: Path) -> float:
+    """Return the Unix time of the last write; an empty log is made by those who read."""
+    files = [path / JOURNAL, path / f"{JOURNAL}-wal"]
+    stats = [file.stat() for file in files if file.exists()]
+    return max(stat.st_mtime for stat in stats if stat.st_size)
 
 
 def stored_json(path: Path) -> dict[str, Any]:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from optforge.evolution.settings import Settings
 from optforge.report.pages import search_figures as figures
 from optforge.report.pages.blocks import Block, Code, Facts, Grid, Page, Section, Tree, Words
 from optforge.report.pages.front import front_figure, front_steps
 from optforge.report.pages.lineage import lineage_steps
-from optforge.report.pages.repeat import search_command
+from optforge.report.pages.repeat import search_command, settings_table
 from optforge.report.pages.run_data import Run
 from optforge.report.pages.search_results import pareto_blocks, reason_blocks, table_blocks
 from optforge.report.search.course import JUDGED, Course, stage_rows
-from optforge.report.search.page import count_lines
+from optforge.report.search.page import count_facts
 from optforge.report.text_table import TextTable
 from optforge.report.words import duration, percent
 from optforge.statistics import Interval
 
+_LONG = ("start", "suggestions")  # settings that hold whole programs
 _STEPS = 100  # forward that are shown, so that the page stays small
 
 
@@ -56,12 +58,12 @@ def _summary(run: Run) -> Iterator[Block]:
     yield Facts(
         (
             ("state", summary.status),
-            ("begun", summary.created.replace("T", " ")),
+            ("begun", summary.created.replace("T", " ").replace("+00:00", " UTC")),
             ("elapsed", f"{duration(run.elapsed)} to the last write, pauses included"),
             *_left(run),
             *_noise(course),
-            ("programs", f"{programs:,}{_pace(programs, run.elapsed)}"),
-            ("new verdicts", f"{len(course.fitness):,}{_pace(len(course.fitness), run.elapsed)}"),
+            ("programs", f"{programs:,}{_pace(run, len)}"),
+            ("new verdicts", f"{len(course.fitness):,}{_pace(run, _new)}"),
             ("judged in full", f"{judged:,}{rate}"),
             ("training", f"{duration(course.seconds)} over all workers"),
             ("known already", f"{_known(course):.0f} %"),
@@ -87,8 +89,16 @@ def _noise(course: Course) -> Iterator[tuple[str, str]]:
         )
 
 
-def _pace(count: int, seconds: float) -> str:
-    return f", {count / seconds:.1f} a second" if seconds else ""
+def _pace(run: Run, count: Callable[[Sequence[bool]], int]) -> str:
+    """Return how many programs of the last session a second were counted while it searched."""
+    if not run.session_seconds:
+        return ""
+    cached = run.course.cached[run.session_start :]
+    return f", {count(cached) / run.session_seconds:.1f} a second"
+
+
+def _new(cached: Sequence[bool]) -> int:
+    return len(cached) - sum(cached)
 
 
 def _known(course: Course) -> float:
@@ -136,9 +146,10 @@ def _descent(run: Run) -> Iterator[Block]:
         return
     who = "winner" if run.results else "present leader"
     yield Words(
-        f"From the start to the {who}, step by step: {len(run.line)} programs. Open a step to see "
-        "what it changed (+ added, - removed). Gains are paired by task and seed; the seeds are "
-        "those of the search, so a leader's gain is partly luck."
+        f"From the start to the {who}, step by step: {len(run.line)} programs. A line is a "
+        "program's number, how it came about, and its gain. Open it to see what it changed "
+        "(+ added, - removed). Gains are paired by task and seed; fitness and gain are on the "
+        "seeds of the search, so those of a leader are partly luck."
     )
     yield Tree(lineage_steps(run.line))
 
@@ -152,25 +163,30 @@ def _pareto(run: Run) -> Iterator[Block]:
 
 def _rejections(run: Run) -> Iterator[Block]:
     if run.course.cached:
-        yield figures.stages(stage_rows(run.course))
+        tasks = run.settings.get("search", {}).get("tasks", ())
+        yield figures.stages(stage_rows(run.course, tasks))
         yield figures.known(run.course)
     restarts = sum(parent is None for parent in run.course.parents[1:])
     phases = ", ".join(f"{name} from program {start:,}" for name, start, *_ in run.course.phases)
-    yield Facts((("phases", phases or "none"), ("new starts", f"{restarts}")))
-    if run.results.get("counts"):
-        yield from map(Words, count_lines(run.results["counts"]))
+    yield Facts(
+        (
+            ("phases", phases or "none"),
+            ("new starts", f"{restarts}"),
+            *count_facts(run.results.get("counts", {})),
+        )
+    )
 
 
 def _settings(run: Run) -> Iterator[Block]:
     yield Words("The command that repeats this search, up to the same program:")
     yield Code(shlex.join(search_command(run.settings, run.summary.path, len(run.course.cached))))
     search = run.settings.get("search", {})
-    shown = [
-        (name, value) for name, value in search.items() if name not in ("start", "suggestions")
-    ]
-    yield Facts(tuple((name, _plain(value)) for name, value in shown))
+    shown = {name: _plain(search[name]) for name in search if name not in _LONG}
+    yield Grid(settings_table(shown, Settings))
     yield Facts(tuple((k, str(v)) for k, v in run.settings.get("versions", {}).items()))
 
 
 def _plain(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

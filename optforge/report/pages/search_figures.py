@@ -132,7 +132,7 @@ def stages(counts: Iterable[tuple[str, int]]) -> Figure:
     """
     rows = [{"stage": name, "programs": count} for name, count in counts]
     bar = {
-        "y": encode("stage", "nominal", sort=None, axis={"labelLimit": 260}),
+        "y": encode("stage", "nominal", sort=None),
         "x": encode("programs", "quantitative", "new programs"),
     }
     judged = {
@@ -140,7 +140,7 @@ def stages(counts: Iterable[tuple[str, int]]) -> Figure:
         "value": COLORS[1],
     }
     hover = {"color": judged, "tooltip": tooltip("stage", "programs")}
-    labels = {"type": "text", "align": "left", "dx": 4}
+    labels = {"type": "text", "align": "left", "dx": 4, "limit": 60}
     text = {"text": {"field": "programs", "type": "quantitative", "format": ","}}
     spec = {
         **full_width_rows(len(rows)),

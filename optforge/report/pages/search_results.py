@@ -10,14 +10,24 @@ from optforge.assessment.rows import FOUND
 from optforge.assessment.table import Table
 from optforge.errors import RunError
 from optforge.files import read_text
-from optforge.report.pages.blocks import Block, Code, Grid, Page, Section, Step, Tree, Words
+from optforge.report.pages.blocks import (
+    Block,
+    Code,
+    Facts,
+    Grid,
+    Page,
+    Section,
+    Step,
+    Tree,
+    Words,
+)
 from optforge.report.pages.lineage import difference
 from optforge.report.pages.run_data import stored_json
 from optforge.report.pages.search_figures import stages
 from optforge.report.pages.table_figures import contenders, pareto, single_differences
-from optforge.report.search.course import JUDGED
+from optforge.report.search.course import JUDGED, in_order
 from optforge.report.search.explanation import stored_explanation_table
-from optforge.report.search.page import count_lines, fair_table
+from optforge.report.search.page import count_facts, fair_table
 from optforge.report.search.table_json import table_from_json
 from optforge.report.text_table import TextTable
 from optforge.report.words import percent
@@ -43,7 +53,7 @@ def read_results(path: Path) -> Page:
         Section("table", "Table", tuple(table_blocks(table_from_json(results["table"])))),
         Section("pareto", "Pareto front", tuple(pareto_blocks(results))),
         Section("reasons", "Explanation and derivation", tuple(reason_blocks(results, path))),
-        Section("rejections", "Rejections", tuple(_rejections(results.get("counts")))),
+        Section("rejections", "Rejections", tuple(_rejections(results))),
     )
     kept = tuple(section for section in sections if section.blocks)
     return Page(f"Search {path.resolve().name}", "finished", kept)
@@ -85,10 +95,13 @@ def pareto_blocks(results: Mapping[str, Any]) -> Iterator[Block]:
     Args:
         results: The results of a search, as its table file stores them.
     """
-    finalists = results.get("pareto", [])
+    listed = results.get("pareto", [])
+    finalists = [finalist for finalist in listed if finalist["fitness"] is not None]
     if finalists:
         yield pareto(finalists)
         yield Tree(tuple(_finalist(number, finalist) for number, finalist in enumerate(finalists)))
+    if len(finalists) < len(listed):
+        yield Words(f"Left out, as they failed on fresh seeds: {len(listed) - len(finalists)}.")
 
 
 def reason_blocks(results: Mapping[str, Any], path: Path) -> Iterator[Block]:
@@ -118,15 +131,18 @@ def _summary(results: Mapping[str, Any]) -> Iterator[Block]:
     )
 
 
-def _rejections(counts: Mapping[str, Any] | None) -> Iterator[Block]:
+def _rejections(results: Mapping[str, Any]) -> Iterator[Block]:
+    counts = results.get("counts")
     if counts:
-        yield stages([*counts["rejected"].items(), (JUDGED, counts["judged"])])
-        yield from map(Words, count_lines(counts))
+        rejected = in_order(counts["rejected"].items(), results["table"]["proxies"])
+        yield stages([*rejected, (JUDGED, counts["judged"])])
+        yield Facts(tuple(count_facts(counts)))
 
 
 def _finalist(number: int, finalist: Mapping[str, Any]) -> Step:
-    value = finalist["fitness"]
-    title = "failed on fresh seeds" if value is None else f"fitness {value:+.4f}"
+    low, high = finalist.get("low"), finalist.get("high")
+    interval = "" if low is None or high is None else f" [{low:+.4f}, {high:+.4f}]"
+    title = f"fitness {finalist['fitness']:+.4f}{interval} on fresh seeds"
     note = (
         f"{finalist['state_bytes']:g} bytes of state, {finalist['live_statements']} statements, "
         f"step {1e3 * finalist['step_seconds']:.1f} ms per million parameters"

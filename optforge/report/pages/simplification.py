@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from optforge.equality.card import Card
 from optforge.language import parse
 from optforge.report.pages.blocks import Block, Code, Facts, Page, Section, Step, Tree, Words
 from optforge.report.pages.lineage import difference
-from optforge.report.pages.rule import update_figure
+from optforge.report.pages.rule import CARD_WORDS, update_figure
 from optforge.report.pages.run_data import stored_json
 from optforge.report.simplify.files import SIMPLE_JSON
-from optforge.report.simplify.page import figures_sentence
+from optforge.report.simplify.page import card_lines, figures_sentence
 
 
 def read_simplification(path: Path) -> Page:
@@ -75,12 +76,6 @@ def _step(number: int, step: Mapping[str, Any]) -> Step:
 
 
 def _properties(stored: Mapping[str, Any]) -> Iterator[Block]:
-    card = {key.replace("_", " "): value for key, value in stored["card"].items()}
-    yield Facts(tuple((key, _plain(value)) for key, value in card.items()))
+    yield Facts(tuple(card_lines(Card(**stored["card"]))))
+    yield CARD_WORDS
     yield update_figure(parse(stored["program"]))
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, list):
-        return " to ".join(map(_plain, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value or "none known")

@@ -13,7 +13,7 @@ from optforge.report.pages.figures import (
     Spec,
     encode,
     forest,
-    full_width,
+    full_width_plot,
     full_width_rows,
     named_colors,
     one_of,
@@ -41,7 +41,8 @@ def contenders(table: Table) -> Figure:
             )  # fmt: skip
     reference = table.rows[0].title
     labels = list(dict.fromkeys(row["task"] for row in rows))
-    spec = forest(f"change of test loss against {reference}, %", names, {"task": labels}, len(rows))
+    title = ["change of test loss", f"against {reference}, %"]
+    spec = forest(title, names, {"task": labels}, len(rows))
     return Figure(
         "contenders",
         f"Contenders against {reference}.",
@@ -69,9 +70,9 @@ def single_differences(table: Table) -> Figure:
     ]
     names = [row.title for row in others]
     control, chosen = one_of("task", [*table.proxies, *table.held_out])
-    title = f"change of test loss against {reference.title}, %"
+    title = ["change of test loss", f"against {reference.title}, %"]
     encoding = {
-        "y": encode("name", "nominal", sort=names, axis={"labelLimit": 260}),
+        "y": encode("name", "nominal", sort=names),
         "x": encode("change", "quantitative", title),
         "color": {**named_colors("name", names), "legend": None},
         "tooltip": tooltip("name", "seed", "change"),
@@ -93,7 +94,8 @@ def pareto(finalists: Sequence[Mapping[str, Any]]) -> Figure:
     """Return the figure of the Pareto front; a click on a point opens its program.
 
     Args:
-        finalists: The finalists that no other dominates, as the table of a run stores them.
+        finalists: The finalists that no other dominates, as the table of a run stores them, each
+            with a fitness.
     """
     rows = [
         {"fitness": f["fitness"], "low": f.get("low"), "high": f.get("high"),
@@ -101,33 +103,36 @@ def pareto(finalists: Sequence[Mapping[str, Any]]) -> Figure:
          "statements": f["live_statements"], "step": 1e3 * f["step_seconds"],
          "opens": f"pareto-{number}"}
         for number, f in enumerate(finalists)
-        if f["fitness"] is not None
     ]  # fmt: skip
     caption = (
-        "No other finalist is better in all four. Lines: 95 % intervals over fresh seeds, where "
-        "the table has them. A click opens the program below."
+        "No other finalist is better in all four: fitness (log of loss over tuned AdamW's, lower "
+        "is better), state, statements, step. Lines: 95 % intervals over fresh seeds. A click "
+        "opens the program below."
     )
-    return Figure("pareto", "Pareto front of the finalists.", caption, _pareto_spec(), rows)
+    sizes = sorted({row["statements"] for row in rows})[:: 1 + len(rows) // 5]
+    spec = _pareto_spec(sizes, any(row["low"] is not None for row in rows))
+    return Figure("pareto", "Pareto front of the finalists.", caption, spec, rows)
 
 
-def _pareto_spec() -> Spec:
+def _pareto_spec(sizes: Sequence[int], has_intervals: bool) -> Spec:
+    below = {"orient": "bottom"}
     y = encode("fitness", "quantitative", "fitness on fresh seeds", scale={"zero": False})
     shared = {
         "x": encode("step", "quantitative", "step, ms per million parameters",
                     scale={"type": "log"}),
         "color": encode("state bytes", "ordinal", "state bytes a parameter",
-                        scale={"range": list(COLORS)}),
+                        scale={"range": list(COLORS)}, legend=below),
     }  # fmt: skip
     columns = ("fitness", "low", "high", "seeds", "state bytes", "statements")
     point = {
         **shared, "y": y,
-        "size": encode("statements", "quantitative", "statements", scale={"range": [60, 400]}),
+        "size": encode("statements", "quantitative", "statements", scale={"range": [60, 400]},
+                       legend={**below, "values": sizes}),
         "tooltip": tooltip(*columns, step="step, ms"),
     }  # fmt: skip
     ends = {**shared, "y": {**y, "field": "low"}, "y2": {"field": "high"}}
     mark = {"type": "point", "filled": True, "opacity": 0.9, "cursor": "pointer"}
-    layers = [
-        {"mark": {"type": "rule", "opacity": 0.5}, "encoding": ends},
-        {"mark": mark, "encoding": point},
-    ]
-    return {**full_width(260), "layer": layers}
+    layers = [{"mark": mark, "encoding": point}]
+    if has_intervals:  # without one, a layer of nothing would spoil the axes
+        layers.insert(0, {"mark": {"type": "rule", "opacity": 0.5}, "encoding": ends})
+    return {**full_width_plot(240), "layer": layers}

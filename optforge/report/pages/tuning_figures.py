@@ -22,6 +22,8 @@ from optforge.report.pages.figures import (
     encode,
     full_width,
     named_colors,
+    named_lines,
+    named_shapes,
     one_of,
     tooltip,
 )
@@ -46,17 +48,20 @@ def rates(findings: Findings) -> Figure | None:
                     {"task": task, "optimizer": name, "series": series, "rate": rate,
                      "score": value}
                 )  # fmt: skip
+    names = distinct(rows, "optimizer")
     encoding = {
         "x": encode("rate", "quantitative", "learning rate", scale={"type": "log"}),
         "y": score_axis(objective, "score"),
-        "color": named_colors("optimizer", distinct(rows, "optimizer")),
+        "color": named_colors("optimizer", names),
         "tooltip": tooltip("optimizer", "rate", "score"),
     }
+    shape = {"shape": named_shapes("optimizer", names)}
     dots, line = ({"filter": {"field": "series", "equal": s}} for s in ("trial", "curve"))
     layers = [
-        {"transform": [dots], "mark": {"type": "point", "filled": True}, "encoding": encoding},
+        {"transform": [dots], "mark": {"type": "point", "filled": True},
+         "encoding": encoding | shape},
         {"transform": [line], "mark": "line", "encoding": encoding},
-    ]
+    ]  # fmt: skip
     if "curve" not in distinct(rows, "series"):
         layers.pop()
     caption = "Every trial that has a result; a line where rates around the best were trained."
@@ -178,11 +183,12 @@ def best_by_trials(findings: Findings) -> Figure | None:
         for count, value in enumerate(best_so_far(first, objective), 1):
             shown = shown_score(value, objective)
             rows.append({"task": task, "optimizer": name, "trials": count, "best": shown})
+    names = distinct(rows, "optimizer")
     encoding = {
         "x": encode("trials", "quantitative", "trials", axis={"tickMinStep": 1}),
         "y": score_axis(objective, "best"),
-        "color": named_colors("optimizer", distinct(rows, "optimizer")),
         "tooltip": tooltip("optimizer", "trials", "best"),
+        **named_lines("optimizer", names),
     }
     layers = [{"mark": {"type": "line", "point": True}, "encoding": encoding}]
     caption = "Expected best of so many random trials: a line still falling wants more of them."

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -166,6 +167,8 @@ def value_range(course: Course) -> tuple[float, float] | None:
         if number >= early or value == best[-1]
     ]
     values += [r.fresh for r in course.rescored if math.isfinite(r.fresh)]
+    if (best := course.best_leader) is not None and math.isfinite(best.half):
+        values += [best.fresh - best.half, best.fresh + best.half]
     values += [v for _, v in course.validated if math.isfinite(v)]
     if not values:
         return None
@@ -184,7 +187,33 @@ def known_shares(course: Course) -> tuple[list[int], list[float]]:
     return edges.tolist(), [100 * float(part.mean()) if len(part) else 0.0 for part in parts]
 
 
-def stage_rows(course: Course) -> list[tuple[str, int]]:
-    """Return the stages with the number of new programs that ended there; judged ones last."""
-    names = sorted(course.stages, key=lambda name: (name == JUDGED, -course.stages[name]))
-    return [(name, course.stages[name]) for name in names]
+def stage_rows(course: Course, tasks: Sequence[str] = ()) -> list[tuple[str, int]]:
+    """Return the stages with the number of new programs that ended there; judged ones last.
+
+    Args:
+        course: Course of a search.
+        tasks: Names of its tasks, in the order in which they are trained.
+    """
+    return in_order(course.stages.items(), tasks)
+
+
+def in_order(stages: Iterable[tuple[str, int]], tasks: Sequence[str] = ()) -> list[tuple[str, int]]:
+    """Return stages with their counts in the order in which a program passes them.
+
+    Args:
+        stages: Names with counts.
+        tasks: Names of the tasks, in the order in which they are trained.
+
+    Example:
+        >>> in_order([("judged", 1), ("b, repeat 0", 2), ("a, repeat 0", 3), ("probe", 4)], "ab")
+        [('probe', 4), ('a, repeat 0', 3), ('b, repeat 0', 2), ('judged', 1)]
+    """
+    places = {task: place for place, task in enumerate(tasks)}
+
+    def place(stage: tuple[str, int]) -> tuple[bool, int, int]:
+        task, _, seeds = stage[0].rpartition(", repeat")
+        first = re.search(r"\d+", seeds) if task else None
+        number = int(first[0]) if first else -1
+        return stage[0] == JUDGED, number, places.get(task, len(places))
+
+    return sorted(stages, key=place)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -88,17 +88,44 @@ def count_lines(counts: Mapping[str, Any]) -> list[str]:
     Args:
         counts: As :meth:`optforge.evolution.history.Tally.plain` returns them.
     """
-    known = 1 - counts["new"] / max(1, counts["programs"])
+    known = _share_known(counts)
     rejected = ", ".join(f"{count:,} at {stage}" for stage, count in counts["rejected"].items())
     return [
         f"{counts['programs']:,} programs, {counts['new']:,} of them new "
-        f"({100 * known:.0f} % known already), {counts['judged']:,} judged in full",
+        f"({known:.0f} % known already), {counts['judged']:,} judged in full",
         f"rejected: {rejected or 'none'}; of {counts['audited']} that were trained on all the "
         f"same, {counts['wrongly_rejected']} would have been among the best",
         *_overfitting(counts),
         f"fingerprints: {counts['same_fingerprint_other_numbers']} equal with other numbers, "
         f"{counts['same_numbers_other_fingerprint']:,} different with equal numbers",
     ]
+
+
+def count_facts(counts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what the counts of a search say of its rejections, as names with sentences.
+
+    Args:
+        counts: As for :func:`count_lines`; empty before the end of a search.
+    """
+    if not counts:
+        return
+    yield "programs", f"{counts['programs']:,}, {_share_known(counts):.0f} % known already"
+    yield (
+        "audit",
+        f"{counts['wrongly_rejected']} of {counts['audited']} rejected programs that were trained "
+        "to the end all the same would have been among the best",
+    )
+    yield from (("meta-overfitting", line.partition(": ")[2]) for line in _overfitting(counts))
+    yield (
+        "fingerprints",
+        f"{counts['same_fingerprint_other_numbers']} programs were taken for equal to an earlier "
+        f"one and were not; {counts['same_numbers_other_fingerprint']:,} were trained although an "
+        "earlier one gives the same numbers",
+    )
+
+
+def _share_known(counts: Mapping[str, Any]) -> float:
+    return 100 * (1 - counts["new"] / max(1, counts["programs"]))
 
 
 def _overfitting(counts: Mapping[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ from optforge.api.comparison import Destination, conduct
 from optforge.api.keywords import WorkOptions
 from optforge.comparison import compare_pairs
 from optforge.comparison.suite import comparison_from
+from optforge.report.pages.blocks import Words
 from optforge.report.pages.render import render
 from optforge.report.pages.tuning_figures import coordinates
 from optforge.report.pages.write import page_of
@@ -38,6 +39,13 @@ def test_the_forest_shows_the_pairs_with_the_luck_of_the_tuning() -> None:
     assert row["low"] <= row["mean"] <= row["high"]
     assert row["luck_low"] <= row["luck_high"]
     assert pair.verdict in row["words"] and row["name"] == HOSTILE
+
+
+def test_the_outcome_is_said_first() -> None:
+    (pair,) = compare_pairs(results()[1])
+    first = [b.text for b in compared().sections[0].blocks if isinstance(b, Words)]
+    assert first[0] == f"Put to the test: {HOSTILE}"
+    assert first[1] == f"Test loss against tuned adamw: {pair.verdict}: {pair.recipe}."
 
 
 def test_curves_and_trials_are_those_of_the_runs() -> None:

@@ -12,15 +12,14 @@ from typing import Any
 
 import pytest
 
-from optforge.report.pages.blocks import Page, Section
+from optforge.report.pages.blocks import Figure, Page, Section
+from optforge.report.pages.figures import forest
 from optforge.report.pages.render import page_data, render
 from optforge.report.pages.run_data import read_run
 from optforge.report.pages.search import search_page
-from optforge.report.pages.table_figures import contenders, single_differences
+from optforge.report.pages.table_figures import contenders, pareto, single_differences
 from optforge.report.pages.write import write_page
-from tests.helpers.browsing import click_on, lines_of, open_file
-from tests.helpers.compared_page import compared, results, rows_of
-from tests.helpers.other_pages import make_funnel, make_simplification
+from tests.helpers.browsing import click_on, open_file
 from tests.helpers.page_runs import HOSTILE, LION, finish_run, make_run, make_table
 
 FIGURES = ["progress", "contenders", "seeds", "pareto", "stages", "known"]
@@ -102,18 +101,56 @@ def test_the_single_differences_are_those_of_the_chosen_task(tab: Any, tmp_path:
 
 
 def test_a_legend_is_whole_where_its_columns_follow_the_width(tab: Any, tmp_path: Path) -> None:
-    first, second = make_table("first").rows
-    rows = (first, *(replace(second, name=f"contender {n}") for n in range(9)))
-    figure = contenders(replace(make_table("first"), rows=rows))
+    outcomes = [f"outcome {n}" for n in range(9)]
+    rows = [
+        {"row": f"row {n}", "task": "all", "program": "p", "name": name, "words": "",
+         "mean": n, "low": n, "high": n}
+        for n, name in enumerate(outcomes)
+    ]  # fmt: skip
+    spec = forest(["x"], outcomes, {"task": ["all"]}, len(rows), label="program")
+    figure = Figure("outcomes", "Outcomes.", "", spec, rows)
     page = Page("Table", "made", (Section("table", "Table", (figure,)),))
     (tmp_path / "page.html").write_text(render(page), encoding="utf-8")
-    tab.set_viewport_size({"width": 840, "height": 900})
+    for width in (840, 390):
+        tab.set_viewport_size({"width": width, "height": 900})
+        open_file(tab, tmp_path / "page.html")
+        low, high, height = tab.evaluate(
+            "(([b, c]) => [b.y1, b.y2, c.clientHeight])([views.outcomes.scenegraph().root.bounds, "
+            "document.querySelector('#figure-outcomes canvas')])"
+        )
+        assert high - low <= height
+
+
+def test_a_row_keeps_its_height_and_a_phone_begins_with_one_task(tab: Any, tmp_path: Path) -> None:
+    first, second = make_table("first", HOSTILE).rows
+    rows = (first, *(replace(second, name=f"contender {n}") for n in range(3)))
+    figure = contenders(replace(make_table("first", HOSTILE), rows=rows))
+    page = Page("Table", "made", (Section("table", "Table", (figure,)),))
+    (tmp_path / "page.html").write_text(render(page), encoding="utf-8")
+    labels, height = "views.contenders.scale('y').domain()", "views.contenders.height()"
     open_file(tab, tmp_path / "page.html")
-    low, high, height = tab.evaluate(
-        "(([b, c]) => [b.y1, b.y2, c.clientHeight])([views.contenders.scenegraph().root.bounds, "
-        "document.querySelector('#figure-contenders canvas')])"
-    )
-    assert high - low <= height
+    whole = tab.evaluate(height)
+    assert len(tab.evaluate(labels)) == 9 and f"{HOSTILE}: contender 0" in tab.evaluate(labels)
+    tab.select_option("#figure-contenders select", HOSTILE)
+    tab.wait_for_function(f"{height} < {whole}")
+    assert tab.evaluate(labels) == ["contender 0", "contender 1", "contender 2"]
+    assert tab.evaluate(height) * 3 == whole
+    tab.set_viewport_size({"width": 390, "height": 900})
+    open_file(tab, tmp_path / "page.html")
+    assert tab.locator("#figure-contenders select").input_value() == "mean over proxies"
+    assert tab.evaluate(height) * 3 == whole
+    tab.select_option("#figure-contenders select", "all")
+    tab.wait_for_function(f"{height} === {whole}")
+
+
+def test_a_front_without_intervals_has_axes(tab: Any, tmp_path: Path, run: Path) -> None:
+    (kept,) = json.loads((run / "table.json").read_text())["pareto"]
+    figure = pareto([{**kept, "low": None, "high": None}])
+    page = Page("Front", "made", (Section("pareto", "Front", (figure,)),))
+    (tmp_path / "page.html").write_text(render(page), encoding="utf-8")
+    open_file(tab, tmp_path / "page.html")
+    low, high = tab.evaluate("views.pareto.scale('y').domain()")
+    assert low <= kept["fitness"] <= high < 0
 
 
 def test_a_click_on_the_front_opens_the_program(page: Any) -> None:
@@ -175,6 +212,9 @@ def test_it_prints_in_light_colors_with_all_steps_open(page: Any) -> None:
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate("getComputedStyle(document.querySelector('canvas')).filter") != "none"
     assert not page.locator("nav").is_visible() and not page.locator("#theme").is_visible()
+    page.set_viewport_size({"width": 600, "height": 900})  # narrower than what was drawn
+    drawn = page.locator("canvas").evaluate_all("all => all.map(e => e.clientWidth)")
+    assert max(drawn) <= page.locator("main").evaluate("e => e.clientWidth")
 
 
 def test_the_front_of_a_search_without_a_table_opens_its_programs(tab: Any, tmp_path: Path) -> None:
@@ -182,68 +222,6 @@ def test_the_front_of_a_search_without_a_table_opens_its_programs(tab: Any, tmp_
     assert page.locator("#pareto-0").get_attribute("open") is None
     click_on(page, "pareto", *page.evaluate(_ROW, ["pareto", "statements", "fitness"]))
     assert page.locator("#pareto-0").get_attribute("open") is not None
-
-
-def test_every_control_of_a_comparison_works(tab: Any, tmp_path: Path) -> None:
-    (tmp_path / "page.html").write_text(render(compared()), encoding="utf-8")
-    page = open_file(tab, tmp_path / "page.html")
-    names = page.locator("[data-figure]").evaluate_all("all => all.map(e => e.dataset.figure)")
-    assert names == ["differences", "curves", "rates", "coordinates", "trials", "maps"]
-    page.select_option("#figure-differences select >> nth=1", HOSTILE)
-    other = page.locator("#figure-maps option").all_inner_texts()[1]
-    page.select_option("#figure-maps select", other)
-    page.wait_for_function(f"views.maps.signal('chosen_map') === {json.dumps(other)}")
-    for name in ("curves", "rates", "trials"):
-        task, optimizer = page.locator(f"#figure-{name} select").all()
-        assert task.locator("option").count() == 1
-        optimizer.select_option(HOSTILE)
-        page.wait_for_function(f"views.{name}.signal('chosen_optimizer') !== 'all'")
-        shown = page.evaluate(f"views.{name}.data('data_0').map(d => d.optimizer)")
-        assert set(shown) == {HOSTILE}
-
-
-def test_parallel_coordinates_show_the_chosen_optimizer_and_its_best_trials(
-    tab: Any, tmp_path: Path
-) -> None:
-    (tmp_path / "page.html").write_text(render(compared()), encoding="utf-8")
-    page = open_file(tab, tmp_path / "page.html")
-    trials = [t.tuned for t in results()[1].tasks][0]
-    assert lines_of(page, "coordinates") == len(trials["adamw"].trials)
-    page.select_option("#figure-coordinates select >> nth=1", HOSTILE)
-    page.wait_for_function("views.coordinates.signal('chosen_optimizer') !== 'adamw'")
-    assert lines_of(page, "coordinates") == len(trials[HOSTILE].trials)
-    page.locator("#figure-coordinates input[type=range]").fill("50")
-    page.wait_for_function("views.coordinates.signal('best_share') === 50")
-    assert lines_of(page, "coordinates") == sum(
-        row["rank"] is not None and row["rank"] <= 50
-        for row in rows_of(compared(), "coordinates")
-        if row["optimizer"] == HOSTILE
-    )
-
-
-def test_a_funnel_and_a_simplification_work_offline(tab: Any, tmp_path: Path) -> None:
-    simple = make_simplification(tmp_path / "simple", "signum")  # a short derivation is made fast
-    for path in (make_funnel(tmp_path / "funnel"), simple):
-        page = open_file(tab, write_page(path))
-        assert page.locator(".plot canvas").count() == 1
-        step = page.locator("details").first
-        step.locator("summary").press("Enter")
-        assert step.get_attribute("open") is not None
-        if path.name == "funnel":
-            page.select_option("#figure-stages select", "second")
-            page.wait_for_function("views.stages.data('data_0').length === 1")
-
-
-def test_the_card_of_a_rule_works_offline(tab: Any, tmp_path: Path) -> None:
-    file = tmp_path / "mine.py"
-    file.write_text(f"# {HOSTILE}\n{LION.text}")
-    page = open_file(tab, write_page(file))
-    assert HOSTILE in page.locator("#summary").inner_text()
-    assert page.locator("#figure-update canvas").count() == 1
-    with page.expect_download() as saved:
-        page.click("[data-save=csv][data-of=update]")
-    rows = list(csv.reader(io.StringIO(Path(saved.value.path()).read_text(), newline="")))
-    assert rows[0] == ["gradient", "state", "update"] and len(rows) == 1 + 61 * 61
 
 
 def test_a_phone_shows_it_without_scrolling_sideways(page: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,12 @@ def test_a_funnel_says_what_stopped_each_candidate(tmp_path: Path) -> None:
     for step, rule in zip(tree.steps, PROGRAMS.values(), strict=True):
         assert "\n".join(line for _, line in step.lines) == rule.text.rstrip()
     (figure,) = page.figures
-    assert [(row["stage"], row["name"], row["mean"]) for row in figure.rows] == [
-        (HOSTILE, "promoted", -0.08), (HOSTILE, "dropped", 0.05), ("second", "dropped", 0.01),
+    assert [(row["stage"], row["name"], row["program"]) for row in figure.rows] == [
+        (HOSTILE, "promoted", "program 7"), (HOSTILE, "dropped", "program 31"),
+        ("second", "dropped", "program 7"),
     ]  # fmt: skip
+    effects = [100 * math.expm1(log) for log in (-0.08, 0.05, 0.01)]
+    assert [row["mean"] for row in figure.rows] == pytest.approx(effects)
 
 
 def test_a_funnel_that_has_only_begun_confirms_nothing(tmp_path: Path) -> None:
@@ -61,6 +65,10 @@ def test_a_simplification_shows_each_step_with_its_reason(tmp_path: Path) -> Non
     ]
     codes = [block.text for block in blocks(page, "summary") if isinstance(block, Code)]
     assert codes == [stored["program"]]
+    facts = [block for block in blocks(page, "properties") if isinstance(block, Facts)]
+    shown = dict(row for block in facts for row in block.rows)
+    assert shown["scaling of gradients"] == stored["card"]["gradient_scaling"]
+    assert shown["bound of the update at lr = 1"] == stored["card"]["bound"]
 
 
 def test_the_update_of_signum_is_a_sign() -> None:

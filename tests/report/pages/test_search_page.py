@@ -3,74 +3,34 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from optforge.errors import OptforgeError
-from optforge.report.pages.blocks import Facts, Tree
+from optforge.report.pages.blocks import Facts, Grid, Tree
 from optforge.report.pages.render import page_data, plot_code, render
 from optforge.report.pages.run_data import read_run
 from optforge.report.pages.search import search_page, steps_forward
 from optforge.report.pages.search_figures import progress
-from optforge.report.pages.search_results import against_rows
-from optforge.report.pages.write import page_of, write_page
-from optforge.report.words import percent
+from optforge.report.pages.write import write_page
 from optforge.runs import Journal, Session
+from tests.helpers.checked_html import checked
 from tests.helpers.page_runs import (
     HOSTILE,
     LION,
     finish_run,
-    make_proposal,
     make_run,
-    make_table,
-    make_verdict,
     value,
 )
 
 MEGABYTE = 2**20
-VOID = {"meta", "img", "br", "link", "input"}
-
-
-class Checker(HTMLParser):
-    """Checks that tags nest, and collects text, tags and attributes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.attributes: set[str] = set()
-        self.ids: list[str] = []
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes |= {name for name, _ in attrs}
-        self.ids += [content or "" for name, content in attrs if name == "id"]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
-        self.open.pop()
-
-    def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] not in ("script", "style"):
-            self.text += data
-
-
-def checked(html: str) -> Checker:
-    checker = Checker()
-    checker.feed(html)
-    checker.close()
-    assert not checker.open
-    return checker
 
 
 def figure(run: Path, name: str) -> list[dict[str, Any]]:
@@ -115,79 +75,11 @@ def test_the_line_of_descent_leads_from_the_start_to_the_winner(tmp_path: Path) 
     page = search_page(read_run(run))
     blocks = [b for s in page.sections if s.name == "descent" for b in s.blocks]
     (tree,) = [block for block in blocks if isinstance(block, Tree)]
-    assert [step.title.split()[0] for step in tree.steps] == ["0", "2", "4"]
+    assert [step.title.split(",")[0] for step in tree.steps] == ["0", "2", "4"]
     last = tree.steps[-1].lines
     assert "\n".join(line for mark, line in last if mark in " +") == LION.text.rstrip()
     assert any(mark == "-" for mark, _ in last)
     assert "% loss" in tree.steps[-1].note and "against its parent" in tree.steps[-1].note
-
-
-def test_a_finished_run_shows_verdict_table_and_front(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run")
-    table = finish_run(run)
-    (mean, task) = figure(run, "contenders")
-    assert mean["mean"] == pytest.approx(task["mean"])
-    assert task["low"] < task["mean"] < task["high"] < 0
-    assert table.rows[1].proxies.mean == pytest.approx(-0.1)
-    assert [row["fitness"] for row in figure(run, "pareto")] == [-0.09]
-
-
-def test_before_the_table_the_front_is_that_of_the_judged_programs(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", programs=100)
-    with Journal.open(run / "journal.sqlite", write=True) as journal:
-        sizes = {102: (4.0, 12), 104: (8.0, 5), 108: (8.0, 12), 110: (4.0, 12)}
-        verdicts = []
-        for number in range(100, 112, 2):
-            state, statements = sizes.get(number, (8.0, 9))
-            verdict = make_verdict(number, HOSTILE)
-            verdicts.append(replace(verdict, state_bytes=state, live_statements=statements))
-        journal.commit(2, [make_proposal(number, 2) for number in range(100, 112)], verdicts)
-    rows = [row for row in figure(run, "pareto") if row["series"].startswith("in the search")]
-    # The fittest of 4 bytes and 12 statements dominates that of 8 bytes and 12, but no shorter one.
-    assert [row["program"] for row in rows] == [110, 104]
-    assert [row["fitness"] for row in rows] == pytest.approx([value(110), value(104)], rel=1e-5)
-    assert all(row["low"] < row["fitness"] < row["high"] for row in rows)
-    (section,) = [s for s in search_page(read_run(run)).sections if s.name == "pareto"]
-    (tree,) = [block for block in section.blocks if isinstance(block, Tree)]
-    assert [step.name for step in tree.steps] == ["pareto-0", "pareto-1"]
-    assert "".join(line for _, line in tree.steps[0].lines).startswith("def train")
-
-
-def test_the_front_shows_a_leader_on_fresh_seeds_too(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", programs=100)
-    searched, fresh = figure(run, "pareto")
-    assert fresh["series"] == "on fresh seeds" and fresh["program"] == searched["program"] == 98
-    assert fresh["fitness"] == pytest.approx(value(98) + 0.01, rel=1e-5)
-
-
-def test_a_search_of_which_only_the_table_was_kept_has_a_page(tmp_path: Path, plots: Any) -> None:
-    del plots
-    run = make_run(tmp_path / "run")
-    finish_run(run)
-    whole = search_page(read_run(run))
-    for file in run.glob("journal*"):
-        file.unlink()
-    kept = page_of(run)
-    assert [section.name for section in kept.sections] == ["summary", "table", "pareto"]
-    by_name = {section.name: section for section in whole.sections}
-    assert kept.sections[1:] == (by_name["table"], by_name["pareto"])
-    text = checked(render(kept)).text
-    assert f"A verdict on {HOSTILE}." in text and "but not the journal" in text
-
-
-@pytest.mark.parametrize("content", ["[]", "no JSON", '{"rows": []}'])
-def test_a_table_of_somebody_else_is_refused(tmp_path: Path, content: str) -> None:
-    (tmp_path / "table.json").write_text(content)
-    with pytest.raises(OptforgeError, match=r"table\.json"):
-        page_of(tmp_path)
-
-
-def test_the_rule_is_held_against_each_other_row() -> None:
-    table = make_table("first", HOSTILE, name="discovered")
-    (row,) = against_rows(table).rows
-    assert row[0] == "tuned AdamW" and len(row) == 4
-    assert row[1] == percent(table.rows[1].proxies)
-    assert row[3] == percent(table.rows[1].tasks[HOSTILE])
 
 
 def test_a_running_search_says_what_is_left(tmp_path: Path) -> None:
@@ -195,7 +87,7 @@ def test_a_running_search_says_what_is_left(tmp_path: Path) -> None:
 
     def left(session: Session) -> str | None:
         with Journal.open(run / "journal.sqlite", write=True) as journal:
-            journal.begin_session(session)
+            journal.write_session(session)
             return facts(run).get("left")
 
     now = time.time()
@@ -204,6 +96,47 @@ def test_a_running_search_says_what_is_left(tmp_path: Path) -> None:
     assert str(left(Session(now - 700, 1, 10.0, None))).startswith("none for the search")
     assert str(left(Session(now - 60, 1, None, None))).startswith("not known")
     assert facts(run)["state"] == "stopped" and "left" not in facts(run)
+
+
+def test_the_pace_is_that_of_the_search_and_not_of_its_table(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    begun = time.time() - 1000
+    with Journal.open(run / "journal.sqlite", write=True) as journal:
+        journal.write_session(Session(begun, 100, None, 400, ended=begun + 60))
+    finish_run(run)
+    shown = facts(run)
+    assert shown["programs"] == "400, 5.0 a second"
+    assert shown["new verdicts"] == "200, 2.5 a second"
+
+
+@pytest.mark.parametrize(("minutes", "pace"), [(10.0, ", 0.5 a second"), (None, "")])
+def test_the_pace_of_a_journal_that_does_not_know_its_end(
+    tmp_path: Path, minutes: float | None, pace: str
+) -> None:
+    run = make_run(tmp_path / "run")
+    with Journal.open(run / "journal.sqlite", write=True) as journal:
+        journal.write_session(Session(time.time() - 1000, 100, minutes, None))
+    finish_run(run)
+    assert facts(run)["programs"] == f"400{pace}"
+
+
+def test_looking_at_a_search_is_no_write(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    before = facts(run)["elapsed"]
+    later = time.time() + 9000
+    (run / "journal.sqlite-wal").write_bytes(b"")  # as a reader leaves one
+    os.utime(run / "journal.sqlite-wal", (later, later))
+    assert facts(run)["elapsed"] == before
+
+
+def test_settings_are_explained(tmp_path: Path) -> None:
+    (section,) = [
+        s for s in search_page(read_run(make_run(tmp_path / "run"))).sections
+        if s.name == "settings"
+    ]  # fmt: skip
+    (table,) = [block.table for block in section.blocks if isinstance(block, Grid)]
+    assert [row[:2] for row in table.rows if row[0] == "seed"] == [("seed", "3")]
+    assert all(meaning.endswith(".") for *_, meaning in table.rows)
 
 
 def test_the_noise_floor_is_that_of_the_best_on_fresh_seeds(tmp_path: Path) -> None:
