@@ -19,7 +19,8 @@ from tests.helpers.whole_run import make_whole_run
 SEARCH = {
     "summary": (
         "state finished", "elapsed .*to the last write", r"programs 400, 5\.0 a second",
-        r"new verdicts 200, 2\.5 a second", r"noise floor ± 0\.\d+ of fitness", "known already 50 %",
+        r"new verdicts 200, 2\.5 a second", r"noise floor ± 0\.\d+ of fitness",
+        "known already 50 %",
     ),
     "progress": ("on fresh seeds, 95 %", "step, 95 %", "within the noise", "partly luck"),
     "table": ("Contenders against", "The single differences", "against each other row"),
