@@ -6,6 +6,7 @@ import importlib.util
 import json
 import shutil
 import time
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,9 @@ def test_a_search_on_a_task_of_ones_own(tmp_path: Path) -> None:
     assert parse((result.path / "best.py").read_text()) == result.best
     stored = json.loads((result.path / "table.json").read_text())
     assert result.finish is not None and stored["verdict"] == result.verdict
+    shown = result._repr_html_()  # in a notebook
+    assert shown.startswith(f"<p><b>{escape(result.verdict)}</b></p><pre>def train(")
+    assert shown.count("<tr>") == 1 + len(result.table.rows)
     counts = stored["counts"]
     assert counts["judged"] + sum(counts["rejected"].values()) == counts["new"]
     assert counts["programs"] == result.history.tally.proposals

@@ -28,6 +28,12 @@ def test_the_chosen_setting_is_found_by_name(result: ComparisonResult) -> None:
     assert best["lr"] > 0
 
 
+def test_in_a_notebook_it_shows_its_verdicts(result: ComparisonResult) -> None:
+    shown = result._repr_html_()
+    assert shown.startswith("<table><caption>") and shown.count("<tr>") == 3
+    assert [pair.verdict in shown for pair in result.pairs] == [True]
+
+
 @pytest.mark.parametrize(("names", "what"), [(("adam",), "'adam' on Blobs"), (("sgd", "x"), "'x'")])
 def test_an_unknown_name_is_refused_with_what_there_is(
     result: ComparisonResult, names: tuple[str, ...], what: str
