@@ -90,7 +90,6 @@ def _settings(
 ) -> Iterator[Block]:
     yield Words("The command that continues this comparison, or reads it again:")
     yield Code(shlex.join(["optforge", "compare", "--resume", "--out", str(path)]))
-    stored = {name: str(value) for name, value in comparison.settings.stored().items()}
-    yield Grid(settings_table(stored, ComparisonSettings))
+    yield Grid(settings_table(comparison.settings.stored(), ComparisonSettings))
     for session in distinct(sessions):
         yield Facts(tuple((str(k), str(v)) for k, v in session.items() if v != ""))

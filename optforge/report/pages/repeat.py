@@ -48,7 +48,7 @@ def search_command(settings: Mapping[str, Any], path: Path, programs: int) -> li
     return words
 
 
-def settings_table(values: Mapping[str, str], options: Callable[..., Any]) -> TextTable:
+def settings_table(values: Mapping[str, Any], options: Callable[..., Any]) -> TextTable:
     """Return settings with their meaning, which is that in the docstring of their class.
 
     Args:
@@ -57,9 +57,16 @@ def settings_table(values: Mapping[str, str], options: Callable[..., Any]) -> Te
     """
     meanings = documented(options)
     rows = [
-        (name, value, meanings.get(name, "").replace("``", "")) for name, value in values.items()
+        (name, _shown(value), meanings.get(name, "").replace("``", ""))
+        for name, value in values.items()
     ]
     return TextTable("Settings.", ("<setting", "<value", "<meaning"), tuple(rows))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_shown, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _text(value: Any) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from optforge.evolution.settings import Settings
 from optforge.report.pages import search_figures as figures
@@ -181,12 +180,6 @@ def _settings(run: Run) -> Iterator[Block]:
     yield Words("The command that repeats this search, up to the same program:")
     yield Code(shlex.join(search_command(run.settings, run.summary.path, len(run.course.cached))))
     search = run.settings.get("search", {})
-    shown = {name: _plain(search[name]) for name in search if name not in _LONG}
+    shown = {name: value for name, value in search.items() if name not in _LONG}
     yield Grid(settings_table(shown, Settings))
     yield Facts(tuple((k, str(v)) for k, v in run.settings.get("versions", {}).items()))
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
