@@ -107,11 +107,11 @@ def curves(findings: Findings) -> Figure | None:
             )  # fmt: skip
     x, y = encode("step", "quantitative", "step"), losses_axis("loss", "validation loss")
     names = distinct(rows, "optimizer")
-    color = named_colors("optimizer", names) | {"legend": None}
-    band = {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": color}
+    line = named_lines("optimizer", names)
+    band = {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": line["color"]}
     layers = [
         {"mark": {"type": "area", "opacity": 0.2}, "encoding": band},
-        {"mark": "line", "encoding": {"x": x, "y": y, **named_lines("optimizer", names),
+        {"mark": "line", "encoding": {"x": x, "y": y, **line,
                                       "tooltip": tooltip("optimizer", "step", "loss")}},
     ]  # fmt: skip
     caption = "Geometric mean over the final runs that ended, its 95 % interval as a band."

@@ -39,7 +39,8 @@ async function draw(name) {
   const { view } = await vegaEmbed(place, spec, options);
   await fit(view, figure.spec);
   for (const param of params) {
-    view.addSignalListener(param.name, () => view.runAfter(() => fit(view, figure.spec)));
+    // A run waits for what this returns, and fit waits for the run: so it returns nothing.
+    view.addSignalListener(param.name, () => view.runAfter(() => { fit(view, figure.spec); }));
   }
   view.addEventListener("click", (_, item) => open(item?.datum?.opens));
   views[name] = view;

@@ -69,13 +69,13 @@ def read_run(path: Path) -> Run:
         begun = datetime.fromisoformat(journal.created).timestamp()
         session = journal.session
     written = _written(path)
-    left = seconds = None
+    elapsed = max(0.0, written - begun)
+    left, seconds = None, None if results else elapsed  # for journals without a session
     if session is not None:
         if summary.status == "running":
             left = session.left(len(course.cached), written)
         seconds = _searched(session, written, is_finished=bool(results))
     start = session.proposals if session else 0
-    elapsed = max(0.0, written - begun)
     return Run(
         summary, settings, course, line, results, table, front, elapsed, left, start, seconds
     )
