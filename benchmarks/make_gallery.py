@@ -143,7 +143,7 @@ def _line(entry: Entry) -> str:
 
 
 def take_pictures(gallery: Path, folder: Path, pictures: Mapping[str, tuple[str, str]]) -> None:
-    """Take screenshots of pages of a gallery, with a palette each so that they stay small."""
+    """Take screenshots of pages of a gallery."""
     from PIL import Image
     from playwright.sync_api import sync_playwright
 
@@ -160,8 +160,8 @@ def take_pictures(gallery: Path, folder: Path, pictures: Mapping[str, tuple[str,
             if element:  # the bar that stays on top would hide a part of it
                 tab.evaluate("document.querySelector('nav').remove()")
             shot = tab.locator(element).screenshot() if element else tab.screenshot()
-            picture = Image.open(io.BytesIO(shot)).convert("RGB").quantize(256)
-            picture.save(folder / file, optimize=True)
+            # Without a palette: the fewest colors are those that tell optimizers apart.
+            Image.open(io.BytesIO(shot)).convert("RGB").save(folder / file, optimize=True)
             print(folder / file)
         browser.close()
 
