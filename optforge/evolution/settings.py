@@ -56,8 +56,8 @@ class Settings:
         rescore_every: Number of batches between two checks whether the best must be re-scored.
         rescore_repeats: Fresh seeds of each task for re-scoring.
         slack: Added to the last hurdle, in log loss; earlier ones get more.
-        task_slack: Power of the share of tasks still unseen by which the slack at the end of a
-            stage grows; 0 for none.
+        task_slack: The slack at the end of a stage is multiplied by this power, from 0 (1 at every
+            stage) to 1, of the number of tasks over that of those seen.
         hurdle: Quantile of the phase's best programs that a candidate must reach.
         audit: Share of rejected programs that are trained to the end nevertheless.
         compiled: Whether training kernels are compiled.
