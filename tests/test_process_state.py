@@ -35,9 +35,9 @@ def state() -> list[Any]:
 
 
 def spoil(folder: Path) -> None:
-    torch.manual_seed(1)
-    np.random.seed(1)
-    random.seed(1)
+    torch.seed()
+    np.random.seed()
+    random.seed()
     torch.set_num_threads(torch.get_num_threads() + 1)
     torch.set_default_dtype(torch.float64)
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
@@ -48,7 +48,7 @@ def spoil(folder: Path) -> None:
     del os.environ["OPTFORGE_REMOVED"]
     sys.path.append("elsewhere")
     warnings.simplefilter("ignore")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, lambda *_: None)  # in a background job it is ignored already
     signal.signal(signal.SIGTERM, lambda *_: None)
 
 
