@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from optforge.assessment.select import LEAST_FINALISTS, ROUNDS
-from optforge.assessment.table import REPEATS
+from optforge.assessment.table import LEAST_REPEATS, REPEATS
 from optforge.tasks import Task, initial_model
 from optforge.tuning.trainees import Effort
 
@@ -67,7 +67,9 @@ class TaskCost:
             seconds=seconds,
             before=effort.expected_runs if is_own else 0,
             judging=judging,
-            after=rows * effort.expected_runs + _ROWS * effort.scaled(REPEATS) + fresh,
+            after=rows * effort.expected_runs
+            + _ROWS * effort.scaled(REPEATS, LEAST_REPEATS)
+            + fresh,
         )
 
 

@@ -63,8 +63,8 @@ class Effort:
             least: Smallest number that is of use.
 
         Example:
-            >>> Effort(4).scaled(48), Effort(32).scaled(48), Effort().scaled(48)
-            (8, 24, 48)
+            >>> Effort(4).scaled(32), Effort(32).scaled(32), Effort().scaled(32)
+            (5, 16, 32)
         """
         share = min(1.0, max(self.trials / LEAST_TUNED, _LEAST_SHARE))
         return min(count, max(least, int(count * share)))

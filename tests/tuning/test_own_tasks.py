@@ -158,7 +158,7 @@ def test_a_search_on_an_own_task_stops_and_goes_on(
 ) -> None:
     """The table says what few trials are worth; the effort is stored with the run."""
     monkeypatch.setenv("OPTFORGE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(table, "REPEATS", 18)  # a sixth of it, 3, with so few trials
+    monkeypatch.setattr(table, "REPEATS", 3)
     monkeypatch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
     options: dict[str, Any] = {
         "programs": 60, "workers": 0, "population": 20, "held_out": (), "trials": 4,
