@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 
 import pytest
 import torch
@@ -18,6 +19,9 @@ settings.register_profile(
 settings.register_profile("deep", settings.get_profile("quick"), max_examples=1000)
 # `make test` draws the same examples each time, `make slow` new ones.
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+# In a background job interrupts are ignored, and so they would be in what tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 torch.set_num_threads(1)  # many small computations: more threads get in each other's way
 

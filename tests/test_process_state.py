@@ -41,14 +41,14 @@ def spoil(folder: Path) -> None:
     torch.set_num_threads(torch.get_num_threads() + 1)
     torch.set_default_dtype(torch.float64)
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-    np.seterr(all="raise")
+    logging.getLogger("torch.utils.cpp_extension").setLevel(37)  # of nobody else
+    np.seterr(all="log")
     os.chdir(folder)
     os.environ["OPTFORGE_ADDED"] = os.environ["OPTFORGE_CHANGED"] = "2"
     del os.environ["OPTFORGE_REMOVED"]
     sys.path.append("elsewhere")
     warnings.simplefilter("ignore")
-    signal.signal(signal.SIGINT, lambda *_: None)  # in a background job it is ignored already
+    signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: None)
 
 
@@ -60,7 +60,8 @@ def test_all_is_as_before(fails: bool, tmp_path: Path, monkeypatch: pytest.Monke
     @preserved_process()
     def work() -> None:
         spoil(tmp_path)
-        assert all(a != b for a, b in zip(state(), before, strict=True)), "all was changed"
+        same = [number for number, (a, b) in enumerate(zip(state(), before, strict=True)) if a == b]
+        assert not same, "all was changed"
         if fails:
             raise KeyboardInterrupt
 
