@@ -7,7 +7,8 @@ A real search runs with `optforge watch` beside it, and is stopped when it comes
 would only make the share of watching smaller. Each visitor keeps the stream of events open and
 fetches the page after every change, as a browser does; what the browser spends is not counted.
 Wanted is a "watching_share" below 1 % of the search's processor seconds. Importing optforge is paid
-once by any process, so it is counted apart, by a server that ends with its first answer.
+once by any process, so it is counted apart, by a server that ends with its first answer. It takes
+about a minute more than the search; every wait is told, and none lasts forever.
 
 With --programs the page of a journal of so many made-up programs is read, rendered and, where
 chromium and playwright are, opened until all its figures are drawn. Wanted are less than 7 MB and 2
@@ -28,7 +29,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -41,6 +44,9 @@ from optforge.report.pages.write import write_page
 from optforge.runs import Journal, list_runs
 from optforge.runs.directory import JOURNAL
 
+_PATIENCE = 300.0  # seconds for a start, or for an end
+_TELL = 15.0  # seconds after which a wait is told again
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -51,7 +57,7 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", help="write all figures there; - to print them")
     options = parser.parse_args()
     out = sys.stderr if options.json == "-" else sys.stdout
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         root = Path(folder)
         figures = reading(root, options.programs) if options.programs else watching(root, options)
     figures["machine"] = {**machine(options.workers), "load_after": load()}
@@ -108,28 +114,20 @@ def opening(file: Path) -> tuple[float, float]:
 def watching(root: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Return the processor seconds of a search, and of watching it."""
     (root / "empty").mkdir()
-    start = _end(_served(root / "empty", _free_port()))
-    run, port, done = root / "runs" / "one", _free_port(), threading.Event()
+    with Process("watch", str(root / "empty")) as server:
+        server.answers()
+        start = server.end()
+    run, fetched = root / "runs" / "one", [0] * options.visitors
     length = ("--minutes", str(options.minutes), "--workers", str(options.workers))
-    search = _started("search", *length, "--out", str(run))
-    while not (run / JOURNAL).exists():
-        if search.poll() is not None:
-            raise SystemExit("the search ended before it began")
-        time.sleep(0.5)
-    watch, fetched = _served(run, port), [0] * options.visitors
-    visitors = [
-        threading.Thread(target=_visit, args=(f"http://127.0.0.1:{port}/", done, fetched, number))
-        for number in range(options.visitors)
-    ]
-    for visitor in visitors:
-        visitor.start()
-    _wait_until_searched(search, run)
-    search.send_signal(signal.SIGINT)
-    searched = _seconds_of(search)
-    done.set()
-    watched = _end(watch) - start
-    for visitor in visitors:
-        visitor.join()
+    with Process("search", *length, "--out", str(run)) as search:
+        search.wait(lambda: (run / JOURNAL).exists(), "the search to begin")
+        with Process("watch", str(run)) as watch:
+            address = watch.answers()
+            for number in range(options.visitors):
+                visit = (address, fetched, number)
+                threading.Thread(target=_visit, args=visit, daemon=True).start()
+            search.wait(lambda: _is_searched(run), "its table", 60 * options.minutes)
+            searched, watched = search.end(), watch.end() - start
     (summary,) = list_runs(root / "runs")
     return {
         "programs": summary.programs,
@@ -141,53 +139,89 @@ def watching(root: Path, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _wait_until_searched(search: subprocess.Popen[bytes], run: Path) -> None:
-    """Wait until a search proposes no more programs, as its journal says."""
-    while search.poll() is None:
-        with suppress(RunError), Journal.open(run / JOURNAL, write=False) as journal:
-            if journal.session is not None and journal.session.ended is not None:
-                return
-        time.sleep(1)
-    raise SystemExit("the search ended before its clock did")
+def _is_searched(run: Path) -> bool:
+    """Return whether a search proposes no more programs, as its journal says."""
+    with suppress(RunError), Journal.open(run / JOURNAL, write=False) as journal:
+        return journal.session is not None and journal.session.ended is not None
+    return False
 
 
-def _visit(url: str, done: threading.Event, fetched: list[int], number: int) -> None:
-    """Keep the stream of events open and fetch the page after each, until all is done."""
-    while not done.is_set():
-        with suppress(OSError), urlopen(f"{url}events", timeout=60) as events:
+def _visit(url: str, fetched: list[int], number: int) -> None:
+    """Keep the stream of events open and fetch the page after each, as long as this runs."""
+    while True:
+        with suppress(OSError, HTTPException), urlopen(f"{url}events", timeout=60) as events:
             for line in events:
                 if line.startswith(b"data:"):
                     with urlopen(url, timeout=60) as page:
                         page.read()
                     fetched[number] += 1
-                if done.is_set():
-                    return
+        time.sleep(1)
 
 
-def _started(*words: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "optforge", *words], stdout=subprocess.DEVNULL)
+class Process:
+    """A command of optforge; a context manager that lets none of it go on after the block.
 
+    It is ended by SIGTERM: what a shell starts in the background does not hear SIGINT.
 
-def _served(root: Path, port: int) -> subprocess.Popen[bytes]:
-    """Start `optforge watch` and wait until it answers."""
-    server = _started("watch", str(root), "--port", str(port))
-    while server.poll() is None:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return server
-        time.sleep(0.2)
-    raise SystemExit("optforge watch ended before it answered")
+    Args:
+        words: The words of the command; of a server, without its port.
+    """
 
+    def __init__(self, *words: str) -> None:
+        self.name, self.port = words[0], _free_port() if words[0] == "watch" else None
+        port = ("--port", str(self.port)) if self.port else ()
+        command = [sys.executable, "-m", "optforge", *words, *port]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        self._spent: float | None = None
 
-def _end(server: subprocess.Popen[bytes]) -> float:
-    server.send_signal(signal.SIGINT)
-    return _seconds_of(server)
+    def __enter__(self) -> Process:
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        if not self.has_ended():
+            self._process.kill()
 
-def _seconds_of(process: subprocess.Popen[bytes]) -> float:
-    """Wait for a process and return the processor seconds of it and of its children."""
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_utime + usage.ru_stime
+    def has_ended(self) -> bool:
+        """Return whether it has; from then on it is known what it and its children spent."""
+        if self._spent is None:
+            number, status, usage = os.wait4(self._process.pid, os.WNOHANG)
+            if number:
+                self._process.returncode = os.waitstatus_to_exitcode(status)
+                self._spent = usage.ru_utime + usage.ru_stime
+        return self._spent is not None
+
+    def answers(self) -> str:
+        """Wait until it serves a page, and return the address."""
+        url = f"http://127.0.0.1:{self.port}/"
+
+        def is_served() -> bool:  # a connection alone may be to the check of the port
+            with suppress(OSError, HTTPException), urlopen(url, timeout=30):
+                return True
+            return False
+
+        self.wait(is_served, "an answer")
+        return url
+
+    def end(self) -> float:
+        """Ask it to end, wait for that, and return the processor seconds of it all."""
+        self._process.send_signal(signal.SIGTERM)
+        self.wait(self.has_ended, "its end")
+        assert self._spent is not None
+        return self._spent
+
+    def wait(self, holds: Callable[[], bool], what: str, seconds: float = 0.0) -> None:
+        """Wait for something, at most so many seconds and then some; tell how long it lasts."""
+        begun, told = time.monotonic(), 0.0
+        while not holds():
+            waited = time.monotonic() - begun
+            if self.has_ended() and not holds():
+                raise SystemExit(f"optforge {self.name} ended; this waited for {what}")
+            if waited > seconds + _PATIENCE:
+                raise SystemExit(f"optforge {self.name}: {what} did not come in {waited:.0f} s")
+            if waited >= told + _TELL:
+                told = waited
+                print(f"optforge {self.name}: {waited:.0f} s for {what}", file=sys.stderr)
+            time.sleep(0.5)
 
 
 def _free_port() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -27,6 +28,7 @@ from optforge.promotion.record import Record
 from optforge.promotion.script import StageEvaluator
 from optforge.promotion.stage import read_ladder
 from optforge.report.json_values import json_text
+from optforge.report.promotion.command import funnel_command
 from optforge.report.promotion.page import (
     FUNNEL_JSON,
     FUNNEL_PAGE,
@@ -84,7 +86,7 @@ def funnel(options: FunnelOptions) -> FunnelResult:
             results, stopped = _finished(entering, watch)
         names = tuple(stage.name for stage in stages)
         result = FunnelResult(directory.path, results, names, best, stopped)
-        _write(result, directory, f"optforge funnel {settings.run}")
+        _write(result, directory)
     return result
 
 
@@ -154,8 +156,9 @@ def _executor(
         executor.close()
 
 
-def _write(result: FunnelResult, directory: RunDirectory, command: str) -> None:
+def _write(result: FunnelResult, directory: RunDirectory) -> None:
     """Write page, figures and the best rule."""
+    command = shlex.join(funnel_command(directory.journal.settings[SETTINGS_KEY]))
     page = funnel_markdown(result.stages, result.verdict, command)
     directory.write_text(FUNNEL_PAGE, page)
     content = {"verdict": result.verdict, "stages": funnel_json(result.stages)}

@@ -114,6 +114,17 @@ def read_ladder(
     return stages
 
 
+def default_numbers(number: int) -> dict[str, Any]:
+    """Return trials, looks and keep of the stage with a number, if nothing else is given.
+
+    Example:
+        >>> default_numbers(0)
+        {'trials': 32, 'looks': [6, 12, 24], 'keep': 16}
+    """
+    place = min(number, len(_KEEP) - 1)
+    return {"trials": _TRIALS[place], "looks": list(_LOOKS[place]), "keep": _KEEP[place]}
+
+
 def stored_ladder(
     stored: Sequence[Mapping[str, Any]], given: Sequence[Stage] = ()
 ) -> tuple[Stage, ...]:
@@ -174,13 +185,13 @@ def _entries(file: Path) -> list[dict[str, Any]]:
 def _stage(number: int, entry: Mapping[str, Any], trials: int | None) -> Stage:
     given = entry.get("script", entry.get("task"))
     source = script_from_file(given) if "script" in entry else _source(given)
-    place = min(number, len(_KEEP) - 1)
-    looks = entry.get("seeds", _LOOKS[place])
+    usual = default_numbers(number)
+    looks = entry.get("seeds", usual["looks"])
     if not isinstance(looks, list | tuple):
         raise FunnelError(f"seeds of {source.name} are {looks!r}; give a list such as [5, 10, 20]")
-    chosen = entry.get("trials", _TRIALS[place]) if trials is None else trials
+    chosen = entry.get("trials", usual["trials"]) if trials is None else trials
     name = given if isinstance(given, str) else ""
-    return Stage(source, chosen, tuple(looks), entry.get("keep", _KEEP[place]), name)
+    return Stage(source, chosen, tuple(looks), entry.get("keep", usual["keep"]), name)
 
 
 def _source(given: Given) -> Task | Script:

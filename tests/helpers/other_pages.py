@@ -10,6 +10,7 @@ from typing import Any
 from optforge.ablation import describe
 from optforge.promotion.candidates import FunnelCandidate
 from optforge.promotion.decision import DROPPED, PROMOTED
+from optforge.promotion.stage import default_numbers
 from optforge.report.simplify.files import SIMPLE_JSON, simplify_files
 from optforge.runs import Journal
 from tests.helpers.derived import simple
@@ -28,7 +29,11 @@ def make_funnel(path: Path, finished: bool = True) -> Path:
     ]  # fmt: skip
     settings = {
         "run": f"runs/{HOSTILE}", "baseline": "adamw", "alpha": 0.05, "seed": 0,
-        "stages": [{"name": name, "trials": 4} for name in STAGES], "candidates": candidates,
+        "stages": [
+            {"name": name, "place": name, **default_numbers(number), "trials": 4}
+            for number, name in enumerate(STAGES)
+        ],
+        "candidates": candidates,
     }  # fmt: skip
     Journal.create(path / "journal.sqlite", {"funnel": settings}).close()
     if finished:

@@ -25,6 +25,7 @@ from optforge.report.pages.blocks import (
 )
 from optforge.report.pages.figures import forest
 from optforge.report.pages.run_data import stored_json
+from optforge.report.promotion.command import LADDER_FILE, funnel_command, ladder_file
 from optforge.report.promotion.page import FUNNEL_JSON
 from optforge.report.text_table import TextTable
 from optforge.report.words import loss_change, percent
@@ -191,7 +192,15 @@ def _promoted(stage: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _settings(funnel: _Funnel) -> Iterator[Block]:
-    yield Words("The command that makes this funnel again, or resumes it with --resume:")
-    yield Code(shlex.join(["optforge", "funnel", funnel.settings["run"]]))
-    for stage in funnel.settings["stages"]:
-        yield Facts(tuple((name, str(value)) for name, value in stage.items()))
+    settings, file = funnel.settings, ladder_file(funnel.settings["stages"])
+    yield Words("The command that makes this funnel again:")
+    yield Code(shlex.join(funnel_command(settings)))
+    if file:
+        yield Words(f"Its stages, as they stand in {LADDER_FILE}:")
+        yield Code(file)
+    for stage in settings["stages"]:
+        yield Facts(tuple((name, _shown(value)) for name, value in stage.items()))
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

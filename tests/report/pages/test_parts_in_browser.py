@@ -44,7 +44,7 @@ FUNNEL = {
     "summary": ("No candidate beats", "stages 2 of 2 finished"),
     "stages": ("trials each entered promoted", "95 % intervals"),
     "candidates": (r"program 7.*promoted at -7\.7 %.*dropped at \+1\.0 %", "corrected p-value"),
-    "settings": ("optforge funnel",),
+    "settings": ("optforge funnel .* --trials 4 --candidates 2 --baseline adamw", "keep 16"),
 }
 SIMPLIFICATION = {
     "summary": ("Signum with beta = 0.9",),
