@@ -4,17 +4,21 @@
     python benchmarks/make_gallery.py runs/first         # beside them those of your own results
     python benchmarks/make_gallery.py --pictures docs    # also the screenshots of docs/gallery.md
 
-There is a page for each search and comparison below results/, one for a simplification of the
-paper's raw program, and the property cards of some shipped rules. Nothing is trained. Needs
+There is a page for each search, comparison and funnel below results/, one for a simplification of
+the paper's raw program, and the property cards of some shipped rules. Where the journal of a search
+was kept (``journal.sqlite.gz``), its page shows the course as well. Nothing is trained. Needs
 ``pip install 'optforge[web]'``; the screenshots need playwright and chromium as well.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import io
+import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -28,14 +32,17 @@ from optforge.equality import simplify_exact
 from optforge.errors import OptforgeError
 from optforge.language import load_rule
 from optforge.report.pages.blocks import Page, Words
+from optforge.report.pages.funnel import is_funnel
 from optforge.report.pages.render import render
 from optforge.report.pages.rule import rule_page
 from optforge.report.pages.simplification import simplification_page
 from optforge.report.pages.write import is_result, page_of
 from optforge.report.simplify.files import simple_rule_json
+from optforge.runs.directory import JOURNAL
 
 RULES = ("adamw", "lion", "muon", "ortho_lion")
 RAW = "program_8"  # the paper's, before it was made simple
+PACKED = f"{JOURNAL}.gz"
 # File of each screenshot, with the page and the element that it shows; "" for the top of the page.
 PICTURES = {
     "gallery-seeds.png": ("search-2026-11-27-paper-matrices-seed0", "#figure-seeds"),
@@ -86,9 +93,27 @@ def results_below(root: Path, more: Sequence[Path] = ()) -> Iterator[Subject]:
     for path in more:
         yield "Your own results", path.name, lambda path=path: page_of(path)
     for path in sorted(filter(is_result, root.rglob("*"))):
-        group = "Comparisons" if (path / DEFINITION).is_file() else "Searches"
         name = "-".join(path.relative_to(root).parts)
-        yield group, name, lambda path=path: page_of(path)
+        yield _group(path), name, lambda path=path: page_with_journal(path)
+
+
+def _group(path: Path) -> str:
+    if (path / DEFINITION).is_file():
+        return "Comparisons"
+    return "Funnels" if (path / JOURNAL).is_file() and is_funnel(path) else "Searches"
+
+
+def page_with_journal(path: Path) -> Page:
+    """Return the page of a result, with the course of a search whose journal was kept packed."""
+    if not (path / PACKED).is_file():
+        return page_of(path)
+    with tempfile.TemporaryDirectory() as folder:
+        unpacked = Path(shutil.copytree(path, Path(folder) / path.name))
+        with gzip.open(path / PACKED) as packed:
+            (unpacked / JOURNAL).write_bytes(packed.read())
+            written = packed.mtime or 0
+        os.utime(unpacked / JOURNAL, (written, written))  # the page says how long the search took
+        return page_of(unpacked)
 
 
 def always() -> Iterator[Subject]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.browsing import new_tab
+
 
 @pytest.fixture(scope="session")
 def plots() -> Any:
@@ -32,12 +34,5 @@ def browser(plots: Any) -> Iterator[Any]:
 @pytest.fixture
 def tab(browser: Any) -> Iterator[Any]:
     """An empty page without a network; at the end nothing may have been said or run in it."""
-    context = browser.new_context(offline=True, color_scheme="light", accept_downloads=True)
-    opened, said = context.new_page(), []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.set_default_timeout(15_000)
-    yield opened
-    assert opened.evaluate("window.hacked === undefined")
-    assert said == []
-    context.close()
+    with new_tab(browser) as opened:
+        yield opened

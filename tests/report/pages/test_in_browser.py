@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,16 @@ from optforge.report.pages.run_data import read_run
 from optforge.report.pages.search import search_page
 from optforge.report.pages.table_figures import contenders, pareto, single_differences
 from optforge.report.pages.write import write_page
-from tests.helpers.browsing import click_on, open_file
+from tests.helpers.browsing import (
+    SAVED,
+    as_opened,
+    click_on,
+    controls,
+    hover_on,
+    new_tab,
+    open_file,
+    save,
+)
 from tests.helpers.page_runs import HOSTILE, LION, finish_run, make_run, make_table
 
 FIGURES = ["progress", "contenders", "seeds", "pareto", "stages", "known"]
@@ -36,9 +46,16 @@ def run(tmp_path_factory: pytest.TempPathFactory, plots: Any) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def shared(browser: Any, run: Path) -> Iterator[Any]:
+    with new_tab(browser) as opened:
+        yield open_file(opened, run / "report.html")
+
+
 @pytest.fixture
-def page(tab: Any, run: Path) -> Any:
-    return open_file(tab, run / "report.html")
+def page(shared: Any) -> Any:
+    """The page of a finished search, opened once for all tests that leave no trace in it."""
+    return as_opened(shared)
 
 
 def test_all_figures_are_drawn_and_names_are_text(page: Any) -> None:
@@ -47,27 +64,23 @@ def test_all_figures_are_drawn_and_names_are_text(page: Any) -> None:
     assert all(drawn.nth(n).bounding_box()["width"] > 300 for n in range(len(FIGURES)))
     assert HOSTILE in page.locator("#table").inner_text()
     assert page.locator("#figure-contenders option").all_inner_texts()[-1] == HOSTILE
+    saves, trees = {"button save"}, {"button open", "button close", "summary"}
+    assert controls(page) == {"a", "select", "button copy", "button theme"} | saves | trees
 
 
-def test_the_data_of_every_figure_is_saved(page: Any, run: Path) -> None:
+@pytest.mark.parametrize("figures", [FIGURES[:3], FIGURES[3:]])
+def test_data_and_pictures_of_every_figure_are_saved(
+    tab: Any, run: Path, figures: list[str]
+) -> None:
+    open_file(tab, run / "report.html")
     stored = page_data(search_page(read_run(run)))["figures"]
-    for name in FIGURES:
-        with page.expect_download() as saved:
-            page.click(f"[data-save=csv][data-of={name}]")
-        assert saved.value.suggested_filename == f"{name}.csv"
-        rows = list(csv.reader(io.StringIO(Path(saved.value.path()).read_text(), newline="")))
+    for name in figures:
+        text = save(tab, name, "csv").decode()
+        rows = list(csv.reader(io.StringIO(text, newline="")))
         assert rows[0] == stored[name]["columns"]
         assert len(rows) == 1 + len(stored[name]["rows"])
-
-
-# A page each: Chromium keeps back the eleventh file that a page saves within a moment.
-@pytest.mark.parametrize(("kind", "begin"), [("svg", b"<svg"), ("png", b"\x89PNG")])
-def test_the_picture_of_every_figure_is_saved(page: Any, kind: str, begin: bytes) -> None:
-    for name in FIGURES:
-        with page.expect_download() as saved:
-            page.click(f"[data-save={kind}][data-of={name}]")
-        assert saved.value.suggested_filename == f"{name}.{kind}"
-        assert Path(saved.value.path()).read_bytes().startswith(begin)
+        for kind in ("svg", "png"):
+            assert save(tab, name, kind).startswith(SAVED[kind])
 
 
 def test_a_filter_leaves_the_chosen_task(page: Any) -> None:
@@ -82,25 +95,36 @@ def test_a_filter_leaves_the_chosen_task(page: Any) -> None:
     page.evaluate("drawn")
     assert shown() == 1
     assert page.locator("#figure-contenders select").input_value() == HOSTILE
+    page.select_option("#figure-contenders select", "all")
+    page.wait_for_function("views.contenders.data('data_0').length === 2")
 
 
-def test_the_single_differences_are_those_of_the_chosen_task(tab: Any, tmp_path: Path) -> None:
+def test_a_point_says_what_it_is_and_runs_no_markup(page: Any) -> None:
+    row, mean = page.evaluate(_ROW, ["contenders", "row", "mean"])
+    said = hover_on(page, "contenders", mean, row)
+    assert row.replace("mean over proxies: ", "") in said and HOSTILE in said
+    page.mouse.move(0, 0)
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory, run: Path) -> Path:
+    """A page of figures that no single search has all of."""
+    (kept,) = json.loads((run / "table.json").read_text())["pareto"]
     table = make_table("first", HOSTILE)
-    figure = single_differences(table)
-    page = Page("Table", "made", (Section("table", "Table", (figure,)),))
-    (tmp_path / "page.html").write_text(render(page), encoding="utf-8")
-    open_file(tab, tmp_path / "page.html")
-    for task in ("first", HOSTILE):
-        tab.select_option("#figure-seeds select", task)
-        tab.wait_for_function(f"views.seeds.signal('chosen_task') === {json.dumps(task)}")
-        shown = tab.evaluate("views.seeds.data('data_0').map(d => [d.task, d.change])")
-        a, b = (row.logs[task] for row in table.rows)
-        expected = [100 * math.expm1(y - x) for x, y in zip(a, b, strict=True)]
-        assert [name for name, _ in shown] == [task] * len(expected)
-        assert [change for _, change in shown] == pytest.approx(expected, rel=1e-5)
+    first, second = table.rows
+    several = (first, *(replace(second, name=f"contender {n}") for n in range(3)))
+    figures = (
+        single_differences(table), contenders(replace(table, rows=several)), outcomes_figure(),
+        pareto([{**kept, "low": None, "high": None}]),
+    )  # fmt: skip
+    file = tmp_path_factory.mktemp("parts") / "page.html"
+    page = Page("Parts", "made", (Section("parts", "Parts", figures),))
+    file.write_text(render(page), encoding="utf-8")
+    return file
 
 
-def test_a_legend_is_whole_where_its_columns_follow_the_width(tab: Any, tmp_path: Path) -> None:
+def outcomes_figure() -> Figure:
+    """A forest plot whose legend has more entries than fit into a line."""
     outcomes = [f"outcome {n}" for n in range(9)]
     rows = [
         {"row": f"row {n}", "task": "all", "program": "p", "name": name, "words": "",
@@ -108,49 +132,64 @@ def test_a_legend_is_whole_where_its_columns_follow_the_width(tab: Any, tmp_path
         for n, name in enumerate(outcomes)
     ]  # fmt: skip
     spec = forest(["x"], outcomes, {"task": ["all"]}, len(rows), label="program")
-    figure = Figure("outcomes", "Outcomes.", "", spec, rows)
-    page = Page("Table", "made", (Section("table", "Table", (figure,)),))
-    (tmp_path / "page.html").write_text(render(page), encoding="utf-8")
-    for width in (840, 390):
-        tab.set_viewport_size({"width": width, "height": 900})
-        open_file(tab, tmp_path / "page.html")
+    return Figure("outcomes", "Outcomes.", "", spec, rows)
+
+
+@pytest.fixture(scope="module")
+def wide(browser: Any, parts: Path) -> Iterator[Any]:
+    with new_tab(browser, 840) as opened:
+        yield open_file(opened, parts)
+
+
+@pytest.fixture(scope="module")
+def phone(browser: Any, parts: Path) -> Iterator[Any]:
+    with new_tab(browser, 390) as opened:
+        yield open_file(opened, parts)
+
+
+def test_the_single_differences_are_those_of_the_chosen_task(wide: Any) -> None:
+    table = make_table("first", HOSTILE)
+    for task in ("first", HOSTILE):
+        wide.select_option("#figure-seeds select", task)
+        wide.wait_for_function(f"views.seeds.signal('chosen_task') === {json.dumps(task)}")
+        shown = wide.evaluate("views.seeds.data('data_0').map(d => [d.task, d.change])")
+        a, b = (row.logs[task] for row in table.rows)
+        expected = [100 * math.expm1(y - x) for x, y in zip(a, b, strict=True)]
+        assert [name for name, _ in shown] == [task] * len(expected)
+        assert [change for _, change in shown] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_legend_is_whole_where_its_columns_follow_the_width(wide: Any, phone: Any) -> None:
+    heights = []
+    for tab in (wide, phone):
         low, high, height = tab.evaluate(
             "(([b, c]) => [b.y1, b.y2, c.clientHeight])([views.outcomes.scenegraph().root.bounds, "
             "document.querySelector('#figure-outcomes canvas')])"
         )
         assert high - low <= height
+        heights.append(height)
+    assert heights[0] < heights[1]
 
 
-def test_a_row_keeps_its_height_and_a_phone_begins_with_one_task(tab: Any, tmp_path: Path) -> None:
-    first, second = make_table("first", HOSTILE).rows
-    rows = (first, *(replace(second, name=f"contender {n}") for n in range(3)))
-    figure = contenders(replace(make_table("first", HOSTILE), rows=rows))
-    page = Page("Table", "made", (Section("table", "Table", (figure,)),))
-    (tmp_path / "page.html").write_text(render(page), encoding="utf-8")
+def test_a_row_keeps_its_height_and_a_phone_begins_with_one_task(wide: Any, phone: Any) -> None:
     labels, height = "views.contenders.scale('y').domain()", "views.contenders.height()"
-    open_file(tab, tmp_path / "page.html")
-    whole = tab.evaluate(height)
-    assert len(tab.evaluate(labels)) == 9 and f"{HOSTILE}: contender 0" in tab.evaluate(labels)
-    tab.select_option("#figure-contenders select", HOSTILE)
-    tab.wait_for_function(f"{height} < {whole}")
-    assert tab.evaluate(labels) == ["contender 0", "contender 1", "contender 2"]
-    assert tab.evaluate(height) * 3 == whole
-    tab.set_viewport_size({"width": 390, "height": 900})
-    open_file(tab, tmp_path / "page.html")
-    assert tab.locator("#figure-contenders select").input_value() == "mean over proxies"
-    assert tab.evaluate(height) * 3 == whole
-    tab.select_option("#figure-contenders select", "all")
-    tab.wait_for_function(f"{height} === {whole}")
+    whole = wide.evaluate(height)
+    assert len(wide.evaluate(labels)) == 9
+    assert f"{HOSTILE}: contender 0" in wide.evaluate(labels)
+    wide.select_option("#figure-contenders select", HOSTILE)
+    wide.wait_for_function(f"{height} < {whole}")
+    assert wide.evaluate(labels) == ["contender 0", "contender 1", "contender 2"]
+    assert wide.evaluate(height) * 3 == whole
+    assert phone.locator("#figure-contenders select").input_value() == "mean over proxies"
+    assert phone.evaluate(height) * 3 == whole
+    phone.select_option("#figure-contenders select", "all")
+    phone.wait_for_function(f"{height} === {whole}")
 
 
-def test_a_front_without_intervals_has_axes(tab: Any, tmp_path: Path, run: Path) -> None:
-    (kept,) = json.loads((run / "table.json").read_text())["pareto"]
-    figure = pareto([{**kept, "low": None, "high": None}])
-    page = Page("Front", "made", (Section("pareto", "Front", (figure,)),))
-    (tmp_path / "page.html").write_text(render(page), encoding="utf-8")
-    open_file(tab, tmp_path / "page.html")
-    low, high = tab.evaluate("views.pareto.scale('y').domain()")
-    assert low <= kept["fitness"] <= high < 0
+def test_a_front_without_intervals_has_axes(wide: Any) -> None:
+    fitness = wide.evaluate(_ROW, ["pareto", "fitness"])[0]
+    low, high = wide.evaluate("views.pareto.scale('y').domain()")
+    assert low <= fitness <= high < 0
 
 
 def test_a_click_on_the_front_opens_the_program(page: Any) -> None:
@@ -190,7 +229,8 @@ def test_the_command_is_copied(page: Any, run: Path) -> None:
     assert page.evaluate("getSelection().toString()").strip() == LION.text.strip()
 
 
-def test_links_lead_to_their_sections_by_keyboard(page: Any) -> None:
+def test_links_lead_to_their_sections_by_keyboard(tab: Any, run: Path) -> None:
+    page = open_file(tab, run / "report.html")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")

@@ -14,6 +14,7 @@ from urllib.request import urlopen
 import pytest
 
 from optforge.errors import OptforgeError
+from optforge.report.pages import live
 from optforge.report.pages.live import LivePage, Site, live_app
 from optforge.runs import Journal
 from tests.helpers.browsing import READY
@@ -116,9 +117,18 @@ def test_only_this_machine_or_who_knows_the_token(run: Path) -> None:
         assert answer(url, Cookie="token=secret")[0] == 200
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read again at once, though that takes more than half a percent of a core."""
+    monkeypatch.setattr(live, "_SHARE", 1.0)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_an_open_page_follows_a_run_that_grows(browser: Any, run: Path) -> None:
     with Served(live_app(run.parent, least=0.2)) as url:
-        page = browser.new_page()
+        page, said = browser.new_page(), list[str]()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
         page.set_default_timeout(30_000)
         page.goto(url)
         page.click("text=first")
@@ -136,9 +146,11 @@ def test_an_open_page_follows_a_run_that_grows(browser: Any, run: Path) -> None:
         finish_run(run)
         page.click("#sections >> text=Table")
         page.wait_for_function("views.contenders !== undefined")
+        assert said == []
         page.close()
 
 
+@pytest.mark.usefixtures("impatient")
 def test_either_side_may_be_restarted(browser: Any, run: Path) -> None:
     shows = "document.getElementById('summary').innerText.includes('{:,}, ')".format
     page = browser.new_page()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,33 @@ import pytest
 
 from optforge.report.pages.render import render
 from optforge.report.pages.write import write_page
-from tests.helpers.browsing import lines_of, open_file
+from tests.helpers.browsing import SAVED, controls, lines_of, new_tab, open_file, save
 from tests.helpers.compared_page import compared, results, rows_of
 from tests.helpers.other_pages import make_funnel, make_simplification
 from tests.helpers.page_runs import HOSTILE, LION
 
+FIGURES = ["differences", "curves", "rates", "coordinates", "trials", "maps"]
 
-def test_every_control_of_a_comparison_works(tab: Any, tmp_path: Path) -> None:
-    (tmp_path / "page.html").write_text(render(compared()), encoding="utf-8")
-    page = open_file(tab, tmp_path / "page.html")
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory, plots: Any) -> Path:
+    del plots
+    file = tmp_path_factory.mktemp("compared") / "page.html"
+    file.write_text(render(compared()), encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def page(browser: Any, file: Path) -> Iterator[Any]:
+    """The page of a comparison, opened once; each test leaves the figures of the others alone."""
+    with new_tab(browser) as opened:
+        yield open_file(opened, file)
+
+
+def test_every_control_of_a_comparison_works(page: Any) -> None:
     names = page.locator("[data-figure]").evaluate_all("all => all.map(e => e.dataset.figure)")
-    assert names == ["differences", "curves", "rates", "coordinates", "trials", "maps"]
+    assert names == FIGURES
+    assert controls(page) == {"a", "select", "input", "button copy", "button save", "button theme"}
     assert page.locator("#figure-differences option").all_inner_texts().count(HOSTILE) == 1
     page.select_option("#figure-differences select >> nth=1", HOSTILE)
     page.wait_for_function("views.differences.signal('chosen_name') !== 'all'")
@@ -33,6 +50,7 @@ def test_every_control_of_a_comparison_works(tab: Any, tmp_path: Path) -> None:
     other = page.locator("#figure-maps option").all_inner_texts()[1]
     page.select_option("#figure-maps select", other)
     page.wait_for_function(f"views.maps.signal('chosen_map') === {json.dumps(other)}")
+    assert set(page.evaluate("views.maps.data('data_0').map(d => d.map)")) == {other}
     for name in ("curves", "rates", "trials"):
         task, optimizer = page.locator(f"#figure-{name} select").all()
         assert task.locator("option").count() == 1
@@ -42,30 +60,20 @@ def test_every_control_of_a_comparison_works(tab: Any, tmp_path: Path) -> None:
         assert set(shown) == {HOSTILE}
 
 
-@pytest.mark.parametrize(("kind", "begin"), [("csv", b'"'), ("svg", b"<svg"), ("png", b"\x89PNG")])
+@pytest.mark.parametrize("figures", [FIGURES[:3], FIGURES[3:]])
 def test_data_and_pictures_of_a_comparison_are_saved(
-    tab: Any, tmp_path: Path, kind: str, begin: bytes
+    tab: Any, file: Path, figures: list[str]
 ) -> None:
-    (tmp_path / "page.html").write_text(render(compared()), encoding="utf-8")
-    page = open_file(tab, tmp_path / "page.html")
-    buttons = page.locator(f"[data-save={kind}]").all()
-    assert len(buttons) == len(compared().figures) == 6
-    for button in buttons:
-        with page.expect_download() as saved:
-            button.click()
-        content = Path(saved.value.path()).read_bytes()
-        assert content.startswith(begin)
-        if kind == "csv":
-            assert content.count(b"\r\n") == 1 + len(
-                rows_of(compared(), button.get_attribute("data-of"))
-            )
+    open_file(tab, file)
+    for name in figures:
+        for kind, begin in SAVED.items():
+            content = save(tab, name, kind)
+            assert content.startswith(begin)
+            if kind == "csv":
+                assert content.count(b"\r\n") == 1 + len(rows_of(compared(), name))
 
 
-def test_parallel_coordinates_show_the_chosen_optimizer_and_its_best_trials(
-    tab: Any, tmp_path: Path
-) -> None:
-    (tmp_path / "page.html").write_text(render(compared()), encoding="utf-8")
-    page = open_file(tab, tmp_path / "page.html")
+def test_parallel_coordinates_show_the_chosen_optimizer_and_its_best_trials(page: Any) -> None:
     trials = [t.tuned for t in results()[1].tasks][0]
     assert lines_of(page, "coordinates") == len(trials["adamw"].trials)
     page.select_option("#figure-coordinates select >> nth=1", HOSTILE)
@@ -99,7 +107,5 @@ def test_the_card_of_a_rule_works_offline(tab: Any, tmp_path: Path) -> None:
     page = open_file(tab, write_page(file))
     assert HOSTILE in page.locator("#summary").inner_text()
     assert page.locator("#figure-update canvas").count() == 1
-    with page.expect_download() as saved:
-        page.click("[data-save=csv][data-of=update]")
-    rows = list(csv.reader(io.StringIO(Path(saved.value.path()).read_text(), newline="")))
+    rows = list(csv.reader(io.StringIO(save(page, "update", "csv").decode(), newline="")))
     assert rows[0] == ["gradient", "state", "update"] and len(rows) == 1 + 61 * 61
