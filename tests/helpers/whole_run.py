@@ -23,7 +23,7 @@ def make_whole_run(path: Path) -> Path:
     (path / "simple" / "simplify.json").rename(path / "simplify.json")
     (path / "simple").rmdir()
     stored = json.loads((path / TABLE_JSON).read_text())
-    stored["explanation"] = {"trials": 4, "repeats": 3, "rows": [_explained()]}
+    stored["explanation"] = make_explanation()
     stored["counts"] = {
         "programs": 400, "new": 200, "judged": 135, "rejected": {f"{HOSTILE}, repeat 0": 65},
         "audited": 7, "wrongly_rejected": 2, "same_fingerprint_other_numbers": 0,
@@ -33,6 +33,8 @@ def make_whole_run(path: Path) -> Path:
     return path
 
 
-def _explained() -> dict[str, object]:
+def make_explanation() -> dict[str, object]:
+    """An explanation of one row, as a run stores it."""
     gain = {"mean": -0.05, "low": -0.06, "high": -0.04, "count": 3}
-    return {"tuned": f"decay {HOSTILE}", "gain_over_rate_alone": gain, "left_of_the_rule": gain}
+    row = {"tuned": f"decay {HOSTILE}", "gain_over_rate_alone": gain, "left_of_the_rule": gain}
+    return {"trials": 4, "repeats": 3, "rows": [row]}

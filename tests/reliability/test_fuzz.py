@@ -30,6 +30,7 @@ from tests.helpers.other_pages import make_funnel, make_simplification
 from tests.helpers.page_runs import finish_run
 from tests.helpers.searches import small, tiny_plan, train_search
 from tests.helpers.tiny import Blobs
+from tests.helpers.whole_run import make_explanation
 from tests.reliability.fuzz import change_settings, damaged, do, limited_memory, say, snapshot
 from tests.reliability.verbs import TASK
 
@@ -73,7 +74,7 @@ seeds = [2, 3]
 SCRIPT = "def train(make, seed):\n    return 0.5\n"
 # Results that have a page, and the files that it is made of.
 RESULTS = {
-    "run": ("table.json", "simplify.json", "explain.md", "journal.sqlite"),
+    "run": ("table.json", "simplify.json", "explain.json", "explain.md", "journal.sqlite"),
     "out": ("cells.jsonl", "comparison.json"),
     "shown": ("funnel.json", "journal.sqlite"),
     "simple": ("simplify.json",),
@@ -93,6 +94,7 @@ class Ground:
         train_search(folder / "run", self.plan, 12)
         with RunDirectory.open(folder / "run", write=True) as run:
             run.write_text("best.py", rule_text("lion"))
+            run.write_text("explain.json", json.dumps(make_explanation()))
             run.write_text("explain.md", "Nothing explains it.\n")
         self._finish()
         self._begin_funnel()

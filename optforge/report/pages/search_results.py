@@ -31,7 +31,7 @@ from optforge.report.search.page import count_facts, fair_table
 from optforge.report.search.table_json import table_from_json
 from optforge.report.text_table import TextTable
 from optforge.report.words import percent
-from optforge.runs.directory import EXPLANATION_PAGE, SIMPLE, TABLE_JSON
+from optforge.runs.directory import EXPLANATION, EXPLANATION_PAGE, SIMPLE, TABLE_JSON
 
 _NEEDED = {"verdict", "rule", "table"}
 
@@ -111,7 +111,9 @@ def reason_blocks(results: Mapping[str, Any], path: Path) -> Iterator[Block]:
         results: The results of a search, as its table file stores them; empty before its end.
         path: Directory of the search, which may hold both as files.
     """
-    explanation, simple = results.get("explanation"), stored_json(path / SIMPLE[1])
+    simple = stored_json(path / SIMPLE[1])
+    # What was asked for later, perhaps with more trials, stands in a file of its own.
+    explanation = stored_json(path / EXPLANATION) or results.get("explanation")
     if explanation:
         yield Grid(stored_explanation_table(explanation))
     elif (path / EXPLANATION_PAGE).is_file():

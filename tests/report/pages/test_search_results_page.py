@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from optforge.errors import OptforgeError
-from optforge.report.pages.blocks import Facts, Tree, Words
+from optforge.report.pages.blocks import Facts, Grid, Tree, Words
 from optforge.report.pages.render import page_data, render
 from optforge.report.pages.run_data import read_run
 from optforge.report.pages.search import search_page
@@ -28,6 +28,7 @@ from tests.helpers.page_runs import (
     make_verdict,
     value,
 )
+from tests.helpers.whole_run import make_whole_run
 
 
 def figure(run: Path, name: str) -> list[dict[str, Any]]:
@@ -86,6 +87,21 @@ def test_a_search_of_which_only_the_table_was_kept_has_a_page(tmp_path: Path, pl
     assert kept.sections[1:] == (by_name["table"], by_name["pareto"])
     text = checked(render(kept)).text
     assert f"A verdict on {HOSTILE}." in text and "but not the journal" in text
+
+
+def test_an_explanation_that_was_asked_for_later_takes_the_place_of_the_first(
+    tmp_path: Path,
+) -> None:
+    run = make_whole_run(tmp_path / "run")
+    first = json.loads((run / "table.json").read_text())["explanation"]
+
+    def title() -> str:
+        (section,) = [s for s in search_page(read_run(run)).sections if s.name == "reasons"]
+        return next(block.table.title for block in section.blocks if isinstance(block, Grid))
+
+    assert "4 trials a task" in title()
+    (run / "explain.json").write_text(json.dumps({**first, "trials": 96}))
+    assert "96 trials a task" in title()
 
 
 @pytest.mark.parametrize("content", ["[]", "no JSON", '{"rows": []}'])
