@@ -74,7 +74,7 @@ seeds = [2, 3]
 SCRIPT = "def train(make, seed):\n    return 0.5\n"
 # Results that have a page, and the files that it is made of.
 RESULTS = {
-    "run": ("table.json", "simplify.json", "explain.json", "explain.md", "journal.sqlite"),
+    "run": ("table.json", "simplify.json", "explain.json", "journal.sqlite"),
     "out": ("cells.jsonl", "comparison.json"),
     "shown": ("funnel.json", "journal.sqlite"),
     "simple": ("simplify.json",),
@@ -95,7 +95,6 @@ class Ground:
         with RunDirectory.open(folder / "run", write=True) as run:
             run.write_text("best.py", rule_text("lion"))
             run.write_text("explain.json", json.dumps(make_explanation()))
-            run.write_text("explain.md", "Nothing explains it.\n")
         self._finish()
         self._begin_funnel()
 
