@@ -11,7 +11,7 @@ from typing import Any
 from optforge.api.search_cost import search_cost
 from optforge.api.search_options import SearchOptions
 from optforge.api.search_result import SearchResult
-from optforge.cli.console import print_table, screen
+from optforge.cli.console import print_page_command, print_table, screen
 from optforge.cli.display import make_display, say_stopped
 from optforge.cli.result import print_result
 from optforge.cli.stopping import Stopping
@@ -80,13 +80,14 @@ def conduct(
             result = verb(**arguments, watch=session, stop=stopping)
         except (KeyboardInterrupt, StoppedError):
             result = None
-    if result is None:
-        say_stopped(_stopped(session))
-    elif result.stopped:
-        screen().print(count_lines(result.history.tally.plain())[0], style="dim")
-        say_stopped(_stopped(session))
-    else:
+    if result is not None and not result.stopped:
         print_result(result, screen())
+        return
+    if result is not None:
+        screen().print(count_lines(result.history.tally.plain())[0], style="dim")
+    if session.directory is not None:
+        print_page_command(session.directory, screen())
+    say_stopped(_stopped(session))
 
 
 def _stopped(session: Session) -> str:

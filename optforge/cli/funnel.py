@@ -71,11 +71,10 @@ def _print_plan(options: FunnelOptions, as_json: bool) -> None:
 
 def _print_result(result: FunnelResult, console: Console) -> None:
     console.print(result.verdict, markup=False, style="bold")
-    if not result.stages:
-        return
-    print_table(console, result.table)
-    if result.best is not None:
-        console.print()
-        console.print(result.best.text.rstrip(), markup=False)
-    console.print(f"\nIn {result.path}: funnel.md, funnel.json and, of a winner, best.py")
+    if result.stages:
+        print_table(console, result.table)
+        if result.best is not None:
+            console.print()
+            console.print(result.best.text.rstrip(), markup=False)
+        console.print(f"\nIn {result.path}: funnel.md, funnel.json and, of a winner, best.py")
     print_page_command(result.path, console)

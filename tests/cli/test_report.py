@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from optforge.api.funnel_result import FunnelResult
 from optforge.cli.app import app
 from tests.helpers.page_runs import make_run
 from tests.reliability.fuzz import refusal
@@ -34,6 +35,33 @@ def test_what_is_no_result_is_refused_in_a_sentence(tmp_path: Path, name: str) -
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
     assert "holds no result" in line and "optforge runs" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "subject"),
+    [
+        ("rules", "RULE"),
+        ("show lion", "lion"),
+        ("export lion --to torch --out out.py", "lion"),
+        ("simplify signum --exact", "signum"),
+        ("simplify signum --exact --out out.json", "out.json"),
+        ("funnel run", "run/funnel"),
+        ("explain run", "run"),
+        ("runs .", "run"),
+    ],
+)
+def test_the_end_of_every_verb_names_its_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, subject: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_run(Path("run"), programs=50)
+    funnel = FunnelResult(Path("run/funnel"), (), ("first",), "adamw", stopped=True)
+    monkeypatch.setattr("optforge.cli.funnel.run", lambda **_: funnel)
+    monkeypatch.setattr("optforge.cli.explain.run_explain", lambda **_: None)
+    monkeypatch.setattr("optforge.cli.explain.print_explanation", lambda *_: None)
+    result = CliRunner().invoke(app, words.split(), env={"COLUMNS": "200"})
+    assert result.exit_code in (0, 130), result.output  # the funnel was stopped
+    assert f"As a page: optforge report {subject}\n" in result.output
 
 
 @pytest.mark.parametrize(("words", "asks"), [([], False), (["--host", "0.0.0.0"], True)])

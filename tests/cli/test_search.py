@@ -95,6 +95,7 @@ def stopped(folder: Path) -> str:
     assert any(line.startswith("Tuning AdamW, the baseline, on Blobs, Other") for line in lines)
     assert "The run is in first; Ctrl-C stops it and loses nothing\n" in lines
     assert "\x1b" not in "".join(lines) + rest  # plain lines, since this is no terminal
+    assert "As a page: optforge report first\n" in rest
     last = rest.splitlines()[-1]
     named, minutes = last.split(" --minutes ")
     assert named == (
@@ -128,6 +129,7 @@ def test_the_named_command_goes_on_to_the_end(folder: Path, finished: str) -> No
         "±",
         "optforge funnel",
         "optforge explain first",
+        "As a page: optforge report first\n",
     ):
         assert part in finished
     assert not any(line.startswith(":") for line in finished.splitlines()), "work without a name"

@@ -43,6 +43,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_the_smoke_suite_leaves_tables_and_figures(suite: tuple[Path, str]) -> None:
     path, printed = suite
     assert "digits_mlp[batch_size=16]" in printed and "baseline" in printed
+    assert f"optforge report {path / 'batch'}" in printed.replace("\n", "")
     wanted = {"report.json", "report.md", "cells.jsonl", "comparison.json", "trials.png",
               "rates.png", "curves.png", "differences.png"}  # fmt: skip
     assert wanted <= {file.name for file in (path / "batch").iterdir()}
