@@ -11,7 +11,9 @@ READY = "document.documentElement.dataset.ready === 'yes'"
 _POINT = """([figure, x, y]) => {
   const view = views[figure], [left, top] = view.origin(), pad = view.padding();
   const box = view._el.querySelector("canvas").getBoundingClientRect();
-  return [box.x + pad.left + left + view.scale("x")(x), box.y + pad.top + top + view.scale("y")(y)];
+  const middle = (scale, value) => scale(value) + (scale.bandwidth?.() ?? 0) / 2;
+  return [box.x + pad.left + left + middle(view.scale("x"), x),
+    box.y + pad.top + top + middle(view.scale("y"), y)];
 }"""
 _KINDS = """all => all.map(e => e.tagName === "BUTTON"
   ? "button " + (e.id || Object.keys(e.dataset)[0]) : e.tagName.toLowerCase())"""
