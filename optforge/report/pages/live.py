@@ -24,14 +24,17 @@ from optforge.report.pages.render import page_style, render
 from optforge.report.pages.write import is_result, page_of, results_in
 from optforge.runs import list_runs
 
-# Of starlette, which is imported when pages are served.
+# Of starlette and uvicorn, which are imported when pages are served.
 Request: TypeAlias = Any
 Response: TypeAlias = Any
+Server: TypeAlias = Any
 Starlette: TypeAlias = Any
 
 _SHARE = 0.005  # of a core that reading may take; serving takes less than as much again
 _LEAST = 2.0  # seconds between two looks
 _PING = 15.0  # seconds after which a silent connection gets a comment, so that it stays open
+_SLICE = 0.25  # seconds after which a stream of events looks whether the server is to end
+_GRACE = 5  # seconds in which a last look at a journal may end with the server
 LOOPBACK = ("127.0.0.1", "localhost")
 
 
@@ -88,10 +91,13 @@ class Site:
     Args:
         root: Directory of a result, or one that holds runs.
         least: Least number of seconds between two reads of a result.
+        is_ending: Whether the server is to end, and with it all streams of events.
     """
 
-    def __init__(self, root: Path, least: float = _LEAST) -> None:
-        self.root, self.least = root, least
+    def __init__(
+        self, root: Path, least: float = _LEAST, is_ending: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.root, self.least, self.is_ending = root, least, is_ending
         self._pages: dict[str, LivePage] = {}
         self._started = secrets.token_hex(4)  # versions of another process are not ours
 
@@ -125,6 +131,7 @@ class Site:
         head = (
             '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" '
             'content="width=device-width"><meta name="color-scheme" content="light dark">'
+            '<link rel="icon" href="data:,">'
             f"<title>Runs</title><style>{page_style()}</style>"
         )
         return f"{head}<h1>Runs in {html.escape(str(self.root))}</h1><ul>{rows}</ul>"
@@ -132,7 +139,7 @@ class Site:
     async def changes(self, page: LivePage) -> AsyncIterator[str]:
         """Yield a server-sent event with the version now and after every change."""
         sent, silent = "", 0.0
-        while True:
+        while not self.is_ending():
             with suppress(OptforgeError):  # not readable now; the next look may find it mended
                 await asyncio.to_thread(page.refresh)
             version = self.version(page)
@@ -143,24 +150,28 @@ class Site:
             elif silent > _PING:
                 silent = 0.0
                 yield ": still here\n\n"
-            await asyncio.sleep(self.least)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Wait until the next look, or until the server is to end."""
+        due = time.monotonic() + self.least
+        while (left := due - time.monotonic()) > 0 and not self.is_ending():
+            await asyncio.sleep(min(left, _SLICE))
 
 
-def live_app(root: Path, token: str = "", least: float = _LEAST) -> Starlette:
+def live_app(site: Site, token: str = "") -> Starlette:
     """Return the application that serves live pages.
 
     Args:
-        root: Directory of a result, or one that holds runs.
+        site: The pages.
         token: What a visitor must know, as ``?token=...`` once; empty for none, which only a
             server on the loopback address may do.
-        least: Least number of seconds between two reads of a result.
 
     Raises:
         OptforgeError: If starlette is not installed.
     """
     applications, routing, responses = map(_web, ("applications", "routing", "responses"))
     middleware, base, hosts = map(_web, ("middleware", "middleware.base", "middleware.trustedhost"))
-    site = Site(root, least)
 
     async def show(request: Request) -> Response:
         page = site.page(request.path_params.get("name", ""))
@@ -221,8 +232,28 @@ def serve(root: Path, host: str, port: int, token: str = "") -> None:
     Raises:
         OptforgeError: If the packages are not installed.
     """
-    app, uvicorn = live_app(root, token), _import("uvicorn")
-    uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=1)
+    with suppress(KeyboardInterrupt):
+        make_server(root, host, port, token).run()
+
+
+def make_server(root: Path, host: str, port: int, token: str = "", least: float = _LEAST) -> Server:
+    """Return the server of live pages; open pages do not keep it from ending.
+
+    Args:
+        root: Directory of a result, or one that holds runs.
+        host: Address to listen on.
+        port: Port; 0 for any free one.
+        token: As in :func:`live_app`.
+        least: Least number of seconds between two reads of a result.
+
+    Raises:
+        OptforgeError: If the packages are not installed.
+    """
+    uvicorn = _import("uvicorn")
+    app = live_app(Site(root, least, lambda: server.should_exit), token)
+    options = {"log_level": "warning", "timeout_graceful_shutdown": _GRACE}
+    server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, **options))
+    return server
 
 
 def _asks_for(token: str, responses: Any) -> Callable[..., Any]:

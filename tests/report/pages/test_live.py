@@ -15,23 +15,21 @@ import pytest
 
 from optforge.errors import OptforgeError
 from optforge.report.pages import live
-from optforge.report.pages.live import LivePage, Site, live_app
+from optforge.report.pages.live import LivePage, Site
 from optforge.runs import Journal
 from tests.helpers.browsing import READY
 from tests.helpers.page_runs import finish_run, grow_run, make_run
 
 pytest.importorskip("vl_convert", reason="needs vl-convert-python: pip install 'optforge[web]'")
 pytest.importorskip("starlette", reason="needs starlette: pip install 'optforge[web]'")
-uvicorn = pytest.importorskip("uvicorn", reason="needs uvicorn: pip install 'optforge[web]'")
+pytest.importorskip("uvicorn", reason="needs uvicorn: pip install 'optforge[web]'")
 
 
 class Served:
-    """An application served from a thread at a free port."""
+    """Live pages served from a thread at a free port."""
 
-    def __init__(self, app: Any, port: int = 0) -> None:
-        self.server = uvicorn.Server(
-            uvicorn.Config(app, port=port, log_level="error", timeout_graceful_shutdown=1)
-        )
+    def __init__(self, root: Path, token: str = "", port: int = 0) -> None:
+        self.server = live.make_server(root, "127.0.0.1", port, token, least=0.2)
         self.thread = threading.Thread(target=self.server.run)
 
     def __enter__(self) -> str:
@@ -106,10 +104,10 @@ def test_runs_are_listed_and_others_are_not_served(run: Path) -> None:
 
 
 def test_only_this_machine_or_who_knows_the_token(run: Path) -> None:
-    with Served(live_app(run)) as url:
+    with Served(run) as url:
         assert answer(url)[0] == 200
         assert answer(url, Host="evil.example")[0] == 400
-    with Served(live_app(run, token="secret")) as url:
+    with Served(run, token="secret") as url:
         assert answer(url)[0] == 403
         assert answer(f"{url}/?token=wrong")[0] == 403
         status, cookie = answer(f"{url}/?token=secret")
@@ -125,7 +123,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("impatient")
 def test_an_open_page_follows_a_run_that_grows(browser: Any, run: Path) -> None:
-    with Served(live_app(run.parent, least=0.2)) as url:
+    with Served(run.parent) as url:
         page, said = browser.new_page(), list[str]()
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
@@ -151,17 +149,20 @@ def test_an_open_page_follows_a_run_that_grows(browser: Any, run: Path) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_either_side_may_be_restarted(browser: Any, run: Path) -> None:
+def test_either_side_may_be_restarted(
+    browser: Any, run: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     shows = "document.getElementById('summary').innerText.includes('{:,}, ')".format
     page = browser.new_page()
     page.set_default_timeout(30_000)
-    with Served(live_app(run, least=0.2)) as url:
+    with Served(run) as url:
         page.goto(url)
         page.wait_for_function(READY)
+    assert capfd.readouterr().err == "", "an open page keeps no server from ending"
     page.wait_for_selector("#state[data-lost]")
     with Journal.open(run / "journal.sqlite", write=True) as journal:
         grow_run(journal, 100, 150)
-    with Served(live_app(run, least=0.2), int(url.rsplit(":")[-1])):
+    with Served(run, port=int(url.rsplit(":")[-1])):
         page.wait_for_function(shows(150))
         assert page.locator("#state[data-lost]").count() == 0
         shutil.rmtree(run)
@@ -182,7 +183,7 @@ def test_a_page_knows_its_version(run: Path) -> None:
 
 def test_a_damaged_result_is_told_until_it_is_mended(run: Path) -> None:
     (run / "table.json").write_text("{")
-    with Served(live_app(run)) as address:
+    with Served(run) as address:
         assert answer(f"{address}/")[0] == 503
         (run / "table.json").unlink()
         assert answer(f"{address}/")[0] == 200
