@@ -43,7 +43,6 @@ def test_what_is_no_result_is_refused_in_a_sentence(tmp_path: Path, name: str) -
         ("rules", "RULE"),
         ("show lion", "lion"),
         ("export lion --to torch --out out.py", "lion"),
-        ("simplify signum --exact", "signum"),
         ("simplify signum --exact --out out.json", "out.json"),
         ("funnel run", "run/funnel"),
         ("explain run", "run"),
