@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.transforms import v2
 
-from optforge.tasks.images.finetune import fit
+from optforge.tasks.images.finetune import fit_tower
 from paper import folder, options, training
 from paper.augmentation import evaluation_transform, to_tensor
 from paper.examples import Examples, content_seed, loader
@@ -43,7 +43,6 @@ except ImportError as error:
     raise ImportError(f"{error}; install it with: pip install 'optforge[contrastive]'") from error
 
 PRESETS = options.read_presets("contrastive")
-HEADS = ("head.", "fc.")
 LARGEST = 5_000  # pairs of an evaluation, all compared with all; as many as COCO's
 REDUCED = {"text_width": 32, "text_layers": 1, "text_heads": 2}
 
@@ -208,12 +207,7 @@ class ContrastiveTraining(TrainingLoop):
         if config.init is not None:
             weights = folder.read_checkpoint(Path(config.init))["model"]
             fresh = towers.image.state_dict()
-            same = {
-                key: weights.get(key, value)
-                for key, value in fresh.items()
-                if key in weights or key.startswith(HEADS)
-            }
-            towers.image.load_state_dict(fit(same, fresh, str(config.preset)))
+            towers.image.load_state_dict(fit_tower(weights, fresh, str(config.preset)))
         return towers
 
     def data_plan(self) -> dict[str, Any]:

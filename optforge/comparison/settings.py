@@ -47,7 +47,7 @@ class ComparisonSettings:
         studies: Number of AlgoPerf-style studies of five trials each, 0 for none.
         one_setting: Number of settings tried for each optimizer to find one for all tasks, by the
             steps to the loss that the baseline tuned for each task ends with; 0 for none.
-        extras: Further measurements of the final runs: ``flatness``.
+        extras: Further measurements of the final runs: ``flatness``, ``scores`` (the task's own).
         seed: Random seed from which all others are derived.
 
     Raises:

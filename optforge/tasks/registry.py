@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from optforge.errors import TaskError
-from optforge.tasks.contrastive.task import CONTRASTIVE_TASKS, contrastive_task
+from optforge.tasks.contrastive.table import CONTRASTIVE_TASKS, contrastive_task
 from optforge.tasks.data.letters import letters
 from optforge.tasks.data.mnist import digits, mnist
 from optforge.tasks.data.python_source import provenance, python_source

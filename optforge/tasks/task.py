@@ -133,6 +133,18 @@ class Task(ABC):
             return torch.full((), torch.nan, device=output.device)
         return (answers.flatten() == targets.flatten()).to(output.dtype).mean()
 
+    def scores(self, model: nn.Module, seed: int) -> dict[str, float]:
+        """Return further scores of a trained model on test data, by name, lower is better.
+
+        A comparison measures them in its final runs with ``extras = ["scores"]``. None unless a
+        task overrides this.
+
+        Args:
+            model: The model, in evaluation mode.
+            seed: Seed of the run, for scores that draw random numbers.
+        """
+        return {}
+
     @cached_property
     def splits(self) -> Data:
         """The data, built and checked at first use, then cached."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,14 @@ from torch.nn import functional
 import optforge
 from optforge.comparison.suite import recipe_from
 from optforge.errors import TaskError
-from optforge.tasks import family_task_names, load_task
+from optforge.tasks import family_task_names, initial_model, load_task
+from optforge.tasks.contrastive import TrainedImageText
 from optforge.tasks.contrastive.pairs import PARTS, pairs, split_names
-from optforge.tasks.contrastive.task import LockedImageText, TextTower, recall
+from optforge.tasks.contrastive.scores import misses, recall, zero_shot_errors
+from optforge.tasks.contrastive.task import LockedImageText, TextTower
+from optforge.tasks.images.task import ImageTask
+from optforge.tasks.images.tower import letters_tower
+from optforge.training import pretrain
 
 pytest.importorskip("timm", reason="needs the package timm: optforge[vision]")
 
@@ -106,10 +112,79 @@ def test_the_image_tower_is_locked_and_sees_letters() -> None:
 def test_shipped_contrastive_tasks_are_as_large_as_their_towers(name: str) -> None:
     task: Any = load_task(name)
     model: Any = task.model()
-    assert (
-        model.head.out_features
-        == {"vit_tiny": 16, "vit_small": 32, "vit_base": 64}[task.image_tower]
+    own = {"vit_tiny": 16, "vit_small": 32, "vit_base": 64}[task.image_tower]
+    if name.startswith("lit"):
+        assert model.head.out_features == own
+    else:
+        head = model.image.head
+        assert (head.in_features, head.out_features) == (own, 32)
+        assert model.text.head.out_features == 32
+
+
+def test_misses_are_what_recall_leaves_out_and_classes_need_only_texts() -> None:
+    """Images of A and α point where the names of their scripts, or of their categories, do."""
+    latin, greek = "ABCDEFGHIJKLMNabcdefghijklmn", "ΑΒΓΔΕΖΗΘΙΚΛΜΝΞαβγδεζηθικλμνξ"
+    named = torch.tensor([ord(c) for c in latin + greek])
+    names = torch.tensor(
+        [[float(c in latin), float(c in greek), float(c.isupper()), float(c.islower())]
+         for c in latin + greek]
+    )  # fmt: skip
+    seen = torch.tensor([[0.9, 0.1, 0.0, 0.8], [0.1, 0.8, 0.0, 0.9], [0.2, 0.3, 0.9, 0.0]])
+    asked = torch.tensor([ord(c) for c in "aαA"])
+    errors = zero_shot_errors(seen, asked, names, named)
+    assert errors == {
+        "zero_shot_error_script": pytest.approx(1 / 3),  # A looks Greek
+        "zero_shot_error_category": 0.0,
+    }
+    images = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    output = torch.stack([images, images.flip(0)], 1)
+    found = misses(output, torch.tensor([65, 66]))
+    assert found["missed_at_1_image_to_text"] == found["missed_at_1_text_to_image"] == 1.0
+    assert found["missed_at_5_image_to_text"] == 0.0
+
+
+def test_a_comparison_measures_the_scores_of_its_tasks() -> None:
+    few = {"trials": 2, "seeds": 2, "finalists": 1, "again": 0, "extensions": 0}
+    result = optforge.compare(
+        [small(steps=10)], ["adamw", "lion"], workers=0, **few, extras=("scores",)
     )
+    (task,) = result.findings.tasks
+    for outcome in task.tuned["lion"].finals:
+        assert outcome.extras["missed_at_1_image_to_text"] == pytest.approx(
+            1 - outcome.test_metric, abs=1e-6
+        )
+        assert len(outcome.extras) == 8
+
+
+def test_the_image_tower_begins_with_what_it_learnt_and_is_trained_on() -> None:
+    few = {"image_tower": "vit_tiny", "copies": (1, 1, 1), "width": 16, "layers": 1, "steps": 40}
+    task = TrainedImageText("small_both", **few)
+    model: Any = initial_model(task, 3)
+    tower = letters_tower("vit_tiny", 16).state_dict()
+    for key, value in model.image.state_dict().items():
+        if not key.startswith("head"):
+            assert torch.equal(value, tower[key]), key
+    x = task.splits.train.inputs[:8]
+    features = model.image(x[:, :256].view(8, 1, 16, 16))
+    torch.testing.assert_close(
+        functional.normalize(model(x)[:, 0], dim=1), functional.normalize(features, dim=1)
+    )
+    task.loss(model(x), task.splits.train.targets[:8]).backward()
+    assert all(p.grad is not None for p in model.image.parameters())
+
+
+def test_a_tower_of_ones_own_pre_training_is_the_beginning(tmp_path: Path) -> None:
+    before = ImageTask("before", architecture="vit_tiny", dataset="glyphs", steps=2)
+    pretrain(before, lambda p: torch.optim.SGD(p, lr=0.01), 4, tmp_path / "{seed}.pt")
+    file = str(tmp_path / "{seed}.pt")
+    task = TrainedImageText("after", image_tower="vit_tiny", copies=(1, 1, 1), checkpoint=file)
+    weights = torch.load(tmp_path / "4.pt", weights_only=True)["model"]
+    model: Any = initial_model(task, 4)
+    assert torch.equal(model.image.pos_embed, weights["pos_embed"])
+    assert model.image.head.weight.shape == (32, 16)
+    scratch = TrainedImageText("after", image_tower="vit_tiny", copies=(1, 1, 1),
+                               checkpoint="scratch")  # fmt: skip
+    assert len(task.settings()["checkpoint"]) == 1 and task.hash != scratch.hash
 
 
 @pytest.mark.parametrize(

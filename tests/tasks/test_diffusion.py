@@ -5,14 +5,23 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy import linalg
 
 import optforge
 from optforge.comparison.suite import recipe_from
 from optforge.errors import TaskError
-from optforge.tasks import family_task_names, load_task
-from optforge.tasks.diffusion.task import LEVELS, GlyphDiffusion
+from optforge.tasks import family_task_names, initial_model, load_task
+from optforge.tasks.diffusion.scores import (
+    LEVELS,
+    distances,
+    draw,
+    frechet_distance,
+    kernel_distance,
+)
+from optforge.tasks.diffusion.task import GlyphDiffusion
 
 pytest.importorskip("diffusers", reason="needs the package diffusers: optforge[diffusion]")
 
@@ -87,6 +96,46 @@ def test_shipped_diffusion_tasks_have_the_side_of_their_name(name: str) -> None:
 def test_what_is_not_allowed_is_named(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(TaskError, match=text):
         GlyphDiffusion("wrong", **changes)
+
+
+def test_distances_are_those_of_gaussians_and_of_the_cubic_kernel() -> None:
+    """Against scipy's root of a matrix, and against a double loop."""
+    generator = torch.Generator().manual_seed(0)
+    first = torch.randn(40, 5, generator=generator).double()
+    second = 1.5 * torch.randn(30, 5, generator=generator).double() + 0.3
+    one, other = (np.cov(x.numpy().T) for x in (first, second))
+    shift = ((first.mean(0) - second.mean(0)) ** 2).sum().item()
+    root = np.trace(linalg.sqrtm(one @ other)).real
+    expected = shift + np.trace(one) + np.trace(other) - 2 * root
+    assert frechet_distance(first, second) == pytest.approx(expected)
+    assert frechet_distance(first, first) == pytest.approx(0.0, abs=1e-9)
+
+    def mean(a: torch.Tensor, b: torch.Tensor) -> float:
+        return sum(((x @ y).item() / 5 + 1) ** 3 for x in a for y in b) / (len(a) * len(b))
+
+    kernel = mean(first, first) + mean(second, second) - 2 * mean(first, second)
+    assert kernel_distance(first, second) == pytest.approx(kernel)
+
+
+def test_a_model_that_knows_the_images_draws_nearer_ones() -> None:
+    """With the noise of one known image told exactly, that image is drawn."""
+    pytest.importorskip("timm")
+    task = small(side=16)
+    real = task.images()[2]
+
+    def knows(x: torch.Tensor) -> torch.Tensor:
+        share = signal(x[:, 1, 0, 0].long()).float()
+        return (x[:, :1] - share.sqrt() * real[: len(x)]) / (1 - share).sqrt()
+
+    drawn = draw(knows, 50, 16, 50, seed=1)  # type: ignore[arg-type]
+    assert (drawn - real[:50]).abs().mean() < 0.05
+    near, far = (distances(real, x) for x in (drawn, torch.rand(50, 1, 16, 16) * 2 - 1))
+    assert near.keys() == far.keys() and len(near) == 2
+    for name, value in near.items():
+        assert "letters_resnet" in name and 0 <= value < far[name]
+    found = task.scores(initial_model(task, 0).eval(), 0)
+    assert found == task.scores(initial_model(task, 0).eval(), 0)
+    assert found["frechet_distance_letters_resnet"] > near["frechet_distance_letters_resnet"]
 
 
 def test_adamw_with_too_small_a_rate_loses() -> None:

@@ -14,7 +14,7 @@ from optforge.errors import TaskError
 from optforge.tasks import family_task_names, load_task
 from optforge.tasks.data.pieces import END, learn_pieces, piece_windows
 from optforge.tasks.data.python_source import source_texts
-from optforge.tasks.language.masks import IGNORED
+from optforge.tasks.language.masks import IGNORED, corrupt_spans, span_sizes
 from optforge.tasks.language.task import LanguageTask
 
 pytest.importorskip("tokenizers", reason="needs the package tokenizers: optforge[language]")
@@ -157,3 +157,40 @@ def test_sgd_loses_to_adamw(architecture: str) -> None:
     result = optforge.compare([small(architecture)], ["adamw", "sgd"], workers=0, **few)
     (row,) = (row for row in result.table if row["optimizer"] == "sgd")
     assert row["runs"] == 3 and row["log_ratio_low"] > 0
+
+
+def test_spans_and_what_is_left_make_the_sequence() -> None:
+    """Each mark replaced by what is asked for after it gives the pieces back."""
+    pieces = torch.arange(1, 41).repeat(50, 1)
+    left, asked = corrupt_spans(pieces, 100, 0.3, torch.Generator().manual_seed(2))
+    spans, *sizes = span_sizes(40, 0.3)
+    assert (spans, list(left.shape), list(asked.shape)) == (4, [50, sizes[0]], [50, sizes[1]])
+    for row, told in zip(left.tolist(), asked.tolist(), strict=True):
+        answers: dict[int, list[int]] = {}
+        for piece in told:
+            if piece >= 100:
+                mark = piece
+            answers.setdefault(mark, []).extend([piece] if piece < 100 else [])
+        assert sorted(answers) == [100, 101, 102, 103, 104] and answers[104] == []
+        assert all(answers[mark] for mark in range(100, 104))
+        whole = [p for piece in row for p in (answers[piece] if piece >= 100 else [piece])]
+        assert whole == list(range(1, 41)) and row[0] == 1
+    assert len({tuple(row) for row in left.tolist()}) > 45
+
+
+def test_a_t5_is_told_what_came_before_and_asked_for_what_comes() -> None:
+    task = small("t5")
+    x, y = task.splits.validation.inputs[:4], task.splits.validation.targets[:4]
+    _, left, asked = span_sizes(24, 0.15)
+    assert x.shape == (4, left + asked) and y.shape == (4, asked)
+    assert (x[:, left] == 0).all() and torch.equal(x[:, left + 1 :], y[:, :-1])
+    model: Any = task.model().eval()
+    expected = model.model(input_ids=x[:, :left], decoder_input_ids=x[:, left:], labels=y).loss
+    torch.testing.assert_close(task.loss(model(x), y), expected)
+    train = task.splits.train
+    changed, targets = task.augment(
+        train.inputs[:4], train.targets[:4], torch.Generator().manual_seed(0)
+    )
+    assert changed.shape == x.shape and (targets >= 384).sum() == 4 * 2  # a mark, and the last
+    rest = changed[:, :left]
+    assert torch.equal(rest[:, 0], train.inputs[:4, 0]) and (rest >= 384).sum() == 4

@@ -27,7 +27,6 @@ from optforge.tasks import (
     set_aside_names,
     task_names,
 )
-from optforge.tasks.images.finetune import FineTuneTask
 from optforge.tasks.source import library_version
 from optforge.tasks.task_content import pinned_sources
 from optforge.tuning import stored
@@ -55,8 +54,8 @@ def known() -> dict[str, Any]:
 
 def loaded(name: str) -> Task:
     task = load_task(name)
-    if isinstance(task, FineTuneTask):
-        task.checkpoint = "scratch"
+    if hasattr(task, "checkpoint"):
+        vars(task)["checkpoint"] = "scratch"
     return task
 
 

@@ -1,4 +1,4 @@
-"""Measurements of a run: the memory it needs, and the flatness of the minimum it found."""
+"""Measurements of a run: the memory it needs, the flatness of its minimum, its task's scores."""
 
 from __future__ import annotations
 
@@ -108,5 +108,15 @@ def flatness(task: Task, model: nn.Module, seed: int) -> dict[str, float]:
     return losses
 
 
+def scores(task: Task, model: nn.Module, seed: int) -> dict[str, float]:
+    """Return the task's own further scores of a trained model."""
+    model.eval()
+    try:
+        with torch.no_grad():
+            return task.scores(model, seed)
+    finally:
+        model.train()
+
+
 Extra = Callable[[Task, nn.Module, int], dict[str, float]]
-EXTRAS: Mapping[str, Extra] = {"flatness": flatness}
+EXTRAS: Mapping[str, Extra] = {"flatness": flatness, "scores": scores}

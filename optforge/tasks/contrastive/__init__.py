@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from optforge.tasks.contrastive.task import CONTRASTIVE_TASKS, LockedImageText, contrastive_task
+from optforge.tasks.contrastive.both import TrainedImageText
+from optforge.tasks.contrastive.table import CONTRASTIVE_TASKS, contrastive_task
+from optforge.tasks.contrastive.task import LockedImageText
 
-__all__ = ["CONTRASTIVE_TASKS", "LockedImageText", "contrastive_task"]
+__all__ = ["CONTRASTIVE_TASKS", "LockedImageText", "TrainedImageText", "contrastive_task"]

@@ -12,9 +12,10 @@ from torch.nn import functional
 from optforge.errors import TaskError
 from optforge.tasks.attributes import set_attributes
 from optforge.tasks.contrastive.pairs import WORDS, pairs
-from optforge.tasks.contrastive.tower import locked_features
+from optforge.tasks.contrastive.scores import misses, recall, zero_shot_errors
 from optforge.tasks.data.characters import PARTS
 from optforge.tasks.images.architectures import build
+from optforge.tasks.images.tower import locked_features
 from optforge.tasks.splits import Data, Split
 from optforge.tasks.task import Task
 
@@ -63,12 +64,69 @@ class TextTower(nn.Module):
         return both * (self.log_scale / 2).exp()
 
 
-class LockedImageText(Task):
-    """Match images of characters with their names; the image tower is locked.
+class ImageTextTask(Task):
+    """Match images of characters with their names.
 
     The names of the test are new compositions of known words, its typefaces are new. Loss: cross
     entropy both ways within a batch, whose images and names of one character all belong together.
-    Metric: the share of images of a split whose nearest name is right (recall at 1).
+    Metric: the share of images of a split whose nearest name is right (recall at 1). Scores: what
+    recall at 1, 5 and 10 misses on the test, both ways, and zero-shot errors of script and
+    category.
+    """
+
+    steps = 400
+    batch_size = 64
+    evaluation_period = 20
+    side: int = 16
+    image_tower: str = "vit_small"
+    width: int = 32
+    layers: int = 2
+    heads: int = 2
+    temperature: float = 10.0
+    copies: tuple[int, int, int] = (2, 1, 1)
+
+    def __init__(self, name: str = "", **changes: Any) -> None:
+        set_attributes(self, "a contrastive task", name, changes)
+        if not self.temperature > 0:
+            raise TaskError(
+                f"temperature of task {self.name!r} is {self.temperature}; it is a number above 0"
+            )
+
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Return the cross entropy of names given images and of images given names.
+
+        Args:
+            output: Directions [B, 2, features].
+            targets: Characters int64 [B].
+        """
+        logits = output[:, 0] @ output[:, 1].T
+        same = (targets[:, None] == targets).to(logits.dtype)
+        same = same / same.sum(1, keepdim=True)
+        return (_cross_entropy(logits, same) + _cross_entropy(logits.T, same)) / 2
+
+    def metric(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Return the share of images whose nearest name is that of their character."""
+        return recall(output, targets, 1)
+
+    def scores(self, model: nn.Module, seed: int) -> dict[str, float]:
+        """Return misses of retrieval and errors of zero-shot classification on the test."""
+        train, test = self.splits.train, self.splits.test
+        output = model(test.inputs)
+        characters, place = train.targets.unique(return_inverse=True)
+        first = place.new_zeros(len(characters)).scatter_(0, place, torch.arange(len(place)))
+        names = model(train.inputs[first])[:, 1]
+        return {
+            **misses(output, test.targets),
+            **zero_shot_errors(output[:, 0], test.targets, names, characters),
+        }
+
+    def arrays(self) -> Any:
+        """Return images, names and characters of all parts."""
+        return pairs(self.side, self.copies)
+
+
+class LockedImageText(ImageTextTask):
+    """Match images of characters with their names; the image tower is locked, as LiT's.
 
     Attributes:
         side: Pixels along one edge, a multiple of 8 from 16 on.
@@ -94,27 +152,9 @@ class LockedImageText(Task):
     (arXiv:2111.07991).
     """
 
-    steps = 400
-    batch_size = 64
-    evaluation_period = 20
-    side: int = 16
-    image_tower: str = "vit_small"
-    width: int = 32
-    layers: int = 2
-    heads: int = 2
-    temperature: float = 10.0
-    copies: tuple[int, int, int] = (2, 1, 1)
-
-    def __init__(self, name: str = "", **changes: Any) -> None:
-        set_attributes(self, "a contrastive task", name, changes)
-        if not self.temperature > 0:
-            raise TaskError(
-                f"temperature of task {self.name!r} is {self.temperature}; it is a number above 0"
-            )
-
     def data(self) -> Data:
         """Return inputs [N, features + 10], image features and words; targets: the character."""
-        arrays = self._arrays()
+        arrays = self.arrays()
         images = {part: torch.from_numpy(arrays[f"{part}_images"]) / 255 for part in PARTS}
         features = locked_features(self.image_tower, self.side, images)
         splits = [
@@ -130,70 +170,8 @@ class LockedImageText(Task):
         """Return the text tower."""
         features: Any = build(self.image_tower, self.side, 1).num_features
         sizes = (self.width, self.layers, self.heads)
-        return TextTower(len(self._arrays()["words"]), features, sizes, self.temperature)
-
-    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Return the cross entropy of names given images and of images given names.
-
-        Args:
-            output: Directions [B, 2, features].
-            targets: Characters int64 [B].
-        """
-        logits = output[:, 0] @ output[:, 1].T
-        same = (targets[:, None] == targets).to(logits.dtype)
-        same = same / same.sum(1, keepdim=True)
-        return (_cross_entropy(logits, same) + _cross_entropy(logits.T, same)) / 2
-
-    def metric(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Return the share of images whose nearest name is that of their character."""
-        return recall(output, targets, 1)
-
-    def _arrays(self) -> Any:
-        return pairs(self.side, self.copies)
-
-
-def recall(output: Tensor, targets: Tensor, count: int, of_images: bool = True) -> Tensor:
-    """Return the share of images with their name among the nearest names, or the other way.
-
-    Each name, or each image of a name, is asked for once as it stands in the split.
-
-    Args:
-        output: Directions [B, 2, features].
-        targets: Characters int64 [B].
-        count: Number of nearest ones; names of one character count once.
-        of_images: Whether images look for names, or names for images.
-
-    Example:
-        >>> directions = torch.eye(3).unsqueeze(1).expand(3, 2, 3)
-        >>> recall(directions, torch.arange(3), 1).item()
-        1.0
-    """
-    asked, found = (output[:, 0], output[:, 1]) if of_images else (output[:, 1], output[:, 0])
-    distinct, place = targets.unique(return_inverse=True)
-    values = (asked @ found.T).new_full((len(asked), len(distinct)), -torch.inf)
-    values.scatter_reduce_(1, place.expand(len(asked), -1), asked @ found.T, "amax")
-    nearest = values.topk(min(count, len(distinct)), 1).indices
-    return (nearest == place[:, None]).any(1).to(output.dtype).mean()
+        return TextTower(len(self.arrays()["words"]), features, sizes, self.temperature)
 
 
 def _cross_entropy(logits: Tensor, shares: Tensor) -> Tensor:
     return -(logits.log_softmax(1) * shares).sum(1).mean()
-
-
-# Three scales of both towers.
-CONTRASTIVE_TASKS: dict[str, dict[str, Any]] = {
-    "lit_glyphs_small": {"image_tower": "vit_tiny", "width": 32, "layers": 2, "heads": 2},
-    "lit_glyphs_medium": {"image_tower": "vit_small", "width": 48, "layers": 3, "heads": 3},
-    "lit_glyphs_large": {"image_tower": "vit_base", "width": 64, "layers": 4, "heads": 4},
-}
-
-
-def contrastive_task(name: str) -> LockedImageText | None:
-    """Return a shipped contrastive task, or None if there is none of that name.
-
-    Example:
-        >>> contrastive_task("lit_glyphs_large").layers
-        4
-    """
-    settings = CONTRASTIVE_TASKS.get(name)
-    return None if settings is None else LockedImageText(name, **settings)

@@ -12,10 +12,11 @@ from optforge.errors import TaskError
 from optforge.tasks.attributes import set_attributes
 from optforge.tasks.data.cache import require
 from optforge.tasks.data.glyphs import glyphs
+from optforge.tasks.diffusion.scores import LEVELS, distances, draw
 from optforge.tasks.ladder.rungs import Regression
 from optforge.tasks.splits import Data, Split
 
-LEVELS = 1000  # of noise
+DRAWN, STEPS = 200, 25  # images that scores are measured on, and steps in which they are drawn
 
 
 class Denoiser(nn.Module):
@@ -79,16 +80,22 @@ class GlyphDiffusion(Regression):
 
     def data(self) -> Data:
         """Return inputs [N, 2, side, side]; of the training split, without noise at level 0."""
-        flat = glyphs(self.side, self.copies, 100)
-        low, high = flat.train.inputs.aminmax()
-        train, *others = (
-            2 * (part.inputs.unsqueeze(1) - low) / (high - low) - 1
-            for part in (flat.train, flat.validation, flat.test)
-        )
+        train, *others = self.images()
         generator = torch.Generator().manual_seed(0)
         clean = torch.cat([train, torch.zeros_like(train)], 1)
         noisy = (self._noisy(x, _even_levels(len(x)), generator) for x in others)
         return Data(Split(clean, train), *(Split(*pair) for pair in noisy))
+
+    def images(self) -> tuple[Tensor, ...]:
+        """Return the images of each part, [N, 1, side, side], from -1 to 1 in training."""
+        flat = glyphs(self.side, self.copies, 100)
+        low, high = flat.train.inputs.aminmax()
+        parts = (flat.train, flat.validation, flat.test)
+        return tuple(2 * (part.inputs.unsqueeze(1) - low) / (high - low) - 1 for part in parts)
+
+    def scores(self, model: nn.Module, seed: int) -> dict[str, float]:
+        """Return the distances of 200 drawn images from those of the test."""
+        return distances(self.images()[2], draw(model, DRAWN, self.side, STEPS, seed))
 
     def model(self) -> nn.Module:
         """Return diffusers' U-Net with attention at its smallest size, without dropout."""

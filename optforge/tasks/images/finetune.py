@@ -16,6 +16,7 @@ from optforge.errors import TaskError
 from optforge.tasks.images.task import ImageTask
 
 SCRATCH = "scratch"
+HEADS = ("head.", "fc.")
 
 
 def _files(pattern: str) -> list[str]:
@@ -53,7 +54,7 @@ class FineTuneTask(ImageTask):
         """
         if self.checkpoint == SCRATCH:
             return model
-        weights = self._weights(seed)
+        weights = read_weights(self.checkpoint, seed, self.name)
         fitted = fit(weights, model.state_dict(), self.name)
         model.load_state_dict(fitted)
         return model
@@ -61,27 +62,56 @@ class FineTuneTask(ImageTask):
     def settings(self) -> dict[str, Any]:
         """Add the content of the checkpoints, in place of their paths."""
         settings = super().settings()
-        if self.checkpoint not in ("", SCRATCH):
-            files = sorted(_files(self.checkpoint.replace("{seed}", "*")))
-            digests = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files]
+        if digests := checkpoint_digests(self.checkpoint):
             settings["checkpoint"] = digests
         return settings
 
-    def _weights(self, seed: int) -> Mapping[str, Tensor]:
-        if not self.checkpoint:
-            raise TaskError(
-                f"task {self.name!r} starts from a pre-trained model and has none; set its "
-                f"attribute checkpoint to a file that optforge.training.pretrain wrote, or to "
-                f"{SCRATCH!r} for random weights"
-            )
-        file = self.checkpoint.replace("{seed}", str(seed))
-        try:
-            return torch.load(file, weights_only=True, map_location="cpu")["model"]
-        except Exception as error:  # a damaged file fails in many ways
-            raise TaskError(
-                f"the checkpoint {file} of task {self.name!r} cannot be read "
-                f"({type(error).__name__}: {error}); make it with optforge.training.pretrain"
-            ) from error
+
+def checkpoint_digests(checkpoint: str) -> list[str]:
+    """Return the hashes of the files that a task's attribute ``checkpoint`` stands for."""
+    if checkpoint in ("", SCRATCH):
+        return []
+    files = sorted(_files(checkpoint.replace("{seed}", "*")))
+    return [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files]
+
+
+def read_weights(checkpoint: str, seed: int, name: str) -> Mapping[str, Tensor]:
+    """Read the weights that a run starts from.
+
+    Args:
+        checkpoint: A file of ``pretrain``; ``{seed}`` in it stands for the seed.
+        seed: Seed of the run.
+        name: Name of the task, for errors.
+
+    Raises:
+        TaskError: If there is none, or it cannot be read.
+    """
+    if not checkpoint:
+        raise TaskError(
+            f"task {name!r} starts from a pre-trained model and has none; set its "
+            f"attribute checkpoint to a file that optforge.training.pretrain wrote, or to "
+            f"{SCRATCH!r} for random weights"
+        )
+    file = checkpoint.replace("{seed}", str(seed))
+    try:
+        return torch.load(file, weights_only=True, map_location="cpu")["model"]
+    except Exception as error:  # a damaged file fails in many ways
+        raise TaskError(
+            f"the checkpoint {file} of task {name!r} cannot be read "
+            f"({type(error).__name__}: {error}); make it with optforge.training.pretrain"
+        ) from error
+
+
+def fit_tower(
+    weights: Mapping[str, Tensor], fresh: Mapping[str, Tensor], name: str
+) -> dict[str, Tensor]:
+    """Convert pre-trained weights as :func:`fit` does; the head stays as it is, or is left out."""
+    kept = {
+        key: weights.get(key, value)
+        for key, value in fresh.items()
+        if key in weights or key.startswith(HEADS)
+    }
+    return fit(kept, fresh, name)
 
 
 def fit(weights: Mapping[str, Tensor], fresh: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
@@ -110,7 +140,7 @@ def fit(weights: Mapping[str, Tensor], fresh: Mapping[str, Tensor], name: str) -
 def _fitted(key: str, old: Tensor, fresh: Tensor, name: str) -> Tensor:
     if old.shape == fresh.shape:
         return old
-    if key.startswith(("head.", "fc.")):
+    if key.startswith(HEADS):
         return fresh
     if key == "pos_embed":  # timm's own, as for its published weights
         from timm.layers.pos_embed import resample_abs_pos_embed

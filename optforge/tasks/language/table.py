@@ -16,6 +16,7 @@ MODELS = {
     "python_gpt2": ("python", "gpt2"),
     "shakespeare_gpt2": ("shakespeare", "gpt2"),
     "python_bert": ("python", "bert"),
+    "python_t5": ("python", "t5"),
 }
 
 

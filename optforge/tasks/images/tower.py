@@ -1,9 +1,10 @@
-"""The image tower: trained to classify letters, then locked."""
+"""An image tower that has learnt to tell letters: locked, pre-trained, or for its features."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -41,13 +42,40 @@ def locked_features(architecture: str, side: int, images: dict[str, Tensor]) -> 
     return {part: (values - mean) / deviation for part, values in features.items()}
 
 
-def _features(architecture: str, side: int, images: dict[str, Tensor]) -> Arrays:
+def letters_tower(architecture: str, side: int) -> nn.Module:
+    """Return the tower that classifies A to Z, without its head, in evaluation mode.
+
+    Args:
+        architecture: One of timm's, by its name in ``optforge.tasks.images``.
+        side: Pixels along one edge.
+
+    Returns:
+        The tower, from images [B, 1, side, side] with values from 0 to 1 to features.
+
+    Raises:
+        TaskError: If timm is missing.
+    """
+    key = {"version": 1, "architecture": architecture, "side": side, "torch": torch.__version__}
+    key |= {"timm": require("timm", "timm", "vision").__version__}
+    weights = cached("tower_weights", key, lambda: _weights(architecture, side))
+    with torch.random.fork_rng(devices=[]):
+        tower: Any = build(architecture, side, 26)
+    tower.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+    tower.reset_classifier(0)
+    return tower.eval()
+
+
+def _weights(architecture: str, side: int) -> Arrays:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        tower: Any = _trained(architecture, side)
-    tower.reset_classifier(0)
+        tower = _trained(architecture, side)
+    return {name: np.array(value.numpy()) for name, value in tower.state_dict().items()}
+
+
+def _features(architecture: str, side: int, images: dict[str, Tensor]) -> Arrays:
+    tower = letters_tower(architecture, side)
     with torch.no_grad():
-        return {part: tower.eval()(x.unsqueeze(1)).numpy() for part, x in images.items()}
+        return {part: tower(x.unsqueeze(1)).numpy() for part, x in images.items()}
 
 
 def _trained(architecture: str, side: int) -> nn.Module:

@@ -1,0 +1,89 @@
+"""What is asked of image-text models beyond their loss: recall, and classes they were not told."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+RECALLS = (1, 5, 10)
+_FEWEST = 10  # training names of a class
+# By name: from a character to its class.
+KINDS: dict[str, Callable[[str], str]] = {
+    "script": lambda character: unicodedata.name(character).split()[0],
+    "category": unicodedata.category,
+}
+
+
+def recall(output: Tensor, targets: Tensor, count: int, of_images: bool = True) -> Tensor:
+    """Return the share of images with their name among the nearest names, or the other way.
+
+    Each name, or each image of a name, is asked for once as it stands in the split.
+
+    Args:
+        output: Directions [B, 2, features].
+        targets: Characters int64 [B].
+        count: Number of nearest ones; names of one character count once.
+        of_images: Whether images look for names, or names for images.
+
+    Example:
+        >>> directions = torch.eye(3).unsqueeze(1).expand(3, 2, 3)
+        >>> recall(directions, torch.arange(3), 1).item()
+        1.0
+    """
+    asked, found = (output[:, 0], output[:, 1]) if of_images else (output[:, 1], output[:, 0])
+    distinct, place = targets.unique(return_inverse=True)
+    values = (asked @ found.T).new_full((len(asked), len(distinct)), -torch.inf)
+    values.scatter_reduce_(1, place.expand(len(asked), -1), asked @ found.T, "amax")
+    nearest = values.topk(min(count, len(distinct)), 1).indices
+    return (nearest == place[:, None]).any(1).to(output.dtype).mean()
+
+
+def misses(output: Tensor, targets: Tensor) -> dict[str, float]:
+    """Return what recall at 1, 5 and 10 leaves out, both ways, by name.
+
+    Example:
+        >>> directions = torch.eye(12).unsqueeze(1).expand(12, 2, 12)
+        >>> misses(directions, torch.arange(12))["missed_at_1_image_to_text"]
+        0.0
+    """
+    ways = {"image_to_text": True, "text_to_image": False}
+    return {
+        f"missed_at_{count}_{way}": 1 - recall(output, targets, count, of_images).item()
+        for way, of_images in ways.items()
+        for count in RECALLS
+    }
+
+
+def zero_shot_errors(
+    images: Tensor, characters: Tensor, names: Tensor, named: Tensor
+) -> dict[str, float]:
+    """Return the share of images whose script, and whose category, has not the nearest text.
+
+    The text of a class is the mean direction of the training names of its characters, as CLIP takes
+    the mean over its prompts; no image tells what a class is.
+
+    Args:
+        images: Directions of images [N, features].
+        characters: Their characters, int64 [N].
+        names: Directions of training names [M, features].
+        named: Their characters, int64 [M], each once.
+
+    Source: Radford et al., CLIP, 2021 (arXiv:2103.00020), section 3.1.4.
+    """
+    found = {}
+    for kind, class_of in KINDS.items():
+        told = [class_of(chr(code)) for code in named.tolist()]
+        classes = sorted(name for name, count in Counter(told).items() if count >= _FEWEST)
+        place = torch.tensor([classes.index(c) if c in classes else len(classes) for c in told])
+        texts = names.new_zeros(len(classes) + 1, names.shape[1]).index_add(0, place, names)[:-1]
+        truth = [class_of(chr(code)) for code in characters.tolist()]
+        known = torch.tensor([name in classes for name in truth])
+        right = torch.tensor([classes.index(name) for name in truth if name in classes])
+        answers = (images[known] @ functional.normalize(texts, dim=1).T).argmax(1)
+        found[f"zero_shot_error_{kind}"] = (answers != right).double().mean().item()
+    return found
