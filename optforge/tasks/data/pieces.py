@@ -52,11 +52,17 @@ def piece_windows(corpus: str, sequences: Sequence[int], length: int, vocabulary
     return cached("pieces", key, lambda: _build(texts(), sizes, length, vocabulary))
 
 
+def corpus_tokenizer(corpus: str, sequences: Sequence[int], length: int, vocabulary: int) -> Any:
+    """Return the tokenizer that :func:`piece_windows` cuts a corpus with, for the same sizes."""
+    texts = CORPORA[corpus][0]()
+    return learn_pieces(_some(texts[PARTS[0]], _CHARACTERS * sequences[0] * length), vocabulary)
+
+
 def _build(
     texts: Mapping[str, Sequence[str]], sizes: Mapping[str, int], length: int, vocabulary: int
 ) -> Arrays:
     some = {part: _some(texts[part], _CHARACTERS * size * length) for part, size in sizes.items()}
-    tokenizer, taken = learn_pieces(some["train"], vocabulary), set[tuple[int, ...]]()
+    tokenizer, taken = learn_pieces(some[PARTS[0]], vocabulary), set[tuple[int, ...]]()
     arrays: Arrays = {}
     for part, size in sizes.items():
         tokens = [tuple(encoded.ids) for encoded in tokenizer.encode_batch(some[part])]

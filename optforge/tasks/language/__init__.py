@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from optforge.tasks.language.finetune import QuestionTask
 from optforge.tasks.language.table import LANGUAGE_TASKS, language_task
 from optforge.tasks.language.task import LanguageTask
 
-__all__ = ["LANGUAGE_TASKS", "LanguageTask", "language_task"]
+__all__ = ["LANGUAGE_TASKS", "LanguageTask", "QuestionTask", "language_task"]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from optforge.tasks.data.python_questions import QUESTIONS
+from optforge.tasks.language.finetune import READERS, QuestionTask
 from optforge.tasks.language.task import LanguageTask
+from optforge.tasks.task import Task
 
 # Width, blocks and heads grow together, as in the paper's three models.
 SIZES: dict[str, dict[str, int]] = {
@@ -20,22 +23,31 @@ MODELS = {
 }
 
 
-def language_task(name: str) -> LanguageTask | None:
+def language_task(name: str) -> Task | None:
     """Return a shipped language task, or None if there is none of that name.
 
     Example:
-        >>> language_task("python_bert_small").architecture
-        'bert'
+        >>> task = language_task("finetune_bert_order")
+        >>> task.question, task.before().name
+        ('order', 'before_bert')
     """
-    return LanguageTask(name, **LANGUAGE_TASKS[name]) if name in LANGUAGE_TASKS else None
+    if name not in LANGUAGE_TASKS:
+        return None
+    kind, settings = LANGUAGE_TASKS[name]
+    return kind(name, **settings)
 
 
-def _table() -> dict[str, dict[str, Any]]:
-    return {
-        f"{name}_{size}": {"corpus": corpus, "architecture": architecture, **shape}
-        for name, (corpus, architecture) in MODELS.items()
-        for size, shape in SIZES.items()
-    }
+def _table() -> dict[str, tuple[type[LanguageTask | QuestionTask], dict[str, Any]]]:
+    tasks: dict[str, tuple[type[LanguageTask | QuestionTask], dict[str, Any]]] = {}
+    for name, (corpus, architecture) in MODELS.items():
+        for size, shape in SIZES.items():
+            settings = {"corpus": corpus, "architecture": architecture, **shape}
+            tasks[f"{name}_{size}"] = (LanguageTask, settings)
+    for architecture in READERS:
+        for question in QUESTIONS:
+            settings = {"architecture": architecture, "question": question}
+            tasks[f"finetune_{architecture}_{question}"] = (QuestionTask, settings)
+    return tasks
 
 
 LANGUAGE_TASKS = _table()
