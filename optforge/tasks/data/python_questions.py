@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ def python_questions(
     }  # fmt: skip
 
     def build() -> Arrays:
-        return _build(question, sizes, _windows(length, vocabulary, sequences))
+        return _build(question, sizes, _windows(length, vocabulary, tuple(sequences)))
 
     arrays = cached("python_questions", key, build)
     parts = ((arrays[f"{part}_pieces"], arrays[f"{part}_answers"]) for part in PARTS)
@@ -55,8 +56,9 @@ def _whole(values: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(values.astype(np.int64))
 
 
+@lru_cache(1)  # four questions are asked of the same windows
 def _windows(
-    length: int, vocabulary: int, sequences: Sequence[int]
+    length: int, vocabulary: int, sequences: tuple[int, ...]
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return the windows of the files of each part."""
     tokenizer = corpus_tokenizer("python", sequences, length, vocabulary)
