@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +214,29 @@ def test_resuming_changes_no_bit(digits: str, tmp_path: Path) -> None:
     for part in ("model", "mean"):
         for key, value in first[part].items():
             assert torch.equal(value, second[part][key]), (part, key)
+
+
+@pytest.mark.slow
+def test_two_processes_agree_with_one_that_accumulates(digits: str, tmp_path: Path) -> None:
+    """Whoever computes a micro-batch, its wrong answers are all the others of the batch."""
+    words = ["lit_b32_b", "--data", digits, "--reduced", "--steps", "3", "--batch-size", "8"]
+    words += ["--workers", "0", "--cpu", "--classify", digits]
+    main([*words, "--out", str(tmp_path / "one"), "--accumulation", "4"])
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    launch += ["--master-port", str(29_500 + os.getpid() % 2000), "-m", "paper.contrastive"]
+    done = subprocess.run(
+        [*launch, *words, "--out", str(tmp_path / "two"), "--accumulation", "2"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=README.parents[1],
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    first, second = (read_checkpoint(tmp_path / f / CHECKPOINT) for f in ("one", "two"))
+    assert first["plan"] == second["plan"]
+    for key, value in first["model"].items():
+        torch.testing.assert_close(value, second["model"][key], rtol=1e-4, atol=1e-6)
+    logs = [(tmp_path / f / "log.jsonl").read_text().splitlines()[-1] for f in ("one", "two")]
+    scores = [json.loads(line)["validation"] for line in logs]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-4)

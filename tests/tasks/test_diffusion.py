@@ -123,11 +123,16 @@ def test_a_model_that_knows_the_images_draws_nearer_ones() -> None:
     task = small(side=16)
     real = task.images()[2]
 
-    def knows(x: torch.Tensor) -> torch.Tensor:
-        share = signal(x[:, 1, 0, 0].long()).float()
-        return (x[:, :1] - share.sqrt() * real[: len(x)]) / (1 - share).sqrt()
+    class Knows(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.real = torch.nn.Parameter(real)
 
-    drawn = draw(knows, 50, 16, 50, seed=1)  # type: ignore[arg-type]
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            share = signal(x[:, 1, 0, 0].long()).float()
+            return (x[:, :1] - share.sqrt() * self.real[: len(x)]) / (1 - share).sqrt()
+
+    drawn = draw(Knows(), 50, 16, 50, seed=1)
     assert (drawn - real[:50]).abs().mean() < 0.05
     near, far = (distances(real, x) for x in (drawn, torch.rand(50, 1, 16, 16) * 2 - 1))
     assert near.keys() == far.keys() and len(near) == 2

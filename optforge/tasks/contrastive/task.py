@@ -111,10 +111,11 @@ class ImageTextTask(Task):
     def scores(self, model: nn.Module, seed: int) -> dict[str, float]:
         """Return misses of retrieval and errors of zero-shot classification on the test."""
         train, test = self.splits.train, self.splits.test
-        output = model(test.inputs)
+        device = next(model.parameters()).device
+        output = model(test.inputs.to(device)).cpu()
         characters, place = train.targets.unique(return_inverse=True)
         first = place.new_zeros(len(characters)).scatter_(0, place, torch.arange(len(place)))
-        names = model(train.inputs[first])[:, 1]
+        names = model(train.inputs[first].to(device)).cpu()[:, 1]
         return {
             **misses(output, test.targets),
             **zero_shot_errors(output[:, 0], test.targets, names, characters),

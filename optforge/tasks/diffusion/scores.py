@@ -30,11 +30,12 @@ def draw(model: nn.Module, count: int, side: int, steps: int, seed: int) -> Tens
     """
     scheduler = require("diffusers", "diffusers", "diffusion").DDPMScheduler(LEVELS)
     scheduler.set_timesteps(steps)
-    generator = torch.Generator().manual_seed(seed)
+    generator, device = torch.Generator().manual_seed(seed), next(model.parameters()).device
     x = torch.randn(count, 1, side, side, generator=generator)
     with torch.no_grad():
         for level in scheduler.timesteps:
-            noise = model(torch.cat([x, torch.full_like(x, float(level))], 1))
+            shown = torch.cat([x, torch.full_like(x, float(level))], 1)
+            noise = model(shown.to(device)).cpu()
             x = scheduler.step(noise, level, x, generator=generator).prev_sample
     return x.clamp(-1, 1)
 
