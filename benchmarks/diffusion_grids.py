@@ -1,15 +1,17 @@
-"""Pictures that a person can judge: what the models of a finished diffusion comparison draw.
+"""Draw grids of images with the models of a finished diffusion comparison.
 
     python benchmarks/diffusion_grids.py results/diffusion/resolutions [--seed 0] [--images 64]
 
-For every task and optimizer of the comparison its best setting is trained again, with a seed, and
-draws images from the same noise as the others do: TASK-OPTIMIZER.png beside the result. `--steps`
-is the number of steps in which they are drawn. A grid takes as long as one run, and the drawing.
+For each task and optimizer, the best setting is trained once more with the given seed. All models
+draw from the same noise. The grid is stored as TASK-OPTIMIZER.png beside the result. It takes as
+long as one run and the drawing.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -43,31 +45,29 @@ def main(arguments: list[str] | None = None) -> None:
 def grid(
     variant: Variant, recipe: Recipe, setting: Setting, file: Path, options: argparse.Namespace
 ) -> None:
-    """Train once, and draw before the model is gone: as a further score of the run."""
-    task = variant.task
+    """Train one model and draw with it, as the score of its run, before the model is gone."""
+    task = copy.copy(variant.task)
     if not isinstance(task, GlyphDiffusion):
-        raise SystemExit(f"{variant.label} is no diffusion task")
+        raise SystemExit(f"{variant.label} is not a diffusion task; give a diffusion comparison")
+    side = task.side
 
     def scores(model: nn.Module, seed: int) -> dict[str, float]:
-        images = draw(model, options.images, task.side, options.steps, seed)
+        images = draw(model, options.images, side, options.steps, seed)
         save_image(images / 2 + 0.5, file, nrow=8, padding=1, pad_value=0.5)
         return {}
 
     vars(task)["scores"] = scores
-    try:
-        cell = Cell(variant.label, recipe.name, setting, options.seed, extras=("scores",))
-        run_cell(variant, recipe, cell)
-    finally:
-        del vars(task)["scores"]
+    cell = Cell(variant.label, recipe.name, setting, options.seed, extras=("scores",))
+    run_cell(replace(variant, task=task), recipe, cell)
 
 
 def read_options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     add = parser.add_argument
     add("result", type=Path, help="directory of a finished comparison")
-    add("--seed", type=int, default=0, help="of the training, and of the noise (0)")
-    add("--images", type=int, default=64, help="of a grid (64)")
-    add("--steps", type=int, default=100, help="in which they are drawn (100)")
+    add("--seed", type=int, default=0, help="seed of training and noise (0)")
+    add("--images", type=int, default=64, help="images of a grid (64)")
+    add("--steps", type=int, default=100, help="sampling steps (100)")
     return parser.parse_args(arguments)
 
 

@@ -60,7 +60,7 @@ from optforge.report.comparison.page import write_report
 from optforge.report.comparison.plan_table import plan_table
 from optforge.report.words import duration
 from optforge.tasks import load_task
-from optforge.tasks.images.finetune import SCRATCH
+from optforge.tasks.pretrained import SCRATCH
 from optforge.training.pretrain import pretrain
 from optforge.tuning import Setting
 

@@ -134,10 +134,10 @@ class Task(ABC):
         return (answers.flatten() == targets.flatten()).to(output.dtype).mean()
 
     def scores(self, model: nn.Module, seed: int) -> dict[str, float]:
-        """Return further scores of a trained model on test data, by name, lower is better.
+        """Return further scores of a trained model on test data by name; lower is better.
 
-        A comparison measures them in its final runs with ``extras = ["scores"]``. None unless a
-        task overrides this.
+        A comparison with ``extras = ["scores"]`` computes them in its final runs and compares them
+        by their ratio. There are none unless a task overrides this.
 
         Args:
             model: The model, in evaluation mode.

@@ -4,41 +4,42 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
 
-from optforge.cli.app import app
-from optforge.report.comparison import style as comparison_style
+import optforge
 
 pytest.importorskip("diffusers", reason="needs the package diffusers: optforge[diffusion]")
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
+def pixels(file: Path) -> tuple[tuple[int, int], bytes]:
+    with Image.open(file) as picture:
+        return picture.size, picture.convert("L").tobytes()
+
+
 def test_every_optimizer_draws_from_the_same_noise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(comparison_style, "_DPI", 20)
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     out, threads = tmp_path / "out", torch.get_num_threads()
-    words = ["compare", "--tasks", "glyph_diffusion_16", "--optimizers", "adamw,lion"]
-    words += ["--fix", "steps=2", "--fix", "batch_size=4", "--trials", "1", "--seeds", "2"]
-    words += ["--extensions", "0", "--workers", "0", "--out", str(out)]
-    told = CliRunner().invoke(app, words, env={"COLUMNS": "160"})
-    assert told.exit_code == 0, told.output
+    sizes = {"steps": 2, "batch_size": 4, "widths": [8, 8, 8], "copies": [1, 1, 1]}
+    few: Any = {"trials": 1, "seeds": 2, "finalists": 1, "again": 0, "extensions": 0}
+    tasks, optimizers = ["glyph_diffusion_16"], ["adamw", "lion"]
+    optforge.compare(tasks, optimizers, out=out, fixed=sizes, workers=0, figures=False, **few)
     main = import_module("diffusion_grids").main
-    main([str(out), "--images", "8", "--steps", "2"])
-    torch.set_num_threads(threads)
-    files = sorted(out.glob("*-adamw.png")) + sorted(out.glob("*-lion.png"))
-    assert [str(file) for file in files] == capsys.readouterr().out.split()
-    pictures = [Image.open(file).convert("L").tobytes() for file in files]
-    assert len(pictures) == 2 and pictures[0] != pictures[1]
-    assert Image.open(files[0]).size == (8 * 17 + 1, 17 + 1)
-    main([str(out), "--images", "8", "--steps", "2"])
-    torch.set_num_threads(threads)
-    assert [Image.open(file).convert("L").tobytes() for file in files] == pictures
+    files, before = [out / f"glyph_diffusion_16-{name}.png" for name in optimizers], None
+    for _ in range(2):
+        main([str(out), "--images", "8", "--steps", "2"])
+        torch.set_num_threads(threads)
+        assert capsys.readouterr().out.split() == [str(file) for file in files]
+        first, second = map(pixels, files)
+        assert first[0] == second[0] == (8 * 17 + 1, 17 + 1) and first[1] != second[1]
+        assert before in (None, (first, second))
+        before = (first, second)
 
 
 def test_a_folder_without_a_finished_task_is_named(

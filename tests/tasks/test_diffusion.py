@@ -99,10 +99,10 @@ def test_what_is_not_allowed_is_named(changes: dict[str, Any], text: str) -> Non
 
 
 def test_distances_are_those_of_gaussians_and_of_the_cubic_kernel() -> None:
-    """Against scipy's root of a matrix, and against a double loop."""
+    """Against scipy's root of a matrix, and against a double loop over different examples."""
     generator = torch.Generator().manual_seed(0)
-    first = torch.randn(40, 5, generator=generator).double()
-    second = 1.5 * torch.randn(30, 5, generator=generator).double() + 0.3
+    first = torch.randn(40, 5, generator=generator, dtype=torch.float64)
+    second = 1.5 * torch.randn(30, 5, generator=generator, dtype=torch.float64) + 0.3
     one, other = (np.cov(x.numpy().T) for x in (first, second))
     shift = ((first.mean(0) - second.mean(0)) ** 2).sum().item()
     root = np.trace(linalg.sqrtm(one @ other)).real
@@ -111,15 +111,27 @@ def test_distances_are_those_of_gaussians_and_of_the_cubic_kernel() -> None:
     assert frechet_distance(first, first) == pytest.approx(0.0, abs=1e-9)
 
     def mean(a: torch.Tensor, b: torch.Tensor) -> float:
-        return sum(((x @ y).item() / 5 + 1) ** 3 for x in a for y in b) / (len(a) * len(b))
+        pairs = [(x, y) for i, x in enumerate(a) for j, y in enumerate(b) if a is not b or i != j]
+        return sum(((x @ y).item() / 5 + 1) ** 3 for x, y in pairs) / len(pairs)
 
     kernel = mean(first, first) + mean(second, second) - 2 * mean(first, second)
     assert kernel_distance(first, second) == pytest.approx(kernel)
 
 
-def test_a_model_that_knows_the_images_draws_nearer_ones() -> None:
+def test_the_kernel_distance_of_one_distribution_is_zero_in_the_mean() -> None:
+    """Also of few examples, where the estimate over all pairs is far above it."""
+    generator = torch.Generator().manual_seed(1)
+    draws = torch.randn(400, 2, 10, 4, generator=generator, dtype=torch.float64)
+    found = torch.tensor([kernel_distance(first, second) for first, second in draws])
+    assert abs(found.mean()) < 3 * found.std() / math.sqrt(len(found))
+    assert found.min() < 0
+
+
+def test_a_model_that_knows_the_images_draws_nearer_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the noise of one known image told exactly, that image is drawn."""
     pytest.importorskip("timm")
+    monkeypatch.setattr("optforge.tasks.diffusion.task.DRAWN", 40)
+    monkeypatch.setattr("optforge.tasks.diffusion.task.STEPS", 5)
     task = small(side=16)
     real = task.images()[2]
 
@@ -145,7 +157,7 @@ def test_a_model_that_knows_the_images_draws_nearer_ones() -> None:
 
 def test_adamw_with_too_small_a_rate_loses() -> None:
     slow = recipe_from("slow", {"optimizer": "adamw", "space": {"lr": [1e-6, 1e-5]}})
-    few = {"trials": 2, "seeds": 3, "finalists": 1, "again": 0, "extensions": 0}
+    few: Any = {"trials": 2, "seeds": 3, "finalists": 1, "again": 0, "extensions": 0}
     result = optforge.compare([small()], ["adamw", slow], workers=0, **few)
     (row,) = (row for row in result.table if row["optimizer"] == "slow")
     assert row["runs"] == 3 and row["log_ratio_low"] > 0

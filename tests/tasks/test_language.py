@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,16 +11,11 @@ from torch.nn import functional
 
 import optforge
 from optforge.errors import TaskError
-from optforge.tasks import family_task_names, initial_model, load_task
+from optforge.tasks import family_task_names, load_task
 from optforge.tasks.data.pieces import END, learn_pieces, piece_windows
-from optforge.tasks.data.python_questions import QUESTIONS
 from optforge.tasks.data.python_source import source_texts
-from optforge.tasks.language import finetune
-from optforge.tasks.language.finetune import QuestionTask
 from optforge.tasks.language.masks import IGNORED, corrupt_spans, span_sizes
 from optforge.tasks.language.task import LanguageTask
-from optforge.tasks.pretrained import pretrained
-from optforge.training import evaluate_model, pretrain
 
 pytest.importorskip("tokenizers", reason="needs the package tokenizers: optforge[language]")
 transformers: Any = pytest.importorskip(
@@ -30,7 +24,7 @@ transformers: Any = pytest.importorskip(
 
 SMALL = {
     "vocabulary": 384, "length": 24, "width": 32, "layers": 1, "heads": 2,
-    "sequences": (1024, 128, 128), "batch_size": 16, "steps": 40,
+    "sequences": (512, 64, 64), "batch_size": 16, "steps": 30,
 }  # fmt: skip
 
 
@@ -149,7 +143,7 @@ def test_shipped_language_tasks_grow_and_say_what_they_are(name: str) -> None:
     ("changes", "text"),
     [
         ({"corpus": "latin"}, "unknown corpus 'latin'; there are: python, shakespeare"),
-        ({"architecture": "t5"}, "is 't5'; allowed are gpt2, bert"),
+        ({"architecture": "rnn"}, "is 'rnn'; allowed are gpt2, bert, t5"),
         ({"depth": 3}, "no attribute 'depth'"),
         ({"masked_share": 1.5}, "masked_share of task 'wrong' is 1.5"),
     ],
@@ -162,7 +156,7 @@ def test_what_is_not_allowed_is_named(changes: dict[str, Any], text: str) -> Non
 @pytest.mark.parametrize("architecture", ["gpt2", "bert"])
 def test_sgd_loses_to_adamw(architecture: str) -> None:
     """Attention needs rates of their own for its arrays (Zhang et al., 2020, arXiv:1912.03194)."""
-    few = {"trials": 4, "seeds": 3, "finalists": 1, "again": 0, "extensions": 0}
+    few: Any = {"trials": 3, "seeds": 3, "finalists": 1, "again": 0, "extensions": 0}
     result = optforge.compare([small(architecture)], ["adamw", "sgd"], workers=0, **few)
     (row,) = (row for row in result.table if row["optimizer"] == "sgd")
     assert row["runs"] == 3 and row["log_ratio_low"] > 0
@@ -176,9 +170,9 @@ def test_spans_and_what_is_left_make_the_sequence() -> None:
     assert (spans, list(left.shape), list(asked.shape)) == (4, [50, sizes[0]], [50, sizes[1]])
     for row, told in zip(left.tolist(), asked.tolist(), strict=True):
         answers: dict[int, list[int]] = {}
+        mark = -1
         for piece in told:
-            if piece >= 100:
-                mark = piece
+            mark = piece if piece >= 100 else mark
             answers.setdefault(mark, []).extend([piece] if piece < 100 else [])
         assert sorted(answers) == [100, 101, 102, 103, 104] and answers[104] == []
         assert all(answers[mark] for mark in range(100, 104))
@@ -203,80 +197,3 @@ def test_a_t5_is_told_what_came_before_and_asked_for_what_comes() -> None:
     assert changed.shape == x.shape and (targets >= 384).sum() == 4 * 2  # a mark, and the last
     rest = changed[:, :left]
     assert torch.equal(rest[:, 0], train.inputs[:4, 0]) and (rest >= 384).sum() == 4
-
-
-ASKED = {"vocabulary": 384, "length": 24, "width": 32, "layers": 1, "heads": 2,
-         "examples": (240, 120, 120), "steps": 30, "batch_size": 16}  # fmt: skip
-
-
-def question(name: str, **changes: Any) -> QuestionTask:
-    return QuestionTask(f"ask_{name}", question=name, checkpoint="scratch", **ASKED | changes)
-
-
-@pytest.mark.parametrize("name", QUESTIONS)
-def test_answers_are_as_frequent_and_no_window_is_in_two_parts(name: str) -> None:
-    splits = question(name).splits
-    seen = {}
-    for part, split in vars(splits).items():
-        counts = torch.bincount(split.targets)
-        assert len(counts) == (6 if name == "package" else 2) and len(set(counts.tolist())) == 1
-        seen[part] = {tuple(row[: 12 if name == "coherent" else 24]) for row in
-                      split.inputs.tolist()}  # fmt: skip
-    shared = seen["train"] & seen["test"]
-    assert len(shared) < 0.1 * len(seen["test"])  # licences and imports are in many files
-
-
-def test_questions_are_about_the_source() -> None:
-    """With pieces of single bytes, windows are read without the vocabulary."""
-    alphabet = learn_pieces([], 257)
-    whole = "\n".join(text for texts in source_texts().values() for text in texts)
-    few = {"vocabulary": 257, "examples": (60, 12, 12)}
-    for name, cut in (("order", 12), ("coherent", 12)):
-        train = question(name, **few).splits.train
-        for row, answer in zip(train.inputs.tolist(), train.targets.tolist(), strict=True):
-            halves = [alphabet.decode(part) for part in (row[:cut], row[cut:])]
-            together = "".join(halves) if answer else "".join(reversed(halves))
-            assert halves[0] in f" {whole}" and halves[1] in f" {whole}"
-            if answer or name == "order":
-                assert together.strip() in f" {whole}"
-
-
-@pytest.mark.parametrize("architecture", ["bert", "t5"])
-def test_a_question_begins_from_what_the_model_has_read(
-    architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    task = question("order", architecture=architecture)
-    before = task.before()
-    before.sequences, before.steps = (64, 16, 16), 2
-    pretrain(before, lambda p: torch.optim.SGD(p, lr=0.1), 5, tmp_path / "{seed}.pt")
-    weights = torch.load(tmp_path / "5.pt", weights_only=True)["model"]
-    task.checkpoint = str(tmp_path / "{seed}.pt")
-    model: Any = initial_model(task, 5)
-    prefix = "model.bert." if architecture == "bert" else "model.encoder."
-    for key, value in model.reader.state_dict().items():
-        assert torch.equal(value, weights[prefix + key]), key
-    x, y = task.splits.train.inputs[:8], task.splits.train.targets[:8]
-    with torch.no_grad():
-        hidden = model.reader(input_ids=x).last_hidden_state
-        torch.testing.assert_close(model(x), model.head(hidden.mean(1)))
-    task.loss(model(x), y).backward()
-    assert all(p.grad is not None for p in model.parameters())
-    wide = question("order", architecture=architecture, width=64)
-    wide.checkpoint = task.checkpoint
-    with pytest.raises(TaskError, match="of another architecture"):
-        initial_model(wide, 5)
-    asked: list[LanguageTask] = []
-    monkeypatch.setattr(finetune, "pretrained", lambda task: (asked.append(task), weights)[1])
-    task.checkpoint = ""
-    assert torch.equal(initial_model(task, 1).head.weight, initial_model(task, 1).head.weight)
-    assert asked[0].architecture == architecture and asked[0].hash != ""
-
-
-def test_what_is_pre_trained_here_has_learnt_something() -> None:
-    task = small("bert", steps=40)
-    weights = pretrained(task)
-    model = task.model()
-    model.load_state_dict(weights)
-    assert evaluate_model(task, model, "test").loss < 0.95 * math.log(384)
-    again = pretrained(task)
-    assert all(torch.equal(value, again[key]) for key, value in weights.items())

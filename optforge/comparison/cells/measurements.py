@@ -109,7 +109,7 @@ def flatness(task: Task, model: nn.Module, seed: int) -> dict[str, float]:
 
 
 def scores(task: Task, model: nn.Module, seed: int) -> dict[str, float]:
-    """Return the task's own further scores of a trained model."""
+    """Return the scores that the task defines beyond loss and metric."""
     model.eval()
     try:
         with torch.no_grad():

@@ -7,21 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from optforge.tasks.contrastive.task import ImageTextTask, TextTower
+from optforge.tasks.contrastive.task import ImageText, TextTower
 from optforge.tasks.data.characters import PARTS
 from optforge.tasks.images.architectures import build
-from optforge.tasks.images.finetune import (
-    SCRATCH,
-    checkpoint_digests,
-    fit_tower,
-    read_weights,
-)
+from optforge.tasks.images.finetune import fit_tower
 from optforge.tasks.images.tower import letters_tower
+from optforge.tasks.pretrained import SCRATCH, checkpoint_content, read_weights
 from optforge.tasks.splits import Data, Split
+from optforge.tasks.task import Task
 
 
 class BothTowers(nn.Module):
-    """Images and names as directions in one space.
+    """An image tower and a text tower that map to one space.
 
     Args:
         image: Maps images [B, 1, side, side] to features.
@@ -40,12 +37,13 @@ class BothTowers(nn.Module):
         return self.text(torch.cat([features, names], 1))
 
 
-class TrainedImageText(ImageTextTask):
+class TrainedImageText(ImageText, Task):
     """Match images of characters with their names; both towers are trained, as BASIC's.
 
-    The image tower has learnt to classify before: by default A to Z, with AdamW, the same for every
-    optimizer. With ``checkpoint`` it is what the optimizer under test has trained
-    (``optforge.training.pretrain`` on an image task of the same architecture), as in the paper.
+    Names, loss, metric and scores are as in :class:`~optforge.tasks.contrastive.LockedImageText`.
+    The image tower is pre-trained by classification: by default on A to Z by AdamW, the same for
+    every optimizer. With ``checkpoint`` the optimizer under test has trained it, as in the paper
+    (``optforge.training.pretrain`` on an image task of the same architecture).
 
     Attributes:
         side: Pixels along one edge, a multiple of 8 from 16 on.
@@ -57,7 +55,7 @@ class TrainedImageText(ImageTextTask):
         temperature: Initial factor of the cosines.
         copies: Variants of each character and typeface, for training, validation and test.
         checkpoint: A file of ``pretrain``; ``{seed}`` in it stands for the seed of the run;
-            ``scratch`` starts from random weights; empty for the tower that knows A to Z.
+            ``scratch`` for random weights; empty for the tower trained on A to Z.
 
     Args:
         name: The task's name, which decides the seeds; the class's name by default.
@@ -98,7 +96,7 @@ class TrainedImageText(ImageTextTask):
         )
 
     def prepare(self, model: nn.Module, seed: int) -> nn.Module:
-        """Load the image tower, all but its head.
+        """Load the pre-trained image tower, all but its head.
 
         Raises:
             TaskError: If the checkpoint cannot be read, or is of another architecture.
@@ -117,7 +115,4 @@ class TrainedImageText(ImageTextTask):
 
     def settings(self) -> dict[str, Any]:
         """Add the content of the checkpoints, in place of their paths."""
-        settings = super().settings()
-        if digests := checkpoint_digests(self.checkpoint):
-            settings["checkpoint"] = digests
-        return settings
+        return {**super().settings(), "checkpoint": checkpoint_content(self.checkpoint)}

@@ -1,4 +1,4 @@
-"""What is asked of image-text models beyond their loss: recall, and classes they were not told."""
+"""Scores of image-text models beyond their loss: retrieval and zero-shot classification."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ KINDS: dict[str, Callable[[str], str]] = {
 
 
 def recall(output: Tensor, targets: Tensor, count: int, of_images: bool = True) -> Tensor:
-    """Return the share of images with their name among the nearest names, or the other way.
+    """Return recall: the share of images whose name is among the nearest names, or the reverse.
 
-    Each name, or each image of a name, is asked for once as it stands in the split.
+    Every row of the split is one query; the rows of one character count as one answer.
 
     Args:
         output: Directions [B, 2, features].
         targets: Characters int64 [B].
-        count: Number of nearest ones; names of one character count once.
-        of_images: Whether images look for names, or names for images.
+        count: Number of nearest characters.
+        of_images: Whether images are the queries, and names the answers.
 
     Example:
         >>> directions = torch.eye(3).unsqueeze(1).expand(3, 2, 3)
@@ -44,7 +44,7 @@ def recall(output: Tensor, targets: Tensor, count: int, of_images: bool = True) 
 
 
 def misses(output: Tensor, targets: Tensor) -> dict[str, float]:
-    """Return what recall at 1, 5 and 10 leaves out, both ways, by name.
+    """Return one minus recall at 1, 5 and 10, for images as queries and for names, by name.
 
     Example:
         >>> directions = torch.eye(12).unsqueeze(1).expand(12, 2, 12)
@@ -62,10 +62,10 @@ def misses(output: Tensor, targets: Tensor) -> dict[str, float]:
 def zero_shot_errors(
     images: Tensor, characters: Tensor, names: Tensor, named: Tensor
 ) -> dict[str, float]:
-    """Return the share of images whose script, and whose category, has not the nearest text.
+    """Return the error of zero-shot classification by script, and by Unicode category.
 
     The text of a class is the mean direction of the training names of its characters, as CLIP takes
-    the mean over its prompts; no image tells what a class is.
+    the mean over its prompts; no image is used. Classes with fewer than ten names are left out.
 
     Args:
         images: Directions of images [N, features].
@@ -77,9 +77,9 @@ def zero_shot_errors(
     """
     found = {}
     for kind, class_of in KINDS.items():
-        told = [class_of(chr(code)) for code in named.tolist()]
-        classes = sorted(name for name, count in Counter(told).items() if count >= _FEWEST)
-        place = torch.tensor([classes.index(c) if c in classes else len(classes) for c in told])
+        labels = [class_of(chr(code)) for code in named.tolist()]
+        classes = sorted(name for name, count in Counter(labels).items() if count >= _FEWEST)
+        place = torch.tensor([classes.index(c) if c in classes else len(classes) for c in labels])
         texts = names.new_zeros(len(classes) + 1, names.shape[1]).index_add(0, place, names)[:-1]
         truth = [class_of(chr(code)) for code in characters.tolist()]
         known = torch.tensor([name in classes for name in truth])

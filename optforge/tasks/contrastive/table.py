@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from optforge.tasks.contrastive.both import TrainedImageText
-from optforge.tasks.contrastive.task import ImageTextTask, LockedImageText
+from optforge.tasks.contrastive.task import LockedImageText
 
 # Three scales of both towers.
 SIZES: dict[str, dict[str, Any]] = {
@@ -13,13 +13,13 @@ SIZES: dict[str, dict[str, Any]] = {
     "medium": {"image_tower": "vit_small", "width": 48, "layers": 3, "heads": 3},
     "large": {"image_tower": "vit_base", "width": 64, "layers": 4, "heads": 4},
 }
-CONTRASTIVE_TASKS: dict[str, tuple[type[ImageTextTask], dict[str, Any]]] = {
+CONTRASTIVE_TASKS: dict[str, tuple[type[LockedImageText | TrainedImageText], dict[str, Any]]] = {
     **{f"lit_glyphs_{size}": (LockedImageText, sizes) for size, sizes in SIZES.items()},
     **{f"basic_glyphs_{size}": (TrainedImageText, SIZES[size]) for size in ("small", "medium")},
 }
 
 
-def contrastive_task(name: str) -> ImageTextTask | None:
+def contrastive_task(name: str) -> LockedImageText | TrainedImageText | None:
     """Return a shipped contrastive task, or None if there is none of that name.
 
     Example:

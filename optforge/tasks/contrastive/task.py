@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -64,14 +64,11 @@ class TextTower(nn.Module):
         return both * (self.log_scale / 2).exp()
 
 
-class ImageTextTask(Task):
-    """Match images of characters with their names.
+class ImageText:
+    """What contrastive tasks share besides :class:`Task`: sizes, loss, metric and scores.
 
-    The names of the test are new compositions of known words, its typefaces are new. Loss: cross
-    entropy both ways within a batch, whose images and names of one character all belong together.
-    Metric: the share of images of a split whose nearest name is right (recall at 1). Scores: what
-    recall at 1, 5 and 10 misses on the test, both ways, and zero-shot errors of script and
-    category.
+    It is not a task itself, since the classes of a task enter its hash, and the hash of
+    :class:`LockedImageText` is older.
     """
 
     steps = 400
@@ -86,10 +83,11 @@ class ImageTextTask(Task):
     copies: tuple[int, int, int] = (2, 1, 1)
 
     def __init__(self, name: str = "", **changes: Any) -> None:
-        set_attributes(self, "a contrastive task", name, changes)
+        task = cast(Task, self)
+        set_attributes(task, "a contrastive task", name, changes)
         if not self.temperature > 0:
             raise TaskError(
-                f"temperature of task {self.name!r} is {self.temperature}; it is a number above 0"
+                f"temperature of task {task.name!r} is {self.temperature}; it is a number above 0"
             )
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
@@ -110,7 +108,8 @@ class ImageTextTask(Task):
 
     def scores(self, model: nn.Module, seed: int) -> dict[str, float]:
         """Return misses of retrieval and errors of zero-shot classification on the test."""
-        train, test = self.splits.train, self.splits.test
+        splits = cast(Task, self).splits
+        train, test = splits.train, splits.test
         device = next(model.parameters()).device
         output = model(test.inputs.to(device)).cpu()
         characters, place = train.targets.unique(return_inverse=True)
@@ -126,8 +125,13 @@ class ImageTextTask(Task):
         return pairs(self.side, self.copies)
 
 
-class LockedImageText(ImageTextTask):
+class LockedImageText(ImageText, Task):
     """Match images of characters with their names; the image tower is locked, as LiT's.
+
+    The names of the test are new compositions of known words, its typefaces are new. Loss: cross
+    entropy both ways within a batch, whose images and names of one character all belong together.
+    Metric: the share of images of a split whose nearest name is right (recall at 1). Scores: one
+    minus recall at 1, 5 and 10 on the test, both ways, and zero-shot errors of script and category.
 
     Attributes:
         side: Pixels along one edge, a multiple of 8 from 16 on.

@@ -1,4 +1,4 @@
-"""What drawn images are worth: their distance from real ones, in the features of a classifier."""
+"""Sampling of a diffusion model, and the distance of its images from real ones."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from optforge.tasks.data.cache import require
 from optforge.tasks.images.tower import letters_tower
 
 LEVELS = 1000  # of noise
-TOWER = "resnet"  # whose features are compared; it has learnt to tell A to Z
+TOWER = "resnet"  # trained to classify A to Z; its features are compared
 
 
 def draw(model: nn.Module, count: int, side: int, steps: int, seed: int) -> Tensor:
-    """Draw images from noise, as DDPM does in fewer steps.
+    """Sample images from noise by DDPM, with fewer steps than in training.
 
     Args:
         model: Maps a noisy image and its level, [B, 2, side, side], to the noise.
         count: Number of images.
         side: Pixels along one edge.
         steps: Steps from noise to image, at most 1,000.
-        seed: Seed of all noise; models are compared on the same.
+        seed: Seed of all noise, the same for all models.
 
     Returns:
         Images [count, 1, side, side], from -1 to 1.
@@ -41,10 +41,10 @@ def draw(model: nn.Module, count: int, side: int, steps: int, seed: int) -> Tens
 
 
 def distances(real: Tensor, drawn: Tensor) -> dict[str, float]:
-    """Return two distances of drawn images from real ones, by name.
+    """Return the Frechet and the kernel distance of drawn images from real ones, by name.
 
-    Both are measured in the 48 features of a ResNet that has learnt to tell A to Z at this
-    resolution, and are called so: they are not the FID and KID of photographs.
+    Both are measured in the 48 features of a ResNet trained to classify A to Z at this resolution.
+    Their names say so, because they are not the FID and KID of photographs.
 
     Args:
         real: Images [N, 1, side, side], from -1 to 1.
@@ -60,7 +60,14 @@ def distances(real: Tensor, drawn: Tensor) -> dict[str, float]:
 
 
 def frechet_distance(first: Tensor, second: Tensor) -> float:
-    """Return the Frechet distance of two Gaussians fitted to features [N, D] and [M, D].
+    r"""Return the squared Frechet distance of two Gaussians fitted to features.
+
+    With means :math:`m, m'` and covariances :math:`C, C'` it is
+    :math:`|m - m'|^2 + tr(C + C' - 2 (C^{1/2} C' C^{1/2})^{1/2})`.
+
+    Args:
+        first: Features [N, D], at least two rows.
+        second: Features [M, D], at least two rows.
 
     Example:
         >>> square = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]).double()
@@ -80,18 +87,25 @@ def frechet_distance(first: Tensor, second: Tensor) -> float:
 def kernel_distance(first: Tensor, second: Tensor) -> float:
     """Return the squared maximum mean discrepancy of features under a cubic kernel.
 
-    It is the estimate with all pairs, which is never below 0 and falls with the number of examples:
-    compare it at the same numbers only.
+    The estimate is unbiased: it does not depend on the number of examples in the mean, and may fall
+    below 0 where both come from one distribution.
+
+    Args:
+        first: Features [N, D], at least two rows.
+        second: Features [M, D], at least two rows.
 
     Example:
-        >>> kernel_distance(torch.eye(3), torch.eye(3))
-        0.0
+        >>> round(kernel_distance(torch.eye(2), torch.eye(2) + 1.0), 4)
+        16.625
 
     Source: Binkowski et al., 2018 (arXiv:1801.01401), section 4.
     """
 
-    def mean(a: Tensor, b: Tensor) -> Tensor:
-        return (a @ b.T / a.shape[1] + 1).pow(3).mean()
+    def kernel(a: Tensor, b: Tensor) -> Tensor:
+        return (a @ b.T / a.shape[1] + 1).pow(3)
 
-    both = mean(first, first) + mean(second, second) - 2 * mean(first, second)
-    return max(0.0, both.item())
+    def within(a: Tensor) -> Tensor:
+        values, count = kernel(a, a), len(a)
+        return (values.sum() - values.trace()) / (count * (count - 1))
+
+    return (within(first) + within(second) - 2 * kernel(first, second).mean()).item()

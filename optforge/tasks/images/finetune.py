@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import glob
-import hashlib
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from optforge.errors import TaskError
 from optforge.tasks.images.task import ImageTask
+from optforge.tasks.pretrained import SCRATCH, checkpoint_content, read_weights
 
-SCRATCH = "scratch"
 HEADS = ("head.", "fc.")
-
-
-def _files(pattern: str) -> list[str]:
-    """Return the files that match a pattern in which only ``*`` is special, not ``[``."""
-    return glob.glob(re.sub(r"[\[?]", r"[\g<0>]", pattern))
 
 
 class FineTuneTask(ImageTask):
@@ -61,51 +51,13 @@ class FineTuneTask(ImageTask):
 
     def settings(self) -> dict[str, Any]:
         """Add the content of the checkpoints, in place of their paths."""
-        settings = super().settings()
-        if digests := checkpoint_digests(self.checkpoint):
-            settings["checkpoint"] = digests
-        return settings
-
-
-def checkpoint_digests(checkpoint: str) -> list[str]:
-    """Return the hashes of the files that a task's attribute ``checkpoint`` stands for."""
-    if checkpoint in ("", SCRATCH):
-        return []
-    files = sorted(_files(checkpoint.replace("{seed}", "*")))
-    return [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files]
-
-
-def read_weights(checkpoint: str, seed: int, name: str) -> Mapping[str, Tensor]:
-    """Read the weights that a run starts from.
-
-    Args:
-        checkpoint: A file of ``pretrain``; ``{seed}`` in it stands for the seed.
-        seed: Seed of the run.
-        name: Name of the task, for errors.
-
-    Raises:
-        TaskError: If there is none, or it cannot be read.
-    """
-    if not checkpoint:
-        raise TaskError(
-            f"task {name!r} starts from a pre-trained model and has none; set its "
-            f"attribute checkpoint to a file that optforge.training.pretrain wrote, or to "
-            f"{SCRATCH!r} for random weights"
-        )
-    file = checkpoint.replace("{seed}", str(seed))
-    try:
-        return torch.load(file, weights_only=True, map_location="cpu")["model"]
-    except Exception as error:  # a damaged file fails in many ways
-        raise TaskError(
-            f"the checkpoint {file} of task {name!r} cannot be read "
-            f"({type(error).__name__}: {error}); make it with optforge.training.pretrain"
-        ) from error
+        return {**super().settings(), "checkpoint": checkpoint_content(self.checkpoint)}
 
 
 def fit_tower(
     weights: Mapping[str, Tensor], fresh: Mapping[str, Tensor], name: str
 ) -> dict[str, Tensor]:
-    """Convert pre-trained weights as :func:`fit` does; the head stays as it is, or is left out."""
+    """Convert pre-trained weights as :func:`fit` does; a head that they lack stays fresh."""
     kept = {
         key: weights.get(key, value)
         for key, value in fresh.items()

@@ -1,4 +1,4 @@
-"""An image tower that has learnt to tell letters: locked, pre-trained, or for its features."""
+"""An image tower trained to classify letters: locked, pre-trained, or for its features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fine-tuning of language models: questions about source, asked of a model that has read some."""
+"""Fine-tuning of language models: classification of windows of Python source."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from optforge.errors import TaskError
+from optforge.errors import TaskError, one_line
 from optforge.tasks.attributes import set_attributes
 from optforge.tasks.data.python_questions import PACKAGES, QUESTIONS, python_questions
-from optforge.tasks.images.finetune import SCRATCH, checkpoint_digests, read_weights
 from optforge.tasks.language.task import LanguageTask
-from optforge.tasks.pretrained import pretrained
+from optforge.tasks.pretrained import SCRATCH, checkpoint_content, pretrained, read_weights
 from optforge.tasks.splits import Data
 from optforge.tasks.task import Task
 
@@ -21,7 +20,7 @@ READERS = {"bert": "bert", "t5": "encoder"}
 
 
 class Reader(nn.Module):
-    """A reader of sequences with a new head on the mean of what it says of their pieces.
+    """An encoder of sequences with a new linear head on the mean over their pieces.
 
     Args:
         reader: The part of a language model that reads a whole sequence.
@@ -39,13 +38,13 @@ class Reader(nn.Module):
 
 
 class QuestionTask(Task):
-    """Answer a question about a window of Python source, from a pre-trained model on.
+    """Answer a question about a window of Python source with a pre-trained model.
 
     The questions: which of six packages it is from (``package``), whether both halves are from one
     place (``coherent``), whether they are in order (``order``), and whether it is from the first
-    third of its file or the last (``place``). No file is in two parts. The model has been trained
-    on masked pieces or spans of the same source: by default with AdamW, the same for every
-    optimizer; with ``checkpoint`` by the optimizer under test (``optforge.training.pretrain`` on
+    third of its file or the last (``place``). No file is in two splits. The model is pre-trained on
+    masked pieces or spans of the same source: by default by AdamW, the same for every optimizer;
+    with ``checkpoint`` by the optimizer under test (``optforge.training.pretrain`` on
     ``before()``).
 
     Attributes:
@@ -58,7 +57,7 @@ class QuestionTask(Task):
         heads: Attention heads of each, a divisor of the width.
         examples: Number of examples for training, validation and test.
         checkpoint: A file of ``pretrain``; ``{seed}`` in it stands for the seed of the run;
-            ``scratch`` starts from random weights; empty for the model that AdamW trained.
+            ``scratch`` for random weights; empty for the model that AdamW trained.
 
     Args:
         name: The task's name, which decides the seeds; the class's name by default.
@@ -77,7 +76,6 @@ class QuestionTask(Task):
     steps = 150
     batch_size = 32
     evaluation_period = 10
-    corpus: str = "python"
     question: str = "package"
     architecture: str = "bert"
     vocabulary: int = 1024
@@ -103,7 +101,7 @@ class QuestionTask(Task):
         return PACKAGES if self.question == "package" else 2
 
     def before(self) -> LanguageTask:
-        """Return the language task of pre-training."""
+        """Return the task of the pre-training."""
         sizes = ("vocabulary", "length", "width", "layers", "heads")
         return LanguageTask(
             f"before_{self.architecture}",
@@ -125,7 +123,7 @@ class QuestionTask(Task):
         return Reader(reader, self.width, self.classes)
 
     def prepare(self, model: nn.Module, seed: int) -> nn.Module:
-        """Load the reader.
+        """Load the pre-trained encoder.
 
         Raises:
             TaskError: If the checkpoint cannot be read, or is of another architecture.
@@ -145,14 +143,10 @@ class QuestionTask(Task):
         except RuntimeError as error:
             raise TaskError(
                 f"the checkpoint of task {self.name!r} is of another architecture: "
-                f"{' '.join(str(error).split())}; pre-train {self.before().architecture} of the "
-                "same sizes"
+                f"{one_line(error)}; pre-train a {self.architecture} of the same sizes"
             ) from error
         return model
 
     def settings(self) -> dict[str, Any]:
         """Add the content of the checkpoints, in place of their paths."""
-        settings = super().settings()
-        if digests := checkpoint_digests(self.checkpoint):
-            settings["checkpoint"] = digests
-        return settings
+        return {**super().settings(), "checkpoint": checkpoint_content(self.checkpoint)}
