@@ -27,7 +27,7 @@ pytest.importorskip("timm", reason="needs the package timm: optforge[vision]")
 
 
 def small(**changes: Any) -> LockedImageText:
-    few = {"image_tower": "vit_tiny", "copies": (1, 1, 1), "width": 16, "layers": 1, "steps": 40}
+    few = {"image_tower": "vit_tiny", "copies": (1, 1, 1), "width": 16, "layers": 1, "steps": 30}
     return LockedImageText("small_contrastive", **few | changes)
 
 
@@ -234,7 +234,7 @@ def test_what_is_not_allowed_is_named(changes: dict[str, Any], text: str) -> Non
 
 def test_adamw_with_too_small_a_rate_loses() -> None:
     slow = recipe_from("slow", {"optimizer": "adamw", "space": {"lr": [1e-6, 1e-5]}})
-    few: Any = {"trials": 4, "seeds": 3, "finalists": 1, "again": 0, "extensions": 0}
+    few: Any = {"trials": 2, "seeds": 3, "finalists": 1, "again": 0, "extensions": 0}
     result = optforge.compare([small()], ["adamw", slow], workers=0, **few)
     (row,) = (row for row in result.table if row["optimizer"] == "slow")
     assert row["runs"] == 3 and row["log_ratio_low"] > 0

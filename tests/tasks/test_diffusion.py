@@ -27,7 +27,7 @@ pytest.importorskip("diffusers", reason="needs the package diffusers: optforge[d
 
 
 def small(**changes: Any) -> GlyphDiffusion:
-    few = {"side": 8, "widths": (8, 8, 8), "copies": (1, 1, 1), "batch_size": 16, "steps": 15}
+    few = {"side": 8, "widths": (8, 8, 8), "copies": (1, 1, 1), "batch_size": 8, "steps": 10}
     return GlyphDiffusion("small_diffusion", **few | changes)
 
 
@@ -149,7 +149,7 @@ def test_a_model_that_knows_the_images_draws_nearer_ones(monkeypatch: pytest.Mon
     near, far = (distances(real, x) for x in (drawn, torch.rand(50, 1, 16, 16) * 2 - 1))
     assert near.keys() == far.keys() and len(near) == 2
     for name, value in near.items():
-        assert "letters_resnet" in name and 0 <= value < far[name]
+        assert "letters_resnet" in name and value < 0.5 * far[name]
     found = task.scores(initial_model(task, 0).eval(), 0)
     assert found == task.scores(initial_model(task, 0).eval(), 0)
     assert found["frechet_distance_letters_resnet"] > near["frechet_distance_letters_resnet"]
