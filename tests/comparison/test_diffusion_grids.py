@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
-import optforge
+from optforge.cli.app import app
 
 pytest.importorskip("diffusers", reason="needs the package diffusers: optforge[diffusion]")
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -26,12 +26,15 @@ def test_every_optimizer_draws_from_the_same_noise(
 ) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     out, threads = tmp_path / "out", torch.get_num_threads()
-    sizes = {"steps": 2, "batch_size": 4, "widths": [8, 8, 8], "copies": [1, 1, 1]}
-    few: Any = {"trials": 1, "seeds": 2, "finalists": 1, "again": 0, "extensions": 0}
-    tasks, optimizers = ["glyph_diffusion_16"], ["adamw", "lion"]
-    optforge.compare(tasks, optimizers, out=out, fixed=sizes, workers=0, figures=False, **few)
+    words = ["compare", "--tasks", "glyph_diffusion_16", "--optimizers", "adamw,lion"]
+    for change in ("steps=2", "batch_size=4", "widths=[8,8,8]", "copies=[1,1,1]"):
+        words += ["--fix", change]
+    words += ["--trials", "1", "--seeds", "2", "--finalists", "1", "--again", "0"]
+    words += ["--extensions", "0", "--workers", "0", "--no-figures", "--out", str(out)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
     main = import_module("diffusion_grids").main
-    files, before = [out / f"glyph_diffusion_16-{name}.png" for name in optimizers], None
+    files, before = [out / f"glyph_diffusion_16-{name}.png" for name in ("adamw", "lion")], None
     for _ in range(2):
         main([str(out), "--images", "8", "--steps", "2"])
         torch.set_num_threads(threads)
