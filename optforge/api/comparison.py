@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from pathlib import Path
@@ -249,12 +250,13 @@ def _taken(path: Path) -> bool:
 def _recipes(optimizers: Sequence[str | Recipe] | Mapping[str, Any]) -> tuple[Recipe, ...]:
     if isinstance(optimizers, Mapping):
         return tuple(_recipe(name, given) for name, given in optimizers.items())
-    several = [optimizers] if isinstance(optimizers, str | Recipe) else optimizers
+    several = [optimizers] if isinstance(optimizers, str | os.PathLike | Recipe) else optimizers
     listed = several if isinstance(several, Iterable) else [several]
     return tuple(map(_listed, listed))
 
 
 def _listed(given: Any) -> Recipe:
+    given = os.fspath(given) if isinstance(given, os.PathLike) else given
     if isinstance(given, str | Recipe):
         return given if isinstance(given, Recipe) else recipe_from(given, {})
     raise CompareError(
@@ -264,4 +266,4 @@ def _listed(given: Any) -> Recipe:
 
 
 def _recipe(name: str, given: Any) -> Recipe:
-    return replace(given, name=name) if isinstance(given, Recipe) else load_recipe(name, given)
+    return load_recipe(name, given) if not isinstance(given, Recipe) else replace(given, name=name)

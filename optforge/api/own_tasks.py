@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 
 from optforge.errors import TaskError
@@ -21,7 +22,8 @@ def loaded(tasks: str | Task | Sequence[str | Task]) -> list[Task]:
     """
     if isinstance(tasks, str | Task) or not isinstance(tasks, Iterable):
         tasks = [tasks]
-    return [load_task(task) if isinstance(task, str) else _checked(task) for task in tasks]
+    given = [os.fspath(task) if isinstance(task, os.PathLike) else task for task in tasks]
+    return [load_task(task) if isinstance(task, str) else _checked(task) for task in given]
 
 
 def _checked(task: object) -> Task:

@@ -13,8 +13,8 @@ from typer.core import TyperGroup
 from typer.main import get_command as command_of
 
 import optforge
-from optforge.cli.console import fail, flush_outputs, print_anything, screen, silence
-from optforge.errors import OptforgeError, is_out_of_memory
+from optforge.cli.console import fail, flush_outputs, print_anything, screen
+from optforge.errors import OptforgeError, is_out_of_memory, one_line
 from optforge.files import working_directory
 from optforge.runs.guard import disk_errors
 
@@ -87,9 +87,6 @@ class Verbs(TyperGroup):
                     given, prog_name, complete_var, False, windows_expand_args, **extra
                 )
                 sys.stdout.flush()
-        except BrokenPipeError:  # the reader has gone, as with ``| head``
-            silence(sys.stdout)
-            code = ERROR
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # code of the user's may raise any
@@ -126,6 +123,9 @@ def _report(error: BaseException, debug: bool) -> int:
         return _usage(error)
     if is_out_of_memory(error):
         fail(_NO_MEMORY)
+        return ERROR
+    if not isinstance(error, Exception):  # what none of optforge's own code raises
+        fail(f"code of a task or an optimizer ended the work by {one_line(error)}")
         return ERROR
     if isinstance(error, OSError) and error.strerror:
         what = "the system" if error.filename is None else str(error.filename)

@@ -17,7 +17,7 @@ from optforge.comparison import ComparisonSettings, comparison_from, recipe_name
 from optforge.comparison.cells.runner import checked_limit
 from optforge.comparison.suite import suite_tables
 from optforge.errors import CompareError
-from optforge.files import split_list
+from optforge.files import is_file, split_list
 from optforge.runs.directory import new_run_path
 
 _PANELS = {
@@ -164,7 +164,7 @@ def _assignments(texts: Sequence[str] | None, many: bool = False) -> dict[str, A
         whole = _toml(value)
         if many:
             values[name.strip()] = whole if isinstance(whole, list) else _values(value)
-        elif whole is None and "," in value:
+        elif whole is None and "," in value and not is_file(value.strip()):
             raise CompareError(
                 f"--fix {text} gives several values, and one can be set; sweep over them with "
                 f"--axis {text}, or write {name}=[{value}] for an attribute that has several"
@@ -176,7 +176,7 @@ def _assignments(texts: Sequence[str] | None, many: bool = False) -> dict[str, A
 
 def _values(text: str) -> list[Any]:
     """Return values separated by commas; a text that is no TOML value stands for itself."""
-    parsed = [(part.strip(), _toml(part)) for part in text.split(",")]
+    parsed = [(part, _toml(part)) for part in split_list(text)]
     return [part if value is None else value for part, value in parsed]
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from optforge.execution.lasting import LastingOutput
 from optforge.report.text_table import TextTable
 
 _WIDE = 110  # where there is no terminal, so that tables are not squeezed
@@ -32,7 +33,7 @@ def print_anything() -> None:
     """Make both outputs take any text, so that no display makes a run fail.
 
     Characters that an encoding lacks are replaced. What goes to an output that was closed before
-    the start, as by ``>&-``, goes nowhere.
+    the start, as by ``>&-``, goes nowhere; so does what nobody reads any more, as after ``| head``.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -41,9 +42,17 @@ def print_anything() -> None:
         elif isinstance(stream, io.TextIOWrapper):
             with suppress(OSError):  # its file is gone; what is written later is told then
                 stream.reconfigure(errors="replace")
+            setattr(sys, name, LastingOutput(stream, BrokenPipeError))
 
 
-def silence(stream: IO[str]) -> None:
+def forgive(stream: IO[str] | LastingOutput) -> None:
+    """Forget that an output was lost: what it had to tell was not what was asked for."""
+    if isinstance(stream, LastingOutput) and stream.is_lost:
+        silence(stream)
+        stream.is_lost = False
+
+
+def silence(stream: IO[str] | LastingOutput) -> None:
     """Let an output go nowhere from now on: its terminal or pipe is gone, or its disk is full."""
     with suppress(OSError, ValueError):  # a stream that is no file
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -58,7 +67,11 @@ def flush_outputs() -> bool:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError:  # it would fail once more, and with a code of its own, at the very end
+        except OSError:
+            is_lost = True
+        else:
+            is_lost = getattr(stream, "is_lost", False)
+        if is_lost:  # it would fail once more, and with a code of its own, at the very end
             silence(stream)
             whole = False
     return whole

@@ -8,7 +8,7 @@ import time
 
 import typer
 
-from optforge.cli.console import silence
+from optforge.cli.console import forgive, silence
 from optforge.cli.track import Track, clock, phase_words
 from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
@@ -43,10 +43,12 @@ class PlainDisplay:
 
     def say(self, text: str) -> None:
         """Print a sentence; an output that is gone or full takes no more, and the work goes on."""
+        output = sys.stderr if self._beside else sys.stdout
         try:
             typer.echo(text, err=self._beside)  # which flushes
         except OSError:
-            silence(sys.stderr if self._beside else sys.stdout)
+            silence(output)
+        forgive(output)
 
     def progress(self, what: str, done: int, total: int, left: float | None = None) -> None:
         """Print the start of each measurement, and then a line now and then."""

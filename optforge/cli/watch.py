@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,8 @@ from optforge.cli.console import screen
 from optforge.cli.options import PlainDebug
 from optforge.errors import RunError
 from optforge.report.pages.live import LOOPBACK, check_port, serve
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]*")
 
 
 def watch(
@@ -34,9 +37,13 @@ def watch(
     """
     if not path.is_dir():
         raise RunError(f"{path} is not a directory; give that of a run, or one that holds runs")
+    if not _TOKEN.fullmatch(token):
+        raise RunError(
+            f"token is {token!r}; it is part of an address: use letters, digits, - and _"
+        )
     check_port(host, port)
     if host not in LOOPBACK and not token:
         token = secrets.token_urlsafe(16)
-    query = f"?token={token}" if token else ""
-    screen().print(f"http://{host}:{port}/{query}  (Ctrl-C ends it)", markup=False, soft_wrap=True)
+    query, name = f"?token={token}" if token else "", f"[{host}]" if ":" in host else host
+    screen().print(f"http://{name}:{port}/{query}  (Ctrl-C ends it)", markup=False, soft_wrap=True)
     serve(path, host, port, token)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
@@ -17,6 +18,7 @@ from optforge.comparison.recipes.recipe import Recipe, default_space
 from optforge.errors import CompareError
 from optforge.language import load_rule, parse, rule_names
 from optforge.optim import Lion
+from optforge.options import plain_value
 from optforge.tuning import (
     COMPLEMENT,
     SHAPE,
@@ -58,6 +60,10 @@ def load_recipe(
         >>> load_recipe("torch:RMSprop", space={"lr": [1e-4, 1e-1]}).space.names
         ('lr',)
     """
+    name, optimizer = (os.fspath(x) if isinstance(x, os.PathLike) else x for x in (name, optimizer))
+    if not isinstance(name, str) or not name.strip():
+        raise CompareError(f"an optimizer is called {name!r}; give it a name, which is a text")
+    changes = {key: plain_value(value) for key, value in changes.items()}
     given = name if optimizer is None else optimizer
     if not isinstance(given, str):
         source = class_source(given)
@@ -75,7 +81,8 @@ def load_recipe(
             raise CompareError(
                 f"fixed of {name} is {changes['fixed']!r}; write it as {{ eps = 1e-6 }}"
             )
-        changes["fixed"] = (*recipe.fixed, *changes["fixed"].items())
+        fixed = {key: plain_value(value) for key, value in changes["fixed"].items()}
+        changes["fixed"] = (*recipe.fixed, *fixed.items())
     return _checked(replace(recipe, **changes))
 
 

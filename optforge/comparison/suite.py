@@ -23,6 +23,7 @@ A file with ``[[experiment]]`` tables holds several comparisons, each with these
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -43,6 +44,7 @@ _KEYS = {"name": str, "title": str, "claim": str, "baseline": str, "device": str
          "recipes": dict}  # fmt: skip
 _RECIPE_KEYS = {"optimizer": str, "space": dict, "schedule": str, "decay": str, "clip": None,
                 "fixed": dict}  # fmt: skip
+_NAME = 200  # bytes of the name of an experiment
 _WORDS = {str: "a text", dict: "a table"}
 
 
@@ -75,11 +77,13 @@ def suite_tables(path: str | Path) -> dict[str, dict[str, Any]]:
         raise CompareError(f"{path}: write [[experiment]], in two brackets, above each comparison")
     for table in (content, *tables):
         _check_kinds(table, _KEYS, f"{path}: ")
+        _check_values(table, f"{path}: ")
     _check_recipes(content, tables, path)
     merged_tables: dict[str, dict[str, Any]] = {}
     for number, table in enumerate(tables, 1):
         merged = _resolved(_merged(content, table), path.parent)
         name = merged.pop("name", path.stem if tables == [{}] else str(number))
+        _check_name(name, path)
         if name in merged_tables:
             raise CompareError(
                 f"{path}: two experiments are called {name!r}; give them other names"
@@ -199,6 +203,26 @@ def _check_kinds(
         kind = kinds.get(name)
         if kind is not None and not isinstance(value, kind):
             raise CompareError(f"{where}{name} is {value!r}; it must be {_WORDS[kind]}")
+
+
+def _check_values(value: Any, where: str) -> None:
+    """Reject dates and times, which TOML knows, and no setting is."""
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_values(item, where)
+    elif not isinstance(value, bool | int | float | str):
+        raise CompareError(f"{where}{value} is a date or a time, which no key is; put it in quotes")
+
+
+def _check_name(name: str, path: Path) -> None:
+    """Reject names of experiments of which no directory can be made."""
+    if not name.isprintable() or not 0 < len(name.encode(errors="replace")) <= _NAME:
+        problem = f"it must be printable and of 1 to {_NAME} bytes"
+    elif name in (".", "..") or set(name) & {"/", os.sep}:
+        problem = "it is that of a directory in --out: leave out slashes"
+    else:
+        return
+    raise CompareError(f"{path}: an experiment is called {name!r}; {problem}")
 
 
 def _resolved(table: dict[str, Any], folder: Path) -> dict[str, Any]:

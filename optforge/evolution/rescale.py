@@ -16,7 +16,7 @@ from optforge.analysis import live_program, liveness, state_kinds
 from optforge.analysis.degree import degrees
 from optforge.evolution.genome import Genome
 from optforge.language import Interpreter, Program, Statement, round_constant
-from optforge.tasks import Task
+from optforge.tasks import Task, users_code
 from optforge.training import ProgramOrTrainee, Recording, Stack, one_thread, record
 
 _FIRST = 0.3  # share of the run before the steps that are recorded
@@ -42,9 +42,9 @@ class Yardstick:
     ) -> Yardstick | None:
         """Record a run of a task under its tuned rule; None if the model cannot be batched."""
         stack = Stack(task, device=device)
-        if not stack.batched or task.steps < 2 * _STEPS:
-            return None
-        with one_thread():
+        with one_thread(), users_code(task, "a training"):
+            if not stack.batched or task.steps < 2 * _STEPS:
+                return None
             return cls(record(stack, rule, seed, round(_FIRST * (task.steps - _STEPS)), _STEPS))
 
     def size(self, genome: Genome) -> float:

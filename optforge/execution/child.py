@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import signal
@@ -14,6 +15,7 @@ from typing import Any, Literal
 import cloudpickle
 
 from optforge.execution.inline import answer
+from optforge.execution.lasting import LastingOutput
 from optforge.execution.protocol import Failed
 
 READY: Literal["ready"] = "ready"
@@ -33,6 +35,7 @@ def run(pipe: connection.Connection, factory: bytes, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the business of the parent
     threading.Thread(target=_end_with_parent, daemon=True).start()
     leave_no_semaphore()
+    print_anything()
     try:
         try:
             function = cloudpickle.loads(factory)()
@@ -63,6 +66,15 @@ def reply_to(function: Any, key: int, packed: bytes) -> bytes:
         return pickle.dumps(answer(function, key, pickle.loads(packed)))
     except Exception:
         return pickle.dumps(Failed(key, "error", traceback.format_exc()))
+
+
+def print_anything() -> None:
+    """Let no print of the user's code fail: for an encoding, or a reader or a disk that is gone."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+            setattr(sys, name, LastingOutput(stream))
 
 
 def leave_no_semaphore() -> None:

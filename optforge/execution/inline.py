@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from optforge.errors import USERS_ERRORS, SearchError
+from optforge.errors import USERS_ERRORS, SearchError, one_line
 from optforge.execution.protocol import Completed, Factory, Failed
 
 
@@ -38,8 +38,8 @@ class InlineExecutor:
         self._jobs: dict[int, Any] = {}  # in the order of submission
         try:
             self._function = factory()
-        except Exception as error:
-            raise SearchError(f"the evaluation cannot start: {error}") from error
+        except USERS_ERRORS as error:
+            raise SearchError(f"the evaluation cannot start: {one_line(error)}") from error
 
     @property
     def outstanding(self) -> int:

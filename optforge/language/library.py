@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import resources
 from pathlib import Path
 
@@ -40,6 +41,8 @@ def load_rule(name: str | Path) -> Program:
 
 def rule_text(name: str | Path) -> str:
     """Return the text of a rule's file, including comments."""
+    if not isinstance(name, str | os.PathLike):
+        raise ProgramError(f"{name!r} is no rule; give a name or a file")
     shipped = resources.files("optforge.language") / "rules" / f"{name}.txt"
     if str(name) in rule_names():
         return shipped.read_text(encoding="utf-8")

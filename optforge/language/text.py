@@ -43,6 +43,8 @@ def parse(text: str) -> Program:
         >>> [statement.text for statement in program.statements]
         ['m = interp(g, m, 0.9)', 't1 = lr * 0.1', 't2 = t1 * m']
     """
+    if not isinstance(text, str):
+        raise ProgramError(f"a program is a text; this is of type {type(text).__name__}")
     code = _checked_code(text)
     try:
         with warnings.catch_warnings():

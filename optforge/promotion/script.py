@@ -114,6 +114,15 @@ class Script:
         return number if number > 0 else math.inf  # NaN too
 
 
+def is_script(place: str) -> bool:
+    """Return whether ``file.py:name`` is that of a function, by its first letter or what it is."""
+    file, name = split_class(place)
+    if not name[:1].islower():
+        return False
+    found = getattr(run_file(Path(file), "script", FunnelError), name, None)
+    return not isinstance(found, type)
+
+
 def script_from_file(place: str) -> Script:
     """Return the script that a function in a file is; the file is executed as on import.
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from optforge.errors import MOST, FunnelError, RunError, whole_number
-from optforge.files import read_text, split_class
-from optforge.promotion.script import Script, Train, script_from_file
+from optforge.files import read_text
+from optforge.promotion.script import Script, Train, is_script, script_from_file
 from optforge.tasks import Task, ladder_task_names, load_task, refuse_set_aside
 from optforge.tuning import Effort
 
@@ -198,8 +198,7 @@ def _source(given: Given) -> Task | Script:
     if isinstance(given, Task | Script):
         return given
     if isinstance(given, str):
-        is_function = split_class(given)[1][:1].islower()
-        return script_from_file(given) if is_function else load_task(given)
+        return script_from_file(given) if is_script(given) else load_task(given)
     if not callable(given) or isinstance(given, type):
         raise FunnelError(
             f"a stage is {given!r}; give the name of a task, file.py:name, an instance of a task, "

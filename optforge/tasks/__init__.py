@@ -8,7 +8,7 @@ Example:
 
 from __future__ import annotations
 
-from optforge.tasks.contract import check_task, has_metric
+from optforge.tasks.contract import check_task, has_metric, users_code
 from optforge.tasks.draws import augmented, batch_order, initial_model
 from optforge.tasks.ladder.set_aside import refuse_set_aside, set_aside_names
 from optforge.tasks.registry import (
@@ -50,4 +50,5 @@ __all__ = [
     "schedule",
     "set_aside_names",
     "task_names",
+    "users_code",
 ]

@@ -2,48 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from optforge.errors import USERS_ERRORS, TaskError, one_line
+from optforge.errors import USERS_ERRORS, OptforgeError, TaskError, one_line
 from optforge.tasks.draws import augmented, initial_model
 from optforge.tasks.splits import Split
 from optforge.tasks.task import Task
 
 T = TypeVar("T")
+_STEPS = 2  # the second one shows what a model keeps of the first
+_ORDERED = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # classes and tokens
 
 
 def check_task(task: Task) -> None:
     """Test data, model, gradient, and loss and metric on a batch of each split.
+
+    The batch holds the least and the largest class and token of the split, and values that are not
+    finite, if there are any.
 
     Raises:
         TaskError: If the contract is broken; the message names the task and the method to change.
     """
     splits = vars(_attempt(task, "data()", lambda: task.splits))
     model = _attempt(task, "model()", lambda: initial_model(task, 0))
-    _check_model(task, model, _attempt(task, "model()", lambda: initial_model(task, 0)))
+    _check_model(task, model, _attempt(task, "model()", lambda: initial_model(task, 1)))
     with torch.random.fork_rng(devices=[]):  # dropout draws from torch's global generator
         train = _augmented(task, _first(splits["train"], task.batch_size))
-        output = _attempt(task, "the model", lambda: model(train.inputs))
-        loss = _checked_loss(task, "train", output, train.targets)
-        if not loss.requires_grad:
-            raise TaskError(
-                f"task {task.name!r}: the loss depends on no parameter that can be trained; "
-                "leave requires_grad of at least one True, and detach nothing in model or loss()"
-            )
-        _attempt(task, "the gradient", loss.backward)
+        for _ in range(_STEPS):
+            _check_gradient(task, model, train)
         model.eval()
         for name, split in splits.items():
-            part = _first(split, task.batch_size)
+            part = _telling(split, task.batch_size)
             with torch.no_grad():
                 result = _attempt(task, f"the model on the {name} split", _call(model, part.inputs))
-                _checked_loss(task, name, result, part.targets)
+                loss = _checked_loss(task, name, result, part.targets)
+                _check_numbers(task, name, part, loss)
                 _check_metric(task, name, result, part.targets)
                 _check_pairing(task, result, part.targets)
     _attempt(task, "settings()", lambda: task.hash)
+
+
+@contextmanager
+def users_code(task: Task, what: str) -> Iterator[None]:
+    """Turn what code of the user's raises into a sentence that names the task.
+
+    Args:
+        task: The task.
+        what: What is done, for the error.
+
+    Raises:
+        TaskError: In place of errors that are not optforge's.
+    """
+    try:
+        yield
+    except OptforgeError:
+        raise
+    except USERS_ERRORS as error:
+        raise TaskError(f"task {task.name!r}: {what} failed: {one_line(error)}") from error
 
 
 def has_metric(task: Task) -> bool:
@@ -51,13 +72,27 @@ def has_metric(task: Task) -> bool:
     if type(task).metric is not Task.metric:
         return True
     part = _first(task.splits.validation, task.batch_size)
-    with torch.no_grad():
+    with users_code(task, "metric()"), torch.no_grad():
         output = initial_model(task, 0).eval()(part.inputs)
-    return not bool(task.metric(output, part.targets).isnan())
+        return not bool(task.metric(output, part.targets).isnan())
 
 
 def _first(split: Split, count: int) -> Split:
     return Split(split.inputs[:count], split.targets[:count])
+
+
+def _telling(split: Split, count: int) -> Split:
+    """Return the first examples, and those with extreme classes or tokens, or strange numbers."""
+    rows = dict.fromkeys(range(min(count, len(split))))
+    for values in (split.inputs, split.targets):
+        flat = values.reshape(len(values), -1)
+        if values.dtype in _ORDERED and flat.numel():
+            places = (flat.argmin(), flat.argmax())
+            rows |= dict.fromkeys(int(place) // flat.shape[1] for place in places)
+        elif values.is_floating_point() and not (finite := flat.isfinite().all(1)).all():
+            rows[int(finite.int().argmin())] = None
+    chosen = torch.tensor(list(rows))
+    return Split(split.inputs[chosen], split.targets[chosen])
 
 
 def _augmented(task: Task, part: Split) -> Split:
@@ -78,12 +113,8 @@ def _call(model: Callable[[Tensor], Tensor], inputs: Tensor) -> Callable[[], Ten
 
 def _attempt(task: Task, what: str, call: Callable[[], T]) -> T:
     """Call the user's code; turn an error into a sentence."""
-    try:
+    with users_code(task, what):
         return call()
-    except TaskError:
-        raise
-    except USERS_ERRORS as error:
-        raise TaskError(f"task {task.name!r}: {what} failed: {one_line(error)}") from error
 
 
 def _check_model(task: Task, model: object, second: object) -> None:
@@ -95,19 +126,46 @@ def _check_model(task: Task, model: object, second: object) -> None:
                 "return a torch.nn.Module"
             )
     assert isinstance(model, nn.Module) and isinstance(second, nn.Module)
-    first, other = (dict(built.named_parameters()) for built in (model, second))
-    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in first.values()):
+    first, other = (
+        dict((*built.named_parameters(), *built.named_buffers())) for built in (model, second)
+    )
+    if any(map(is_lazy, (*first.values(), *other.values()))):
         raise TaskError(
             f"task {task.name!r}: the model has lazy layers without weights; call it once on an "
             "example in model(), or give the sizes of its layers"
         )
     if {name: p.shape for name, p in first.items()} != {n: p.shape for n, p in other.items()}:
-        raise TaskError(f"task {task.name!r}: model() built other parameters at its second call")
+        raise TaskError(
+            f"task {task.name!r}: model() built other parameters or buffers at its second call; "
+            "their names and shapes must be the same at each"
+        )
     if any(p.requires_grad and p is other[name] for name, p in first.items()):
         raise TaskError(
             f"task {task.name!r}: model() returned the same parameters twice, so that a training "
             "would begin where another one ended; build a new model at each call"
         )
+
+
+def _check_gradient(task: Task, model: nn.Module, train: Split) -> None:
+    """Make a training step without an update."""
+    output = _attempt(task, "the model", lambda: model(train.inputs))
+    loss = _checked_loss(task, "train", output, train.targets)
+    if not loss.requires_grad:
+        raise TaskError(
+            f"task {task.name!r}: the loss depends on no parameter that can be trained; "
+            "leave requires_grad of at least one True, and detach nothing in model or loss()"
+        )
+    _attempt(task, "the gradient", loss.backward)
+
+
+def _check_numbers(task: Task, name: str, part: Split, loss: Tensor) -> None:
+    """Reject NaN or infinite data that make the loss so; a loss may leave them out."""
+    for what, values in vars(part).items():
+        if values.is_floating_point() and not (values.isfinite().all() or loss.isfinite()):
+            raise TaskError(
+                f"task {task.name!r}: {what} of the {name} split hold NaN or infinity, which makes "
+                f"loss() {loss.item()}; leave such examples out in data(), or mask them in loss()"
+            )
 
 
 def _checked_loss(task: Task, name: str, output: Tensor, targets: Tensor) -> Tensor:

@@ -64,8 +64,9 @@ def run_file(path: Path, kind: str, wrong: type[OptforgeError]) -> ModuleType:
     """
     try:
         content = path.read_bytes()
-    except OSError as error:
-        raise wrong(f"the {kind} file {path} cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # the second for a name that holds a NUL
+        reason = getattr(error, "strerror", None) or error
+        raise wrong(f"the {kind} file {path} cannot be read: {reason}") from None
     where = path.resolve()
     digest = hashlib.sha256(bytes(where) + b"\0" + content).hexdigest()[:12]
     name = f"optforge_{kind}_{digest}"
@@ -76,12 +77,12 @@ def run_file(path: Path, kind: str, wrong: type[OptforgeError]) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, where)
     if spec is None or spec.loader is None:
         raise wrong(f"{path} is not a Python file; give file.py:Class")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
     try:
+        module = importlib.util.module_from_spec(spec)  # which loads a compiled one
+        sys.modules[name] = module
         spec.loader.exec_module(module)
     except USERS_ERRORS as error:
-        del sys.modules[name]
+        sys.modules.pop(name, None)
         raise wrong(f"the {kind} file {path} cannot be run: {one_line(error)}") from error
     cloudpickle.register_pickle_by_value(module)
     return module

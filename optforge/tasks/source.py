@@ -115,7 +115,7 @@ def _imports(content: bytes) -> tuple[str, ...]:
     """Return the names of modules that a file imports, in functions too; dots for relative ones."""
     try:
         tree = ast.parse(content)
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # as for a NUL, or nesting
         return ()
     names: dict[str, None] = {}
     for node in ast.walk(tree):

@@ -223,6 +223,8 @@ def _make_plain(task: Task) -> None:
     share = real_number(f"warmup {where}", task.warmup, wrong=TaskError)
     if not 0 <= share <= 1:
         raise TaskError(f"warmup {where} is {share}; it is a share of the steps, from 0 to 1")
+    if not isinstance(task.warmup, int | float):  # another kind of number
+        _set(task, "warmup", share)
 
 
 def _set(task: Task, name: str, value: Any) -> None:

@@ -10,15 +10,19 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from functools import cached_property, lru_cache
 from importlib import resources
 from typing import Any
 
-from torch import nn
+import numpy
+from torch import Tensor, nn
 
 from optforge.errors import TaskError
 from optforge.tasks.content import UnknownContentError, cache_key_of, content_key
 from optforge.tasks.source import layout_text, source_text
+
+_HELD = (list, dict, set, frozenset, numpy.ndarray, Tensor)
 
 
 def task_content(task: Any, classes: list[type], model: nn.Module) -> list[str]:
@@ -74,9 +78,12 @@ def _is_shipped(cls: type) -> bool:
 
 
 def _given(task: Any) -> Iterator[Any]:
-    """Yield functions and criteria that an instance holds, such as ``nn.HuberLoss(0.5)``."""
+    """Yield what an instance holds besides plain settings: criteria, functions, arrays, lists."""
     for name, value in sorted(vars(task).items()):
         attribute = inspect.getattr_static(type(task), name, None)
-        if name != "data" and callable(value) and not isinstance(attribute, cached_property):
+        is_held = isinstance(value, _HELD) or is_dataclass(value)
+        if name == "data" or isinstance(attribute, cached_property):
+            continue
+        if callable(value) or (is_held and not name.startswith("_")):
             yield name
             yield value

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from optforge.training.kernel import Kernel, gradient_kernel, measure_kernel
-from optforge.training.parts import fixed_tensors
+from optforge.training.parts import fixed_tensors, gradients_of
 from optforge.training.random_numbers import random_numbers
 
 if TYPE_CHECKING:
@@ -74,9 +74,12 @@ def _alone(stack: Stack, seed: int) -> Iterator[Tensor]:
     model.train(not stack.random)
     with random_numbers(seed, 0, stack.random):
         loss = task.loss(model(inputs), targets)
-    gradients = torch.autograd.grad(loss, trained, materialize_grads=True)
+    gradients = gradients_of(loss, trained)
     yield loss.detach()
-    yield torch.cat([g.to_dense().flatten().to(stack.dtype) for g in gradients])
+    filled = [
+        torch.zeros_like(p) if g is None else g for p, g in zip(trained, gradients, strict=True)
+    ]
+    yield torch.cat([g.to_dense().flatten().to(stack.dtype) for g in filled])
     buffers = dict(model.named_buffers())
     yield from (buffers[name] for name in stack.parts.changed)
     fresh = dict(fixed_tensors(stack.fresh_model(seed), stack.parts.trained))

@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-
-from optforge.tasks import TASKS, Task
+from optforge.tasks import TASKS, Task, users_code
 from optforge.training.batch_check import batching_problem
 from optforge.training.memory import one_thread
+from optforge.training.parts import gradients_of
 from optforge.training.random_numbers import random_numbers
 from optforge.training.stack import Stack
 
@@ -92,6 +91,11 @@ class _Speeds:
             device: Device to train on.
             compile: Whether to measure compiled kernels as well, which takes up to a minute once.
         """
+        with users_code(task, "a training step"):
+            return cls._measured(task, device, compile)
+
+    @classmethod
+    def _measured(cls, task: Task, device: str, compile: bool) -> _Speeds:
         stack = Stack(task, device=device, batched=True)
         problem = batching_problem(stack)
         if problem is not None or stack.on_gpu:
@@ -128,7 +132,7 @@ def gradient_seconds(stack: Stack) -> tuple[float, float]:
     def alone() -> None:
         with random_numbers(0, 0, stack.random):
             loss = stack.task.loss(model(inputs), targets)
-        torch.autograd.grad(loss, parameters, allow_unused=True)
+        gradients_of(loss, parameters)
 
     return together, _fastest(alone)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -75,8 +75,24 @@ def _used(task: Task, loss: Tensor, parameters: dict[str, nn.Parameter]) -> set[
             f"task {task.name!r}: the loss depends on no parameter that can be trained; leave "
             "requires_grad of at least one of them True, and detach nothing between it and loss()"
         )
-    gradients = torch.autograd.grad(loss.sum(), list(parameters.values()), allow_unused=True)
+    gradients = gradients_of(loss.sum(), list(parameters.values()))
     return {name for name, g in zip(parameters, gradients, strict=True) if g is not None}
+
+
+def gradients_of(loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor | None]:
+    """Return the gradient of each parameter, None for those that were not used.
+
+    They are taken by ``backward``, since reentrant checkpoints know nothing else.
+
+    Example:
+        >>> weight = nn.Parameter(torch.tensor(2.0))
+        >>> gradients_of(weight**2, [weight])
+        [tensor(4.)]
+    """
+    for parameter in parameters:
+        parameter.grad = None
+    loss.backward()
+    return [parameter.grad for parameter in parameters]
 
 
 def _same(tensor: Tensor, other: Tensor | None) -> bool:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.optim import Optimizer
 
 from optforge.analysis import state_kinds
 from optforge.language import Interpreter, Layout, Program
 from optforge.tasks import Task, augmented, batch_order, initial_model, schedule
+from optforge.training.parts import gradients_of
 from optforge.training.random_numbers import draws_random_numbers, random_numbers
 from optforge.training.stack import Stack
 from optforge.training.trainee import Trainee
@@ -44,7 +44,7 @@ def train_alone(
         inputs, targets = stack.batch(seed, step)
         with random_numbers(seed, step, stack.random):
             loss = task.loss(model(inputs), targets)
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        gradients = gradients_of(loss, parameters)
         rule.step(parameters, [_scaled(g, scale) for g in gradients], scalars[step])
         for average, parameter in zip(averages, parameters, strict=False):
             average.lerp_(_wide(parameter, stack), 1 - candidate.average)
@@ -112,7 +112,7 @@ def _measured(task: Task, model: nn.Module, data: tuple[Tensor, Tensor], random:
     inputs, targets = data
     model.eval()
     with torch.no_grad(), random_numbers(0, 0, random):
-        output = functional_call(model, {}, (inputs,))
+        output = model(inputs)
         result = Result(task.loss(output, targets).item(), float(task.metric(output, targets)))
     model.train()
     return result

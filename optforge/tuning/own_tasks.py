@@ -26,7 +26,7 @@ from optforge.execution import Workers, process_count, start_executor
 from optforge.fitness import Evaluator
 from optforge.jobs import JobRunner, Store, Trainer
 from optforge.language import load_rule
-from optforge.tasks import Task
+from optforge.tasks import Task, users_code
 from optforge.tasks.data.cache import directory
 from optforge.training import Stack, is_gpu, train_population
 from optforge.tuning.baselines import Baseline, baseline_tunable
@@ -203,13 +203,14 @@ def seconds_of_training(
         return [mark == 0 for _ in places]
 
     candidates = [load_rule("adamw")] * programs
-    train_population(
-        Stack(task, device=device, batched=False if is_alone else None),
-        candidates,
-        range(_SEEDS),
-        checkpoints=marks,
-        judge=judge if marks else None,
-    )
+    with users_code(task, "a training"):
+        train_population(
+            Stack(task, device=device, batched=False if is_alone else None),
+            candidates,
+            range(_SEEDS),
+            checkpoints=marks,
+            judge=judge if marks else None,
+        )
     times.append(clock())
     seconds = (times[2] - times[1]) * task.steps / timed if marks else times[-1] - times[0]
     return seconds / (programs * _SEEDS)

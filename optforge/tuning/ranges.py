@@ -6,7 +6,8 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from optforge.errors import CompareError
+from optforge.errors import CompareError, real_number
+from optforge.options import plain_value
 from optforge.tasks import Schedule
 from optforge.tuning.dimension import COMPLEMENT, MEMORY, Dimension
 from optforge.tuning.space import Setting
@@ -89,10 +90,12 @@ def dimensions_from(
         raise CompareError(f"a space is {ranges!r}; write it as {{ lr = [1e-4, 1e-1] }}")
     dimensions = []
     for name, ends in ranges.items():
-        pair = isinstance(ends, list | tuple) and len(ends) == 2
-        if not pair or any(isinstance(x, bool) or not isinstance(x, int | float) for x in ends):
+        ends = plain_value(ends)
+        if not isinstance(ends, list | tuple) or len(ends) != 2:
             raise CompareError(f"the range of {name} is {ends!r}; give two numbers: [low, high]")
-        low, high = float(ends[0]), float(ends[1])
+        low, high = (
+            real_number(f"an end of the range of {name}", x, wrong=CompareError) for x in ends
+        )
         if name in shape:
             dimensions.append(_shape_dimension(name, low, high))
         else:

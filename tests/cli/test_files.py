@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from optforge.api.own_tasks import loaded
 from optforge.errors import TaskError
 from optforge.execution import Completed, WorkerPool
 from optforge.fitness import Evaluator, Judge, plan_stages
@@ -153,3 +154,36 @@ def test_a_task_from_a_file_travels_to_workers(file: Path, monkeypatch: pytest.M
     assert isinstance(done, Completed), done
     alone = factory().judge(Judge(programs, (), (False,) * 3))
     assert [one.fitness for one in done.result] == [one.fitness for one in alone]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("built.so", b"\x7fELF and no more", "cannot be run: ImportError"),
+        ("old.pyc", b"no magic number", "cannot be run: ImportError"),
+        ("wide.py", "class Line: pass".encode("utf-16"), "cannot be run: SyntaxError"),
+        ("notes.md", b"Line", "is not a Python file"),
+        ("a\0b.py", None, "cannot be read: embedded null"),
+    ],
+)
+def test_files_that_are_no_source_are_refused(
+    name: str, content: bytes | None, said: str, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(TaskError, match=said):
+        load_task(f"{tmp_path / name}:Line")
+
+
+def test_what_is_imported_late_and_cannot_be_read_is_left_out(file: Path) -> None:
+    """The digest of a task reads what it imports, without running that."""
+    (file.parent / "damaged.py").write_bytes(b"x = 1\0")
+    file.write_text(
+        file.read_text().replace("import torch", "import torch\nif 0: import damaged", 1)
+    )
+    assert len(load_task(f"{file}:Line").hash) == 16
+
+
+def test_a_path_is_a_place_as_well(file: Path) -> None:
+    assert [task.name for task in loaded(Path(f"{file}:Line"))] == ["Line"]
+    assert [task.name for task in loaded([Path(f"{file}:Line")])] == ["Line"]

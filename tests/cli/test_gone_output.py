@@ -187,3 +187,22 @@ def test_outputs_whose_files_are_gone_or_that_a_task_closed(
             os.dup2(nowhere, lost.fileno())
             os.close(nowhere)
         lost.close()
+
+
+def test_what_a_task_prints_to_nobody_fails_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with ``| head``, where the reader may go while the user's code prints."""
+    prepare(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "mine.py"
+    file.write_text(
+        file.read_text().replace("return Data", "print('x' * 100_000)\n        return Data")
+    )
+    with open(gone("pipe"), "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setattr(PlainDisplay, "say", lambda *_: None)  # which would notice
+        with pytest.raises(SystemExit) as ended:
+            app(VERBS["baselines"].words(tmp_path, 0))
+        console.silence(stream)
+    assert ended.value.code == 1 and (tmp_path / "run" / "table.json").is_file()

@@ -227,3 +227,20 @@ def test_own_tasks_are_names_for_every_verb(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(f"optforge.cli.{verb}.{function}", note)
         call(verb, *words, "--tasks", "mine.py:Line,mine.py:Other")
     assert given == [["mine.py:Line", "mine.py:Other"]] * 4
+
+
+@pytest.mark.parametrize("token", ["a b", "a&b", "ü", "50%", "#"])
+def test_a_token_that_is_no_part_of_an_address_is_refused(token: str, tmp_path: Path) -> None:
+    said = sentence(call("watch", str(tmp_path), "--token", token), 1)
+    assert "use letters, digits, - and _" in said
+
+
+def test_what_ends_the_process_of_a_task_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ended(BaseException):
+        pass
+
+    def fail(name: str) -> None:
+        raise Ended("by hand")
+
+    monkeypatch.setattr("optforge.cli.show.load_rule", fail)
+    assert "ended the work by Ended: by hand" in sentence(call("show", "lion"), 1)

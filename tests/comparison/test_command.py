@@ -336,3 +336,17 @@ def test_an_experiment_with_a_comma_in_its_name_is_chosen(tmp_path: Path) -> Non
     )
     assert "All" not in call(*words, "--only", "lr")
     assert "has no 'wd'; it has lr, wd, lr, other" in call(*words, "--only", "lr,wd", code=1)
+
+
+def test_a_file_that_is_a_value_keeps_its_commas(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("lr=0.1,wd=0.pt").write_text("")
+    one = "checkpoint=lr=0.1,wd=0.pt"
+    assert _assignments([one]) == {"checkpoint": "lr=0.1,wd=0.pt"}
+    assert _assignments([f"{one},other.pt"], many=True) == {
+        "checkpoint": ["lr=0.1,wd=0.pt", "other.pt"]
+    }
+    with pytest.raises(CompareError, match="gives several values"):
+        _assignments(["checkpoint=lr=0.1,wd=1.pt"])

@@ -8,14 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from optforge.api.comparison import _recipes
 from optforge.comparison import load_recipe
 from optforge.comparison.recipes.recipe import TUNED, Recipe, ranges_of, tuned_recipes
 from optforge.comparison.settings import ComparisonSettings
 from optforge.errors import CompareError
+from optforge.language import rule_text
 from optforge.tuning import Dimension, Space, dimensions_from, setting_of
 
 OPTIMIZER = """
@@ -258,3 +261,21 @@ def test_an_argument_that_is_0_by_default_has_a_range_and_one_below_needs_it() -
         tuned_recipes([mine], ["lr", "shift"])
     (given,) = tuned_recipes([load_recipe("mine", Shifted, {"shift": [0.1, 1.0]})], ["shift"])
     assert ranges_of(given) == {"shift": (0.1, 1.0)}
+
+
+def test_numbers_of_numpy_and_paths_are_taken_by_recipes(tmp_path: Path) -> None:
+    (tmp_path / "lr=0.1,wd=1").mkdir()
+    place = tmp_path / "lr=0.1,wd=1" / "rule.txt"
+    place.write_text(rule_text("signum"))
+    given = load_recipe(
+        "mine", place, {"lr": [np.float32(0.25), np.int64(1)]}, clip=np.float32(0.5),
+        fixed={"beta1": np.float64(0.5)},
+    )  # fmt: skip
+    plain = load_recipe("mine", str(place), {"lr": [0.25, 1]}, clip=0.5, fixed={"beta1": 0.5})
+    assert (given.space, given.clip, given.fixed) == (plain.space, plain.clip, plain.fixed)
+    assert given.identity == plain.identity
+    assert [recipe.name for recipe in _recipes([place])] == ["rule.txt"]
+    assert [recipe.name for recipe in _recipes({"mine": place})] == ["mine"]
+    for name in (5, "", None):
+        with pytest.raises(CompareError, match="give it a name, which is a text"):
+            _recipes({name: "adamw"})  # type: ignore[dict-item]

@@ -115,6 +115,12 @@ def test_paths_of_one_experiment_are_not_resolved_twice(tmp_path: Path) -> None:
         (HEAD + "[recipes.adamw]\nschedule = 3", "recipes.adamw.schedule is 3"),
         (HEAD + 'settings = { tune = "lr" }', "tune is 'lr'; give a list of names"),
         (HEAD + "settings = { seeds = true }", "seeds is True"),
+        (HEAD + "[recipes.adamw]\nfixed = { eps = 1979-05-27 }", "1979-05-27 is a date or a time"),
+        (HEAD + "[axes]\nwarmup = [[07:32:00]]", "07:32:00 is a date or a time.*in quotes"),
+        (HEAD + f"[recipes.adamw]\nspace = {{ lr = [1, 1{'0' * 400}] }}", "end of the range of lr"),
+        (HEAD + f"[recipes.adamw]\nclip = 1{'0' * 400}", "largest norm of the gradients"),
+        (HEAD + f"fixed = {{ target = 1{'0' * 400} }}", "target .* a finite number"),
+        (HEAD + f"fixed = {{ samples = 1{'0' * 400} }}", "samples .* at most 250,000,000"),
         ('tasks = "digits_mlp"\noptimizers = ["adamw"]', "a suite needs tasks = "),
     ],
 )
@@ -132,3 +138,13 @@ def test_a_misspelt_name_to_tune_is_refused_before_anything_runs(tmp_path: Path)
     path = suite(tmp_path, HEAD + 'settings = { tune = ["lr", "weight_dcay"] }')
     with pytest.raises(CompareError, match="no optimizer has 'weight_dcay' to tune"):
         _ = read_suite(path)["suite"].bench
+
+
+@pytest.mark.parametrize("name", ["a/b", "../a", "/a", "..", ".", "", "a\\nb", "x" * 201])
+def test_a_name_of_which_no_directory_can_be_made_is_refused(tmp_path: Path, name: str) -> None:
+    """One with a slash was written outside of --out, or could not be resumed."""
+    path = suite(tmp_path, f'{HEAD}[[experiment]]\nname = "{name}"\n')
+    with pytest.raises(CompareError, match="an experiment is called"):
+        suite_tables(path)
+    path = suite(tmp_path, f'{HEAD}[[experiment]]\nname = "größe: lr=0.1, 50 %"\n')
+    assert list(suite_tables(path)) == ["größe: lr=0.1, 50 %"]

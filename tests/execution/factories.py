@@ -40,6 +40,7 @@ def _numbers(seed: int) -> list[float]:
 
 
 ACTIONS: dict[str, Callable[[Any], Any]] = {
+    "print": lambda text: print(text, flush=True),
     "double": lambda value: 2 * value,
     "sleep": time.sleep,
     "signal": _signal,
@@ -72,3 +73,8 @@ def slow() -> Callable[[Any], Any]:
 def endless() -> Callable[[Any], Any]:
     time.sleep(600)
     return answer
+
+
+def leaving() -> Callable[[Any], Any]:
+    """A factory that ends its process."""
+    sys.exit(3)

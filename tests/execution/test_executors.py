@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 
 import pytest
 
 from optforge.errors import SearchError
 from optforge.execution import Completed, Executor, Failed, InlineExecutor, WorkerPool
-from tests.execution.factories import answers, broken
+from tests.execution.factories import answers, broken, leaving
 
 
 @pytest.fixture(scope="module", params=["inline", "pool"])
@@ -101,3 +102,26 @@ def test_inline_reports_a_broken_factory_and_keeps_a_job_through_ctrl_c() -> Non
     executor.submit(2, 5)
     executor.close()
     assert executor.outstanding == 0
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_what_a_job_prints_fails_nothing(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a sign that the output lacks, nor a reader that has gone."""
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    reader, writer = os.pipe()
+    before = os.dup(1)
+    os.dup2(writer, 1)  # what workers inherit
+    os.close(writer)
+    try:
+        with WorkerPool(answers, workers=1, timeout=60) as pool:
+            os.close(reader)
+            outcomes = gather(pool, {1: ("print", "\xb1" * 100_000), 2: ("print", "again")})
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
+    assert all(isinstance(outcome, Completed) for outcome in outcomes.values()), outcomes
+
+
+def test_a_function_that_cannot_be_built_is_a_sentence() -> None:
+    with pytest.raises(SearchError, match="the evaluation cannot start: SystemExit: 3"):
+        InlineExecutor(leaving)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from optforge.tasks import Data, Split, Task
 
@@ -198,6 +199,53 @@ class Evaluating(Normalized):
         self.eval()
 
 
+class Hooked(Frozen):
+    """A hook zeroes the gradients of half of the weights, which no batch of models sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head.weight.register_hook(lambda gradient: gradient * (torch.arange(8) % 2))
+
+
+class StillNormalized(Normalized):
+    """Its norm stays in evaluation mode, as that of a backbone often does."""
+
+    def train(self, mode: bool = True) -> StillNormalized:
+        super().train(mode)
+        self[2].eval()
+        return self
+
+
+class Strided(nn.Module):
+    """Parameters that lie otherwise in memory than new tensors do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turned = nn.Parameter(torch.randn(6, TIME * WIDTH).t())
+        self.skipped = nn.Parameter(torch.randn(12)[::2])
+        self.filters = nn.Conv2d(1, 3, 2).to(memory_format=torch.channels_last)
+        self.last = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.tanh(x.flatten(1) @ self.turned + self.skipped)
+        return self.last(x) + self.filters(x.unflatten(1, (1, 2, 3))).mean((2, 3))
+
+
+class Checkpointed(Frozen):
+    """A reentrant checkpoint gives gradients to `backward` alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.tanh(self.backbone(x.flatten(1))).requires_grad_()
+        return checkpoint(self.head, x, use_reentrant=True)  # type: ignore[no-any-return]
+
+
+class Scripted(nn.Sequential):
+    """Compiled by `torch.jit`, so that no call takes other weights."""
+
+    def __new__(cls) -> nn.Module:  # type: ignore[misc]
+        return torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(TIME * WIDTH, 3)))
+
+
 class Regression(Sequences):
     """Several outputs, with a metric of its own."""
 
@@ -214,7 +262,7 @@ class Regression(Sequences):
 
 KINDS: tuple[type[nn.Module], ...] = (
     Recurrent, Gated, Plain, Normalized, Dropped, Attentive, Convolutional, Tied, Frozen, Unused,
-    Buffered, Mixed, Scaled, Evaluating,
+    Buffered, Mixed, Scaled, Evaluating, StillNormalized, Strided,
 )  # fmt: skip
 
 
@@ -224,5 +272,7 @@ def task_of(kind: type[nn.Module], base: type[Task] = Sequences) -> Task:
 
 
 OWN = (*(task_of(kind) for kind in KINDS), task_of(Normalized, Regression))
+# What cannot be batched trains one at a time, with the same losses as in a comparison.
+LONE = tuple(task_of(kind) for kind in (Hooked, Checkpointed, Scripted))
 # Masks are drawn for tensors that lie otherwise in memory when they are batched.
 PERMUTED = (task_of(DroppedRecurrent), task_of(DroppedAttentive))

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -239,3 +240,12 @@ def test_programs_whose_numbers_do_not_fit_are_refused() -> None:
     for parameters, outputs in [(("w", "g"), ()), (("w", "g", "lr"), ()), (tuple("abcdefgh"), ())]:
         with pytest.raises(ProgramError, match="parameters|values"):
             Program(parameters, (), outputs)
+
+
+@pytest.mark.parametrize("text", [None, 5, b"def train(w, g, lr):", ["a"]])
+def test_what_is_no_text_is_no_program(text: Any) -> None:
+    with pytest.raises(ProgramError, match="a program is a text"):
+        parse(text)
+    if not isinstance(text, str):
+        with pytest.raises(ProgramError, match="is no rule; give a name or a file"):
+            load_rule(text)

@@ -198,6 +198,17 @@ def test_the_command_line_takes_a_script_and_a_ladder_file(search: Path, tmp_pat
     assert twice.exit_code == 1 and "continue it with --resume" in twice.output
 
 
+def test_a_class_of_any_name_is_a_task(tmp_path: Path) -> None:
+    """One in small letters was called as a script."""
+    (tmp_path / "mine.py").write_text(
+        "from optforge.tasks.registry import DigitsMLP\n\n"
+        "class small(DigitsMLP):\n    cache_key = 'small'\n\n"
+        "def train(make, seed):\n    return 1.0\n"
+    )
+    stages = read_ladder([f"{tmp_path}/mine.py:{name}" for name in ("small", "train")])
+    assert [type(stage.source).__name__ for stage in stages] == ["small", "Script"]
+
+
 def test_a_plan_counts_without_training(search: Path) -> None:
     plan = plan_funnel(FunnelOptions(search, ladder=[Blobs()], trials=4, workers=0))
     (cost,) = plan.costs

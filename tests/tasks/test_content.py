@@ -191,6 +191,27 @@ def test_what_an_instance_was_given_counts() -> None:
     assert [make().hash for make in makers] == [make().hash for make in makers]
 
 
+def test_lists_arrays_and_groups_of_settings_count_too() -> None:
+    """Two tasks that differ in the weights of their classes alone shared one baseline."""
+    given: list[dict[str, Any]] = [
+        {"weights": [1, 2]}, {"weights": [1, 3]}, {"weights": torch.ones(2)},
+        {"weights": np.ones(2)}, {"weights": {"a": 1}}, {"config": Config(3)},
+        {"config": Config(4)}, {},
+    ]  # fmt: skip
+
+    def hash_of(values: dict[str, Any]) -> str:
+        task = Held()
+        vars(task).update(values)
+        return task.hash
+
+    assert len({hash_of(values) for values in given}) == len(given)
+    assert hash_of({"_cache": [1]}) == hash_of({})
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(TaskError, match="holds itself; set cache_key"):
+        hash_of({"weights": endless})
+
+
 def test_what_has_no_readable_content_is_refused_by_name() -> None:
     lock = threading.Lock()
     with pytest.raises(TaskError, match="task 'Held'.* a lock, whose content.* set cache_key"):

@@ -23,7 +23,16 @@ from optforge.training import (
     ways_to_train,
 )
 from optforge.tuning.optimizers import adamw
-from tests.helpers.own_models import OWN, PERMUTED, Attentive, Frozen, Mixed, Unused, task_of
+from tests.helpers.own_models import (
+    LONE,
+    OWN,
+    PERMUTED,
+    Attentive,
+    Frozen,
+    Mixed,
+    Unused,
+    task_of,
+)
 from tests.helpers.tiny import Blobs, WithBranch
 
 SETTING = {"lr": 0.02, "weight_decay": 0.1, "beta1": 0.9, "beta2": 0.99}
@@ -62,7 +71,14 @@ def test_together_and_alone_give_the_same_losses(task: Task) -> None:
     torch.testing.assert_close(together.metrics, alone.metrics, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("task", OWN, ids=lambda task: task.name)
+@pytest.mark.parametrize("task", LONE, ids=lambda task: task.name)
+def test_what_cannot_be_batched_is_noticed(task: Task) -> None:
+    with pytest.warns(UserWarning, match="cannot be batched by vmap"):
+        assert not Stack(task).batched
+
+
+@pytest.mark.filterwarnings("ignore:task .* cannot be batched")
+@pytest.mark.parametrize("task", (*OWN, *LONE), ids=lambda task: task.name)
 def test_searches_and_comparisons_train_the_same_model(task: Task) -> None:
     ours = train_population(Stack(task), [ADAMW], [3]).losses.item()
     torchs = {"lr": 0.02, "weight_decay": 0.1, "betas": (0.9, 0.99)}

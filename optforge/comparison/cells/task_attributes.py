@@ -9,26 +9,35 @@ from typing import Any
 
 from optforge.errors import CompareError
 from optforge.tasks import Task
+from optforge.tasks.task import MOST_EXAMPLES
 
 SAMPLES = "samples"  # no attribute of a task: steps times batch size, held fixed over batch sizes
+_COUNT = f"a whole number of at least 1, and at most {MOST_EXAMPLES:,}"
 _KINDS = (bool, int, float, str, tuple, list)
 # A name decides seeds, a hash follows from the content, the others stand for code.
 _NEVER = {"name", "hash", "version", "cache_key"}
 
 
 def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_EXAMPLES
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and _is_finite(value)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floating-point ones
+        return False
 
 
 _BUDGET: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "steps": (_whole, "a whole number of at least 1"),
-    "batch_size": (_whole, "a whole number of at least 1"),
-    SAMPLES: (_whole, "a whole number of at least 1; it is steps x batch_size"),
-    "evaluation_period": (lambda x: x is None or _whole(x), "a whole number of at least 1"),
+    "steps": (_whole, _COUNT),
+    "batch_size": (_whole, _COUNT),
+    SAMPLES: (_whole, f"{_COUNT}; it is steps x batch_size"),
+    "evaluation_period": (lambda x: x is None or _whole(x), _COUNT),
     "warmup": (lambda x: _number(x) and 0 <= x <= 1, "a share of the steps from 0 to 1"),
     "target": (lambda x: x is None or _number(x), "a validation loss, a finite number"),
 }
@@ -96,7 +105,7 @@ def _same_kind(current: Any, value: Any) -> bool:
     if isinstance(current, bool) or isinstance(value, bool):
         return isinstance(current, bool) and isinstance(value, bool)
     if isinstance(current, int | float):
-        return isinstance(value, int | float) and math.isfinite(value)
+        return isinstance(value, int | float) and _is_finite(value)
     return isinstance(value, str if isinstance(current, str) else tuple | list)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -227,7 +228,7 @@ def _fixes(recipe: str, name: str) -> str:
 
 def _is_norm(value: Any) -> bool:
     plain = isinstance(value, int | float) and not isinstance(value, bool)
-    return plain and 0 < value < math.inf
+    return plain and 0 < value <= sys.float_info.max
 
 
 def default_space(source: OptimizerSource) -> Space:
