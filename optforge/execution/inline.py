@@ -39,7 +39,8 @@ class InlineExecutor:
         try:
             self._function = factory()
         except USERS_ERRORS as error:
-            raise SearchError(f"the evaluation cannot start: {one_line(error)}") from error
+            said = error if isinstance(error, Exception) else one_line(error)
+            raise SearchError(f"the evaluation cannot start: {said}") from error
 
     @property
     def outstanding(self) -> int:
