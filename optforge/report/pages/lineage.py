@@ -124,9 +124,10 @@ def _step(ancestor: Ancestor, before: Ancestor | None) -> Step:
     if before is None:
         return Step(title, "where the line begins here", difference("", proposal.program))
     change = gain(verdict, before.verdict)
-    note = "" if change is None else f"{loss_change(change)} against its parent"
-    if change is not None and change.low <= 0 <= change.high:
-        note += ", within the noise"
+    note = "gain not known: it or its parent was not judged in full"
+    if change is not None:
+        note = f"{loss_change(change)} against its parent"
+        note += ", within the noise" if change.low <= 0 <= change.high else ""
     return Step(title, note, difference(before.proposal.program, proposal.program))
 
 

@@ -162,11 +162,12 @@ def known(course: Course) -> Figure:
     ]
     spec = {
         **full_width(160),
-        "mark": {"type": "bar", "color": COLORS[5]},
+        "mark": {"type": "rect", "color": COLORS[5]},
         "encoding": {
             "x": encode("from", "quantitative", "programs", axis={"format": "~s"}),
             "x2": {"field": "to"},
             "y": encode("known", "quantitative", "known, %", scale={"domain": [0, 100]}),
+            "y2": {"datum": 0},
             "tooltip": tooltip("from", "to", "known"),
         },
     }

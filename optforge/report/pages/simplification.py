@@ -55,8 +55,8 @@ def _summary(stored: Mapping[str, Any]) -> Iterator[Block]:
 
 def _derivation(stored: Mapping[str, Any]) -> Iterator[Block]:
     yield Words(
-        f"{len(stored['steps'])} steps, each with the reason for which it is allowed. Open one to "
-        "see what it changed (+ added, - removed)."
+        f"The steps ({len(stored['steps'])}), each with the reason for which it is allowed. Open "
+        "one to see what it changed (+ added, - removed)."
     )
     yield Tree(tuple(_step(number, step) for number, step in enumerate(stored["steps"], 1)))
     if stored["stopped_by"]:

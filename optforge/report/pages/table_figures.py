@@ -119,7 +119,7 @@ def _pareto_spec(sizes: Sequence[int], has_intervals: bool) -> Spec:
     y = encode("fitness", "quantitative", "fitness on fresh seeds", scale={"zero": False})
     shared = {
         "x": encode("step", "quantitative", "step, ms per million parameters",
-                    scale={"type": "log"}),
+                    scale={"type": "log", "nice": False, "padding": 24}),
         "color": encode("state bytes", "ordinal", "state bytes a parameter",
                         scale={"range": list(COLORS)}, legend=below),
     }  # fmt: skip

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import re
+from contextlib import redirect_stderr
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,10 @@ from tests.helpers.other_pages import make_funnel
 from tests.helpers.page_runs import HOSTILE, finish_run, make_run
 
 
-@pytest.fixture
-def gallery(tmp_path: Path, plots: Any, capsys: pytest.CaptureFixture[str]) -> Path:
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory: pytest.TempPathFactory, plots: Any) -> Path:
     del plots
+    tmp_path = tmp_path_factory.mktemp("gallery")
     kept = make_run(tmp_path / "results" / "search" / "kept")
     finish_run(kept)
     for file in kept.glob("journal*"):
@@ -32,12 +35,13 @@ def gallery(tmp_path: Path, plots: Any, capsys: pytest.CaptureFixture[str]) -> P
     own = make_run(tmp_path / "mine", programs=50)
     subjects = [*results_below(tmp_path / "results", [own])]
     subjects.append(("Rules", "signum", lambda: rule_page("signum")))
-    entries = make_gallery(subjects, tmp_path / "gallery")
+    with redirect_stderr(io.StringIO()) as said:
+        entries = make_gallery(subjects, tmp_path / "gallery")
     assert [(entry.group, entry.name) for entry in entries] == [
         ("Your own results", "mine"), ("Funnels", "funnel"), ("Searches", "search-kept"),
         ("Rules", "signum"),
     ]  # fmt: skip
-    assert "other-damaged has no page" in capsys.readouterr().err
+    assert "other-damaged has no page" in said.getvalue()
     return tmp_path / "gallery"
 
 

@@ -33,6 +33,10 @@ from tests.helpers.browsing import (
 from tests.helpers.page_runs import HOSTILE, LION, finish_run, make_run, make_table
 
 FIGURES = ["progress", "contenders", "seeds", "pareto", "stages", "known"]
+_BARS = """(figure) => {
+  const bars = (node) => node.role === "mark" && node.marktype === "rect"
+    ? node.items.map((item) => [item.y, item.y + item.height]) : (node.items || []).flatMap(bars);
+  return bars(views[figure].scenegraph().root); }"""
 _ROW = "(([figure, ...names]) => { const { columns, rows } = data.figures[figure]; "
 _ROW += "return names.map((name) => rows[0][columns.indexOf(name)]); })"
 
@@ -192,6 +196,12 @@ def test_a_front_without_intervals_has_axes(wide: Any) -> None:
     assert low <= fitness <= high < 0
 
 
+def test_the_bars_of_known_programs_begin_at_zero(page: Any) -> None:
+    bars = page.evaluate(_BARS, "known")
+    height = page.evaluate("views.known.height()")
+    assert bars and all(bar == [height / 2, height] for bar in bars)  # 50 % are known
+
+
 def test_a_click_on_the_front_opens_the_program(page: Any) -> None:
     assert page.locator("#pareto-0").get_attribute("open") is None
     click_on(page, "pareto", *page.evaluate(_ROW, ["pareto", "step", "fitness"]))
@@ -210,9 +220,10 @@ def test_steps_open_by_keyboard_and_all_at_once(page: Any) -> None:
 
 def test_light_and_dark(page: Any) -> None:
     color = "getComputedStyle(document.body).backgroundColor"
+    scheme = "getComputedStyle(document.documentElement).colorScheme"  # of lists to choose from
     light = page.evaluate(color)
     page.click("#theme")
-    assert page.evaluate(color) != light
+    assert page.evaluate(color) != light and page.evaluate(scheme) == "dark"
     page.click("#theme")
     assert page.evaluate(color) == light
 
