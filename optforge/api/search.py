@@ -44,7 +44,12 @@ _WATCH = {"watcher": "watch"}
 _PATIENCE, _PATIENCE_SHARE = 15.0, 0.1
 
 
-@keywords_of(SearchOptions, {"run": "out", **_WATCH})
+def _in_bytes(states: float) -> dict[str, float]:
+    """Return a former number of states of the size of the weights as bytes per parameter."""
+    return {"max_state_bytes": 4.0 * states}
+
+
+@keywords_of(SearchOptions, {"run": "out", "states": _in_bytes, **_WATCH})
 @preserved_process()
 def search(options: SearchOptions) -> SearchResult:
     """Search for an update rule, starting from a known one, and measure the result fairly.

@@ -32,6 +32,7 @@ _MOVED = {
     "train-image": "train-image is a script now: run python -m paper.images in a clone of the "
     "repository; docs/images.md shows how."
 }
+_STATE_BYTES = 4  # of one state for each parameter; --states counted states
 # Former names of options, which go on working without being shown.
 _OLD = {
     "search": {"--from": "--start", "--run": "--out"},
@@ -99,16 +100,28 @@ def present_names(words: Sequence[str]) -> list[str]:
     """Return a command line with former names of options replaced by the present ones.
 
     Example:
-        >>> present_names(["search", "--from=lion", "--run", "first"])
-        ['search', '--start=lion', '--out', 'first']
+        >>> present_names(["search", "--from=lion", "--run", "first", "--states", "1"])
+        ['search', '--start=lion', '--out', 'first', '--max-state-bytes', '4']
     """
     verb = next((word for word in words if not word.startswith("-")), "")
-    old, named = _OLD.get(verb, {}), list(words)
+    old, named = _OLD.get(verb, {}), _in_bytes(words) if verb == "search" else list(words)
     for number, word in enumerate(named):
         name, equals, value = word.partition("=")
         if name in old:
             named[number] = f"{old[name]}{equals}{value}"
     return named
+
+
+def _in_bytes(words: Sequence[str]) -> list[str]:
+    """Replace a former number of states of the size of the weights by their bytes."""
+    words = list(words)
+    for number, word in enumerate(words):
+        name, equals, count = word.partition("=")
+        if name == "--states" and equals and count.isdecimal():
+            words[number] = f"--max-state-bytes={_STATE_BYTES * int(count)}"
+        elif word == "--states" and (count := "".join(words[number + 1 : number + 2])).isdecimal():
+            words[number : number + 2] = ["--max-state-bytes", str(_STATE_BYTES * int(count))]
+    return words
 
 
 def _report(error: BaseException, debug: bool) -> int:

@@ -30,6 +30,12 @@ def test_old_names_of_a_search_are_read_as_the_new_ones(tmp_path: Path) -> None:
     assert "is a file" in error("search", "--from=lion", "--run", str(tmp_path / "file"))
 
 
+@pytest.mark.parametrize("words", [["--states", "5"], ["--states=5"]])
+def test_a_former_number_of_states_is_read_as_its_bytes(words: list[str]) -> None:
+    assert "max-state-bytes is 20" in error("search", *words)
+    assert "--states" in error("search", "--states"), "without a number it is what was given"
+
+
 def test_old_names_of_the_other_verbs_are_read_as_the_new_ones(tmp_path: Path) -> None:
     for verb, more in (("export", ()), ("simplify", ("--exact",))):
         out = tmp_path / f"{verb}.py"

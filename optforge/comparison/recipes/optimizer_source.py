@@ -132,9 +132,9 @@ def find_source(name: str) -> OptimizerSource:
     """Return the optimizer with the given name.
 
     Args:
-        name: ``torch:AdamW``, ``timm:lion`` or ``pytorch_optimizer:adabelief``; a rule's name or
-            file; an exported file, or any ``file.py:Class``, which is run; or a bare name,
-            looked for in shipped rules, torch, timm and pytorch_optimizer, in this order.
+        name: ``torch:AdamW``, ``timm:lion`` or ``pytorch_optimizer:adabelief``; ``rule:lion`` or a
+            file of a rule; an exported file, or any ``file.py:Class``, which is run; or a bare
+            name, looked for in shipped rules, torch, timm and pytorch_optimizer, in this order.
 
     Raises:
         CompareError: If there is none; the message says where it was looked for.
@@ -151,8 +151,8 @@ def find_source(name: str) -> OptimizerSource:
         return _from_library("torch", name.removeprefix("torch.optim."))
     if _looks_like_file(name):
         return _from_file(name)
-    if name in rule_names():
-        return rule_source(load_rule(name))
+    if (rule := name.removeprefix("rule:")) in rule_names():
+        return rule_source(load_rule(rule))
     for library in _LIBRARIES:
         try:
             return _from_library(library, name)
@@ -163,7 +163,7 @@ def find_source(name: str) -> OptimizerSource:
     raise CompareError(
         f"no optimizer {name!r}: it is not a preset, a shipped rule ({', '.join(rule_names())}), "
         "a file, nor a name that torch.optim, timm or pytorch_optimizer know; "
-        "write torch:Name, timm:name, pytorch_optimizer:name, or file.py:Class"
+        "write torch:Name, timm:name, pytorch_optimizer:name, rule:name, or file.py:Class"
     )
 
 
