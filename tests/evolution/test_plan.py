@@ -12,8 +12,9 @@ from optforge.evolution.plan import SearchPlan
 from optforge.evolution.session import make_trainer
 from optforge.execution import InlineExecutor
 from optforge.jobs import JobRunner
+from optforge.language import FUNCTION_SETS, load_rule, parse
 from optforge.runs import RunDirectory
-from optforge.tasks import load_task
+from optforge.tasks import PROXY_TASKS, load_task
 from optforge.tuning import BaselineTuner
 from tests.helpers.searches import small
 from tests.helpers.tiny import Blobs
@@ -35,6 +36,25 @@ def test_slow_candidates_mean_small_batches_jobs_and_a_short_first_phase(
         trainer = make_trainer(plan, directory, runner)
     assert trainer.slow == ({"Blobs": size // 2} if seconds > 0.1 else {})
     assert trainer.programs_a_job == 16
+
+
+def test_what_a_search_begins_with_has_no_function_of_matrices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An orthogonalized update is to be found: the tuned Muon is in the table, not at the start."""
+    monkeypatch.setattr(
+        "optforge.evolution.session._log_losses", lambda stack, rule, chosen: [0.0] * len(chosen)
+    )
+    tasks = tuple(load_task(name) for name in PROXY_TASKS)
+    hashes = tuple(task.hash for task in tasks)
+    settings = small(tasks=PROXY_TASKS, hashes=hashes, start=load_rule("adamw").text)
+    tuner = BaselineTuner(file=tmp_path / "losses")
+    made = make_plan(settings, tasks, (), lambda text: None, tuner)
+    assert all("muon" in tuned for tuned in made.baselines.values())
+    begun = [parse(text) for text in (made.settings.start, *made.settings.suggestions)]
+    assert len(begun) == 1 + len(tasks) + 2, "tuned for each task, for all, and by constants alone"
+    used = {statement.function for program in begun for statement in program.statements}
+    assert used <= set(FUNCTION_SETS["paper"])
 
 
 def plan(**changes: Any) -> SearchPlan:
