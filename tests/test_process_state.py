@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import random
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +32,8 @@ def state() -> list[Any]:
         torch.get_num_threads(), torch.get_default_dtype(), optuna.logging.get_verbosity(),
         logging.getLogger("torch.utils.cpp_extension").level, np.geterr(), os.getcwd(), [*sys.path],
         [*warnings.filters], signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM),
-        dict(os.environ),
+        dict(os.environ), sys.getrecursionlimit(),
+        multiprocessing.get_start_method(allow_none=True),
     ]  # fmt: skip
 
 
@@ -47,6 +50,9 @@ def spoil(folder: Path) -> None:
     os.environ["OPTFORGE_ADDED"] = os.environ["OPTFORGE_CHANGED"] = "2"
     del os.environ["OPTFORGE_REMOVED"]
     sys.path.append("elsewhere")
+    sys.setrecursionlimit(sys.getrecursionlimit() + 1)
+    other = "spawn" if multiprocessing.get_start_method(allow_none=True) != "spawn" else "fork"
+    multiprocessing.set_start_method(other, force=True)
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: None)
@@ -92,12 +98,13 @@ def test_threads_of_the_compiler_are_as_before(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
-def test_compiling_leaves_no_variable() -> None:
+def test_compiling_leaves_no_variable_and_no_thread() -> None:
     """The compiler names its cache in the environment, for processes that it starts."""
-    before = dict(os.environ)
+    before, threads = dict(os.environ), threading.enumerate()
     with preserved_process():
         train_population(Stack(Blobs(), compile=True), [load_rule("lion")], range(2))
     assert dict(os.environ) == before
+    assert [thread.name for thread in threading.enumerate() if thread not in threads] == []
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

@@ -247,7 +247,7 @@ def _taken(path: Path) -> bool:
     return file.exists() and file.stat().st_size > 0
 
 
-def _recipes(optimizers: Sequence[str | Recipe] | Mapping[str, Any]) -> tuple[Recipe, ...]:
+def _recipes(optimizers: Sequence[str | Path | Recipe] | Mapping[str, Any]) -> tuple[Recipe, ...]:
     if isinstance(optimizers, Mapping):
         return tuple(_recipe(name, given) for name, given in optimizers.items())
     several = [optimizers] if isinstance(optimizers, str | os.PathLike | Recipe) else optimizers

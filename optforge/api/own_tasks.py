@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from optforge.errors import TaskError
 from optforge.jobs import Display
 from optforge.tasks import Task, check_task, is_shipped, load_task, refuse_set_aside
 
 
-def loaded(tasks: str | Task | Sequence[str | Task]) -> list[Task]:
+def loaded(tasks: str | Path | Task | Sequence[str | Path | Task]) -> list[Task]:
     """Return tasks given by name, as ``file.py:Class`` or as objects; a single one becomes a list.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import random
 import signal
@@ -11,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import numpy
 import optuna
@@ -30,9 +32,10 @@ def preserved_process() -> Iterator[None]:
 
     This covers threads and default dtype of torch, the random states of torch (GPUs included),
     NumPy and Python, the verbosity of Optuna, levels of loggers, filters of warnings, handlers of
-    signals, ``sys.path``, the environment, the working directory, and how glibc keeps freed memory;
-    a joined cluster is left. It also works as a decorator. In the block gradients are computed, and
-    a forked process uses one thread.
+    signals, ``sys.path``, the environment, the working directory, the limit of recursion, how
+    processes start, and how glibc keeps freed memory; a joined cluster is left, and the thread of
+    tqdm, which the compiler uses, ends. It also works as a decorator. In the block gradients are
+    computed, and a forked process uses one thread.
 
     Raises:
         OptforgeError: If the working directory no longer exists.
@@ -54,6 +57,7 @@ def preserved_process() -> Iterator[None]:
             warnings.catch_warnings(),
             _random_states(),
             _signal_handlers(),
+            _interpreter(),
             torch.inference_mode(False),  # where the caller computes without gradients
             torch.enable_grad(),
         ):
@@ -78,6 +82,27 @@ def _restore_environment(before: Mapping[str, str]) -> None:
     for name in os.environ.keys() - before.keys():
         del os.environ[name]
     os.environ.update({k: v for k, v in before.items() if os.environ.get(k) != v})
+
+
+@contextmanager
+def _interpreter() -> Iterator[None]:
+    """Restore what the compiler of torch, which is imported late, changes of Python itself."""
+    limit, method = sys.getrecursionlimit(), multiprocessing.get_start_method(allow_none=True)
+    was_monitored = _monitor() is not None
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
+        if multiprocessing.get_start_method(allow_none=True) != method:  # asking decides it
+            multiprocessing.set_start_method(method, force=True)
+        if not was_monitored and (monitor := _monitor()) is not None:
+            monitor.exit()
+            sys.modules["tqdm"].tqdm.monitor = None
+
+
+def _monitor() -> Any:
+    """Return the thread in which tqdm looks after its bars; None if there is none."""
+    return getattr(getattr(sys.modules.get("tqdm"), "tqdm", None), "monitor", None)
 
 
 @contextmanager

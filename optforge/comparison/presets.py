@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from optforge.comparison.recipes.optimizer_source import (
@@ -40,8 +41,8 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def load_recipe(
-    name: str,
-    optimizer: str | Callable[..., Any] | None = None,
+    name: str | Path,
+    optimizer: str | Path | Callable[..., Any] | None = None,
     space: Mapping[str, Sequence[float]] | None = None,
     **changes: Any,
 ) -> Recipe:
@@ -60,11 +61,12 @@ def load_recipe(
         >>> load_recipe("torch:RMSprop", space={"lr": [1e-4, 1e-1]}).space.names
         ('lr',)
     """
-    name, optimizer = (os.fspath(x) if isinstance(x, os.PathLike) else x for x in (name, optimizer))
+    name = os.fspath(name) if isinstance(name, os.PathLike) else name
     if not isinstance(name, str) or not name.strip():
         raise CompareError(f"an optimizer is called {name!r}; give it a name, which is a text")
     changes = {key: plain_value(value) for key, value in changes.items()}
     given = name if optimizer is None else optimizer
+    given = os.fspath(given) if isinstance(given, os.PathLike) else given
     if not isinstance(given, str):
         source = class_source(given)
         recipe = Recipe(name, source, default_space(source))

@@ -268,7 +268,8 @@ def test_numbers_of_numpy_and_paths_are_taken_by_recipes(tmp_path: Path) -> None
     place = tmp_path / "lr=0.1,wd=1" / "rule.txt"
     place.write_text(rule_text("signum"))
     given = load_recipe(
-        "mine", place, {"lr": [np.float32(0.25), np.int64(1)]}, clip=np.float32(0.5),
+        "mine", place, {"lr": [np.float32(0.25), np.int64(1)]},  # type: ignore[list-item]
+        clip=np.float32(0.5),
         fixed={"beta1": np.float64(0.5)},
     )  # fmt: skip
     plain = load_recipe("mine", str(place), {"lr": [0.25, 1]}, clip=0.5, fixed={"beta1": 0.5})
