@@ -59,7 +59,12 @@ def test_the_help_shows_the_new_names_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [({"run": "file"}, "out="), ({"watcher": Silent(), "programs": 0}, "watch=")]
+    ("old", "new"),
+    [
+        ({"run": "file"}, "out="),
+        ({"watcher": Silent(), "programs": 0}, "watch="),
+        ({"states": 5}, "max_state_bytes="),
+    ],
 )
 def test_old_keywords_of_a_search_warn_and_work(
     old: dict[str, Any], new: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
