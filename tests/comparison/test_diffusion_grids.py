@@ -27,7 +27,7 @@ def test_every_optimizer_draws_from_the_same_noise(
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     out, threads = tmp_path / "out", torch.get_num_threads()
     words = ["compare", "--tasks", "glyph_diffusion_16", "--optimizers", "adamw,lion"]
-    for change in ("steps=2", "batch_size=4", "widths=[8,8,8]", "copies=[1,1,1]"):
+    for change in ("steps=2", "batch_size=4", "widths=[8,8,8]", "copies=[1,1,1]", "side=8"):
         words += ["--fix", change]
     words += ["--trials", "1", "--seeds", "2", "--finalists", "1", "--again", "0"]
     words += ["--extensions", "0", "--workers", "0", "--no-figures", "--out", str(out)]
@@ -40,7 +40,7 @@ def test_every_optimizer_draws_from_the_same_noise(
         torch.set_num_threads(threads)
         assert capsys.readouterr().out.split() == [str(file) for file in files]
         first, second = map(pixels, files)
-        assert first[0] == second[0] == (8 * 17 + 1, 17 + 1) and first[1] != second[1]
+        assert first[0] == second[0] == (8 * 9 + 1, 9 + 1) and first[1] != second[1]
         assert before in (None, (first, second))
         before = (first, second)
 

@@ -27,7 +27,7 @@ pytest.importorskip("diffusers", reason="needs the package diffusers: optforge[d
 
 
 def small(**changes: Any) -> GlyphDiffusion:
-    few = {"side": 8, "widths": (8, 8, 8), "copies": (1, 1, 1), "batch_size": 8, "steps": 10}
+    few = {"side": 8, "widths": (8, 8, 8), "copies": (1, 1, 1), "batch_size": 8, "steps": 6}
     return GlyphDiffusion("small_diffusion", **few | changes)
 
 
@@ -157,7 +157,7 @@ def test_a_model_that_knows_the_images_draws_nearer_ones(monkeypatch: pytest.Mon
 
 def test_adamw_with_too_small_a_rate_loses() -> None:
     slow = recipe_from("slow", {"optimizer": "adamw", "space": {"lr": [1e-6, 1e-5]}})
-    few: Any = {"trials": 2, "seeds": 3, "finalists": 1, "again": 0, "extensions": 0}
+    few: Any = {"trials": 1, "seeds": 3, "finalists": 1, "again": 0, "extensions": 0}
     result = optforge.compare([small()], ["adamw", slow], workers=0, **few)
     (row,) = (row for row in result.table if row["optimizer"] == "slow")
     assert row["runs"] == 3 and row["log_ratio_low"] > 0
