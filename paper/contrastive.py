@@ -12,7 +12,6 @@ starts every preset here.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,12 +27,13 @@ from torchvision.transforms import v2
 from optforge.tasks.images.finetune import fit_tower
 from paper import folder, options, training
 from paper.augmentation import evaluation_transform, to_tensor
-from paper.examples import Examples, content_seed, loader
-from paper.models import build_model
+from paper.examples import Examples, content_seed
+from paper.models import Towers, build_model
 from paper.options import TrainingError, option, session
 from paper.pairs import Pairs, open_pairs, recalls
 from paper.pictures import Pictures, open_pictures
-from paper.training import TrainingLoop, TrainingOptions
+from paper.training import TrainingLoop
+from paper.training_options import TrainingOptions
 
 try:
     from open_clip.loss import ClipLoss
@@ -96,41 +96,6 @@ def load_preset(name: str, optimizer: str = "lion", **changes: Any) -> Config:
     if "epochs" in changes:
         settings.pop("steps", None)
     return Config(**{**settings, **small, **changes})
-
-
-class Towers(nn.Module):
-    """An image tower and a text tower that point into one space.
-
-    Args:
-        image: Maps images [B, 3, size, size] to features [B, D].
-        text: Maps tokens int64 [B, length] to features [B, D].
-        temperature: Initial factor of the cosines, which is trained.
-        locked: Whether the image tower stays as it is, in evaluation mode.
-    """
-
-    def __init__(self, image: nn.Module, text: nn.Module, temperature: float, locked: bool) -> None:
-        super().__init__()
-        self.image, self.text, self.locked = image, text, locked
-        self.log_scale = nn.Parameter(torch.tensor(math.log(temperature)))
-        image.requires_grad_(not locked)
-
-    def train(self, mode: bool = True) -> Towers:
-        """Set the mode of what is trained."""
-        super().train(mode)
-        if self.locked:
-            self.image.eval()
-        return self
-
-    def no_weight_decay(self) -> set[str]:
-        """Return the names of parameters that are spared, as both towers say."""
-        towers = {"image": self.image, "text": self.text}
-        spared = {k: getattr(tower, "no_weight_decay", set)() for k, tower in towers.items()}
-        return {f"{key}.{name}" for key, names in spared.items() for name in names}
-
-    def forward(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
-        """Return directions [B, 2, D] of images and texts, and the factor of their cosines."""
-        both = torch.stack([self.image(images).float(), self.text(texts).float()], 1)
-        return functional.normalize(both, dim=2), self.log_scale.exp()
 
 
 def build_towers(config: Config, device: str = "cpu") -> Towers:
@@ -278,13 +243,8 @@ class ContrastiveTraining(TrainingLoop):
 
     def _collect(self, examples: Any, compute: Any) -> Tensor:
         """Return what is computed of each example, in their order, from all processes."""
-        places = range(self.process[0], len(examples), self.process[1])
-        starts = range(0, len(places), self.evaluated)
-        batches = [[(0, i) for i in places[at : at + self.evaluated]] for at in starts]
-        device, rows = self.accelerator.device, []
-        for x, y in loader(examples, batches, self.config.workers):
-            rows.append(compute(x.to(device), y.to(device)).float())
-        mine = torch.cat(rows)
+        places = self.places(examples)
+        mine = torch.cat([compute(x, y).float() for x, y in self.batches(examples, places)])
         whole = mine.new_zeros(len(examples), *mine.shape[1:])
         whole[list(places)] = mine
         return self.reduce(whole, "sum")
@@ -312,22 +272,9 @@ class ContrastiveTraining(TrainingLoop):
         return self._collect(held, hits).mean().item()
 
 
-def train(config: Config) -> dict[str, float]:
-    """Train in all processes that torchrun started; return the last score on validation pairs.
-
-    Raises:
-        OptforgeError: If something does not fit or is missing, or the loss diverges.
-    """
-    return training.train(config, ContrastiveTraining)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
-
-    def run(**values: Any) -> None:
-        train(load_preset(**values))
-
-    options.run_command(Config, PRESETS, run, str(__doc__), arguments)
+    training.run_script(Config, PRESETS, load_preset, ContrastiveTraining, str(__doc__), arguments)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ from paper.augmentation import to_tensor
 from paper.examples import Examples, Item, content_seed
 from paper.options import TrainingError, option, session
 from paper.pictures import open_pictures
-from paper.training import TrainingLoop, TrainingOptions
+from paper.training import TrainingLoop
+from paper.training_options import DECAYS, TrainingOptions
 
 PRESETS = options.read_presets("diffusion")
 LEVELS = 1000
@@ -52,7 +53,7 @@ class Config(TrainingOptions):
     blocks: int = option(3, "residual blocks at each size", "count")
     dropout: float = option(0.1, "share of activations dropped", "share")
     noise: str = option("squaredcos_cap_v2", "schedule of the noise", "|".join(NOISES))
-    decay: str = option("constant", "of the rate after the warm-up", "|".join(training.DECAYS))
+    decay: str = option("constant", "of the rate after the warm-up", "|".join(DECAYS))
     samples: int = session(0, "pictures to draw at each evaluation", "whole")
     sampling_steps: int = session(100, "steps in which they are drawn", "count")
 
@@ -220,22 +221,9 @@ def _transform(size: int, flip: float) -> Any:
     return v2.Compose([*crop, *to_tensor()])
 
 
-def train(config: Config) -> dict[str, float]:
-    """Train in all processes that torchrun started; return the last score on validation pictures.
-
-    Raises:
-        OptforgeError: If something does not fit or is missing, or the loss diverges.
-    """
-    return training.train(config, DiffusionTraining)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
-
-    def run(**values: Any) -> None:
-        train(load_preset(**values))
-
-    options.run_command(Config, PRESETS, run, str(__doc__), arguments)
+    training.run_script(Config, PRESETS, load_preset, DiffusionTraining, str(__doc__), arguments)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ log.jsonl has. paper/README.md starts every preset here.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +26,8 @@ from paper import options, training
 from paper.examples import Item
 from paper.glue import TASKS, GlueTask, Row, open_glue
 from paper.options import TrainingError, option, session
-from paper.training import TrainingLoop, TrainingOptions
+from paper.training import TrainingLoop
+from paper.training_options import DECAYS, TrainingOptions
 
 PRESETS = options.read_presets("finetune")
 REDUCED = {
@@ -54,7 +54,7 @@ class Config(TrainingOptions):
     vocabulary: int = option(32_128, "different tokens", "count")
     length: int = option(128, "tokens of an example, cut or filled up", "count")
     dropout: float = option(0.1, "share of activations dropped", "share")
-    decay: str = option("constant", "of the rate after the warm-up", "|".join(training.DECAYS))
+    decay: str = option("constant", "of the rate after the warm-up", "|".join(DECAYS))
 
 
 def load_preset(name: str, optimizer: str = "lion", **changes: Any) -> Config:
@@ -264,7 +264,7 @@ class FineTuning(TrainingLoop):
 
     def score(self, sums: list[float]) -> dict[str, float]:
         """Return loss and the task's scores."""
-        return {"loss": sums[0] / sums[1], **_scores(self.task, sums[1:])}
+        return {"loss": sums[0] / sums[1], **self.task.scores(*sums[1:])}
 
 
 def _joined(parts: Sequence[list[int]], end: int, length: int) -> tuple[list[int], list[int]]:
@@ -277,38 +277,9 @@ def _joined(parts: Sequence[list[int]], end: int, length: int) -> tuple[list[int
     return tokens, segments
 
 
-def _scores(task: GlueTask, sums: Sequence[float]) -> dict[str, float]:
-    """Return the scores that GLUE reports of a task; 0 where one is not defined."""
-    count, hits, yes, wrong_yes, wrong_no, no, a, b, aa, bb, ab = sums
-    if not task.classes:
-        spread = (count * aa - a * a) * (count * bb - b * b)
-        return {"pearson": (count * ab - a * b) / math.sqrt(spread) if spread > 0 else 0.0}
-    found = {"accuracy": hits / count}
-    if task.score == "f1":
-        found["f1"] = 2 * yes / max(1.0, 2 * yes + wrong_yes + wrong_no)
-    if task.score == "matthews":
-        spread = (yes + wrong_yes) * (yes + wrong_no) * (no + wrong_yes) * (no + wrong_no)
-        product = yes * no - wrong_yes * wrong_no
-        found["matthews"] = product / math.sqrt(spread) if spread > 0 else 0.0
-    return found
-
-
-def train(config: Config) -> dict[str, float]:
-    """Train in all processes that torchrun started; return the last score on validation texts.
-
-    Raises:
-        OptforgeError: If something does not fit or is missing, or the loss diverges.
-    """
-    return training.train(config, FineTuning)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
-
-    def run(**values: Any) -> None:
-        train(load_preset(**values))
-
-    options.run_command(Config, PRESETS, run, str(__doc__), arguments)
+    training.run_script(Config, PRESETS, load_preset, FineTuning, str(__doc__), arguments)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +39,31 @@ class GlueTask:
     labels: tuple[str, ...]
     classes: tuple[str, ...]
     score: str
+
+    def scores(self, *sums: float) -> dict[str, float]:
+        """Return the scores that GLUE reports of the task; 0 where one is not defined.
+
+        Args:
+            sums: Over all examples: their count, correct answers, the counts of true and false
+                answers of class 1 and of false and true ones of class 0; then for a number the sums
+                of outputs a and targets b, of aa, bb and ab.
+
+        Example:
+            >>> TASKS["sst2"].scores(4, 3, 1, 1, 0, 2, 0, 0, 0, 0, 0)
+            {'accuracy': 0.75}
+        """
+        count, hits, yes, wrong_yes, wrong_no, no, a, b, aa, bb, ab = sums
+        if not self.classes:
+            spread = (count * aa - a * a) * (count * bb - b * b)
+            return {"pearson": (count * ab - a * b) / math.sqrt(spread) if spread > 0 else 0.0}
+        found = {"accuracy": hits / count}
+        if self.score == "f1":
+            found["f1"] = 2 * yes / max(1.0, 2 * yes + wrong_yes + wrong_no)
+        if self.score == "matthews":
+            spread = (yes + wrong_yes) * (yes + wrong_no) * (no + wrong_yes) * (no + wrong_no)
+            product = yes * no - wrong_yes * wrong_no
+            found["matthews"] = product / math.sqrt(spread) if spread > 0 else 0.0
+        return found
 
 
 _BOTH = (("sentence1", "#1 String"), ("sentence2", "#2 String"))

@@ -24,7 +24,8 @@ from paper.examples import Examples
 from paper.models import build_model
 from paper.options import option, session
 from paper.pictures import open_pictures
-from paper.training import TrainingLoop, TrainingOptions
+from paper.training import TrainingLoop
+from paper.training_options import TrainingOptions
 
 PRESETS = options.read_presets("images")
 
@@ -117,22 +118,9 @@ class Training(TrainingLoop):
         return {"loss": loss / count, "top1": top1 / count, "top5": top5 / count}
 
 
-def train(config: Config) -> dict[str, float]:
-    """Train in all processes that torchrun started; return the last score on validation pictures.
-
-    Raises:
-        OptforgeError: If something does not fit or is missing, or the loss diverges.
-    """
-    return training.train(config, Training)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
-
-    def run(**values: Any) -> None:
-        train(load_preset(**values))
-
-    options.run_command(Config, PRESETS, run, str(__doc__), arguments)
+    training.run_script(Config, PRESETS, load_preset, Training, str(__doc__), arguments)
 
 
 if __name__ == "__main__":

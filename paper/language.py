@@ -23,7 +23,8 @@ from optforge.tasks.language.models import LanguageShape, build
 from paper import options, training
 from paper.options import TrainingError, option, session
 from paper.text import Sequences, open_tokens
-from paper.training import TrainingLoop, TrainingOptions
+from paper.training import TrainingLoop
+from paper.training_options import DECAYS, TrainingOptions
 
 PRESETS = options.read_presets("language")
 OBJECTIVES = {"next": "gpt2", "masked": "bert"}
@@ -42,7 +43,7 @@ class Config(TrainingOptions):
     layers: int = option(12, "blocks", "count")
     heads: int = option(12, "attention heads of each", "count")
     activation: str = option("gelu_new", "of the hidden layers, by its name in transformers")
-    decay: str = option("linear", "of the rate after the warm-up", "|".join(training.DECAYS))
+    decay: str = option("linear", "of the rate after the warm-up", "|".join(DECAYS))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -138,22 +139,9 @@ class LanguageTraining(TrainingLoop):
         return {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
 
 
-def train(config: Config) -> dict[str, float]:
-    """Train in all processes that torchrun started; return the last score on validation text.
-
-    Raises:
-        OptforgeError: If something does not fit or is missing, or the loss diverges.
-    """
-    return training.train(config, LanguageTraining)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
-
-    def run(**values: Any) -> None:
-        train(load_preset(**values))
-
-    options.run_command(Config, PRESETS, run, str(__doc__), arguments)
+    training.run_script(Config, PRESETS, load_preset, LanguageTraining, str(__doc__), arguments)
 
 
 if __name__ == "__main__":

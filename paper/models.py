@@ -1,7 +1,8 @@
-"""The models of the paper's image presets, from timm, at full size or reduced."""
+"""The models of the paper's image presets, from timm, at full size or reduced; two towers."""
 
 from __future__ import annotations
 
+import math
 import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import timm
 import torch
 from timm.models.mlp_mixer import MlpMixer
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from paper.options import TrainingError
 
@@ -71,3 +73,38 @@ def build_model(
             make = partial(MlpMixer, patch_size=16)
     with torch.device(device):
         return make(num_classes=classes, **options)
+
+
+class Towers(nn.Module):
+    """An image tower and a text tower that point into one space.
+
+    Args:
+        image: Maps images [B, 3, size, size] to features [B, D].
+        text: Maps tokens int64 [B, length] to features [B, D].
+        temperature: Initial factor of the cosines, which is trained.
+        locked: Whether the image tower stays as it is, in evaluation mode.
+    """
+
+    def __init__(self, image: nn.Module, text: nn.Module, temperature: float, locked: bool) -> None:
+        super().__init__()
+        self.image, self.text, self.locked = image, text, locked
+        self.log_scale = nn.Parameter(torch.tensor(math.log(temperature)))
+        image.requires_grad_(not locked)
+
+    def train(self, mode: bool = True) -> Towers:
+        """Set the mode of what is trained."""
+        super().train(mode)
+        if self.locked:
+            self.image.eval()
+        return self
+
+    def no_weight_decay(self) -> set[str]:
+        """Return the names of parameters that are spared, as both towers say."""
+        towers = {"image": self.image, "text": self.text}
+        spared = {k: getattr(tower, "no_weight_decay", set)() for k, tower in towers.items()}
+        return {f"{key}.{name}" for key, names in spared.items() for name in names}
+
+    def forward(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+        """Return directions [B, 2, D] of images and texts, and the factor of their cosines."""
+        both = torch.stack([self.image(images).float(), self.text(texts).float()], 1)
+        return functional.normalize(both, dim=2), self.log_scale.exp()

@@ -21,7 +21,8 @@ from torch.utils.data import Dataset
 
 from paper.examples import Item, content_seed, seeded
 from paper.options import TrainingError
-from paper.pictures import HELD
+from paper.pictures import HELD, columns, load_splits
+from paper.pictures import write_digits as write_pictures
 
 PATHS, TEXTS = ("filepath", "path", "image"), ("title", "caption", "text", "txt")
 RECALLS = (1, 5, 10)
@@ -141,28 +142,12 @@ def _read(path: Path) -> Any:
 
 
 def _of_datasets(name: str) -> ImageTexts:
-    try:
-        import datasets
-    except ImportError as error:
-        raise TrainingError(f"{error}; install it with: pip install 'optforge[vision]'") from error
-    try:
-        splits: Any = datasets.load_dataset(name)
-    except Exception as error:  # the package has many ways to fail
-        raise TrainingError(
-            f"the data set {name} cannot be loaded ({type(error).__name__}: {error})"
-        ) from error
-    held = next((part for part in HELD if part in splits), None)
-    if "train" not in splits or held is None:
-        raise TrainingError(
-            f"the data set {name} has the splits {', '.join(splits)}; it needs train and one of "
-            f"{', '.join(HELD)}"
-        )
-    features = splits["train"].features
-    image = next((key for key, kind in features.items() if isinstance(kind, datasets.Image)), None)
-    if image is None:
+    splits = load_splits(name)
+    images = columns(splits[0], "Image")
+    if not images:
         raise TrainingError(f"the data set {name} has no column of images")
-    text = _column(features, TEXTS, f"the data set {name}")
-    parts = [_Rows(splits[part], image, text) for part in ("train", held)]
+    text = _column(splits[0].features, TEXTS, f"the data set {name}")
+    parts = [_Rows(split, images[0], text) for split in splits]
     sizes = "|".join(f"{part.split.split} {len(part)} {part.split[0][text]}" for part in parts)
     return ImageTexts(parts[0], parts[1], hashlib.sha256(sizes.encode()).hexdigest()[:16])
 
@@ -211,8 +196,6 @@ def recalls(directions: Tensor, owners: Tensor) -> dict[str, float]:
 
 def write_digits(folder: Path, train: int = 6, held: int = 3) -> None:
     """Write scikit-learn's pictures of digits with texts: ``train.csv``, ``val.csv``, images."""
-    from paper.pictures import write_digits as write_pictures
-
     write_pictures(folder, train, held)
     words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     for part in ("train", "val"):

@@ -88,7 +88,15 @@ def _from_folders(folder: Path) -> Pictures:
     return Pictures(parts[0], parts[1], tuple(parts[0].classes), digest)
 
 
-def _from_datasets(name: str) -> Pictures:
+def load_splits(name: str) -> tuple[Any, Any]:
+    """Return the training and the validation split of a data set of the package ``datasets``.
+
+    Args:
+        name: A folder of Parquet files, or a name on the hub.
+
+    Raises:
+        TrainingError: If it cannot be loaded, or has no such split.
+    """
     try:
         import datasets
     except ImportError as error:
@@ -105,17 +113,24 @@ def _from_datasets(name: str) -> Pictures:
             f"the data set {name} has the splits {', '.join(splits)}; it needs train and one of "
             f"{', '.join(HELD)}"
         )
-    features = splits["train"].features
-    images, labels = (
-        [key for key, feature in features.items() if isinstance(feature, kind)]
-        for kind in (datasets.Image, datasets.ClassLabel)
-    )
+    return splits["train"], splits[held]
+
+
+def columns(split: Any, kind: str) -> list[str]:
+    """Return the columns of a split that hold a class of ``datasets``, as ``Image``."""
+    return [key for key, feature in split.features.items() if type(feature).__name__ == kind]
+
+
+def _from_datasets(name: str) -> Pictures:
+    parts = load_splits(name)
+    features = parts[0].features
+    images, labels = (columns(parts[0], kind) for kind in ("Image", "ClassLabel"))
     if len(images) != 1 or len(labels) != 1:
         raise TrainingError(
             f"the data set {name} has {len(images)} columns of pictures and {len(labels)} of "
             f"classes among {', '.join(features)}; it needs one of each"
         )
-    parts, classes = [splits["train"], splits[held]], features[labels[0]].names
+    classes = features[labels[0]].names
     known = [(part.info.splits or {}).get(str(part.split)) for part in parts]
     sizes = [
         f"{part.split} {len(part)} {getattr(info, 'num_bytes', None)}"

@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,85 +23,13 @@ from accelerate.utils import broadcast
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from optforge.tasks import schedule
 from paper import folder, options
 from paper.examples import MicroBatches, content_seed, loader, seeded
-from paper.optimizers import MOMENTA, OPTIMIZERS, load_state, make_optimizer
-from paper.options import TrainingError, option, session
+from paper.optimizers import load_state, make_optimizer
+from paper.options import TrainingError
+from paper.training_options import PRECISIONS, TrainingOptions, budget, rate_share
 
 say = partial(print, flush=True)
-PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
-DECAYS = ("cosine", "linear", "constant")
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """Options of every training: a preset replaces these defaults, the command line both."""
-
-    preset: str | None = option(None, "name of the preset")
-    data: str = session("", "place of the data")
-    out: str = session("", "folder for checkpoint and log")
-    resume: bool = session(False, "continue from the checkpoint in --out, if there is one")
-    reduced: bool = option(False, "a tiny model of the same kind")
-    # The optimizer
-    optimizer: str = option("lion", f"{', '.join(OPTIMIZERS)}, or a rule by its name or file")
-    lr: float | None = option(None, "peak learning rate", "positive")
-    weight_decay: float | None = option(None, "decoupled; of sgd L2", "not negative")
-    betas: tuple[float, float] | None = option(None, "both betas", "share")
-    momentum_dtype: str = option("bfloat16", "dtype of Lion's and Adafactor's", "|".join(MOMENTA))
-    clip_norm: float = option(1.0, "largest global norm of the gradients, or inf", "limit")
-    # The budget
-    epochs: float | None = option(None, "passes over the data", "positive")
-    steps: int | None = option(None, "optimizer steps, in place of epochs", "count")
-    batch_size: int = option(4096, "examples of a step, all processes together", "count")
-    warmup_steps: int | None = option(None, "10,000, or a fifth of a shorter run", "whole")
-    decay: str = option("cosine", "of the rate after the warm-up", "|".join(DECAYS))
-    ema: float | None = option(None, "decay of a mean of the weights, which is evaluated", "share")
-    seed: int = option(0, "of weights, order and all that is random", "whole")
-    # The machine; the number of micro-batches, accumulation x processes, must stay
-    accumulation: int = session(1, "micro-batches one after another", "count")
-    precision: str = option("float32", "float32, or mixed precision", "|".join(PRECISIONS))
-    compile: bool = session(False, "compile the model")
-    workers: int = session(4, "processes that read data, for each device", "whole")
-    cpu: bool = session(False, "train on the CPU even if there is a GPU")
-    evaluate_every: int | None = session(None, "steps; by default a tenth of the run", "count")
-    checkpoint_every: int | None = session(None, "steps; by default as evaluations", "count")
-    checkpoint_minutes: float = session(30.0, "minutes between checkpoints at most", "limit")
-    stop_after: int | None = session(None, "end with a checkpoint after so many steps", "count")
-
-    def __post_init__(self) -> None:
-        options.check_options(self)
-        if self.steps is not None and self.epochs is not None:
-            raise TrainingError("both steps and epochs are given; give one")
-
-
-def budget(config: TrainingOptions, examples: int) -> tuple[int, int]:
-    """Return the steps of the whole run and of its warm-up, for a number of training examples.
-
-    Raises:
-        TrainingError: If there is no budget, or the warm-up is longer.
-    """
-    steps = config.steps
-    if steps is None:
-        if config.epochs is None:
-            raise TrainingError(f"no budget for {config.preset} in the paper; give epochs or steps")
-        steps = max(1, round(config.epochs * examples / config.batch_size))
-    warmup = config.warmup_steps
-    if warmup is not None and warmup > steps:
-        raise TrainingError(f"warmup_steps is {warmup} in a run of {steps} steps; at most as many")
-    return steps, min(10_000, max(1, steps // 5)) if warmup is None else warmup
-
-
-def rate_share(decay: str, step: int, steps: int, warmup: int) -> float:
-    """Return the learning rate of a step as a share of its peak.
-
-    Example:
-        >>> [round(rate_share("linear", step, 5, 2), 2) for step in range(5)]
-        [0.5, 1.0, 0.67, 0.33, 0.0]
-    """
-    if decay == "cosine" or step < warmup:
-        return schedule(step, steps, warmup / steps)
-    return 1.0 if decay == "constant" else (steps - 1 - step) / max(1, steps - warmup)
 
 
 class TrainingLoop(ABC):
@@ -233,17 +160,24 @@ class TrainingLoop(ABC):
         """Measure the model, or the mean of its weights, on every validation example once."""
         model = self.model if self.mean is None else self.mean.module
         broadcast(list(model.buffers()))  # those of the first process, as its checkpoint has them
-        places = range(self.process[0], len(self.held), self.process[1])
-        starts = range(0, len(places), self.evaluated)
-        batches = [[(0, i) for i in places[at : at + self.evaluated]] for at in starts]
-        device = self.accelerator.device
-        total = torch.zeros(self.counted, dtype=torch.float64, device=device)
+        total = torch.zeros(self.counted, dtype=torch.float64, device=self.accelerator.device)
         model.eval()
         with torch.inference_mode(), self.accelerator.autocast():
-            for x, y in loader(self.held, batches, self.config.workers):
-                total += self.sums(model, x.to(device), y.to(device))
+            for x, y in self.batches(self.held, self.places(self.held)):
+                total += self.sums(model, x, y)
         model.train()
         return self.score(self.reduce(total, "sum").tolist())
+
+    def places(self, examples: Sized) -> range:
+        """Return the indices of the examples that this process evaluates."""
+        return range(self.process[0], len(examples), self.process[1])
+
+    def batches(self, examples: Any, places: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield evaluation batches of these examples on this process's device."""
+        starts, device = range(0, len(places), self.evaluated), self.accelerator.device
+        rows = [[(0, i) for i in places[at : at + self.evaluated]] for at in starts]
+        for x, y in loader(examples, rows, self.config.workers):
+            yield x.to(device), y.to(device)
 
     def _parts(self) -> dict[str, Any]:
         parts = {"model": self.model, "optimizer": self.optimizer, "mean": self.mean}
@@ -260,6 +194,31 @@ class TrainingLoop(ABC):
         for name, part in self._parts().items():
             load_state(part, state[name])
         self.number = state["number"]
+
+
+def run_script(
+    config: type[TrainingOptions],
+    presets: Mapping[str, Any],
+    load_preset: Callable[..., Any],
+    make: type[TrainingLoop],
+    text: str,
+    arguments: list[str] | None,
+) -> None:
+    """Run the command line of a training script.
+
+    Args:
+        config: The dataclass of its options.
+        presets: Its presets by name.
+        load_preset: Returns the configuration of a preset with options replaced.
+        make: Its training.
+        text: Help text.
+        arguments: The words of the command line; None for those of this process.
+    """
+
+    def run(**values: Any) -> None:
+        train(load_preset(**values), make)
+
+    options.run_command(config, presets, run, text, arguments)
 
 
 def train(config: TrainingOptions, make: type[TrainingLoop]) -> dict[str, float]:

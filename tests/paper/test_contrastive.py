@@ -28,11 +28,11 @@ from paper.contrastive import (
     clip_loss,
     load_preset,
     main,
-    train,
 )
 from paper.folder import CHECKPOINT, read_checkpoint
 from paper.options import TrainingError
 from paper.pairs import open_pairs, recalls, write_digits
+from paper.training import train
 
 # Table 12: AdamW's (BASIC: Adafactor's) rate and decay, Lion's; the batch; whether it is locked.
 EXPECTED = {
@@ -145,7 +145,7 @@ def test_a_locked_tower_stays_and_is_that_of_the_checkpoint(
     digits: str, place: str, tmp_path: Path
 ) -> None:
     changes = {"out": str(tmp_path), "data": place, "image_size": 64, **TINY, "steps": 1}
-    images.train(images.load_preset("vit_b16", **changes))
+    train(images.load_preset("vit_b16", **changes), images.Training)
     weights = read_checkpoint(tmp_path / CHECKPOINT)["model"]
     made = start(digits, "lit_b16_b", init=str(tmp_path / CHECKPOINT))
     assert len(list(made.run(2))) == 2
@@ -204,7 +204,10 @@ def test_what_does_not_fit_is_a_sentence(changes: dict[str, Any], text: str, dig
 def test_resuming_changes_no_bit(digits: str, tmp_path: Path) -> None:
     def run(name: str, **more: Any) -> None:
         common = {**TINY, "accumulation": 2, "data": digits, "ema": 0.5}
-        train(load_preset("lit_b32_b", **common, out=str(tmp_path / name), **more))
+        train(
+            load_preset("lit_b32_b", **common, out=str(tmp_path / name), **more),
+            ContrastiveTraining,
+        )
 
     run("whole")
     run("parts", stop_after=2)

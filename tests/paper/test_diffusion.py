@@ -18,10 +18,10 @@ from paper.diffusion import (
     build_model,
     load_preset,
     main,
-    train,
 )
 from paper.folder import CHECKPOINT, read_checkpoint
 from paper.options import TrainingError
+from paper.training import train
 
 TINY: dict[str, Any] = {"batch_size": 4, "reduced": True, "steps": 4, "cpu": True, "workers": 0}
 
@@ -91,7 +91,10 @@ def test_the_rate_stays(place: str) -> None:
 def test_resuming_changes_no_bit(place: str, tmp_path: Path) -> None:
     def run(folder: str, **more: Any) -> None:
         common = {**TINY, "accumulation": 2, "ema": 0.5, "data": place}
-        train(load_preset("imagenet_64", "lion", **common, out=str(tmp_path / folder), **more))
+        train(
+            load_preset("imagenet_64", "lion", **common, out=str(tmp_path / folder), **more),
+            DiffusionTraining,
+        )
 
     run("whole")
     run("parts", stop_after=2)

@@ -15,10 +15,11 @@ from scipy.stats import pearsonr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from optforge.tasks.data.pieces import END, learn_pieces
-from paper.finetune import PRESETS, FineTuning, build_model, load_preset, main, train
+from paper.finetune import PRESETS, FineTuning, build_model, load_preset, main
 from paper.folder import CHECKPOINT, read_checkpoint
 from paper.glue import TASKS, open_glue, write_names
 from paper.options import TrainingError
+from paper.training import train
 
 TINY: dict[str, Any] = {"batch_size": 4, "reduced": True, "steps": 4, "cpu": True, "workers": 0}
 README = Path(__file__).parents[2] / "paper" / "README.md"
@@ -146,7 +147,10 @@ def test_a_saved_model_and_its_tokenizer_are_the_beginning(glue: str, tmp_path: 
 def test_resuming_changes_no_bit(glue: str, tmp_path: Path) -> None:
     def run(name: str, **more: Any) -> None:
         common = {**TINY, "accumulation": 2, "data": glue, "task": "mrpc"}
-        train(load_preset("glue_t5_base", "lion", **common, out=str(tmp_path / name), **more))
+        train(
+            load_preset("glue_t5_base", "lion", **common, out=str(tmp_path / name), **more),
+            FineTuning,
+        )
 
     run("whole")
     run("parts", stop_after=2)

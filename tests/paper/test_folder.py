@@ -12,8 +12,9 @@ import torch
 
 from paper import folder
 from paper.folder import CHECKPOINT, read_checkpoint, save_checkpoint
-from paper.images import load_preset, train
+from paper.images import Training, load_preset
 from paper.options import TrainingError
+from paper.training import train
 from tests.helpers.pictures import picture
 
 TINY: dict[str, Any] = {"steps": 5, "batch_size": 4, "image_size": 32, "reduced": True, "lr": 1e-3}
@@ -21,7 +22,7 @@ TINY |= {"cpu": True, "workers": 0, "evaluate_every": 2}
 
 
 def run(place: str, out: Path, **changes: Any) -> dict[str, float]:
-    return train(load_preset("vit_s16", data=place, out=str(out), **{**TINY, **changes}))
+    return train(load_preset("vit_s16", data=place, out=str(out), **{**TINY, **changes}), Training)
 
 
 def number(out: Path) -> int:

@@ -17,10 +17,11 @@ from torch.nn import functional
 
 from optforge.tasks.language.masks import IGNORED
 from paper.folder import CHECKPOINT, read_checkpoint
-from paper.language import PRESETS, LanguageTraining, build_model, load_preset, main, train
+from paper.language import PRESETS, LanguageTraining, build_model, load_preset, main
 from paper.options import TrainingError
 from paper.text import Sequences, open_tokens, write_tokens
 from paper.text import main as write
+from paper.training import train
 
 # Table 12 and section 9 by themselves: AdamW's (or Adafactor's) rate and decay, Lion's; width,
 # blocks, heads; tokens of a step.
@@ -161,7 +162,10 @@ def test_the_rate_falls_in_a_line(tokens: str) -> None:
 def test_resuming_changes_no_bit(name: str, accumulation: int, tokens: str, tmp_path: Path) -> None:
     def run(folder: str, **more: Any) -> None:
         common = {**TINY, "accumulation": accumulation, "data": tokens}
-        train(load_preset(name, "lion", **common, out=str(tmp_path / folder), **more))
+        train(
+            load_preset(name, "lion", **common, out=str(tmp_path / folder), **more),
+            LanguageTraining,
+        )
 
     run("whole")
     run("parts", stop_after=2)

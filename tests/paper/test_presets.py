@@ -13,7 +13,7 @@ from paper.images import PRESETS, load_preset
 from paper.models import build_model
 from paper.optimizers import make_optimizer
 from paper.options import TrainingError
-from paper.training import budget
+from paper.training_options import budget
 
 # Table 12 by itself: model, then dropout, stochastic depth, RandAugment, Mixup; AdamW's (or
 # Adafactor's) rate and decay, Lion's rate and decay.

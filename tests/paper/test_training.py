@@ -22,9 +22,10 @@ from optforge.errors import TaskError
 from paper import images
 from paper.examples import MicroBatches
 from paper.folder import CHECKPOINT, read_checkpoint
-from paper.images import PRESETS, Training, load_preset, train
+from paper.images import PRESETS, Training, load_preset
 from paper.optimizers import make_optimizer
 from paper.options import TrainingError
+from paper.training import train
 
 TINY: dict[str, Any] = {"batch_size": 8, "image_size": 32, "reduced": True, "lr": 1e-3}
 TINY |= {"weight_decay": 0.1, "steps": 4, "cpu": True, "workers": 0}
@@ -37,7 +38,7 @@ def start(place: str, name: str, optimizer: str = "adamw", **changes: Any) -> Tr
 
 def whole(place: str, name: str, out: Path, optimizer: str = "lion", **changes: Any) -> Any:
     config = load_preset(name, optimizer, data=place, out=str(out), **{**TINY, **changes})
-    return train(config)
+    return train(config, Training)
 
 
 def weights(model: torch.nn.Module) -> dict[str, Tensor]:
