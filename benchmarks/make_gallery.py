@@ -2,7 +2,7 @@
 
     python benchmarks/make_gallery.py                    # build/gallery/index.html
     python benchmarks/make_gallery.py runs/first         # beside them those of your own results
-    python benchmarks/make_gallery.py --pictures docs    # also the screenshots of docs/gallery.md
+    python benchmarks/make_gallery.py --pictures docs    # also the screenshots of the docs
 
 There is a page for each search, comparison and funnel below results/, one for a simplification of
 the paper's raw program, and the property cards of some shipped rules. Where the journal of a search
@@ -45,12 +45,13 @@ RAW = "program_8"  # the paper's, before it was made simple
 PACKED = f"{JOURNAL}.gz"
 # File of each screenshot, with the page and the element that it shows; "" for the top of the page.
 PICTURES = {
+    "report.png": ("search-2026-11-28-seed0", ""),
+    "gallery-funnel.png": ("funnel-2026-11-28-seed0", "#figure-stages"),
     "gallery-seeds.png": ("search-2026-11-27-paper-matrices-seed0", "#figure-seeds"),
     "gallery-differences.png": ("images-optimizers", "#figure-differences"),
     "gallery-coordinates.png": ("images-map", "#figure-coordinates"),
     "gallery-rule.png": ("lion", "#figure-update"),
 }
-OF_A_RUN = "report.png"  # the top of the first page of one's own
 READY = "document.documentElement.dataset.ready === 'yes'"
 
 Subject = tuple[str, str, Callable[[], Page]]  # group, name of the file, the page
@@ -83,8 +84,7 @@ def main() -> None:
     entries = make_gallery(chosen, arguments.output)
     print(arguments.output / "index.html")
     if arguments.pictures:
-        own = {OF_A_RUN: (arguments.paths[0].name, "")} if arguments.paths else {}
-        take_pictures(arguments.output, arguments.pictures, PICTURES | own)
+        take_pictures(arguments.output, arguments.pictures, PICTURES)
     sys.exit(len(entries) < len(chosen))
 
 

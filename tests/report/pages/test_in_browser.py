@@ -72,19 +72,38 @@ def test_all_figures_are_drawn_and_names_are_text(page: Any) -> None:
     assert controls(page) == {"a", "select", "button copy", "button theme"} | saves | trees
 
 
-@pytest.mark.parametrize("figures", [FIGURES[:3], FIGURES[3:]])
+@pytest.fixture(scope="module")
+def second(browser: Any, run: Path) -> Iterator[Any]:
+    """The same page in a tab of its own: one saves no more than ten files within a moment."""
+    with new_tab(browser) as opened:
+        yield open_file(opened, run / "report.html")
+
+
+def test_links_lead_to_their_sections_by_keyboard(second: Any) -> None:
+    second.keyboard.press("Tab")  # the first key in a page that was just opened
+    assert second.evaluate("document.activeElement.className") == "skip"
+    second.keyboard.press("Enter")
+    assert second.url.endswith("#main")
+    for link in second.locator("#sections a").all():
+        link.press("Enter")
+        name = link.get_attribute("href")
+        box = second.locator(f"{name} h2").bounding_box()
+        assert second.url.endswith(name) and 0 <= box["y"] < second.viewport_size["height"]
+
+
+@pytest.mark.parametrize(("figures", "is_second"), [(FIGURES[:3], False), (FIGURES[3:], True)])
 def test_data_and_pictures_of_every_figure_are_saved(
-    tab: Any, run: Path, figures: list[str]
+    page: Any, second: Any, run: Path, figures: list[str], is_second: bool
 ) -> None:
-    open_file(tab, run / "report.html")
+    shown = second if is_second else page
     stored = page_data(search_page(read_run(run)))["figures"]
     for name in figures:
-        text = save(tab, name, "csv").decode()
+        text = save(shown, name, "csv").decode()
         rows = list(csv.reader(io.StringIO(text, newline="")))
         assert rows[0] == stored[name]["columns"]
         assert len(rows) == 1 + len(stored[name]["rows"])
         for kind in ("svg", "png"):
-            assert save(tab, name, kind).startswith(SAVED[kind])
+            assert save(shown, name, kind).startswith(SAVED[kind])
 
 
 def test_a_filter_leaves_the_chosen_task(page: Any) -> None:
@@ -238,19 +257,6 @@ def test_the_command_is_copied(page: Any, run: Path) -> None:
     page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
     page.locator("#summary [data-copy]").click()  # on an insecure address the text is selected
     assert page.evaluate("getSelection().toString()").strip() == LION.text.strip()
-
-
-def test_links_lead_to_their_sections_by_keyboard(tab: Any, run: Path) -> None:
-    page = open_file(tab, run / "report.html")
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.className") == "skip"
-    page.keyboard.press("Enter")
-    assert page.url.endswith("#main")
-    for link in page.locator("#sections a").all():
-        link.press("Enter")
-        name = link.get_attribute("href")
-        box = page.locator(f"{name} h2").bounding_box()
-        assert page.url.endswith(name) and 0 <= box["y"] < page.viewport_size["height"]
 
 
 def test_it_prints_in_light_colors_with_all_steps_open(page: Any) -> None:

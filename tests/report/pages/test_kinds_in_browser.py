@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,18 @@ def files(tmp_path_factory: pytest.TempPathFactory, plots: Any) -> dict[str, Pat
     }
 
 
+@pytest.fixture(scope="module")
+def phone(browser: Any, files: dict[str, Path]) -> Iterator[Callable[[str], Any]]:
+    """What gives the page of each kind on a phone; it is opened once."""
+    with ExitStack() as tabs:
+
+        @cache
+        def opened(kind: str) -> Any:
+            return open_file(tabs.enter_context(new_tab(browser, 390)), files[kind])
+
+        yield opened
+
+
 @pytest.mark.parametrize(
     ("kind", "parts"),
     [
@@ -88,10 +102,9 @@ def files(tmp_path_factory: pytest.TempPathFactory, plots: Any) -> dict[str, Pat
     ],
 )  # fmt: skip
 def test_a_page_has_all_its_parts_and_fits_a_phone(
-    tab: Any, files: dict[str, Path], kind: str, parts: dict[str, tuple[str, ...]]
+    phone: Callable[[str], Any], kind: str, parts: dict[str, tuple[str, ...]]
 ) -> None:
-    tab.set_viewport_size({"width": 390, "height": 800})
-    page = open_file(tab, files[kind])
+    page = phone(kind)
     for section, patterns in parts.items():
         text = " ".join(page.locator(f"#{section}").inner_text().split())
         for pattern in patterns:
@@ -138,14 +151,14 @@ def test_every_control_of_a_comparison_works(page: Any) -> None:
         assert set(shown) == {HOSTILE}
 
 
-@pytest.mark.parametrize("figures", [FIGURES[:3], FIGURES[3:]])
+@pytest.mark.parametrize(("figures", "is_phone"), [(FIGURES[:3], True), (FIGURES[3:], False)])
 def test_data_and_pictures_of_a_comparison_are_saved(
-    tab: Any, files: dict[str, Path], figures: list[str]
+    page: Any, phone: Callable[[str], Any], figures: list[str], is_phone: bool
 ) -> None:
-    open_file(tab, files["comparison"])
+    shown = phone("comparison") if is_phone else page
     for name in figures:
         for kind, begin in SAVED.items():
-            content = save(tab, name, kind)
+            content = save(shown, name, kind)
             assert content.startswith(begin)
             if kind == "csv":
                 assert content.count(b"\r\n") == 1 + len(rows_of(compared(), name))
@@ -166,9 +179,9 @@ def test_parallel_coordinates_show_the_chosen_optimizer_and_its_best_trials(page
     )
 
 
-def test_a_funnel_and_a_simplification_work_offline(tab: Any, files: dict[str, Path]) -> None:
+def test_a_funnel_and_a_simplification_work_offline(phone: Callable[[str], Any]) -> None:
     for kind in ("funnel", "simplification"):
-        page = open_file(tab, files[kind])
+        page = phone(kind)
         assert page.locator(".plot canvas").count() == 1
         step = page.locator("details").first
         step.locator("summary").press("Enter")
@@ -178,8 +191,8 @@ def test_a_funnel_and_a_simplification_work_offline(tab: Any, files: dict[str, P
             page.wait_for_function("views.stages.data('data_0').length === 1")
 
 
-def test_the_card_of_a_rule_works_offline(tab: Any, files: dict[str, Path]) -> None:
-    page = open_file(tab, files["rule"])
+def test_the_card_of_a_rule_works_offline(phone: Callable[[str], Any]) -> None:
+    page = phone("rule")
     assert HOSTILE in page.locator("#summary").inner_text()
     assert page.locator("#figure-update canvas").count() == 1
     rows = list(csv.reader(io.StringIO(save(page, "update", "csv").decode(), newline="")))
