@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paper.hub import load_splits
 from paper.options import TrainingError
 
 HELD = ("dev", "dev_matched", "validation", "validation_matched")
@@ -160,14 +161,7 @@ def _read(path: Path, bare: bool) -> list[dict[str, Any]]:
 
 
 def _of_datasets(name: str, task: str, parts: Sequence[str]) -> Iterable[dict[str, Any]]:
-    try:
-        import datasets
-
-        splits: Any = datasets.load_dataset(name, task)
-    except Exception as error:  # the package may be missing, and has many ways to fail
-        raise TrainingError(
-            f"the task {task} of {name} cannot be loaded ({type(error).__name__}: {error})"
-        ) from error
+    splits = load_splits(name, task)
     part = next((part for part in parts if part in splits), None)
     if part is None:
         raise TrainingError(f"{name} has the parts {', '.join(splits)}; it needs {parts[0]}")

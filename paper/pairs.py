@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from paper.examples import Item, content_seed, seeded
+from paper.hub import HELD, both_parts, columns
 from paper.options import TrainingError
-from paper.pictures import HELD, columns, load_splits
 from paper.pictures import write_digits as write_pictures
 
 PATHS, TEXTS = ("filepath", "path", "image"), ("title", "caption", "text", "txt")
@@ -142,7 +142,7 @@ def _read(path: Path) -> Any:
 
 
 def _of_datasets(name: str) -> ImageTexts:
-    splits = load_splits(name)
+    splits = both_parts(name)
     images = columns(splits[0], "Image")
     if not images:
         raise TrainingError(f"the data set {name} has no column of images")

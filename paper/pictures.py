@@ -16,14 +16,13 @@ from typing import Any
 import numpy
 from PIL import Image
 
+from paper.hub import HELD, both_parts, columns
 from paper.options import TrainingError
 
 try:
     from torchvision.datasets import ImageFolder
 except ImportError as error:
     raise ImportError(f"{error}; install it with: pip install 'optforge[vision]'") from error
-
-HELD = ("validation", "val", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -88,41 +87,8 @@ def _from_folders(folder: Path) -> Pictures:
     return Pictures(parts[0], parts[1], tuple(parts[0].classes), digest)
 
 
-def load_splits(name: str) -> tuple[Any, Any]:
-    """Return the training and the validation split of a data set of the package ``datasets``.
-
-    Args:
-        name: A folder of Parquet files, or a name on the hub.
-
-    Raises:
-        TrainingError: If it cannot be loaded, or has no such split.
-    """
-    try:
-        import datasets
-    except ImportError as error:
-        raise TrainingError(f"{error}; install it with: pip install 'optforge[vision]'") from error
-    try:
-        splits: Any = datasets.load_dataset(name)
-    except Exception as error:  # the package has many ways to fail
-        raise TrainingError(
-            f"the data set {name} cannot be loaded ({type(error).__name__}: {error})"
-        ) from error
-    held = next((part for part in HELD if part in splits), None)
-    if "train" not in splits or held is None:
-        raise TrainingError(
-            f"the data set {name} has the splits {', '.join(splits)}; it needs train and one of "
-            f"{', '.join(HELD)}"
-        )
-    return splits["train"], splits[held]
-
-
-def columns(split: Any, kind: str) -> list[str]:
-    """Return the columns of a split that hold a class of ``datasets``, as ``Image``."""
-    return [key for key, feature in split.features.items() if type(feature).__name__ == kind]
-
-
 def _from_datasets(name: str) -> Pictures:
-    parts = load_splits(name)
+    parts = both_parts(name)
     features = parts[0].features
     images, labels = (columns(parts[0], kind) for kind in ("Image", "ClassLabel"))
     if len(images) != 1 or len(labels) != 1:

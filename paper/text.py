@@ -31,6 +31,7 @@ from optforge.files import replace_file, replacing
 from optforge.tasks.data.pieces import END, learn_pieces
 from optforge.tasks.language.masks import mask_pieces
 from paper.examples import Item, content_seed
+from paper.hub import load_splits
 from paper.options import TrainingError
 
 PARTS = ("train", "validation")
@@ -200,16 +201,7 @@ def _read(paths: Iterable[Path]) -> Iterator[str]:
 
 
 def _of_datasets(name: str) -> Mapping[str, Documents]:
-    try:
-        import datasets
-
-        splits: Any = datasets.load_dataset(name)
-    except ImportError as error:
-        raise TrainingError(f"{error}; install it with: pip install datasets") from error
-    except Exception as error:  # the package has many ways to fail
-        raise TrainingError(
-            f"the data set {name} cannot be loaded ({type(error).__name__}: {error})"
-        ) from error
+    splits = load_splits(name)
     if missing := [part for part in PARTS if part not in splits]:
         raise TrainingError(
             f"the data set {name} has the splits {', '.join(splits)}; it lacks {missing[0]}"

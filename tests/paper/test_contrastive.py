@@ -186,6 +186,10 @@ def test_tables_and_parquet_files_hold_the_same_pairs(digits: str, tmp_path: Pat
     assert [row[1] for row in found.train] == [row[1] for row in table.train]
     assert found.train[0][1] == "a scan of the digit zero" and len(found.validation) == 10
     assert found.digest != table.digest
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "train-0.parquet").rename(tmp_path / "alone" / "train-0.parquet")
+    with pytest.raises(TrainingError, match="has the splits train; it needs train and one of"):
+        open_pairs(str(tmp_path / "alone"))
 
 
 @pytest.mark.parametrize(

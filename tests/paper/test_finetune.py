@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from accelerate import Accelerator
 from scipy.stats import pearsonr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
+from optforge.errors import OptforgeError
 from optforge.tasks.data.pieces import END, learn_pieces
 from paper.finetune import PRESETS, FineTuning, build_model, load_preset, main
 from paper.folder import CHECKPOINT, read_checkpoint
@@ -194,3 +196,9 @@ def test_a_label_that_is_none_is_named(glue: str, tmp_path: Path) -> None:
         (tmp_path / f"{part}.tsv").write_text("sentence\tlabel\nfine\tmaybe\n")
     with pytest.raises(TrainingError, match="a label of SST-2 is 'maybe'; allowed is 0, 1"):
         open_glue(str(tmp_path), "sst2")
+
+
+def test_a_missing_package_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(OptforgeError, match="install it with: pip install datasets"):
+        open_glue("hub:glue", "rte")
