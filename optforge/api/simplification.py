@@ -144,9 +144,11 @@ def simplify(options: SimplifyOptions) -> SimpleRule:
     """
     program, run = _read(options.rule)
     watch = options.watch or Silent()
-    for file in (options.out, options.picture):
-        if file is not None:
-            check_output(Path(file), options.force, SimplifyError)
+    files = [Path(file) for file in (options.out, options.picture) if file is not None]
+    for file in files:
+        check_output(file, options.force, SimplifyError)
+    if len({file.absolute() for file in files}) < len(files):
+        raise SimplifyError(f"out and picture are both {options.out}; give two files")
     with _claimed(run, options.force) as directory:
         if options.exact:
             simple = describe(simplify_exact(program, say=watch.say))

@@ -84,7 +84,8 @@ def is_drawable(console: Console) -> bool:
 
 def print_page_command(path: Path | str, console: Console) -> None:
     """Print the command that writes the page of the result in a directory, or of a rule."""
-    command = shlex.join(["optforge", "report", str(path)])
+    named = f"./{path}" if str(path).startswith("-") else str(path)  # else it reads as an option
+    command = shlex.join(["optforge", "report", named])
     console.print(f"As a page: {command}", style="dim", markup=False, soft_wrap=True)
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 import optforge
 from optforge.cli.app import app
 from optforge.errors import RunError
-from optforge.language import parse, rule_names
+from optforge.language import parse, rule_names, rule_text
 from optforge.runs import RunDirectory
 from optforge.tasks import task_names
 
@@ -244,3 +244,23 @@ def test_what_ends_the_process_of_a_task_is_a_sentence(monkeypatch: pytest.Monke
 
     monkeypatch.setattr("optforge.cli.show.load_rule", fail)
     assert "ended the work by Ended: by hand" in sentence(call("show", "lion"), 1)
+
+
+@pytest.mark.parametrize("host", ["x" * 70 + ".com", "ä" * 100, "no such host"])
+def test_a_host_that_can_be_none_is_refused(host: str, tmp_path: Path) -> None:
+    assert "an address of this machine" in sentence(call("watch", str(tmp_path), "--host", host), 1)
+
+
+def test_a_file_whose_name_begins_with_a_dash_is_no_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("-rule.txt").write_text(rule_text("signum"))
+    shown = call("show", "--", "-rule.txt")
+    assert shown.exit_code == 0 and "optforge report ./-rule.txt" in shown.stdout
+
+
+def test_two_outputs_are_two_files(tmp_path: Path) -> None:
+    words = ("simplify", "signum", "--exact", "--force", "-o", f"{tmp_path}/x")
+    said = sentence(call(*words, "--picture", f"{tmp_path}/./x"), 1)
+    assert "give two files" in said and not list(tmp_path.iterdir())

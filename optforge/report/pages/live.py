@@ -218,6 +218,7 @@ def check_port(host: str, port: int) -> None:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        _ = host.encode("idna")  # else a socket is left open
         socket.create_server((host, port), family=family).close()
     except (OSError, UnicodeError) as error:
         raise OptforgeError(
