@@ -106,6 +106,18 @@ def test_flatness_is_compared_in_pairs_and_its_rise_spares_the_training_loss() -
     assert extra_measurements(found({"base": tuned("base", [CellResult()])})) is None
 
 
+def test_what_may_be_zero_or_below_drops_no_seed() -> None:
+    def runs(*values: float) -> list[CellResult]:
+        return [CellResult(extras={"distance": value}) for value in values]
+
+    of = found({"base": tuned("base", runs(0.2, 0.4, 0.1)), "b": tuned("b", runs(0.2, -0.1, 0.5))})
+    base, other = extra_pairs(of)
+    assert base.mean == pytest.approx(0.2) and other.mean == pytest.approx(0.2)
+    assert base.ratio is None and other.ratio is None
+    missing = found({"base": tuned("base", runs(0.2)), "b": tuned("b", runs(math.nan))})
+    assert [pair.recipe for pair in extra_pairs(missing)] == ["base"]
+
+
 def along(table: list[list[float]], axis: list[float]) -> Findings:
     rows = [[CellResult(test_loss=x, diverged=math.isnan(x)) for x in row] for row in table]
     return found(*({"base": tuned("base", row)} for row in rows), axis=axis)

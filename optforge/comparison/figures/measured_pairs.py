@@ -28,8 +28,9 @@ class ExtraPair:
         recipe: Name of the recipe.
         name: Name of the measurement. ``rise_under_...`` is the ratio of the loss with noise to
             that without, so that a lower training loss alone does not look flat.
-        mean: Geometric mean of the optimizer's own values.
-        ratio: Log ratio to the baseline, below 0 if smaller; None for the baseline itself.
+        mean: Geometric mean of the optimizer's own values; plain mean if one is not above 0.
+        ratio: Log ratio to the baseline, below 0 if smaller; None for the baseline itself, and if
+            a value is not above 0, as an unbiased distance or a share of misses may be.
     """
 
     task: str
@@ -185,12 +186,20 @@ def optima(findings: Findings) -> list[Optimum]:
 
 
 def _extra_pair(result: TaskResult, tuned: TunedSetting, name: str, baseline: str) -> ExtraPair:
-    logs = [math.log(x) for o in tuned.finals if (x := _extra(o, name)) > 0]
-    mean = math.exp(sum(logs) / len(logs)) if logs else math.nan
+    values = [x for o in tuned.finals if math.isfinite(x := _extra(o, name))]
     pairs = [] if tuned.recipe == baseline else ended(result, tuned.recipe, baseline)
-    differences = [_log(_extra(a, name)) - _log(_extra(b, name)) for a, b in pairs]
-    ratio = paired_interval(differences) if differences else None
-    return ExtraPair(result.variant.label, tuned.recipe, name, mean, ratio)
+    both = [(_extra(a, name), _extra(b, name)) for a, b in pairs]
+    ratio = None
+    if both and not any(x <= 0 for pair in both for x in pair):
+        ratio = paired_interval([math.log(a) - math.log(b) for a, b in both])
+    return ExtraPair(result.variant.label, tuned.recipe, name, _mean(values), ratio)
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Return the geometric mean, or the plain one where a value is not above 0."""
+    if any(value <= 0 for value in values):
+        return math.fsum(values) / len(values)
+    return math.exp(math.fsum(map(math.log, values)) / len(values))
 
 
 def _extra(outcome: CellResult, name: str) -> float:
@@ -201,10 +210,6 @@ def _extra(outcome: CellResult, name: str) -> float:
         plain = outcome.extras.get(_WITHOUT, math.nan)
         return noisy / plain if plain > 0 else math.nan
     return outcome.extras.get(name, math.nan)
-
-
-def _log(value: float) -> float:
-    return math.log(value) if value > 0 else math.nan
 
 
 def _validation(outcome: CellResult) -> float:

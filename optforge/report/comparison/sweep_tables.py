@@ -24,7 +24,8 @@ def extra_measurements(findings: Findings) -> TextTable | None:
         return None
     return TextTable(
         f"Further measurements of the final runs: geometric means, and changes against "
-        f"{findings.baseline}, seed by seed, with 95 % intervals; p is not corrected. A rise is "
+        f"{findings.baseline}, seed by seed, with 95 % intervals; p is not corrected. Where a "
+        "value is not above 0 the mean is the plain one and there is no change. A rise is "
         "the training loss under noise on the weights over that without",
         ("<task", "<measured", "<optimizer", "mean", "change", "p"),
         rows,
