@@ -41,7 +41,7 @@ SMALL: dict[str, Any] = {
 
 def quicken(patch: pytest.MonkeyPatch) -> None:
     """Fewer measurements at the end."""
-    patch.setattr(table, "REPEATS", 18)  # a sixth of it, 3, with so few trials
+    patch.setattr(table, "REPEATS", 3)
     patch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
 
 

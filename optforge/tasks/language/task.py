@@ -125,7 +125,8 @@ class LanguageTask(Task):
         """Mask pieces of each sequence, or spans for a ``t5``; nothing changes for a ``gpt2``."""
         if not self.is_masked:
             return inputs, targets
-        return self._masked(inputs[:, : self.length], generator)
+        pieces = targets if self.architecture == "bert" else inputs[:, : self.length]
+        return self._masked(pieces, generator)
 
     def metric(self, output: Tensor, targets: Tensor) -> Tensor:
         """Return the share of the asked pieces that are predicted."""
