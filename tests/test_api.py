@@ -161,6 +161,7 @@ def test_workers_that_will_wait_are_told_of(
     assert "1 of 2 workers mostly wait" in sentence and "--lag" in sentence
 
 
+@pytest.mark.slow
 def test_a_short_resume_reads_all_that_was_done_before(whole: SearchResult, tmp_path: Path) -> None:
     run = shutil.copytree(whole.path, tmp_path / "run")
     again = resume(run, minutes=1e-6, workers=0, tasks=[Blobs()], simplify=False)
@@ -168,6 +169,7 @@ def test_a_short_resume_reads_all_that_was_done_before(whole: SearchResult, tmp_
     assert again.finish is not None
 
 
+@pytest.mark.slow
 def test_the_example_is_a_task_that_trains(tmp_path: Path) -> None:
     spec = importlib.util.spec_from_file_location("own_task", EXAMPLE)
     assert spec is not None and spec.loader is not None
@@ -252,7 +254,9 @@ def test_what_is_in_flight_at_the_end_is_not_waited_for(
     assert outstanding > 0 and seconds == 15.0 and result.finish is not None
 
 
-@pytest.mark.parametrize("strategy", ["evolution", "constants", "random"])
+@pytest.mark.parametrize(
+    "strategy", ["evolution", pytest.param("constants", marks=pytest.mark.slow), "random"]
+)
 def test_each_strategy_ends_with_a_table(
     strategy: str, whole: SearchResult, tmp_path: Path
 ) -> None:

@@ -40,6 +40,7 @@ for _ in range(2):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
 def test_a_forked_process_works_or_says_why_it_cannot(tmp_path: Path) -> None:
     done = subprocess.run(

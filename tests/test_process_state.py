@@ -97,6 +97,7 @@ def test_threads_of_the_compiler_are_as_before(monkeypatch: pytest.MonkeyPatch) 
         assert (seen, config.compile_threads) == ([2], 3)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
 def test_compiling_leaves_no_variable_and_no_thread() -> None:
     """The compiler names its cache in the environment, for processes that it starts."""

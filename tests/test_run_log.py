@@ -51,15 +51,15 @@ def test_tensorboard_follows_a_search_and_its_resumption(tmp_path: Path) -> None
 
     def stop() -> bool:
         seen.append(1)
-        return len(seen) > 12
+        return len(seen) > 6
 
-    optforge.search([Blobs()], out=path, programs=240, log="tensorboard", stop=stop, **SMALL)
+    optforge.search([Blobs()], out=path, programs=120, log="tensorboard", stop=stop, **SMALL)
     first = scalars(path)
-    result = optforge.resume(path, tasks=[Blobs()], programs=240, workers=0, log="tensorboard",
+    result = optforge.resume(path, tasks=[Blobs()], programs=120, workers=0, log="tensorboard",
                              simplify=False)  # fmt: skip
     logged, history = scalars(path), result.history
     steps = sorted(logged["best/in the search"])
-    assert steps[0] > 0 and steps[-1] == history.tally.proposals >= 240
+    assert steps[0] > 0 and steps[-1] == history.tally.proposals >= 120
     assert set(first["programs/new"]) <= set(logged["programs/new"])
     best = history.leading(history.phase)[0].fitness
     assert logged["best/in the search"][steps[-1]] == pytest.approx(best, rel=1e-5)

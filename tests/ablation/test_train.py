@@ -100,6 +100,7 @@ def test_constants_get_few_digits(done: SimpleRule) -> None:
     assert "0.8123456" not in done.program.text
 
 
+@pytest.mark.slow
 def test_a_protected_statement_stays(done: SimpleRule) -> None:
     found, _ = simplified(keep=("tanh",))
     assert "tanh(" in found.program.text
@@ -139,6 +140,7 @@ def test_without_time_the_exact_form_is_left_and_nothing_is_claimed() -> None:
     assert "did not suffice" in simplify_markdown(found)
 
 
+@pytest.mark.slow
 def test_a_stopped_derivation_goes_on_from_the_file(tmp_path: Path, done: SimpleRule) -> None:
     path = tmp_path / "losses"
     asked = [0]
@@ -159,6 +161,7 @@ def test_a_stopped_derivation_goes_on_from_the_file(tmp_path: Path, done: Simple
     assert before > 0 and second.trained > 0
 
 
+@pytest.mark.slow
 def test_the_limit_of_comparisons_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simplifier, "MOST_COMPARISONS", 2)
     found, _ = simplified()

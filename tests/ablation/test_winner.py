@@ -55,6 +55,7 @@ def ended_again(plain: SearchResult, path: Path, **more: Any) -> SearchResult:
     return optforge.resume(run, tasks=[Blobs()], programs=budget, workers=0, **more)
 
 
+@pytest.mark.slow
 def test_a_search_can_leave_its_winner_as_it_is(plain: SearchResult) -> None:
     assert plain.simple is None and plain.finish is not None
     assert not (plain.path / "simple.py").exists()
@@ -79,6 +80,7 @@ def test_a_search_leaves_both_rules_and_simplify_goes_on_from_there(
     assert (tmp_path / "run" / "losses").is_file()
 
 
+@pytest.mark.slow
 def test_with_time_the_winner_is_trained_and_the_time_holds(
     plain: SearchResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

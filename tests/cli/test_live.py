@@ -60,7 +60,7 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Looking:
         optforge.search(
             [Blobs(), Sums()],
             held_out=[],
-            programs=800,
+            programs=400,
             population=40,
             out=Path(tmp_path_factory.mktemp("runs")) / "run",
             workers=0,

@@ -88,6 +88,7 @@ def train(w, g, lr):
 """
 
 
+@pytest.mark.slow
 def test_training_takes_no_longer_than_it_may_and_says_what_it_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ def pixels(file: Path) -> tuple[tuple[int, int], bytes]:
         return picture.size, picture.convert("L").tobytes()
 
 
+@pytest.mark.slow
 def test_every_optimizer_draws_from_the_same_noise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,6 +25,7 @@ def test_a_task_and_an_optimizer_of_ones_own() -> None:
     assert "| Spirals | mine |" in result.markdown
 
 
+@pytest.mark.slow
 def test_a_model_and_an_optimizer_of_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("timm")
     monkeypatch.setattr(comparison_style, "_DPI", 20)  # figures that are quick to draw

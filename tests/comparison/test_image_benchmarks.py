@@ -44,6 +44,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleTy
         del sys.modules[name]
 
 
+@pytest.mark.slow
 def test_fine_tuning_goes_on_where_it_was_and_gives_all_the_same_trials(
     script: Callable[[str], ModuleType],
     tmp_path: Path,

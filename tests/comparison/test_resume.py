@@ -69,6 +69,7 @@ def test_going_on_from_any_part_of_the_table_changes_no_figure(
     assert figures(tmp_path) == figures(whole)
 
 
+@pytest.mark.slow
 def test_a_process_killed_with_signal_9_goes_on(whole: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path)], env=environment)

@@ -72,6 +72,7 @@ def test_a_run_whose_worker_dies_is_counted_apart_and_tried_again(
     assert again.summaries[0].test_loss == whole.summaries[0].test_loss
 
 
+@pytest.mark.slow
 def test_a_run_above_the_limit_is_ended_and_says_how_to_allow_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,27 +91,30 @@ def test_every_statement_of_program_8_is_what_the_paper_derives() -> None:
         weights = weights - update[0].numpy()
 
 
-@pytest.mark.parametrize("name", rule_names())
+def some(of: Sequence[str], *few: str) -> list[Any]:
+    """A few of the rules; the others run with the slow tests."""
+    return [*few, *(pytest.param(n, marks=pytest.mark.slow) for n in of if n not in few)]
+
+
+# Each of these takes 3 to 6 seconds to simplify; what they use, others use too.
+LONG = ("adafactor", "adan", "cautious_adamw", "cautious_lion")
+QUICK = [name for name in rule_names() if name not in LONG]
+TWICE = ("program_4", "program_6", "program_8", "ademamix", "muon", "lamb", "lion")
+
+
+@pytest.mark.parametrize("name", some(rule_names(), *QUICK))
 def test_the_texts_of_a_shipped_rule_stay_as_they_are(name: str) -> None:
     remake = "if the change is meant, run python -m tests.helpers.texts and commit the digests"
     assert texts.digests(name, simple(name)) == TEXTS[name], remake
 
 
-@pytest.mark.parametrize("name", rule_names())
+@pytest.mark.parametrize("name", some(rule_names(), *QUICK))
 def test_no_shipped_rule_changes_what_it_computes(name: str) -> None:
     found = simple(name)
     one, other = trajectory(load_rule(name)), trajectory(found.program)
     guarded = any(step.kind == GUARDED for step in found.derivation.steps)
     tolerance = 1e-3 if guarded else 1e-9
     numpy.testing.assert_allclose(other, one, rtol=tolerance, atol=1e-12)
-
-
-def some(of: Sequence[str], *few: str) -> list[Any]:
-    """A few of the rules; the others run with the slow tests."""
-    return [*few, *(pytest.param(n, marks=pytest.mark.slow) for n in of if n not in few)]
-
-
-TWICE = ("program_4", "program_6", "program_8", "adafactor", "ademamix", "muon", "lamb", "lion")
 
 
 @pytest.mark.parametrize("name", some(rule_names(), *TWICE))
@@ -147,7 +150,7 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", some(list(NAMES), *(n for n in NAMES if n not in LONG)))
 def test_known_rules_are_named(name: str) -> None:
     assert (recognise(simple(name).program).name or "").startswith(NAMES[name])
 

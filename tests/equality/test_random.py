@@ -36,9 +36,9 @@ def checked(seeds: range) -> None:
     assert guarded < len(found) / 2
 
 
-@pytest.mark.parametrize("start", [0, 18])
+@pytest.mark.parametrize("start", [0, pytest.param(18, marks=pytest.mark.slow)])
 def test_random_programs_stay_what_they_are(start: int) -> None:
-    checked(range(start, start + 18))
+    checked(range(start, start + 12))
 
 
 @pytest.mark.slow

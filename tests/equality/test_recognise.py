@@ -104,7 +104,13 @@ def train(w, g, m, lr):
 }
 
 
-@pytest.mark.parametrize("name", OTHER_FORMS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=pytest.mark.slow) if "0.9, beta2 = 0.99" in n else n
+        for n in OTHER_FORMS
+    ],
+)
 def test_a_rule_in_another_form_is_the_same_rule(name: str) -> None:
     found = recognise(simplify_exact(parse(OTHER_FORMS[name])).program)
     assert (found.name or "").startswith(name)

@@ -57,7 +57,7 @@ def test_a_term_of_the_wrong_sign_is_mended(tmp_path: Path) -> None:
     assert best.fitness < min(first_fitness(tmp_path), 10.0) - 0.2
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_constants_first_then_structure_finds_at_least_as_much(tmp_path: Path, seed: int) -> None:
     history = search(tmp_path, TIMID, 300, constants_programs=100, seed=seed)
     constants, structure = (history.leading(phase)[0] for phase in ("constants", "structure"))

@@ -74,6 +74,7 @@ def test_beyond_its_bound_it_lies_in_a_file_without_a_name() -> None:
     assert max(spilled(), default=0) == 0, "it is removed at once"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_the_history_is_the_same_and_objects_are_few(tmp_path: Path) -> None:
     settings = small(population=20)

@@ -72,6 +72,7 @@ def test_workers_write_the_same_history(
     assert rows(tmp_path / "run" / "journal.sqlite") == alone
 
 
+@pytest.mark.slow
 def test_sessions_with_different_workers_write_the_same_history(
     alone: dict[str, list[Any]], plan: SearchPlan, tmp_path: Path
 ) -> None:
@@ -105,6 +106,7 @@ def test_programs_that_end_or_hang_their_worker(task: type[Deadly], tmp_path: Pa
 
 
 @pytest.mark.filterwarnings("ignore:task .* cannot be batched")
+@pytest.mark.slow
 def test_a_job_that_hangs_does_not_hold_the_end_of_a_search(tmp_path: Path) -> None:
     """The limit of a job is ten minutes; the search has a second, and what follows waits no longer
     than it is told."""

@@ -109,7 +109,14 @@ def assert_close(got: Any, expected: Any, tolerance: float) -> None:
         np.testing.assert_allclose(x, y, rtol=tolerance, atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        jnp.bfloat16,
+        jnp.float64,
+        *(pytest.param(d, marks=pytest.mark.slow) for d in (jnp.float16, jnp.float32)),
+    ],
+)
 @pytest.mark.parametrize("name", names())
 def test_dtypes_and_shapes_of_updates_and_states_stay(name: str, dtype: Any) -> None:
     with jax.enable_x64(dtype == jnp.float64):
@@ -133,7 +140,7 @@ def described(tree: Any) -> list[Any]:
     return [structure, *((leaf.shape, leaf.dtype, leaf.weak_type) for leaf in leaves)]
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, pytest.param(jnp.float32, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", names())
 def test_gradient_accumulation(name: str, dtype: Any) -> None:
     optimizer = optax.MultiSteps(factory(name)(), every_k_schedule=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -133,8 +133,22 @@ ELEMENTWISE = sorted(
 )
 
 
-@pytest.mark.parametrize("target", ARRAYS)
-@pytest.mark.parametrize("name", [*ELEMENTWISE, "get_pi", "get_e", "get_eps"])
+# JAX compiles each of the 125 ways to hand over three arguments.
+LONG = ("where", "interp", "cosine_sim")
+
+
+def on_each_target(names: Iterable[str]) -> pytest.MarkDecorator:
+    """Every function on every target; those that take seconds there are slow."""
+    cases = [
+        pytest.param(name, target, marks=[pytest.mark.slow] if slow else [], id=f"{name}-{target}")
+        for name in names
+        for target in ARRAYS
+        for slow in [target == "optax" and name in LONG]
+    ]
+    return pytest.mark.parametrize(("name", "target"), cases)
+
+
+@on_each_target([*ELEMENTWISE, "get_pi", "get_e", "get_eps"])
 def test_elementwise_functions_are_their_oracles_over_edge_values(target: str, name: str) -> None:
     with jax.enable_x64(True), np.errstate(all="ignore"):
         for forms in itertools.product(FORMS, repeat=FUNCTIONS[name].arity):
@@ -197,8 +211,7 @@ def rows(place: int, kind: Kind) -> Array:
     return values
 
 
-@pytest.mark.parametrize("target", ARRAYS)
-@pytest.mark.parametrize("name", WHOLE)
+@on_each_target(WHOLE)
 def test_functions_of_the_tree_are_the_interpreters_for_all_kinds(target: str, name: str) -> None:
     """The interpreter agrees with NumPy oracles in the tests of the language."""
     with jax.enable_x64(True), np.errstate(all="ignore"):

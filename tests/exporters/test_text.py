@@ -188,7 +188,7 @@ def test_every_line_of_latex_is_read_by_an_independent_parser(name: str) -> None
 
 def test_latex_of_random_and_hostile_programs_is_read_too() -> None:
     parser = MathTextParser("path")
-    rules = [rich_program(seed) for seed in range(12)]
+    rules = [rich_program(seed) for seed in range(4)]
     for rule in [*rules, *map(hostile_program, range(len(HOSTILE)))]:
         text = export(rule, "latex")
         assert text.count("{") == text.count("}") and text.isascii()

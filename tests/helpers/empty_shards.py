@@ -23,17 +23,19 @@ BF16 = torch.bfloat16
 PATHS: dict[str, dict[str, Any]] = {
     "foreach": {},
     "loop": {"foreach": False},
-    "fused": {"fused": True},
     "capturable": {"capturable": True},
     "independent": {"decay_mode": "independent"},
     "cautious": {"cautious": True},
-    "cautious fused": {"cautious": True, "fused": True},
     "8 bits": {"momentum_dtype": "8bit"},
-    "8 bits fused": {"momentum_dtype": "8bit", "fused": True},
     "bfloat16 momentum": {"momentum_dtype": BF16},
     **{p: {"nonfinite": p} for p in ("skip_step", "raise", "zero", "propagate")},
     **{r: {"rounding": r, "dtype": BF16} for r in ("kahan", "nearest", "stochastic")},
     **{f"rule {r}": {"rule": r} for r in ("adamw", "program_8", "lamb", "mars")},
+}
+COMPILED: dict[str, dict[str, Any]] = {
+    "fused": {"fused": True},
+    "cautious fused": {"cautious": True, "fused": True},
+    "8 bits fused": {"momentum_dtype": "8bit", "fused": True},
     "rule fused": {"rule": "adamw", "fused": True},
 }
 Weights = dict[str, Tensor]
@@ -95,5 +97,10 @@ def _ends(options: dict[str, Any]) -> tuple[Weights, Weights, Weights]:
 
 
 def empty_shards_case(folder: Path) -> dict[str, Any]:
-    """Return the weights of every path."""
+    """Return the weights of every path that compiles nothing."""
     return {name: _ends(options) for name, options in PATHS.items()}
+
+
+def empty_compiled_case(folder: Path) -> dict[str, Any]:
+    """Return the weights of every path that compiles kernels."""
+    return {name: _ends(options) for name, options in COMPILED.items()}

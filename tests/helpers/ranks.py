@@ -1,6 +1,7 @@
 """What two processes (gloo) do with Lion: replicated, sharded, saved and loaded.
 
-Run as a program, this file is one of the two: it runs every case and writes what came out.
+Run as a program, this file is one of the two: it runs every case, or with `slow` every slow one,
+and writes what came out.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from optforge.optim.diagnostics import watch
 from optforge.optim.lion import Lion
 from optforge.optim.program import ProgramOptimizer
 from optforge.optim.state import momentum_of
-from tests.helpers.empty_shards import empty_shards_case
+from tests.helpers.empty_shards import empty_compiled_case, empty_shards_case
 
 RANKS, STEPS, BATCH = 2, 4, 8
 Weights = dict[str, Tensor]
@@ -294,13 +295,14 @@ CASES: dict[str, Callable[[Path], Any]] = {
     "state": state_case,
     "empty shards": empty_shards_case,
 }
+SLOW: dict[str, Callable[[Path], Any]] = {"empty shards, compiled": empty_compiled_case}
 
 
-def be_a_rank(rank: int, folder: Path) -> None:
+def be_a_rank(rank: int, folder: Path, cases: dict[str, Callable[[Path], Any]]) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # what torch says of its own checkpoints
     dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=RANKS)
-    for name, case in CASES.items():
+    for name, case in cases.items():
         try:
             found = case(folder)
         except Exception:
@@ -310,4 +312,4 @@ def be_a_rank(rank: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    be_a_rank(int(sys.argv[1]), Path(sys.argv[2]))
+    be_a_rank(int(sys.argv[1]), Path(sys.argv[2]), SLOW if "slow" in sys.argv[3:] else CASES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -19,7 +19,21 @@ SHAPES = ((130, 64), (9000,), (7,), ())
 LR, DECAY = 0.25, 0.125
 
 
-@pytest.fixture(params=["float64", "bfloat16", "meta"])
+DEFAULTS = ["float64", "bfloat16", "meta"]
+
+
+def under_each_default(paths: Iterable[str]) -> pytest.MarkDecorator:
+    """Every path under every default; what compiles is slow, but for one of them."""
+    cases = [
+        pytest.param(ambient, path, marks=[pytest.mark.slow] if slow else [])
+        for ambient in DEFAULTS
+        for path in paths
+        for slow in [path == "fused" and ambient != "float64"]
+    ]
+    return pytest.mark.parametrize(("ambient", "path"), cases, indirect=["ambient"])
+
+
+@pytest.fixture(params=DEFAULTS)
 def ambient(request: pytest.FixtureRequest) -> Iterator[str]:
     """A default dtype, or a default device on which no value can be read."""
     compiler.kernels_of.cache_clear()
@@ -82,7 +96,7 @@ PATHS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("path", PATHS)
+@under_each_default(PATHS)
 @pytest.mark.parametrize("options", [{}, {"cautious": True}, {"scaler": True}], ids=str)
 def test_lion_is_the_float64_loop(ambient: str, path: str, options: dict[str, Any]) -> None:
     if path == "differentiable":
@@ -100,7 +114,7 @@ def test_lion_is_the_float64_loop(ambient: str, path: str, options: dict[str, An
             torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("path", ["loop", "foreach", "fused"])
+@under_each_default(["loop", "foreach", "fused"])
 def test_a_rule_is_the_float64_loop(ambient: str, path: str) -> None:
     if path == "fused" and not compiler.find_compiler():
         pytest.skip("needs a C++ compiler")
@@ -112,18 +126,25 @@ def test_a_rule_is_the_float64_loop(ambient: str, path: str) -> None:
             torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("path", ["loop", "foreach", "fused"])
+@pytest.mark.parametrize("ambient", ["float64", "bfloat16"], indirect=True)
+@pytest.mark.parametrize("path", ["loop", "foreach"])
 @pytest.mark.parametrize("kind", ["bfloat16 kahan", "float16 kahan", "bfloat16 stochastic"])
 @pytest.mark.parametrize("momentum_dtype", [torch.bfloat16, "8bit"])
 def test_16_and_8_bits_keep_the_contract(
     ambient: str, path: str, kind: str, momentum_dtype: Any
 ) -> None:
-    if ambient == "meta":
-        pytest.skip("the contract draws on the default device")
-    if path == "fused" and (ambient != "bfloat16" or kind != "bfloat16 stochastic"):
-        pytest.skip("one compiled kernel of each is enough")
     contract.test_from_its_stored_state_every_step_decides_as_float64_does(
         path, momentum_dtype, kind
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not compiler.find_compiler(), reason="needs a C++ compiler")
+@pytest.mark.parametrize("ambient", ["float64", "bfloat16"], indirect=True)
+@pytest.mark.parametrize("momentum_dtype", [torch.bfloat16, "8bit"])
+def test_16_and_8_bits_compiled_keep_the_contract(ambient: str, momentum_dtype: Any) -> None:
+    contract.test_from_its_stored_state_every_step_decides_as_float64_does(
+        "fused", momentum_dtype, "bfloat16 stochastic"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -112,9 +113,23 @@ def test_a_cast_that_has_no_step_is_refused(kind: str, dtype: torch.dtype) -> No
         optimizer.step()
 
 
-@pytest.mark.parametrize("path", [{"foreach": False}, {}, {"fused": True}], ids=str)
-@pytest.mark.parametrize("dtypes", [(F32, F64), (F64, F32), (F32, BF16), (BF16, F32)], ids=str)
+CASTS = [(F32, F64), (F64, F32), (F32, BF16), (BF16, F32)]
+FUSED = {"fused": True}
+
+
 @pytest.mark.parametrize("rule", ["lion", "adamw_bias_correction"])
+@pytest.mark.parametrize(
+    ("dtypes", "path"),
+    [
+        *itertools.product(CASTS, [{"foreach": False}, {}]),
+        (CASTS[2], FUSED),
+        *(
+            pytest.param(cast, FUSED, marks=pytest.mark.slow)
+            for cast in (CASTS[0], CASTS[1], CASTS[3])
+        ),
+    ],
+    ids=str,
+)
 def test_a_rule_goes_on_in_the_new_dtype(
     rule: str, dtypes: tuple[torch.dtype, torch.dtype], path: dict[str, Any]
 ) -> None:

@@ -19,13 +19,13 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 @pytest.mark.parametrize(
     ("settings", "dtype"),
     [
-        ({}, torch.float32),
+        pytest.param({}, torch.float32, marks=pytest.mark.slow),
         ({"lr": torch.tensor(0.25)}, torch.float32),
         ({"lr": torch.tensor(0.25), "nonfinite": "skip_step"}, torch.float32),
-        ({"momentum_dtype": "8bit"}, torch.float32),
+        pytest.param({"momentum_dtype": "8bit"}, torch.float32, marks=pytest.mark.slow),
         ({"cautious": True}, torch.float32),
         ({"rounding": "kahan"}, torch.bfloat16),
-        ({}, torch.bfloat16),
+        pytest.param({}, torch.bfloat16, marks=pytest.mark.slow),
         ({"seed": 2**62 + 1}, torch.bfloat16),
     ],
     ids=str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, set_optimi
 
 from optforge.optim.lion import Lion
 from tests.helpers import ranks
-from tests.helpers.empty_shards import PATHS
+from tests.helpers.empty_shards import COMPILED, PATHS
 from tests.helpers.ranks import (
     LR,
     OPTIONS,
@@ -33,13 +33,14 @@ from tests.helpers.ranks import (
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[Any]]:
-    folder = tmp_path_factory.mktemp("ranks")
+Results = Callable[[str], list[Any]]
+
+
+def run_ranks(folder: Path, *cases: str) -> Results:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", ranks.__name__]
     processes = [
-        subprocess.Popen([*command, str(rank), str(folder)], env=environment, cwd=ROOT)
+        subprocess.Popen([*command, str(rank), str(folder), *cases], env=environment, cwd=ROOT)
         for rank in range(RANKS)
     ]
     try:
@@ -60,7 +61,14 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[An
     return of
 
 
-Results = Callable[[str], list[Any]]
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return run_ranks(tmp_path_factory.mktemp("ranks"))
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return run_ranks(tmp_path_factory.mktemp("compiled"), "slow")
 
 
 def assert_equal(one: Weights, other: Weights) -> None:
@@ -158,14 +166,25 @@ def test_8_bit_state_is_sharded_by_rows_and_vectors_stay_float32(results: Result
         assert found["0.bias"] == {"momentum": ("torch.float32", (96,), True)}
 
 
-def test_where_a_rank_holds_nothing_every_path_gives_one_process_s_weights(
-    results: Results,
-) -> None:
-    for rank in results("empty shards"):
-        assert rank.keys() == PATHS.keys()
+def assert_one_process_s_weights(ranks_weights: list[Any], paths: Mapping[str, Any]) -> None:
+    for rank in ranks_weights:
+        assert rank.keys() == paths.keys()
         for name, (sharded, resumed, plain) in rank.items():
             for key, wanted in plain.items():
                 # Gradients of bfloat16 are summed over ranks in another order.
                 bound = 0.05 if wanted.dtype == torch.bfloat16 else 1e-5
                 torch.testing.assert_close(sharded[key], wanted, rtol=0, atol=bound, msg=name)
                 torch.testing.assert_close(resumed[key], sharded[key], rtol=0, atol=0, msg=name)
+
+
+def test_where_a_rank_holds_nothing_every_path_gives_one_process_s_weights(
+    results: Results,
+) -> None:
+    assert_one_process_s_weights(results("empty shards"), PATHS)
+
+
+@pytest.mark.slow
+def test_where_a_rank_holds_nothing_compiled_paths_give_one_process_s_weights(
+    compiled: Results,
+) -> None:
+    assert_one_process_s_weights(compiled("empty shards, compiled"), COMPILED)

@@ -127,8 +127,18 @@ def run(row: str, path: dict[str, Any]) -> None:
         assert torch.equal(after[0]["momentum"], before[1][0]["momentum"])
 
 
+# Kernels take seconds to compile: these rows are compiled in `make test`, all in `make slow`.
+COMPILED = ("cautious=True", 'momentum_dtype="8bit"', 'rounding="stochastic"', "learning rate")
+
+
+def case(row: str, path: dict[str, Any], verdict: str) -> Any:
+    slow = path == {"fused": True} and verdict == "yes" and not row.startswith(COMPILED)
+    name = f"{row}-{next(iter(path))}-{next(iter(path.values()))}"
+    return pytest.param(row, path, verdict, id=name, marks=[pytest.mark.slow] if slow else [])
+
+
 CASES = [
-    pytest.param(row, path, verdict, id=f"{row}-{next(iter(path))}-{next(iter(path.values()))}")
+    case(row, path, verdict)
     for row, *verdicts in table("What works on which path")
     for path, verdict in zip(PATHS, verdicts, strict=True)
 ]

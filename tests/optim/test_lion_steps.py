@@ -82,7 +82,7 @@ def test_a_capturable_step_never_asks_the_host(
     real_compile = torch.compile
 
     def compiled(function: Any, **options: Any) -> Any:
-        kernel = real_compile(function, **options)
+        kernel = real_compile(function, backend="eager", **options)
 
         def unwatched(*arguments: Any) -> Any:
             with _disable_current_modes():
@@ -133,7 +133,7 @@ def decoded(optimizer: Lion, weight: Tensor) -> Tensor:
     return decode(state["momentum"], state["momentum_scale"], 64)
 
 
-@each_path
+@pytest.mark.parametrize("path", ["loop", "foreach", pytest.param("fused", marks=pytest.mark.slow)])
 def test_with_8_bits_propagate_poisons_the_block(path: str) -> None:
     weight = Parameter(torch.ones(SIZE))
     optimizer = Lion([weight], lr=0.25, momentum_dtype="8bit", nonfinite="propagate", **PATHS[path])

@@ -26,8 +26,9 @@ def adamw_of(*groups: object, lr: float = 1e-3) -> torch.optim.AdamW:
         ("adamw_bias_correction", 1.0),
         ("signum", NOISE),
         ("lion", NOISE),
-        ("ortho_lion", NOISE),  # its matrices have a root mean square of about 0.9
-        ("muon", 1.3),  # 0.2 times that
+        # Matrices have a root mean square of about 0.9; it takes seconds to measure.
+        pytest.param("ortho_lion", NOISE, marks=pytest.mark.slow),
+        pytest.param("muon", 1.3, marks=pytest.mark.slow),  # 0.2 times that
     ],
 )
 def test_the_rate_follows_from_the_length_of_updates(rule: str, ratio: float) -> None:
@@ -43,6 +44,7 @@ def test_an_adam_of_other_betas_has_longer_updates() -> None:
     assert group["lr"] == pytest.approx(1e-3 * (0.5 / 1.5) ** 0.5, rel=0.05)
 
 
+@pytest.mark.slow
 def test_real_updates_are_as_long_as_was_measured() -> None:
     """On noise, per element, the two optimizers move the weights equally far."""
     moved = []
@@ -56,6 +58,7 @@ def test_real_updates_are_as_long_as_was_measured() -> None:
     assert moved[0] == pytest.approx(moved[1], rel=0.2)
 
 
+@pytest.mark.slow
 def test_groups_keep_what_they_are() -> None:
     model = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 3))
     adamw = torch.optim.AdamW(parameter_groups(model), lr=1e-3, weight_decay=0.1)

@@ -68,6 +68,7 @@ def test_compiled_rules_may_maximize_narrow_weights() -> None:
     assert_same("lion", torch.bfloat16, maximize=True)
 
 
+@pytest.mark.slow
 def test_a_compiled_rule_with_numbers_for_each_array_computes_the_same() -> None:
     assert_same(parse(WHOLE_TREE), torch.float64)
 

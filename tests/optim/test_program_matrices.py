@@ -136,6 +136,7 @@ def test_random_programs_follow_the_interpreter(way: str, functions: tuple[str, 
 
 
 @pytest.mark.skipif(not compiler.find_compiler(), reason="needs a C++ compiler")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["shampoo", "rows"])
 def test_a_compiled_rule_follows_the_interpreter(name: str) -> None:
     scenario = Scenario(((3, 2), (2, 2, 2), (4,)), steps=10, matrices=(True, True, False))

@@ -45,6 +45,7 @@ def test_it_trains_logs_stops_and_resumes(
     assert log[0]["plan"]["weight_decay"] == 1.0
 
 
+@pytest.mark.slow
 def test_the_command_of_the_page_starts_every_preset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,7 +86,10 @@ def test_full_size_towers_are_as_large_as_the_preset_says(name: str) -> None:
     assert any(p.requires_grad for p in towers.image.parameters()) is (name == "basic_l")
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(
+    "name",
+    [next(iter(PRESETS)), *(pytest.param(n, marks=pytest.mark.slow) for n in [*PRESETS][1:])],
+)
 def test_every_preset_steps_evaluates_and_resumes_at_reduced_width(
     name: str, digits: str, tmp_path: Path
 ) -> None:
@@ -101,6 +104,7 @@ def test_every_preset_steps_evaluates_and_resumes_at_reduced_width(
     assert score["image_to_text_10"] == score["text_to_image_10"] == 1.0  # of ten pairs
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_start_every_preset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +209,7 @@ def test_what_does_not_fit_is_a_sentence(changes: dict[str, Any], text: str, dig
         start(changes.pop("data", digits), "lit_b32_b", **changes)
 
 
+@pytest.mark.slow
 def test_resuming_changes_no_bit(digits: str, tmp_path: Path) -> None:
     def run(name: str, **more: Any) -> None:
         common = {**TINY, "accumulation": 2, "data": digits, "ema": 0.5}

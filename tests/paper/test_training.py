@@ -91,10 +91,10 @@ def test_training_is_the_loop_by_hand(place: str) -> None:
     ("name", "optimizer", "precision"),
     [
         ("vit_s16_augmented", "lion", "float32"),
-        ("vit_s16", "lion", "bfloat16"),
         ("resnet50", "sgd", "float32"),
         ("vit_s16_augmented", "adafactor", "bfloat16"),
-        ("mixer_s16", "muon", "float32"),
+        pytest.param("vit_s16", "lion", "bfloat16", marks=pytest.mark.slow),
+        pytest.param("mixer_s16", "muon", "float32", marks=pytest.mark.slow),
     ],
 )
 def test_resuming_changes_no_bit(
@@ -143,6 +143,7 @@ def command(name: str, place: str, out: Path, *options: str) -> list[str]:
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_the_same(place: str, tmp_path: Path) -> None:
     """By SIGKILL, at whatever moment the third step has come."""
     options = ["--checkpoint-every", "1", "--steps", "2000"]
@@ -199,6 +200,7 @@ def last_loss(out: Path) -> float:
     return json.loads((out / "log.jsonl").read_text().splitlines()[-1])["validation"]["loss"]
 
 
+@pytest.mark.slow
 def test_two_processes_agree_with_one_that_accumulates(
     place: str, spread: Path, tmp_path: Path
 ) -> None:

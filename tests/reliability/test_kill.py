@@ -26,7 +26,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     made.close()
 
 
-@pytest.mark.parametrize("kind", ["call", "time", "power"])
+@pytest.mark.parametrize("kind", [pytest.param("call", marks=pytest.mark.slow), "time", "power"])
 def test_what_is_killed_ends_alike(bench: Bench, kind: str) -> None:
     """Exporting and comparing are short; they write text files and a table that grows."""
     source = random.Random(f"short {kind}")
@@ -42,12 +42,20 @@ def test_every_verb_ends_alike(bench: Bench, name: str, kind: str) -> None:
         bench.kill(VERBS[name], kind, random.Random(f"{name} {kind} {number}"))
 
 
-@pytest.mark.parametrize("error", [errno.EROFS, errno.ENOSPC])
-@pytest.mark.parametrize("name", ["compare", "export"])
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("export", errno.EROFS),
+        ("export", errno.ENOSPC),
+        ("compare", errno.EROFS),
+        pytest.param("compare", errno.ENOSPC, marks=pytest.mark.slow),
+    ],
+)
 def test_a_disk_that_takes_nothing_is_a_sentence(bench: Bench, name: str, error: int) -> None:
     assert bench.fail(VERBS[name], error, 1)
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_later_loses_nothing(bench: Bench) -> None:
     """A comparison ended with code 70: closing its table tried to write once more."""
     bench.whole(VERBS["compare"])

@@ -85,8 +85,17 @@ def comparison(found: Findings, *names: str) -> Comparison:
 GOOD = [run(0.5), run(0.52), run(0.55)]
 
 
-@pytest.mark.parametrize("bad", [[DEAD, *GOOD[1:]], [LOST, *GOOD[1:]], [DEAD] * 3, [LOST] * 3,
-                                 [DEAD, LOST, GOOD[0]]])  # fmt: skip
+@pytest.mark.parametrize(
+    "bad",
+    [
+        [DEAD, LOST, GOOD[0]],
+        [LOST] * 3,
+        *(
+            pytest.param(b, marks=pytest.mark.slow)
+            for b in ([DEAD, *GOOD[1:]], [LOST, *GOOD[1:]], [DEAD] * 3)
+        ),
+    ],
+)
 def test_runs_without_a_result_never_break_the_report(
     tmp_path: Path, bad: list[CellResult]
 ) -> None:

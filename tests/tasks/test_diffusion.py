@@ -155,6 +155,7 @@ def test_a_model_that_knows_the_images_draws_nearer_ones(monkeypatch: pytest.Mon
     assert found["frechet_distance_letters_resnet"] > near["frechet_distance_letters_resnet"]
 
 
+@pytest.mark.slow
 def test_adamw_with_too_small_a_rate_loses() -> None:
     slow = recipe_from("slow", {"optimizer": "adamw", "space": {"lr": [1e-6, 1e-5]}})
     few: Any = {"trials": 1, "seeds": 3, "finalists": 1, "again": 0, "extensions": 0}

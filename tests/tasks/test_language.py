@@ -153,7 +153,7 @@ def test_what_is_not_allowed_is_named(changes: dict[str, Any], text: str) -> Non
         _ = LanguageTask("wrong", **changes).splits
 
 
-@pytest.mark.parametrize("architecture", ["gpt2", "bert"])
+@pytest.mark.parametrize("architecture", ["gpt2", pytest.param("bert", marks=pytest.mark.slow)])
 def test_sgd_loses_to_adamw(architecture: str) -> None:
     """Attention needs rates of their own for its arrays (Zhang et al., 2020, arXiv:1912.03194)."""
     few: Any = {"trials": 3, "seeds": 3, "finalists": 1, "again": 0, "extensions": 0}

@@ -96,9 +96,16 @@ def assert_close(programs: Sequence[Program], device: str) -> None:
         )
 
 
-def test_every_shipped_rule_takes_the_same_steps(device: str) -> None:
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(("adamw_bias_correction", "lion", "lamb", "program_8", "muon"), id="some"),
+        pytest.param(rule_names(), id="all", marks=pytest.mark.slow),
+    ],
+)
+def test_shipped_rules_take_the_same_steps(device: str, names: Sequence[str]) -> None:
     """All at once, so that stages of several rules share launches."""
-    assert_close([load_rule(name) for name in rule_names()], device)
+    assert_close([load_rule(name) for name in names], device)
 
 
 AWKWARD = {

@@ -96,6 +96,7 @@ def check_that_all_train_the_same(task: Task) -> None:
     assert compared == pytest.approx(single, rel=max(loose(task) - 1e-6, 1e-9))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", PERMUTED, ids=lambda task: task.name)
 def test_masks_in_another_order_make_the_same_losses_on_average(task: Task) -> None:
     seeds = list(range(16))

@@ -70,6 +70,7 @@ def test_a_stop_loses_nothing_and_the_next_start_goes_on(tmp_path: Path) -> None
     assert rest == whole and trainer.trained + trained == total
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(tmp_path: Path) -> None:
     alone, _ = tuned(replace(FIRST, file=tmp_path / "alone"), [Blobs()])
     on_two, _ = tuned(replace(FIRST, file=tmp_path / "two", workers=2), [Blobs()])
