@@ -88,8 +88,9 @@ def extract(saturated: Saturated, kinds: tuple[int, ...]) -> Graph:
         saturated: Classes and outputs.
         kinds: Kinds of the states.
     """
+    begun: dict[tuple[int, ...], dict[int, _Best]] = {}
     graphs = [
-        _build(saturated, kinds, _in_order(saturated, order))
+        _build(saturated, kinds, _in_order(saturated, order, begun))
         for order in _orders(saturated.outputs)
     ]
     return min(graphs, key=lambda graph: (graph_cost(graph), structure(graph)))
@@ -108,12 +109,18 @@ def _orders(outputs: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         yield order
 
 
-def _in_order(saturated: Saturated, order: Sequence[int]) -> dict[int, Choice]:
-    """Choose for one output after another; earlier choices stay and are free."""
+def _in_order(
+    saturated: Saturated, order: tuple[int, ...], begun: dict[tuple[int, ...], dict[int, _Best]]
+) -> dict[int, Choice]:
+    """Choose for one output after another; earlier choices stay and are free.
+
+    Orders that begin alike share what was found for their beginnings.
+    """
     fixed: dict[int, Choice] = {}
-    for output in order:
-        best = _choose(saturated.classes, fixed)
-        stack = [output]
+    for number, output in enumerate(order):
+        if (beginning := order[:number]) not in begun:
+            begun[beginning] = _choose(saturated.classes, fixed)
+        best, stack = begun[beginning], [output]
         while stack:
             here = stack.pop()
             if here not in fixed:
