@@ -16,6 +16,7 @@ from optforge.report.pages.comparison_parts import (
     distinct,
     each_tuned,
     losses_axis,
+    of_each,
 )
 from optforge.report.pages.figures import (
     Spec,
@@ -97,7 +98,8 @@ def curves(findings: Findings) -> Figure | None:
     rows: Rows = []
     for task, name, tuned in each_tuned(findings):
         steps, logs = common_curve(tuned.finals)
-        for step, column in zip(steps, zip(*logs, strict=True), strict=True):
+        columns = list(zip(steps, zip(*logs, strict=True), strict=True))
+        for step, column in of_each(findings, columns):
             interval = paired_interval(column)
             ends = (interval.low, interval.high) if len(column) > 1 else (interval.mean,) * 2
             low, high = map(exponential, ends)

@@ -9,9 +9,19 @@ from typing import Any
 from optforge.comparison import Findings
 from optforge.comparison.result import TunedSetting
 from optforge.report.pages.blocks import Figure
-from optforge.report.pages.figures import Spec, any_of, encode, full_width_plot, one_of
+from optforge.report.pages.figures import (
+    Point,
+    Spec,
+    any_of,
+    encode,
+    full_width_plot,
+    one_of,
+    thinned,
+)
 
 Rows = list[dict[str, Any]]
+_ROWS = 4000  # of a figure, about 0.4 MB
+_LEAST = 8  # of an optimizer on a task, however many there are
 
 
 def by_task(
@@ -37,6 +47,12 @@ def each_tuned(findings: Findings) -> Iterator[tuple[str, str, TunedSetting]]:
     for result in findings.tasks:
         for name, tuned in result.tuned.items():
             yield result.variant.label, name, tuned
+
+
+def of_each(findings: Findings, points: Sequence[Point]) -> Sequence[Point]:
+    """Return what a figure shows of one optimizer on one task; of very many, evenly spaced ones."""
+    series = sum(len(result.tuned) for result in findings.tasks)
+    return thinned(points, max(_LEAST, _ROWS // max(series, 1)))
 
 
 def distinct(rows: Iterable[Mapping[str, Any]], column: str) -> list[str]:

@@ -6,7 +6,9 @@ Colors are those of Okabe and Ito, which color-blind readers tell apart; shapes 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+Point = TypeVar("Point")
 
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8a8a8a", "#b8a900")
 GREY = "#8a8a8a"
@@ -18,6 +20,12 @@ _ROW = 18  # pixels
 _LABEL = "label of the row"
 _DASHES = ([1, 0], [6, 3], [2, 2])
 _LETTER, _SYMBOL = 7, 34  # pixels of a legend's entry
+
+
+def thinned(points: Sequence[Point], most: int) -> Sequence[Point]:
+    """Return at most so many points, evenly spaced, the last one among them."""
+    every = 1 + len(points) // most
+    return points[(len(points) - 1) % every :: every]
 
 
 def encode(field: str, kind: str, title: str | list[str] = "", **more: Any) -> Spec:

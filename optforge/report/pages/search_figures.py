@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
 
 from optforge.report.pages.blocks import Figure
 from optforge.report.pages.figures import (
@@ -16,13 +16,12 @@ from optforge.report.pages.figures import (
     full_width_rows,
     layer,
     named_colors,
+    thinned,
     tooltip,
     zero_line,
 )
 from optforge.report.search.course import JUDGED, Course, known_shares, value_range
 from optforge.statistics import mean_interval_over_tasks
-
-Point = TypeVar("Point")
 
 _DOTS = 3000  # of a series; more are thinned out
 _POINTS = 500  # with an interval each
@@ -51,29 +50,23 @@ def progress(course: Course) -> Figure:
 
 
 def _progress_rows(course: Course) -> Iterator[tuple[Any, ...]]:
-    dots = _thinned(course.judged)
+    dots = thinned(course.judged, _DOTS)
     yield from ((_JUDGED, number, value, None, None, "") for number, value in dots)
     total = len(course.cached)
     ends = [*(start for _, start, *_ in course.phases[1:]), total]
     for (phase, _, numbers, best), end in zip(course.phases, ends, strict=False):
-        steps = _thinned(list(zip(numbers, best, strict=True)))
+        steps = thinned(list(zip(numbers, best, strict=True)), _DOTS)
         yield from ((_BEST, n, v, None, None, phase) for n, v in steps)
         if best:
             yield _BEST, end, best[-1], None, None, phase
     yield from _noise_rows(course)
-    for r in _thinned(course.rescored, _POINTS):
+    for r in thinned(course.rescored, _POINTS):
         half = r.half if math.isfinite(r.half) else 0.0
         yield _FRESH, r.number, r.fresh, r.fresh - half, r.fresh + half, ""
     yield from _validated_rows(course)
     yield from ((_WORSE, a, b, None, None, "") for a, b in course.overfitted)
     restarts = [n for n, parent in enumerate(course.parents) if parent is None and n]
     yield from ((_BEGIN, n, None, None, None, "") for n in restarts)
-
-
-def _thinned(points: Sequence[Point], most: int = _DOTS) -> Sequence[Point]:
-    """Return evenly spaced points, the last one among them."""
-    every = 1 + len(points) // most
-    return points[(len(points) - 1) % every :: every]
 
 
 def _noise_rows(course: Course) -> Iterator[tuple[Any, ...]]:
@@ -83,7 +76,7 @@ def _noise_rows(course: Course) -> Iterator[tuple[Any, ...]]:
 
 
 def _validated_rows(course: Course) -> Iterator[tuple[Any, ...]]:
-    for v in _thinned(course.validations, _POINTS):
+    for v in thinned(course.validations, _POINTS):
         first = course.validations[0].logs
         rows = [[a - b for a, b in zip(v.logs[t], first[t], strict=True)] for t in first]
         interval = mean_interval_over_tasks(rows)

@@ -14,7 +14,14 @@ from optforge.comparison.result import TunedSetting, score
 from optforge.report.comparison.figures import rate_points, shown_score
 from optforge.report.comparison.style import exponential
 from optforge.report.pages.blocks import Figure
-from optforge.report.pages.comparison_parts import Rows, by_task, distinct, each_tuned, score_axis
+from optforge.report.pages.comparison_parts import (
+    Rows,
+    by_task,
+    distinct,
+    each_tuned,
+    of_each,
+    score_axis,
+)
 from optforge.report.pages.figures import (
     COLORS,
     GREY,
@@ -43,7 +50,8 @@ def rates(findings: Findings) -> Figure | None:
     objective, rows = findings.objective, []
     for task, name, tuned in each_tuned(findings):
         for series, trials in (("trial", tuned.trials), ("curve", tuned.sensitivity)):
-            for rate, value in zip(*rate_points(trials, objective), strict=True):
+            points = list(zip(*rate_points(trials, objective), strict=True))
+            for rate, value in of_each(findings, points):
                 rows.append(
                     {"task": task, "optimizer": name, "series": series, "rate": rate,
                      "score": value}
@@ -75,7 +83,7 @@ def coordinates(findings: Findings) -> Figure | None:
     rows = [
         {"task": task, "optimizer": name, **dict.fromkeys(names), **trial}
         for task, name, tuned in results
-        for trial in _trials(tuned, objective)
+        for trial in of_each(findings, list(_trials(tuned, objective)))
     ]
     if not (rows and names):
         return None
@@ -180,7 +188,8 @@ def best_by_trials(findings: Findings) -> Figure | None:
     objective, rows = findings.objective, []
     for task, name, tuned in each_tuned(findings):
         first = [trial for trial in tuned.trials if trial.round == 0]
-        for count, value in enumerate(best_so_far(first, objective), 1):
+        counted = list(enumerate(best_so_far(first, objective), 1))
+        for count, value in of_each(findings, counted):
             shown = shown_score(value, objective)
             rows.append({"task": task, "optimizer": name, "trials": count, "best": shown})
     names = distinct(rows, "optimizer")
