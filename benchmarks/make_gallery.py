@@ -38,7 +38,7 @@ from optforge.report.pages.rule import rule_page
 from optforge.report.pages.simplification import simplification_page
 from optforge.report.pages.write import is_result, page_of
 from optforge.report.simplify.files import simple_rule_json
-from optforge.runs.directory import JOURNAL
+from optforge.runs.file_names import JOURNAL
 
 RULES = ("adamw", "lion", "muon", "ortho_lion")
 RAW = "program_8"  # the paper's, before it was made simple

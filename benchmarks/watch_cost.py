@@ -42,7 +42,7 @@ from optforge.errors import RunError
 from optforge.report.pages.live import LivePage
 from optforge.report.pages.write import write_page
 from optforge.runs import Journal, list_runs
-from optforge.runs.directory import JOURNAL
+from optforge.runs.file_names import JOURNAL
 
 _PATIENCE = 300.0  # seconds for a start, or for an end
 _TELL = 15.0  # seconds after which a wait is told again

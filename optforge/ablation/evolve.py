@@ -23,7 +23,7 @@ from optforge.evolution.settings import Settings
 from optforge.execution import Workers
 from optforge.language import Program, parse, round_constants
 from optforge.runs import RunDirectory
-from optforge.runs.directory import JOURNAL
+from optforge.runs.file_names import JOURNAL
 
 PROGRAMS = 3000
 _POPULATION, _TOURNAMENT, _REPEATS, _RESCORE = 100, 4, 3, 3

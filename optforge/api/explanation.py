@@ -31,7 +31,7 @@ from optforge.report.search.explanation import (
 )
 from optforge.report.search.table_json import table_from_json
 from optforge.runs import RunDirectory
-from optforge.runs.directory import EXPLANATION, EXPLANATION_PAGE, TABLE_JSON
+from optforge.runs.file_names import EXPLANATION, EXPLANATION_PAGE, TABLE_JSON
 from optforge.tasks import Task, find_tasks
 from optforge.training import checked_device, is_gpu, one_thread
 from optforge.tuning import Effort

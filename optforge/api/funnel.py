@@ -37,7 +37,7 @@ from optforge.report.promotion.page import (
     funnel_markdown,
 )
 from optforge.runs import RunDirectory, check_free
-from optforge.runs.directory import BEST, LOSSES, file_names
+from optforge.runs.file_names import BEST, LOSSES, file_names
 from optforge.training import one_thread, trained_alone
 
 _FILES = (FUNNEL_JSON, FUNNEL_PAGE, BEST)

@@ -11,7 +11,8 @@ from optforge.errors import MOST, FunnelError, real_number, whole_number
 from optforge.execution import worker_count
 from optforge.options import with_plain_fields
 from optforge.promotion.script import Train
-from optforge.runs.directory import JOURNAL, is_directory
+from optforge.runs.directory import is_directory
+from optforge.runs.file_names import JOURNAL
 from optforge.tasks import Task
 from optforge.tuning import OPTIMIZERS
 

@@ -16,7 +16,7 @@ from optforge.jobs import Display
 from optforge.promotion import FunnelCandidate, Stage, collect
 from optforge.promotion.stage import read_ladder, stored_ladder
 from optforge.runs import Journal, RunDirectory
-from optforge.runs.directory import JOURNAL
+from optforge.runs.file_names import JOURNAL
 from optforge.tasks import Task
 from optforge.training import trained_alone
 from optforge.tuning import PLAIN_SHAPE, Setting, fittable, shape_setting, tunable

@@ -33,7 +33,8 @@ from optforge.execution import process_count
 from optforge.jobs import Display, JobRunner, Silent, named
 from optforge.language import load_rule, rule_text
 from optforge.runs import RunDirectory, Session, check_free
-from optforge.runs.directory import best_of, file_names, new_run_path
+from optforge.runs.directory import new_run_path
+from optforge.runs.file_names import best_of, file_names
 from optforge.tasks import Task, find_tasks
 from optforge.training import checked_device, is_gpu, one_thread, ways_to_train
 from optforge.tuning import BaselineTuner

@@ -37,7 +37,8 @@ from optforge.report.simplify.events import event_sentence
 from optforge.report.simplify.files import rule_text
 from optforge.report.simplify.page import simplify_markdown
 from optforge.runs import Journal, RunDirectory
-from optforge.runs.directory import JOURNAL, LOSSES, SIMPLE, is_directory, rule_file
+from optforge.runs.directory import is_directory, rule_file
+from optforge.runs.file_names import JOURNAL, LOSSES, SIMPLE
 from optforge.runs.outputs import check_output, write_output
 from optforge.tasks import PROXY_TASKS, Schedule, Task
 from optforge.tasks.data.cache import directory as cache_directory

@@ -11,7 +11,7 @@ from optforge.language import Program
 from optforge.report.simplify.events import event_sentence
 from optforge.report.simplify.files import PICTURE, simplify_files
 from optforge.runs import RunDirectory
-from optforge.runs.directory import LOSSES
+from optforge.runs.file_names import LOSSES
 
 
 def simplify_and_write(

@@ -25,7 +25,7 @@ from optforge.fitness import Evaluator, seeds
 from optforge.jobs import JobRunner, Store, Trainer
 from optforge.language import load_rule, parse, round_constants
 from optforge.runs import RunDirectory
-from optforge.runs.directory import LOSSES
+from optforge.runs.file_names import LOSSES
 from optforge.tasks import Task, is_shipped
 from optforge.training import Stack, Trainee, train_population
 from optforge.tuning import (

@@ -6,14 +6,8 @@ does not depend on how a candidate is evaluated; it stores plain values and retu
 
 from __future__ import annotations
 
-from optforge.runs.directory import (
-    HISTORY,
-    RunDirectory,
-    RunSummary,
-    check_free,
-    list_runs,
-    new_run_path,
-)
+from optforge.runs.directory import RunDirectory, RunSummary, check_free, list_runs, new_run_path
+from optforge.runs.file_names import HISTORY
 from optforge.runs.journal import Journal
 from optforge.runs.records import Event, Proposal, Verdict
 from optforge.runs.session import Session

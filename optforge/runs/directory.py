@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import string
 from collections.abc import Iterable, Mapping
@@ -15,34 +14,9 @@ from typing import Any
 from optforge.errors import RunError
 from optforge.files import RECORD, begin_record, check_own, is_own, replace_own, whole_record
 from optforge.runs import guard
+from optforge.runs.file_names import BEST, JOURNAL, OURS, SETTINGS, START, TABLE_JSON, file_names
 from optforge.runs.journal import Journal
 from optforge.runs.schema import plain_text
-
-JOURNAL = "journal.sqlite"
-SETTINGS = "settings.json"
-BEST = "best.py"
-TABLE_JSON = "table.json"
-TABLE_MARKDOWN = "table.md"
-HISTORY = "history.png"
-LOSSES = "losses"  # of all that was trained outside of the search
-# Written beside the rule as found.
-SIMPLE = ("simple.py", "simplify.json", "simplify.md", "update.png")
-START = "start.py"  # the warm start as given
-EXPLANATION, EXPLANATION_PAGE = "explain.json", "explain.md"
-_OURS = (
-    JOURNAL, *(f"{JOURNAL}{end}" for end in ("-wal", "-shm", ".lock")), RECORD, SETTINGS, START,
-    BEST, TABLE_JSON, TABLE_MARKDOWN, HISTORY, LOSSES, *SIMPLE, EXPLANATION, EXPLANATION_PAGE,
-)  # fmt: skip
-
-
-def best_of(task: str) -> str:
-    """Return the name of the file with the rule tuned for one task."""
-    return "best_" + re.sub(r"[^\w.-]", "_", task) + ".py"
-
-
-def file_names(tasks: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the names of all files that a run on these tasks may write."""
-    return (*_OURS, *map(best_of, tasks))
 
 
 def rule_file(rule: str | Path) -> str | Path:
@@ -239,7 +213,7 @@ def new_run_path(root: str | Path = "runs") -> Path:
     return Path(root) / f"{datetime.now():%Y-%m-%d-%H%M}-{letters}"
 
 
-def check_free(path: str | Path, names: Iterable[str] = _OURS, force: bool = False) -> None:
+def check_free(path: str | Path, names: Iterable[str] = OURS, force: bool = False) -> None:
     """Refuse a place where no new run can be, before any time is spent on one.
 
     Args:

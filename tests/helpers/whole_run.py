@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from optforge.runs import Journal, Session
-from optforge.runs.directory import TABLE_JSON
+from optforge.runs.file_names import TABLE_JSON
 from tests.helpers.other_pages import make_simplification
 from tests.helpers.page_runs import HOSTILE, finish_run, make_run
 

@@ -13,7 +13,7 @@ import optforge
 from optforge.errors import RunError
 from optforge.files import RECORD, ForeignFileError
 from optforge.runs import RunDirectory, check_free, list_runs, new_run_path
-from optforge.runs.directory import file_names
+from optforge.runs.file_names import file_names
 from tests.helpers.searches import pretend, rows, small
 from tests.runs.samples import batch
 

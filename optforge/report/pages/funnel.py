@@ -30,7 +30,7 @@ from optforge.report.promotion.page import FUNNEL_JSON
 from optforge.report.text_table import TextTable
 from optforge.report.words import loss_change, percent
 from optforge.runs import Journal
-from optforge.runs.directory import JOURNAL
+from optforge.runs.file_names import JOURNAL
 
 _LARGEST = 5.0  # log ratio beyond which a point is cut off
 

@@ -9,7 +9,7 @@ from typing import Any
 from optforge.language import load_rule
 from optforge.options import documented
 from optforge.report.text_table import TextTable
-from optforge.runs.directory import START
+from optforge.runs.file_names import START
 
 # Options with the name of their setting.
 _PLAIN = (

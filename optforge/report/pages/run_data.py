@@ -19,7 +19,8 @@ from optforge.report.pages.lineage import Ancestor, ancestors
 from optforge.report.search.course import Course, read_course
 from optforge.report.search.table_json import table_from_json
 from optforge.runs import Journal, RunSummary, Session
-from optforge.runs.directory import JOURNAL, TABLE_JSON, run_summary
+from optforge.runs.directory import run_summary
+from optforge.runs.file_names import JOURNAL, TABLE_JSON
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from optforge.report.search.page import count_facts, fair_table
 from optforge.report.search.table_json import table_from_json
 from optforge.report.text_table import TextTable
 from optforge.report.words import percent
-from optforge.runs.directory import EXPLANATION, EXPLANATION_PAGE, SIMPLE, TABLE_JSON
+from optforge.runs.file_names import EXPLANATION, EXPLANATION_PAGE, SIMPLE, TABLE_JSON
 
 _NEEDED = {"verdict", "rule", "table"}
 

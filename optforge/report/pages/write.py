@@ -18,7 +18,7 @@ from optforge.report.pages.search import search_page
 from optforge.report.pages.search_results import read_results
 from optforge.report.pages.simplification import read_simplification
 from optforge.report.simplify.files import SIMPLE_JSON
-from optforge.runs.directory import JOURNAL, TABLE_JSON
+from optforge.runs.file_names import JOURNAL, TABLE_JSON
 from optforge.runs.guard import disk_errors
 from optforge.runs.outputs import check_output, write_output
 

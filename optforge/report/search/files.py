@@ -14,7 +14,7 @@ from optforge.report.search.page import search_markdown
 from optforge.report.search.table_json import table_json
 from optforge.report.search.verdict import schedule_words, verdict
 from optforge.report.words import loss_change
-from optforge.runs.directory import BEST, TABLE_JSON, TABLE_MARKDOWN, best_of
+from optforge.runs.file_names import BEST, TABLE_JSON, TABLE_MARKDOWN, best_of
 from optforge.tuning import trainee_json
 
 

@@ -11,7 +11,7 @@ from optforge.ablation.train import TrainingEvidence
 from optforge.report.json_values import json_text, plain
 from optforge.report.search.files import commented
 from optforge.report.simplify.page import simplify_markdown
-from optforge.runs.directory import SIMPLE
+from optforge.runs.file_names import SIMPLE
 from optforge.statistics import Interval
 
 SIMPLE_RULE, SIMPLE_JSON, SIMPLE_PAGE, PICTURE = SIMPLE
