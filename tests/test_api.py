@@ -33,14 +33,14 @@ from optforge.training import Stack
 from tests.helpers.tiny import Blobs, Noise, Sums
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "own_task.py"
+SLOW = pytest.mark.slow
 SMALL: dict[str, Any] = {
     "programs": 60, "workers": 0, "trials": 4, "compile": False, "population": 20, "held_out": (),
     "simplify": False,
 }  # fmt: skip
 
 
-def quicken(patch: pytest.MonkeyPatch) -> None:
-    """Fewer measurements at the end."""
+def quicken(patch: pytest.MonkeyPatch) -> None:  # fewer measurements at the end
     patch.setattr(table, "REPEATS", 3)
     patch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
 
@@ -254,9 +254,7 @@ def test_what_is_in_flight_at_the_end_is_not_waited_for(
     assert outstanding > 0 and seconds == 15.0 and result.finish is not None
 
 
-@pytest.mark.parametrize(
-    "strategy", ["evolution", pytest.param("constants", marks=pytest.mark.slow), "random"]
-)
+@pytest.mark.parametrize("strategy", ["evolution", "random", pytest.param("constants", marks=SLOW)])
 def test_each_strategy_ends_with_a_table(
     strategy: str, whole: SearchResult, tmp_path: Path
 ) -> None:
