@@ -33,7 +33,9 @@ def state() -> list[Any]:
         logging.getLogger("torch.utils.cpp_extension").level, np.geterr(), os.getcwd(), [*sys.path],
         [*warnings.filters], signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM),
         dict(os.environ), sys.getrecursionlimit(),
-        multiprocessing.get_start_method(allow_none=True),
+        multiprocessing.get_start_method(allow_none=True), torch.get_default_device(),
+        torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
     ]  # fmt: skip
 
 
@@ -43,6 +45,9 @@ def spoil(folder: Path) -> None:
     random.seed()
     torch.set_num_threads(torch.get_num_threads() + 1)
     torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    torch.set_float32_matmul_precision("medium")
+    torch.use_deterministic_algorithms(True, warn_only=True)
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     logging.getLogger("torch.utils.cpp_extension").setLevel(37)  # of nobody else
     np.seterr(all="log")

@@ -30,7 +30,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ray handles the second
 def preserved_process() -> Iterator[None]:
     """Restore at the end of the block all global state that may have been changed in it.
 
-    This covers threads and default dtype of torch, the random states of torch (GPUs included),
+    This covers threads, default dtype and device of torch, its precision of products and whether it
+    is deterministic, the random states of torch (GPUs included),
     NumPy and Python, the verbosity of Optuna, levels of loggers, filters of warnings, handlers of
     signals, ``sys.path``, the environment, the working directory, the limit of recursion, how
     processes start, and how glibc keeps freed memory; a joined cluster is left, and the thread of
@@ -46,15 +47,13 @@ def preserved_process() -> Iterator[None]:
         >>> torch.get_default_dtype()
         torch.float32
     """
-    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     verbosity, errors = optuna.logging.get_verbosity(), numpy.geterr()
     levels = {name: logging.getLogger(name).level for name in _LOGGERS}
     folder, path, environment = working_directory(), [*sys.path], dict(os.environ)
-    if is_forked():
-        torch.set_num_threads(1)
     try:
         with (
             warnings.catch_warnings(),
+            _torch_settings(),
             _random_states(),
             _signal_handlers(),
             _interpreter(),
@@ -65,9 +64,6 @@ def preserved_process() -> Iterator[None]:
     finally:
         leave_cluster()
         return_freed_memory()
-        if torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)
-        torch.set_default_dtype(dtype)
         optuna.logging.set_verbosity(verbosity)
         numpy.seterr(**errors)
         for name, level in levels.items():
@@ -76,6 +72,33 @@ def preserved_process() -> Iterator[None]:
         _restore_environment(environment)
         with suppress(OSError):  # it may be gone by now
             os.chdir(folder)
+
+
+@contextmanager
+def _torch_settings() -> Iterator[None]:
+    """Restore the settings of torch that hold for all that a process computes."""
+    threads, dtype, device = torch.get_num_threads(), torch.get_default_dtype(), _default_device()
+    precision = torch.get_float32_matmul_precision()
+    is_exact = torch.are_deterministic_algorithms_enabled()
+    only_warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    if is_forked():
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
+        if _default_device() != device:
+            torch.set_default_device(device)
+        torch.set_float32_matmul_precision(precision)
+        torch.use_deterministic_algorithms(is_exact, warn_only=only_warns)
+
+
+def _default_device() -> torch.device | None:
+    """Return the default device; None for the CPU, which costs nothing if it is not named."""
+    device = torch.get_default_device()
+    return None if device.type == "cpu" else device
 
 
 def _restore_environment(before: Mapping[str, str]) -> None:
