@@ -3,16 +3,15 @@
     python benchmarks/winners_luck.py RUN...
 
 A winner is the best of thousands on the seeds of the search, so its fitness there is too good. Two
-figures that a search has before its end are held against the fitness on 30 fresh seeds a task: the
-fitness by which it was judged, and one less its luck, in which seeds on which it was measured again
-count as much, or else the mean is added that all leaders lost by that.
+figures that chose it are held against its fitness on the fresh seeds of the last round: the one by
+which it was judged in the search, and the one of all seeds that chose it, those on which it was
+measured again and the first round's among them, which its table shows.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 from pathlib import Path
 
 import numpy
@@ -21,7 +20,7 @@ from optforge.analysis import fingerprint
 from optforge.language import parse
 from optforge.runs import Journal
 
-NAMES = ("as judged", "less luck")
+NAMES = ("as judged", "when chosen")
 
 
 def figures(run: Path) -> tuple[float, float, tuple[float, float]]:
@@ -29,16 +28,8 @@ def figures(run: Path) -> tuple[float, float, tuple[float, float]]:
     winner = json.loads((run / "table.json").read_text(encoding="utf-8"))["finalists"][0]
     with Journal.open(run / "journal.sqlite", write=False) as journal:
         fitness = {verdict.fingerprint: verdict.fitness for verdict in journal.verdicts()}
-        again = {
-            event.detail["fingerprint"]: event.detail["fitness"]
-            for event in journal.events()
-            if event.kind == "rescore"
-        }
-    lost = [fresh - fitness[name] for name, fresh in again.items() if math.isfinite(fitness[name])]
-    name = fingerprint(parse(winner["text"]))
-    judged = fitness[name]
-    expected = (judged + again[name]) / 2 if name in again else judged + float(numpy.mean(lost))
-    return winner["fitness"], winner["high"] - winner["low"], (judged, expected)
+    judged = fitness[fingerprint(parse(winner["text"]))]
+    return winner["fitness"], winner["high"] - winner["low"], (judged, winner["search_fitness"])
 
 
 def main() -> None:

@@ -30,8 +30,9 @@ class Finalist:
 
     Args:
         text: The program without its dead statements; the journal has the whole program.
-        search_fitness: Its fitness in the search, biased towards good values by the selection.
-        fitness: Mean log ratio to the baseline on fresh seeds.
+        search_fitness: Its fitness by the seeds that chose it, those of the search and of the first
+            round; biased towards good values by the selection.
+        fitness: Mean log ratio to the baseline on the fresh seeds of the last round.
         low: Lower end of its Student-t 95 % interval, paired by seed.
         high: Upper end of that interval.
         repeats: Number of fresh seeds of each task behind ``fitness``.
@@ -85,8 +86,10 @@ def select(
         ratios = _ratios(trainer, programs, baselines, fresh)
         for candidate, row in zip(candidates, ratios, strict=True):
             scores[candidate.fingerprint].append(row)
-    ordered = sorted(candidates, key=lambda c: _score(c, scores))
-    return [_finalist(candidate, scores) for candidate in ordered]
+    finalists = [
+        _finalist(c, scores[c.fingerprint], _seeds_so_far(c, history, settings)) for c in candidates
+    ]
+    return sorted(finalists, key=lambda finalist: finalist.fitness)
 
 
 def pareto(finalists: Sequence[Finalist]) -> list[Finalist]:
@@ -137,17 +140,25 @@ def _score(candidate: Candidate, scores: Mapping[str, list[numpy.ndarray]]) -> f
     return float(numpy.concatenate(rounds, 1).mean())
 
 
-def _finalist(candidate: Candidate, scores: Mapping[str, list[numpy.ndarray]]) -> Finalist:
-    program, rounds = live_program(candidate.program), scores[candidate.fingerprint]
-    costs, ratios = cost(program), numpy.concatenate(rounds, 1)
-    interval = mean_interval_over_tasks(ratios)
+def _seeds_so_far(candidate: Candidate, history: History, settings: Settings) -> int:
+    again = settings.rescore_repeats if candidate.fingerprint in history.rescored else 0
+    return settings.seeds + again
+
+
+def _finalist(candidate: Candidate, rounds: list[numpy.ndarray], seeds: int) -> Finalist:
+    """Pool the seeds that chose a candidate, each with the same weight, and keep the last apart."""
+    *choosing, last = rounds
+    first = numpy.concatenate(choosing, 1)
+    pooled = (seeds * candidate.fitness + first.shape[1] * first.mean()) / (seeds + first.shape[1])
+    program = live_program(candidate.program)
+    costs, interval = cost(program), mean_interval_over_tasks(last)
     return Finalist(
         program.text,
-        candidate.fitness,
-        _score(candidate, scores),
+        float(pooled),
+        float(last.mean()),
         interval.low,
         interval.high,
-        ratios.shape[1],
+        last.shape[1],
         costs.state_bytes,
         costs.statements,
         step_seconds(program),

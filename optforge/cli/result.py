@@ -150,7 +150,7 @@ def _cell(value: Interval, name: str) -> Text:
 
 def _pareto(done: Finish) -> Grid:
     grid = Grid(box=None, pad_edge=False, header_style="dim")
-    columns = ("fitness", "95 % interval", "in the search", "seeds", "state bytes", "statements")
+    columns = ("fitness", "95 % interval", "when chosen", "seeds", "state bytes", "statements")
     for column in (*columns, "step, ms"):
         grid.add_column(column, justify="right")
     for f in done.pareto:

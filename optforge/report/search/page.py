@@ -71,8 +71,8 @@ def pareto_table(finish: Finish) -> TextTable:
         for finalist in finish.pareto
     ]
     return TextTable(
-        "Pareto list: fitness on fresh validation seeds, with 95 % intervals, and in the search:",
-        ("<fitness", "<in the search", "<state bytes", "<statements", "<step, ms / 1M"),
+        "Pareto list: fitness on fresh validation seeds, with 95 % intervals, and when chosen:",
+        ("<fitness", "<when chosen", "<state bytes", "<statements", "<step, ms / 1M"),
         tuple(rows),
     )
 
