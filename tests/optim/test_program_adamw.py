@@ -140,7 +140,8 @@ def test_lengths_are_those_of_each_role() -> None:
         "def train(w, g, lr):\n    u = sign(g)\n    v = u * 3.0\n    u = where_matrix(u, v)\n"
         "    return u\n"
     )
-    assert update_sizes(rule, list(ArrayRole), 1.0) == pytest.approx([1.0, 3.0, 3.0])
+    (lengths,) = update_sizes(rule, list(ArrayRole), [1.0])
+    assert lengths == pytest.approx([1.0, 3.0, 3.0])
     marked = mark_matrix(parameter(8, 4))
     lr = ProgramOptimizer.from_adamw(
         torch.optim.AdamW([marked], lr=1.0, weight_decay=0.0), rule

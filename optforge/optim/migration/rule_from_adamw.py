@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
 from optforge.analysis import Lifted, lift, state_kinds
@@ -99,7 +98,7 @@ def _ratio(theirs: Group, matrices: bool | None, rule: Program) -> float:
     if not total:
         return 1.0
     shares = tuple((role, count / total) for role, count in counts.items() if count)
-    mine = [_length(rule, shares, size) for size in SIZES]
+    mine = _lengths(rule, shares)
     if not all(math.isfinite(length) for length in mine):
         raise OptimizerError(
             f"gradients of size {SIZES[0]:g} and {SIZES[1]:g} give updates of size {mine[0]:.2g} "
@@ -113,7 +112,7 @@ def _ratio(theirs: Group, matrices: bool | None, rule: Program) -> float:
     beta1, beta2 = (as_float(beta) for beta in theirs["betas"])
     values = {"lr": 1.0, "beta1": beta1, "beta2": beta2, "weight_decay": 0.0}
     adamw = lift(load_rule("adamw_bias_correction")).with_values(values)
-    ratio = math.prod(_length(adamw, shares, size) / m for size, m in zip(SIZES, mine, strict=True))
+    ratio = math.prod(a / b for a, b in zip(_lengths(adamw, shares), mine, strict=True))
     return float(f"{math.sqrt(ratio):.2g}")
 
 
@@ -128,40 +127,51 @@ Shares = tuple[tuple[ArrayRole, float], ...]
 
 
 @lru_cache(64)
-def _length(program: Program, shares: Shares, size: float) -> float:
-    """Return the root mean square of updates on noise, over arrays of some roles.
+def _lengths(program: Program, shares: Shares) -> list[float]:
+    """Return the root mean square of updates on noise of each size, over arrays of some roles.
 
     Args:
         program: The rule, with a rate of 1.
         shares: What part of all elements each role has.
-        size: Root mean square of the gradients.
     """
-    parts = update_sizes(program, [role for role, _ in shares], size)
-    mean = sum(share * part**2 for (_, share), part in zip(shares, parts, strict=True))
-    return math.sqrt(mean)
+    lengths = []
+    for parts in update_sizes(program, [role for role, _ in shares], SIZES):
+        mean = sum(share * part**2 for (_, share), part in zip(shares, parts, strict=True))
+        lengths.append(math.sqrt(mean))
+    return lengths
 
 
-def update_sizes(program: Program, roles: Iterable[ArrayRole], size: float) -> list[float]:
-    """Return the root mean square of a rule's updates on noise, for an array of each role."""
+def update_sizes(
+    program: Program, roles: Iterable[ArrayRole], sizes: Sequence[float]
+) -> list[list[float]]:
+    """Return the root mean squares of a rule's updates on noise, for an array of each role.
+
+    Args:
+        program: The rule.
+        roles: Of the arrays.
+        sizes: Root mean squares of the gradients; the same noise is scaled by each.
+
+    Returns:
+        Root mean squares ``[sizes][roles]``.
+    """
     roles = list(roles)
     shapes = [ARRAYS[role] for role in roles]
     layout = layout_of(shapes, matrices=[role is ArrayRole.MATRIX for role in roles])
     rule = Interpreter(program, state_kinds(program), layout, torch.float64, arrays=True)
     source = torch.Generator().manual_seed(0)
 
-    def noise(scale: float) -> Any:
-        return (
-            scale
-            * torch.randn(1, layout.elements, generator=source, dtype=F32, device=CPU).double()
-        ).numpy()
+    def noise(scales: Any) -> Any:
+        drawn = torch.randn(1, layout.elements, generator=source, dtype=F32, device=CPU)
+        return scales * drawn.double().numpy()
 
-    weights, states = noise(WEIGHTS), rule.initial_states(1)
+    count, scales = len(sizes), numpy.array(sizes)[:, None]
+    weights, states = noise(numpy.full((count, 1), WEIGHTS)), rule.initial_states(count)
     scalars = rule.schedule([1.0] * STEPS)
-    squares = torch.zeros(layout.elements, dtype=torch.float64, device=CPU)
+    squares = torch.zeros(count, layout.elements, dtype=torch.float64, device=CPU)
     with numpy.errstate(all="ignore"):
         for step in range(STEPS):
-            update, states = rule.step(weights, noise(size), states, scalars[step])
+            update, states = rule.step(weights, noise(scales), states, scalars[step])
             if step >= STEPS - LAST:
-                squares += torch.from_numpy(update[0]) ** 2
-    parts: tuple[Tensor, ...] = squares.split(list(layout.sizes))
-    return [math.sqrt(part.mean().item() / LAST) for part in parts]
+                squares += torch.from_numpy(update) ** 2
+    parts = squares.split(list(layout.sizes), 1)
+    return [[math.sqrt(part[row].mean().item() / LAST) for part in parts] for row in range(count)]
