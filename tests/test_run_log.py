@@ -114,6 +114,7 @@ class Heard(Silent):
         self.said.append(text)
 
 
+@pytest.mark.slow
 def test_a_log_that_fails_later_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,9 +97,9 @@ def some(of: Sequence[str], *few: str) -> list[Any]:
 
 
 # Each of these takes 3 to 6 seconds to simplify; what they use, others use too.
-LONG = ("adafactor", "adan", "cautious_adamw", "cautious_lion")
+LONG = ("adafactor", "adan", "cautious_adamw", "cautious_lion", "lamb", "program_4", "program_6")
 QUICK = [name for name in rule_names() if name not in LONG]
-TWICE = ("program_4", "program_6", "program_8", "ademamix", "muon", "lamb", "lion")
+TWICE = ("program_8", "ademamix", "muon", "lion")
 
 
 @pytest.mark.parametrize("name", some(rule_names(), *QUICK))

@@ -200,7 +200,7 @@ def check_two_devices(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "chosen", [FEW, pytest.param(EVERY, marks=pytest.mark.slow)], ids=["few", "every"]
+    "chosen", [FEW[:1], pytest.param(EVERY, marks=pytest.mark.slow)], ids=["one", "every"]
 )
 def test_two_devices_compute_what_one_does(chosen: tuple[str, ...]) -> None:
     code = (

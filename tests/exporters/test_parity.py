@@ -60,8 +60,8 @@ def random_programs(first: int, count: int) -> Iterator[tuple[int, Program]]:
 @pytest.mark.parametrize(
     ("target", "count", "steps"),
     [
-        ("torch", 30, 12),
-        ("optax", 10, 6),
+        ("torch", 20, 12),
+        ("optax", 4, 6),
         pytest.param("torch", 300, 12, marks=pytest.mark.slow),
         pytest.param("optax", 200, 8, marks=pytest.mark.slow),
     ],

@@ -64,6 +64,7 @@ def run(*words: str | Path) -> str:
     return done.stdout + done.stderr if done.returncode else ""
 
 
+@pytest.mark.slow
 def test_exported_files_pass_ruff_and_pyright(tmp_path: Path) -> None:
     write_all(tmp_path, 12)
     assert not run("ruff", "check", "--no-cache", "--config", ROOT / "pyproject.toml", tmp_path)

@@ -122,11 +122,7 @@ FUSED = {"fused": True}
     ("dtypes", "path"),
     [
         *itertools.product(CASTS, [{"foreach": False}, {}]),
-        (CASTS[2], FUSED),
-        *(
-            pytest.param(cast, FUSED, marks=pytest.mark.slow)
-            for cast in (CASTS[0], CASTS[1], CASTS[3])
-        ),
+        *(pytest.param(cast, FUSED, marks=pytest.mark.slow) for cast in CASTS),
     ],
     ids=str,
 )

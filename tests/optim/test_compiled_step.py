@@ -23,10 +23,10 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
         ({"lr": torch.tensor(0.25)}, torch.float32),
         ({"lr": torch.tensor(0.25), "nonfinite": "skip_step"}, torch.float32),
         pytest.param({"momentum_dtype": "8bit"}, torch.float32, marks=pytest.mark.slow),
-        ({"cautious": True}, torch.float32),
+        pytest.param({"cautious": True}, torch.float32, marks=pytest.mark.slow),
         ({"rounding": "kahan"}, torch.bfloat16),
         pytest.param({}, torch.bfloat16, marks=pytest.mark.slow),
-        ({"seed": 2**62 + 1}, torch.bfloat16),
+        pytest.param({"seed": 2**62 + 1}, torch.bfloat16, marks=pytest.mark.slow),
     ],
     ids=str,
 )

@@ -97,13 +97,16 @@ def momentum_slack(wanted: Tensor, size: Tensor, state: dict[str, Tensor], unit:
     return slack
 
 
+COMPILED = [("float32", torch.float32), ("bfloat16 stochastic", torch.bfloat16)]
+
+
 def cases() -> list[Any]:
     """All of them; those that compile kernels which are rarer are slow."""
     found = []
     for kind in KINDS:
         for momentum_dtype in (torch.float32, torch.bfloat16, "8bit"):
             for path in PATHS:
-                slow = path == "fused" and kind not in ("float32", "bfloat16 stochastic")
+                slow = path == "fused" and (kind, momentum_dtype) not in COMPILED
                 name, marks = f"{kind}-{momentum_dtype}-{path}", [pytest.mark.slow] * slow
                 found.append(pytest.param(path, momentum_dtype, kind, id=name, marks=marks))
     return found

@@ -128,7 +128,7 @@ def run(row: str, path: dict[str, Any]) -> None:
 
 
 # Kernels take seconds to compile: these rows are compiled in `make test`, all in `make slow`.
-COMPILED = ("cautious=True", 'momentum_dtype="8bit"', 'rounding="stochastic"', "learning rate")
+COMPILED = ('momentum_dtype="8bit"', "learning rate")
 
 
 def case(row: str, path: dict[str, Any], verdict: str) -> Any:

@@ -24,6 +24,9 @@ PATHS: dict[str, dict[str, Any]] = {
 }
 SIZE = 8320  # 130 blocks of 64, and large enough for a compiled kernel
 each_path = pytest.mark.parametrize("path", PATHS)
+most_paths = pytest.mark.parametrize(
+    "path", [pytest.param(p, marks=[pytest.mark.slow] if p == "fused" else []) for p in PATHS]
+)
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -81,7 +84,7 @@ def test_the_other_policies(path: str, policy: str) -> None:
         assert int(bad.isnan().sum()) == 1
 
 
-@each_path
+@most_paths
 @pytest.mark.parametrize("rounding", [None, "stochastic", "kahan"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_small_steps_and_decay_move_16_bit_weights(

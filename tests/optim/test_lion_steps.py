@@ -148,7 +148,7 @@ def test_with_8_bits_propagate_poisons_the_block(path: str) -> None:
     assert torch.equal(weight.isnan(), block)
 
 
-@each_path
+@pytest.mark.parametrize("path", ["loop", "foreach", pytest.param("fused", marks=pytest.mark.slow)])
 def test_with_8_bits_an_ignored_element_stays_within_one_step_of_the_codes(path: str) -> None:
     weight = Parameter(torch.ones(SIZE))
     optimizer = Lion([weight], lr=0.25, momentum_dtype="8bit", **PATHS[path])

@@ -214,6 +214,7 @@ def test_two_processes_agree_with_one_that_accumulates(
     assert last_loss(spread / name) == pytest.approx(one["loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_processes_measure_the_mean_that_the_checkpoint_holds(place: str, spread: Path) -> None:
     """Batch norm's statistics differ between processes, those of the mean of weights too."""
     made = start(place, "resnet50", "lion", steps=3, ema=0.5)

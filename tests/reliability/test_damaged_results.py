@@ -73,6 +73,7 @@ def test_an_empty_file_is_a_result_that_is_not_finished(make: Callable[[Path], P
     assert page_of(path).state in ("not finished", "finished")
 
 
+@pytest.mark.slow
 def test_a_page_of_ones_own_is_not_replaced() -> None:
     """A folder in which optforge keeps no record is the user's, but for runs of former versions."""
     pytest.importorskip("vl_convert", reason="needs vl-convert-python: pip install 'optforge[web]'")

@@ -26,7 +26,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     made.close()
 
 
-@pytest.mark.parametrize("kind", [pytest.param("call", marks=pytest.mark.slow), "time", "power"])
+@pytest.mark.parametrize(
+    "kind", [*(pytest.param(kind, marks=pytest.mark.slow) for kind in ("call", "time")), "power"]
+)
 def test_what_is_killed_ends_alike(bench: Bench, kind: str) -> None:
     """Exporting and comparing are short; they write text files and a table that grows."""
     source = random.Random(f"short {kind}")

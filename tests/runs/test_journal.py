@@ -181,6 +181,7 @@ def test_rows_may_be_added_in_the_middle_of_reading(path: Path) -> None:
         assert len(first) + len(list(rows)) == 1501
 
 
+@pytest.mark.slow
 def test_verdicts_stream_with_flat_memory(path: Path) -> None:
     with Journal.create(path, {}) as journal:
         journal.commit(0, [], (verdict(number) for number in range(8_000)))

@@ -178,6 +178,7 @@ def test_what_is_read_late_is_not_overwritten_early(name: str, device: str) -> N
     assert_close([parse(AWKWARD[name])], device)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [10, pytest.param(20, marks=pytest.mark.slow)])
 def test_random_programs_take_the_same_steps(count: int, device: str) -> None:
     source = random.Random(1)

@@ -24,7 +24,7 @@ def test_thinned_points_are_few_even_and_end_with_the_last(count: int) -> None:
 
 
 def test_the_data_of_a_large_comparison_is_below_two_megabytes() -> None:
-    curve = tuple((float(step), 0.5 + 1 / (1 + step), 0.5) for step in range(3000))
+    curve = tuple((float(step), 0.5 + 1 / (1 + step), 0.5) for step in range(1200))
     long = [replace(run(loss), curve=curve) for loss in (0.5, 0.52, 0.55)]
     found = along([{"adamw": long, "b": long} for _ in range(12)])
     trials = tuple(Trial(SETTING, (CellResult(loss=0.5 + n / 1000),)) for n in range(400))
@@ -37,6 +37,6 @@ def test_the_data_of_a_large_comparison_is_below_two_megabytes() -> None:
     assert rows.keys() >= {"curves", "rates", "coordinates", "trials"}
     assert all(1000 < rows[name] <= 8100 for name in ("curves", "rates", "coordinates", "trials"))
     curves = next(figure for figure in figures if figure.name == "curves")
-    assert max(row["step"] for row in curves.rows) == 2999
+    assert max(row["step"] for row in curves.rows) == 1199
     data = json_for_script(page_data(Page("large", "", (Section("figures", "Figures", figures),))))
     assert len(data) < 2e6
