@@ -229,6 +229,17 @@ def is_shipped(task: Task) -> bool:
     return type(task) in (TASKS.get(task.name), _NEVER_SEARCHED.get(task.name))
 
 
+def is_shipped_name(name: str) -> bool:
+    """Return whether a task of this name is shipped; its class is not called.
+
+    Example:
+        >>> is_shipped_name("mnist_mlp"), is_shipped_name("mine.py:Mine")
+        (True, False)
+    """
+    families = (names for names, _ in FAMILIES.values())
+    return any(name in names for names in (TASKS, _NEVER_SEARCHED, _PRESETS, *families))
+
+
 def load_task(name: str) -> Task:
     """Load a shipped task by name, or your own by file; its data is built on first use.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,15 @@ from optforge.language import load_rule
 from optforge.options import documented
 from optforge.report.text_table import TextTable
 from optforge.runs.file_names import START
+from optforge.tasks.registry import is_shipped_name
 
 # Options with the name of their setting.
 _PLAIN = (
     *("seed", "population", "tournament", "repeats", "confirm", "strategy", "constants_programs"),
     *("max_statements", "max_state_bytes", "functions", "in_place", "rescale", "gradient_spread"),
-    *("lag", "restart", "restart_after", "tasks"),
+    *("lag", "restart", "restart_after", "tasks", "validation_share", "device"),
 )
+_EARLIER = {"gradient_spread": 1.0, "validation": ()}  # what runs had that do not store it
 _MUTATIONS = ("insert", "delete", "modify", "add_state")
 
 
@@ -33,19 +36,39 @@ def search_command(settings: Mapping[str, Any], path: Path, programs: int) -> li
     Example:
         >>> search_command({"search": {"seed": 3, "tasks": ["a", "b"]}}, Path("runs/x"), 500)
         ['optforge', 'search', '--programs', '500', '--seed', '3', '--gradient-spread', '1',
-         '--tasks', 'a,b']
+         '--tasks', 'a,b', '--validate', 'none']
     """
-    search = {"gradient_spread": 1.0, **settings.get("search", {})}  # earlier runs had none
+    search = {**_EARLIER, **settings.get("search", {})}
     words = ["optforge", "search", "--programs", str(programs)]
     for name in (name for name in _PLAIN if search.get(name) is not None):
         words += [f"--{name.replace('_', '-')}", _text(search[name])]
     if "held_out" in settings:
         words += ["--held-out", _text(settings["held_out"]) or "none"]
+    words += ["--validate", _text(search["validation"]) or "none"]
+    if "compiled" in search:  # without it, the length of a search decides
+        words += ["--compile" if search["compiled"] else "--no-compile"]
+    if own_tasks(settings) and "tuning" in settings:
+        words += ["--trials", str(settings["tuning"]["trials"])]
     if all(name in search for name in _MUTATIONS):
         words += ["--mutations", _text([search[name] for name in _MUTATIONS])]
     if search.get("start", "") not in ("", load_rule("adamw").text):
         words += ["--start", str(path / START)]
     return words
+
+
+def own_tasks(settings: Mapping[str, Any]) -> list[str]:
+    """Return the names of a run's tasks that are no shipped ones.
+
+    Args:
+        settings: Settings of the run.
+
+    Example:
+        >>> own_tasks({"search": {"tasks": ["mnist_mlp", "mine"]}})
+        ['mine']
+    """
+    search = settings.get("search", {})
+    parts = search.get("tasks", ()), settings.get("held_out", ()), search.get("validation", ())
+    return [name for name in dict.fromkeys(chain(*parts)) if not is_shipped_name(name)]
 
 
 def settings_table(values: Mapping[str, Any], options: Callable[..., Any]) -> TextTable:
