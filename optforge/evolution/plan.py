@@ -16,6 +16,7 @@ from optforge.errors import RunError
 from optforge.evolution.settings import Settings
 from optforge.fitness import Stage, plan_stages, seeds
 from optforge.tasks import Schedule, Task
+from optforge.tasks.source import library_version
 from optforge.tuning import FULL, Baseline, Effort
 
 Baselines = Mapping[str, Mapping[str, Baseline]]
@@ -140,6 +141,7 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,
+        "optforge": library_version("optforge"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
 
