@@ -12,7 +12,7 @@ import typer
 from optforge.cli.console import screen
 from optforge.cli.options import PlainDebug
 from optforge.errors import RunError
-from optforge.report.pages.live import LOOPBACK, check_port, serve
+from optforge.report.pages.live import LOOPBACK, check_port, make_server, serve
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]*")
 
@@ -44,6 +44,7 @@ def watch(
     check_port(host, port)
     if host not in LOOPBACK and not token:
         token = secrets.token_urlsafe(16)
+    server = make_server(path, host, port, token)
     query, name = f"?token={token}" if token else "", f"[{host}]" if ":" in host else host
     screen().print(f"http://{name}:{port}/{query}  (Ctrl-C ends it)", markup=False, soft_wrap=True)
-    serve(path, host, port, token)
+    serve(server)

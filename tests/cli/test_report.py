@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,12 +70,27 @@ def test_watching_beyond_this_machine_needs_a_token(
 ) -> None:
     served: list[tuple[object, ...]] = []
     monkeypatch.setattr("optforge.cli.watch.check_port", lambda *_: None)
-    monkeypatch.setattr("optforge.cli.watch.serve", lambda *values: served.append(values))
+    monkeypatch.setattr("optforge.cli.watch.make_server", lambda *values: served.append(values))
+    monkeypatch.setattr("optforge.cli.watch.serve", lambda _: None)
     result = CliRunner().invoke(app, ["watch", str(tmp_path), "--port", "9001", *words])
     assert result.exit_code == 0, result.output
     ((root, host, port, token),) = served
     assert (root, host, port) == (tmp_path, words[-1] if words else "127.0.0.1", 9001)
     assert bool(token) == asks == (f"?token={token}" in result.stdout)
+
+
+def test_a_missing_server_is_said_before_any_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    result = CliRunner().invoke(app, ["watch", str(tmp_path), "--port", str(free_port())])
+    assert result.exit_code == 1 and "pip install 'optforge[web]'" in result.stderr
+    assert result.stdout == ""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
 
 
 def test_what_is_no_directory_is_not_watched(tmp_path: Path) -> None:

@@ -227,14 +227,14 @@ def check_port(host: str, port: int) -> None:
         ) from error
 
 
-def serve(root: Path, host: str, port: int, token: str = "") -> None:
+def serve(server: Server) -> None:
     """Serve live pages until the process is interrupted.
 
-    Raises:
-        OptforgeError: If the packages are not installed.
+    Args:
+        server: As :func:`make_server` returns it.
     """
     with suppress(KeyboardInterrupt):
-        make_server(root, host, port, token).run()
+        server.run()
 
 
 def make_server(root: Path, host: str, port: int, token: str = "", least: float = _LEAST) -> Server:
