@@ -61,7 +61,7 @@ def comparison_page(
 
 def _summary(comparison: Comparison, findings: Findings, state: str) -> Iterator[Block]:
     if comparison.claim:
-        yield Words(f"Put to the test: {comparison.claim}", is_strong=True)
+        yield Words(f"Put to the test (a claim, not a finding): {comparison.claim}")
     if not findings.tasks:
         yield Words("No task is complete yet, so there is nothing to compare.", is_strong=True)
         return
@@ -70,7 +70,9 @@ def _summary(comparison: Comparison, findings: Findings, state: str) -> Iterator
     yield Words(
         f"State: {state}. All optimizers had as many trials, the same initial weights and the same "
         "batches. Intervals are over fresh seeds, given the chosen settings. Whether other trials "
-        "might have chosen otherwise is seen from the luck of the tuning below."
+        "might have chosen otherwise is seen from the luck of the tuning below. Steps to target: "
+        "those of the optimizer over the baseline's, if all runs of both arrive there; else how "
+        "many of its runs and of the baseline's do."
     )
 
 
@@ -91,5 +93,6 @@ def _settings(
     yield Words("The command that continues this comparison, or reads it again:")
     yield Code(shlex.join(["optforge", "compare", "--resume", "--out", str(path)]))
     yield Grid(settings_table(comparison.settings.stored(), ComparisonSettings))
+    yield Words("Machine and versions, once for each change of them:")
     for session in distinct(sessions):
         yield Facts(tuple((str(k), str(v)) for k, v in session.items() if v != ""))

@@ -198,6 +198,10 @@ def _settings(funnel: _Funnel) -> Iterator[Block]:
     if file:
         yield Words(f"Its stages, as they stand in {LADDER_FILE}:")
         yield Code(file)
+    yield Words(
+        "Of each stage: trials for each rule; looks are the numbers of fresh seeds after which a "
+        "candidate may be promoted or dropped; keep is the most that enter."
+    )
     for stage in settings["stages"]:
         yield Facts(tuple((name, _shown(value)) for name, value in stage.items()))
 

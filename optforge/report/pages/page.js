@@ -18,7 +18,8 @@ function config() {
   const labelLimit = isNarrow() ? 180 : 400;
   return {
     background: "transparent", // the page's own, which print makes white
-    axis: { ...text, gridColor: line, domainColor: line, tickColor: line, labelLimit },
+    axis: { ...text, gridColor: line, domainColor: line, tickColor: line, labelLimit,
+      labelSeparation: 6 },
     legend: { ...text, labelLimit: 320, symbolBaseFillColor: ink, symbolBaseStrokeColor: ink }, header: text,
     title: { color: ink }, text: { color: ink }, rule: { color: ink }, view: { stroke: line },
   };

@@ -122,7 +122,8 @@ def update_figure(program: Program) -> Figure:
     limit = float(numpy.quantile(finite, _LIMIT)) if finite.size else 1.0
     caption = (
         f"The update at weight zero and a learning rate of 1, against the gradient and {state}. "
-        "It is subtracted from the weight. Other states hold the square of the gradient."
+        "It is subtracted from the weight. Further states, if the rule has any, hold the square of "
+        "the gradient."
     )
     spec = _surface(state, limit or 1.0, float(axis[1] - axis[0]))
     return Figure("update", f"Update against gradient and {state}.", caption, spec, rows)

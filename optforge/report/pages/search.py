@@ -11,7 +11,7 @@ from optforge.report.pages import search_figures as figures
 from optforge.report.pages.blocks import Block, Code, Facts, Grid, Page, Section, Tree, Words
 from optforge.report.pages.front import front_figure, front_steps
 from optforge.report.pages.lineage import lineage_steps
-from optforge.report.pages.repeat import search_command, settings_table
+from optforge.report.pages.repeat import own_tasks, search_command, settings_table
 from optforge.report.pages.run_data import Run
 from optforge.report.pages.search_results import pareto_blocks, reason_blocks, table_blocks
 from optforge.report.search.course import JUDGED, Course, stage_rows
@@ -147,7 +147,9 @@ def _descent(run: Run) -> Iterator[Block]:
     yield Words(
         f"From the start to the {who}, step by step: {len(run.line)} programs. A line is a "
         "program's number, how it came about, and its gain. Open it to see what it changed "
-        "(+ added, - removed). Gains are paired by task and seed; fitness and gain are on the "
+        "(+ added, - removed). After insert, delete and modify stands the place of the statement, "
+        "counted from 0; rescaled is the factor of the learning rate with which the update is as "
+        "long as the parent's. Gains are paired by task and seed; fitness and gain are on the "
         "seeds of the search, so those of a leader are partly luck."
     )
     yield Tree(lineage_steps(run.line))
@@ -179,6 +181,11 @@ def _rejections(run: Run) -> Iterator[Block]:
 def _settings(run: Run) -> Iterator[Block]:
     yield Words("The command that repeats this search, up to the same program:")
     yield Code(shlex.join(search_command(run.settings, run.summary.path, len(run.course.cached))))
+    if own := own_tasks(run.settings):
+        yield Words(
+            f"Not shipped: {', '.join(own)}. The journal keeps only the name of such a task: give "
+            "it as file.py:Class where the command has its name. AdamW is tuned on it anew."
+        )
     search = run.settings.get("search", {})
     shown = {name: value for name, value in search.items() if name not in _LONG}
     yield Grid(settings_table(shown, Settings))

@@ -31,20 +31,30 @@ _LARGER = "leader on larger tasks, over the first, 95 %"
 _SERIES = (_BEST, _FRESH, _LARGER)
 _JUDGED, _BEGIN, _WORSE = "judged", "new start", "worse on larger tasks"
 _NOISE = "noise floor"
+# What a caption says of the marks of a series, where there are any.
+_MARKS = {
+    _NOISE: "The blue band is the noise floor, the interval of the best of them: what ends in it "
+    "may be as good.",
+    _JUDGED: "Grey dots: programs that were judged in full.",
+    _LARGER: "Squares: leaders on larger tasks, over the first that was trained there, which is 0.",
+    _WORSE: "Red: leaders became worse on the larger tasks, and the search left them.",
+    _BEGIN: "A dotted line is a new start.",
+}
 
 
 def progress(course: Course) -> Figure:
     """Return the figure of fitness over programs: judged, best, re-scored and validated."""
     columns = ["series", "program", "value", "low", "high", "phase"]
     rows = [dict(zip(columns, row, strict=True)) for row in _progress_rows(course)]
+    present = {row["series"] for row in rows}
+    marks = (words for series, words in _MARKS.items() if series in present)
     return Figure(
         "progress",
         "Best fitness (log of loss over tuned AdamW's; lower is better, 0 is tuned AdamW).",
         "The best value in the search is the luckiest of many and is drawn thin. What counts are "
         "the points: the same leaders on fresh seeds. Their intervals have the spread between "
-        "seeds that each leader showed in the search. The blue band is the noise floor, the "
-        "interval of the best of them: what ends in it may be as good.",
-        _progress_spec(course, {row["series"] for row in rows}),
+        f"seeds that each leader showed in the search. {' '.join(marks)}",
+        _progress_spec(course, present),
         rows,
     )
 
@@ -142,7 +152,10 @@ def stages(counts: Iterable[tuple[str, int]]) -> Figure:
             {"mark": labels, "encoding": {**bar, **text}},
         ],
     }  # fmt: skip
-    caption = "Each new program is trained in stages and leaves at the first that it fails."
+    caption = (
+        "Each new program is trained in stages and leaves at the first that it fails. The probe "
+        "computes its update on fixed inputs and trains nothing; a repeat is a seed of a task."
+    )
     return Figure("stages", "New programs: rejected at, or judged in full.", caption, spec, rows)
 
 

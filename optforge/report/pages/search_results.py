@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from optforge.assessment.rows import FOUND
+from optforge.assessment.rows import FOUND, ONE_SETTING, STRAIGHT, control_name
 from optforge.assessment.table import Table
 from optforge.errors import RunError
 from optforge.files import read_text
@@ -63,10 +63,30 @@ def table_blocks(table: Table) -> Iterator[Block]:
     """Yield the table of a search with its figures, the rule against each other row, and notes."""
     yield contenders(table)
     yield Grid(fair_table(table))
+    yield Facts(tuple(_meanings(table)))
     if table.has(FOUND):
         yield Grid(against_rows(table))
     yield single_differences(table)
     yield from map(Words, table.notes)
+
+
+def _meanings(table: Table) -> Iterator[tuple[str, str]]:
+    """Yield the names in a table that are no optimizers, with what they mean."""
+    names = [row.name for row in table.rows]
+    if table.has(FOUND):
+        yield (
+            FOUND,
+            "the rule that this search found, tuned like all rows",
+        )
+    if table.has(STRAIGHT):
+        yield STRAIGHT, "the same with its own use of the schedule taken out"
+    if control := control_name(table):
+        yield control, "a rule of which a search changed nothing but constants"
+    if any(name.endswith(ONE_SETTING) for name in names):
+        yield ONE_SETTING.strip(", "), "the same setting on all tasks, not one tuned for each"
+    yield "proxies", "the tasks that the search trained on: " + ", ".join(table.proxies)
+    if table.held_out:
+        yield "held out", "never searched on: " + ", ".join(table.held_out)
 
 
 def against_rows(table: Table) -> TextTable:

@@ -44,7 +44,7 @@ def test_the_forest_shows_the_pairs_with_the_luck_of_the_tuning() -> None:
 def test_the_outcome_is_said_first() -> None:
     (pair,) = compare_pairs(results()[1])
     first = [b.text for b in compared().sections[0].blocks if isinstance(b, Words)]
-    assert first[0] == f"Put to the test: {HOSTILE}"
+    assert first[0] == f"Put to the test (a claim, not a finding): {HOSTILE}"
     assert first[1] == f"Test loss against tuned adamw: {pair.verdict}: {pair.recipe}."
 
 

@@ -60,6 +60,17 @@ def test_figures_hold_what_the_journal_holds(tmp_path: Path) -> None:
     assert {row["known"] for row in figure(run, "known")} == {50.0}
 
 
+def test_a_caption_explains_the_marks_that_are_drawn(tmp_path: Path) -> None:
+    course = read_run(make_run(tmp_path / "run")).course
+    plain, caption = (
+        progress(shown).caption
+        for shown in (course, replace(course, parents=[*course.parents, None]))
+    )
+    assert "noise floor" in plain and "Grey dots" in plain
+    assert "Squares" not in plain and "Red" not in plain and "dotted" not in plain
+    assert caption == f"{plain} A dotted line is a new start."
+
+
 def test_the_best_value_is_drawn_from_the_search_and_ends_at_the_last_program(
     tmp_path: Path,
 ) -> None:

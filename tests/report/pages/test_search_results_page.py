@@ -14,7 +14,7 @@ from optforge.report.pages.blocks import Facts, Grid, Tree, Words
 from optforge.report.pages.render import page_data, render
 from optforge.report.pages.run_data import read_run
 from optforge.report.pages.search import search_page
-from optforge.report.pages.search_results import against_rows
+from optforge.report.pages.search_results import against_rows, table_blocks
 from optforge.report.pages.write import page_of
 from optforge.report.words import percent
 from optforge.runs import Journal
@@ -117,6 +117,25 @@ def test_the_rule_is_held_against_each_other_row() -> None:
     assert row[0] == "tuned AdamW" and len(row) == 4
     assert row[1] == percent(table.rows[1].proxies)
     assert row[3] == percent(table.rows[1].tasks[HOSTILE])
+
+
+def test_names_of_rows_that_are_no_optimizers_are_explained() -> None:
+    table = make_table("first", HOSTILE, name="discovered")
+    control = replace(table.rows[1], name="AdamW, constants only")
+    joint = replace(control, name="AdamW, constants only, one setting")
+    longer = replace(
+        table, rows=(*table.rows, control, joint), proxies=("first",), held_out=(HOSTILE,)
+    )
+    (plain,), (wide,) = (
+        [block.rows for block in table_blocks(shown) if isinstance(block, Facts)]
+        for shown in (table, longer)
+    )
+    assert [name for name, _ in plain] == ["discovered", "proxies"]
+    assert [name for name, _ in wide] == [
+        "discovered", "AdamW, constants only", "one setting", "proxies", "held out"
+    ]  # fmt: skip
+    assert plain[-1][1].endswith(f": first, {HOSTILE}")
+    assert wide[-2][1].endswith(": first") and wide[-1][1].endswith(f": {HOSTILE}")
 
 
 def test_stages_stand_in_the_order_in_which_programs_pass_them(tmp_path: Path) -> None:
