@@ -126,10 +126,15 @@ def check_own(directory: Path, names: Iterable[str]) -> None:
     """
     for name in names:
         if not is_own(directory / name):
-            raise ForeignFileError(
-                f"{directory / name} was not written by optforge, or was changed since, and would "
-                "be replaced; move it away, name another directory, or give --force"
-            )
+            raise _foreign(directory / name)
+
+
+def _foreign(path: Path) -> ForeignFileError:
+    what = "was not written by optforge, or was changed since, and would be replaced"
+    advice = "move it away, name another directory, or give --force"
+    if path.is_dir():
+        what, advice = "is a directory", "move it away, or name another directory"
+    return ForeignFileError(f"{path} {what}; {advice}")
 
 
 def begin_record(directory: Path, adopted: Iterable[str] = ()) -> None:
@@ -140,8 +145,12 @@ def begin_record(directory: Path, adopted: Iterable[str] = ()) -> None:
         adopted: Names of files that may be replaced no matter who wrote them.
 
     Raises:
+        ForeignFileError: If a file that is no record has its name, and nothing is adopted.
         OSError: If the record cannot be written.
     """
+    adopted = tuple(adopted)
+    if os.path.lexists(directory / RECORD) and not adopted and whole_record(directory) is None:
+        raise _foreign(directory / RECORD)
     record = _record(directory) or {}
     present = {name: _digest_of(directory / name) for name in adopted}
     record |= {name: [digest] for name, digest in present.items() if digest}
@@ -283,18 +292,3 @@ def _is_named_file(text: str) -> bool:
     name, rest = split_name(text)
     file, cls = split_class(rest)
     return "," not in name + cls and is_file(file)
-
-
-def working_directory() -> str:
-    """Return the working directory.
-
-    Raises:
-        OptforgeError: If it no longer exists; libraries would end the process without a word.
-    """
-    try:
-        return os.getcwd()
-    except OSError as error:
-        raise OptforgeError(
-            "the current directory was deleted or cannot be read; change to another one, and run "
-            "this again"
-        ) from error

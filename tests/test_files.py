@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from optforge.api.comparison import prepare
 from optforge.errors import OptforgeError, RunError
 from optforge.files import (
     RECORD,
@@ -111,10 +112,21 @@ def test_a_damaged_record_lets_nothing_be_replaced(content: str) -> None:
     assert Path("best.py").read_text() == "two"
 
 
+@pytest.mark.parametrize("content", ["my own", "{", "[3]", '{"a": 1}'])
+def test_a_file_with_the_name_of_a_record_is_kept_unless_forced(content: str) -> None:
+    Path(RECORD).write_text(content)
+    for begin in (lambda: begin_record(Path()), lambda: prepare(Path(), resume=False)):
+        with pytest.raises(ForeignFileError, match=f"{RECORD} was not written by optforge"):
+            begin()
+        assert Path(RECORD).read_text() == content
+    prepare(Path(), resume=False, force=True)
+    assert json.loads(Path(RECORD).read_text()) == {}
+
+
 def test_a_directory_in_the_place_of_a_file_is_not_own() -> None:
-    begin_record(Path())
+    begin_record(Path(), ["best.py"])  # nor is it with force, which is then not advised
     Path("best.py").mkdir()
-    with pytest.raises(ForeignFileError, match="best.py"):
+    with pytest.raises(ForeignFileError, match="best.py is a directory; (?!.*--force)"):
         replace_own(Path("best.py"), "new")
 
 

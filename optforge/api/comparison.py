@@ -32,7 +32,7 @@ from optforge.comparison.definition import DEFINITION, store_definition, stored_
 from optforge.comparison.finished import Finished, finished
 from optforge.comparison.progress import Progress
 from optforge.errors import CompareError
-from optforge.files import RECORD, begin_record, check_own
+from optforge.files import begin_record, check_own
 from optforge.options import mapping_of
 from optforge.report.comparison.figures import FIGURES
 from optforge.report.comparison.page import REPORT_JSON, REPORT_MARKDOWN, write_report
@@ -234,10 +234,10 @@ def prepare(
 def _claim(path: Path, force: bool) -> None:
     """Refuse a directory with other files that a comparison would replace."""
     names = (DEFINITION, REPORT_JSON, REPORT_MARKDOWN, *FIGURES)
-    if not (path / RECORD).exists() and not (path / CELLS).exists():
-        begin_record(path)
     if force:
         begin_record(path, names)
+    elif not (path / CELLS).exists():
+        begin_record(path)
     check_own(path, names)
 
 

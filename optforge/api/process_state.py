@@ -19,7 +19,7 @@ import optuna
 import torch
 
 from optforge.execution import leave_cluster
-from optforge.files import working_directory
+from optforge.runs.guard import working_directory
 from optforge.training import is_forked, return_freed_memory
 
 _LOGGERS = ("torch.utils.cpp_extension", "optuna", "ray")

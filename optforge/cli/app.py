@@ -15,8 +15,7 @@ from typer.main import get_command as command_of
 import optforge
 from optforge.cli.console import fail, flush_outputs, print_anything, screen
 from optforge.errors import OptforgeError, is_out_of_memory, one_line
-from optforge.files import working_directory
-from optforge.runs.guard import disk_errors
+from optforge.runs.guard import disk_errors, working_directory
 
 ERROR, USAGE, DEFECT, STOPPED = 1, 2, 70, 130
 # In the order of the help; each is a function of its name in a module of its name.

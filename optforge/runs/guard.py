@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from optforge.errors import RunError, one_line, reading
+from optforge.errors import OptforgeError, RunError, one_line, reading
 from optforge.runs.schema import APPLICATION_ID, SCHEMA_VERSION
 
 _LOCK_WAIT = 0.5  # seconds; longer than the blink of an eye for which `is_locked` looks
@@ -103,7 +103,11 @@ def disk_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno not in (*_FULL, *_CLOSED, *_OTHER):
             raise
-        where = Path(error.filename) if isinstance(error.filename, str) else Path.cwd()
+        if not isinstance(error.filename, str):  # of a write, which knows no name
+            advice = "free some space" if error.errno in _FULL else "choose another place"
+            what = f"a file or the output cannot be written: {error.strerror or error}"
+            raise RunError(f"{what}; {advice}, then run this again") from error
+        where = Path(error.filename)
         raise RunError(f"a file cannot be used: {explain_os(where, error)}") from error
 
 
@@ -124,6 +128,21 @@ def check_makeable(path: Path) -> None:
         raise RunError(
             f"{place} cannot be written to; choose a directory that you may write to with --out"
         )
+
+
+def working_directory() -> str:
+    """Return the working directory.
+
+    Raises:
+        OptforgeError: If it no longer exists; libraries would end the process without a word.
+    """
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise OptforgeError(
+            "the current directory was deleted or cannot be read; change to another one, and run "
+            "this again"
+        ) from error
 
 
 def explain_os(path: Path, error: OSError) -> str:

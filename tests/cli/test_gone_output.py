@@ -128,6 +128,10 @@ def test_an_error_that_nobody_hears_has_its_code(
 def test_a_failing_disk_is_a_sentence() -> None:
     with pytest.raises(RunError, match="a file cannot be used: .*x"), disk_errors():
         raise OSError(errno.EIO, os.strerror(errno.EIO), "x")
+    # A write knows no name: it may be the output, on another disk than the directory's.
+    said = "a file or the output cannot be written: No space left .*; free some space, then"
+    with pytest.raises(RunError, match=said), disk_errors():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.parametrize(
