@@ -79,6 +79,7 @@ def test_settings_of_verbs_take_numbers_of_numpy() -> None:
     found = ComparisonSettings.read(given)
     assert (found.trials, found.heat_map) == (5, (2, 3))
     assert [type(x) for x in (found.trials, *found.heat_map)] == [int] * 3
+    assert ComparisonSettings(heat_map=np.array([2, 3])).heat_map == (2, 3)  # type: ignore[arg-type]
     with pytest.raises(CompareError, match="trials is 2.5; it must be a whole number"):
         ComparisonSettings.read({"trials": 2.5})
 

@@ -10,7 +10,7 @@ from typing import Any
 from optforge.comparison.cells.measurements import EXTRAS
 from optforge.comparison.recipes.recipe import TUNED
 from optforge.errors import CompareError
-from optforge.options import with_plain_fields
+from optforge.options import plain_value, with_plain_fields
 
 SAMPLERS = ("sobol", "grid")
 OBJECTIVES = ("loss", "metric")
@@ -78,8 +78,9 @@ class ComparisonSettings:
 
     def __post_init__(self) -> None:
         with_plain_fields(self, CompareError)
-        if isinstance(self.heat_map, list | tuple):
-            sides = [int(n) if isinstance(n, Integral) else n for n in self.heat_map]
+        sides = plain_value(self.heat_map)
+        if isinstance(sides, list | tuple):
+            sides = [int(n) if isinstance(n, Integral) else n for n in sides]
             object.__setattr__(self, "heat_map", tuple(sides))
         for name, least in _LEAST.items():
             value, most = getattr(self, name), _LARGEST_SEED if name == "seed" else _MOST
