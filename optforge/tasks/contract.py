@@ -134,6 +134,11 @@ def _check_model(task: Task, model: object, second: object) -> None:
             f"task {task.name!r}: the model has lazy layers without weights; call it once on an "
             "example in model(), or give the sizes of its layers"
         )
+    if any(p.is_meta for p in (*first.values(), *other.values())):
+        raise TaskError(
+            f"task {task.name!r}: the model has parameters or buffers on the device meta, which "
+            "have no values; build all of it on the processor in model()"
+        )
     if {name: p.shape for name, p in first.items()} != {n: p.shape for n, p in other.items()}:
         raise TaskError(
             f"task {task.name!r}: model() built other parameters or buffers at its second call; "

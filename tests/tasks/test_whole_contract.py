@@ -110,6 +110,7 @@ class Growing(nn.Module):
     [
         (Remembering, "the gradient failed: RuntimeError: Trying to backward through the graph a"),
         (Growing, "built other parameters or buffers at its second call; their names and shapes"),
+        (lambda: nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3, device="meta")), "device meta"),
         (lambda: nn.Sequential(nn.Linear(4, 3), nn.LazyBatchNorm1d(affine=False)), "lazy layers"),
     ],
 )
