@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from optforge.training.kernel import Kernel, gradient_kernel, measure_kernel
 from optforge.training.parts import fixed_tensors, gradients_of
@@ -26,8 +26,9 @@ def batching_problem(stack: Stack) -> str | None:
 
     A trial step of two seeds is made both ways: losses, gradients, changed buffers, and loss and
     metric in evaluation must agree. This detects a model that keeps state in Python or assigns a
-    new tensor to a buffer. Dropout is off during the check, because the mask of a tensor with
-    another memory layout is another permutation of the same random numbers.
+    new tensor to a buffer; a number that changes from step to step, such as a counter, is state
+    also where the first steps do not show it. Dropout is off during the check, because the mask of
+    a tensor with another memory layout is another permutation of the same random numbers.
 
     Args:
         stack: Stack of the task; its model is left unchanged.
@@ -39,6 +40,8 @@ def batching_problem(stack: Stack) -> str | None:
             together, alone = _together(stack, seed), _alone(stack, seed)
             if not all(_close(stack, a, b) for a, b in zip(together, alone, strict=True)):
                 return "a trial step gives other numbers than one model by itself"
+        if name := _changing_number(stack):
+            return f"the model changes its number {name} in training"
         _train_once(stack)
     except Exception as error:  # vmap raises many types, for many reasons
         return str(error).strip().split("\n")[0] or type(error).__name__
@@ -91,6 +94,27 @@ def _alone(stack: Stack, seed: int) -> Iterator[Tensor]:
         output = model(inputs)
         yield task.loss(output, targets)
         yield torch.as_tensor(task.metric(output, targets))
+
+
+def _changing_number(stack: Stack) -> str:
+    """Return the name of a number that the model's modules change after their first step."""
+    model, steps = stack.fresh_model(_SEEDS[0]), []
+    for _ in range(2):  # the first one may fill caches
+        inputs, targets = stack.batch(_SEEDS[0], 0)
+        with random_numbers(_SEEDS[0], 0, stack.random):
+            stack.task.loss(model(inputs), targets)
+        steps.append(_numbers(model))
+    return next((name for name, value in steps[1].items() if steps[0].get(name) != value), "")
+
+
+def _numbers(model: nn.Module) -> dict[str, str]:
+    """Return the numbers that are attributes of a model's modules, by name, as texts."""
+    return {
+        f"{place}.{name}".lstrip("."): repr(value)
+        for place, module in model.named_modules()
+        for name, value in vars(module).items()
+        if isinstance(value, int | float)
+    }
 
 
 def _train_once(stack: Stack) -> None:
