@@ -38,7 +38,7 @@ def initial_model(task: Task, seed: int) -> nn.Module:
 
     Args:
         task: The task.
-        seed: The seed; torch's global generator is left unchanged.
+        seed: The seed; the global generators of torch, NumPy and Python are left unchanged.
 
     Returns:
         The model, in training mode.

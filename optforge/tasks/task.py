@@ -23,6 +23,7 @@ from optforge.errors import (
     whole_number,
 )
 from optforge.options import plain_value
+from optforge.tasks.random_state import python_and_numpy
 from optforge.tasks.splits import Data, checked_data, raw_values
 from optforge.tasks.task_content import task_content
 
@@ -189,9 +190,10 @@ class Task(ABC):
 
 
 def fresh_model(task: Task, seed: int) -> nn.Module:
-    """Return the result of ``model`` before ``prepare``; torch's generator is left unchanged."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(content_seed(task, seed, "model"))
+    """Return the result of ``model`` before ``prepare``; global generators are left unchanged."""
+    own_seed = content_seed(task, seed, "model")
+    with torch.random.fork_rng(devices=[]), python_and_numpy(own_seed):
+        torch.default_generator.manual_seed(own_seed)
         return task.model()
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import AbstractContextManager
 
 import torch
+from torch import Tensor
 
 from optforge.tasks import Task, initial_model
+from optforge.tasks.random_state import python_and_numpy, state_of_python_and_numpy
 
 
 def draws_random_numbers(task: Task) -> bool:
@@ -14,26 +16,31 @@ def draws_random_numbers(task: Task) -> bool:
     model, train = initial_model(task, 0), task.splits.train
     before = torch.get_rng_state()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), python_and_numpy(0):
+            others = state_of_python_and_numpy()
             output = model(train.inputs[: task.batch_size])
             task.loss(output, train.targets[: task.batch_size])
-        return not torch.equal(before, torch.get_rng_state())
+            same = others == state_of_python_and_numpy()
+        return not (same and torch.equal(before, torch.get_rng_state()))
     finally:
         torch.set_rng_state(before)
 
 
 class random_numbers:  # noqa: N801 - reads as a statement
-    """Seed torch's random numbers by (seed, step) inside a block, if the model draws any."""
+    """Seed the numbers of torch, NumPy and Python by (seed, step) in a block, if any are drawn."""
 
     def __init__(self, seed: int, step: int, needed: bool) -> None:
         self.needed, self.seed = needed, seed * 1_000_003 + step
-        self.saved: Any = None
+        self.saved: Tensor | None = None
 
     def __enter__(self) -> None:
         if self.needed:
             self.saved = torch.get_rng_state()
+            self.others: AbstractContextManager[None] = python_and_numpy(self.seed)
+            self.others.__enter__()
             torch.manual_seed(self.seed)
 
     def __exit__(self, *_: object) -> None:
-        if self.needed:
+        if self.saved is not None:
             torch.set_rng_state(self.saved)
+            self.others.__exit__(None, None, None)

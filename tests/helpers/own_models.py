@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -199,6 +202,20 @@ class Evaluating(Normalized):
         self.eval()
 
 
+class Drawing(Frozen):
+    """Weights that NumPy draws, and noise of Python's and NumPy's global generators."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        drawn = np.random.randn(*self.head.weight.shape)  # noqa: NPY002
+        self.head.weight.data.copy_(torch.from_numpy(drawn))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            x = x * (0.5 + random.random()) + np.random.rand()  # noqa: NPY002
+        return super().forward(x)
+
+
 class Hooked(Frozen):
     """A hook zeroes the gradients of half of the weights, which no batch of models sees."""
 
@@ -229,6 +246,18 @@ class Strided(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = torch.tanh(x.flatten(1) @ self.turned + self.skipped)
         return self.last(x) + self.filters(x.unflatten(1, (1, 2, 3))).mean((2, 3))
+
+
+class Scheduled(Frozen):
+    """Counts its steps, of which the first ones do not show it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.steps += self.training
+        return super().forward(x if self.steps < 8 else 2 * x)
 
 
 class Checkpointed(Frozen):
@@ -263,6 +292,7 @@ class Regression(Sequences):
 KINDS: tuple[type[nn.Module], ...] = (
     Recurrent, Gated, Plain, Normalized, Dropped, Attentive, Convolutional, Tied, Frozen, Unused,
     Buffered, Mixed, Scaled, Evaluating, StillNormalized, Strided,
+    Drawing,
 )  # fmt: skip
 
 
@@ -273,6 +303,6 @@ def task_of(kind: type[nn.Module], base: type[Task] = Sequences) -> Task:
 
 OWN = (*(task_of(kind) for kind in KINDS), task_of(Normalized, Regression))
 # What cannot be batched trains one at a time, with the same losses as in a comparison.
-LONE = tuple(task_of(kind) for kind in (Hooked, Checkpointed, Scripted))
+LONE = tuple(task_of(kind) for kind in (Hooked, Checkpointed, Scripted, Scheduled))
 # Masks are drawn for tensors that lie otherwise in memory when they are batched.
 PERMUTED = (task_of(DroppedRecurrent), task_of(DroppedAttentive))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
+
+from optforge.tasks.random_state import python_and_numpy
 
 
 @contextmanager
@@ -29,13 +29,7 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
         tensor(True)
     """
     place = torch.device(device)
-    python, array = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global one
-    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+    devices = [place] if place.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), python_and_numpy(seed):
         torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(array)  # noqa: NPY002
+        yield
