@@ -211,11 +211,7 @@ def prepare(
             process writes to it.
     """
     if _taken(path) and not resume:
-        known = (path / DEFINITION).exists()
-        how = f"{_HOW} {path}" if known else "optforge.compare(..., resume=True)"
-        raise CompareError(
-            f"{path} already holds a comparison; resume it: {how}, or choose another directory"
-        )
+        raise CompareError(f"{path} {_what_it_holds(path)}, or choose another directory")
     if path.exists() and not path.is_dir():
         raise CompareError(f"{path} is a file; a comparison needs a directory")
     try:
@@ -229,6 +225,15 @@ def prepare(
             store_definition(path, definition)
     finally:
         lock.release()
+
+
+def _what_it_holds(path: Path) -> str:
+    if (path / DEFINITION).exists():
+        return f"already holds a comparison; resume it: {_HOW} {path}"
+    return (
+        f"holds {CELLS}, runs of a comparison without its definition, or a file of yours; go on "
+        "with such runs from Python, by optforge.compare(..., resume=True)"
+    )
 
 
 def _claim(path: Path, force: bool) -> None:

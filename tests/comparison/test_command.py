@@ -257,8 +257,9 @@ def test_an_attempt_that_failed_at_once_does_not_take_its_directory(
 
 def test_a_directory_made_from_python_says_how_to_go_on_from_python(tmp_path: Path) -> None:
     (tmp_path / "cells.jsonl").write_text("{}\n")
-    with pytest.raises(CompareError, match=r"resume it: optforge.compare\(..., resume=True\)"):
+    with pytest.raises(CompareError, match=r"a file of yours; .*compare\(..., resume=True\)"):
         prepare(tmp_path, False)
+    assert (tmp_path / "cells.jsonl").read_text() == "{}\n"
     printed = call("--resume", "--out", str(tmp_path), code=1)
     assert "optforge.compare(..., resume=True)" in " ".join(printed.split())
 

@@ -222,6 +222,7 @@ def test_processes_measure_the_mean_that_the_checkpoint_holds(place: str, spread
     assert last_loss(spread / "resnet50") == pytest.approx(made.evaluate()["loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's list of threads")
 def test_no_thread_of_the_process_group_is_left_at_the_end(spread: Path) -> None:
     """One that outlives the interpreter aborts the process, now and then."""
