@@ -230,12 +230,7 @@ def is_shipped(task: Task) -> bool:
 
 
 def is_shipped_name(name: str) -> bool:
-    """Return whether a task of this name is shipped; its class is not called.
-
-    Example:
-        >>> is_shipped_name("mnist_mlp"), is_shipped_name("mine.py:Mine")
-        (True, False)
-    """
+    """Return whether a task of this name is shipped; its class is not called."""
     families = (names for names, _ in FAMILIES.values())
     return any(name in names for names in (TASKS, _NEVER_SEARCHED, _PRESETS, *families))
 

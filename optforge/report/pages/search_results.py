@@ -74,10 +74,7 @@ def _meanings(table: Table) -> Iterator[tuple[str, str]]:
     """Yield the names in a table that are no optimizers, with what they mean."""
     names = [row.name for row in table.rows]
     if table.has(FOUND):
-        yield (
-            FOUND,
-            "the rule that this search found, tuned like all rows",
-        )
+        yield FOUND, "the rule that this search found, tuned like all rows"
     if table.has(STRAIGHT):
         yield STRAIGHT, "the same with its own use of the schedule taken out"
     if control := control_name(table):
