@@ -117,7 +117,7 @@ def test_a_stop_leaves_what_is_finished(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_is_taken_is_not_overwritten(whole: Path) -> None:
-    with pytest.raises(CompareError, match="resume it"):
+    with pytest.raises(CompareError, match="go on with such runs.*resume=True"):
         compare(["digits_mlp"], ["adamw"], out=whole)
 
 
