@@ -36,7 +36,13 @@ from optforge.runs import RunDirectory, Session, check_free
 from optforge.runs.directory import new_run_path
 from optforge.runs.file_names import best_of, file_names
 from optforge.tasks import Task, find_tasks
-from optforge.training import checked_device, is_gpu, one_thread, ways_to_train
+from optforge.training import (
+    checked_device,
+    is_gpu,
+    one_thread,
+    spared_by_compiler,
+    ways_to_train,
+)
 from optforge.tuning import BaselineTuner
 
 _WATCH = {"watcher": "watch"}
@@ -79,7 +85,10 @@ def search(options: SearchOptions) -> SearchResult:
     watch = _watcher(options.watch)
     check_own(everything, watch)
     hashes = tuple(task.hash for task in tasks)
-    alone, compiled = ways_to_train(everything, watch.say, options.device, options.compiling)
+    spared = spared_by_compiler(everything, {task.name for task in tasks})
+    alone, compiled = ways_to_train(
+        everything, watch.say, options.device, options.compiling, spared
+    )
     settings = replace(settings, hashes=hashes, alone=alone, compiled=compiled)
     with one_thread():
         tuner = _tuner(options, watch, alone)

@@ -25,6 +25,7 @@ from optforge.training import (
     Trained,
     Trainee,
     keep_freed_memory,
+    spared_by_compiler,
     train_population,
     trainee,
 )
@@ -38,8 +39,8 @@ class Evaluator:
         stages: The stages of the judgement, in order.
         seeds: Training seeds of the repeats of each task.
         baseline: Log validation loss of the tuned baseline for each task and repeat.
-        compile: Whether to compile the training kernels. Where the user's own tasks are judged on,
-            shipped ones beside them are not compiled: they train for less time than that takes.
+        compile: Whether to compile the training kernels; of shipped tasks beside those that are
+            judged on none is, because they train for less time than that takes.
         schedules: Schedule of each task for programs without their own; by default the task's.
         alone: Names of the tasks whose models train one at a time.
         device: Device on which they are trained.
@@ -63,8 +64,7 @@ class Evaluator:
         self.stages, self.seeds, self.baseline = tuple(stages), seeds, baseline
         self.schedules = schedules
         judged = {stage.task for stage in self.stages}
-        shipped = {task.name for task in tasks if is_shipped(task)}
-        spared = set() if judged <= shipped else shipped - judged
+        spared = spared_by_compiler(tasks, judged) if judged else set()
         self.stacks = {
             task.name: Stack(
                 task,

@@ -1,5 +1,6 @@
 """Training: many candidates at once, or one model at a time."""
 
+from optforge.training.choice import spared_by_compiler as spared_by_compiler
 from optforge.training.choice import trained_alone as trained_alone
 from optforge.training.choice import ways_to_train as ways_to_train
 from optforge.training.devices import checked_device as checked_device

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from optforge.tasks import TASKS, Task, users_code
+from optforge.tasks import TASKS, Task, is_shipped, users_code
 from optforge.training.batch_check import batching_problem
 from optforge.training.memory import one_thread
 from optforge.training.parts import gradients_of
@@ -35,8 +35,26 @@ def trained_alone(
     return ways_to_train(tasks, say, device, compile=False)[0]
 
 
+def spared_by_compiler(tasks: Sequence[Task], judged: Collection[str]) -> set[str]:
+    """Return the names of the shipped tasks that no candidate is judged on.
+
+    They train for less time than compiling takes.
+
+    Example:
+        >>> from optforge.tasks import load_task
+        >>> tasks = [load_task("mnist_mlp"), load_task("names_cnn")]
+        >>> spared_by_compiler(tasks, {"mnist_mlp"})
+        {'names_cnn'}
+    """
+    return {task.name for task in tasks if is_shipped(task)}.difference(judged)
+
+
 def ways_to_train(
-    tasks: Sequence[Task], say: Callable[[str], None], device: str, compile: bool | None
+    tasks: Sequence[Task],
+    say: Callable[[str], None],
+    device: str,
+    compile: bool | None,
+    spared: Collection[str] = (),
 ) -> tuple[tuple[str, ...], bool]:
     """Choose how the models of a run train, by a short measurement on the user's own tasks.
 
@@ -48,14 +66,16 @@ def ways_to_train(
         compile: Whether kernels are compiled; None to compile those of the user's tasks on trial,
             and to stay with that if one of them trains faster by it. What is compiled here, workers
             find in the compiler's cache.
+        spared: Names of tasks whose kernels are not compiled.
 
     Returns:
         The names of the tasks that train one at a time, and whether kernels are compiled.
     """
     own = [task for task in tasks if type(task) is not TASKS.get(task.name)]
-    if own and compile is not False:
+    tried = {task.name: compile is not False and task.name not in spared for task in own}
+    if any(tried.values()):
         say("Measuring how models train fastest; compiling takes up to a minute, once a machine")
-    speeds = {task.name: _Speeds.of(task, device, compile is not False) for task in own}
+    speeds = {task.name: _Speeds.of(task, device, tried[task.name]) for task in own}
     if compile is None:
         compile = any(speed.pays_to_compile for speed in speeds.values())
     alone = []

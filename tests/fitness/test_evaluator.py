@@ -246,11 +246,11 @@ def test_seconds_are_shared_by_steps(evaluator: Evaluator) -> None:
 def test_what_is_held_out_is_compiled_where_it_trains_for_long(
     searched: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A shipped held-out task beside an own proxy trains for less time than compiling takes."""
+    """A shipped held-out task trains for less time than compiling takes."""
     monkeypatch.setattr(Evaluator, "_warm", lambda self, compile: None)
     judged = Blobs() if searched == "own" else load_task("digits_mlp")
     held_out = [load_task("names_cnn"), Sums()]
     stages = plan_stages([judged], 3)
     evaluator = Evaluator([judged, *held_out], stages, SEEDS, BASELINE, compile=True)
     compiled = {name: stack.compile for name, stack in evaluator.stacks.items()}
-    assert compiled == {judged.name: True, "names_cnn": searched == "shipped", "Sums": True}
+    assert compiled == {judged.name: True, "names_cnn": False, "Sums": True}
