@@ -120,7 +120,7 @@ def test_a_killed_driver_goes_on_where_it_was(cluster: Any, tmp_path: Path) -> N
     process = subprocess.Popen(
         [sys.executable, str(file), str(run), cluster.address], env=environment
     )
-    end = time.monotonic() + 200
+    end = time.monotonic() + 500
     while programs_of(run) < 150 and time.monotonic() < end and process.poll() is None:
         time.sleep(0.2)
     process.send_signal(signal.SIGKILL)
