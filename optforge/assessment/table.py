@@ -16,7 +16,7 @@ from optforge.statistics import Interval, mean_interval_over_tasks, paired_inter
 from optforge.training import Trainee
 from optforge.tuning import FULL, LEAST_TUNED, TITLES, Effort
 
-REPEATS, LEAST_REPEATS = 32, 8  # fresh seeds of each task, where all is tuned fully and lightly
+REPEATS, LEAST_REPEATS = 24, 8  # fresh seeds of each task, where all is tuned fully and lightly
 _SCALES = tuple(2.0 ** (exponent / 2) for exponent in range(-6, 7))
 _SCALE_REPEATS = 3
 _TUNED = re.compile(rf"\btuned (?={'|'.join(TITLES.values())})")

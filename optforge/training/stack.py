@@ -97,7 +97,7 @@ class Stack(ModelRows):
         if self.on_gpu:
             return max(16, min(512, _GPU_CALL_FLOPS // flops))
         if self.compile:
-            return 16 if flops <= _COMPILED_FLOPS // 8 else 8
+            return 8 if flops <= _COMPILED_FLOPS // 8 else 4
         return max(16, min(256, _CALL_FLOPS // flops))
 
     def _training_flops(self) -> int:
