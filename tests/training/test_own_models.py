@@ -227,3 +227,15 @@ def test_shipped_tasks_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None
     assert trained_alone([load_task(name) for name in PROXY_TASKS], pytest.fail) == ()
     names = [Stack(load_task(name)).parts.changed for name in PROXY_TASKS]
     assert names == [(), (), ()]
+
+
+def test_a_task_that_is_spared_is_not_compiled_to_measure_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def seconds(stack: Stack) -> tuple[float, float]:
+        assert not stack.compile
+        return 1.0, 2.0
+
+    monkeypatch.setattr("optforge.training.choice.gradient_seconds", seconds)
+    task = load_task("mnist_autoencoder")
+    assert ways_to_train([task], pytest.fail, "cpu", True, {task.name}) == ((), True)
