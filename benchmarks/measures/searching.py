@@ -31,6 +31,7 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Any]] = {
         "confirm": 0,
         "in_place": 0.0,
         "rescale": 0.0,
+        "known_by": "fingerprint",
     },
     "default_suite": {},
 }

@@ -111,6 +111,9 @@ class SearchOptions(BudgetOptions):
             paper, which draws all variables uniformly.
         rescale: Share of new structural children whose learning rate is set so that their updates
             are as long as their parent's; 0 in the paper.
+        known_by: Which programs count as known and are not trained again: fingerprint (those that
+            abstract execution proves equal, as in the paper) or numbers (also those whose updates
+            on fixed inputs equal a known program's to five digits and that keep no less state).
         gradient_spread: Factor s by which gradients are smaller or larger on two thirds of the
             seeds of fitness (1, 1/s, s in turn), so that no rule hangs on their scale; 1 for none,
             as in the paper.
@@ -162,6 +165,7 @@ class SearchOptions(BudgetOptions):
     mutations: Sequence[float] = (1.0, 1.0, 1.0, 0.25)
     in_place: float = Settings.in_place
     rescale: float = Settings.rescale
+    known_by: str = "numbers"
     gradient_spread: float = 16.0
     repeats: int = 3
     confirm: int = 3
@@ -234,8 +238,8 @@ class SearchOptions(BudgetOptions):
             zip(("insert", "delete", "modify", "add_state"), self.mutations, strict=False)
         )
         same = ("seed", "population", "tournament", "repeats", "confirm", "strategy", "in_place",
-                "rescale", "gradient_spread", "max_statements", "restart", "restart_after",
-                "validation_share")  # fmt: skip
+                "rescale", "known_by", "gradient_spread", "max_statements", "restart",
+                "restart_after", "validation_share")  # fmt: skip
         return Settings(
             start=round_constants(rule).text,
             tasks=tuple(task.name for task in tasks),

@@ -28,7 +28,7 @@ _PANELS = {
     ),
     "How long": ("minutes", "programs", "constants_programs", "simplify"),
     "Evolution": (
-        *("population", "tournament", "mutations", "in_place", "rescale"),
+        *("population", "tournament", "mutations", "in_place", "rescale", "known_by"),
         *("restart", "restart_after", "lag"),
     ),
     "Judgement": (

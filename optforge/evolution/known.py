@@ -82,6 +82,13 @@ class KnownPrograms:
         row = self._row("SELECT trace FROM known WHERE fingerprint = ?", fingerprint)
         return None if row is None or row[0] is None else _numbers(row[0])
 
+    def with_numbers(self, numeric: str) -> list[tuple[str, Standing]]:
+        """Return the programs with a numeric fingerprint, in the order of their verdicts."""
+        query = "SELECT fingerprint, id, rank FROM known WHERE numeric = ? ORDER BY id"
+        with _one_sentence():
+            rows = self._database.execute(query, (numeric,)).fetchall()
+        return [(row[0], Standing(row[1], _rank(row[2]), numeric)) for row in rows]
+
     def has_numbers(self, numeric: str, fingerprint: str) -> bool:
         """Return whether a program with another fingerprint computed the same numbers."""
         query = "SELECT 1 FROM known WHERE numeric = ? AND fingerprint <> ? LIMIT 1"

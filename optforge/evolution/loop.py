@@ -21,6 +21,7 @@ from optforge.evolution.pipeline import JudgedBatch, Pipeline
 from optforge.evolution.rescale import Yardstick
 from optforge.evolution.rescore import Rescorer
 from optforge.evolution.starts import Starts
+from optforge.evolution.twins import Twins
 from optforge.evolution.validation import Validator
 from optforge.evolution.variation import Variation
 from optforge.jobs import JobRunner
@@ -61,6 +62,7 @@ class Search:
         self.pipeline = Pipeline(history, runner, self.journal, rescorer, validator)
         self.starts = Starts(self.settings, history)
         self.variation = Variation(self.settings, yardstick)
+        self.twins = Twins(history.known)
 
     def run(
         self,
@@ -142,6 +144,8 @@ class Search:
         size, flights = self.settings.batch, self.pipeline
         most = _PROPOSALS * size if number else 0
         batch = DrawnBatch(number, flights.drawn, size, most, flights.start, flights.in_flight)
+        if self._by_numbers:
+            self.twins = Twins(self.history.known, flights.candidates)
         start = self.starts.due(number, batch.start is not None)
         if start is not None:
             batch.add(self._propose(batch, start.genome, start.phase, None, start.reason))
@@ -155,8 +159,18 @@ class Search:
     def _propose(
         self, batch: DrawnBatch, genome: Genome, phase: str, parent: int | None, mutation: str
     ) -> Candidate:
-        text, value, new = genome.program.text, genome.fingerprint, self.is_new
-        return Candidate(batch.next_number, text, value, phase, parent, mutation, new(value, batch))
+        text, value = genome.program.text, genome.fingerprint
+        new = self.is_new(value, batch)
+        if new and self._by_numbers:
+            twin = self.twins.of(genome)
+            new, value = twin is None, twin or value
+            if new:
+                self.twins.add(genome)
+        return Candidate(batch.next_number, text, value, phase, parent, mutation, new)
+
+    @property
+    def _by_numbers(self) -> bool:
+        return self.settings.known_by == "numbers"
 
     def _differs(self, child: Genome) -> bool:
         """Return whether a program's numbers differ from those of its known equal."""

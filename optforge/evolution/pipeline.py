@@ -113,7 +113,12 @@ class Pipeline:
     @property
     def in_flight(self) -> set[str]:
         """Fingerprints being judged by batches in flight."""
-        return set[str]().union(*(flight.batch.new for flight in self.flights.values()))
+        return {candidate.fingerprint for candidate in self.candidates}
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """The candidates being judged by batches in flight."""
+        return [c for flight in self.flights.values() for c in flight.batch.candidates if c.new]
 
     def judge(
         self, draw: Callable[[int], DrawnBatch], stop: Stop, watch: Watch

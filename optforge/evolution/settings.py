@@ -17,6 +17,7 @@ _COUNTS = ("population", "tournament", "repeats", "max_statements", "batch", "la
 _MOST_BYTES = 4 * MAX_STATES
 _MOST_SPREAD = 1e6  # beyond it, float32 squares of gradients vanish or overflow
 RESTARTS = ("best", "initial", "none")
+KNOWN_BY = ("numbers", "fingerprint")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Settings:
             paper.
         rescale: Share of the new structural children whose learning rate is set so that their
             updates are as long as their parent's; 0 in the paper.
+        known_by: When a program counts as known: if its ``fingerprint`` is, or also if its
+            ``numbers`` are and no less state gives them.
         batch: New fingerprints in a batch.
         lag: Batch n is drawn from the population as it stood after batch n - lag.
         restart: Program from which a restart begins: ``best``, ``initial`` (the one the phase began
@@ -93,6 +96,7 @@ class Settings:
     add_state: float = 0.0
     in_place: float = 0.5
     rescale: float = 0.75
+    known_by: str = "fingerprint"
     batch: int = 64
     lag: int = 3
     restart: str = "best"
@@ -117,6 +121,7 @@ class Settings:
         with_plain_fields(self, SearchError)
         _choice("strategy", self.strategy, STRATEGIES)
         _choice("restart", self.restart, RESTARTS)
+        _choice("known-by", self.known_by, KNOWN_BY)
         for name in _COUNTS:
             _at_least(name, getattr(self, name), 1, _MOST)
         _at_least("restart-after", self.restart_after, 1)
@@ -192,7 +197,8 @@ class Settings:
 _LATER: dict[str, Any] = {"task_slack": 0.0} | {
     field.name: field.default
     for field in fields(Settings)
-    if field.name in ("alone", "device", "gradient_spread") or field.name.startswith("validation")
+    if field.name in ("alone", "device", "gradient_spread", "known_by")
+    or field.name.startswith("validation")
 }
 
 
