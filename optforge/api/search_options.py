@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from optforge.tuning import shipped_control
 CONSTANTS_A_MINUTE = 40
 FUNCTIONS = ("paper", "masks", "rows", "matrices")
 _MINUTES = 8.0
+_MINUTES_A_SET, _PROGRAMS_A_SET, _MOST_SETS = 10.0, 8_000, 6
+_RESTART_AFTER = (20_000, 4_000)  # with one set of seeds, and with several
 _STATE_BYTES = 8.0  # AdamW's
 _CONSTANTS_SHARE = 0.1
 _PROGRAMS_A_MINUTE = 10_000
@@ -121,7 +124,11 @@ class SearchOptions(BudgetOptions):
         confirm: Number of further seeds of each task for programs that would be among the best.
         restart: Where a search without progress restarts: best (the best so far), initial (what
             its phase began with; after the constants, the best of them) or none.
-        restart_after: Number of programs without progress after which it restarts.
+        restart_after: Number of programs without progress after which it restarts; 20,000 by
+            default, and 4,000 with several sets of seeds.
+        seed_sets: Sets of seeds of fitness. A restart goes on with the next one, so that programs
+            do not fit themselves to the seeds; progress is then what fresh seeds confirm. One for
+            each ten minutes or 8,000 programs by default, at most 6.
         constants_programs: Number of programs of a first phase that only tunes the start's
             constants, 0 for none; by default a tenth of ``programs``, or 40 per minute for at most
             a day. None are needed from AdamW on the shipped proxies: their tuned AdamW is among the
@@ -170,7 +177,8 @@ class SearchOptions(BudgetOptions):
     repeats: int = 3
     confirm: int = 3
     restart: str = "best"
-    restart_after: int = 20_000
+    restart_after: int | None = None
+    seed_sets: int | None = None
     constants_programs: int | None = None
     lag: int | None = None
     held_out: Sequence[str | Task] | None = None
@@ -187,8 +195,9 @@ class SearchOptions(BudgetOptions):
             whole_number("trials", self.trials, 1, SearchError, MOST)
         if self.constants_programs is not None:
             whole_number("constants_programs", self.constants_programs, 0, SearchError)
-        if self.lag is not None:
-            whole_number("lag", self.lag, 1, SearchError)
+        for name in ("lag", "restart_after", "seed_sets"):
+            if getattr(self, name) is not None:
+                whole_number(name, getattr(self, name), 1, SearchError)
         given = items_of("mutations", self.mutations, "weights", SearchError)
         weights = [real_number("a mutation weight", w, wrong=SearchError) for w in given]
         object.__setattr__(self, "mutations", tuple(weights))
@@ -239,7 +248,8 @@ class SearchOptions(BudgetOptions):
         )
         same = ("seed", "population", "tournament", "repeats", "confirm", "strategy", "in_place",
                 "rescale", "known_by", "gradient_spread", "max_statements", "restart",
-                "restart_after", "validation_share")  # fmt: skip
+                "validation_share")  # fmt: skip
+        sets = self._seed_sets()
         return Settings(
             start=round_constants(rule).text,
             tasks=tuple(task.name for task in tasks),
@@ -248,6 +258,8 @@ class SearchOptions(BudgetOptions):
             max_state_bytes=self._state_bytes(rule),
             functions=_sets(self.functions),
             lag=self._lag(),
+            seed_sets=sets,
+            restart_after=self.restart_after or _RESTART_AFTER[sets > 1],
             device=self.device,
             compiled=self.compiling is True,
             **{"add_state": 0.0, **weights},
@@ -268,6 +280,13 @@ class SearchOptions(BudgetOptions):
     def _state_bytes(self, rule: Program) -> float:
         given = self.max_state_bytes
         return given if given is not None else max(_STATE_BYTES, cost(rule).state_bytes)
+
+    def _seed_sets(self) -> int:
+        if self.seed_sets is not None:
+            return self.seed_sets
+        by_minutes = (self.length or math.inf) / _MINUTES_A_SET
+        by_programs = (self.programs or math.inf) / _PROGRAMS_A_SET
+        return int(max(1, min(by_minutes, by_programs, _MOST_SETS)))
 
     def _lag(self) -> int:
         if self.lag is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -76,11 +77,13 @@ def select(
     Returns:
         The finalists, best first; the first is the result of the search.
     """
-    candidates = history.leading(history.phase) or history.best
+    candidates = _in_turn(history.leading(history.phase) or history.best)
     scores: dict[str, list[numpy.ndarray]] = {c.fingerprint: [] for c in candidates}
     for number, (count, seeds) in enumerate(ROUNDS):
         repeats, left = effort.scaled(seeds), effort.scaled(count, LEAST_FINALISTS)
-        candidates = sorted(candidates, key=lambda c: _score(c, scores))[:left]
+        if number:
+            candidates = sorted(candidates, key=lambda c: _score(c, scores))
+        candidates = candidates[:left]
         fresh = {task: trainer.seeds(task, f"select {number}", repeats) for task in settings.tasks}
         programs = [candidate.program for candidate in candidates]
         ratios = _ratios(trainer, programs, baselines, fresh)
@@ -131,6 +134,20 @@ def _ratios(
     chosen = {task: [*map(trainee, programs), baselines[task]] for task in fresh}
     losses = trainer.losses(chosen, fresh, "validation", "Measuring the best on fresh seeds")
     return numpy.stack([losses[task][:-1] - losses[task][-1] for task in fresh], 1)
+
+
+def _in_turn(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Order candidates by fitness within each set of seeds, and take one of each set in turn.
+
+    Values on different seeds are not compared. A program enters once.
+    """
+    places, first = Counter[int](), dict[str, tuple[int, float, Candidate]]()
+    for candidate in sorted(candidates, key=lambda c: c.fitness):
+        entry = places[candidate.seed_set], candidate.fitness, candidate
+        places[candidate.seed_set] += 1
+        program = candidate.genome.fingerprint
+        first[program] = min(first.get(program, entry), entry, key=lambda one: one[:2])
+    return [entry[2] for entry in sorted(first.values(), key=lambda one: one[:2])]
 
 
 def _score(candidate: Candidate, scores: Mapping[str, list[numpy.ndarray]]) -> float:

@@ -29,7 +29,7 @@ _PANELS = {
     "How long": ("minutes", "programs", "constants_programs", "simplify"),
     "Evolution": (
         *("population", "tournament", "mutations", "in_place", "rescale", "known_by"),
-        *("restart", "restart_after", "lag"),
+        *("restart", "restart_after", "seed_sets", "lag"),
     ),
     "Judgement": (
         *("repeats", "confirm", "gradient_spread", "validation_share", "trials", "seed"),

@@ -29,6 +29,21 @@ class Standing:
     numeric: str
 
 
+def key_of(fingerprint: str, seed_set: int) -> str:
+    """Return what a program is known by when it is judged on a set of seeds: each has its verdict.
+
+    Example:
+        >>> key_of("a1", 0), key_of("a1", 2)
+        ('a1', 'a1@2')
+    """
+    return f"{fingerprint}@{seed_set}" if seed_set else fingerprint
+
+
+def seed_set_of(key: str) -> int:
+    """Return the set of seeds of a key."""
+    return int(key.partition("@")[2] or 0)
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A program of a search, from its proposal to its place in the population.
@@ -36,7 +51,8 @@ class Candidate:
     Args:
         number: Its position in the run.
         text: The program's text, with its dead statements.
-        fingerprint: Fingerprint of what the program computes.
+        fingerprint: Fingerprint of what the program computes, with the set of seeds that it is
+            judged on (:func:`key_of`).
         phase: The phase it belongs to.
         parent: Number of its parent; None for the start of a phase.
         mutation: Description of the change to the parent.
@@ -72,6 +88,11 @@ class Candidate:
     def fitness(self) -> float:
         """Mean log ratio to the baseline; infinite if it was rejected or has no verdict."""
         return self.rank[2] if self.rank[0] == 0.0 else math.inf
+
+    @property
+    def seed_set(self) -> int:
+        """The set of seeds that it is judged on."""
+        return seed_set_of(self.fingerprint)
 
     def proposal(self, batch: int, verdict: int) -> Proposal:
         """Return the candidate as a row of the journal."""
@@ -112,6 +133,7 @@ class DrawnBatch:
         most: Number of candidates, known or new, at which the batch is full even if few are new.
         start: The start of a phase, in this batch or one in flight, that has no verdict yet. Until
             it has one, the population consists of its copies. None if there is none.
+        seed_set: Set of seeds on which its candidates are judged.
         on_their_way: Fingerprints being judged by this batch or by one in flight.
     """
 
@@ -121,6 +143,7 @@ class DrawnBatch:
     most: int
     start: Candidate | None = None
     on_their_way: set[str] = field(default_factory=set)
+    seed_set: int = 0
     candidates: list[Candidate] = field(default_factory=list)
     new: set[str] = field(default_factory=set)  # fingerprints to be judged
     mismatches: list[str] = field(default_factory=list)  # fingerprints with other numbers

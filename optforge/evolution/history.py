@@ -46,10 +46,12 @@ class History:
         self.phase_best = math.inf
         self.phase_proposals = 0
         self.improved_at = 0
+        self.seed_set = 0
         self.next_number = 0
         self.next_verdict = 0
         self.tally = Tally()
         self._since = 0  # the validations of the present course
+        self._confirmed = math.inf  # best on fresh seeds since the last start
 
     def apply(
         self,
@@ -74,13 +76,21 @@ class History:
         """Return the best programs of a phase by their fitness in the search."""
         return [candidate for candidate in self.best if candidate.phase == phase]
 
-    def incumbent(self, phase: str) -> Candidate | None:
-        """Return the best program of a phase: by its re-scored value where there is one."""
+    @property
+    def leaders(self) -> list[Candidate]:
+        """The best programs of the phase on its present set of seeds."""
+        return [c for c in self.leading(self.phase) if c.seed_set == self.seed_set]
+
+    def confirmed(self, phase: str) -> list[Candidate]:
+        """Return the best programs of a phase that fresh seeds have measured, the best first."""
         leading = self.leading(phase)
         rescored = [c for c in leading if math.isfinite(self.rescored.get(c.fingerprint, math.inf))]
-        if rescored:
-            return min(rescored, key=lambda c: self.rescored[c.fingerprint])
-        return leading[0] if leading else None
+        return sorted(rescored, key=lambda c: self.rescored[c.fingerprint])
+
+    def incumbent(self, phase: str) -> Candidate | None:
+        """Return the best program of a phase: by its re-scored value where there is one."""
+        best = self.confirmed(phase) or self.leading(phase)
+        return best[0] if best else None
 
     def hurdles(self, start: str | None = None) -> tuple[float, ...]:
         """Return the value that a candidate must reach at each position of a trace.
@@ -92,7 +102,7 @@ class History:
         Args:
             start: Fingerprint of a start in flight whose copies form the population.
         """
-        best = [c.fingerprint for c in self.leading(self.phase)[:_ELITE]]
+        best = [c.fingerprint for c in self.leaders[:_ELITE]]
         traces = [t for t in map(self.known.trace, [start] if start else best) if t is not None]
         if not traces:
             return ()
@@ -126,8 +136,12 @@ class History:
             replace(c, standing=standing) if c.fingerprint == fingerprint else c for c in self.best
         ]
         self.best = sorted((c for c in best if math.isfinite(c.fitness)), key=lambda c: c.fitness)
-        leading = self.leading(self.phase)
+        leading = self.leaders
         self.phase_best = leading[0].fitness if leading else self.phase_best
+        if fresh < self._confirmed:
+            self._confirmed = fresh
+            if self.settings.seed_sets > 1:
+                self.improved_at = self.phase_proposals
 
     def _learn(self, verdict: Verdict) -> None:
         key = rank(
@@ -152,7 +166,7 @@ class History:
         tally.same_numbers += same
         if verdict.audit_fitness is not None:
             tally.audited += 1
-            best = self.leading(self.phase)[:_ELITE]
+            best = self.leaders[:_ELITE]
             tally.false_rejects += bool(best) and verdict.audit_fitness < best[-1].fitness
 
     def _add(self, candidate: Candidate) -> None:
@@ -176,6 +190,9 @@ class History:
             self.phase, self.phase_best, self.phase_proposals = start.phase, math.inf, 0
         self.phase_start = self.phase_start if restart else start.text
         self.tally.restarts += restart
+        if start.seed_set != self.seed_set:
+            self.seed_set, self.phase_best = start.seed_set, math.inf
+        self._confirmed = math.inf
         self.overfitted = None
         self.improved_at = self.phase_proposals
 
@@ -183,13 +200,15 @@ class History:
         """Enter a judged candidate into the ranking of the phase's best."""
         if candidate.fitness < self.phase_best:
             self.phase_best = candidate.fitness
-            self.improved_at = self.phase_proposals
-        leading = self.leading(self.phase)
+            if self.settings.seed_sets == 1:
+                self.improved_at = self.phase_proposals
+        leading = self.leaders
         if any(c.fingerprint == candidate.fingerprint for c in leading):
             return
         if len(leading) >= _BEST and candidate.fitness >= leading[-1].fitness:
             return
-        others = [c for c in self.best if c.phase != self.phase]
+        ours = {c.number for c in leading}
+        others = [c for c in self.best if c.number not in ours]
         self.best = others + heapq.nsmallest(_BEST, [*leading, candidate], key=lambda c: c.fitness)
 
 

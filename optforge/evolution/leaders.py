@@ -8,13 +8,13 @@ from optforge.evolution.history import History
 
 def leader(history: History) -> Candidate | None:
     """Return the best program of the phase by its fitness in the search."""
-    leading = history.leading(history.phase)
+    leading = history.leaders
     return leading[0] if leading else None
 
 
 def rescored(history: History) -> tuple[float, bool] | None:
     """Return the best value on fresh seeds, and whether it is the leader's."""
-    ours = history.leading(history.phase)
+    ours = history.leaders
     known = [c for c in ours if c.fingerprint in history.rescored]
     if not known:
         return None

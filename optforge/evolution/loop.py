@@ -14,19 +14,20 @@ from random import Random
 
 from optforge.analysis import numeric_fingerprint, probe_updates
 from optforge.errors import SearchError
-from optforge.evolution.candidate import Candidate, DrawnBatch
+from optforge.evolution.candidate import Candidate, DrawnBatch, key_of
 from optforge.evolution.genome import Genome, recall
 from optforge.evolution.history import History
 from optforge.evolution.pipeline import JudgedBatch, Pipeline
 from optforge.evolution.rescale import Yardstick
 from optforge.evolution.rescore import Rescorer
-from optforge.evolution.starts import Starts
+from optforge.evolution.starts import Start, Starts
 from optforge.evolution.twins import Twins
 from optforge.evolution.validation import Validator
 from optforge.evolution.variation import Variation
 from optforge.jobs import JobRunner
 from optforge.language import parse, round_constants
 
+_AGAIN = 8  # of the best, judged on other seeds with a restart
 _PROPOSALS = 16  # at most this many times the size of a batch, when nearly all is known
 
 
@@ -102,10 +103,13 @@ class Search:
     def mutate(self, parent: Candidate, batch: DrawnBatch, random: Random) -> Candidate:
         """Mutate a program once; a child that computes what is already known needs no verdict."""
         child, mutation = self.variation.child(
-            parent.genome, parent.phase, random, lambda value: self.is_new(value, batch)
+            parent.genome,
+            parent.phase,
+            random,
+            lambda value: self.is_new(_key(value, batch), batch),
         )
         candidate = self._propose(batch, child, parent.phase, parent.number, mutation)
-        if not candidate.new and random.random() < self.recheck and self._differs(child):
+        if not candidate.new and random.random() < self.recheck and self._differs(child, batch):
             batch.mismatches.append(child.fingerprint)
         return candidate
 
@@ -142,24 +146,34 @@ class Search:
         others.
         """
         size, flights = self.settings.batch, self.pipeline
-        most = _PROPOSALS * size if number else 0
-        batch = DrawnBatch(number, flights.drawn, size, most, flights.start, flights.in_flight)
-        if self._by_numbers:
-            self.twins = Twins(self.history.known, flights.candidates)
+        batch = DrawnBatch(
+            number, flights.drawn, size, _PROPOSALS * size, flights.start, flights.in_flight
+        )
         start = self.starts.due(number, batch.start is not None)
+        batch.seed_set = (start or batch.start or self.history).seed_set
+        if self._by_numbers:
+            self.twins = Twins(self.history.known, flights.candidates, batch.seed_set)
         if start is not None:
             batch.add(self._propose(batch, start.genome, start.phase, None, start.reason))
-        if start is not None and number == 0:
-            first = batch.next_number - 1
-            for text in dict.fromkeys(self.settings.suggestions):
-                suggested = recall(round_constants(parse(text)))
-                batch.add(self._propose(batch, suggested, start.phase, first, "suggested"))
+            if batch.candidates[0].new:  # nothing more: it is the measure of what follows
+                batch.most = 0
+                for genome, reason in self._beside(start, number):
+                    batch.add(self._propose(batch, genome, start.phase, batch.first, reason))
         return batch
+
+    def _beside(self, start: Start, number: int) -> list[tuple[Genome, str]]:
+        """Return what is judged with a new start: what was given, or the best on other seeds."""
+        if number == 0:
+            given = dict.fromkeys(self.settings.suggestions)
+            return [(recall(round_constants(parse(text))), "suggested") for text in given]
+        best = self.history.confirmed(start.phase)
+        others = {c.genome.fingerprint: c.genome for c in best if c.genome != start.genome}
+        return [(genome, "again: other seeds") for genome in list(others.values())[:_AGAIN]]
 
     def _propose(
         self, batch: DrawnBatch, genome: Genome, phase: str, parent: int | None, mutation: str
     ) -> Candidate:
-        text, value = genome.program.text, genome.fingerprint
+        text, value = genome.program.text, _key(genome.fingerprint, batch)
         new = self.is_new(value, batch)
         if new and self._by_numbers:
             twin = self.twins.of(genome)
@@ -172,9 +186,13 @@ class Search:
     def _by_numbers(self) -> bool:
         return self.settings.known_by == "numbers"
 
-    def _differs(self, child: Genome) -> bool:
+    def _differs(self, child: Genome, batch: DrawnBatch) -> bool:
         """Return whether a program's numbers differ from those of its known equal."""
-        known = self.history.known.get(child.fingerprint)
+        known = self.history.known.get(_key(child.fingerprint, batch))
         if known is None or not known.numeric:
             return False
         return numeric_fingerprint(probe_updates(child.lean)) != known.numeric
+
+
+def _key(fingerprint: str, batch: DrawnBatch) -> str:
+    return key_of(fingerprint, batch.seed_set)

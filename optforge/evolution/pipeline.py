@@ -120,6 +120,11 @@ class Pipeline:
         """The candidates being judged by batches in flight."""
         return [c for flight in self.flights.values() for c in flight.batch.candidates if c.new]
 
+    @property
+    def _waits(self) -> bool:
+        starts = [flight.batch.own_start for flight in self.flights.values()]
+        return any(start is not None and start.new for start in starts)
+
     def judge(
         self, draw: Callable[[int], DrawnBatch], stop: Stop, watch: Watch
     ) -> Iterator[JudgedBatch]:
@@ -132,8 +137,8 @@ class Pipeline:
         """
         stored, committed = _stored_batches(self.journal), 0
         for number in itertools.count():
-            # Batch 0, the warm start, is the measure of all others and is waited for.
-            due = max(number - self.settings.lag + 1, min(number, 1))
+            # A start that is judged first, as the warm start, is the measure of what follows.
+            due = number if self._waits else number - self.settings.lag + 1
             while committed < due and not self._ends(stop):
                 judged = self._wait(self.flights[committed], stop, watch)
                 if judged is None:
@@ -188,6 +193,7 @@ class Pipeline:
             self.history.hurdles(self.start.fingerprint if self.start else None),
             tuple(is_audited(self.settings, candidate.fingerprint) for candidate in new),
             given=batch.number == 0,
+            seed_set=batch.seed_set,
         )
 
     def _wait(self, flight: _Flight, stop: Stop, watch: Watch) -> JudgedBatch | None:

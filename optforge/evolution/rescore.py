@@ -40,7 +40,7 @@ class Rescorer:
         """
         if batch % self.every:
             return None
-        leading = history.leading(history.phase)[:_LEADERS]
+        leading = history.leaders[:_LEADERS]
         measured = {*history.rescored, *in_flight}
         return next((c for c in leading if c.fingerprint not in measured), None)
 

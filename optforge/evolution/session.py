@@ -132,7 +132,7 @@ def make_executor(plan: SearchPlan, workers: Workers, limit: float = JOB_SECONDS
         Evaluator,
         tasks=plan.everything,
         stages=plan.stages,
-        seeds=plan.seeds("search", plan.settings.seeds),
+        seeds=plan.seeds("search", plan.settings.fitness_seeds["search"]),
         baseline=plan.reference("search"),
         compile=plan.settings.compiled,
         schedules=plan.schedules,

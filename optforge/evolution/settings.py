@@ -13,7 +13,7 @@ from optforge.options import with_plain_fields
 STRATEGIES = ("evolution", "constants", "random")
 _MOST = 1_000_000  # of what is held in memory for each program or batch
 _COUNTS = ("population", "tournament", "repeats", "max_statements", "batch", "lag",
-           "rescore_every", "rescore_repeats")  # fmt: skip
+           "rescore_every", "rescore_repeats", "seed_sets")  # fmt: skip
 _MOST_BYTES = 4 * MAX_STATES
 _MOST_SPREAD = 1e6  # beyond it, float32 squares of gradients vanish or overflow
 RESTARTS = ("best", "initial", "none")
@@ -53,6 +53,9 @@ class Settings:
             ``numbers`` are and no less state gives them.
         batch: New fingerprints in a batch.
         lag: Batch n is drawn from the population as it stood after batch n - lag.
+        seed_sets: Sets of seeds of fitness; a restart goes on with the next one, so that no line of
+            programs fits itself to the seeds of one. With several, progress is what fresh seeds
+            confirm.
         restart: Program from which a restart begins: ``best``, ``initial`` (the one the phase began
             with, which is not the warm start if constants were searched before) or ``none``.
         restart_after: Number of programs without an improvement after which a search restarts.
@@ -99,6 +102,7 @@ class Settings:
     known_by: str = "fingerprint"
     batch: int = 64
     lag: int = 3
+    seed_sets: int = 1
     restart: str = "best"
     restart_after: int = 20_000
     rescore_every: int = 2
@@ -166,7 +170,7 @@ class Settings:
     @property
     def fitness_seeds(self) -> dict[str, int]:
         """Number of seeds of each task by purpose: in the search, and to measure leaders again."""
-        return {"search": self.seeds, "rescore": self.rescore_repeats}
+        return {"search": self.seeds * self.seed_sets, "rescore": self.rescore_repeats}
 
     def stored(self) -> dict[str, Any]:
         """Return JSON-serializable values for the journal."""
@@ -197,7 +201,7 @@ class Settings:
 _LATER: dict[str, Any] = {"task_slack": 0.0} | {
     field.name: field.default
     for field in fields(Settings)
-    if field.name in ("alone", "device", "gradient_spread", "known_by")
+    if field.name in ("alone", "device", "gradient_spread", "known_by", "seed_sets")
     or field.name.startswith("validation")
 }
 

@@ -13,11 +13,12 @@ from optforge.language import Program, parse, round_constants
 
 
 class Start(NamedTuple):
-    """A program that fills the whole population, the phase it begins, and the reason."""
+    """A program that fills the whole population: the phase it begins, the reason, the seeds."""
 
     genome: Genome
     phase: str
     reason: str
+    seed_set: int = 0
 
 
 class Starts:
@@ -58,19 +59,20 @@ class Starts:
         if history.phase == "constants" and settings.strategy == "evolution":
             if history.phase_proposals < settings.constants_programs:
                 return None
-            return Start(self._best(), "structure", "start: best constants")
+            return Start(self._best(), "structure", "start: best constants", history.seed_set)
         return self._restart()
 
     def _restart(self) -> Start | None:
         history, settings = self.history, self.settings
+        others = (history.seed_set + 1) % settings.seed_sets
         if history.overfitted is not None and settings.restart != "none":
             genome = recall(history.overfitted.text)
-            return Start(genome, history.phase, "restart: meta-overfitting")
+            return Start(genome, history.phase, "restart: meta-overfitting", others)
         stalled = history.phase_proposals - history.improved_at >= settings.restart_after
         if not stalled or settings.restart == "none":
             return None
         genome = self._best() if settings.restart == "best" else recall(history.phase_start)
-        return Start(genome, history.phase, f"restart: {settings.restart}")
+        return Start(genome, history.phase, f"restart: {settings.restart}", others)
 
     def _best(self) -> Genome:
         incumbent = self.history.incumbent(self.history.phase)

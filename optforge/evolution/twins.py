@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy
 
 from optforge.analysis import cost, numeric_fingerprint, probe_updates
-from optforge.evolution.candidate import Candidate
+from optforge.evolution.candidate import Candidate, key_of, seed_set_of
 from optforge.evolution.genome import Genome
 from optforge.evolution.known import KnownPrograms
 from optforge.language import Program
@@ -28,11 +28,11 @@ class Twin:
 
     Args:
         state_bytes: Bytes of state for each parameter.
-        fingerprint: Its fingerprint.
+        key: What it is known by.
     """
 
     state_bytes: float
-    fingerprint: str
+    key: str
 
 
 class Twins:
@@ -41,23 +41,28 @@ class Twins:
     Args:
         known: All judged programs.
         on_their_way: Programs that are being judged.
+        seed_set: Set of seeds that both must be judged on.
     """
 
-    def __init__(self, known: KnownPrograms, on_their_way: Iterable[Candidate] = ()) -> None:
-        self.known = known
+    def __init__(
+        self, known: KnownPrograms, on_their_way: Iterable[Candidate] = (), seed_set: int = 0
+    ) -> None:
+        self.known, self.seed_set = known, seed_set
         self._drawn: dict[str, list[Twin]] = {}
         for candidate in on_their_way:
-            self.add(candidate.genome)
+            if candidate.seed_set == seed_set:
+                self.add(candidate.genome)
 
     def add(self, genome: Genome) -> None:
         """Add a program that will be judged."""
         numbers = _numbers(genome.lean)
         if numbers is not None:
-            twin = Twin(cost(genome.lean).state_bytes, genome.fingerprint)
+            key = key_of(genome.fingerprint, self.seed_set)
+            twin = Twin(cost(genome.lean).state_bytes, key)
             self._drawn.setdefault(numbers, []).append(twin)
 
     def of(self, genome: Genome) -> str | None:
-        """Return the fingerprint of the program that stands for this one, None if none does.
+        """Return the key of the program that stands for this one, None if none does.
 
         It has the same updates on the fixed inputs of the numeric fingerprint, to five digits. It
         keeps no more state, so that a rule with less is judged. Numbers that are not finite say
@@ -73,11 +78,15 @@ class Twins:
         twin = min((*known, *self._drawn.get(numbers, ())), key=_state_bytes, default=None)
         if twin is None or twin.state_bytes > cost(genome.lean).state_bytes:
             return None
-        return twin.fingerprint
+        return twin.key
 
     def _known(self, numbers: str) -> Sequence[Twin]:
         found = self.known.with_numbers(numbers)
-        return [Twin(standing.rank[3], fingerprint) for fingerprint, standing in found]
+        return [
+            Twin(standing.rank[3], key)
+            for key, standing in found
+            if seed_set_of(key) == self.seed_set
+        ]
 
 
 def _state_bytes(twin: Twin) -> float:

@@ -37,7 +37,7 @@ class Evaluator:
     Args:
         tasks: All tasks that jobs may name.
         stages: The stages of the judgement, in order.
-        seeds: Training seeds of the repeats of each task.
+        seeds: Training seeds of the repeats of each task, one set of them after the other.
         baseline: Log validation loss of the tuned baseline for each task and repeat.
         compile: Whether to compile the training kernels; of shipped tasks beside those that are
             judged on none is, because they train for less time than that takes.
@@ -102,7 +102,7 @@ class Evaluator:
         for stage in self.stages:
             running = [judgement for judgement in judgements if judgement.running]
             if running:
-                self._run(stage, running, job.hurdles)
+                self._run(stage, running, job)
         return [judgement.outcome(self.stages[-1]) for judgement in judgements]
 
     def _probed(self, program: Program, audited: bool, given: bool) -> Judgement:
@@ -111,11 +111,13 @@ class Evaluator:
         judgement.seconds = time.perf_counter() - start
         return judgement
 
-    def _run(self, stage: Stage, running: list[Judgement], hurdles: Sequence[float]) -> None:
+    def _run(self, stage: Stage, running: list[Judgement], job: Judge) -> None:
         """Train on the seeds of a stage, then compare with the baseline's losses on these seeds."""
-        start = time.perf_counter()
-        trained = self._train(stage, running, hurdles)
-        references = [self.baseline[stage.task][repeat] for repeat in stage.seeds]
+        start, hurdles = time.perf_counter(), job.hurdles
+        first = job.seed_set * sum(len(s.seeds) for s in self.stages if s.task == stage.task)
+        repeats = [first + repeat for repeat in stage.seeds]
+        trained = self._train(stage, running, hurdles, repeats)
+        references = [self.baseline[stage.task][repeat] for repeat in repeats]
         for judgement, losses, steps in zip(running, trained.losses, trained.steps, strict=True):
             judgement.steps += steps * len(stage.seeds)
             if judgement.running:
@@ -123,7 +125,13 @@ class Evaluator:
                 judgement.finish(stage, [value - reference for value, reference in pairs], hurdles)
         _share(time.perf_counter() - start, running, trained.steps)
 
-    def _train(self, stage: Stage, running: list[Judgement], hurdles: Sequence[float]) -> Trained:
+    def _train(
+        self,
+        stage: Stage,
+        running: list[Judgement],
+        hurdles: Sequence[float],
+        repeats: Sequence[int],
+    ) -> Trained:
         """Train on the seeds of a stage; hopeless programs leave at its checkpoints."""
 
         def judge(mark: int, places: list[int], losses: Tensor) -> list[bool]:
@@ -136,7 +144,7 @@ class Evaluator:
         return train_population(
             self.stacks[stage.task],
             [Trainee(judgement.lean, schedule) for judgement in running],
-            [self.seeds[stage.task][repeat] for repeat in stage.seeds],
+            [self.seeds[stage.task][repeat] for repeat in repeats],
             checkpoints=stage.checkpoints,
             judge=judge,
         )

@@ -23,12 +23,14 @@ class Judge:
         audits: Whether each program runs to the end even if it is rejected.
         given: Whether the programs were given and not proposed. Then the probe rejects none,
             because a rule that is known to train may look hopeless in its first steps.
+        seed_set: Which set of the training seeds, each as large as the stages need.
     """
 
     programs: tuple[Program, ...]
     hurdles: tuple[float, ...]
     audits: tuple[bool, ...]
     given: bool = False
+    seed_set: int = 0
 
     def parts(self) -> list[Judge]:
         """Return one job for each program."""

@@ -167,12 +167,10 @@ def tiny_plan(
             purpose: train_population(Stack(task), [rule], draft.seeds(purpose, count)[task.name])
             .losses.log()[0]
             .tolist()
-            for purpose, count in (
-                ("search", settings.repeats), ("rescore", settings.rescore_repeats),
-            )
+            for purpose, count in settings.fitness_seeds.items()
         }
         for task in tasks
-    }  # fmt: skip
+    }
     return replace(draft, losses=losses)
 
 

@@ -17,12 +17,13 @@ from optforge.tasks.registry import is_shipped_name
 _PLAIN = (
     *("seed", "population", "tournament", "repeats", "confirm", "strategy", "constants_programs"),
     *("max_statements", "max_state_bytes", "functions", "in_place", "rescale", "gradient_spread"),
-    "known_by",
+    *("known_by", "seed_sets"),
     *("lag", "restart", "restart_after", "tasks", "validation_share", "device"),
 )
 _EARLIER = {
     "gradient_spread": 1.0,
     "known_by": "fingerprint",
+    "seed_sets": 1,
     "validation": (),
 }  # what runs had that do not store it
 _MUTATIONS = ("insert", "delete", "modify", "add_state")
