@@ -225,7 +225,7 @@ def test_the_space_is_what_was_asked_for(
 
 
 def test_whatever_is_proposed_is_of_the_space(tmp_path: Path) -> None:
-    few = SMALL | {"programs": 200, "max_state_bytes": 8.0}
+    few = SMALL | {"programs": 260, "max_state_bytes": 8.0}
     few.update(functions=["rows", "time"], mutations=(1, 0.5, 0.5, 1), start="lion")
     result = search(tasks=[Blobs()], out=tmp_path / "run", **few)
     allowed = {*functions_of(["rows", "time"]), "interp"}

@@ -16,3 +16,4 @@ from optforge.analysis.liveness import liveness as liveness
 from optforge.analysis.liveness import reads_gradient as reads_gradient
 from optforge.analysis.numeric import numeric_fingerprint as numeric_fingerprint
 from optforge.analysis.numeric import probe_updates as probe_updates
+from optforge.analysis.numeric import wide_updates as wide_updates

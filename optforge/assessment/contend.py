@@ -81,7 +81,7 @@ def contenders(
     def watch(done: int, total: int) -> None:
         trainer.runner.watch("Tuning the rows of the table, all alike", done, total)
 
-    losses, effort = losses_by(trainer, "fit, "), plan.effort
+    losses, effort = losses_by(trainer, "fit, ", "Training the best settings again"), plan.effort
     tuned = tune_together(jobs, losses, effort, watch) if jobs else []
     fresh: dict[str, dict[str, Tuned]] = {}
     for (row, place), best in zip(missing, tuned, strict=True):

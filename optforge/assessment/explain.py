@@ -109,7 +109,7 @@ def explain(plan: SearchPlan, table: Table, trainer: Trainer, effort: Effort) ->
 
     tuned = tune_together(
         [(thing(name, _known(plan, name, task)), [task]) for name, task in jobs],
-        losses_by(trainer, "fit, "),
+        losses_by(trainer, "fit, ", "Training the best settings again"),
         effort,
         watch,
     )

@@ -20,8 +20,8 @@ from optforge.analysis import (
     live_program,
     liveness,
     numeric_fingerprint,
-    probe_updates,
     state_kinds,
+    wide_updates,
 )
 from optforge.cli.console import print_page_command, screen
 from optforge.cli.options import Json, PlainDebug
@@ -99,7 +99,7 @@ def gather(program: Program) -> RuleFacts:
     """
     kinds = tuple(_KIND[Kind(kind)] for kind in state_kinds(program))
     live = liveness(program)
-    numeric = numeric_fingerprint(probe_updates(live_program(program)))
+    numeric = numeric_fingerprint(wide_updates(live_program(program)))
     return RuleFacts(program, live, kinds, cost(program), fingerprint(program), numeric)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from random import Random
 
-from optforge.analysis import numeric_fingerprint, probe_updates
+from optforge.analysis import numeric_fingerprint, wide_updates
 from optforge.errors import SearchError
 from optforge.evolution.candidate import Candidate, DrawnBatch, key_of
 from optforge.evolution.genome import Genome, recall
@@ -191,7 +191,7 @@ class Search:
         known = self.history.known.get(_key(child.fingerprint, batch))
         if known is None or not known.numeric:
             return False
-        return numeric_fingerprint(probe_updates(child.lean)) != known.numeric
+        return numeric_fingerprint(wide_updates(child.lean)) != known.numeric
 
 
 def _key(fingerprint: str, batch: DrawnBatch) -> str:

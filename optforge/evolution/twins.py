@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy
 
-from optforge.analysis import cost, numeric_fingerprint, probe_updates
+from optforge.analysis import cost, numeric_fingerprint, wide_updates
 from optforge.evolution.candidate import Candidate, key_of, seed_set_of
 from optforge.evolution.genome import Genome
 from optforge.evolution.known import KnownPrograms
@@ -95,5 +95,5 @@ def _state_bytes(twin: Twin) -> float:
 
 @lru_cache(_REMEMBERED)
 def _numbers(lean: Program) -> str | None:
-    updates = probe_updates(lean)
+    updates = wide_updates(lean)
     return numeric_fingerprint(updates) if numpy.isfinite(updates).all() else None

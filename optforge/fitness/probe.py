@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy
 
-from optforge.analysis import numeric_fingerprint, probe_updates, reads_gradient
+from optforge.analysis import numeric_fingerprint, probe_updates, reads_gradient, wide_updates
 from optforge.analysis.numeric import REALISTIC, Scales, probe_gradients
 from optforge.language import Program
 
@@ -45,7 +45,7 @@ def probe(lean: Program) -> ProbeResult:
         'ascending'
     """
     updates = probe_updates(lean)
-    numeric = numeric_fingerprint(updates)
+    numeric = numeric_fingerprint(wide_updates(lean))
     if not reads_gradient(lean):
         return ProbeResult(numeric, "constant")
     reason = wrong(updates, Scales())

@@ -18,6 +18,7 @@ from optforge.tuning.tune import FINAL, Study, Train, best_trial, tune
 
 TRIALS = 256  # settings of each optimizer and rule, on each task or on all of them together
 LEAST_TUNED = 64  # trials; what had fewer is called lightly tuned
+_AGAIN = "tune again"  # the purpose of the seeds of the last few settings
 _LEAST_SHARE = 1 / 6  # of the seeds of full measurements, however few trials there are
 
 Watch = Callable[[int, int], None]
@@ -136,19 +137,21 @@ class Tuned:
     trials: int
 
 
-def losses_by(trainer: Trainer, prefix: str = "") -> Losses:
+def losses_by(trainer: Trainer, prefix: str = "", again: str = "") -> Losses:
     """Return a function that trains candidates for a tuner, as jobs.
 
     Args:
         trainer: Does the training; knows the tasks and stores all losses.
         prefix: Prefix of the purposes of seeds, so that nothing else uses the same seeds.
+        again: What the display calls the training of the last few settings on more seeds.
     """
 
     def losses(
         candidates: Mapping[str, Sequence[Trainee]], purpose: str, count: int
     ) -> dict[str, ndarray]:
         seeds = {task: trainer.seeds(task, f"{prefix}{purpose}", count) for task in candidates}
-        return trainer.losses(candidates, seeds, "validation")
+        what = again if purpose == _AGAIN else ""
+        return trainer.losses(candidates, seeds, "validation", what)
 
     return losses
 
@@ -205,7 +208,7 @@ def _train(
             for (tunable, _), settings in zip(jobs, asked, strict=True)
         ]
         if number == FINAL:
-            means = _means(places, trainees, losses, "tune again", effort.final_seeds)
+            means = _means(places, trainees, losses, _AGAIN, effort.final_seeds)
         else:
             means = raced(trainees)
             done += max(map(len, asked), default=0)

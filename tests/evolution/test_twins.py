@@ -9,13 +9,13 @@ from typing import Any
 import numpy
 import pytest
 
-from optforge.analysis import cost, live_program, numeric_fingerprint, probe_updates
+from optforge.analysis import cost, live_program, numeric_fingerprint, wide_updates
 from optforge.evolution.candidate import Candidate, Standing
 from optforge.evolution.genome import recall
 from optforge.evolution.known import KnownPrograms
 from optforge.evolution.twins import Twins
 from optforge.fitness import rank
-from optforge.language import parse
+from optforge.language import parse, rule_text
 from optforge.runs import Proposal
 from tests.helpers.searches import pretend, rows, small, state
 
@@ -44,7 +44,7 @@ NOR_THIS = NOT_FINITE.replace("1e5", "2e5")
 
 
 def numbers(text: str) -> str:
-    return numeric_fingerprint(probe_updates(live_program(parse(text))))
+    return numeric_fingerprint(wide_updates(live_program(parse(text))))
 
 
 def known_with(*texts: str) -> KnownPrograms:
@@ -63,6 +63,16 @@ def test_a_factor_before_orthogonalize_makes_a_twin_and_another_average_does_not
     assert twins.of(factor) == ours.fingerprint
     assert twins.of(recall(SLOWER)) is None
     assert Twins(KnownPrograms()).of(factor) is None
+
+
+@pytest.mark.parametrize("constant", ["0.9", "0.99"])
+def test_a_sign_hides_no_other_average(constant: str) -> None:
+    """On nine elements the signs of four steps are those of nearly any average."""
+    lion = rule_text("lion")
+    assert constant in lion
+    other = recall(lion.replace(f"{constant})", f"{constant}5)", 1))
+    assert numbers(lion) != numbers(other.program.text)
+    assert Twins(known_with(lion)).of(other) is None
 
 
 def test_a_program_on_its_way_stands_for_its_twins() -> None:
@@ -116,7 +126,7 @@ def test_a_search_judges_no_numbers_twice_unless_with_less_state(tmp_path: Path)
 
 def updates_of(proposals: list[Proposal], verdict: int) -> numpy.ndarray:
     own = next(p for p in proposals if p.verdict == verdict and not p.cached)
-    return probe_updates(recall(own.program).lean)
+    return wide_updates(recall(own.program).lean)
 
 
 @pytest.mark.parametrize("programs", [130, 300])

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from optforge.analysis import cost, fingerprint, live_program, numeric_fingerprint, probe_updates
+from optforge.analysis import cost, fingerprint, live_program, numeric_fingerprint, wide_updates
 from optforge.evolution import (
     Budget,
     History,
@@ -70,7 +70,7 @@ def evaluation(quality: Quality, numeric: str | None = None) -> Callable[[Any], 
         value, costs = quality(program), cost(lean)
         judged = math.isfinite(value)
         return Outcome(
-            numeric or numeric_fingerprint(probe_updates(lean)),
+            numeric or numeric_fingerprint(wide_updates(lean)),
             value,
             2 if judged else 1,
             JUDGED if judged else "Blobs, repeat 0",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy import ndarray
 
+from optforge.execution import InlineExecutor
 from optforge.fitness import seeds
+from optforge.jobs import JobRunner, Store, Trainer
 from optforge.language import parse
 from optforge.tasks import Schedule
 from optforge.training import Stack, Trainee, train_population
@@ -229,3 +232,20 @@ def test_averages_are_drawn_by_what_they_forget() -> None:
     tune_together([(known, ["a"])], losses, Effort(1))
     first, whole, again = seen
     assert first == whole == again == candidate.build(given)
+
+
+def test_the_display_names_the_training_of_the_last_settings() -> None:
+    named: list[str] = []
+    invented = Invented({"a": 0.1})
+
+    class Display(Trainer):
+        def losses(self, programs: Any, chosen: Any, split: str, what: str = "") -> Any:
+            named.append(what)
+            return invented(programs, "tune", len(chosen["a"]))
+
+    trainer = Display(
+        JobRunner(InlineExecutor(lambda: lambda job: job)), {}, 0, Store(None, compiled=False)
+    )
+    losses = losses_by(trainer, "fit, ", "Training the best settings again")
+    tune_together([(Tunable(SPACE, sgd), ["a"])], losses, Effort(20))
+    assert set(named[:-1]) == {""} and named[-1] == "Training the best settings again"
