@@ -29,7 +29,8 @@ CONSTANTS_A_MINUTE = 40
 FUNCTIONS = ("paper", "masks", "rows", "matrices")
 _MINUTES = 8.0
 _MINUTES_A_SET, _PROGRAMS_A_SET, _MOST_SETS = 10.0, 8_000, 6
-_RESTART_AFTER = (20_000, 4_000)  # with one set of seeds, and with several
+# With one set of seeds, and with several.
+_RESTART, _RESTART_AFTER = ("best", "initial"), (20_000, 4_000)
 _STATE_BYTES = 8.0  # AdamW's
 _CONSTANTS_SHARE = 0.1
 _PROGRAMS_A_MINUTE = 10_000
@@ -123,7 +124,8 @@ class SearchOptions(BudgetOptions):
         repeats: Number of seeds of each task before a program is compared with the best.
         confirm: Number of further seeds of each task for programs that would be among the best.
         restart: Where a search without progress restarts: best (the best so far), initial (what
-            its phase began with; after the constants, the best of them) or none.
+            its phase began with; after the constants, the best of them) or none. By default best,
+            and initial with several sets of seeds: courses differ more than the leaders of one.
         restart_after: Number of programs without progress after which it restarts; 20,000 by
             default, and 4,000 with several sets of seeds.
         seed_sets: Sets of seeds of fitness. A restart goes on with the next one, so that programs
@@ -176,7 +178,7 @@ class SearchOptions(BudgetOptions):
     gradient_spread: float = 16.0
     repeats: int = 3
     confirm: int = 3
-    restart: str = "best"
+    restart: str | None = None
     restart_after: int | None = None
     seed_sets: int | None = None
     constants_programs: int | None = None
@@ -247,7 +249,7 @@ class SearchOptions(BudgetOptions):
             zip(("insert", "delete", "modify", "add_state"), self.mutations, strict=False)
         )
         same = ("seed", "population", "tournament", "repeats", "confirm", "strategy", "in_place",
-                "rescale", "known_by", "gradient_spread", "max_statements", "restart",
+                "rescale", "known_by", "gradient_spread", "max_statements",
                 "validation_share")  # fmt: skip
         sets = self._seed_sets()
         return Settings(
@@ -259,6 +261,7 @@ class SearchOptions(BudgetOptions):
             functions=_sets(self.functions),
             lag=self._lag(),
             seed_sets=sets,
+            restart=_RESTART[sets > 1] if self.restart is None else self.restart,
             restart_after=self.restart_after or _RESTART_AFTER[sets > 1],
             device=self.device,
             compiled=self.compiling is True,

@@ -166,6 +166,8 @@ class Search:
         if number == 0:
             given = dict.fromkeys(self.settings.suggestions)
             return [(recall(round_constants(parse(text))), "suggested") for text in given]
+        if start.reason == "restart: initial":  # a course of its own
+            return []
         best = self.history.confirmed(start.phase)
         others = {c.genome.fingerprint: c.genome for c in best if c.genome != start.genome}
         return [(genome, "again: other seeds") for genome in list(others.values())[:_AGAIN]]

@@ -79,6 +79,17 @@ def test_a_start_on_other_seeds_comes_with_the_best_and_is_waited_for(run: Path)
     assert parents <= {p.number for p in batch}, "drawn when the start had its verdict"
 
 
+def test_a_course_of_its_own_begins_with_the_initial_rule_alone(tmp_path: Path) -> None:
+    pretend(tmp_path / "run", replace(SETS, restart="initial"), 500)
+    proposals = proposals_of(tmp_path / "run")
+    restarts = [p for p in proposals if p.mutation == "restart: initial"]
+    assert len(restarts) >= 2
+    for restart in restarts:
+        assert restart.program == proposals[0].program
+        if not restart.cached:
+            assert [p for p in proposals if p.batch == restart.batch] == [restart]
+
+
 def test_fresh_seeds_decide_what_progress_is(tmp_path: Path) -> None:
     """Programs get better on the seeds of the search without end, and never on fresh ones."""
 
@@ -149,18 +160,21 @@ def test_finalists_are_taken_from_each_set_in_turn_and_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "sets", "after"),
+    ("given", "sets", "restart"),
     [
-        ({"minutes": 6.0}, 1, 20_000),
-        ({"minutes": 60.0}, 6, 4_000),
-        ({"minutes": 25.0}, 2, 4_000),
-        ({"minutes": math.inf}, 6, 4_000),
-        ({"programs": 500}, 1, 20_000),
-        ({"minutes": 60.0, "programs": 17_000}, 2, 4_000),
-        ({"minutes": 60.0, "seed_sets": 1}, 1, 20_000),
-        ({"minutes": 6.0, "seed_sets": 3, "restart_after": 50}, 3, 50),
+        ({"minutes": 6.0}, 1, ("best", 20_000)),
+        ({"minutes": 60.0}, 6, ("initial", 4_000)),
+        ({"minutes": 25.0}, 2, ("initial", 4_000)),
+        ({"minutes": math.inf}, 6, ("initial", 4_000)),
+        ({"programs": 500}, 1, ("best", 20_000)),
+        ({"minutes": 60.0, "programs": 17_000}, 2, ("initial", 4_000)),
+        ({"minutes": 60.0, "seed_sets": 1}, 1, ("best", 20_000)),
+        ({"minutes": 60.0, "restart": "none"}, 6, ("none", 4_000)),
+        ({"minutes": 6.0, "seed_sets": 3, "restart_after": 50}, 3, ("initial", 50)),
     ],
 )
-def test_long_searches_have_several_sets(given: dict[str, Any], sets: int, after: int) -> None:
+def test_long_searches_have_several_sets(
+    given: dict[str, Any], sets: int, restart: tuple[str, int]
+) -> None:
     settings = SearchOptions(**given).settings(load_rule("adamw"), [])
-    assert (settings.seed_sets, settings.restart_after) == (sets, after)
+    assert (settings.seed_sets, settings.restart, settings.restart_after) == (sets, *restart)

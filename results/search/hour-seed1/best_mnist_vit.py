@@ -1,0 +1,25 @@
+# The rule of best.py tuned for mnist_vit: learning rate, decay, averages and schedule, on its
+# validation data (search of 47864 programs, 256 a task). On fresh seeds and its test data: -24.4
+# % loss [-26.6, -22.1] against tuned AdamW. Schedule: warm-up over 1.2 % of the steps, then the
+# half cosine to the power 0.332, ending at 0.0164 of the peak.
+def train(w, g, m, v1, v4, lr):
+    g2 = square(lr)
+    v = exp2(0.0182959)
+    v4 = clip(v4, 0.351557)
+    m = interp(g, m, 0.212815)
+    v = interp(g2, v, 0.368697)
+    v5 = interp(v, v4, 0.997897)
+    sqrt_v = sqrt(v5)
+    v1 = tanh(v1)
+    update = m / sqrt_v
+    wd = w * 0.000203234
+    update = update + wd
+    v2 = where_matrix(m, v1)
+    update = orthogonalize(update)
+    g = get_e()
+    v = mean(g)
+    lr = lr * 0.0136043
+    update = update * lr
+    update = arctanh(update)
+    scaled = update * 1.08233
+    return scaled, v2, m, v
