@@ -20,6 +20,11 @@ _TABLE = """CREATE TABLE known (
 _INDEX = "CREATE INDEX by_numeric ON known (numeric)"
 _INSERT = "REPLACE INTO known VALUES (?, ?, ?, ?, ?)"
 _CONTAINS = "SELECT 1 FROM known WHERE fingerprint = ?"
+_SEEDS = "substr({0}, instr({0} || '@', '@'))"  # what a fingerprint says of its set of seeds
+_TWIN = (
+    "SELECT 1 FROM known WHERE numeric = ?1 AND fingerprint <> ?2 AND "
+    f"{_SEEDS.format('fingerprint')} = {_SEEDS.format('?2')} LIMIT 1"
+)
 _SETTINGS = ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE")
 
 
@@ -90,9 +95,8 @@ class KnownPrograms:
         return [(row[0], Standing(row[1], _rank(row[2]), numeric)) for row in rows]
 
     def has_numbers(self, numeric: str, fingerprint: str) -> bool:
-        """Return whether a program with another fingerprint computed the same numbers."""
-        query = "SELECT 1 FROM known WHERE numeric = ? AND fingerprint <> ? LIMIT 1"
-        return self._row(query, numeric, fingerprint) is not None
+        """Return whether another program, judged on the same seeds, computed the same numbers."""
+        return self._row(_TWIN, numeric, fingerprint) is not None
 
     def add(self, fingerprint: str, standing: Standing, trace: Sequence[float] | None) -> None:
         """Add a judged program, or replace its row; only full verdicts have a trace."""

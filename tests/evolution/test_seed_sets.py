@@ -12,10 +12,11 @@ import pytest
 from optforge.api.search_options import SearchOptions
 from optforge.assessment.select import _in_turn
 from optforge.evolution import make_executor
-from optforge.evolution.candidate import key_of, seed_set_of
+from optforge.evolution.candidate import Standing, key_of, seed_set_of
 from optforge.evolution.genome import recall
+from optforge.evolution.known import KnownPrograms
 from optforge.execution import InlineExecutor
-from optforge.fitness import Judge
+from optforge.fitness import Judge, rank
 from optforge.language import load_rule
 from optforge.runs import Proposal
 from tests.helpers.searches import (
@@ -178,3 +179,15 @@ def test_long_searches_have_several_sets(
 ) -> None:
     settings = SearchOptions(**given).settings(load_rule("adamw"), [])
     assert (settings.seed_sets, settings.restart, settings.restart_after) == (sets, *restart)
+
+
+def test_the_same_program_on_other_seeds_is_no_twin() -> None:
+    known = KnownPrograms()
+    key = rank(-0.1, 5, -0.1, 4.0, 9)
+    for number, name in enumerate(("a1", "a1@1", "b2", "b2@2")):
+        known.add(name, Standing(number, key, name[:2]), None)
+    assert not known.has_numbers("a1", "a1") and not known.has_numbers("a1", "a1@1")
+    known.add("c3@1", Standing(4, key, "a1"), None)
+    assert known.has_numbers("a1", "a1@1") and not known.has_numbers("a1", "a1")
+    assert known.has_numbers("b2", "d4") and known.has_numbers("b2", "d4@2")
+    assert not known.has_numbers("b2", "d4@1")
