@@ -27,6 +27,7 @@ from optforge.evolution.session import (
     make_search,
     make_trainer,
 )
+from optforge.evolution.settings import Settings
 from optforge.evolution.starts import check_start
 from optforge.evolution.watcher import Watcher
 from optforge.execution import process_count
@@ -83,6 +84,7 @@ def search(options: SearchOptions) -> SearchResult:
     names = [task.name for task in (*tasks, *held_out)]
     check_free(options.out or new_run_path(), file_names(names), options.force)
     watch = _watcher(options.watch)
+    _say_ahead(settings, options.programs, watch)
     check_own(everything, watch)
     hashes = tuple(task.hash for task in tasks)
     spared = spared_by_compiler(everything, {task.name for task in tasks})
@@ -227,6 +229,16 @@ def _say_idle(workers: int, lag: int, watch: Watcher) -> None:
         watch.say(
             f"The run judges {lag} batches at once (its lag), so that {workers - lag} of {workers} "
             "workers mostly wait; a new run with a larger --lag uses them"
+        )
+
+
+def _say_ahead(settings: Settings, programs: int | None, watch: Watcher) -> None:
+    ahead = settings.lag * settings.batch
+    if settings.lag > Settings.lag and programs is not None and programs < 10 * ahead:
+        watch.say(
+            f"With a lag of {settings.lag} batches {ahead:,} of {programs:,} programs are drawn "
+            f"before any is judged; a search of fewer than {10 * ahead:,} loses up to half of its "
+            "gain so: give a smaller --lag or more --programs"
         )
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from optforge.api.search import _say_ahead
 from optforge.evolution import make_plan
 from optforge.evolution.plan import SearchPlan
 from optforge.evolution.session import make_trainer
 from optforge.execution import InlineExecutor
-from optforge.jobs import JobRunner
+from optforge.jobs import JobRunner, Silent
 from optforge.language import FUNCTION_SETS, load_rule, parse
 from optforge.runs import RunDirectory
 from optforge.tasks import PROXY_TASKS, load_task
@@ -70,3 +71,22 @@ def test_gradients_are_scaled_on_two_thirds_of_the_seeds_of_fitness() -> None:
             found = [scales[seed] for seed in made.seeds(purpose, count)[task]]
             assert found == [(1.0, 1 / 16, 16.0)[place % 3] for place in range(count)]
     assert plan().gradient_scales == {}, "as earlier runs had it"
+
+
+@pytest.mark.parametrize(
+    ("lag", "programs", "told"),
+    [(12, 4000, "12 batches 768 of 4,000"), (12, 7680, ""), (12, None, ""), (3, 10, "")],
+)
+def test_a_lag_that_costs_a_short_search_its_gain_is_told_of(
+    lag: int, programs: int | None, told: str
+) -> None:
+    """Measured in docs/cluster.md; the default lag of two workers is never told of."""
+    sentences: list[str] = []
+
+    class Display(Silent):
+        def say(self, text: str) -> None:
+            sentences.append(text)
+
+    _say_ahead(small(lag=lag, batch=64), programs, Display())
+    assert len(sentences) == bool(told) and all(told in text for text in sentences)
+    assert all("fewer than 7,680" in text for text in sentences)
