@@ -146,10 +146,12 @@ def fitness(value: float) -> str:
 
 
 def phase_words(history: History) -> str:
-    """Return a description of the current phase."""
-    return {
+    """Return a description of the current phase, and which course it is after restarts."""
+    words = {
         "start": "judging the warm start",
         "constants": "tuning constants",
         "structure": "evolving structure",
         "random": "random search",
     }.get(history.phase, history.phase)
+    restarts = history.tally.restarts if history.settings.seed_sets > 1 else 0
+    return f"{words}, course {restarts + 1}" if restarts else words

@@ -17,7 +17,7 @@ import optforge
 from optforge.assessment import select, table
 from optforge.cli.braille import plot
 from optforge.cli.live import LiveDisplay
-from optforge.cli.track import Counts, Track, clock
+from optforge.cli.track import Counts, Track, clock, phase_words
 from optforge.cli.view import frame
 from optforge.evolution.budget import Budget
 from optforge.evolution.history import History
@@ -25,6 +25,7 @@ from optforge.evolution.plan import SearchPlan
 from optforge.evolution.tally import Tally
 from optforge.report.words import duration
 from optforge.runs import RunDirectory
+from tests.helpers.searches import pretend, small
 from tests.helpers.tiny import Blobs, Sums
 
 SIZES = ((120, 40), (80, 24), (60, 50), (50, 18))
@@ -164,3 +165,12 @@ def test_the_bar_of_the_baselines_ends_before_the_view_begins() -> None:
     output = console.file
     assert isinstance(output, io.StringIO)
     assert "Tuning AdamW" in output.getvalue() and f"{duration(75.0)} left" in output.getvalue()
+
+
+def test_courses_are_counted_where_a_restart_begins_one(tmp_path: Path) -> None:
+    several = pretend(tmp_path / "several", small(seed_sets=2, restart_after=60), 300).history
+    assert several.tally.restarts >= 1
+    words = phase_words(several)
+    assert words == f"evolving structure, course {several.tally.restarts + 1}"
+    one = pretend(tmp_path / "one", small(restart_after=60), 300).history
+    assert one.tally.restarts >= 1 and phase_words(one) == "evolving structure"
