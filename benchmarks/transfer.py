@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+from measures.bounded import bounded_trainer
 from probe_rejects import draw
 from scipy.stats import rankdata
 
@@ -39,13 +40,12 @@ from optforge.equality.graph import to_graph
 from optforge.equality.skeleton import skeleton
 from optforge.errors import TimeIsUpError
 from optforge.evolution.validation import rates
-from optforge.execution import start_executor
-from optforge.fitness import Evaluator, probe
-from optforge.jobs import JobRunner, Store, Trainer
+from optforge.fitness import probe
+from optforge.jobs import Trainer
 from optforge.language import Program, load_rule, parse, rule_names
 from optforge.report.text_table import TextTable
 from optforge.tasks import PROXY_TASKS, Task, ladder_task_names, load_task, refuse_set_aside
-from optforge.training import Trainee, trained_alone
+from optforge.training import Trainee
 from optforge.tuning import Effort, fittable, losses_by, stored, tune_together
 
 HERE = Path(__file__).parents[1] / "results"
@@ -136,7 +136,7 @@ def run(given: argparse.Namespace) -> None:
     refuse_set_aside(tasks.values(), "a transfer study")
     known, chosen = {cell.key for cell in read(given.out)}, optimizers(given.optimizers)
     cells = [(w, t, o) for t in tasks for o in chosen for w in ways_of(t) if (w, t, o) not in known]
-    trainer = trainer_of(tasks, given)
+    trainer = bounded_trainer(tasks, given.out, given.minutes)
     try:
         for done, (way, task, optimizer) in enumerate(cells, 1):
             cell = measure(trainer, way, task, optimizer)
@@ -146,18 +146,6 @@ def run(given: argparse.Namespace) -> None:
         print(f"the {given.minutes:g} minutes are up; the same command goes on from here")
     finally:
         trainer.runner.executor.close()
-
-
-def trainer_of(tasks: Mapping[str, Task], given: argparse.Namespace) -> Trainer:
-    everything = tuple(tasks.values())
-    alone = trained_alone(everything, print)
-    factory = functools.partial(
-        Evaluator, tasks=everything, stages=(), seeds={}, baseline={}, alone=alone
-    )
-    executor = start_executor(factory, 0)
-    deadline = time.monotonic() + 60 * given.minutes
-    runner = JobRunner(executor, window=1, deadline=deadline)
-    return Trainer(runner, tasks, 0, Store(given.out / "losses", compiled=False), 2, 2)
 
 
 def measure(trainer: Trainer, way: str, task: str, optimizer: str) -> Measured:

@@ -11,17 +11,14 @@ Losses are kept in ``results/tuned_finalists``, so that the same command goes on
 from __future__ import annotations
 
 import argparse
-import functools
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy
+from measures.bounded import bounded_trainer
 
 from optforge.errors import TimeIsUpError
-from optforge.execution import start_executor
-from optforge.fitness import Evaluator
-from optforge.jobs import JobRunner, Store, Trainer
+from optforge.jobs import Trainer
 from optforge.promotion.candidates import FunnelCandidate, collect
 from optforge.report.text_table import TextTable
 from optforge.runs import Journal
@@ -44,23 +41,14 @@ def main() -> None:
     given = parser.parse_args()
     with Journal.open(given.run / "journal.sqlite", write=False) as journal:
         candidates = collect(journal, given.candidates)
-    trainer = trainer_of(given)
+    tasks = {name: load_task(name) for name in PROXY_TASKS}
+    trainer = bounded_trainer(tasks, OUT, given.minutes, given.workers)
     try:
         show(candidates, *measured(candidates, trainer, given.trials))
     except TimeIsUpError:
         print(f"the {given.minutes:g} minutes are up; the same command goes on from here")
     finally:
         trainer.runner.executor.close()
-
-
-def trainer_of(given: argparse.Namespace) -> Trainer:
-    tasks = {name: load_task(name) for name in PROXY_TASKS}
-    factory = functools.partial(
-        Evaluator, tasks=tuple(tasks.values()), stages=(), seeds={}, baseline={}
-    )
-    deadline = time.monotonic() + 60 * given.minutes
-    runner = JobRunner(start_executor(factory, given.workers), window=2, deadline=deadline)
-    return Trainer(runner, tasks, 0, Store(OUT / "losses", compiled=False), 16, 4)
 
 
 def measured(

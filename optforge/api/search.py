@@ -7,12 +7,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from optforge.api.budget_options import BudgetOptions, ResumeOptions
 from optforge.api.keywords import keywords_of
 from optforge.api.own_tasks import check_own, check_run_tasks, loaded
 from optforge.api.process_state import preserved_process
 from optforge.api.run_log import logged
 from optforge.api.search_files import write_finish, write_history
-from optforge.api.search_options import BudgetOptions, ResumeOptions, SearchOptions
+from optforge.api.search_options import SearchOptions
 from optforge.api.search_result import SearchResult
 from optforge.api.winner import simplify_and_write
 from optforge.assessment.finish import Finish, finish

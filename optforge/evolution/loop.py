@@ -191,9 +191,11 @@ class Search:
     def _differs(self, child: Genome, batch: DrawnBatch) -> bool:
         """Return whether a program's numbers differ from those of its known equal."""
         known = self.history.known.get(_key(child.fingerprint, batch))
-        if known is None or not known.numeric:
+        if known is None:
             return False
-        return numeric_fingerprint(wide_updates(child.lean)) != known.numeric
+        numeric = numeric_fingerprint(wide_updates(child.lean))
+        # Runs of earlier versions have shorter ones, of other inputs; failed programs have none.
+        return len(numeric) == len(known.numeric) and numeric != known.numeric
 
 
 def _key(fingerprint: str, batch: DrawnBatch) -> str:

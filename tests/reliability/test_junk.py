@@ -14,11 +14,12 @@ import pytest
 import torch
 
 import optforge
+from optforge.api.budget_options import ResumeOptions
 from optforge.api.comparison import CompareOptions
 from optforge.api.explanation import ExplainOptions
 from optforge.api.export import ExportOptions
 from optforge.api.funnel_options import FunnelOptions
-from optforge.api.search_options import ResumeOptions, SearchOptions
+from optforge.api.search_options import SearchOptions
 from optforge.api.simplification import SimplifyOptions
 from optforge.errors import (
     CompareError,
