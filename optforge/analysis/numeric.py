@@ -101,10 +101,9 @@ def probe_gradients(scales: Scales = Scales()) -> numpy.ndarray:
 
 
 def numeric_fingerprint(updates: numpy.ndarray) -> str:
-    """Hash updates to 20 hexadecimal digits, rounded to five significant digits.
+    """Hash updates to 16 hexadecimal digits, rounded to five significant digits.
 
-    All non-finite values count as equal, so programs that fail in the same way are equal. (Those of
-    earlier versions have 16 digits; they are of other inputs and equal none of these.)
+    All non-finite values count as equal, so programs that fail in the same way are equal.
 
     Example:
         >>> from optforge.language import load_rule
@@ -113,4 +112,4 @@ def numeric_fingerprint(updates: numpy.ndarray) -> str:
         True
     """
     texts = [f"{value:.4e}" if abs(value) < 1e300 else "x" for value in updates.flatten().tolist()]
-    return blake2b(" ".join(texts).encode(), digest_size=10).hexdigest()
+    return blake2b(" ".join(texts).encode(), digest_size=8).hexdigest()

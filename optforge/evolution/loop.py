@@ -64,6 +64,7 @@ class Search:
         self.starts = Starts(self.settings, history)
         self.variation = Variation(self.settings, yardstick)
         self.twins = Twins(history.known)
+        self.first_own: int | None = None  # number of this session's first verdict
 
     def run(
         self,
@@ -85,6 +86,8 @@ class Search:
 
     def draw(self, number: int) -> DrawnBatch:
         """Select and mutate until a batch is full."""
+        if self.first_own is None:
+            self.first_own = self.history.next_verdict + len(self.pipeline.candidates)
         random, batch = Random(f"{self.settings.seed}|{number}"), self._begin(number)
         while not batch.is_full:
             parent = self.select(batch, random)
@@ -191,11 +194,10 @@ class Search:
     def _differs(self, child: Genome, batch: DrawnBatch) -> bool:
         """Return whether a program's numbers differ from those of its known equal."""
         known = self.history.known.get(_key(child.fingerprint, batch))
-        if known is None:
+        # Numbers of an earlier session may be those of another version, or another machine.
+        if known is None or not known.numeric or known.id < (self.first_own or 0):
             return False
-        numeric = numeric_fingerprint(wide_updates(child.lean))
-        # Runs of earlier versions have shorter ones, of other inputs; failed programs have none.
-        return len(numeric) == len(known.numeric) and numeric != known.numeric
+        return numeric_fingerprint(wide_updates(child.lean)) != known.numeric
 
 
 def _key(fingerprint: str, batch: DrawnBatch) -> str:

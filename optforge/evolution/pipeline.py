@@ -53,6 +53,10 @@ class JudgedBatch:
         return [candidate.proposal(self.number, verdict) for candidate, verdict in both]
 
 
+Draw = Callable[[int], DrawnBatch]
+Check = Callable[[DrawnBatch, JudgedBatch], None]
+
+
 @dataclass
 class _Flight:
     """A batch on its way, and the results that have arrived so far."""
@@ -126,7 +130,7 @@ class Pipeline:
         return any(start is not None and start.new for start in starts)
 
     def judge(
-        self, draw: Callable[[int], DrawnBatch], stop: Stop, watch: Watch
+        self, draw: Draw, stop: Stop, watch: Watch, check: Check | None = None
     ) -> Iterator[JudgedBatch]:
         """Yield judged batches in order; the caller commits each before it asks for the next.
 
@@ -134,6 +138,7 @@ class Pipeline:
             draw: Draws the batch with a given number from the current history.
             stop: Called after every batch and while waiting; True ends the search.
             watch: Called with the history after every batch and now and then while waiting.
+            check: Called with each batch of the journal, drawn again; it ends with the journal.
         """
         stored, committed = _stored_batches(self.journal), 0
         for number in itertools.count():
@@ -152,10 +157,14 @@ class Pipeline:
                 return
             replayed = next(stored, None)
             self.replaying = replayed is not None or any(f.judged for f in self.flights.values())
-            if replayed is None:
-                self._launch(draw(number))
-            else:
+            if replayed is not None:
+                if check is not None:
+                    check(draw(number), replayed)
                 self._replay(replayed)
+            elif check is not None:
+                return
+            else:
+                self._launch(draw(number))
 
     def _ends(self, stop: Stop) -> bool:
         self.stopped = self.stopped or self.runner.interrupted
