@@ -22,7 +22,6 @@ from optforge.api.comparison import finished_runs, stored_comparison
 from optforge.comparison import Cell, Recipe, Variant
 from optforge.comparison.cells.train import run_cell
 from optforge.tasks.diffusion import GlyphDiffusion
-from optforge.tasks.diffusion.scores import draw
 from optforge.tuning import Setting
 
 
@@ -49,10 +48,10 @@ def grid(
     task = copy.copy(variant.task)
     if not isinstance(task, GlyphDiffusion):
         raise SystemExit(f"{variant.label} is not a diffusion task; give a diffusion comparison")
-    side = task.side
+    drawn = task.drawn
 
     def scores(model: nn.Module, seed: int) -> dict[str, float]:
-        images = draw(model, options.images, side, options.steps, seed)
+        images = drawn(model, options.images, options.steps, seed)
         save_image(images / 2 + 0.5, file, nrow=8, padding=1, pad_value=0.5)
         return {}
 

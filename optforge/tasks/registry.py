@@ -12,7 +12,7 @@ from optforge.tasks.contrastive.table import CONTRASTIVE_TASKS, contrastive_task
 from optforge.tasks.data.letters import letters
 from optforge.tasks.data.mnist import digits, mnist
 from optforge.tasks.data.python_source import provenance, python_source
-from optforge.tasks.diffusion.task import DIFFUSION_TASKS, diffusion_task
+from optforge.tasks.diffusion.table import DIFFUSION_TASKS, diffusion_task
 from optforge.tasks.files import is_place, task_from_file
 from optforge.tasks.held_out import NamesCNN
 from optforge.tasks.images.table import IMAGE_TASKS, image_task

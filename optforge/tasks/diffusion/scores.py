@@ -9,18 +9,23 @@ from optforge.tasks.data.cache import require
 from optforge.tasks.images.tower import letters_tower
 
 LEVELS = 1000  # of noise
+DRAWN, STEPS = 200, 25  # images that scores are measured on, and steps in which they are drawn
 TOWER = "resnet"  # trained to classify A to Z; its features are compared
 
 
-def draw(model: nn.Module, count: int, side: int, steps: int, seed: int) -> Tensor:
+def draw(
+    model: nn.Module, count: int, side: int, steps: int, seed: int, given: Tensor | None = None
+) -> Tensor:
     """Sample images from noise by DDPM, with fewer steps than in training.
 
     Args:
-        model: Maps a noisy image and its level, [B, 2, side, side], to the noise.
+        model: Maps a noisy image, its level and what is given, [B, channels, side, side], to the
+            noise.
         count: Number of images.
         side: Pixels along one edge.
         steps: Steps from noise to image, at most 1,000.
         seed: Seed of all noise, the same for all models.
+        given: Further channels of the model's input, [count, channels, side, side].
 
     Returns:
         Images [count, 1, side, side], from -1 to 1.
@@ -32,9 +37,10 @@ def draw(model: nn.Module, count: int, side: int, steps: int, seed: int) -> Tens
     scheduler.set_timesteps(steps)
     generator, device = torch.Generator().manual_seed(seed), next(model.parameters()).device
     x = torch.randn(count, 1, side, side, generator=generator)
+    more = [] if given is None else [given]
     with torch.no_grad():
         for level in scheduler.timesteps:
-            shown = torch.cat([x, torch.full_like(x, float(level))], 1)
+            shown = torch.cat([x, torch.full_like(x, float(level)), *more], 1)
             noise = model(shown.to(device)).cpu()
             x = scheduler.step(noise, level, x, generator=generator).prev_sample
     return x.clamp(-1, 1)

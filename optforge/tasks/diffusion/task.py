@@ -12,11 +12,9 @@ from optforge.errors import TaskError
 from optforge.tasks.attributes import set_attributes
 from optforge.tasks.data.cache import require
 from optforge.tasks.data.glyphs import glyphs
-from optforge.tasks.diffusion.scores import LEVELS, distances, draw
+from optforge.tasks.diffusion.scores import DRAWN, LEVELS, STEPS, distances, draw
 from optforge.tasks.ladder.rungs import Regression
 from optforge.tasks.splits import Data, Split
-
-DRAWN, STEPS = 200, 25  # images that scores are measured on, and steps in which they are drawn
 
 
 class Denoiser(nn.Module):
@@ -83,7 +81,7 @@ class GlyphDiffusion(Regression):
         train, *others = self.images()
         generator = torch.Generator().manual_seed(0)
         clean = torch.cat([train, torch.zeros_like(train)], 1)
-        noisy = (self._noisy(x, _even_levels(len(x)), generator) for x in others)
+        noisy = (self._noisy(x, even_levels(len(x)), generator) for x in others)
         return Data(Split(clean, train), *(Split(*pair) for pair in noisy))
 
     def images(self) -> tuple[Tensor, ...]:
@@ -95,7 +93,11 @@ class GlyphDiffusion(Regression):
 
     def scores(self, model: nn.Module, seed: int) -> dict[str, float]:
         """Return the distances of 200 drawn images from those of the test."""
-        return distances(self.images()[2], draw(model, DRAWN, self.side, STEPS, seed))
+        return distances(self.images()[2], self.drawn(model, DRAWN, STEPS, seed))
+
+    def drawn(self, model: nn.Module, count: int, steps: int, seed: int) -> Tensor:
+        """Draw images [count, 1, side, side], from -1 to 1, as :func:`draw` does."""
+        return draw(model, count, self.side, steps, seed)
 
     def model(self) -> nn.Module:
         """Return diffusers' U-Net with attention at its smallest size, without dropout."""
@@ -133,18 +135,6 @@ class GlyphDiffusion(Regression):
         return require("diffusers", "diffusers", "diffusion").DDPMScheduler(LEVELS)
 
 
-def _even_levels(count: int) -> Tensor:
+def even_levels(count: int) -> Tensor:
+    """Return levels of noise, int64 [count], spread evenly from 0 to 999."""
     return torch.arange(count) * LEVELS // count
-
-
-DIFFUSION_TASKS = {f"glyph_diffusion_{side}": side for side in (16, 24, 32)}
-
-
-def diffusion_task(name: str) -> GlyphDiffusion | None:
-    """Return a shipped diffusion task, or None if there is none of that name.
-
-    Example:
-        >>> diffusion_task("glyph_diffusion_24").side
-        24
-    """
-    return GlyphDiffusion(name, side=DIFFUSION_TASKS[name]) if name in DIFFUSION_TASKS else None
