@@ -17,7 +17,7 @@ from optforge.comparison.recipes.optimizer_source import (
 )
 from optforge.comparison.recipes.recipe import Recipe, default_space
 from optforge.errors import CompareError
-from optforge.language import load_rule, parse, rule_names
+from optforge.language import discovered_names, load_rule, parse
 from optforge.optim import Lion
 from optforge.options import plain_value
 from optforge.tuning import (
@@ -163,7 +163,7 @@ _PRESETS: Mapping[str, Callable[[str, str], Recipe]] = {
         for name in (
             *("muon", "nadamw", "adan", "ademamix", "mars", "cautious_adamw", "cautious_lion"),
             *("lamb", "ortho_adam", "ortho_lion"),
+            *discovered_names(),
         )
-        if name in rule_names()
     },
 }

@@ -157,6 +157,7 @@ _LATER = (
     _family(
         "Ortho-Lion", "m", "u = orthogonalize(interp(g, m, {beta1})); m = interp(g, m, {beta2})"
     ),
+    _family("Ortho-momentum", "m", "m = interp(g, m, {beta}); u = orthogonalize(m)"),
 )
 FAMILIES = (*_with_epsilon(_PLAIN), *_with_epsilon(_LATER))
 DECAYED = {

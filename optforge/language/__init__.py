@@ -9,6 +9,7 @@ from optforge.language.functions import functions_of as functions_of
 from optforge.language.interpreter import Interpreter as Interpreter
 from optforge.language.layout import Layout as Layout
 from optforge.language.layout import layout_of as layout_of
+from optforge.language.library import discovered_names as discovered_names
 from optforge.language.library import load_rule as load_rule
 from optforge.language.library import rule_names as rule_names
 from optforge.language.library import rule_text as rule_text

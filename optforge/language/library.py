@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from optforge.errors import ProgramError
 from optforge.files import is_file
 from optforge.language.program import Program
 from optforge.language.text import MAX_CHARACTERS, parse
+
+_KNOWN = resources.files("optforge.language") / "rules"
+_DISCOVERED = _KNOWN / "discovered"
 
 
 def rule_names() -> tuple[str, ...]:
@@ -19,8 +23,22 @@ def rule_names() -> tuple[str, ...]:
         >>> "lion" in rule_names()
         True
     """
-    files = (resources.files("optforge.language") / "rules").iterdir()
-    return tuple(sorted(f.name.removesuffix(".txt") for f in files if f.name.endswith(".txt")))
+    return tuple(sorted((*_names(_KNOWN), *discovered_names())))
+
+
+def discovered_names() -> tuple[str, ...]:
+    """Return the names of the shipped rules that searches of optforge found.
+
+    Example:
+        >>> set(discovered_names()) < set(rule_names())
+        True
+    """
+    return _names(_DISCOVERED)
+
+
+def _names(directory: Traversable) -> tuple[str, ...]:
+    names = (file.name for file in directory.iterdir())
+    return tuple(sorted(name.removesuffix(".txt") for name in names if name.endswith(".txt")))
 
 
 def load_rule(name: str | Path) -> Program:
@@ -43,9 +61,9 @@ def rule_text(name: str | Path) -> str:
     """Return the text of a rule's file, including comments."""
     if not isinstance(name, str | os.PathLike):
         raise ProgramError(f"{name!r} is no rule; give a name or a file")
-    shipped = resources.files("optforge.language") / "rules" / f"{name}.txt"
-    if str(name) in rule_names():
-        return shipped.read_text(encoding="utf-8")
+    for directory in (_KNOWN, _DISCOVERED):
+        if str(name) in _names(directory):
+            return (directory / f"{name}.txt").read_text(encoding="utf-8")
     path = Path(name)
     if not is_file(path):
         raise ProgramError(

@@ -52,6 +52,7 @@ SHIPPED = {
     "nadamw": ADAM,
     "ortho_adam": ADAM,
     "ortho_lion": LION,
+    "ortho_momentum": {"lr": 0.01, "beta1": 0.75},
     "program_3": ADAM,
     "program_4": {"lr": 0.0002, "beta1": 0.899, "beta2": 1.109, "weight_decay": 0.4602},
     "program_5": {"lr": 0.0216, "one_minus_beta1": 0.16, "one_minus_beta2": 0.001},

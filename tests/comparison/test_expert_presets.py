@@ -11,7 +11,7 @@ from torch import nn
 from optforge.comparison import CellTable, load_recipe, recipe_names, run_comparison
 from optforge.comparison.cells.runner import Runner
 from optforge.comparison.recipes.recipe import TUNED, tuned_recipes
-from optforge.language import rule_names
+from optforge.language import discovered_names, rule_names
 from optforge.optim import ProgramOptimizer
 from tests.helpers.comparisons import few
 
@@ -24,6 +24,14 @@ MATRICES = ("muon", "ortho_adam", "ortho_lion")
 
 def test_every_expert_is_a_preset_and_a_shipped_rule() -> None:
     assert set(EXPERTS) <= set(recipe_names()) & set(rule_names())
+
+
+@pytest.mark.parametrize("name", discovered_names())
+def test_every_discovered_rule_is_a_preset_that_tunes_all_it_has(name: str) -> None:
+    recipe = load_recipe(name)
+    assert {d.name.removeprefix("one_minus_") for d in recipe.space.dimensions} == set(
+        recipe.source.defaults
+    )
 
 
 @pytest.mark.parametrize("name", EXPERTS)

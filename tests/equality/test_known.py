@@ -147,6 +147,7 @@ NAMES = {
     "muon": "Muon with beta1 = 0.9, beta2 = 0.999, beta_matrix = 0.95, beta_ahead = 0.9025",
     "ortho_adam": "Ortho-AdamW with beta1 = 0.9, beta2 = 0.999",
     "ortho_lion": "Ortho-Lion with beta1 = 0.9, beta2 = 0.99, weight decay 0.1",
+    "ortho_momentum": "Ortho-momentum with beta = 0.75, learning rate 0.01",
 }
 
 

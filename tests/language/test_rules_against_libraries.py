@@ -59,7 +59,9 @@ def gradients() -> np.ndarray:
 
 def path_of_rule(name: str) -> np.ndarray:
     """Weights after each step of the rule, with the rate and decay of this test."""
-    program = lift(load_rule(name)).with_values({"lr": LR, "weight_decay": DECAY})
+    lifted = lift(load_rule(name))
+    chosen = {"lr": LR, "weight_decay": DECAY}
+    program = lifted.with_values({k: v for k, v in chosen.items() if k in lifted.values})
     rule = Interpreter(program, state_kinds(program), LAYOUT, torch.float64)
     weights, states = torch.tensor(start())[None], rule.initial_states(1)
     path = []
@@ -173,7 +175,7 @@ def ortho_adam() -> np.ndarray:
     return path_of_optax(optax.chain(adam, turn, decay, optax.scale_by_learning_rate(LR)))
 
 
-def ortho_lion() -> np.ndarray:
+def ortho_lion(betas: tuple[float, float] = (0.9, 0.99), decay: float = DECAY) -> np.ndarray:
     """Lion of `lion_pytorch`, in which the sign of a matrix is Muon's Newton-Schulz of torch."""
     sign = torch.Tensor.sgn_
 
@@ -185,8 +187,13 @@ def ortho_lion() -> np.ndarray:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.Tensor, "sgn_", turned)
-        settings = {"betas": (0.9, 0.99), "weight_decay": DECAY}
+        settings = {"betas": betas, "weight_decay": decay}
         return path_of_torch(lambda w: [lion_pytorch.Lion(w, lr=LR, **settings)])
+
+
+def ortho_momentum() -> np.ndarray:
+    """The same with one average for both: Lion's update is then its momentum."""
+    return ortho_lion((0.75, 0.75), 0.0)
 
 
 @dataclass(frozen=True)
@@ -209,6 +216,7 @@ HELD = {
     "muon": Held(muon),
     "ortho_adam": Held(ortho_adam),
     "ortho_lion": Held(ortho_lion),
+    "ortho_momentum": Held(ortho_momentum),
 }
 
 
