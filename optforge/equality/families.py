@@ -154,10 +154,10 @@ _LATER = (
         "m = where_matrix(interp(g, m, {beta_matrix}), x)",
     ),
     _family("Ortho-Adam", "m, v", f"{_ADAM}; u = where_matrix(orthogonalize(u), u)"),
+    _family("Ortho-momentum", "m", "m = interp(g, m, {beta}); u = orthogonalize(m)"),
     _family(
         "Ortho-Lion", "m", "u = orthogonalize(interp(g, m, {beta1})); m = interp(g, m, {beta2})"
     ),
-    _family("Ortho-momentum", "m", "m = interp(g, m, {beta}); u = orthogonalize(m)"),
 )
 FAMILIES = (*_with_epsilon(_PLAIN), *_with_epsilon(_LATER))
 DECAYED = {

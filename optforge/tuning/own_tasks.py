@@ -177,6 +177,7 @@ def seconds_of_training(
     device: str = "cpu",
     timed: int | None = None,
     programs: int = _PROGRAMS,
+    rule: str = "adamw",
 ) -> float:
     """Estimate the seconds of one training in a batch of a job from its first steps.
 
@@ -186,6 +187,7 @@ def seconds_of_training(
         device: Device to train on.
         timed: Number of steps to time; a tenth of them by default.
         programs: Number of programs that train at once, each on three seeds.
+        rule: Name of the rule that trains.
 
     Example:
         >>> from optforge.tasks import load_task
@@ -202,7 +204,7 @@ def seconds_of_training(
         times.append(clock())
         return [mark == 0 for _ in places]
 
-    candidates = [load_rule("adamw")] * programs
+    candidates = [load_rule(rule)] * programs
     with users_code(task, "a training"):
         train_population(
             Stack(task, device=device, batched=False if is_alone else None),

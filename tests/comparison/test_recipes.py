@@ -13,7 +13,7 @@ from torch import nn
 from optforge.comparison import load_recipe, recipe_names
 from optforge.errors import CompareError
 from optforge.exporters import export
-from optforge.language import load_rule, rule_names, rule_text
+from optforge.language import discovered_names, load_rule, rule_names, rule_text
 from optforge.optim import Lion, ProgramOptimizer
 from optforge.tuning import Setting
 
@@ -133,7 +133,8 @@ def test_optimizers_of_libraries_are_found_by_name(name: str) -> None:
 @pytest.mark.parametrize("name", rule_names())
 def test_every_shipped_rule_can_be_compared_whatever_the_presets_are_called(name: str) -> None:
     recipe = load_recipe(f"rule:{name}")
-    assert recipe.identity == load_recipe(name, f"./optforge/language/rules/{name}.txt").identity
+    place = f"discovered/{name}" if name in discovered_names() else name
+    assert recipe.identity == load_recipe(name, f"./optforge/language/rules/{place}.txt").identity
     assert isinstance(recipe.make(model(), recipe.space.grid(1)[0]), ProgramOptimizer)
 
 
