@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,33 +15,54 @@ from torch import Tensor
 from optforge.optim.settings import as_float
 from optforge.optim.steps.layout import local, real
 
-LOOK = 10  # the first steps of rules with momentum are smaller than those that follow
+END = 1e-3  # a rate under this share of its peak is the end of a schedule, where little is to move
+
+
+@dataclass
+class _Rates:
+    """What was seen of a group: steps, the last and the highest rate, the rate of the last look."""
+
+    steps: int = 0
+    last: float = 0.0
+    peak: float = 0.0
+    looked: float = math.inf
+    is_warned: bool = False
 
 
 class _Check:
-    """Looks at a group once, and again whenever its rate has fallen to a tenth since."""
+    """Looks at a group once, and again whenever its rate has fallen to a tenth since.
+
+    It does not look while the rate rises, nor at the end of a schedule: steps too small to move a
+    weight are nothing to warn of there.
+    """
+
+    first = 2  # step of the first look
 
     def __init__(self) -> None:
-        self._looked: dict[int, float] = {}
-        self._warned: set[int] = set()
+        self._seen: defaultdict[int, _Rates] = defaultdict(_Rates)
 
     def is_due(self, number: int, rate: float) -> bool:
-        """Return whether to look now, at a group by its number; no if it was warned of."""
-        if number in self._warned or not 0 < rate <= 0.1 * self._looked.get(number, math.inf):
+        """Return whether to look in this step, at a group by its number; no if it was warned of."""
+        seen = self._seen[number]
+        rises = rate > seen.last
+        seen.steps, seen.last, seen.peak = seen.steps + 1, rate, max(rate, seen.peak)
+        if seen.is_warned or rises or seen.steps < self.first:
             return False
-        self._looked[number] = rate
+        if not 0 < END * seen.peak <= rate <= 0.1 * seen.looked:
+            return False
+        seen.looked = rate
         return True
 
     def warn(self, number: int, lost: Sequence[Tensor], text: str) -> None:
         """Warn once of the weights of a group that are lost, if there are any."""
         if lost:
-            self._warned.add(number)
+            self._seen[number].is_warned = True
             dtypes = ", ".join(sorted({str(weight.dtype) for weight in lost}))
             warnings.warn(text.format(count=len(lost), dtypes=dtypes), stacklevel=5)
 
 
 class ResolutionCheck(_Check):
-    """Warns before a step of Lion that is lost to rounding.
+    """Warns before a step of Lion that is lost to rounding, first in step 2 of a group.
 
     A weight w moves in steps of about eps |w|; a learning rate under half of that, for the root
     mean square of a parameter's weights, is lost if weights are rounded to nearest. Stochastic
@@ -77,15 +100,11 @@ class StallCheck(_Check):
     compares the weights before and after, first in step 10 of a group.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._steps: dict[int, int] = {}
+    first = 10  # the first steps of rules with momentum are smaller than those that follow
 
     def before(self, number: int, group: Mapping[str, Any], active: Sequence[Tensor]) -> list[Any]:
         """Return 16-bit weights with copies of them if this step is one to look at."""
-        self._steps[number] = self._steps.get(number, 0) + 1
-        rate = as_float(group["schedule"]) * as_float(group["lr"])
-        if self._steps[number] < LOOK or not self.is_due(number, rate):
+        if not self.is_due(number, as_float(group["schedule"]) * as_float(group["lr"])):
             return []
         narrow = [p for p in active if p.dtype.itemsize == 2 and p.numel()]
         return [(p, p.detach().clone()) for p in narrow]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from optforge.errors import NonFiniteError, OptimizerError
-from optforge.optim import Lion
+from optforge.optim import Lion, ProgramOptimizer
 from optforge.optim.precision.eight_bits import decode, encode
 from optforge.optim.precision.rounding import join, random_bits, random_key, split, stochastic_round
 
@@ -294,9 +294,23 @@ def test_a_step_under_the_resolution_is_told_once() -> None:
     weight = parameter(torch.ones(10), torch.bfloat16)
     optimizer = Lion([weight], lr=1e-4, rounding="nearest")
     weight.grad = torch.ones_like(weight)
+    optimizer.step()
     with pytest.warns(UserWarning, match="under the resolution"):
         optimizer.step()
     optimizer.step()
+
+
+@pytest.mark.parametrize("kind", ["lion", "rule"])
+def test_warm_up_and_the_end_of_a_schedule_are_no_steps_to_warn_of(kind: str) -> None:
+    weight = parameter(torch.ones(10), torch.float32 if kind == "lion" else torch.bfloat16)
+    peak = 1e-4 if kind == "lion" else 0.05
+    optimizer: Any = (
+        Lion([weight], lr=peak) if kind == "lion" else ProgramOptimizer([weight], "lion", peak)
+    )
+    for exponent in [*range(-9, 1), *[0] * 10, *range(-4, -12, -1)]:
+        optimizer.param_groups[0]["lr"] = peak * 10.0**exponent
+        weight.grad = torch.ones_like(weight)
+        optimizer.step()
 
 
 def test_saved_states_load_with_weights_only_and_keep_their_dtypes() -> None:

@@ -118,6 +118,7 @@ def test_a_differentiable_step_under_the_resolution_is_told() -> None:
     weight = torch.ones(10, dtype=torch.bfloat16)
     optimizer = Lion([weight], lr=1e-4, differentiable=True)
     weight.grad = torch.ones_like(weight)
+    optimizer.step()
     with pytest.warns(UserWarning, match="under the resolution"):
         optimizer.step()
     with warnings.catch_warnings():
