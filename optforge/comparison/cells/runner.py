@@ -134,7 +134,7 @@ class Runner:
 
     def _show(self) -> None:
         state = self.progress
-        what = f"{state.task}: {state.purpose}"
+        what = ": ".join(filter(None, (state.task, state.purpose)))  # no task before a first cell
         self.watch.progress(what, state.done, state.total, state.seconds_left)
 
     def _compute(self, missing: Mapping[str, Cell], purpose: str) -> None:
