@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from optforge.tasks.contrastive.task import ImageText, TextTower
+from optforge.tasks.contrastive.scores import recall, zero_shot_errors
+from optforge.tasks.contrastive.shifts import SHIFTS
+from optforge.tasks.contrastive.task import ImageText, TextTower, directions
 from optforge.tasks.data.characters import PARTS
 from optforge.tasks.images.architectures import build
 from optforge.tasks.images.finetune import fit_tower
@@ -40,7 +42,8 @@ class BothTowers(nn.Module):
 class TrainedImageText(ImageText, Task):
     """Match images of characters with their names; both towers are trained, as BASIC's.
 
-    Names, loss, metric and scores are as in :class:`~optforge.tasks.contrastive.LockedImageText`.
+    Names, loss and metric are as in :class:`~optforge.tasks.contrastive.LockedImageText`. So are
+    the scores; those of images to names are also reported for images under noise, bent and smaller.
     The image tower is pre-trained by classification: by default on A to Z by AdamW, the same for
     every optimizer. With ``checkpoint`` the optimizer under test has trained it, as in the paper
     (``optforge.training.pretrain`` on an image task of the same architecture).
@@ -112,6 +115,20 @@ class TrainedImageText(ImageText, Task):
         weights = {key: value for key, value in weights.items() if not key.startswith("head.")}
         towers.image.load_state_dict(fit_tower(weights, towers.image.state_dict(), self.name))
         return model
+
+    def scores(self, model: nn.Module, seed: int) -> dict[str, float]:
+        """Add recall at 1 and zero-shot errors on shifted images: noise, distortion, scale."""
+        test, (names, characters) = self.splits.test, self.known_names(model)
+        pixels, words = test.inputs[:, : self.side**2], test.inputs[:, self.side**2 :]
+        scores = super().scores(model, seed)
+        for shift, change in SHIFTS.items():
+            images = change(pixels.reshape(-1, self.side, self.side)).flatten(1)
+            output = directions(model, torch.cat([images, words], 1))
+            missed = 1 - recall(output, test.targets, 1).item()
+            errors = zero_shot_errors(output[:, 0], test.targets, names, characters)
+            scores |= {f"missed_at_1_image_to_text_{shift}": missed}
+            scores |= {f"{name}_{shift}": error for name, error in errors.items()}
+        return scores
 
     def settings(self) -> dict[str, Any]:
         """Add the content of the checkpoints, in place of their paths."""

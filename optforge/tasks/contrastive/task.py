@@ -108,17 +108,20 @@ class ImageText:
 
     def scores(self, model: nn.Module, seed: int) -> dict[str, float]:
         """Return misses of retrieval and errors of zero-shot classification on the test."""
-        splits = cast(Task, self).splits
-        train, test = splits.train, splits.test
-        device = next(model.parameters()).device
-        output = model(test.inputs.to(device)).cpu()
-        characters, place = train.targets.unique(return_inverse=True)
-        first = place.new_zeros(len(characters)).scatter_(0, place, torch.arange(len(place)))
-        names = model(train.inputs[first].to(device)).cpu()[:, 1]
+        test = cast(Task, self).splits.test
+        output = directions(model, test.inputs)
+        names, characters = self.known_names(model)
         return {
             **misses(output, test.targets),
             **zero_shot_errors(output[:, 0], test.targets, names, characters),
         }
+
+    def known_names(self, model: nn.Module) -> tuple[Tensor, Tensor]:
+        """Return the directions of training names [N, features], and their characters [N]."""
+        train = cast(Task, self).splits.train
+        characters, place = train.targets.unique(return_inverse=True)
+        first = place.new_zeros(len(characters)).scatter_(0, place, torch.arange(len(place)))
+        return directions(model, train.inputs[first])[:, 1], characters
 
     def arrays(self) -> Any:
         """Return images, names and characters of all parts."""
@@ -176,6 +179,11 @@ class LockedImageText(ImageText, Task):
         features: Any = build(self.image_tower, self.side, 1).num_features
         sizes = (self.width, self.layers, self.heads)
         return TextTower(len(self.arrays()["words"]), features, sizes, self.temperature)
+
+
+def directions(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Return the directions of images and names [N, 2, features] on the CPU."""
+    return model(inputs.to(next(model.parameters()).device)).cpu()
 
 
 def _cross_entropy(logits: Tensor, shares: Tensor) -> Tensor:
