@@ -12,14 +12,16 @@ from optforge.tasks.images.task import ImageTask
 from optforge.tasks.pretrained import SCRATCH, checkpoint_content, read_weights
 
 HEADS = ("head.", "fc.")
+_IMAGE = "image."  # how names begin in the image tower of both towers
 
 
 class FineTuneTask(ImageTask):
     """Train on from a checkpoint, with a new head and, where the side grew, new positions.
 
     No optimizer is named here: which one made the checkpoint is the affair of whoever made it,
-    with ``optforge.training.pretrain``. What a change of resolution or classes makes unfit (the
-    head) is as ``model`` drew it; positions are interpolated.
+    with ``optforge.training.pretrain``; of an image-text model the image tower is taken. What a
+    change of resolution or classes makes unfit (the head) is as ``model`` drew it; positions are
+    interpolated.
 
     Attributes:
         checkpoint: A file of ``pretrain``; ``{seed}`` in it stands for the seed of the run, so
@@ -44,7 +46,7 @@ class FineTuneTask(ImageTask):
         """
         if self.checkpoint == SCRATCH:
             return model
-        weights = read_weights(self.checkpoint, seed, self.name)
+        weights = image_tower(read_weights(self.checkpoint, seed, self.name))
         fitted = fit(weights, model.state_dict(), self.name)
         model.load_state_dict(fitted)
         return model
@@ -52,6 +54,23 @@ class FineTuneTask(ImageTask):
     def settings(self) -> dict[str, Any]:
         """Add the content of the checkpoints, in place of their paths."""
         return {**super().settings(), "checkpoint": checkpoint_content(self.checkpoint)}
+
+
+def image_tower(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return the weights of the image tower of an image-text model; of others all.
+
+    Example:
+        >>> import torch
+        >>> weights = {"image.norm.weight": torch.ones(2), "text.log_scale": torch.ones(1)}
+        >>> list(image_tower(weights))
+        ['norm.weight']
+    """
+    own = {
+        key.removeprefix(_IMAGE): value
+        for key, value in weights.items()
+        if key.startswith(_IMAGE)
+    }
+    return own or weights
 
 
 def fit_tower(
