@@ -40,16 +40,26 @@ def piece_windows(corpus: str, sequences: Sequence[int], length: int, vocabulary
         TaskError: If there is no such corpus, the package ``tokenizers`` or the text is missing, or
             there is too little of it.
     """
-    if corpus not in CORPORA:
-        raise TaskError(f"unknown corpus {corpus!r}; there are: {', '.join(CORPORA)}")
-    texts, origin = CORPORA[corpus]
-    key = {
-        "version": 1, "corpus": corpus, "sequences": list(sequences), "length": length,
-        "vocabulary": vocabulary, **origin(),
-        "tokenizers": require("tokenizers", "tokenizers", "language").__version__,
-    }  # fmt: skip
+    key, texts = pieces_key(corpus, sequences, length, vocabulary), CORPORA[corpus][0]
     sizes: dict[str, int] = dict(zip(PARTS, sequences, strict=True))
     return cached("pieces", key, lambda: _build(texts(), sizes, length, vocabulary))
+
+
+def pieces_key(
+    corpus: str, sequences: Sequence[int], length: int, vocabulary: int
+) -> dict[str, object]:
+    """Return what the pieces of a corpus depend on.
+
+    Raises:
+        TaskError: If there is no such corpus, or the package ``tokenizers`` is missing.
+    """
+    if corpus not in CORPORA:
+        raise TaskError(f"unknown corpus {corpus!r}; there are: {', '.join(CORPORA)}")
+    return {
+        "version": 1, "corpus": corpus, "sequences": list(sequences), "length": length,
+        "vocabulary": vocabulary, **CORPORA[corpus][1](),
+        "tokenizers": require("tokenizers", "tokenizers", "language").__version__,
+    }  # fmt: skip
 
 
 def corpus_tokenizer(corpus: str, sequences: Sequence[int], length: int, vocabulary: int) -> Any:

@@ -66,9 +66,7 @@ def image_tower(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         ['norm.weight']
     """
     own = {
-        key.removeprefix(_IMAGE): value
-        for key, value in weights.items()
-        if key.startswith(_IMAGE)
+        key.removeprefix(_IMAGE): value for key, value in weights.items() if key.startswith(_IMAGE)
     }
     return own or weights
 

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from optforge.errors import TaskError
 from optforge.tasks.attributes import set_attributes
 from optforge.tasks.data.characters import PARTS
+from optforge.tasks.data.cloze import cloze_questions
 from optforge.tasks.data.pieces import piece_windows
+from optforge.tasks.language.cloze import cloze_error
 from optforge.tasks.language.masks import IGNORED, corrupt_spans, mask_pieces, span_sizes
 from optforge.tasks.language.models import ARCHITECTURES, LanguageShape, build
 from optforge.tasks.splits import Data, Split
@@ -127,6 +129,14 @@ class LanguageTask(Task):
             return inputs, targets
         pieces = targets if self.architecture == "bert" else inputs[:, : self.length]
         return self._masked(pieces, generator)
+
+    def scores(self, model: nn.Module, seed: int) -> dict[str, float]:
+        """Return the error of cloze questions from held-out texts; of a ``gpt2`` alone."""
+        if self.architecture != "gpt2":
+            return {}
+        questions = cloze_questions(self.corpus, self.sequences, self.length, self.vocabulary)
+        windows, pieces = (torch.from_numpy(part.astype(np.int64)) for part in questions)
+        return {"cloze_error": cloze_error(model, windows, pieces)}
 
     def metric(self, output: Tensor, targets: Tensor) -> Tensor:
         """Return the share of the asked pieces that are predicted."""
