@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from optforge.comparison.cells.cell import Cell, CellResult
 from optforge.comparison.cells.runner import Runner
-from optforge.comparison.figures.analysis import arrival
+from optforge.comparison.figures.arrivals import arrival
 from optforge.comparison.recipes.recipe import Recipe
 from optforge.comparison.result import TaskResult, log_loss
 from optforge.comparison.settings import ComparisonSettings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from optforge.comparison import CellResult, Findings, compare_pairs, load_recipe, summaries, vary
-from optforge.comparison.figures.analysis import arrival, best_so_far, good_rates
+from optforge.comparison.figures.analysis import best_so_far, good_rates
+from optforge.comparison.figures.arrivals import arrival
 from optforge.comparison.figures.time_to_target import score_times, time_to_target
 from optforge.comparison.protocol import derived_target
 from optforge.comparison.result import TaskResult, Trial, TunedSetting, score
@@ -109,6 +111,23 @@ def test_steps_to_target_are_paired_and_misses_counted() -> None:
     (pair,) = compare_pairs(found(runs, 0.5))
     assert pair.arrived == (2, 3) and pair.steps is None  # those that arrive are a selection
     assert arrival(runs["a"][0], 0.05) == math.inf and arrival(runs["a"][0], None) == math.inf
+
+
+def test_steps_to_the_end_of_the_baseline_are_by_seed_and_in_shares_of_its_steps() -> None:
+    def run(*losses: float, **changes: Any) -> CellResult:
+        curve = tuple((10 * n, loss, 0.5, 0.1) for n, loss in enumerate(losses, 1))
+        return CellResult(loss=losses[-1], test_loss=1.0, curve=curve, steps=40, **changes)
+
+    base = (run(0.9, 0.8, 0.7, 0.6), run(0.9, 0.8, 0.5, 0.4))
+    fast = (run(0.7, 0.6, 0.5, 0.4), run(0.7, 0.5, 0.45, 0.4))
+    (pair,) = compare_pairs(found({"a": base, "b": fast}))
+    assert pair.final_steps is not None and pair.reached == 2
+    assert math.exp(pair.final_steps.mean) == pytest.approx((20 / 40 * 40 / 40) ** 0.5)
+    (pair,) = compare_pairs(found({"a": base, "b": (fast[0], run(0.9, 0.8, 0.7, 0.6))}))
+    assert (pair.reached, pair.final_steps) == (1, None)  # those that arrive are a selection
+    lost = (base[0], run(0.9, 0.8, 0.5, 0.4, diverged=True))
+    (pair,) = compare_pairs(found({"a": lost, "b": fast}))
+    assert (pair.reached, pair.final_steps) == (1, None)  # nothing is reached that was lost
 
 
 def test_a_derived_target_is_the_median_at_three_quarters() -> None:

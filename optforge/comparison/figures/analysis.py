@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from optforge.comparison.cells.cell import CellResult
+from optforge.comparison.figures.arrivals import arrival, share_of_steps
 from optforge.comparison.result import Findings, TaskResult, Trial, TunedSetting, log_loss, score
 from optforge.statistics import Interval, holm, paired_interval
 from optforge.tuning import Setting
@@ -34,6 +35,9 @@ class Pair:
         steps: Log ratio of the steps to the target; None unless all runs of both reach it, since
             those that do would be a biased selection.
         arrived: Numbers of runs that reach the target, its own and the baseline's.
+        final_steps: Log of the share of the baseline's steps after which the optimizer has the
+            validation loss that the baseline ends with; None unless all its runs reach it.
+        reached: Number of runs that do.
         adjusted: The p-value of the test loss after Holm's correction over all pairs of a report.
     """
 
@@ -45,6 +49,8 @@ class Pair:
     test_metric: Interval
     steps: Interval | None
     arrived: tuple[int, int]
+    final_steps: Interval | None
+    reached: int
     adjusted: float = math.nan
 
     @property
@@ -140,6 +146,8 @@ def pair(result: TaskResult, name: str, baseline: str) -> Pair:
 
     steps = [(arrival(a, result.target), arrival(b, result.target)) for a, b in both_ended]
     both = [math.log(a / b) for a, b in steps if math.isfinite(a) and math.isfinite(b)]
+    shares = [share_of_steps(a, b) for a, b in both_ended]
+    reached = [math.log(share) for share in shares if math.isfinite(share)]
     return Pair(
         task=result.variant.label,
         recipe=name,
@@ -152,6 +160,8 @@ def pair(result: TaskResult, name: str, baseline: str) -> Pair:
             sum(math.isfinite(mine) for mine, _ in steps),
             sum(math.isfinite(theirs) for _, theirs in steps),
         ),
+        final_steps=paired_interval(reached) if len(reached) == len(both_ended) else None,
+        reached=len(reached),
     )
 
 
@@ -163,25 +173,6 @@ def ended(result: TaskResult, name: str, baseline: str) -> list[tuple[CellResult
     return [
         (a, b) for a, b in zip(finals, baseline_finals, strict=True) if not (a.failed or b.failed)
     ]
-
-
-def arrival(outcome: CellResult, target: float | None) -> float:
-    """Return the first step at which the validation loss reaches the target, or infinity.
-
-    Example:
-        >>> arrival(CellResult(curve=((10, 0.9, 0.5, 0.1), (20, 0.4, 0.8, 0.2))), 0.5)
-        20
-    """
-    if target is None:
-        return math.inf
-    return next((point[0] for point in outcome.curve if point[1] <= target), math.inf)
-
-
-def arrival_seconds(outcome: CellResult, target: float | None) -> float:
-    """Return the seconds of training, without validations, until the target, or infinity."""
-    if target is None:
-        return math.inf
-    return next((point[3] for point in outcome.curve if point[1] <= target), math.inf)
 
 
 def summaries(findings: Findings) -> list[Summary]:

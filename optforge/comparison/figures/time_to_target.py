@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from optforge.comparison.cells.cell import CellResult
-from optforge.comparison.figures.analysis import arrival, arrival_seconds
+from optforge.comparison.figures.arrivals import arrival, arrival_seconds
 from optforge.comparison.result import Findings
 
 LARGEST_RATIO = 4.0

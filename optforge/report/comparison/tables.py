@@ -63,9 +63,11 @@ def verdicts(findings: Findings, results: Sequence[Summary], pairs: Sequence[Pai
         )
     return TextTable(
         f"Fresh seeds, test data; change and ratio are against {findings.baseline}, seed by seed, "
-        "with 95 % intervals over seeds; p after Holm's correction",
+        "with 95 % intervals over seeds; p after Holm's correction. Steps to its end: after which "
+        f"share of its steps an optimizer has the validation loss that {findings.baseline} ends "
+        "with",
         ("<task", "<optimizer", "test loss", "test metric, %", "change of loss", "p",
-         "metric, points", "steps to target", "<verdict"),
+         "metric, points", "steps to target", "steps to its end", "<verdict"),
         tuple(rows),
     )  # fmt: skip
 
@@ -86,7 +88,7 @@ def _no_trial(summary: Summary) -> str:
 
 def _against(pair: Pair | None, summary: Summary, baseline: str) -> tuple[str, ...]:
     if pair is None:
-        return "", "", "", "", "baseline" if summary.recipe == baseline else "-"
+        return "", "", "", "", "", "baseline" if summary.recipe == baseline else "-"
     steps = ratio(pair.steps)
     if pair.arrived != (pair.test_loss.count, pair.test_loss.count):
         steps += f" ({pair.arrived[0]} and {pair.arrived[1]} of {pair.test_loss.count} arrive)"
@@ -95,8 +97,15 @@ def _against(pair: Pair | None, summary: Summary, baseline: str) -> tuple[str, .
         p_value(pair.adjusted),
         points(pair.test_metric),
         steps,
+        _to_its_end(pair),
         pair.verdict,
     )
+
+
+def _to_its_end(pair: Pair) -> str:
+    if pair.final_steps is not None or not pair.reached:
+        return ratio(pair.final_steps)
+    return f"- ({pair.reached} of {pair.test_loss.count})"
 
 
 def choices(findings: Findings, results: Sequence[Summary]) -> TextTable:
