@@ -50,12 +50,27 @@ def pretrain(
     """
     models: list[nn.Module] = []
     result = train_single(task, make_optimizer, seed, keep=models.append)
+    save_weights(models[0], task, seed, file)
+    return result
+
+
+def save_weights(model: nn.Module, task: Task, seed: int, file: str | Path) -> None:
+    """Save the weights of a model that a fine-tuning task may start from.
+
+    Args:
+        model: The trained model.
+        task: The task that it was trained on.
+        seed: Seed of its training.
+        file: As for :func:`pretrain`.
+
+    Raises:
+        TaskError: If the file cannot be written.
+    """
     path = Path(str(file).replace("{seed}", str(seed)))
-    content = {"model": models[0].state_dict(), "task": task.name, "seed": seed}
+    content = {"model": model.state_dict(), "task": task.name, "seed": seed}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as stream:
             torch.save(content, stream)
     except OSError as error:
         raise TaskError(f"the weights cannot be written to {path}: {error.strerror}") from None
-    return result

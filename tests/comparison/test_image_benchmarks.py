@@ -18,9 +18,11 @@ from scipy import stats
 
 from optforge.api.comparison import Destination, conduct
 from optforge.api.keywords import WorkOptions
-from optforge.comparison import Comparison, ComparisonSettings, load_recipe, variants
+from optforge.comparison import Cell, Comparison, ComparisonSettings, load_recipe, variants
+from optforge.comparison.cells.train import run_cell
 from optforge.report.comparison import style as comparison_style
 from optforge.report.comparison.sweep_tables import best_text
+from optforge.tasks import load_task
 from optforge.tasks.images.finetune import FineTuneTask
 from tests.helpers.tiny import Blobs
 
@@ -85,6 +87,48 @@ def test_fine_tuning_goes_on_where_it_was_and_gives_all_the_same_trials(
     main(asked)
     again = json.loads((out / "report.json").read_text())
     assert again["tasks"] == told["tasks"]
+
+
+def test_pre_training_is_what_was_tuned_for_it_schedule_and_groups_included(
+    script: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    finetune = script("finetune_images")
+    task, setting = Blobs(), (("lr", 0.03), ("warmup", 0.3), ("decay_power", 3.0))
+    recipes = {name: load_recipe(name) for name in ("adamw", "muon")}
+    (before,) = variants([task], {}, {})
+    started = finetune.Started(
+        {}, recipes, "cpu", before, dict.fromkeys(recipes, setting), tmp_path
+    )
+    for name, recipe in recipes.items():
+        cell = Cell("after", name, (("lr", 0.01),), 5)
+        wanted: list[dict[str, torch.Tensor]] = []
+        run_cell(before, recipe, Cell(before.label, name, setting, 5),
+                 keep=lambda model, kept=wanted: kept.append(model.state_dict()))  # fmt: skip
+        plain: list[dict[str, torch.Tensor]] = []
+        run_cell(before, recipe, Cell(before.label, name, setting[:1], 5),
+                 keep=lambda model, kept=plain: kept.append(model.state_dict()))  # fmt: skip
+        saved = torch.load(started.weights_of(cell), weights_only=True)["model"]
+        assert all(torch.equal(saved[key], value) for key, value in wanted[0].items())
+        assert not all(torch.equal(saved[key], value) for key, value in plain[0].items())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "claim"),
+    [
+        ("glyphs_vit_tiny", "finetune_vit_tiny", "table 3"),
+        ("glyphs_vit_tiny", "basic_glyphs_small", "zero-shot"),
+        ("basic_glyphs_small", "finetune_vit_tiny", "table 1: fine-tuned"),
+    ],
+)
+def test_two_stages_have_the_claim_that_they_test_and_their_own_steps(
+    script: Callable[[str], ModuleType], before: str, after: str, claim: str
+) -> None:
+    pytest.importorskip("timm")
+    finetune = script("finetune_images")
+    options = finetune.read_options(["--before", before, "--after", after, "--steps", "7"])
+    first, second = finetune.tasks(options)
+    assert (first.task.steps, second.task.steps) == (load_task(before).steps, 7)
+    assert claim in finetune.claim_of(first, second)
 
 
 def test_quick_figures_stay_away_from_the_committed_ones(

@@ -9,6 +9,7 @@ import torch
 
 from optforge.tasks.images import photo_tower
 from optforge.tasks.images.photo_tower import photo_features
+from optforge.tasks.images.tower import locked_features
 
 timm: Any = pytest.importorskip("timm", reason="needs the package timm: optforge[vision]")
 weights: Any = pytest.importorskip(
@@ -32,3 +33,11 @@ def test_a_batch_is_its_images_one_by_one(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(photo_tower, "_BATCH", 2)
     torch.testing.assert_close(photo_features(images), together, atol=1e-4, rtol=1e-4)
     assert together.shape == (5, photo_tower.FEATURES)
+
+
+def test_features_that_tell_nothing_apart_stay_small() -> None:
+    images = torch.rand(40, 16, 16, generator=torch.Generator().manual_seed(1)).round()
+    parts = locked_features(photo_tower.NAME, 16, {"train": images[:30], "test": images[30:]})
+    spread = parts["train"].std(0)
+    assert spread.max() < 1 + 1e-4 and spread.median() > 0.9
+    assert parts["test"].abs().max() < 40

@@ -27,7 +27,13 @@ _TAIL = 10  # the training loss at the end is the mean over one of so many parts
 _LOST = 1.0  # a training loss that ends above the first one by so many times its size has diverged
 
 
-def run_cell(variant: Variant, recipe: Recipe, cell: Cell, device: str = "cpu") -> CellResult:
+def run_cell(
+    variant: Variant,
+    recipe: Recipe,
+    cell: Cell,
+    device: str = "cpu",
+    keep: Callable[[nn.Module], object] | None = None,
+) -> CellResult:
     """Train one model and measure it; test data is used after the last step or never.
 
     With the same settings and no schedule in the setting, this equals
@@ -40,6 +46,7 @@ def run_cell(variant: Variant, recipe: Recipe, cell: Cell, device: str = "cpu") 
         recipe: The optimizer, schedule and clipping.
         cell: Setting, seed and requested measurements.
         device: Device on which to train.
+        keep: Called with the trained model, unless the run ends by an error.
 
     Example:
         >>> from optforge.comparison import load_recipe, vary
@@ -53,6 +60,8 @@ def run_cell(variant: Variant, recipe: Recipe, cell: Cell, device: str = "cpu") 
         run = _CellRun.begin(variant, recipe, cell, torch.device(device))
         try:
             outcome = _trained(run)
+            if keep is not None:
+                keep(run.model)
         except Exception as error:
             if not run.steps:  # then the setting or the task is to blame, not how the run went
                 raise

@@ -20,6 +20,9 @@ _STEPS, _BATCH, _RATE = 400, 64, 3e-3
 def locked_features(architecture: str, side: int, images: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return what a locked image tower says of images, with mean 0 and deviation 1 in training.
 
+    Of a tower for photographs, features with a deviation below the median are divided by it: some
+    are all but constant on glyphs.
+
     The tower classifies A to Z first: AdamW, 400 steps of 64 images, half a cosine. Its head is
     left out then. ``efficientnet_lite0`` has been trained on photographs instead.
 
@@ -41,6 +44,8 @@ def locked_features(architecture: str, side: int, images: dict[str, Tensor]) -> 
     arrays = cached("tower", key, lambda: _features(architecture, side, images))
     features = {part: torch.from_numpy(arrays[part]) for part in images}
     mean, deviation = features["train"].mean(0), features["train"].std(0) + 1e-6
+    if architecture == photo_tower.NAME:  # some features tell glyphs hardly apart
+        deviation = deviation.clamp(min=deviation.median())
     return {part: (values - mean) / deviation for part, values in features.items()}
 
 
