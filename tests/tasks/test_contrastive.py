@@ -12,7 +12,6 @@ import torch
 from torch.nn import functional
 
 import optforge
-from optforge.comparison.suite import recipe_from
 from optforge.errors import TaskError
 from optforge.tasks import family_task_names, initial_model, load_task
 from optforge.tasks.contrastive import TrainedImageText
@@ -230,11 +229,3 @@ def test_a_tower_of_ones_own_pre_training_is_the_beginning(tmp_path: Path) -> No
 def test_what_is_not_allowed_is_named(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(TaskError, match=text):
         LockedImageText("wrong", **changes)
-
-
-def test_adamw_with_too_small_a_rate_loses() -> None:
-    slow = recipe_from("slow", {"optimizer": "adamw", "space": {"lr": [1e-6, 1e-5]}})
-    few: Any = {"trials": 2, "seeds": 3, "finalists": 1, "again": 0, "extensions": 0}
-    result = optforge.compare([small()], ["adamw", slow], workers=0, **few)
-    (row,) = (row for row in result.table if row["optimizer"] == "slow")
-    assert row["runs"] == 3 and row["log_ratio_low"] > 0

@@ -10,8 +10,6 @@ import pytest
 import torch
 from scipy import linalg
 
-import optforge
-from optforge.comparison.suite import recipe_from
 from optforge.errors import TaskError
 from optforge.tasks import family_task_names, initial_model, load_task
 from optforge.tasks.diffusion.scores import (
@@ -154,12 +152,3 @@ def test_a_model_that_knows_the_images_draws_nearer_ones(monkeypatch: pytest.Mon
     found = task.scores(initial_model(task, 0).eval(), 0)
     assert found == task.scores(initial_model(task, 0).eval(), 0)
     assert found["frechet_distance_letters_resnet"] > near["frechet_distance_letters_resnet"]
-
-
-@pytest.mark.slow
-def test_adamw_with_too_small_a_rate_loses() -> None:
-    slow = recipe_from("slow", {"optimizer": "adamw", "space": {"lr": [1e-6, 1e-5]}})
-    few: Any = {"trials": 1, "seeds": 3, "finalists": 1, "again": 0, "extensions": 0}
-    result = optforge.compare([small()], ["adamw", slow], workers=0, **few)
-    (row,) = (row for row in result.table if row["optimizer"] == "slow")
-    assert row["runs"] == 3 and row["log_ratio_low"] > 0

@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-import optforge
-from optforge.comparison.suite import recipe_from
 from optforge.tasks import initial_model
 from optforge.tasks.contrastive.pairs import WORDS, pairs
 from optforge.tasks.diffusion.named import NamedDenoiser, NamedDiffusion
@@ -77,12 +75,3 @@ def test_images_show_their_own_names_more_than_others() -> None:
     assert own + 0.15 < others
     found = task.scores(initial_model(task, 0).eval(), 0)
     assert found["name_mismatch"] > own and len(found) == 3
-
-
-@pytest.mark.slow
-def test_adamw_with_too_small_a_rate_loses() -> None:
-    slow = recipe_from("slow", {"optimizer": "adamw", "space": {"lr": [1e-6, 1e-5]}})
-    few: Any = {"trials": 1, "seeds": 3, "finalists": 1, "again": 0, "extensions": 0}
-    result = optforge.compare([small()], ["adamw", slow], workers=0, **few)
-    (row,) = (row for row in result.table if row["optimizer"] == "slow")
-    assert row["runs"] == 3 and row["log_ratio_low"] > 0
