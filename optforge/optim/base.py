@@ -52,13 +52,32 @@ def parts_of(state_dict: Any) -> tuple[list[Mapping[str, Any]], Mapping[Any, Any
         OptimizerError: If it is none.
     """
     try:
-        return list(state_dict["param_groups"]), state_dict["state"]
+        groups, states = list(state_dict["param_groups"]), state_dict["state"]
+        if not isinstance(states, Mapping) or not all("params" in group for group in groups):
+            raise TypeError(states)
+        return groups, states
     except (KeyError, TypeError):
         got = list(state_dict) if isinstance(state_dict, Mapping) else type(state_dict).__name__
         raise OptimizerError(
             f"a state dict has 'state' and 'param_groups', as `optimizer.state_dict()` returns "
             f"them, got {got}. Is the optimizer one part of a larger checkpoint?"
         ) from None
+
+
+def check_keys(groups: Sequence[Mapping[str, Any]], states: Mapping[Any, Any]) -> None:
+    """Refuse states that belong to no parameter of the saved groups; they would be lost silently.
+
+    Raises:
+        OptimizerError: Names some of the keys, and what groups have in their place.
+    """
+    known = {key for group in groups for key in group["params"]}
+    strays = [key for key, entry in states.items() if entry and key not in known]
+    if strays:
+        raise OptimizerError(
+            f"the state dict has states for {strays[:3]!r}, and its groups have "
+            f"{list(known)[:3]!r} as params, so nothing says whose they are; JSON, for one, makes "
+            "strings of numbers: make the keys of 'state' those of 'params' again"
+        )
 
 
 # What schedulers write between steps; whether one is allowed hangs on no other setting.
@@ -97,6 +116,13 @@ class BaseOptimizer(Optimizer):
             raise OptimizerError(
                 f"a parameter of dtype {parameter.dtype}; allowed are {allowed}"
                 f"{pairs if parameter.is_complex() else ''}"
+            )
+        is_view = not torch.compiler.is_compiling() and (parameter.is_conj() or parameter.is_neg())
+        if is_view:
+            raise OptimizerError(
+                "a parameter that is a conjugate or negative view (as `z.conj()`, `z.mH` and "
+                "`z.conj().imag` are) cannot be stepped in place; build it from "
+                "`.resolve_conj().resolve_neg()`"
             )
 
     @abstractmethod
@@ -195,6 +221,8 @@ class BaseOptimizer(Optimizer):
             OptimizerError: If it comes from another optimizer, or if settings or tensors are not
                 allowed. The optimizer stays as it was.
         """
+        if not isinstance(state_dict, Mapping):
+            parts_of(state_dict)
         entries: list[Callable[[], dict[Tensor, dict[str, Any]]]] = []
 
         def check(_: Optimizer, state_dict: StateDict) -> StateDict | None:
@@ -229,6 +257,7 @@ class BaseOptimizer(Optimizer):
         if sizes != [len(group["params"]) for group in self.param_groups]:
             return None
         self.check_source([group for group in groups if group["params"]], states)
+        check_keys(groups, states)
         # Distributed checkpoints hold no settings of groups without parameters; theirs stay.
         merged = [
             self.checked_group({**current, **group})

@@ -61,9 +61,9 @@ class Lion(LionSteps):
         weight_decay: 3 to 10 times above AdamW's.
         decay_mode: ``"lr"`` removes lr * weight_decay of a weight in each step; ``"independent"``
             removes weight_decay * lr / reference_lr, where reference_lr is the peak rate: given in
-            the group, or its ``max_lr`` or ``initial_lr`` from a scheduler, or its lr when it was
-            added; ``"cautious"`` is ``"lr"``, but only where the update does not push the weight
-            away from zero.
+            the group, or its ``max_lr`` or ``initial_lr`` if a scheduler had left them, or its lr
+            when it was added; ``"cautious"`` is ``"lr"``, but only where the update does not push
+            the weight away from zero.
         cautious: Drop updates that disagree with the gradient in sign, and scale up the others of
             the parameter by one over their share (at most 1000).
         nonfinite: What infinite and NaN elements of a gradient do. ``"ignore"``: their weights

@@ -25,6 +25,7 @@ from optforge.optim.settings import (
     one_of,
     or_none,
 )
+from optforge.optim.steps.layout import has_shape_only
 
 DECAY_MODES = ("lr", "independent", "cautious")
 NONFINITE = ("ignore", "skip_step", "zero", "propagate", "raise")
@@ -87,13 +88,20 @@ def check_key(key: str) -> None:
     """
     if key in KEYS:
         return
-    close = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.8)
+    close = [] if _is_made_of_one(key) else difflib.get_close_matches(key, KEYS, n=1, cutoff=0.8)
     advice = ALIASES.get(key) or (f"did you mean {close[0]!r}?" if close else None)
     if advice:
         end = "" if advice.endswith("?") else "."
         raise OptimizerError(
             f"unknown group key {key!r}; {advice}{end} Allowed are {', '.join(KEYS)}"
         )
+
+
+def _is_made_of_one(key: str) -> bool:
+    """Return whether a key has an option for a word, or begins one, as users' notes do."""
+    return len(key) < 4 or any(
+        f"_{option}_" in f"_{key}_" or option.startswith(f"{key}_") for option in KEYS
+    )
 
 
 _LOOP = "a differentiable step runs as the plain loop; leave"
@@ -178,8 +186,15 @@ class StepOptions:
 
 
 def stays_on_device(group: Mapping[str, Any]) -> bool:
-    """Return whether the host must not ask for values: in CUDA graphs and `torch.compile`."""
-    return group["capturable"] or torch.compiler.is_compiling()
+    """Return whether the host must not ask for values: CUDA graphs, `torch.compile`, dry runs."""
+    return group["capturable"] or torch.compiler.is_compiling() or has_no_values(group)
+
+
+def has_no_values(group: Mapping[str, Any]) -> bool:
+    """Return whether parameters have shapes only: on the meta device, or fake."""
+    if torch.compiler.is_compiling():
+        return False
+    return any(map(has_shape_only, group["params"][:1]))
 
 
 def options_of(group: Mapping[str, Any], formula: Callable[..., Any]) -> StepOptions:
@@ -191,7 +206,7 @@ def options_of(group: Mapping[str, Any], formula: Callable[..., Any]) -> StepOpt
         cautious_decay=group["decay_mode"] == "cautious",
         maximize=group["maximize"],
         rounding=group["rounding"] or "stochastic",
-        capturable=group["capturable"],
+        capturable=group["capturable"] or has_no_values(group),
     )
 
 
@@ -200,8 +215,18 @@ STRONG_DECAY = 0.1  # of each weight in each step: half of it is gone after seve
 
 def warn_of_strong_decay(group: Mapping[str, Any]) -> None:
     """Warn where independent decay has a number that is meant for decay times the rate."""
-    decay = as_float(group["weight_decay"])
-    if group["decay_mode"] == "independent" and decay >= STRONG_DECAY:
+    decay, highest = as_float(group["weight_decay"]), as_float(group.get("max_lr") or 0.0)
+    if group["decay_mode"] != "independent" or not decay:
+        return
+    if highest > 1.01 * as_float(group["reference_lr"]):
+        warnings.warn(
+            f"the scheduler's max_lr={highest:g} is above "
+            f"reference_lr={as_float(group['reference_lr']):g}, the rate of the constructor, so at "
+            "its peak decay is as many times stronger than weight_decay says; set "
+            "group['reference_lr'] to max_lr",
+            stacklevel=4,
+        )
+    if decay >= STRONG_DECAY:
         warnings.warn(
             f"weight_decay={decay:g} with decay_mode='independent' removes this "
             "share of every weight in every step at the peak rate, and sets weights to nearly zero "

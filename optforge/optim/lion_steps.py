@@ -14,6 +14,7 @@ from optforge.optim.base import REAL, BaseOptimizer
 from optforge.optim.lion_settings import (
     check_key,
     checked_settings,
+    has_no_values,
     options_of,
     reference_lr,
     stays_on_device,
@@ -206,7 +207,7 @@ class LionSteps(BaseOptimizer):
             return
         path = path_of(group)
         with torch.no_grad():
-            if path is not loop_step and not group["cautious"]:
+            if path is not loop_step:
                 size = FEW_ON_CPU if path is fused_step else WITHOUT_LIMIT
                 members = plain_foreach(members, step, size)
             if not members:
@@ -257,6 +258,8 @@ def _state_options(group: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def path_of(group: Mapping[str, Any]) -> Path:
     """Choose how a group's step runs."""
-    if torch.compiler.is_compiling() or (group["foreach"] is False and not group["fused"]):
+    if torch.compiler.is_compiling() or has_no_values(group):
+        return loop_step
+    if group["foreach"] is False and not group["fused"]:
         return loop_step
     return fused_step if group["fused"] else foreach_step

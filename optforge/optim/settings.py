@@ -65,8 +65,8 @@ def number(value: Any) -> Number:
     """
     if isinstance(value, Tensor):
         return _tensor_number(value)
-    if isinstance(value, numpy.ndarray) and value.ndim == 0:
-        value = value[()]
+    if isinstance(value, numpy.ndarray) and value.size == 1:
+        value = value.reshape(())[()]
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(value)
     return float(value)
@@ -156,7 +156,7 @@ def pair_of(setting: Setting, allowed: str) -> Setting:
 
     def read(value: Any) -> tuple[Any, Any]:
         if isinstance(value, str | bytes | Mapping) or not isinstance(
-            value, Sequence | numpy.ndarray
+            value, Sequence | numpy.ndarray | Tensor
         ):
             raise TypeError(value)
         first, second = map(setting.read, value)
@@ -165,8 +165,20 @@ def pair_of(setting: Setting, allowed: str) -> Setting:
     return Setting(allowed, read)
 
 
+def _rate(value: Any) -> Number:
+    """Read a rate; what schedules that end at 0 leave below it, by rounding, is 0."""
+    plain = number(value)
+    size = as_float(plain)
+    if not (math.isfinite(size) and size > -_NOISE):
+        raise ValueError(value)
+    if size >= 0:
+        return plain
+    return torch.zeros_like(plain) if isinstance(plain, Tensor) else 0.0
+
+
+_NOISE = 1e-12
 FINITE = numbers_where(lambda value: True, "a finite number")
-RATE = numbers_where(lambda value: value >= 0, "a finite number that is not negative")
+RATE = Setting("a finite number that is not negative", _rate)
 POSITIVE = numbers_where(lambda value: value > 0, "a finite number above 0")
 SHARE = numbers_where(lambda value: 0 <= value < 1, "a number of at least 0 and under 1")
 BETAS = pair_of(SHARE, "two numbers, each at least 0 and under 1")

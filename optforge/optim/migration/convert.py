@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from optforge.errors import OptimizerError
-from optforge.optim.base import parts_of
+from optforge.optim.base import check_keys, parts_of
 from optforge.optim.lion_settings import reference_lr
+from optforge.optim.lion_steps import LionSteps
 from optforge.optim.migration.sources import (
     COMMON,
     SOURCES,
@@ -68,7 +69,9 @@ def convert_state_dict(
         >>> lion.state[weight]["momentum"]
         tensor([0.1000, 0.1000])
     """
+    _check_lion(lion)
     groups, state = parts_of(state_dict)
+    check_keys(groups, state)
     _check_groups(groups, lion)
     chosen = _chosen(groups, state, source)
     translated = [
@@ -87,6 +90,11 @@ def convert_state_dict(
             stacklevel=2,
         )
     return {"state": entries, "param_groups": translated}
+
+
+def _check_lion(lion: object) -> None:
+    if not isinstance(lion, LionSteps):
+        raise OptimizerError(f"lion must be an optforge.optim.Lion, got {type(lion).__name__}")
 
 
 def _without_poison(momentum: Tensor) -> tuple[Tensor, int]:
@@ -120,6 +128,7 @@ def google_state_dict(lion: torch.optim.Optimizer) -> StateDict:
         >>> google_state_dict(lion)["state"][0]
         {'exp_avg': tensor([0.0100, 0.0100])}
     """
+    _check_lion(lion)
     saved = lion.state_dict()
     for group in saved["param_groups"]:
         _check_google(group)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from optforge.errors import OptimizerError
-from optforge.optim.settings import BETAS, RATE, numbers_where
+from optforge.optim.settings import BETAS, RATE, as_float, numbers_where
 
 Group = dict[str, Any]
 AdamWSettings = torch.optim.Optimizer | Mapping[str, Any] | Iterable[Mapping[str, Any]]
@@ -163,6 +163,10 @@ def _groups(adamw: AdamWSettings) -> list[Any]:
                 f"got {type(adamw).__name__}, which is not AdamW: its groups lack 'betas' or 'eps'"
             )
         return adamw.param_groups
+    if not isinstance(adamw, Iterable):
+        raise OptimizerError(
+            f"got {type(adamw).__name__}; pass an AdamW optimizer, its param_groups or a mapping"
+        )
     return [dict(adamw)] if isinstance(adamw, Mapping) else list(adamw)
 
 
@@ -175,15 +179,20 @@ def _translated(group: Mapping[str, Any], divisor: float, betas: tuple[float, fl
         )
     rates = {name: RATE.plain(name, group[name]) for name in RATES_OF_GROUPS if name in group}
     decay = RATE.plain("weight_decay", group["weight_decay"])
-    if decay and group.get("decoupled_weight_decay") is False:
+    if decay and not group.get("decoupled_weight_decay", not _is_adamax(group)):
         raise OptimizerError(
-            f"the group has L2 decay {decay:g} inside the gradient (Adam); only decoupled decay "
-            "(AdamW) translates. Set weight_decay=0, or tune AdamW first"
+            f"the group has L2 decay {as_float(decay):g} inside the gradient (Adam, Adamax); only "
+            "decoupled decay (AdamW) translates. Set weight_decay=0, or tune AdamW first"
         )
     kept = {name: group[name] for name in _KEPT if name in group}
     # A tensor becomes another tensor, so that AdamW keeps its own.
     rates = {name: rate / divisor for name, rate in rates.items()}
     return {**kept, **rates, "betas": betas, "weight_decay": decay * divisor}
+
+
+def _is_adamax(group: Mapping[str, Any]) -> bool:
+    """Return whether a group is one of torch's Adamax, which does not say how it decays."""
+    return {"betas", "eps", "capturable"} <= set(group) and "amsgrad" not in group
 
 
 def _after(first: Callable[..., Any], then: Callable[[Any], Any]) -> Callable[..., Any]:

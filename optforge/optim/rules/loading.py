@@ -84,8 +84,8 @@ def check_entry(
         )
     for name, value in entry.items():
         check_saved(name, number, value, parameter, shapes[name] or ())
-        if value.is_complex():
+        if not value.is_floating_point():
             raise OptimizerError(
                 f"the saved state {name!r} of parameter {number!r} is of {value.dtype}; it must "
-                "be real, so let nothing cast the state dict"
+                "be of a floating dtype, so let nothing cast the state dict"
             )

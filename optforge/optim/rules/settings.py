@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy
+from torch import Tensor
 
 from optforge.analysis import Lifted
 from optforge.errors import OptimizerError
@@ -72,7 +73,8 @@ def _without_betas(lifted: Lifted, constants: Mapping[str, Any]) -> dict[str, An
         return dict(constants)
     names = [name for name in lifted.values if name.startswith("beta")]
     betas = constants["betas"]
-    listed = isinstance(betas, Sequence | numpy.ndarray) and not isinstance(betas, str)
+    listed = isinstance(betas, Sequence) and not isinstance(betas, str)
+    listed = listed or (isinstance(betas, numpy.ndarray | Tensor) and betas.ndim == 1)
     if not names or not listed or len(betas) != len(names):
         wanted = (
             f"{len(names)} numbers, for {', '.join(names)}" if names else "left unset: it has none"

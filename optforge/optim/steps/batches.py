@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
+import torch
+
+from optforge.optim.steps.layout import has_shape_only
 from optforge.optim.steps.piece import Piece, pack, unpack
 
 WITHOUT_LIMIT = 1 << 62  # elements of a batch, where there is no cache to fit
@@ -66,7 +70,8 @@ def batches_of(
         )
         where.append(piece)
     for members in batched(small, PACK):
-        if sum(piece.count for piece in members) < 2:  # a kernel for any size is not one for these
+        # A kernel for any size is not one for a single element.
+        if sum(piece.count for piece in members) < 2 or not are_apart(members):
             rest += members
         else:
             yield Batch([pack(members)], True, members)
@@ -78,11 +83,23 @@ def batches_of(
 
 
 def _are_copied(pieces: Sequence[Piece], average: int) -> bool:
-    """Return whether pieces are short, in whole blocks."""
+    """Return whether pieces are short, in whole blocks, and share no memory."""
     counts = [piece.count for piece in pieces]
-    return sum(counts) <= average * len(counts) and not any(
-        count % (piece.block or 1) for count, piece in zip(counts, pieces, strict=True)
-    )
+    if sum(counts) > average * len(counts) or not are_apart(pieces):
+        return False
+    return not any(count % (piece.block or 1) for count, piece in zip(counts, pieces, strict=True))
+
+
+def are_apart(pieces: Sequence[Piece]) -> bool:
+    """Return whether no weight lies in the memory of another, as those of tied parameters do.
+
+    Copies of such weights would be stepped apart, and one step of them would be lost.
+    """
+    if torch.compiler.is_compiling() or any(has_shape_only(p.weight) for p in pieces[:1]):
+        return True
+    weights = [piece.weight for piece in pieces]
+    places = sorted((w.data_ptr(), w.data_ptr() + w.numel() * w.itemsize) for w in weights)
+    return all(end <= start for (_, end), (start, _) in pairwise(places))
 
 
 def batched(

@@ -34,8 +34,12 @@ def set_cautious_scales(parameters: Sequence[Tensor], pieces: Sequence[Piece], s
         if is_distributed(parameter):
             count = sum_over_shards(count, parameter)
             total = parameter.numel() * (2 if parameter.is_complex() else 1)
-        share = count.to(torch.float32) / total
-        piece.cautious_scale = 1 / share.clamp(min=SMALLEST_SHARE)
+        piece.cautious_scale = scales_of(count.to(torch.float32) / total)
+
+
+def scales_of(shares: Tensor) -> Tensor:
+    """Return the factors of updates from the shares of elements that agree."""
+    return 1 / shares.clamp(min=SMALLEST_SHARE)
 
 
 def _agreeing(piece: Piece, step: Step) -> Tensor:

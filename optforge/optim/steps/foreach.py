@@ -20,6 +20,7 @@ from torch import Tensor
 
 from optforge.optim.precision.rounding import Scratch, round_down_, wide_dtype
 from optforge.optim.steps.batches import WITHOUT_LIMIT, batched
+from optforge.optim.steps.cautious import scales_of, set_cautious_scales
 from optforge.optim.steps.layout import Row
 from optforge.optim.steps.member import Member
 from optforge.optim.steps.piece import LISTS, Piece, PieceKind, gather
@@ -41,8 +42,9 @@ def plain_foreach(
     Returns:
         The members that are left: large ones, and what is not plain.
     """
-    if not are_short(step):
+    if not _are_listed(step):
         return members
+    step_all = careful_rows if _is_careful(step) else step_rows
     rows: dict[torch.dtype, list[Any]] = {}
     rest: list[Member] = []
     for member in members:
@@ -53,7 +55,7 @@ def plain_foreach(
         else:
             rest.append(member)
     for alike in rows.values():
-        step_rows(alike, step)
+        step_all(alike, step)
     return rest
 
 
@@ -77,6 +79,29 @@ def step_rows(rows: Sequence[Row], step: Step) -> None:
             update_one(_piece_of(row), step)
 
 
+def careful_rows(rows: Sequence[Row], step: Step) -> None:
+    """Step rows of one dtype where updates, or their decay, are cautious, in lists."""
+    if not step.options.cautious:  # nothing is counted over a whole parameter
+        rows = [row for whole in rows for row in _cut(whole)]
+    for batch in batched(rows, CACHE_ELEMENTS, lambda row: row[0].numel()):
+        weights, gradients, momenta = zip(*batch, strict=True)
+        if _is_finite(gather(gradients)):
+            _careful_form(weights, gradients, momenta, step)
+            continue
+        for row in batch:
+            piece = _piece_of(row)
+            if step.options.cautious:
+                set_cautious_scales([row[0]], [piece], step)
+            update_one(piece, step)
+
+
+def _cut(row: Row) -> Sequence[Row]:
+    if row[0].numel() <= CACHE_ELEMENTS:
+        return [row]
+    pieces = _piece_of(row).flattened().cut(CACHE_ELEMENTS)
+    return [(piece.weight, piece.gradient, values_of(piece).momentum) for piece in pieces]
+
+
 def _piece_of(row: Row) -> Piece:
     weight, gradient, momentum = row
     return Piece((weight, momentum, None, None), gradient)
@@ -97,10 +122,18 @@ def is_plain(kind: PieceKind) -> bool:
 
 def are_short(step: Step) -> bool:
     """Return whether the short form does all that the numbers and the options of a step ask for."""
+    return _are_listed(step) and not step.options.cautious_decay
+
+
+def _is_careful(step: Step) -> bool:
+    return step.options.cautious or step.options.cautious_decay
+
+
+def _are_listed(step: Step) -> bool:
+    """Return whether lists do all that is asked for."""
     numbers, options = step
     return (
         options.nonfinite != "propagate"  # its momenta may be infinite, which `lerp` makes NaN
-        and not options.cautious_decay
         and not options.capturable
         and numbers.grad_scale is None
         and numbers.found_inf is None
@@ -151,6 +184,34 @@ def step_flat(row: Row, buffer: Tensor, step: Step) -> None:
 def _is_finite(gradient: Tensor) -> bool:
     """Return whether the squares of wide elements, and so the elements, have a finite sum."""
     return math.isfinite(torch.dot(gradient, gradient).item())
+
+
+def _careful_form(
+    weights: Sequence[Tensor], gradients: Sequence[Tensor], momenta: Sequence[Tensor], step: Step
+) -> None:
+    """Run a step with masks in list operations: 1 where updates, or decay, are to act, else 0."""
+    numbers, options = step
+    if options.maximize:
+        gradients = LISTS._foreach_neg(gradients)
+    updates = LISTS._foreach_add(gradients, momenta, alpha=numbers.ratio)
+    LISTS._foreach_sign_(updates)
+    LISTS._foreach_lerp_(momenta, gradients, numbers.intake)
+    if options.cautious:
+        agreeing = LISTS._foreach_mul(LISTS._foreach_sign(gradients), updates)
+        LISTS._foreach_clamp_min_(agreeing, 0)
+        counts = torch.stack(LISTS._foreach_norm(agreeing, 1)).to(torch.float32)
+        scales = scales_of(counts / counts.new_tensor([w.numel() for w in weights]))
+        LISTS._foreach_mul_(updates, agreeing)
+        LISTS._foreach_mul_(updates, list(scales.to(updates[0].dtype).unbind()))
+    decayed = weights
+    if options.cautious_decay and numbers.decay:  # not where the update is against the weight
+        decayed = LISTS._foreach_mul(LISTS._foreach_sign(weights), LISTS._foreach_sign(updates))
+        LISTS._foreach_add_(decayed, 1)
+        LISTS._foreach_clamp_max_(decayed, 1)
+        LISTS._foreach_mul_(decayed, weights)
+    if numbers.decay:
+        LISTS._foreach_add_(weights, decayed, alpha=-numbers.decay)
+    LISTS._foreach_add_(weights, updates, alpha=-numbers.lr)
 
 
 def _short_form(

@@ -30,6 +30,16 @@ def is_distributed(tensor: Tensor) -> TypeGuard[DTensor]:
     return distributed is not None and isinstance(tensor, distributed.DTensor)
 
 
+def has_shape_only(tensor: Tensor) -> bool:
+    """Return whether a tensor holds no numbers, as in dry runs: on the meta device, or fake.
+
+    Example:
+        >>> has_shape_only(torch.zeros(2, device="meta"))
+        True
+    """
+    return tensor.is_meta or type(tensor).__name__ == "FakeTensor"
+
+
 def local(tensor: Tensor, like: Tensor | None = None) -> Tensor:
     """Return the part of a distributed tensor that lives here; other tensors as they are.
 

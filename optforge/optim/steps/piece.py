@@ -17,6 +17,7 @@ from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from optforge.optim.precision.rounding import moved
 from optforge.optim.settings import Number
+from optforge.optim.steps.layout import has_shape_only
 
 LISTS: Any = torch  # its list operations are public by custom, not by type
 Tensors = Sequence[Tensor | None]
@@ -122,7 +123,9 @@ class Piece:
 
 def _is_the_same(old: Tensor, new: Tensor) -> bool:
     """Return whether a result was computed in the place where it is kept."""
-    return not torch.compiler.is_compiling() and old.data_ptr() == new.data_ptr()
+    if torch.compiler.is_compiling() or has_shape_only(old):
+        return False
+    return old.data_ptr() == new.data_ptr()
 
 
 def flatten(
