@@ -38,6 +38,7 @@ def pairs(side: int, copies: Sequence[int]) -> Arrays:
     """
     versions = {name: require(name, name).__version__ for name in ("PIL", "matplotlib")}
     key = {"version": 1, "side": side, "copies": list(copies), **versions}
+    key |= {"unicode": unicodedata.unidata_version}  # which characters have a name
     return cached("named_glyphs", {**key, "faces": FACES}, lambda: _build(side, copies))
 
 

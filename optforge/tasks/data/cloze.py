@@ -55,7 +55,8 @@ def cloze_questions(
     Source: Paperno et al., LAMBADA, 2016, for the last word; Brown et al., 2020, section 2.4, for
     choices that are compared by their likelihood.
     """
-    key = {**pieces_key(corpus, sequences, length, vocabulary), "questions": _QUESTIONS}
+    key = {"cloze": 1, **pieces_key(corpus, sequences, length, vocabulary)}
+    key |= {"questions": _QUESTIONS, "choices": CHOICES, "word": _WORD.pattern}
 
     def build() -> Arrays:
         tokenizer = corpus_tokenizer(corpus, sequences, length, vocabulary)
