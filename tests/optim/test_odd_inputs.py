@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LinearLR, OneCycleLR
 
 from optforge.errors import OptimizerError
+from optforge.language import rule_names
 from optforge.optim import (
     Lion,
     ProgramOptimizer,
@@ -158,6 +159,20 @@ def test_dry_runs_step_and_have_the_states_of_real_ones(
         optimizer.step()
     shapes = [tuple(v.shape) for s in optimizer.state.values() for v in s.values() if v.dim()]
     assert shapes == [(2, 3), (2,)]
+
+
+@pytest.mark.parametrize(
+    "mode", [lambda: torch.device("meta"), FakeTensorMode], ids=["meta", "fake"]
+)
+@pytest.mark.parametrize("rule", rule_names())
+def test_every_rule_has_dry_runs(rule: str, mode: Any) -> None:
+    with mode():
+        model = torch.nn.Linear(3, 2)
+        model(torch.randn(2, 3)).sum().backward()
+        optimizer = ProgramOptimizer(model.parameters(), rule, total_steps=10)
+        optimizer.step()
+        optimizer.step()
+    assert len(optimizer.state) == 2
 
 
 def test_notes_of_tools_in_a_group_are_no_misspelt_options() -> None:

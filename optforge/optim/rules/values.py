@@ -14,6 +14,7 @@ from optforge.optim.rules.graph import RuleGraph
 from optforge.optim.rules.nodes import RuleNode
 from optforge.optim.rules.primitives import PRIMITIVES, fitting
 from optforge.optim.steps.batches import Batch
+from optforge.optim.steps.layout import has_shape_only
 
 
 @dataclass
@@ -80,7 +81,8 @@ class GroupNumbers:
     def number(self, node: RuleNode) -> float:
         """Return a value that is known by now as a float."""
         if node.index not in self.floats:
-            self.floats[node.index] = self.values[node.index].item()
+            value = self.values[node.index]  # in a dry run any number will do
+            self.floats[node.index] = 1.0 if has_shape_only(value) else value.item()
         return self.floats[node.index]
 
     def compute(self, node: RuleNode) -> None:
@@ -123,6 +125,7 @@ def compute_numbers(graph: RuleGraph, stage: int, numbers: Mapping[int, GroupNum
 
 def add_up(total: RuleNode, parts: Sequence[Tensor], numbers: Mapping[int, GroupNumbers]) -> None:
     """Return all groups the sum over the whole tree, which goes over all groups."""
+    parts = [torch.ones((), device="cpu") if part.is_meta else part for part in parts]
     value = torch.stack([part.cpu().double() for part in parts]).sum()
     for group_numbers in numbers.values():
         group_numbers.values[total.index] = value
