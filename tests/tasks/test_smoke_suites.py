@@ -42,7 +42,12 @@ FIELDS: dict[str, Callable[[], Task]] = {
 }
 
 
-@pytest.mark.parametrize("field", FIELDS)
+TWINS = ("named diffusion", "masked pieces", "spans")  # of fields that have a quicker one
+
+
+@pytest.mark.parametrize(
+    "field", [pytest.param(f, marks=[pytest.mark.slow] if f in TWINS else []) for f in FIELDS]
+)
 def test_adamw_with_too_small_a_rate_loses(field: str) -> None:
     slow = recipe_from("slow", {"optimizer": "adamw", "space": {"lr": [1e-6, 1e-5]}})
     few: Any = {"trials": 1, "seeds": 3, "finalists": 1, "again": 0, "extensions": 0}
