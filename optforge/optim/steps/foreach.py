@@ -73,7 +73,7 @@ def step_rows(rows: Sequence[Row], step: Step) -> None:
     for batch in batched(small, listed, lambda row: row[0].numel()):
         weights, gradients, momenta = zip(*batch, strict=True)
         if _is_finite(gather(gradients)):
-            _short_form(weights, gradients, momenta, step)
+            _step_lists(weights, gradients, momenta, step)
             continue
         for row in batch:
             update_one(_piece_of(row), step)
@@ -86,7 +86,7 @@ def careful_rows(rows: Sequence[Row], step: Step) -> None:
     for batch in batched(rows, CACHE_ELEMENTS, lambda row: row[0].numel()):
         weights, gradients, momenta = zip(*batch, strict=True)
         if _is_finite(gather(gradients)):
-            _careful_form(weights, gradients, momenta, step)
+            _step_lists(weights, gradients, momenta, step)
             continue
         for row in batch:
             piece = _piece_of(row)
@@ -170,7 +170,7 @@ def _opened(piece: Piece, dtype: torch.dtype, scratch: Scratch) -> tuple[Tensor,
 
 
 def step_flat(row: Row, buffer: Tensor, step: Step) -> None:
-    """Run the operations of `_short_form` on one row, which lists of one would slow down."""
+    """Run the operations of `_step_lists` on one row, which lists of one would slow down."""
     (weight, gradient, momentum), (numbers, options) = row, step
     if options.maximize:
         gradient = -gradient
@@ -186,10 +186,13 @@ def _is_finite(gradient: Tensor) -> bool:
     return math.isfinite(torch.dot(gradient, gradient).item())
 
 
-def _careful_form(
+def _step_lists(
     weights: Sequence[Tensor], gradients: Sequence[Tensor], momenta: Sequence[Tensor], step: Step
 ) -> None:
-    """Run a step with masks in list operations: 1 where updates, or decay, are to act, else 0."""
+    """Run a step in list operations: five, and more for masks where it is cautious.
+
+    `g - m` cannot overflow, as g is not huge.
+    """
     numbers, options = step
     if options.maximize:
         gradients = LISTS._foreach_neg(gradients)
@@ -211,19 +214,4 @@ def _careful_form(
         LISTS._foreach_mul_(decayed, weights)
     if numbers.decay:
         LISTS._foreach_add_(weights, decayed, alpha=-numbers.decay)
-    LISTS._foreach_add_(weights, updates, alpha=-numbers.lr)
-
-
-def _short_form(
-    weights: Sequence[Tensor], gradients: Sequence[Tensor], momenta: Sequence[Tensor], step: Step
-) -> None:
-    """Run the step in five list operations; `g - m` cannot overflow, as g is not huge."""
-    numbers, options = step
-    if options.maximize:
-        gradients = LISTS._foreach_neg(gradients)
-    updates = LISTS._foreach_add(gradients, momenta, alpha=numbers.ratio)
-    LISTS._foreach_sign_(updates)
-    LISTS._foreach_lerp_(momenta, gradients, numbers.intake)
-    if numbers.decay:
-        LISTS._foreach_add_(weights, weights, alpha=-numbers.decay)
     LISTS._foreach_add_(weights, updates, alpha=-numbers.lr)
