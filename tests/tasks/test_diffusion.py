@@ -18,6 +18,7 @@ from optforge.tasks.diffusion.scores import (
     draw,
     frechet_distance,
     kernel_distance,
+    noise_errors,
 )
 from optforge.tasks.diffusion.task import GlyphDiffusion
 
@@ -152,3 +153,25 @@ def test_a_model_that_knows_the_images_draws_nearer_ones(monkeypatch: pytest.Mon
     found = task.scores(initial_model(task, 0).eval(), 0)
     assert found == task.scores(initial_model(task, 0).eval(), 0)
     assert found["frechet_distance_letters_resnet"] > near["frechet_distance_letters_resnet"]
+
+
+def test_errors_of_noise_are_told_for_each_third_of_the_levels() -> None:
+    """Of a model that knows the noise of every level below 333, and no other."""
+    split = small(copies=(1, 1, 4)).splits.test
+
+    class KnowsLittleNoise(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.share = torch.nn.Parameter(torch.tensor(1.0))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            rows = (split.inputs[None] == x[:, None]).flatten(2).all(2).int().argmax(1)
+            is_low = (x[:, 1, 0, 0] < LEVELS / 3).float().reshape(-1, 1, 1, 1)
+            return split.targets[rows] * (is_low + 0.5 * (1 - is_low)) * self.share
+
+    errors = noise_errors(KnowsLittleNoise(), split)
+    levels = split.inputs[:, 1, 0, 0]
+    middle = split.targets[(levels >= LEVELS / 3) & (levels < 2 * LEVELS / 3)].square().mean() / 4
+    assert errors["noise_error_low"] == 0
+    assert errors["noise_error_middle"] == pytest.approx(middle.item(), rel=1e-5)
+    assert errors["noise_error_high"] == pytest.approx(0.25, abs=0.01)

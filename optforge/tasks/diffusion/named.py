@@ -10,7 +10,7 @@ from optforge.tasks.contrastive.pairs import WORDS, pairs
 from optforge.tasks.contrastive.task import LockedImageText
 from optforge.tasks.data.cache import require
 from optforge.tasks.data.characters import PARTS
-from optforge.tasks.diffusion.scores import DRAWN, STEPS, distances, draw
+from optforge.tasks.diffusion.scores import DRAWN, STEPS, distances, draw, noise_errors
 from optforge.tasks.diffusion.task import GlyphDiffusion, even_levels
 from optforge.tasks.images.tower import letters_tower
 from optforge.tasks.pretrained import pretrained
@@ -126,9 +126,9 @@ class NamedDiffusion(GlyphDiffusion):
 
     def scores(self, model: nn.Module, seed: int) -> dict[str, float]:
         """Return the distances of 200 drawn images, and how little they show what is named."""
-        drawn = self.drawn(model, DRAWN, STEPS, seed)
+        drawn, errors = self.drawn(model, DRAWN, STEPS, seed), noise_errors(model, self.splits.test)
         mismatch = self.mismatch(drawn, self._rows(DRAWN))
-        return {**distances(self.images()[2], drawn), "name_mismatch": mismatch}
+        return {**distances(self.images()[2], drawn), **errors, "name_mismatch": mismatch}
 
     def drawn(self, model: nn.Module, count: int, steps: int, seed: int) -> Tensor:
         """Draw images of names spread over the test, [count, 1, side, side], from -1 to 1."""

@@ -1,4 +1,4 @@
-"""Sampling of a diffusion model, and the distance of its images from real ones."""
+"""Sampling of a diffusion model, the distance of its images from real ones, and its errors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from optforge.tasks.data.cache import require
 from optforge.tasks.images.tower import letters_tower
+from optforge.tasks.splits import Split
 
 LEVELS = 1000  # of noise
 DRAWN, STEPS = 200, 25  # images that scores are measured on, and steps in which they are drawn
@@ -44,6 +45,26 @@ def draw(
             noise = model(shown.to(device)).cpu()
             x = scheduler.step(noise, level, x, generator=generator).prev_sample
     return x.clamp(-1, 1)
+
+
+def noise_errors(model: nn.Module, split: Split) -> dict[str, float]:
+    """Return the mean squared error of the noise in each third of the levels, by name.
+
+    Where noise is low the model must see strokes, where it is high it must know characters.
+
+    Args:
+        model: Maps inputs to the noise, as in `draw`.
+        split: Inputs whose second channel is the level, and the noise in them.
+    """
+    device, errors = next(model.parameters()).device, []
+    with torch.no_grad():
+        for inputs, noise in zip(split.inputs.split(256), split.targets.split(256), strict=True):
+            told = model(inputs.to(device)).cpu()
+            errors.append((told - noise).square().flatten(1).mean(1))
+    thirds = (split.inputs[:, 1, 0, 0] * 3 / LEVELS).long()
+    names = ("noise_error_low", "noise_error_middle", "noise_error_high")
+    every = torch.cat(errors).double()
+    return {name: every[thirds == third].mean().item() for third, name in enumerate(names)}
 
 
 def distances(real: Tensor, drawn: Tensor) -> dict[str, float]:

@@ -12,7 +12,7 @@ from optforge.errors import TaskError
 from optforge.tasks.attributes import set_attributes
 from optforge.tasks.data.cache import require
 from optforge.tasks.data.glyphs import glyphs
-from optforge.tasks.diffusion.scores import DRAWN, LEVELS, STEPS, distances, draw
+from optforge.tasks.diffusion.scores import DRAWN, LEVELS, STEPS, distances, draw, noise_errors
 from optforge.tasks.ladder.rungs import Regression
 from optforge.tasks.splits import Data, Split
 
@@ -92,8 +92,9 @@ class GlyphDiffusion(Regression):
         return tuple(2 * (part.inputs.unsqueeze(1) - low) / (high - low) - 1 for part in parts)
 
     def scores(self, model: nn.Module, seed: int) -> dict[str, float]:
-        """Return the distances of 200 drawn images from those of the test."""
-        return distances(self.images()[2], self.drawn(model, DRAWN, STEPS, seed))
+        """Return the distances of 200 drawn images, and errors where noise is low and high."""
+        far = distances(self.images()[2], self.drawn(model, DRAWN, STEPS, seed))
+        return {**far, **noise_errors(model, self.splits.test)}
 
     def drawn(self, model: nn.Module, count: int, steps: int, seed: int) -> Tensor:
         """Draw images [count, 1, side, side], from -1 to 1, as :func:`draw` does."""
