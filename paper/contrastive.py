@@ -185,21 +185,23 @@ class ContrastiveTraining(TrainingLoop):
 
     def _step(self, batches: Iterator[tuple[Tensor, Tensor]]) -> dict[str, Any]:
         numbers = range(self.process[0], self.micro_batches, self.process[1])
-        own = [(number, *next(batches)) for number in numbers]
-        self._slopes = None if self.micro_batches == 1 else self._look_ahead(own)
+        local_batches = [(number, *next(batches)) for number in numbers]
+        self._slopes = None if self.micro_batches == 1 else self._look_ahead(local_batches)
         self._place = 0
-        return super()._step(iter([(x, y) for _, x, y in own]))
+        return super()._step(iter([(x, y) for _, x, y in local_batches]))
 
-    def _look_ahead(self, own: list[tuple[int, Tensor, Tensor]]) -> tuple[float, Tensor, Tensor]:
+    def _look_ahead(
+        self, local_batches: list[tuple[int, Tensor, Tensor]]
+    ) -> tuple[float, Tensor, Tensor]:
         """Return the loss of the whole batch, and its slopes for this process's directions."""
-        device, found = self.accelerator.device, []
+        device, directions = self.accelerator.device, []
         with torch.no_grad(), self.accelerator.autocast():
-            for number, x, y in own:
+            for number, x, y in local_batches:
                 torch.manual_seed(content_seed(self.config.seed, "step", self.number, number))
-                found.append(self.model(x.to(device), y.to(device))[0])
+                directions.append(self.model(x.to(device), y.to(device))[0])
         rank, world = self.process
-        # [world x own, b, 2, D], process by process; the order of a batch does not matter.
-        gathered: Any = self.accelerator.gather(torch.stack(found))
+        # [world x local_batches, b, 2, D], process by process; their order does not matter.
+        gathered: Any = self.accelerator.gather(torch.stack(directions))
         whole = gathered.detach().requires_grad_()
         towers: Any = self.model
         log_scale = towers.log_scale.detach().clone().requires_grad_()

@@ -70,8 +70,8 @@ def load_preset(name: str, optimizer: str = "lion", **changes: Any) -> Config:
     """
     settings = options.preset_settings(Config, PRESETS, name, optimizer)
     small = REDUCED if changes.get("reduced") else {}
-    for given, other in (("epochs", "steps"), ("steps", "epochs")):
-        if given in changes:
+    for chosen, other in (("epochs", "steps"), ("steps", "epochs")):
+        if chosen in changes:
             settings.pop(other, None)
     return Config(**{**settings, **small, **changes})
 
@@ -91,7 +91,7 @@ def build_model(config: Config, outputs: int, device: str = "cpu") -> nn.Module:
     """
     package, padding = require("transformers", "transformers", "language"), config.vocabulary - 1
     if config.architecture == "bert":
-        made = package.BertConfig(
+        model_config = package.BertConfig(
             vocab_size=config.vocabulary,
             max_position_embeddings=512,
             hidden_size=config.width,
@@ -104,8 +104,8 @@ def build_model(config: Config, outputs: int, device: str = "cpu") -> nn.Module:
             pad_token_id=padding,
         )
         with torch.device(device):
-            return package.BertForSequenceClassification(made).train()
-    made = package.T5Config(
+            return package.BertForSequenceClassification(model_config).train()
+    model_config = package.T5Config(
         vocab_size=config.vocabulary,
         d_model=config.width,
         d_ff=config.feed_forward,
@@ -120,7 +120,7 @@ def build_model(config: Config, outputs: int, device: str = "cpu") -> nn.Module:
         decoder_start_token_id=padding,
     )
     with torch.device(device):
-        return package.T5ForSequenceClassification(made).train()
+        return package.T5ForSequenceClassification(model_config).train()
 
 
 class Classifier(nn.Module):
@@ -202,9 +202,9 @@ class FineTuning(TrainingLoop):
             tokenizer = package.AutoTokenizer.from_pretrained(config.init)
 
             def encode(parts: Sequence[str]) -> tuple[list[int], list[int]]:
-                found = tokenizer(*parts, truncation=True, max_length=config.length)
-                tokens = found["input_ids"]
-                return tokens, found.get("token_type_ids", [0] * len(tokens))
+                encoded = tokenizer(*parts, truncation=True, max_length=config.length)
+                tokens = encoded["input_ids"]
+                return tokens, encoded.get("token_type_ids", [0] * len(tokens))
 
             return encode, tokenizer.pad_token_id
         if not config.reduced:

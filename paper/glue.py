@@ -57,14 +57,14 @@ class GlueTask:
         if not self.classes:
             spread = (count * aa - a * a) * (count * bb - b * b)
             return {"pearson": (count * ab - a * b) / math.sqrt(spread) if spread > 0 else 0.0}
-        found = {"accuracy": hits / count}
+        scores = {"accuracy": hits / count}
         if self.score == "f1":
-            found["f1"] = 2 * yes / max(1.0, 2 * yes + wrong_yes + wrong_no)
+            scores["f1"] = 2 * yes / max(1.0, 2 * yes + wrong_yes + wrong_no)
         if self.score == "matthews":
             spread = (yes + wrong_yes) * (yes + wrong_no) * (no + wrong_yes) * (no + wrong_no)
             product = yes * no - wrong_yes * wrong_no
-            found["matthews"] = product / math.sqrt(spread) if spread > 0 else 0.0
-        return found
+            scores["matthews"] = product / math.sqrt(spread) if spread > 0 else 0.0
+        return scores
 
 
 _BOTH = (("sentence1", "#1 String"), ("sentence2", "#2 String"))
@@ -122,12 +122,12 @@ def open_glue(place: str, name: str, held: str | None = None) -> Examples:
     task = TASKS[name]
     parts = (("train",), HELD if held is None else (held,))
     if place.startswith("hub:"):
-        found = [_of_datasets(place.removeprefix("hub:"), name, part) for part in parts]
+        raw = [_of_datasets(place.removeprefix("hub:"), name, part) for part in parts]
     else:
         folder = Path(place) / task.folder
         folder = folder if folder.is_dir() else Path(place)
-        found = [_of_files(folder, part, name == "cola") for part in parts]
-    train, validation = ([_row(one, task) for one in rows] for rows in found)
+        raw = [_of_files(folder, part, name == "cola") for part in parts]
+    train, validation = ([_row(row, task) for row in rows] for rows in raw)
     digest = hashlib.sha256(json.dumps([train, validation]).encode()).hexdigest()[:16]
     return Examples(train, validation, digest)
 
@@ -216,7 +216,7 @@ def _written(task: GlueTask, text: str, other: str) -> dict[str, str]:
     else:
         label, texts = int(agree), [text, other]
     value = task.classes[label] if task.classes else f"{5.0 * label:.3f}"
-    columns = {names[-1]: one for names, one in zip(task.texts, texts, strict=True)}
+    columns = {names[-1]: content for names, content in zip(task.texts, texts, strict=True)}
     if task.folder in ("STS-B", "RTE"):
         columns = {"sentence1": text, "sentence2": other}
     row = {**columns, task.labels[-1]: value}

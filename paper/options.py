@@ -61,7 +61,7 @@ def preset_settings(
     if name not in presets:
         raise TrainingError(f"unknown preset {name!r}; there are: {', '.join(presets)}")
     row = presets[name]
-    known = {one.name: row[one.name] for one in fields(config) if one.name in row}
+    known = {setting.name: row[setting.name] for setting in fields(config) if setting.name in row}
     return {"preset": name, "optimizer": optimizer, **known, **row["optimizers"].get(optimizer, {})}
 
 
@@ -88,17 +88,17 @@ def check_options(config: Any) -> None:
     Raises:
         TrainingError: Naming the value and what is allowed.
     """
-    for one in fields(config):
-        value = getattr(config, one.name)
+    for setting in fields(config):
+        value = getattr(config, setting.name)
         if isinstance(value, list):
             value = tuple(value)
-            object.__setattr__(config, one.name, value)
-        if str(one.type).startswith("tuple") and value is not None and len(value) != 2:
-            raise TrainingError(f"{one.name} is {value}; it must be two numbers")
+            object.__setattr__(config, setting.name, value)
+        if str(setting.type).startswith("tuple") and value is not None and len(value) != 2:
+            raise TrainingError(f"{setting.name} is {value}; it must be two numbers")
         for part in value if isinstance(value, tuple) else (value,):
-            allowed = _objection(part, one.metadata["allowed"])
+            allowed = _objection(part, setting.metadata["allowed"])
             if allowed:
-                raise TrainingError(f"{one.name} is {part!r}; it must be {allowed}")
+                raise TrainingError(f"{setting.name} is {part!r}; it must be {allowed}")
 
 
 def _objection(value: Any, allowed: str) -> str:
@@ -169,18 +169,18 @@ def make_parser(config: type, text: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
-    for one in fields(config):
-        keywords = _keywords(one)
-        if keywords is not None and one.name != "preset":
-            default = "" if one.default in (None, "", False) else f" [{one.default}]"
-            name, text = "--" + one.name.replace("_", "-"), one.metadata["text"] + default
+    for setting in fields(config):
+        keywords = _keywords(setting)
+        if keywords is not None and setting.name != "preset":
+            default = "" if setting.default in (None, "", False) else f" [{setting.default}]"
+            name, text = "--" + setting.name.replace("_", "-"), setting.metadata["text"] + default
             parser.add_argument(name, help=text.replace("%", "%%"), **keywords)
     return parser
 
 
-def _keywords(one: Field[Any]) -> dict[str, Any] | None:
+def _keywords(setting: Field[Any]) -> dict[str, Any] | None:
     """Return how argparse reads a field of this type; None if only a preset can set it."""
-    kind = str(one.type).removesuffix(" | None")
+    kind = str(setting.type).removesuffix(" | None")
     if kind == "bool":
         return {"action": "store_true"}
     if kind.startswith("tuple"):

@@ -177,21 +177,21 @@ def recalls(directions: Tensor, owners: Tensor) -> dict[str, float]:
         owners: Number of the image of each text, int64 [N].
 
     Example:
-        >>> found = recalls(torch.eye(12).unsqueeze(1).expand(12, 2, 12), torch.arange(12))
-        >>> found["image_to_text_1"], found["text_to_image_10"]
+        >>> shares = recalls(torch.eye(12).unsqueeze(1).expand(12, 2, 12), torch.arange(12))
+        >>> shares["image_to_text_1"], shares["text_to_image_10"]
         (1.0, 1.0)
     """
     distinct = owners.unique()
     first = torch.stack([(owners == number).nonzero()[0, 0] for number in distinct])
     cosines = directions[first, 0] @ directions[:, 1].T  # [images, texts]
     right = distinct[:, None] == owners
-    found: dict[str, float] = {}
+    shares: dict[str, float] = {}
     both = {"image_to_text": (cosines, right), "text_to_image": (cosines.T, right.T)}
     for name, (values, is_right) in both.items():
         order = values.argsort(dim=1, descending=True, stable=True)
         hits = is_right.gather(1, order)
-        found |= {f"{name}_{k}": hits[:, :k].any(1).double().mean().item() for k in RECALLS}
-    return found
+        shares |= {f"{name}_{k}": hits[:, :k].any(1).double().mean().item() for k in RECALLS}
+    return shares
 
 
 def write_digits(folder: Path, train: int = 6, held: int = 3) -> None:

@@ -222,13 +222,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("place", help="folder of texts, or hub:NAME")
     parser.add_argument("--out", type=Path, required=True, help="folder for the tokens")
     parser.add_argument("--vocabulary", type=int, default=32_000, help="different tokens [32000]")
-    given = parser.parse_args(arguments)
+    parsed = parser.parse_args(arguments)
     try:
-        record = write_tokens(given.place, given.out, given.vocabulary)
+        record = write_tokens(parsed.place, parsed.out, parsed.vocabulary)
     except OptforgeError as error:
         sys.exit(f"error: {error}")
     train, held = record["sizes"]
-    print(f"{given.out}: {train:,} tokens for training, {held:,} for validation, "
+    print(f"{parsed.out}: {train:,} tokens for training, {held:,} for validation, "
           f"{record['vocabulary']:,} different ones")  # fmt: skip
 
 

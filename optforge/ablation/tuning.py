@@ -78,8 +78,8 @@ def _given(rule: Lifted) -> Setting:
 def _chosen(rule: Lifted, study: Study[float]) -> TunedProgram:
     last = study.finalists or study.trials
     losses = {trial.setting: trial.outcomes[0] for trial in last}
-    best, given = lowest(last).setting, study.known[0]
-    if losses[given] <= losses[best] + TOLERANCE:
-        best = given
+    best, initial = lowest(last).setting, study.known[0]
+    if losses[initial] <= losses[best] + TOLERANCE:
+        best = initial
     trials = len({trial.setting for trial in study.trials}) + len(study.finalists)
     return TunedProgram(rule.with_values(dict(best)), dict(best), trials, losses[best])

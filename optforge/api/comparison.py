@@ -254,21 +254,23 @@ def _taken(path: Path) -> bool:
 
 def _recipes(optimizers: Sequence[str | Path | Recipe] | Mapping[str, Any]) -> tuple[Recipe, ...]:
     if isinstance(optimizers, Mapping):
-        return tuple(_recipe(name, given) for name, given in optimizers.items())
+        return tuple(_recipe(name, optimizer) for name, optimizer in optimizers.items())
     several = [optimizers] if isinstance(optimizers, str | os.PathLike | Recipe) else optimizers
     listed = several if isinstance(several, Iterable) else [several]
     return tuple(map(_listed, listed))
 
 
-def _listed(given: Any) -> Recipe:
-    given = os.fspath(given) if isinstance(given, os.PathLike) else given
-    if isinstance(given, str | Recipe):
-        return given if isinstance(given, Recipe) else recipe_from(given, {})
+def _listed(optimizer: Any) -> Recipe:
+    optimizer = os.fspath(optimizer) if isinstance(optimizer, os.PathLike) else optimizer
+    if isinstance(optimizer, str | Recipe):
+        return optimizer if isinstance(optimizer, Recipe) else recipe_from(optimizer, {})
     raise CompareError(
-        f"optimizers hold {given!r}; give names, files or recipes, or a mapping from names to "
+        f"optimizers hold {optimizer!r}; give names, files or recipes, or a mapping from names to "
         'classes, as in {"mine": Mine}'
     )
 
 
-def _recipe(name: str, given: Any) -> Recipe:
-    return load_recipe(name, given) if not isinstance(given, Recipe) else replace(given, name=name)
+def _recipe(name: str, optimizer: Any) -> Recipe:
+    if isinstance(optimizer, Recipe):
+        return replace(optimizer, name=name)
+    return load_recipe(name, optimizer)

@@ -61,7 +61,7 @@ def read_settings(journal: Journal, ladder: Any = None) -> FunnelSettings:
     Raises:
         OptforgeError: If a value is missing or of a wrong kind, or a stage is not what it was.
     """
-    given = read_ladder(ladder) if ladder is not None else ()
+    stages = read_ladder(ladder) if ladder is not None else ()
     with journal.content():
         stored = journal.settings[SETTINGS_KEY]
         # The options check these values as they did when they were given.
@@ -69,7 +69,7 @@ def read_settings(journal: Journal, ladder: Any = None) -> FunnelSettings:
         options = FunnelOptions(str(stored["run"]), **{name: stored[name] for name in names})
         settings = FunnelSettings(
             str(options.run),
-            stored_ladder(stored["stages"], given),
+            stored_ladder(stored["stages"], stages),
             tuple(_candidate(values) for values in stored["candidates"]),
             options.baseline,
             options.alpha,
@@ -154,7 +154,7 @@ def _check_tunable(settings: FunnelSettings) -> None:
     """Build what is tried first, so that a wrong setting is told before anything is trained."""
     if not settings.stages:
         raise ValueError("it has no stage")
-    rules = [fittable(one.program, settings.schedules) for one in settings.candidates]
+    rules = [fittable(candidate.program, settings.schedules) for candidate in settings.candidates]
     for rule in (replace(tunable(settings.baseline), known=settings.known), *rules):
         for setting in rule.known:
             _ = rule.build(setting), rule.space.nearest(setting)

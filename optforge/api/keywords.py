@@ -79,8 +79,8 @@ def keywords_of(
 
     def wrap(verb: Callable[[Options], Result]) -> Callable[Keywords, Result]:
         @functools.wraps(verb)
-        def call(*args: Keywords.args, **given: Keywords.kwargs) -> Result:
-            named = _renamed(verb.__name__, given, old or {})
+        def call(*args: Keywords.args, **keywords: Keywords.kwargs) -> Result:
+            named = _renamed(verb.__name__, keywords, old or {})
             bound = signature.bind(*args, **named)
             with disk_errors():
                 return verb(options(*bound.args, **bound.kwargs))  # pyright: ignore[reportCallIssue]
@@ -107,11 +107,11 @@ def _signature(options: Callable[..., Any]) -> inspect.Signature:
     return signature.replace(parameters=ordered)
 
 
-def _renamed(verb: str, given: Mapping[str, Any], old: Old) -> dict[str, Any]:
-    named = {name: value for name, value in given.items() if name not in old}
-    for name in given.keys() & old.keys():
+def _renamed(verb: str, keywords: Mapping[str, Any], old: Old) -> dict[str, Any]:
+    named = {name: value for name, value in keywords.items() if name not in old}
+    for name in keywords.keys() & old.keys():
         new = old[name]
-        present = {new: given[name]} if isinstance(new, str) else new(given[name])
+        present = {new: keywords[name]} if isinstance(new, str) else new(keywords[name])
         text = f"{verb}({name}=...) is deprecated; write {', '.join(f'{key}=' for key in present)}"
         warnings.warn(f"{text} instead", DeprecationWarning, stacklevel=3)
         named |= present

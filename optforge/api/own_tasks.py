@@ -23,8 +23,8 @@ def loaded(tasks: str | Path | Task | Sequence[str | Path | Task]) -> list[Task]
     """
     if isinstance(tasks, str | Task) or not isinstance(tasks, Iterable):
         tasks = [tasks]
-    given = [os.fspath(task) if isinstance(task, os.PathLike) else task for task in tasks]
-    return [load_task(task) if isinstance(task, str) else _checked(task) for task in given]
+    entries = [os.fspath(task) if isinstance(task, os.PathLike) else task for task in tasks]
+    return [load_task(task) if isinstance(task, str) else _checked(task) for task in entries]
 
 
 def _checked(task: object) -> Task:

@@ -75,8 +75,8 @@ def search(options: SearchOptions) -> SearchResult:
             Finished trainings are stored, and the same call continues from there.
     """
     checked_device(options.device, SearchError)
-    given = (options.proxies, options.others, options.larger)
-    tasks, held_out, larger = (loaded(names) for names in given)
+    groups = (options.proxies, options.others, options.larger)
+    tasks, held_out, larger = (loaded(names) for names in groups)
     everything = (*tasks, *held_out, *larger)
     _check_distinct(tasks, everything)
     rule = load_rule(options.start)
@@ -112,16 +112,16 @@ def resume(options: ResumeOptions) -> SearchResult:
     Raises:
         OptforgeError: If the run cannot be read or was started with other tasks.
     """
-    watch, own = _watcher(options.watch), loaded(options.tasks)
+    watch, user_tasks = _watcher(options.watch), loaded(options.tasks)
     directory = RunDirectory.open(options.run, write=True)
     try:
         stored = directory.journal.settings
         with directory.journal.content():
-            tasks = find_tasks(stored["search"]["tasks"], own)
-            held_out = find_tasks(stored["held_out"], own)
-            larger = find_tasks(stored["search"].get("validation", ()), own)
+            tasks = find_tasks(stored["search"]["tasks"], user_tasks)
+            held_out = find_tasks(stored["held_out"], user_tasks)
+            larger = find_tasks(stored["search"].get("validation", ()), user_tasks)
         everything = (*tasks, *held_out, *larger)
-        check_run_tasks(own, everything)
+        check_run_tasks(user_tasks, everything)
         check_own(everything, watch)
         with directory.journal.content():
             plan = read_plan(stored, tasks, held_out, larger)

@@ -45,12 +45,12 @@ def search_cost(options: SearchOptions) -> SearchCost:
             seconds[task.name] = seconds_of_training(
                 task, task.name in alone, device, _STEPS, _PROGRAMS
             )
-    own = [task for task in tasks if shipped(task, "adamw") is None]
+    untuned = [task for task in tasks if shipped(task, "adamw") is None]
     tuner = BaselineTuner(options.trials, options.length, workers)
-    effort = tuner.fitting(sum(seconds[task.name] for task in own)) if own else FULL
+    effort = tuner.fitting(sum(seconds[task.name] for task in untuned)) if untuned else FULL
     judging = options.repeats + options.confirm
     costs = [
-        TaskCost.of(task, seconds[task.name], effort, task in own, judging * (task in proxies))
+        TaskCost.of(task, seconds[task.name], effort, task in untuned, judging * (task in proxies))
         for task in tasks
     ]
     processes = max(1, process_count(workers))

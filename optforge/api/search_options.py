@@ -146,8 +146,8 @@ class SearchOptions(BudgetOptions):
         for name in ("lag", "restart_after", "seed_sets"):
             if getattr(self, name) is not None:
                 whole_number(name, getattr(self, name), 1, SearchError)
-        given = items_of("mutations", self.mutations, "weights", SearchError)
-        weights = [real_number("a mutation weight", w, wrong=SearchError) for w in given]
+        entries = items_of("mutations", self.mutations, "weights", SearchError)
+        weights = [real_number("a mutation weight", w, wrong=SearchError) for w in entries]
         object.__setattr__(self, "mutations", tuple(weights))
         if len(self.mutations) not in (3, 4):
             raise SearchError(
@@ -227,8 +227,8 @@ class SearchOptions(BudgetOptions):
         return int(CONSTANTS_A_MINUTE * min(self.length or 0, _MINUTES_A_DAY))
 
     def _state_bytes(self, rule: Program) -> float:
-        given = self.max_state_bytes
-        return given if given is not None else max(_STATE_BYTES, cost(rule).state_bytes)
+        limit = self.max_state_bytes
+        return limit if limit is not None else max(_STATE_BYTES, cost(rule).state_bytes)
 
     def _seed_sets(self) -> int:
         if self.seed_sets is not None:
@@ -244,10 +244,10 @@ class SearchOptions(BudgetOptions):
         return max(Settings.lag, 2 * workers - 1)  # with less, they wait (docs/cluster.md)
 
 
-def _sets(given: str | Sequence[str]) -> tuple[str, ...]:
-    names = given.split(",") if isinstance(given, str) else _named(given)
+def _sets(functions: str | Sequence[str]) -> tuple[str, ...]:
+    names = functions.split(",") if isinstance(functions, str) else _named(functions)
     return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 
-def _named(given: object) -> list[str]:
-    return list(map(str, items_of("functions", given, "names", SearchError)))
+def _named(functions: object) -> list[str]:
+    return list(map(str, items_of("functions", functions, "names", SearchError)))

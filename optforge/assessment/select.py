@@ -146,8 +146,8 @@ def _in_turn(candidates: Sequence[Candidate]) -> list[Candidate]:
         entry = places[candidate.seed_set], candidate.fitness, candidate
         places[candidate.seed_set] += 1
         program = candidate.genome.fingerprint
-        first[program] = min(first.get(program, entry), entry, key=lambda one: one[:2])
-    return [entry[2] for entry in sorted(first.values(), key=lambda one: one[:2])]
+        first[program] = min(first.get(program, entry), entry, key=lambda item: item[:2])
+    return [entry[2] for entry in sorted(first.values(), key=lambda item: item[:2])]
 
 
 def _score(candidate: Candidate, scores: Mapping[str, list[numpy.ndarray]]) -> float:

@@ -77,8 +77,8 @@ def follows_schedule(program: Program) -> bool:
         written |= statement.target == program.lr
     if program.lr in program.outputs and not written:
         return False
-    found = degrees(program, reads)
-    return found.update == 1 and all(degree == 0 for degree in found.states)
+    rate_degrees = degrees(program, reads)
+    return rate_degrees.update == 1 and all(degree == 0 for degree in rate_degrees.states)
 
 
 def _replaced(argument: str | float, lr: str, flat: str, written: bool) -> str | float:

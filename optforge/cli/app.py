@@ -74,9 +74,9 @@ class Verbs(TyperGroup):
         **extra: Any,
     ) -> Any:
         """Run the command, report errors and exit."""
-        given = present_names(sys.argv[1:] if args is None else args)
+        words = present_names(sys.argv[1:] if args is None else args)
         print_anything()
-        verb = next((word for word in given if not word.startswith("-")), "")
+        verb = next((word for word in words if not word.startswith("-")), "")
         if verb in _MOVED:
             fail(_MOVED[verb])
             sys.exit(USAGE)
@@ -84,13 +84,13 @@ class Verbs(TyperGroup):
             working_directory()
             with disk_errors():
                 code = super().main(
-                    given, prog_name, complete_var, False, windows_expand_args, **extra
+                    words, prog_name, complete_var, False, windows_expand_args, **extra
                 )
                 sys.stdout.flush()
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # code of the user's may raise any
-            code = _report(error, "--debug" in given)
+            code = _report(error, "--debug" in words)
         code = code if isinstance(code, int) else 0
         sys.exit(code if flush_outputs() else code or ERROR)
 

@@ -58,7 +58,7 @@ _SUITE = "What is compared"
     },
 )  # fmt: skip
 def compare(
-    given: dict[str, Any],
+    options: dict[str, Any],
     suite: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Comparisons in a TOML file.", rich_help_panel=_SUITE),
@@ -79,15 +79,15 @@ def compare(
     debug: Debug = False,
 ) -> None:
     """Compare optimizers fairly: equal tuning for all, fresh paired seeds, intervals."""
-    out = Path(given.pop("out")) if "out" in given else None
-    manner = Manner(as_json=as_json, **{n: given.pop(n) for n in _MANNER if n in given})
+    out = Path(options.pop("out")) if "out" in options else None
+    manner = Manner(as_json=as_json, **{n: options.pop(n) for n in _MANNER if n in options})
     checked_limit(manner.limit)
-    if "heat_map" in given:
-        given["heat_map"] = _counts(given["heat_map"])
-    settings = {name: given.pop(name) for name in _SETTINGS if name in given}
+    if "heat_map" in options:
+        options["heat_map"] = _counts(options["heat_map"])
+    settings = {name: options.pop(name) for name in _SETTINGS if name in options}
     for name in ("axes", "fixed"):
-        given[name] = _assignments(given.get(name), many=name == "axes")
-    table = {name: value for name, value in {**given, "settings": settings}.items() if value}
+        options[name] = _assignments(options.get(name), many=name == "axes")
+    table = {name: value for name, value in {**options, "settings": settings}.items() if value}
     asked = _comparisons(table, suite, only or "", out, manner.resume)
     if plan:
         comparisons = {name: comparison for name, (comparison, _) in asked.items()}
@@ -129,11 +129,11 @@ def _comparisons(
     )
 
 
-def _over(suite: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    merged = {**suite, **given}
+def _over(shared: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**shared, **table}
     for key in ("settings", "fixed", "axes"):
-        if key in suite and key in given:
-            merged[key] = {**suite[key], **given[key]}
+        if key in shared and key in table:
+            merged[key] = {**shared[key], **table[key]}
     return merged
 
 

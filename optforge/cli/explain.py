@@ -17,7 +17,7 @@ from optforge.report.search.explanation import explanation_json
 
 
 @takes(ExplainOptions, {"": ("trials", "tasks", "workers", "cluster", "force")}, argument="run")
-def explain(given: dict[str, Any], as_json: Json = False, debug: PlainDebug = False) -> None:
+def explain(options: dict[str, Any], as_json: Json = False, debug: PlainDebug = False) -> None:
     """Measure whether tuning one more thing of AdamW would explain what a search found.
 
     AdamW is tuned with its learning rate and one more thing: decay, averages, bias correction,
@@ -25,9 +25,9 @@ def explain(given: dict[str, Any], as_json: Json = False, debug: PlainDebug = Fa
     the remaining gain of the rule.
     """
     with stoppable("Stopped; the run is as it was. The same command begins again", as_json) as more:
-        explanation = run_explain(**given, **more)
+        explanation = run_explain(**options, **more)
     if as_json:
         typer.echo(json.dumps(explanation_json(explanation), indent=2))
     else:
         print_explanation(explanation, screen())
-        print_page_command(given["run"], screen())
+        print_page_command(options["run"], screen())

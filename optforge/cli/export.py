@@ -19,10 +19,10 @@ from optforge.cli.options import PlainDebug, takes
     flags={"out": ("--out", "-o")},
     metavars={"to": "TARGET", "out": "FILE"},
 )
-def export(given: dict[str, Any], debug: PlainDebug = False) -> None:
+def export(options: dict[str, Any], debug: PlainDebug = False) -> None:
     """Write a rule as a source file that needs no optforge."""
-    text = write(**given)
-    if "out" not in given:  # the text alone, so that it can go to a file
+    text = write(**options)
+    if "out" not in options:  # the text alone, so that it can go to a file
         typer.echo(text, nl=False)
     else:
-        print_page_command(given["rule"], screen())
+        print_page_command(options["rule"], screen())

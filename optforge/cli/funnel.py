@@ -32,7 +32,7 @@ _STOPPED = "Stopped; nothing is lost. The same command with --resume continues"
     metavars={"out": "DIR", "ladder": "FILE"},
 )
 def funnel(
-    given: dict[str, Any],
+    options: dict[str, Any],
     plan: Annotated[
         bool, typer.Option("--plan", help="Print what the funnel would cost at most, and end.")
     ] = False,
@@ -44,13 +44,13 @@ def funnel(
     Everything is tuned alike and judged on fresh seeds; what beats the baseline, by a corrected
     paired test, enters the next stage. After Ctrl-C, --resume continues.
     """
-    if "ladder" in given and len(given["ladder"]) == 1:
-        (given["ladder"],) = given["ladder"]
+    if "ladder" in options and len(options["ladder"]) == 1:
+        (options["ladder"],) = options["ladder"]
     if plan:
-        _print_plan(FunnelOptions(**given), as_json)
+        _print_plan(FunnelOptions(**options), as_json)
         return
     with stoppable(_STOPPED, as_json) as more:
-        result = run(**given, **more)
+        result = run(**options, **more)
     if as_json:
         values = {"verdict": result.verdict, "stages": funnel_json(result.stages)}
         typer.echo(json_text(values), nl=False)

@@ -71,9 +71,9 @@ def takes(
 
     def wrap(body: Callable[..., None]) -> Callable[..., None]:
         def command(**values: Any) -> None:
-            given = {p.name: values.pop(p.name) for p in named}
-            given = {n: _value(hints[n], v) for n, v in given.items() if v is not None}
-            body(given, **values)
+            chosen = {p.name: values.pop(p.name) for p in named}
+            chosen = {n: _value(hints[n], v) for n, v in chosen.items() if v is not None}
+            body(chosen, **values)
 
         body_hints = get_type_hints(body, include_extras=True)
         _, *rest = inspect.signature(body).parameters.values()

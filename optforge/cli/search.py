@@ -42,7 +42,7 @@ _METAVARS = {"out": "DIR", "mutations": "I,D,M,S", "max_memory": "SIZE", "log": 
 
 @takes(SearchOptions, _PANELS, metavars=_METAVARS)
 def search(
-    given: dict[str, Any],
+    options: dict[str, Any],
     resume: Annotated[
         Path | None,
         typer.Option(
@@ -64,25 +64,25 @@ def search(
     continues.
     """
     if resume is not None:
-        if refused := [name for name in given if name not in _ON_RESUMING]:
+        if refused := [name for name in options if name not in _ON_RESUMING]:
             raise typer.BadParameter(
                 f"--{refused[0].replace('_', '-')} cannot be given with --resume: a resumed run "
                 f"keeps its settings, and only {_MAY_CHANGE} may be given"
             )
         if plan:
             raise typer.BadParameter("--plan is for a new search; it cannot be given with --resume")
-        conduct(api_resume, {**given, "run": resume}, given.get("tasks", []))
+        conduct(api_resume, {**options, "run": resume}, options.get("tasks", []))
         return
     for name in ("held_out", "validate"):
-        if given.get(name) == ["none"]:
-            given[name] = []
-    if "mutations" in given:
-        given["mutations"] = _weights(given["mutations"])
+        if options.get(name) == ["none"]:
+            options[name] = []
+    if "mutations" in options:
+        options["mutations"] = _weights(options["mutations"])
     if plan:
-        show_cost(given)
+        show_cost(options)
         return
-    names = [n for kind in ("tasks", "held_out", "validate") for n in given.get(kind, ())]
-    conduct(api_search, given, [name for name in names if is_place(name)])
+    names = [n for kind in ("tasks", "held_out", "validate") for n in options.get(kind, ())]
+    conduct(api_search, options, [name for name in names if is_place(name)])
 
 
 def _weights(text: str) -> tuple[float, ...]:

@@ -35,24 +35,24 @@ _STOPPED = "Stopped; nothing is lost. The same command continues where it stoppe
     flags={"out": ("--out", "-o")},
     metavars={"out": "FILE", "picture": "FILE"},
 )
-def simplify(given: dict[str, Any], as_json: Json = False, debug: PlainDebug = False) -> None:
+def simplify(options: dict[str, Any], as_json: Json = False, debug: PlainDebug = False) -> None:
     """Simplify a rule, and record why every step is allowed.
 
     Results of training are stored: after Ctrl-C, the same command continues where it stopped.
     """
-    if given.get("exact", False):
-        check_exact(given)
-    with stoppable(_STOPPED, as_json, armed=not given.get("exact", False)) as more:
-        simple = run(**given, **more)
+    if options.get("exact", False):
+        check_exact(options)
+    with stoppable(_STOPPED, as_json, armed=not options.get("exact", False)) as more:
+        simple = run(**options, **more)
     if as_json:
         typer.echo(json_text(simple_rule_json(simple)), nl=False)
     else:
         print_rule(simple, screen())
-        print_page_command(_subject(given), screen())
+        print_page_command(_subject(options), screen())
 
 
-def _subject(given: Mapping[str, Any]) -> str:
+def _subject(options: Mapping[str, Any]) -> str:
     """Return what the page is of: the run, the file of the simple rule, or the rule as given."""
-    out = str(given.get("out", ""))
-    written = out if out and not out.endswith(".md") else given["rule"]
-    return given["rule"] if is_directory(Path(given["rule"])) else written
+    out = str(options.get("out", ""))
+    written = out if out and not out.endswith(".md") else options["rule"]
+    return options["rule"] if is_directory(Path(options["rule"])) else written

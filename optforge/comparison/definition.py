@@ -95,8 +95,8 @@ def _name(name: str, change: Callable[[str], str]) -> str:
         >>> _name("mine=rule.py:Mine", "folder/{}".format), _name("adamw", str.upper)
         ('mine=folder/rule.py:Mine', 'adamw')
     """
-    shown, given = split_name(name)
-    file, cls = split_class(given)
+    shown, optimizer = split_name(name)
+    file, cls = split_class(optimizer)
     if not file.endswith(_FILES):
         return name
     return (f"{shown}=" if shown else "") + change(file) + (f":{cls}" if cls else "")

@@ -65,15 +65,15 @@ def load_recipe(
     if not isinstance(name, str) or not name.strip():
         raise CompareError(f"an optimizer is called {name!r}; give it a name, which is a text")
     changes = {key: plain_value(value) for key, value in changes.items()}
-    given = name if optimizer is None else optimizer
-    given = os.fspath(given) if isinstance(given, os.PathLike) else given
-    if not isinstance(given, str):
-        source = class_source(given)
+    chosen = name if optimizer is None else optimizer
+    chosen = os.fspath(chosen) if isinstance(chosen, os.PathLike) else chosen
+    if not isinstance(chosen, str):
+        source = class_source(chosen)
         recipe = Recipe(name, source, default_space(source))
-    elif given in _PRESETS:
-        recipe = _PRESETS[given](name, given)
+    elif chosen in _PRESETS:
+        recipe = _PRESETS[chosen](name, chosen)
     else:
-        source = find_source(given)
+        source = find_source(chosen)
         recipe = Recipe(_short(name), source, default_space(source))
     if space is not None:
         shape = [dimension for dimension in SHAPE if recipe.is_of_the_run(dimension)]

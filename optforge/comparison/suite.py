@@ -162,15 +162,15 @@ def _list(table: Mapping[str, Any], key: str) -> Sequence[str]:
     return names
 
 
-def _options_of(given: str, recipes: Mapping[str, Any]) -> Any:
+def _options_of(optimizer: str, recipes: Mapping[str, Any]) -> Any:
     """Return a suite's options for an optimizer, by its written name or by its name in tables."""
-    return next((recipes[name] for name in _called(given) if name in recipes), {})
+    return next((recipes[name] for name in _called(optimizer) if name in recipes), {})
 
 
-def _called(given: str) -> tuple[str, ...]:
+def _called(optimizer: str) -> tuple[str, ...]:
     """Return an optimizer's name as written and as shown in tables."""
-    name, rest = split_name(given)
-    return (given, name) if name else (given, Path(rest).name)
+    name, rest = split_name(optimizer)
+    return (optimizer, name) if name else (optimizer, Path(rest).name)
 
 
 def _check_recipes(
@@ -179,10 +179,10 @@ def _check_recipes(
     """Reject options of an optimizer that is not compared: its name is probably misspelled."""
     every: set[str] = set()
     for table in tables:
-        given = {**shared, **table}.get("optimizers")
-        if not isinstance(given, list):  # they come from the command line
+        optimizers = {**shared, **table}.get("optimizers")
+        if not isinstance(optimizers, list):  # they come from the command line
             return
-        named = {name for optimizer in given for name in _called(str(optimizer))}
+        named = {name for optimizer in optimizers for name in _called(str(optimizer))}
         _check_used(table.get("recipes", {}), named, path)
         every |= named
     _check_used(shared.get("recipes", {}), every, path)

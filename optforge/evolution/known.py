@@ -66,10 +66,10 @@ class KnownPrograms:
 
     def __contains__(self, fingerprint: str) -> bool:
         try:  # as `_row`, in half the time: every proposal is looked up
-            found = self._database.execute(_CONTAINS, (fingerprint,)).fetchone()
+            row = self._database.execute(_CONTAINS, (fingerprint,)).fetchone()
         except sqlite3.Error as error:
             raise _lost(error) from error
-        return found is not None
+        return row is not None
 
     def __getitem__(self, fingerprint: str) -> Standing:
         standing = self.get(fingerprint)

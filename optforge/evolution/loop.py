@@ -167,8 +167,8 @@ class Search:
     def _beside(self, start: Start, number: int) -> list[tuple[Genome, str]]:
         """Return what is judged with a new start: what was given, or the best on other seeds."""
         if number == 0:
-            given = dict.fromkeys(self.settings.suggestions)
-            return [(recall(round_constants(parse(text))), "suggested") for text in given]
+            suggested = dict.fromkeys(self.settings.suggestions)
+            return [(recall(round_constants(parse(text))), "suggested") for text in suggested]
         if start.reason == "restart: initial":  # a course of its own
             return []
         best = self.history.confirmed(start.phase)

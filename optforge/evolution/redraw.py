@@ -50,8 +50,8 @@ def redraw_run(
         stored = journal.settings
         with journal.content():
             names = stored["search"]["tasks"], stored["search"].get("validation", ())
-            given = [find_tasks(some, tasks) for some in names]
-            plan = read_plan(stored, given[0], (), given[1])
+            proxies, larger = (find_tasks(some, tasks) for some in names)
+            plan = read_plan(stored, proxies, (), larger)
         search = make_search(plan, JobRunner(InlineExecutor(lambda: _nothing), journal))
         return redraw(search, programs, watch)
 

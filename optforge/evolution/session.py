@@ -74,8 +74,8 @@ def make_plan(
         for name, baseline in tuned.items():
             baselines[name]["adamw"] = baseline
         _say_other_version(tasks, say)
-        own = [task for task in tasks if task.name in trainer.tasks]
-        batch = tuner.batch(own, trainer.store, settings.batch)
+        untuned_proxies = [task for task in tasks if task.name in trainer.tasks]
+        batch = tuner.batch(untuned_proxies, trainer.store, settings.batch)
         settings = replace(
             settings,
             suggestions=_suggestions(settings, tasks, baselines),
@@ -84,8 +84,16 @@ def make_plan(
             **_validation(validation, tasks),
         )
         schedules = schedules_of(baselines)
-        given = tuple(tasks), tuple(held_out)
-        plan = SearchPlan(settings, *given, baselines, {}, schedules, effort, tuple(validation))
+        plan = SearchPlan(
+            settings,
+            tuple(tasks),
+            tuple(held_out),
+            baselines,
+            {},
+            schedules,
+            effort,
+            tuple(validation),
+        )
         return replace(plan, losses=_reference(plan, trainer))
 
 
@@ -165,9 +173,9 @@ def make_trainer(plan: SearchPlan, directory: RunDirectory, runner: JobRunner) -
     """
     tasks = {task.name: task for task in (*plan.tasks, *plan.held_out)}
     store = Store(directory.path / LOSSES, plan.settings.compiled, plan.settings.device)
-    own = [name for name, task in tasks.items() if not is_shipped(task)]
+    unshipped = [name for name, task in tasks.items() if not is_shipped(task)]
     batch = plan.settings.batch
-    slow = dict.fromkeys(own, max(_LEAST_JOB, batch // 2)) if batch < Settings.batch else {}
+    slow = dict.fromkeys(unshipped, max(_LEAST_JOB, batch // 2)) if batch < Settings.batch else {}
     return Trainer(runner, tasks, plan.settings.seed, store, _PROGRAMS_A_JOB, slow=slow)
 
 

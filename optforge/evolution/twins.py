@@ -81,10 +81,10 @@ class Twins:
         return twin.key
 
     def _known(self, numbers: str) -> Sequence[Twin]:
-        found = self.known.with_numbers(numbers)
+        standings = self.known.with_numbers(numbers)
         return [
             Twin(standing.rank[3], key)
-            for key, standing in found
+            for key, standing in standings
             if seed_set_of(key) == self.seed_set
         ]
 

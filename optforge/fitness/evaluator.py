@@ -105,9 +105,9 @@ class Evaluator:
                 self._run(stage, running, job)
         return [judgement.outcome(self.stages[-1]) for judgement in judgements]
 
-    def _probed(self, program: Program, audited: bool, given: bool) -> Judgement:
+    def _probed(self, program: Program, audited: bool, is_given: bool) -> Judgement:
         start = time.perf_counter()
-        judgement = Judgement.begin(live_program(program), audited, given)
+        judgement = Judgement.begin(live_program(program), audited, is_given)
         judgement.seconds = time.perf_counter() - start
         return judgement
 

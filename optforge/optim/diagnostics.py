@@ -153,8 +153,8 @@ class Diagnostics(AbstractContextManager["Diagnostics"]):
 
     def _skipped(self, members: list[tuple[ParameterWatch, Tensor, Step]]) -> bool:
         """Return whether nothing was done: a gradient scaler or `skip_step` found non-finites."""
-        found = getattr(self.optimizer, "found_inf", None)
-        if found is not None and bool(found):
+        found_inf = getattr(self.optimizer, "found_inf", None)
+        if found_inf is not None and bool(found_inf):
             return True
         if not members:
             return False

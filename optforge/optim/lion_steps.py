@@ -198,9 +198,9 @@ class LionSteps(BaseOptimizer):
         group: dict[str, Any],
         members: Sequence[Member],
         numbers_before: int,
-        found: Tensor | None,
+        found_inf: Tensor | None,
     ) -> None:
-        numbers = numbers_of(group, self._scaler("grad_scale"), found)
+        numbers = numbers_of(group, self._scaler("grad_scale"), found_inf)
         step = Step(numbers, options_of(group, type(self).formula))
         if group["differentiable"]:
             differentiable_step(members, step)

@@ -119,8 +119,8 @@ def is_script(place: str) -> bool:
     file, name = split_class(place)
     if not name[:1].islower():
         return False
-    found = getattr(run_file(Path(file), "script", FunnelError), name, None)
-    return not isinstance(found, type)
+    member = getattr(run_file(Path(file), "script", FunnelError), name, None)
+    return not isinstance(member, type)
 
 
 def script_from_file(place: str) -> Script:

@@ -156,8 +156,9 @@ def stored_ladder(
     return tuple(stages)
 
 
-def _listed(given: Any) -> list[Any]:
-    return list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+def _listed(sources: Any) -> list[Any]:
+    is_several = isinstance(sources, Sequence) and not isinstance(sources, str)
+    return list(sources) if is_several else [sources]
 
 
 def _entries(file: Path) -> list[dict[str, Any]]:
@@ -183,25 +184,25 @@ def _entries(file: Path) -> list[dict[str, Any]]:
 
 
 def _stage(number: int, entry: Mapping[str, Any], trials: int | None) -> Stage:
-    given = entry.get("script", entry.get("task"))
-    source = script_from_file(given) if "script" in entry else _source(given)
+    reference = entry.get("script", entry.get("task"))
+    source = script_from_file(reference) if "script" in entry else _source(reference)
     usual = default_numbers(number)
     looks = entry.get("seeds", usual["looks"])
     if not isinstance(looks, list | tuple):
         raise FunnelError(f"seeds of {source.name} are {looks!r}; give a list such as [5, 10, 20]")
     chosen = entry.get("trials", usual["trials"]) if trials is None else trials
-    name = given if isinstance(given, str) else ""
+    name = reference if isinstance(reference, str) else ""
     return Stage(source, chosen, tuple(looks), entry.get("keep", usual["keep"]), name)
 
 
-def _source(given: Given) -> Task | Script:
-    if isinstance(given, Task | Script):
-        return given
-    if isinstance(given, str):
-        return script_from_file(given) if is_script(given) else load_task(given)
-    if not callable(given) or isinstance(given, type):
+def _source(reference: Given) -> Task | Script:
+    if isinstance(reference, Task | Script):
+        return reference
+    if isinstance(reference, str):
+        return script_from_file(reference) if is_script(reference) else load_task(reference)
+    if not callable(reference) or isinstance(reference, type):
         raise FunnelError(
-            f"a stage is {given!r}; give the name of a task, file.py:name, an instance of a task, "
-            "or a function that trains"
+            f"a stage is {reference!r}; give the name of a task, file.py:name, an instance of a "
+            "task, or a function that trains"
         )
-    return Script(given, getattr(given, "__name__", type(given).__name__))
+    return Script(reference, getattr(reference, "__name__", type(reference).__name__))

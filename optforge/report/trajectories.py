@@ -79,15 +79,15 @@ def _draw_surface(axes: Axes, surface: Surface) -> None:
 
 
 def _draw_paths(axes: Axes, paths: Mapping[str, Trajectory]) -> None:
-    for (name, found), color, mark in zip(paths.items(), _COLORS, _MARKS, strict=False):
-        x, y = found.weights.unbind(1)
+    for (name, path), color, mark in zip(paths.items(), _COLORS, _MARKS, strict=False):
+        x, y = path.weights.unbind(1)
         axes.plot(x, y, color=color, lw=1.2, marker=mark, markersize=3.5, markevery=20, label=name)
 
 
 def _draw_values(axes: Axes, paths: Mapping[str, Trajectory]) -> None:
-    for found, color, mark in zip(paths.values(), _COLORS, _MARKS, strict=False):
-        values = found.values.clamp(min=1e-16)
-        label = f"lr {found.rate:.2g}"
+    for path, color, mark in zip(paths.values(), _COLORS, _MARKS, strict=False):
+        values = path.values.clamp(min=1e-16)
+        label = f"lr {path.rate:.2g}"
         axes.plot(
             values, color=color, lw=1.2, marker=mark, markersize=3.5, markevery=60, label=label
         )

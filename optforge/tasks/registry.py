@@ -284,8 +284,8 @@ def find_tasks(names: Sequence[str], tasks: Sequence[Task] = ()) -> list[Task]:
         >>> [task.name for task in find_tasks(["digits_mlp"])]
         ['digits_mlp']
     """
-    given = {task.name: task for task in tasks}
-    return [given[name] if name in given else _shipped(name) for name in names]
+    by_name = {task.name: task for task in tasks}
+    return [by_name[name] if name in by_name else _shipped(name) for name in names]
 
 
 def _shipped(name: str) -> Task:

@@ -71,11 +71,11 @@ def ways_to_train(
     Returns:
         The names of the tasks that train one at a time, and whether kernels are compiled.
     """
-    own = [task for task in tasks if type(task) is not TASKS.get(task.name)]
-    tried = {task.name: compile is not False and task.name not in spared for task in own}
+    user_tasks = [task for task in tasks if type(task) is not TASKS.get(task.name)]
+    tried = {task.name: compile is not False and task.name not in spared for task in user_tasks}
     if any(tried.values()):
         say("Measuring how models train fastest; compiling takes up to a minute, once a machine")
-    speeds = {task.name: _Speeds.of(task, device, tried[task.name]) for task in own}
+    speeds = {task.name: _Speeds.of(task, device, tried[task.name]) for task in user_tasks}
     if compile is None:
         compile = any(speed.pays_to_compile for speed in speeds.values())
     alone = []

@@ -58,23 +58,23 @@ class Ladder:
         ]
 
     def _further(self, number: int, study: Study[float]) -> list[Setting]:
-        given, best = study.known[0], lowest(study.trials).setting
+        initial, best = study.known[0], lowest(study.trials).setting
         rates = []
-        if best == self._at(given, self._low[number], 1.0):
+        if best == self._at(initial, self._low[number], 1.0):
             self._low[number] /= 10**0.5
             rates.append(self._low[number])
-        if best == self._at(given, self._high[number], 1.0):
+        if best == self._at(initial, self._high[number], 1.0):
             self._high[number] *= 10**0.5
             rates.append(self._high[number])
-        return [self._at(given, rate, 1.0) for rate in rates]
+        return [self._at(initial, rate, 1.0) for rate in rates]
 
-    def _around(self, given: Setting, centre: Setting) -> list[Setting]:
-        if any(name.startswith(DECAY) for name, _ in given) and DECAY not in self.fixed:
+    def _around(self, initial: Setting, centre: Setting) -> list[Setting]:
+        if any(name.startswith(DECAY) for name, _ in initial) and DECAY not in self.fixed:
             pairs = [(rate, decay) for rate in _FINE for decay in (0.3, 1.0, 3.0)]
             settings = [self._at(centre, rate, decay) for rate, decay in pairs]
         else:
             settings = [self._at(centre, rate, 1.0, digits=2) for rate in _FINER]
-        return list(dict.fromkeys([*settings, given]))
+        return list(dict.fromkeys([*settings, initial]))
 
     def _rates(self, study: Study[float], rates: Sequence[float]) -> list[Setting]:
         return list(dict.fromkeys(self._at(study.known[0], rate, 1.0) for rate in rates))

@@ -157,9 +157,9 @@ class BaselineTuner:
         """
         if self.minutes is None or not tasks:
             return default
-        given = _BATCH_SHARE * 60 * self.minutes
+        budget = _BATCH_SHARE * 60 * self.minutes
         seconds = sum(self._known_seconds(task, store) for task in tasks)
-        sizes = [size for size in (*BATCHES, default) if size * seconds <= given]
+        sizes = [size for size in (*BATCHES, default) if size * seconds <= budget]
         return min(default, max(sizes, default=BATCHES[0]))
 
     def _known_seconds(self, task: Task, store: Store) -> float:

@@ -39,9 +39,9 @@ def fittable(program: Program, known: Sequence[Setting] = (PLAIN_SHAPE,)) -> Tun
         return Trainee(lifted.with_values(values), schedule_of(setting))
 
     dimensions = [_dimension(name, h) for name, h in constants.items()]
-    given = [(name, _drawn(h, h.value)) for name, h in constants.items()]
+    initial = [(name, _drawn(h, h.value)) for name, h in constants.items()]
     space = Space((*dimensions, *SEARCH_SHAPE), of_constants=True)
-    return Tunable(space, build, tuple(tuple(sorted((*given, *shape))) for shape in known))
+    return Tunable(space, build, tuple(tuple(sorted((*initial, *shape))) for shape in known))
 
 
 def _is_average(h: HyperParameter) -> bool:

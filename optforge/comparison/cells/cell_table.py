@@ -45,7 +45,7 @@ class CellTable:
 
     def __init__(self, path: Path | None, write: bool = True) -> None:
         self.path = path
-        self._found: dict[str, CellResult] = {}
+        self._results: dict[str, CellResult] = {}
         self.sessions: list[dict[str, Any]] = []
         self._session: Mapping[str, Any] | None = None
         self._file: TextIO | None = None
@@ -68,17 +68,17 @@ class CellTable:
         self.close()
 
     def __contains__(self, key: str) -> bool:
-        return key in self._found
+        return key in self._results
 
     def __getitem__(self, key: str) -> CellResult:
-        return self._found[key]
+        return self._results[key]
 
     def keys(self) -> KeysView[str]:
         """Return the keys of the finished cells."""
-        return self._found.keys()
+        return self._results.keys()
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._results)
 
     def describe(self, session: Mapping[str, Any]) -> None:
         """Set the session, which is written before the next cell."""
@@ -87,9 +87,9 @@ class CellTable:
 
     def add(self, key: str, cell: Cell, outcome: CellResult, purpose: str = "") -> None:
         """Store a result in memory and in the file; an existing one is not changed."""
-        if key in self._found:
+        if key in self._results:
             return
-        self._found[key] = outcome
+        self._results[key] = outcome
         if self._file is None:
             return
         if self._session is not None:
@@ -149,7 +149,7 @@ class CellTable:
         elif not isinstance(row["key"], str):
             raise TypeError(f"its key is {str(row['key'])[:40]}, not a text")
         elif not row.get("failed"):  # what has no result is computed again
-            self._found.setdefault(row["key"], CellResult.from_json(row))
+            self._results.setdefault(row["key"], CellResult.from_json(row))
 
     def _write(self, row: Mapping[str, Any]) -> None:
         if self._file is None:

@@ -61,15 +61,15 @@ def groups_from_adamw(
 
 def _decay_words(lifted: Lifted, decays: list[float]) -> str:
     """Return why AdamW's decay has no place in the rule, and what the rule does instead."""
-    given = ", ".join(f"weight_decay={decay:g}" for decay in decays)
+    options = ", ".join(f"weight_decay={decay:g}" for decay in decays)
     rule = lifted.program
     reads = any(rule.parameters[0] in statement.arguments for statement in rule.statements)
     if reads:
         return (
-            f"AdamW's {given} is left out: the rule uses the weights inside of its update, by "
+            f"AdamW's {options} is left out: the rule uses the weights inside of its update, by "
             "constants of its own, which stay as they are"
         )
-    return f"the rule has no weight decay, so AdamW's {given} is left out"
+    return f"the rule has no weight decay, so AdamW's {options} is left out"
 
 
 def _translated(adamw_group: Group, scale: float, lifted: Lifted) -> dict[str, Any]:

@@ -60,12 +60,12 @@ def defaults_of(lifted: Lifted, lr: Any, given: Mapping[str, Any]) -> dict[str, 
     Raises:
         OptimizerError: For a name that the rule has not.
     """
-    given = _without_betas(lifted, given)
+    chosen = _without_betas(lifted, given)
     constants = {name: value for name, value in lifted.values.items() if name != "lr"}
-    for name in given:
+    for name in chosen:
         if name not in constants:
             raise OptimizerError(f"unknown hyper-parameter {name!r}; {_allowed(constants)}")
-    return {"lr": lifted.values["lr"] if lr is None else lr, **constants, **given}
+    return {"lr": lifted.values["lr"] if lr is None else lr, **constants, **chosen}
 
 
 def _without_betas(lifted: Lifted, constants: Mapping[str, Any]) -> dict[str, Any]:

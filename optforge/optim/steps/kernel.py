@@ -54,8 +54,8 @@ class LionKernel(NamedTuple):
 
     def sources(self) -> Iterator[tuple[Kernel, Sequence[Any]]]:
         """Yield the function to compile, with a made-up piece of zeros."""
-        one = torch.ones((), dtype=torch.float32, device=self.kind.device)
-        scaler = one if self.is_scaled else None, one if self.may_skip else None
+        placeholder = torch.ones((), dtype=torch.float32, device=self.kind.device)
+        scaler = placeholder if self.is_scaled else None, placeholder if self.may_skip else None
         numbers = self.vector(StepNumbers(0.0, 0.0, 0.0, 0.0, 0.0))
         yield _function(self), self.arguments(self.made_up(), numbers, scaler)
 

@@ -42,9 +42,9 @@ def all_tables(findings: Findings) -> Iterator[TextTable]:
         scores = score_findings(findings, unit)
         if scores is not None:
             yield studies(scores)
-    one = with_one_setting(findings)
-    if one is not None:
-        yield one
+    shared_setting = with_one_setting(findings)
+    if shared_setting is not None:
+        yield shared_setting
 
 
 def verdicts(findings: Findings, results: Sequence[Summary], pairs: Sequence[Pair]) -> TextTable:

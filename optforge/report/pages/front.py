@@ -48,7 +48,11 @@ def read_front(journal: Journal, course: Course) -> tuple[FrontProgram, ...]:
         course: Its course.
     """
     kept = undominated(course.fittest.items(), lambda item: (course.fitness[item[1]], *item[0]))
-    fresh = {one.fingerprint: one for one in course.rescored if math.isfinite(one.fresh)}
+    fresh = {
+        rescored.fingerprint: rescored
+        for rescored in course.rescored
+        if math.isfinite(rescored.fresh)
+    }
     first, front = first_proposals(course), []
     for _, number in sorted(kept, key=lambda item: course.fitness[item[1]]):
         verdict = journal.verdict(number)

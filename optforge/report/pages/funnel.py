@@ -123,14 +123,14 @@ def _stages(funnel: _Funnel) -> Iterator[Block]:
 
 
 def _forest_rows(stage: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for one in stage["candidates"]:
-        effect = stored_interval(one["effect"])
+    for entry in stage["candidates"]:
+        effect = stored_interval(entry["effect"])
         if math.isfinite(effect.mean):
-            words = f"{_words(one)} ({loss_change(effect)}, {one['seeds']} seeds)"
+            words = f"{_words(entry)} ({loss_change(effect)}, {entry['seeds']} seeds)"
             yield {
-                "row": f"{stage['stage']}: program {one['number']}",
-                "program": f"program {one['number']}",
-                "name": one["outcome"], "stage": stage["stage"], "words": words,
+                "row": f"{stage['stage']}: program {entry['number']}",
+                "program": f"program {entry['number']}",
+                "name": entry["outcome"], "stage": stage["stage"], "words": words,
                 **{end: 100 * math.expm1(min(getattr(effect, end), _LARGEST))
                    for end in ("mean", "low", "high")},
             }  # fmt: skip
@@ -141,7 +141,7 @@ def stage_table(stages: Sequence[Mapping[str, Any]]) -> TextTable:
     rows = []
     for stage in stages:
         entered, promoted = stage["candidates"], _promoted(stage)
-        best = min(entered, key=lambda one: stored_interval(one["effect"]).mean, default=None)
+        best = min(entered, key=lambda entry: stored_interval(entry["effect"]).mean, default=None)
         held = (
             "none"
             if best is None
@@ -165,7 +165,7 @@ def _candidates(funnel: _Funnel) -> Iterator[Block]:
         "What stopped each candidate, the fittest of the search first. Its value in the search is "
         "that of one of the best of many, so partly luck. Open a candidate to read its program."
     )
-    yield Tree(tuple(_candidate(one, funnel) for one in funnel.settings["candidates"]))
+    yield Tree(tuple(_candidate(candidate, funnel) for candidate in funnel.settings["candidates"]))
 
 
 def _candidate(candidate: Mapping[str, Any], funnel: _Funnel) -> Step:
@@ -188,7 +188,7 @@ def _words(entry: Mapping[str, Any]) -> str:
 
 
 def _promoted(stage: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [one for one in stage["candidates"] if one["outcome"] == PROMOTED]
+    return [entry for entry in stage["candidates"] if entry["outcome"] == PROMOTED]
 
 
 def _settings(funnel: _Funnel) -> Iterator[Block]:

@@ -261,8 +261,8 @@ def _asks_for(token: str, responses: Any) -> Callable[..., Any]:
     """Return a guard that lets in who knows the token, and remembers it in a cookie."""
 
     async def guard(request: Request, call_next: Callable[..., Any]) -> Response:
-        given = request.query_params.get("token") or request.cookies.get("token", "")
-        if not secrets.compare_digest(given.encode(), token.encode()):
+        sent = request.query_params.get("token") or request.cookies.get("token", "")
+        if not secrets.compare_digest(sent.encode(), token.encode()):
             return responses.PlainTextResponse("Add ?token=... to the address.", 403)
         response = await call_next(request)
         response.set_cookie("token", token, httponly=True, samesite="strict")

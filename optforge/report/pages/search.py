@@ -181,10 +181,10 @@ def _rejections(run: Run) -> Iterator[Block]:
 def _settings(run: Run) -> Iterator[Block]:
     yield Words("The command that repeats this search, up to the same program:")
     yield Code(shlex.join(search_command(run.settings, run.summary.path, len(run.course.cached))))
-    if own := own_tasks(run.settings):
+    if unshipped := own_tasks(run.settings):
         yield Words(
-            f"Not shipped: {', '.join(own)}. The journal keeps only the name of such a task: give "
-            "it as file.py:Class where the command has its name. AdamW is tuned on it anew."
+            f"Not shipped: {', '.join(unshipped)}. The journal keeps only the name of such a task: "
+            "give it as file.py:Class where the command has its name. AdamW is tuned on it anew."
         )
     search = run.settings.get("search", {})
     shown = {name: value for name, value in search.items() if name not in _LONG}

@@ -61,7 +61,7 @@ def split_names(names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
         else:
             counts.subtract(words)
         parts[part].append(character)
-    return {part: tuple(found) for part, found in parts.items()}
+    return {part: tuple(members) for part, members in parts.items()}
 
 
 def _build(side: int, copies: Sequence[int]) -> Arrays:

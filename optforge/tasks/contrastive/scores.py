@@ -35,10 +35,10 @@ def recall(output: Tensor, targets: Tensor, count: int, of_images: bool = True) 
         >>> recall(directions, torch.arange(3), 1).item()
         1.0
     """
-    asked, found = (output[:, 0], output[:, 1]) if of_images else (output[:, 1], output[:, 0])
+    queries, answers = (output[:, 0], output[:, 1]) if of_images else (output[:, 1], output[:, 0])
     distinct, place = targets.unique(return_inverse=True)
-    values = (asked @ found.T).new_full((len(asked), len(distinct)), -torch.inf)
-    values.scatter_reduce_(1, place.expand(len(asked), -1), asked @ found.T, "amax")
+    values = (queries @ answers.T).new_full((len(queries), len(distinct)), -torch.inf)
+    values.scatter_reduce_(1, place.expand(len(queries), -1), queries @ answers.T, "amax")
     nearest = values.topk(min(count, len(distinct)), 1).indices
     return (nearest == place[:, None]).any(1).to(output.dtype).mean()
 
@@ -75,7 +75,7 @@ def zero_shot_errors(
 
     Source: Radford et al., CLIP, 2021 (arXiv:2103.00020), section 3.1.4.
     """
-    found = {}
+    errors = {}
     for kind, class_of in KINDS.items():
         labels = [class_of(chr(code)) for code in named.tolist()]
         classes = sorted(name for name, count in Counter(labels).items() if count >= _FEWEST)
@@ -85,5 +85,5 @@ def zero_shot_errors(
         known = torch.tensor([name in classes for name in truth])
         right = torch.tensor([classes.index(name) for name in truth if name in classes])
         answers = (images[known] @ functional.normalize(texts, dim=1).T).argmax(1)
-        found[f"zero_shot_error_{kind}"] = (answers != right).double().mean().item()
-    return found
+        errors[f"zero_shot_error_{kind}"] = (answers != right).double().mean().item()
+    return errors

@@ -85,8 +85,8 @@ def _build(side: int, copies: tuple[int, int, int], classes: int | None) -> Arra
             drawn = drawn_by(face)
             for character, label in chosen.items():
                 if ord(character) in drawn:
-                    one = glyph(face, character)
-                    images += [variant(one, side, generator) for _ in range(count)]
+                    image = glyph(face, character)
+                    images += [variant(image, side, generator) for _ in range(count)]
                     labels += [label] * count
         order = generator.permutation(len(labels))
         arrays[f"{part}_images"] = np.stack(images)[order]

@@ -46,8 +46,10 @@ def mnist_at(side: int, sizes: tuple[int, int, int] = (3000, 1000, 1000)) -> Dat
     pillow = require("PIL.Image", "pillow")
     arrays = cached("mnist", {"version": 1}, _build_mnist)
     framed = np.pad(arrays["images"], ((0, 0), (2, 2), (2, 2)))
-    resized = (pillow.fromarray(one).resize((side, side), pillow.Resampling.BOX) for one in framed)
-    return _split(np.stack([np.asarray(one) for one in resized]) / 255, arrays["labels"], sizes)
+    resized = (
+        pillow.fromarray(image).resize((side, side), pillow.Resampling.BOX) for image in framed
+    )
+    return _split(np.stack([np.asarray(image) for image in resized]) / 255, arrays["labels"], sizes)
 
 
 def digits(sizes: tuple[int, int, int] = (997, 400, 400)) -> Data:

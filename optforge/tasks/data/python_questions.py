@@ -102,11 +102,11 @@ def _package(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ask which package a window is from; all packages are as frequent."""
     answers = np.arange(size) % len(packages)
-    own = [
+    windows = [
         np.concatenate([w for name, w in files.items() if name.split("/")[0] == package])
         for package in packages
     ]
-    return np.stack([own[a][chance.integers(len(own[a]))] for a in answers]), answers
+    return np.stack([windows[a][chance.integers(len(windows[a]))] for a in answers]), answers
 
 
 def _coherent(

@@ -85,12 +85,12 @@ class NamedDiffusion(GlyphDiffusion):
     def data(self) -> Data:
         """Return inputs [N, 3 or 4, side, side]; those of training have no noise, at level 0."""
         generator, splits = torch.Generator().manual_seed(0), []
-        for part, images, given in zip(PARTS, self.images(), self._given(), strict=True):
+        for part, images, conditions in zip(PARTS, self.images(), self._conditions(), strict=True):
             if part == PARTS[0]:
                 inputs, noise = torch.cat([images, torch.zeros_like(images)], 1), images
             else:
                 inputs, noise = self._noisy(images, even_levels(len(images)), generator)
-            splits.append(Split(torch.cat([inputs, given], 1), noise))
+            splits.append(Split(torch.cat([inputs, conditions], 1), noise))
         return Data(*splits)
 
     def images(self) -> tuple[Tensor, ...]:
@@ -132,8 +132,8 @@ class NamedDiffusion(GlyphDiffusion):
 
     def drawn(self, model: nn.Module, count: int, steps: int, seed: int) -> Tensor:
         """Draw images of names spread over the test, [count, 1, side, side], from -1 to 1."""
-        given = self.splits.test.inputs[self._rows(count), 2:]
-        return draw(model, count, self.side, steps, seed, given)
+        conditions = self.splits.test.inputs[self._rows(count), 2:]
+        return draw(model, count, self.side, steps, seed, conditions)
 
     def mismatch(self, drawn: Tensor, rows: Tensor) -> float:
         """Return one minus the mean cosine of images and names in an image-text model.
@@ -153,15 +153,15 @@ class NamedDiffusion(GlyphDiffusion):
             images, names = functional.normalize(model(inputs), dim=2).unbind(1)
         return 1 - (images * names).sum(1).mean().item()
 
-    def _given(self) -> list[Tensor]:
+    def _conditions(self) -> list[Tensor]:
         """Return names and, if wanted, small images of each part, [N, 1 or 2, side, side]."""
-        arrays, given = pairs(self.side, self.copies), []
+        arrays, conditions = pairs(self.side, self.copies), []
         for part, images in zip(PARTS, self.images(), strict=True):
             names = torch.from_numpy(arrays[f"{part}_names"]).float()
             plane = functional.pad(names, (0, self.side**2 - WORDS)).reshape(images.shape)
             small = functional.interpolate(functional.avg_pool2d(images, 2), scale_factor=2)
-            given.append(torch.cat([plane, small], 1) if self.enlarges else plane)
-        return given
+            conditions.append(torch.cat([plane, small], 1) if self.enlarges else plane)
+        return conditions
 
     def _rows(self, count: int) -> Tensor:
         return torch.arange(count) * len(self.splits.test.inputs) // count

@@ -59,8 +59,8 @@ def noise_errors(model: nn.Module, split: Split) -> dict[str, float]:
     device, errors = next(model.parameters()).device, []
     with torch.no_grad():
         for inputs, noise in zip(split.inputs.split(256), split.targets.split(256), strict=True):
-            told = model(inputs.to(device)).cpu()
-            errors.append((told - noise).square().flatten(1).mean(1))
+            predicted = model(inputs.to(device)).cpu()
+            errors.append((predicted - noise).square().flatten(1).mean(1))
     thirds = (split.inputs[:, 1, 0, 0] * 3 / LEVELS).long()
     names = ("noise_error_low", "noise_error_middle", "noise_error_high")
     every = torch.cat(errors).double()
@@ -103,12 +103,14 @@ def frechet_distance(first: Tensor, second: Tensor) -> float:
 
     Source: Heusel et al., 2017 (arXiv:1706.08500), equation 6.
     """
-    one, other = torch.cov(first.T), torch.cov(second.T)
-    values, vectors = torch.linalg.eigh(one)
+    first_covariance, second_covariance = torch.cov(first.T), torch.cov(second.T)
+    values, vectors = torch.linalg.eigh(first_covariance)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
-    cross = torch.linalg.eigvalsh(root @ other @ root).clamp(min=0).sqrt().sum()
+    cross = torch.linalg.eigvalsh(root @ second_covariance @ root).clamp(min=0).sqrt().sum()
     shift = (first.mean(0) - second.mean(0)).square().sum()
-    return max(0.0, (shift + one.trace() + other.trace() - 2 * cross).item())
+    return max(
+        0.0, (shift + first_covariance.trace() + second_covariance.trace() - 2 * cross).item()
+    )
 
 
 def kernel_distance(first: Tensor, second: Tensor) -> float:

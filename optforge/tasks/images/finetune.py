@@ -65,10 +65,10 @@ def image_tower(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         >>> list(image_tower(weights))
         ['norm.weight']
     """
-    own = {
+    tower = {
         key.removeprefix(_IMAGE): value for key, value in weights.items() if key.startswith(_IMAGE)
     }
-    return own or weights
+    return tower or weights
 
 
 def fit_tower(

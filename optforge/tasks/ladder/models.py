@@ -111,8 +111,8 @@ class CharacterGRU(nn.Module):
         x = self.head(torch.stack(states, 1).reshape(-1, self.width))
         return x.reshape(batch, length, -1)
 
-    def _next(self, given: Tensor, state: Tensor) -> Tensor:
-        reset, update, new = given.chunk(3, -1)
+    def _next(self, inputs: Tensor, state: Tensor) -> Tensor:
+        reset, update, new = inputs.chunk(3, -1)
         old_reset, old_update, old_new = self.recurrent(state).chunk(3, -1)
         keep = torch.sigmoid(update + old_update)
         proposed = torch.tanh(new + torch.sigmoid(reset + old_reset) * old_new)

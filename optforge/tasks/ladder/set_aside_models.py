@@ -116,5 +116,5 @@ class GraphScorer(nn.Module):
         """Map pairs of nodes [B, 2], int64, to logits [B] of an edge from the first."""
         nodes = functional.relu(self.adjacency @ self.layers[0](self.embedding))
         nodes = self.adjacency @ self.layers[1](nodes)
-        first, second = (functional.embedding(of, nodes) for of in x.unbind(-1))
+        first, second = (functional.embedding(column, nodes) for column in x.unbind(-1))
         return (self.relation(first) * second).sum(-1) * nodes.shape[-1] ** -0.5

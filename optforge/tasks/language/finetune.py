@@ -136,10 +136,12 @@ class QuestionTask(Task):
             else pretrained(self.before())
         )
         prefix = f"model.{READERS[self.architecture]}."
-        own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+        reader_weights = {
+            k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)
+        }
         whole: Any = model
         try:
-            whole.reader.load_state_dict(own)
+            whole.reader.load_state_dict(reader_weights)
         except RuntimeError as error:
             raise TaskError(
                 f"the checkpoint of task {self.name!r} is of another architecture: "

@@ -64,8 +64,8 @@ class SpanLogits(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens [B, length + asked], int64, to logits [B, asked, vocabulary]."""
-        left, told = x[:, : self.length], x[:, self.length :]
-        return self.model(input_ids=left, decoder_input_ids=told).logits
+        encoder_ids, decoder_ids = x[:, : self.length], x[:, self.length :]
+        return self.model(input_ids=encoder_ids, decoder_input_ids=decoder_ids).logits
 
 
 def build(architecture: str, shape: LanguageShape) -> nn.Module:
