@@ -12,8 +12,7 @@ from optforge.comparison import Comparison, Findings, Pair, Summary, compare_pai
 from optforge.errors import CompareError
 from optforge.report.comparison.page import to_markdown
 from optforge.report.comparison.tables import verdicts
-from optforge.report.frame import to_frame
-from optforge.statistics import Interval
+from optforge.report.frame import interval_columns, to_frame
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -38,6 +37,8 @@ class ComparisonResult:
         ['beta1', 'beta2', 'lr', 'weight_decay']
         >>> [(row["optimizer"], row["verdict"]) for row in result.table]
         [('adamw', 'baseline'), ('lion', 'too few seeds')]
+        >>> result.best["digits_mlp"] in ("adamw", "lion")
+        True
     """
 
     comparison: Comparison
@@ -78,6 +79,19 @@ class ComparisonResult:
         """
         pairs = {(pair.task, pair.recipe): pair for pair in self.pairs}
         return [_row(s, pairs.get((s.task, s.recipe)), self.findings) for s in self.summaries]
+
+    @property
+    def best(self) -> dict[str, str]:
+        """The optimizer with the lowest mean test loss on each task, by the task's label.
+
+        Whether it is certainly better than the baseline is in the verdicts of :attr:`table`. A task
+        on which no final run has finished is left out.
+        """
+        means: dict[str, dict[str, float]] = {}
+        for row in self.summaries:
+            if row.test_loss is not None:
+                means.setdefault(row.task, {})[row.recipe] = row.test_loss.mean
+        return {task: min(losses, key=losses.__getitem__) for task, losses in means.items()}
 
     def best_params(self, optimizer: str, task: str | None = None) -> dict[str, float]:
         """Return the setting chosen for an optimizer on a task.
@@ -129,8 +143,8 @@ def _row(summary: Summary, pair: Pair | None, findings: Findings) -> dict[str, A
     is_baseline = summary.recipe == findings.baseline
     row: dict[str, Any] = {"task": summary.task, "optimizer": summary.recipe}
     for name in names:
-        row |= _interval(name, getattr(summary, name))
-    row |= _interval("log_ratio", pair.test_loss if pair else None)
+        row |= interval_columns(name, getattr(summary, name))
+    row |= interval_columns("log_ratio", pair.test_loss if pair else None)
     row["p_value"] = pair.adjusted if pair else None
     row["verdict"] = pair.verdict if pair else "baseline" if is_baseline else None
     counts = asdict(summary)
@@ -139,8 +153,3 @@ def _row(summary: Summary, pair: Pair | None, findings: Findings) -> dict[str, A
         for name in ("trials", "runs", "diverged_runs", "failed_runs", "step_ms", "seconds")
     }
     return row | {f"params_{name}": value for name, value in summary.best or ()}
-
-
-def _interval(name: str, interval: Interval | None) -> dict[str, float | None]:
-    ends = (interval.mean, interval.low, interval.high) if interval else (None, None, None)
-    return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))

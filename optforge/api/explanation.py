@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from optforge.api.keywords import WorkOptions, keywords_of
 from optforge.api.own_tasks import loaded
 from optforge.api.process_state import preserved_process
-from optforge.assessment.explain import Explanation, explain_shipped
+from optforge.assessment.explain import Explained, Explanation, explain_shipped
 from optforge.assessment.explain import explain as explain_by_tuning
 from optforge.assessment.rows import ADAMW, FOUND
 from optforge.assessment.table import Table
@@ -22,19 +23,25 @@ from optforge.execution import process_count, worker_count
 from optforge.files import read_text
 from optforge.jobs import JobRunner, Silent, named
 from optforge.options import with_plain_fields
+from optforge.report.frame import interval_columns, to_frame
 from optforge.report.json_values import json_text
 from optforge.report.search.explanation import (
     explanation_json,
     explanation_markdown,
     explanation_sentences,
     explanation_table,
+    explanation_verdict,
 )
 from optforge.report.search.table_json import table_from_json
+from optforge.report.text_table import TextTable
 from optforge.runs import RunDirectory
 from optforge.runs.file_names import EXPLANATION, EXPLANATION_PAGE, TABLE_JSON
 from optforge.tasks import Task, find_tasks
 from optforge.training import checked_device, is_gpu, one_thread
 from optforge.tuning import Effort
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -66,13 +73,44 @@ class ExplainOptions(WorkOptions):
         worker_count(self.workers)
 
 
+@dataclass(frozen=True, repr=False)
 class ExplanationResult(Explanation):
-    """An explanation that shows itself in a notebook."""
+    """Result of an explanation: what is left of a rule's gain after each thing is tuned."""
+
+    def __repr__(self) -> str:
+        return f"ExplanationResult({len(self.rows)} rows: {explanation_verdict(self)})"
+
+    @property
+    def best(self) -> Explained:
+        """The row of AdamW that leaves the least of the rule's gain."""
+        return max(self.rows, key=lambda row: row.left.mean)
+
+    @property
+    def table(self) -> TextTable:
+        """A row for each thing that was tuned: its own gain, and what is left of the rule's."""
+        return explanation_table(self)
+
+    def to_frame(self) -> DataFrame:
+        """Return the rows as a ``pandas.DataFrame``; needs ``pip install 'optforge[pandas]'``.
+
+        ``gain`` is the row's log ratio of test loss to AdamW with only its rate tuned, ``left``
+        that of the rule to the row, each with its 95 % interval.
+
+        Raises:
+            OptforgeError: If pandas is not installed.
+        """
+        return to_frame(
+            [
+                {"tuned": row.name, **interval_columns("gain", row.gain)}
+                | interval_columns("left", row.left)
+                for row in self.rows
+            ]
+        )
 
     def _repr_html_(self) -> str:
         """Return the sentences and the table for a notebook."""
         words = "".join(f"<p>{escape(text)}</p>" for text in explanation_sentences(self))
-        return f"{words}{explanation_table(self).html()}"
+        return f"{words}{self.table.html()}"
 
 
 @keywords_of(ExplainOptions, {"display": "watch"})

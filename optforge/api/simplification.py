@@ -18,6 +18,7 @@ from optforge.ablation.train import Options, simplify_by_training
 from optforge.api.keywords import WorkOptions, keywords_of
 from optforge.api.own_tasks import check_own, loaded
 from optforge.api.process_state import preserved_process
+from optforge.api.simplify_result import SimplifyResult
 from optforge.api.winner import write_simple_rule
 from optforge.equality import update_picture
 from optforge.equality.exact import simplify_exact
@@ -125,7 +126,7 @@ def _from_options(options: Options) -> dict[str, Any]:
 
 @keywords_of(SimplifyOptions, {"display": "watch", "options": _from_options})
 @preserved_process()
-def simplify(options: SimplifyOptions) -> SimpleRule:
+def simplify(options: SimplifyOptions) -> SimplifyResult:
     """Simplify a rule, with a derivation that justifies every step.
 
     For a run this is its winner; the files of the simplification are written into the run's
@@ -158,7 +159,7 @@ def simplify(options: SimplifyOptions) -> SimpleRule:
         if directory is not None:
             write_simple_rule(simple, directory)
     _write(simple, options)
-    return simple
+    return SimplifyResult(**vars(simple))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optforge.errors import OptforgeError
+from optforge.statistics import Interval
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -32,3 +33,14 @@ def to_frame(rows: Sequence[Mapping[str, Any]]) -> DataFrame:
             "pip install 'optforge[pandas]'"
         ) from None
     return pandas.DataFrame.from_records(list(rows))
+
+
+def interval_columns(name: str, interval: Interval | None) -> dict[str, float | None]:
+    """Return an interval as three columns: ``name``, ``name_low``, ``name_high``.
+
+    Example:
+        >>> interval_columns("loss", None)
+        {'loss': None, 'loss_low': None, 'loss_high': None}
+    """
+    ends = (interval.mean, interval.low, interval.high) if interval else (None, None, None)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))

@@ -181,6 +181,17 @@ def test_in_a_notebook_an_explanation_shows_its_sentences_and_its_table(explaine
     assert html.count("<tr>") == 1 + len(shown.rows) >= 1 + len(THINGS)
 
 
+def test_an_explanation_prints_in_a_line_and_has_a_frame(explained: Found) -> None:
+    result = ExplanationResult(**vars(explained[0]))
+    assert explanation_verdict(result) in repr(result) and "\n" not in repr(result)
+    assert result.best.left.mean == max(row.left.mean for row in result.rows)
+    pytest.importorskip("pandas")
+    frame = result.to_frame()
+    assert list(frame["tuned"]) == [row.name for row in result.rows]
+    assert list(frame["left_low"]) == [row.left.low for row in result.rows]
+    assert len(result.table.rows) == len(frame)
+
+
 def test_a_gain_that_nothing_reaches_is_not_explained(explained: Found) -> None:
     found, _, table = explained
     nearest = max(found.rows, key=lambda row: row.left.mean)

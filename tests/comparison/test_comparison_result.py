@@ -62,6 +62,11 @@ def test_the_data_frame_holds_the_rows(result: ComparisonResult) -> None:
     assert frame["test_loss"][1] == result.table[1]["test_loss"]
 
 
+def test_the_best_has_the_lowest_loss(result: ComparisonResult) -> None:
+    losses = {row["optimizer"]: row["test_loss"] for row in result.table}
+    assert result.best == {"Blobs": min(losses, key=lambda name: losses[name])}
+
+
 def test_a_missing_pandas_is_named_with_the_command(
     result: ComparisonResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:

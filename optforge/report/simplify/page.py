@@ -44,6 +44,14 @@ def derivation_lines(rule: SimpleRule) -> list[str]:
     return lines
 
 
+def derivation_table(rule: SimpleRule) -> TextTable:
+    """Return the derivation with a row for each step."""
+    steps = rule.simplified.derivation.steps
+    rows = [(step.kind, str(step.after.count(" = ")), step.why) for step in steps]
+    title = f"From {rule.simplified.derivation.start.count(' = ')} statements to the simple rule."
+    return TextTable(title, ("<kind", "statements", "<why"), tuple(rows))
+
+
 def step_sentence(step: DerivationStep) -> str:
     """Return how many statements a step leaves and why the step is allowed."""
     before, after = (text.count(" = ") for text in (step.before, step.after))
