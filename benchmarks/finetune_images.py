@@ -125,8 +125,8 @@ class Started(Bench):
 
     def _chain(self, cell: Cell) -> tuple[Any, ...]:
         assert self.before is not None
-        identity = self.recipes[cell.recipe].identity
-        return (self.before.task.hash, identity, self.settings[cell.recipe])
+        recipe_key = self.recipes[cell.recipe].content_key
+        return (self.before.task.hash, recipe_key, self.settings[cell.recipe])
 
 
 def main(arguments: list[str] | None = None) -> None:

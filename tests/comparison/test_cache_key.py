@@ -88,7 +88,7 @@ def test_the_folder_of_a_file_decides_nothing_and_a_comment_does(tmp_path: Path)
     for place, text in (("a", MINE), ("b", MINE), ("c", MINE + "# a comment\n")):
         (tmp_path / place).mkdir()
         (tmp_path / place / "mine.py").write_text(text)
-        keys.append(find_source(f"{tmp_path / place / 'mine.py'}:Mine").identity)
+        keys.append(find_source(f"{tmp_path / place / 'mine.py'}:Mine").content_key)
     assert keys[0] == keys[1] != keys[2]
 
 
@@ -166,7 +166,7 @@ def test_what_is_bound_or_called_counts() -> None:
 def test_classes_of_libraries_carry_the_version() -> None:
     assert optimizer_key(SGD) == f"torch.optim.sgd.SGD {library_version('torch')}"
     for name, package in (("timm:lion", "timm"), ("pytorch_optimizer:lion", "pytorch_optimizer")):
-        assert load_recipe(name).source.identity.endswith(f" {library_version(package)}")
+        assert load_recipe(name).source.content_key.endswith(f" {library_version(package)}")
 
 
 def test_what_has_no_readable_content_is_refused() -> None:

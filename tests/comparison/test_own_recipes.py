@@ -41,8 +41,8 @@ class Base(torch.optim.SGD):
 
 
 @pytest.fixture
-def identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """The identity of an optimizer in these files, as a fresh process after an edit gives it."""
+def content_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """The content key of an optimizer in these files, as a fresh process after an edit gives it."""
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr(sys, "path", [*sys.path])
 
@@ -53,21 +53,21 @@ def identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., s
         kept = [name for name in sys.modules if name.startswith("optforge_optimizer_")]
         for name in ("base_of_mine", *kept):
             sys.modules.pop(name, None)
-        return load_recipe(f"{tmp_path / folder / 'mine.py'}:Mine").identity
+        return load_recipe(f"{tmp_path / folder / 'mine.py'}:Mine").content_key
 
     return of
 
 
-def test_a_file_is_known_by_what_it_imports_of_ones_own(identity: Callable[..., str]) -> None:
-    first = identity()
+def test_a_file_is_known_by_what_it_imports_of_ones_own(content_key: Callable[..., str]) -> None:
+    first = content_key()
     edits = [
-        identity(beside=BESIDE.replace("FACTOR = 1.0", "FACTOR = 0.5")),
-        identity(beside=BESIDE.replace("return super().step(closure)", "return None")),
-        identity(OPTIMIZER.replace("lr * FACTOR", "FACTOR")),
+        content_key(beside=BESIDE.replace("FACTOR = 1.0", "FACTOR = 0.5")),
+        content_key(beside=BESIDE.replace("return super().step(closure)", "return None")),
+        content_key(OPTIMIZER.replace("lr * FACTOR", "FACTOR")),
     ]
     assert len({first, *edits}) == 4
-    assert identity() == first == identity(folder="b")
-    assert identity("# mine\n" + OPTIMIZER) != first  # a comment counts as well
+    assert content_key() == first == content_key(folder="b")
+    assert content_key("# mine\n" + OPTIMIZER) != first  # a comment counts as well
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_objects_that_are_fixed_enter_by_content_and_not_by_address() -> None:
     recipes: list[Recipe] = [
         load_recipe("adamw", fixed={"rate": Rate(value)}) for value in (1.0, 1.0, 2.0)
     ]
-    first, again, other = (recipe.identity for recipe in recipes)
+    first, again, other = (recipe.content_key for recipe in recipes)
     assert first == again != other
 
 
@@ -274,7 +274,7 @@ def test_numbers_of_numpy_and_paths_are_taken_by_recipes(tmp_path: Path) -> None
     )  # fmt: skip
     plain = load_recipe("mine", str(place), {"lr": [0.25, 1]}, clip=0.5, fixed={"beta1": 0.5})
     assert (given.space, given.clip, given.fixed) == (plain.space, plain.clip, plain.fixed)
-    assert given.identity == plain.identity
+    assert given.content_key == plain.content_key
     assert [recipe.name for recipe in _recipes([place])] == ["rule.txt"]
     assert [recipe.name for recipe in _recipes({"mine": place})] == ["mine"]
     for name in (5, "", None):

@@ -134,7 +134,10 @@ def test_optimizers_of_libraries_are_found_by_name(name: str) -> None:
 def test_every_shipped_rule_can_be_compared_whatever_the_presets_are_called(name: str) -> None:
     recipe = load_recipe(f"rule:{name}")
     place = f"discovered/{name}" if name in discovered_names() else name
-    assert recipe.identity == load_recipe(name, f"./optforge/language/rules/{place}.txt").identity
+    assert (
+        recipe.content_key
+        == load_recipe(name, f"./optforge/language/rules/{place}.txt").content_key
+    )
     assert isinstance(recipe.make(model(), recipe.space.grid(1)[0]), ProgramOptimizer)
 
 
@@ -145,7 +148,8 @@ def test_a_rule_file_is_parsed_and_not_run(tmp_path: Path) -> None:
     assert recipe.name == "best.py"
     assert isinstance(recipe.make(model(), recipe.space.grid(1)[0]), ProgramOptimizer)
     assert (
-        recipe.identity == load_recipe("rule:adamw", "./optforge/language/rules/adamw.txt").identity
+        recipe.content_key
+        == load_recipe("rule:adamw", "./optforge/language/rules/adamw.txt").content_key
     )
 
 
@@ -168,12 +172,12 @@ def test_a_class_of_ones_own_needs_no_file() -> None:
     assert isinstance(recipe.make(model(), (("lr", 1e-3),)), Lion)
 
 
-def test_the_identity_is_of_the_content_and_not_of_the_name(tmp_path: Path) -> None:
-    assert load_recipe("twin", "adamw").identity == load_recipe("adamw").identity
+def test_the_key_is_of_the_content_and_not_of_the_name(tmp_path: Path) -> None:
+    assert load_recipe("twin", "adamw").content_key == load_recipe("adamw").content_key
     others = [load_recipe("adamw", clip=1.0), load_recipe("adamw", schedule="linear"),
               load_recipe("adamw", decay="matrices"), load_recipe("amsgrad"),
               load_recipe("adamw", fixed={"eps": 1e-6})]  # fmt: skip
-    assert len({recipe.identity for recipe in (load_recipe("adamw"), *others)}) == 6
+    assert len({recipe.content_key for recipe in (load_recipe("adamw"), *others)}) == 6
 
 
 @pytest.mark.parametrize(

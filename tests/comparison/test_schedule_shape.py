@@ -58,7 +58,7 @@ def test_schedule_adds_three_dimensions_to_every_recipe() -> None:
         recipe = load_recipe(name)
         (tuned,) = tuned_recipes([recipe], ALL)
         assert tuned.space.names == (*recipe.space.names, "warmup", "decay_power", "final_lr")
-        assert tuned.identity == recipe.identity
+        assert tuned.content_key == recipe.content_key
 
 
 @pytest.mark.parametrize("name", list(SHAPE))
@@ -118,9 +118,10 @@ def test_a_plain_shape_is_the_plain_schedule_to_the_last_bit(name: str, warmup: 
 def test_keys_without_a_shape_are_as_ever() -> None:
     """Committed tables go on: these digits must never change."""
     recipe = load_recipe("powersign")
-    assert recipe.identity == "129443f5000ccae1"
+    assert recipe.content_key == "129443f5000ccae1"
     assert (
-        Cell("t", "powersign", SETTING, 3).key("task", recipe.identity, 5) == "05e7d8d4533efdec6f93"
+        Cell("t", "powersign", SETTING, 3).key("task", recipe.content_key, 5)
+        == "05e7d8d4533efdec6f93"
     )
 
 

@@ -41,19 +41,19 @@ class Cell:
     extras: tuple[str, ...] = ()
     start: tuple[Any, ...] = ()
 
-    def key(self, task_hash: str, identity: str, period: int, device: str = "cpu") -> str:
+    def key(self, task_hash: str, recipe_key: str, period: int, device: str = "cpu") -> str:
         """Return a key of twenty digits over all that decides the result; names and time do not.
 
         Args:
             task_hash: Hash of the task.
-            identity: Identity of the recipe.
+            recipe_key: Content key of the recipe.
             period: Number of steps between validations.
             device: Device on which it is trained; which of several GPUs does not matter.
         """
         content = {
             "version": _VERSION,
             "task": task_hash,
-            "recipe": identity,
+            "recipe": recipe_key,
             "setting": self.setting,
             "seed": self.seed,
             "test": self.test,

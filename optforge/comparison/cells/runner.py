@@ -51,8 +51,8 @@ class Bench:
     def key(self, cell: Cell) -> str:
         """Return the key of a cell."""
         variant = self.variants[cell.task]
-        identity = self.recipes[cell.recipe].identity
-        return cell.key(variant.task.hash, identity, variant.period, self.device)
+        recipe_key = self.recipes[cell.recipe].content_key
+        return cell.key(variant.task.hash, recipe_key, variant.period, self.device)
 
     def answer(self, cell: Cell) -> CellResult:
         """Train a cell; runs in a worker."""

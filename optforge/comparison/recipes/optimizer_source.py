@@ -38,7 +38,7 @@ class OptimizerSource:
     """An optimizer that can be built from settings; it can be sent to workers.
 
     Args:
-        identity: Its identity in the key of a result: a qualified name with the version of its
+        content_key: Identifies it in the key of a result: a qualified name with the version of its
             package, or a hash of a file or of the user's code.
         build: Builds the optimizer from parameters and keywords.
         accepts: Names of the keywords that it accepts.
@@ -49,11 +49,11 @@ class OptimizerSource:
 
     Example:
         >>> source = find_source("torch:SGD")
-        >>> source.identity.split()[0], "momentum" in source.accepts
+        >>> source.content_key.split()[0], "momentum" in source.accepts
         ('torch.optim.sgd.SGD', True)
     """
 
-    identity: str
+    content_key: str
     build: Build
     accepts: frozenset[str]
     defaults: Mapping[str, float]
@@ -98,7 +98,7 @@ class OptimizerSource:
         try:
             return self.build(parameters, **keywords)
         except USERS_ERRORS as error:
-            raise CompareError(f"{self.identity} refuses {keywords}: {error}") from error
+            raise CompareError(f"{self.content_key} refuses {keywords}: {error}") from error
 
     def _keywords(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         keywords: dict[str, Any] = {}
@@ -122,7 +122,7 @@ class OptimizerSource:
         for alias in _ALIASES.get(name, ()):
             if alias in self.accepts:
                 return alias
-        raise CompareError(f"{self.identity} has no setting {name!r}; {self._names()}")
+        raise CompareError(f"{self.content_key} has no setting {name!r}; {self._names()}")
 
     def _names(self) -> str:
         return f"it has {', '.join(sorted(self.accepts))}"
@@ -140,7 +140,7 @@ def find_source(name: str) -> OptimizerSource:
         CompareError: If there is none; the message says where it was looked for.
 
     Example:
-        >>> find_source("lion").identity[:5]
+        >>> find_source("lion").content_key[:5]
         'rule '
     """
     library, _, rest = name.partition(":")
@@ -185,7 +185,7 @@ def rule_source(program: Program) -> OptimizerSource:
     )
 
 
-def class_source(cls: Callable[..., Optimizer], identity: str | None = None) -> OptimizerSource:
+def class_source(cls: Callable[..., Optimizer], content_key: str | None = None) -> OptimizerSource:
     """Return an optimizer class, or a function that builds an optimizer, as a source."""
     try:
         parameters = inspect.signature(cls).parameters
@@ -193,7 +193,7 @@ def class_source(cls: Callable[..., Optimizer], identity: str | None = None) -> 
         raise CompareError(
             f"{cls!r} is no optimizer; give a class, or a function of parameters and keywords"
         ) from None
-    named = identity or optimizer_key(cls)
+    named = content_key or optimizer_key(cls)
     plain = [p for p in list(parameters.values())[1:] if p.kind not in (p.VAR_KEYWORD,)]
     if isinstance(cls, functools.partial):
         plain = [p for p in parameters.values() if p.name != "params"]
@@ -237,8 +237,8 @@ def _timm(module: ModuleType, name: str) -> OptimizerSource | None:
 
 def _pytorch_optimizer(module: ModuleType, name: str) -> OptimizerSource | None:
     try:
-        identity = f"pytorch_optimizer {name} {library_version('pytorch_optimizer')}"
-        return class_source(module.load_optimizer(name), identity)
+        content_key = f"pytorch_optimizer {name} {library_version('pytorch_optimizer')}"
+        return class_source(module.load_optimizer(name), content_key)
     except (NotImplementedError, ValueError, KeyError):
         return None
 

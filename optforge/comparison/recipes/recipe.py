@@ -79,9 +79,9 @@ class Recipe:
                 )
 
     @property
-    def identity(self) -> str:
+    def content_key(self) -> str:
         """Sixteen digits over everything that decides a run, except the setting and the name."""
-        content = [self.source.identity, self.fixed, self.schedule, self.decay, self.clip]
+        content = [self.source.content_key, self.fixed, self.schedule, self.decay, self.clip]
         text = json.dumps(content, default=checked_content_key)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
