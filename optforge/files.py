@@ -57,7 +57,7 @@ def replacing(path: Path, new: bool = False) -> Iterator[BinaryIO]:
 
 
 def _rename(file: Path, path: Path, new: bool) -> None:
-    """Give a file its name; a new one by a link, which fails if the name is taken."""
+    """Rename a file; a new one by a link, which fails if the name is taken."""
     if new:
         try:
             os.link(file, path)

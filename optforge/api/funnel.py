@@ -48,7 +48,7 @@ _SCRIPT_SECONDS = 24 * 3600.0
 @keywords_of(FunnelOptions)
 @preserved_process()
 def funnel(options: FunnelOptions) -> FunnelResult:
-    """Let candidates of a search compete with a tuned baseline on ever larger tasks.
+    """Compare candidates of a search with a tuned baseline on ever larger tasks.
 
     Each stage tunes rate, decay, averages and schedule of all candidates and of the baseline with
     as many trials, then compares them on fresh seeds. What beats the baseline, by a paired test

@@ -72,7 +72,7 @@ def _has_credentials() -> bool:
 
 @contextmanager
 def logged(name: str | None, directory: RunDirectory, watch: Watcher) -> Iterator[Watcher]:
-    """Give a display that logs as well, and close the log at the end.
+    """Yield a display that logs as well, and close the log at the end.
 
     Args:
         name: Name of the log; None for none.

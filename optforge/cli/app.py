@@ -129,7 +129,7 @@ def _report(error: BaseException, debug: bool) -> int:
     if isinstance(error, typer.Abort):
         return STOPPED
     if isinstance(error, OptforgeError):
-        fail(_capital(str(error)))
+        fail(_message_or_default(str(error)))
         return ERROR
     if hasattr(error, "format_message"):  # wrong use; the class moved between versions of typer
         return _usage(error)
@@ -153,12 +153,12 @@ def _usage(error: Any) -> int:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "optforge"
     sentence = error.format_message().strip().rstrip(".")
-    fail(f"{_capital(sentence)}; '{command} --help' lists what can be given")
+    fail(f"{_message_or_default(sentence)}; '{command} --help' lists what can be given")
     return error.exit_code
 
 
-def _capital(text: str) -> str:
-    """Capitalize a sentence; return a default for an empty one."""
+def _message_or_default(text: str) -> str:
+    """Return a message as it is; a default for an empty one."""
     return text if text.strip() else "something failed and gave no reason"
 
 

@@ -53,7 +53,7 @@ def forgive(stream: IO[str] | LastingOutput) -> None:
 
 
 def silence(stream: IO[str] | LastingOutput) -> None:
-    """Let an output go nowhere from now on: its terminal or pipe is gone, or its disk is full."""
+    """Discard an output from now on: its terminal or pipe is gone, or its disk is full."""
     with suppress(OSError, ValueError):  # a stream that is no file
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

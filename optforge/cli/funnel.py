@@ -39,7 +39,7 @@ def funnel(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Let candidates of a search compete with a tuned baseline on ever larger tasks.
+    """Compare candidates of a search with a tuned baseline on ever larger tasks.
 
     Everything is tuned alike and judged on fresh seeds; what beats the baseline, by a corrected
     paired test, enters the next stage. After Ctrl-C, --resume continues.

@@ -36,7 +36,7 @@ Arguments = ParamSpec("Arguments")
 def _undisturbed(
     draw: Callable[Concatenate[LiveDisplay, Arguments], None],
 ) -> Callable[Concatenate[LiveDisplay, Arguments], None]:
-    """Let a terminal that is gone end all drawing, and not the run."""
+    """Return a method that ends all drawing, and not the run, once the terminal is gone."""
 
     @functools.wraps(draw)
     def call(display: LiveDisplay, *args: Arguments.args, **more: Arguments.kwargs) -> None:

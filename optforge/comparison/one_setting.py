@@ -86,7 +86,7 @@ def one_setting(
     runner: Runner,
     baseline: str,
 ) -> tuple[OneSetting, ...]:
-    """Give every recipe one setting for all tasks and measure it on fresh seeds.
+    """Choose one setting of each recipe for all tasks and measure it on fresh seeds.
 
     Each recipe tries as many settings, drawn from its own space, on every task with one seed. The
     one with the highest mean log credit is trained on the fresh seeds of the comparison.

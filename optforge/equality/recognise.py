@@ -141,7 +141,7 @@ def _described(family: str, values: Mapping[str, float], prepared: str | None) -
 
 
 def _renamed(values: Mapping[str, float]) -> dict[str, float]:
-    """Give the epsilon next to the root its usual name, unless another constant has it."""
+    """Return the values, the epsilon next to the root called ``epsilon`` if no other one is."""
     beside_root = "epsilon_outside" if "epsilon" in values else "epsilon"
     return {beside_root if name == "epsilon_outside" else name: v for name, v in values.items()}
 

@@ -209,7 +209,7 @@ def _shipped(task: Task, say: Say) -> dict[str, Baseline]:
 
 
 def _say_other_version(tasks: Sequence[Task], say: Say) -> None:
-    """Say which joint setting of AdamW was tuned on other versions of the tasks."""
+    """Report which joint setting of AdamW was tuned on other versions of the tasks."""
     joint = shipped_jointly(tasks, "adamw")
     if joint is not None and joint.note:
         say(f"The setting of AdamW for all tasks together, a start, was {joint.note}")

@@ -69,7 +69,7 @@ def reply_to(function: Any, key: int, packed: bytes) -> bytes:
 
 
 def print_anything() -> None:
-    """Let no print of the user's code fail: for an encoding, or a reader or a disk that is gone."""
+    """Keep the user's prints from failing: for an encoding, a lost reader or a full disk."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
@@ -78,7 +78,7 @@ def print_anything() -> None:
 
 
 def leave_no_semaphore() -> None:
-    """Give tqdm, which torch's compiler calls, a lock between threads.
+    """Set the lock of tqdm, which torch's compiler calls, to one between threads.
 
     Its own one is between processes: a semaphore that is left when a worker is killed.
     """

@@ -92,29 +92,29 @@ def zeros(params: Any, matrices: Any, sides: str) -> Any:
     "each_array": _SHARED["each_array"],
     "at": '''
 def at(value: optax.ScalarOrSchedule, step: Array) -> Any:
-    """Give a number, or what a schedule says at a step."""
+    """Return a number, or what a schedule says at a step."""
     return value(step) if callable(value) else value
 ''',
     "like": '''
 def like(values: list[Array], tree: Any) -> Any:
-    """Give new values the structure and the dtypes of a tree."""
+    """Return new values in the structure and the dtypes of a tree."""
     old, structure = jax.tree.flatten(tree)
     pairs = zip(values, old, strict=True)
     return structure.unflatten([new.astype(x.dtype) for new, x in pairs])
 ''',
     "global_norm": '''
 def global_norm(tree: list[Array]) -> Array:
-    """Give the Euclidean norm of all arrays taken as one vector."""
+    """Return the Euclidean norm of all arrays taken as one vector."""
     return jnp.sqrt(jnp.sum(jnp.stack([jnp.sum(x * x) for x in tree])))
 ''',
     "dot": '''
 def dot(xs: list[Array], ys: list[Array]) -> Array:
-    """Give the inner product of two lists of arrays, each taken as one vector."""
+    """Return the inner product of two lists of arrays, each taken as one vector."""
     return jnp.sum(jnp.stack([jnp.sum(x * y) for x, y in zip(xs, ys, strict=True)]))
 ''',
     "cosine_similarity": '''
 def cosine_similarity(xs: list[Array], ys: list[Array]) -> Array:
-    """Give the cosine of the angle between two lists of arrays; 0 if one of them is zero."""
+    """Return the cosine of the angle between two lists of arrays; 0 if one of them is zero."""
     pairs = [jnp.broadcast_arrays(x, y) for x, y in zip(xs, ys, strict=True)]
     norm_x, norm_y = (global_norm([pair[side] for pair in pairs]) for side in (0, 1))
     cosine = dot([x / norm_x for x, _ in pairs], [y / norm_y for _, y in pairs])

@@ -39,7 +39,7 @@ _OF_LINE = {
 _HELPERS = {
     "log1p": '''
 def log1p(x: ARRAY) -> ARRAY:
-    """Give log|1 + x|, accurate near 0."""
+    """Return log|1 + x|, accurate near 0."""
     return LIBRARY.log1p(LIBRARY.where(x < -1, -2 - x, x))
 ''',
     "rms": '''

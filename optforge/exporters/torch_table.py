@@ -52,18 +52,18 @@ _SHARED = shared_helpers(
 _HELPERS = {
     "sign": '''
 def sign(x: Tensor) -> Tensor:
-    """Give -1, 0 or 1; NaN stays NaN, which torch.sign turns into 0."""
+    """Return -1, 0 or 1; NaN stays NaN, which torch.sign turns into 0."""
     return torch.where(torch.isnan(x), x, torch.sign(x))
 ''',
     "log1p": _SHARED["log1p"],
     "cbrt": '''
 def cbrt(x: Tensor) -> Tensor:
-    """Give the real cube root."""
+    """Return the real cube root."""
     return torch.copysign(torch.pow(torch.abs(x), 1 / 3), x)
 ''',
     "power": '''
 def power(x: Tensor, y: float) -> Tensor:
-    """Give x^y as IEEE 754 has it; for a number y = 0.5, torch.pow would take a root instead."""
+    """Return x^y as IEEE 754 has it; for a number y = 0.5, torch.pow would take a root instead."""
     return torch.pow(x, torch.full_like(x, y))
 ''',
     "as_matrix": '''
@@ -105,17 +105,17 @@ def spread(x: float | Tensor, array: Tensor) -> Tensor:
     "each_array": _SHARED["each_array"],
     "global_norm": '''
 def global_norm(tree: list[Tensor]) -> Tensor:
-    """Give the Euclidean norm of all arrays taken as one vector."""
+    """Return the Euclidean norm of all arrays taken as one vector."""
     return torch.sqrt(torch.stack([(x * x).sum() for x in tree]).sum())
 ''',
     "dot": '''
 def dot(xs: list[Tensor], ys: list[Tensor]) -> Tensor:
-    """Give the inner product of two lists of arrays, each taken as one vector."""
+    """Return the inner product of two lists of arrays, each taken as one vector."""
     return torch.stack([(x * y).sum() for x, y in zip(xs, ys, strict=True)]).sum()
 ''',
     "cosine_similarity": '''
 def cosine_similarity(xs: list[Tensor], ys: list[Tensor]) -> Tensor:
-    """Give the cosine of the angle between two lists of arrays; 0 if one of them is zero."""
+    """Return the cosine of the angle between two lists of arrays; 0 if one of them is zero."""
     pairs = list(zip(xs, ys, strict=True))
     pairs = [(x * torch.ones_like(y), y * torch.ones_like(x)) for x, y in pairs]
     norm_x, norm_y = (global_norm([pair[side] for pair in pairs]) for side in (0, 1))

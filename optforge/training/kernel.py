@@ -116,7 +116,7 @@ def _threads() -> int:
 
 @contextmanager
 def _pool_of_threads() -> Iterator[None]:
-    """Let the compiler start threads alone, and end them; its own processes would outlive ours."""
+    """Restrict the compiler to threads, and end them; its own processes would outlive ours."""
     from torch._inductor.async_compile import AsyncCompile
 
     os.environ.setdefault("TORCH_WARM_POOL", "0")

@@ -18,7 +18,7 @@ REFERENCE = load_rule("lion")
 
 @dataclass
 class FakeTrainer:
-    """Gives losses with a known effect and noise; common noise cancels in pairs."""
+    """Losses with a known effect and noise; common noise cancels in pairs."""
 
     effects: dict[str, float]
     noise: float

@@ -49,7 +49,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
 
 
 def ended_again(plain: SearchResult, path: Path, **more: Any) -> SearchResult:
-    """Let a copy of the search, which has used up its budget, come to its end once more."""
+    """Finish a copy of the search, which has used up its budget, once more."""
     run = shutil.copytree(plain.path, path)
     budget = SMALL["programs"]
     return optforge.resume(run, tasks=[Blobs()], programs=budget, workers=0, **more)

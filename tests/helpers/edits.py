@@ -17,7 +17,7 @@ STEPS = 4
 
 
 def renamed(program: Program, source: random.Random) -> Program:
-    """Give every variable its own other name, chosen at random."""
+    """Rename every variable to one of its own, chosen at random."""
     names = [*program.parameters, *(s.target for s in program.statements)]
     old = list(dict.fromkeys(names))
     fresh = source.sample([f"n{i}" for i in range(2 * len(old))], len(old))
@@ -40,7 +40,7 @@ def _translated(program: Program, new: dict[str, str]) -> Program:
 
 
 def single_assignment(program: Program) -> Program:
-    """Give every value its own name, so that nothing is shadowed."""
+    """Name every value anew, so that nothing is shadowed."""
     current = {name: f"p{i}" for i, name in enumerate(program.parameters)}
     parameters, statements = tuple(current.values()), []
     for number, s in enumerate(program.statements):

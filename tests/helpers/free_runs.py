@@ -63,7 +63,7 @@ class Form:
     def step(
         self, weights: ndarray, gradients: ndarray, states: Sequence[ndarray], lr: float
     ) -> list[ndarray]:
-        """Give the update and the next states."""
+        """Return the update and the next states."""
         with numpy.errstate(all="ignore"):
             scalars = self.rule.scalars(lr)
             update, following = self.rule.step(weights, gradients, list(states), scalars)
@@ -97,7 +97,7 @@ class Seen:
     def step(
         self, weights: ndarray, gradients: ndarray, states: Sequence[ndarray], lr: float
     ) -> tuple[list[ndarray], list[ndarray]]:
-        """Give update and next states, and all values on the way."""
+        """Return update and next states, and all values on the way."""
         values = self.main.step(weights, gradients, states, lr)
         return values, [part.step(weights, gradients, states, lr)[0] for part in self.parts]
 
@@ -136,7 +136,7 @@ def _run(form: Form, weights: ndarray, gradients: ndarray) -> list[list[ndarray]
 
 
 def _clean(seen: Seen, weights: ndarray, gradients: ndarray) -> list[ndarray]:
-    """Tell for each step and element whether all on the way to it was finite and moderate."""
+    """Return for each step and element whether all on the way to it was finite and moderate."""
     states, found = seen.main.zeros(), []
     for step in range(STEPS):
         values, inner = seen.step(weights, gradients[step], states, _rate(step))
@@ -160,7 +160,7 @@ def _response(
     whole: int,
     wanted: Sequence[int],
 ) -> list[dict[int, float]]:
-    """Give for each step and output the largest change so far; rounding of the value at least."""
+    """Return for each step and output the largest change so far; rounding of the value at least."""
     highest, found = dict.fromkeys(wanted, 0.0), []
     for step in range(whole):
         for k in wanted:
@@ -173,7 +173,7 @@ def _response(
 
 
 def _largest(value: ndarray) -> float:
-    """Give the largest magnitude; infinity where one is no number."""
+    """Return the largest magnitude; infinity where one is no number."""
     return float(numpy.abs(numpy.nan_to_num(value, nan=numpy.inf)).max())
 
 

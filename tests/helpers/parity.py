@@ -43,7 +43,7 @@ class Subject(Protocol):
         ...
 
     def get(self) -> tuple[Array, States]:
-        """Give weights and states as they are now."""
+        """Return weights and states as they are now."""
         ...
 
 

@@ -156,7 +156,7 @@ def do(call: Callable[[], object]) -> str:
 
 @contextmanager
 def limited_memory(more: int = 1 << 30) -> Iterator[None]:
-    """Let this process take so many bytes beyond what it has, on Linux.
+    """Limit this process to so many bytes beyond what it has, on Linux.
 
     A damaged number may ask for any amount; what is not refused has to fail, and not the machine.
     """

@@ -163,7 +163,7 @@ class Bench:
         return done["code"] == -9 or done["killed"]
 
     def fail(self, verb: Verb, error: int, call: int) -> bool:
-        """Let calls fail from some number on; mend the disk, call the verb again and compare.
+        """Make calls fail from some number on; mend the disk, call the verb again and compare.
 
         Args:
             verb: The verb.

@@ -65,7 +65,7 @@ def differences(findings: Findings) -> Figure | None:
     names, tasks = distinct(rows, "name"), distinct(rows, "task")
     title = ["change of test loss", f"against {findings.baseline}, %"]
     spec = forest(title, names, {"task": tasks, "name": names}, len(rows))
-    spec["layer"].insert(0, _luck(names, title))
+    spec["layer"].insert(0, _tuning_luck_bands(names, title))
     return Figure(
         "differences",
         f"Test loss against {findings.baseline}.",
@@ -77,7 +77,8 @@ def differences(findings: Findings) -> Figure | None:
     )
 
 
-def _luck(names: Sequence[str], title: list[str]) -> Spec:
+def _tuning_luck_bands(names: Sequence[str], title: list[str]) -> Spec:
+    """Return the layer of wide bands: the luck of each optimizer's tuning."""
     mark = {"type": "rule", "strokeWidth": 10, "opacity": 0.22}
     encoding = {
         "y": forest_rows(),

@@ -100,7 +100,7 @@ def _packages(parts: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
 def _package(
     files: Windows, size: int, chance: Chance, packages: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ask which package a window is from; all packages are as frequent."""
+    """Return windows and the package that each is from; all packages are as frequent."""
     answers = np.arange(size) % len(packages)
     windows = [
         np.concatenate([w for name, w in files.items() if name.split("/")[0] == package])
@@ -112,7 +112,7 @@ def _package(
 def _coherent(
     files: Windows, size: int, chance: Chance, packages: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ask whether both halves of a window follow each other, or are from two files."""
+    """Return windows and whether their halves follow each other, or are from two files."""
     del packages
     first, second = (_drawn(files, size, chance) for _ in range(2))
     answers, half = np.arange(size) % 2, first.shape[1] // 2
@@ -123,7 +123,7 @@ def _coherent(
 def _order(
     files: Windows, size: int, chance: Chance, packages: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ask whether both halves of a window are in order."""
+    """Return windows and whether their halves are in order."""
     del packages
     pieces, answers = _drawn(files, size, chance), np.arange(size) % 2
     pieces[answers == 0] = np.roll(pieces[answers == 0], pieces.shape[1] // 2, 1)
@@ -133,7 +133,7 @@ def _order(
 def _place(
     files: Windows, size: int, chance: Chance, packages: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ask whether a window is from the first third of its file, or from the last."""
+    """Return windows and whether each is from the first third of its file, or from the last."""
     del packages
     answers, long = np.arange(size) % 2, [w for w in files.values() if len(w) >= 6]
     rows = []
