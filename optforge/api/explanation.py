@@ -130,14 +130,14 @@ def explain(options: ExplainOptions) -> ExplanationResult:
         OptforgeError: If the run cannot be read, has not finished, or found nothing to explain.
         StoppedError: If ``stop`` returned True.
     """
-    watch, own = options.watch or Silent(), loaded(options.tasks)
+    watch, user_tasks = options.watch or Silent(), loaded(options.tasks)
     with RunDirectory.open(options.run, write=True) as directory, one_thread():
         table = _table(directory)
         directory.claim((EXPLANATION, EXPLANATION_PAGE), options.force)
         stored = directory.journal.settings
         with directory.journal.content():
-            proxies = find_tasks(stored["search"]["tasks"], own)
-            plan = read_plan(stored, proxies, find_tasks(stored["held_out"], own))
+            proxies = find_tasks(stored["search"]["tasks"], user_tasks)
+            plan = read_plan(stored, proxies, find_tasks(stored["held_out"], user_tasks))
         workers = options.chosen_workers(gpus=is_gpu(checked_device(plan.settings.device)))
         count = process_count(workers)
         watch.say(f"Starting {count} workers" if count else "Training in this process")

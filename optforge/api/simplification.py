@@ -111,8 +111,8 @@ def check_exact(names: Iterable[str]) -> None:
     Raises:
         SimplifyError: If there is one, because it would have no effect.
     """
-    given = set(names)
-    if idle := [name for name in _OF_TRAINING if name in given]:
+    chosen = set(names)
+    if idle := [name for name in _OF_TRAINING if name in chosen]:
         raise SimplifyError(
             f"exact simplifying uses no training, so that {', '.join(idle)} would do nothing; "
             "leave them out, or exact"
@@ -264,11 +264,11 @@ def _read(rule: str | Path | Program) -> tuple[Program, Path | None]:
     return load_rule(rule_file(rule)), run if is_directory(run) else None
 
 
-def _tasks(given: Sequence[str | Task] | None, run: Path | None) -> list[Task]:
-    if given is None and run is not None:
+def _tasks(tasks: Sequence[str | Task] | None, run: Path | None) -> list[Task]:
+    if tasks is None and run is not None:
         with Journal.open(run / JOURNAL, write=False) as journal, journal.content():
-            given = list(journal.settings["search"]["tasks"])
-    chosen = loaded(PROXY_TASKS if given is None else given)
+            tasks = list(journal.settings["search"]["tasks"])
+    chosen = loaded(PROXY_TASKS if tasks is None else tasks)
     if not chosen:
         raise SimplifyError("there is no task to train on; give at least one, or --exact")
     if len({task.name for task in chosen}) < len(chosen):
