@@ -170,13 +170,15 @@ class BaseOptimizer(Optimizer):
         if torch.compiler.is_compiling():
             return
         known = self.__dict__.setdefault("_known", {})
+        checked: dict[int, Mapping[str, Any]] = {}
         for number, group in enumerate(self.param_groups):
             seen = known.get(number, {})
             if len(seen) == len(group) and all(map(is_, seen.values(), group.values())):
                 continue
-            if not self._is_scheduled(group, seen):
-                self._check_all(group, seen)
-            known[number] = dict(group)
+            checked[number] = {} if self._is_scheduled(group, seen) else self._plain(group, seen)
+        for number, plain in checked.items():
+            self.param_groups[number].update(plain)
+            known[number] = dict(self.param_groups[number])
 
     def _remember(self) -> None:
         """Record the settings of all groups as checked."""
@@ -199,17 +201,19 @@ class BaseOptimizer(Optimizer):
                 _SCHEDULED[key].plain(key, group[key])
         return True
 
-    def _check_all(self, group: dict[str, Any], seen: Mapping[str, Any]) -> None:
+    def _plain(self, group: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings of a group as plain values, all checked."""
         for key in self.defaults.keys() & seen.keys():
             if key not in group:
                 raise OptimizerError(
                     f"the setting {key!r} is missing in a param group; set group[{key!r}] again, "
                     f"for instance to {self.defaults[key]!r}"
                 )
-        checked = self.checked_group(group)
-        for key, value in checked.items():
-            if key != "params" and not _has_tensor(group.get(key)):  # a tensor may be graph input
-                group[key] = value
+        return {
+            key: value
+            for key, value in self.checked_group(group).items()
+            if key != "params" and not _has_tensor(group.get(key))  # a tensor may be graph input
+        }
 
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Load a state dict; tensors keep their dtypes, which the base class would change.

@@ -61,7 +61,7 @@ def number(value: Any) -> Number:
 
     Raises:
         TypeError: If it is no real number. Truth values are none.
-        ValueError: If it is a tensor or array of several elements.
+        ValueError: If it is a tensor or array of several elements, or a tensor without values.
     """
     if isinstance(value, Tensor):
         return _tensor_number(value)
@@ -73,7 +73,8 @@ def number(value: Any) -> Number:
 
 
 def _tensor_number(value: Tensor) -> Tensor:
-    if value.numel() != 1 or value.is_complex() or value.dtype == torch.bool:
+    is_number = value.numel() == 1 and not value.is_complex() and not value.is_meta
+    if not is_number or value.dtype == torch.bool:
         raise ValueError(value)
     if value.requires_grad:
         return value.reshape(()) if value.dim() else value
