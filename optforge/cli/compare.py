@@ -15,7 +15,7 @@ from optforge.cli.comparing import Asked, Manner, conduct_all, show_plan
 from optforge.cli.options import Debug, names_in, takes
 from optforge.comparison import ComparisonSettings, comparison_from, recipe_names
 from optforge.comparison.cells.runner import checked_limit
-from optforge.comparison.suite import suite_tables
+from optforge.comparison.suite import merged_options, suite_tables
 from optforge.errors import CompareError
 from optforge.files import is_file, split_list
 from optforge.runs.directory import new_run_path
@@ -110,7 +110,8 @@ def _comparisons(
         if unknown := [name for name in names if name not in tables]:
             raise CompareError(f"{suite} has no {unknown[0]!r}; it has {', '.join(tables)}")
         chosen = {name: tables[name] for name in (names or tables)}
-        merged = {name: _over(options, table) for name, options in chosen.items()}
+        parts = ("settings", "fixed", "axes")
+        merged = {name: merged_options(chosen[name], table, parts) for name in chosen}
         return {name: (comparison_from(options), options) for name, options in merged.items()}
     if "tasks" in table and "optimizers" in table:
         return {"": (comparison_from(table), table)}
@@ -127,14 +128,6 @@ def _comparisons(
         f"say what to compare: {missing} is missing; for example optforge compare "
         "--tasks mnist_mlp --optimizers adamw,lion, or --suite FILE, or --resume --out DIR"
     )
-
-
-def _over(shared: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
-    merged = {**shared, **table}
-    for key in ("settings", "fixed", "axes"):
-        if key in shared and key in table:
-            merged[key] = {**shared[key], **table[key]}
-    return merged
 
 
 def _counts(text: str) -> list[int]:

@@ -29,7 +29,8 @@ def store_definition(path: Path, definition: Mapping[str, Any]) -> None:
     def seen_from_there(file: str) -> str:
         return os.path.relpath(file, path) if is_file(file) else file
 
-    content = json.dumps(_renamed(definition, seen_from_there), indent=1) + "\n"
+    renamed = renamed_definition(definition, lambda name: _name(name, seen_from_there))
+    content = json.dumps(renamed, indent=1) + "\n"
     try:
         replace_own(path / DEFINITION, content)
     except OSError as error:
@@ -66,26 +67,31 @@ def stored_definition(path: Path) -> dict[str, Any]:
             "say --tasks, --optimizers and the settings as before, with --resume"
         )
 
-    return _renamed(stored, seen_from_here)
+    return renamed_definition(stored, lambda name: _name(name, seen_from_here))
 
 
-def _renamed(definition: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    """Return the definition with file names converted, also in the keys of recipes."""
+def renamed_definition(
+    definition: Mapping[str, Any], rename: Callable[[str], str]
+) -> dict[str, Any]:
+    """Return a definition with its tasks and optimizers renamed, also in the keys of recipes.
+
+    Example:
+        >>> renamed_definition({"tasks": ["a"], "recipes": {"b": {"optimizer": "c"}}}, str.upper)
+        {'tasks': ['A'], 'recipes': {'B': {'optimizer': 'C'}}}
+    """
     renamed = dict(definition)
     for key in ("tasks", "optimizers"):
         if isinstance(renamed.get(key), list):
-            renamed[key] = [_name(str(name), change) for name in renamed[key]]
+            renamed[key] = [rename(str(name)) for name in renamed[key]]
+
+    def recipe(options: Any) -> Any:
+        if not isinstance(options, Mapping) or "optimizer" not in options:
+            return options
+        return {**options, "optimizer": rename(str(options["optimizer"]))}
+
     if isinstance(recipes := renamed.get("recipes"), Mapping):
-        renamed["recipes"] = {
-            _name(name, change): _recipe(recipe, change) for name, recipe in recipes.items()
-        }
+        renamed["recipes"] = {rename(name): recipe(options) for name, options in recipes.items()}
     return renamed
-
-
-def _recipe(recipe: Any, change: Callable[[str], str]) -> Any:
-    if not isinstance(recipe, Mapping) or "optimizer" not in recipe:
-        return recipe
-    return {**recipe, "optimizer": _name(str(recipe["optimizer"]), change)}
 
 
 def _name(name: str, change: Callable[[str], str]) -> str:

@@ -31,6 +31,7 @@ from typing import Any
 
 from optforge.comparison.cells.variant import variants
 from optforge.comparison.comparison import Comparison
+from optforge.comparison.definition import renamed_definition
 from optforge.comparison.presets import load_recipe
 from optforge.comparison.recipes.recipe import Recipe
 from optforge.comparison.settings import ComparisonSettings
@@ -81,7 +82,8 @@ def suite_tables(path: str | Path) -> dict[str, dict[str, Any]]:
     _check_recipes(content, tables, path)
     merged_tables: dict[str, dict[str, Any]] = {}
     for number, table in enumerate(tables, 1):
-        merged = _resolved(_merged(content, table), path.parent)
+        merged = merged_options(content, table)
+        merged = renamed_definition(merged, lambda name: _beside(name, path.parent))
         name = merged.pop("name", path.stem if tables == [{}] else str(number))
         _check_name(name, path)
         if name in merged_tables:
@@ -147,9 +149,14 @@ def recipe_from(given: str, table: Mapping[str, Any]) -> Recipe:
     return load_recipe(optimizer, None, space, **changes)
 
 
-def _merged(shared: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
+def merged_options(
+    shared: Mapping[str, Any],
+    table: Mapping[str, Any],
+    tables: Sequence[str] = ("settings", "fixed", "recipes"),
+) -> dict[str, Any]:
+    """Return shared options with those of one table over them, also within some of its tables."""
     merged = {**shared, **table}
-    for key in ("settings", "fixed", "recipes"):
+    for key in tables:
         if key in shared and key in table:
             merged[key] = {**shared[key], **table[key]}
     return merged
@@ -223,26 +230,6 @@ def _check_name(name: str, path: Path) -> None:
     else:
         return
     raise CompareError(f"{path}: an experiment is called {name!r}; {problem}")
-
-
-def _resolved(table: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return a comparison in which names of files next to the suite are paths."""
-    resolved = dict(table)
-    for key in ("tasks", "optimizers"):
-        if isinstance(table.get(key), list):
-            resolved[key] = [_beside(str(name), folder) for name in table[key]]
-    if "recipes" in table:
-        recipes = table["recipes"]
-        resolved["recipes"] = {
-            _beside(name, folder): _placed(recipes[name], folder) for name in recipes
-        }
-    return resolved
-
-
-def _placed(recipe: Any, folder: Path) -> Any:
-    if not isinstance(recipe, Mapping) or "optimizer" not in recipe:
-        return recipe
-    return {**recipe, "optimizer": _beside(str(recipe["optimizer"]), folder)}
 
 
 def _beside(name: str, folder: Path) -> str:

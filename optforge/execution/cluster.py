@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections import deque
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,13 +16,13 @@ from optforge.errors import SearchError
 from optforge.execution.actor import Actor
 from optforge.execution.connection import first_line, join_cluster, leave_cluster, room_of
 from optforge.execution.packing import THREAD_VARIABLES, last_line, pack_factory
+from optforge.execution.pool import IDLE_DEATHS, Pool
 from optforge.execution.protocol import Completed, Factory, Failed
 
 _IN_SIGHT = 1.0  # seconds between two looks at who has joined or is overdue
-_IDLE_DEATHS = 3  # a worker; more deaths in a row without any job say that none can live here
 
 
-class ClusterPool:
+class ClusterPool(Pool["_Worker"]):
     """Answers jobs in actors of a Ray cluster, one core or one GPU each, one job at a time.
 
     The function that answers jobs, with its data, is put into the cluster's object store once. An
@@ -63,51 +62,19 @@ class ClusterPool:
                 "a cluster's workers and threads must be at least 1 and the limit above 0 s, got "
                 f"{workers=}, {threads=}, {timeout=}"
             )
+        super().__init__()
         self._wanted, self._timeout, self._gpus = workers, timeout, gpus
         packed = pack_factory(factory)
         self._ray, self._ours = join_cluster(address)
         self._factory = self._ray.put(packed)
         self._threads, self._actor = threads, _actor_class(self._ray, threads, gpus)
-        self._waiting: deque[tuple[int, bytes]] = deque()
-        self._done: deque[Completed | Failed] = deque()
-        self._keys: set[int] = set()  # submitted, not handed back
-        self._workers: list[_Worker] = []
-        self._idle_deaths, self._looked, self._closed = 0, 0.0, False
+        self._looked, self._closed = 0.0, False
         self._populate()
-
-    def __enter__(self) -> ClusterPool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def outstanding(self) -> int:
-        """Jobs submitted whose outcome has not been handed back."""
-        return len(self._keys)
 
     @property
     def ready(self) -> int:
         """Actors that have built their function."""
         return sum(worker.started for worker in self._workers)
-
-    def submit(self, key: int, job: Any) -> None:
-        """Hand over a job; it starts at once if a worker is free.
-
-        Raises:
-            SearchError: If the job cannot be pickled, its key is in use, or the pool is closed.
-        """
-        if self._closed:
-            raise SearchError("the pool of workers is closed")
-        if key in self._keys:
-            raise SearchError(f"a job with the key {key} is waiting already")
-        try:
-            packed = pickle.dumps(job)
-        except Exception as error:
-            raise SearchError(f"a job must be of plain values: {error}") from error
-        self._keys.add(key)
-        self._waiting.append((key, packed))
-        self._hand_out()
 
     def next(self, timeout: float | None = None) -> Completed | Failed | None:
         """Wait for the outcome of one job, in the order in which they end.
@@ -118,9 +85,7 @@ class ClusterPool:
         Raises:
             SearchError: If no job is waiting, the pool is closed, or no worker can be started.
         """
-        if not self._keys:
-            raise SearchError("there is no job to wait for; submit one first")
-        end = time.monotonic() + (float("inf") if timeout is None else timeout)
+        end = self._end(timeout)
         while not self._done:
             now = time.monotonic()
             if now - self._looked > _IN_SIGHT:
@@ -130,18 +95,7 @@ class ClusterPool:
             self._hand_out()
             if not self._done and time.monotonic() >= end:
                 return None
-        outcome = self._done.popleft()
-        self._keys.discard(outcome.key)
-        return outcome
-
-    def abandon(self, seconds: float) -> None:
-        """Discard all jobs; see :meth:`optforge.execution.Executor.abandon`."""
-        limit = time.monotonic() + seconds
-        for worker in self._workers:
-            if worker.key is not None:
-                worker.is_abandoned, worker.limit = True, min(worker.limit, limit)
-        for jobs in (self._waiting, self._done, self._keys):
-            jobs.clear()
+        return self._take()
 
     def close(self) -> None:
         """End all actors and forget all jobs; a cluster that was started here ends too."""
@@ -150,10 +104,14 @@ class ClusterPool:
         self._closed = True
         for worker in self._workers:
             worker.kill(self._ray)
-        for jobs in (self._workers, self._waiting, self._done, self._keys):
-            jobs.clear()
+        self._workers.clear()
+        self._forget_jobs()
         if self._ours:
             leave_cluster()
+
+    @property
+    def _is_closed(self) -> bool:
+        return self._closed
 
     def _populate(self) -> None:
         """Ask for as many actors as are wanted, or as the cluster has room for."""
@@ -209,7 +167,7 @@ class ClusterPool:
             self._fail(worker, "died", first_line(error))
         else:
             self._idle_deaths += 1
-            if self._idle_deaths > _IDLE_DEATHS * (len(self._workers) + 1):
+            if self._idle_deaths > IDLE_DEATHS * (len(self._workers) + 1):
                 raise self._give_up("its processes end before they have done anything", str(error))
         self._populate()
 

@@ -7,22 +7,19 @@ or breaks it for all. Here each worker has its own pipe and one job at a time.
 
 from __future__ import annotations
 
-import pickle
 import time
-from collections import deque
 from multiprocessing import connection
 from typing import Any
 
 from optforge.errors import SearchError
 from optforge.execution import child
 from optforge.execution.packing import last_line, pack_factory
+from optforge.execution.pool import IDLE_DEATHS, Pool
 from optforge.execution.protocol import Completed, Factory, Failed
 from optforge.execution.worker import Worker
 
-_IDLE_DEATHS = 3  # a worker; more deaths in a row without any job say that none can live here
 
-
-class WorkerPool:
+class WorkerPool(Pool[Worker]):
     """Answers jobs in local processes, each spawned with its own function.
 
     A process that dies or exceeds the limit is killed and replaced, and its job comes back as
@@ -60,13 +57,9 @@ class WorkerPool:
                 f"a pool needs at least one worker and thread and limits above 0, "
                 f"not {workers=}, {threads=}, {timeout=}, {startup=}"
             )
+        super().__init__()
         self._packed = pack_factory(factory)
         self._timeout, self._threads, self._startup = timeout, threads, startup
-        self._waiting: deque[tuple[int, bytes]] = deque()
-        self._done: deque[Completed | Failed] = deque()
-        self._keys: set[int] = set()  # submitted, not handed back
-        self._idle_deaths = 0
-        self._workers: list[Worker] = []
         try:
             for _ in range(workers):
                 self._workers.append(self._start())
@@ -74,39 +67,10 @@ class WorkerPool:
             self.close()
             raise
 
-    def __enter__(self) -> WorkerPool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def outstanding(self) -> int:
-        """Number of submitted jobs whose outcome has not been returned."""
-        return len(self._keys)
-
     @property
     def processes(self) -> tuple[int, ...]:
         """The process ids of the workers."""
         return tuple(worker.pid for worker in self._workers)
-
-    def submit(self, key: int, job: Any) -> None:
-        """Submit a job; it starts at once if a worker is free.
-
-        Raises:
-            SearchError: If the job cannot be pickled, its key is in use, or the pool is closed.
-        """
-        if not self._workers:
-            raise SearchError("the pool of workers is closed")
-        if key in self._keys:
-            raise SearchError(f"a job with the key {key} is waiting already")
-        try:
-            packed = pickle.dumps(job)
-        except Exception as error:
-            raise SearchError(f"a job must be of plain values: {error}") from error
-        self._keys.add(key)
-        self._waiting.append((key, packed))
-        self._hand_out()
 
     def next(self, timeout: float | None = None) -> Completed | Failed | None:
         """Wait for the outcome of one job, in the order in which they end.
@@ -119,26 +83,14 @@ class WorkerPool:
         Raises:
             SearchError: If no job is waiting, the pool is closed, or no worker can be started.
         """
-        if not self._keys:
-            raise SearchError("there is no job to wait for; submit one first")
-        end = time.monotonic() + (float("inf") if timeout is None else timeout)
+        end = self._end(timeout)
         while True:
             self._collect(0.0 if self._done else end)
             self._hand_out()
             if self._done:
-                outcome = self._done.popleft()
-                self._keys.discard(outcome.key)
-                return outcome
+                return self._take()
             if time.monotonic() >= end:
                 return None
-
-    def abandon(self, seconds: float) -> None:
-        """Discard all jobs; see :meth:`optforge.execution.Executor.abandon`."""
-        limit = time.monotonic() + seconds
-        for worker in self._workers:
-            if worker.key is not None:
-                worker.is_abandoned, worker.limit = True, min(worker.limit, limit)
-        self._forget_jobs()
 
     def close(self) -> None:
         """Kill all workers, whatever they are doing, and discard all jobs; safe to call twice."""
@@ -147,10 +99,9 @@ class WorkerPool:
         self._workers.clear()
         self._forget_jobs()
 
-    def _forget_jobs(self) -> None:
-        self._waiting.clear()
-        self._done.clear()
-        self._keys.clear()
+    @property
+    def _is_closed(self) -> bool:
+        return not self._workers
 
     def _start(self) -> Worker:
         try:
@@ -202,7 +153,7 @@ class WorkerPool:
         """Replace a worker that ended by itself; its job, if it had one, has failed."""
         code, key = worker.kill(grace=1.0), worker.key
         self._idle_deaths += key is None
-        if self._idle_deaths > _IDLE_DEATHS * len(self._workers):
+        if self._idle_deaths > IDLE_DEATHS * len(self._workers):
             raise self._give_up(f"its processes end before they have done anything ({code})")
         self._replace(worker)
         if key is None or worker.is_abandoned:
