@@ -1,8 +1,8 @@
 """What a setting of a parameter group may be: numbers, flags and choices, made plain when given.
 
-Whatever follows Python's number protocols is a number here: NumPy scalars, fractions, arrays and
-tensors of one element. A setting is checked once, when it is given or loaded, and kept as a float,
-int or bool; a tensor is kept as a tensor of its own without dimensions.
+Whatever follows Python's number protocols is a number here: NumPy scalars, fractions, decimals,
+arrays and tensors of one element. A setting is checked once, when it is given or loaded, and kept
+as a float, int or bool; a tensor is kept as a tensor of its own without dimensions.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from numbers import Real
 from typing import Any
 
@@ -67,7 +68,7 @@ def number(value: Any) -> Number:
         return _tensor_number(value)
     if isinstance(value, numpy.ndarray) and value.size == 1:
         value = value.reshape(())[()]
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
         raise TypeError(value)
     return float(value)
 

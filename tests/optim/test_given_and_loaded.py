@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -47,6 +48,7 @@ def stepped(optimizer: Any, steps: int = 2) -> list[Tensor]:
 
 NUMBERS: list[Any] = [
     *(numpy.float64(0.25), numpy.float32(0.25), numpy.float16(0.25), Fraction(1, 4)),
+    Decimal("0.25"),
     *(numpy.array(0.25), numpy.array(0.25, dtype=numpy.float32)),
 ]
 

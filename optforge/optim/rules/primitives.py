@@ -24,8 +24,9 @@ Operand = Tensor | float
 def _tensor(x: Operand, like: Operand) -> Tensor:
     if isinstance(x, Tensor):
         return x
-    dtype, device = (like.dtype, like.device) if isinstance(like, Tensor) else (None, None)
-    return torch.full((), x, dtype=dtype or torch.float64, device=device)
+    is_tensor = isinstance(like, Tensor)
+    dtype, device = (like.dtype, like.device) if is_tensor else (torch.float64, "cpu")
+    return torch.full((), x, dtype=dtype, device=device)
 
 
 def _sign(x: Tensor) -> Tensor:

@@ -125,7 +125,8 @@ def compute_numbers(graph: RuleGraph, stage: int, numbers: Mapping[int, GroupNum
 
 def add_up(total: RuleNode, parts: Sequence[Tensor], numbers: Mapping[int, GroupNumbers]) -> None:
     """Return all groups the sum over the whole tree, which goes over all groups."""
-    parts = [torch.ones((), device="cpu") if part.is_meta else part for part in parts]
+    one = torch.ones((), dtype=torch.float64, device="cpu")
+    parts = [one if part.is_meta else part for part in parts]
     value = torch.stack([part.cpu().double() for part in parts]).sum()
     for group_numbers in numbers.values():
         group_numbers.values[total.index] = value
