@@ -83,7 +83,7 @@ class ExplanationResult(Explanation):
     @property
     def best(self) -> Explained:
         """The row of AdamW that leaves the least of the rule's gain."""
-        return max(self.rows, key=lambda row: row.left.mean)
+        return self.nearest
 
     @property
     def table(self) -> TextTable:

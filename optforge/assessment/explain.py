@@ -67,8 +67,14 @@ class Explanation:
     @property
     def kept(self) -> float:
         """Share of the gain over tuned AdamW that remains against the strongest row."""
-        least = max(row.left.mean for row in self.rows)
-        return least / self.whole.mean if self.whole.mean < 0 else float("nan")
+        if self.whole.mean >= 0:
+            return float("nan")
+        return self.nearest.left.mean / self.whole.mean
+
+    @property
+    def nearest(self) -> Explained:
+        """The row that leaves the least of the rule's gain."""
+        return max(self.rows, key=lambda row: row.left.mean)
 
 
 def explain_shipped(

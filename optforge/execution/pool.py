@@ -28,17 +28,17 @@ class PoolWorker(Protocol):
     is_abandoned: bool
 
 
-W = TypeVar("W", bound=PoolWorker)
+AnyWorker = TypeVar("AnyWorker", bound=PoolWorker)
 
 
-class Pool(ABC, Generic[W]):
+class Pool(ABC, Generic[AnyWorker]):
     """Jobs and outcomes of some workers; who they are is said by subclasses."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._done: deque[Completed | Failed] = deque()
         self._keys: set[int] = set()  # submitted, not handed back
-        self._workers: list[W] = []
+        self._workers: list[AnyWorker] = []
         self._idle_deaths = 0
 
     def __enter__(self) -> Self:

@@ -234,9 +234,8 @@ class BaseOptimizer(Optimizer):
             if checked is not None:
                 entries.append(lambda: self._entries(checked))
                 state_dict, known = checked, {key for key, *_ in self._members(checked)}
-                kept = {
-                    key: value for key, value in state_dict["state"].items() if key not in known
-                }
+                states = state_dict["state"].items()
+                kept = {key: value for key, value in states if key not in known}
                 return {**state_dict, "state": kept}
             return None
 

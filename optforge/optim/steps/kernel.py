@@ -59,8 +59,8 @@ class LionKernel(NamedTuple):
 
     def sources(self) -> Iterator[tuple[Kernel, Sequence[Any]]]:
         """Yield the function to compile, with a made-up piece of zeros."""
-        placeholder = torch.ones((), dtype=torch.float32, device=self.kind.device)
-        scaler = placeholder if self.is_scaled else None, placeholder if self.may_skip else None
+        unit = torch.ones((), dtype=torch.float32, device=self.kind.device)
+        scaler = unit if self.is_scaled else None, unit if self.may_skip else None
         numbers = self.vector(StepNumbers(0.0, 0.0, 0.0, 0.0, 0.0))
         pieces = [self.made_up(2 * number + 1) for number in range(self.pieces)]
         yield _function(self), self.arguments(pieces, numbers, scaler)

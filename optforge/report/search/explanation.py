@@ -81,7 +81,7 @@ def explanation_sentences(explanation: Explanation) -> list[str]:
 
 def explanation_verdict(explanation: Explanation) -> str:
     """Return a sentence on what explains the gain, if anything does."""
-    nearest = max(explanation.rows, key=lambda row: row.left.mean)
+    nearest = explanation.nearest
     if explanation.whole.high >= 0:
         return f"There is no gain over {ADAMW} to explain."
     if nearest.left.high >= 0:

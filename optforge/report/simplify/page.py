@@ -47,15 +47,18 @@ def derivation_lines(rule: SimpleRule) -> list[str]:
 def derivation_table(rule: SimpleRule) -> TextTable:
     """Return the derivation with a row for each step."""
     steps = rule.simplified.derivation.steps
-    rows = [(step.kind, str(step.after.count(" = ")), step.why) for step in steps]
-    title = f"From {rule.simplified.derivation.start.count(' = ')} statements to the simple rule."
+    rows = [(step.kind, str(_statements(step.after)), step.why) for step in steps]
+    title = f"From {_statements(rule.simplified.derivation.start)} statements to the simple rule."
     return TextTable(title, ("<kind", "statements", "<why"), tuple(rows))
 
 
 def step_sentence(step: DerivationStep) -> str:
     """Return how many statements a step leaves and why the step is allowed."""
-    before, after = (text.count(" = ") for text in (step.before, step.after))
-    return f"{before} -> {after} statements: {step.why}"
+    return f"{_statements(step.before)} -> {_statements(step.after)} statements: {step.why}"
+
+
+def _statements(text: str) -> int:
+    return text.count(" = ")
 
 
 def figures_sentence(figures: Mapping[str, Any]) -> str:
