@@ -19,7 +19,6 @@ from optforge.analysis import cost
 from optforge.api.search import resume, search
 from optforge.api.search_options import SearchOptions
 from optforge.api.search_result import SearchResult
-from optforge.assessment import select, table
 from optforge.assessment.rows import FOUND, ONE_SETTING, STRAIGHT
 from optforge.errors import OptforgeError, ProgramError, RunError, SearchError, TaskError
 from optforge.evolution import rescale
@@ -36,27 +35,14 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "own_task.py"
 SLOW = pytest.mark.slow
 SMALL: dict[str, Any] = {
     "programs": 60, "workers": 0, "trials": 4, "compile": False, "population": 20, "held_out": (),
-    "simplify": False,
+    "simplify": False, "fresh_seeds": 3,
 }  # fmt: skip
-
-
-def quicken(patch: pytest.MonkeyPatch) -> None:  # fewer measurements at the end
-    patch.setattr(table, "REPEATS", 3)
-    patch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    quicken(monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
     """A search that came to its end, for the tests that change nothing in its directory."""
-    with pytest.MonkeyPatch.context() as patch:
-        quicken(patch)
-        path = tmp_path_factory.mktemp("whole") / "run"
-        return search(tasks=[Blobs()], out=path, **SMALL)
+    return search(tasks=[Blobs()], out=tmp_path_factory.mktemp("whole") / "run", **SMALL)
 
 
 class Line(optforge.Task):

@@ -11,7 +11,6 @@ import pytest
 import optforge
 from optforge.api import run_log
 from optforge.api.search_options import SearchOptions
-from optforge.assessment import select, table
 from optforge.errors import SearchError
 from optforge.jobs import Silent
 from optforge.runs import RunDirectory
@@ -19,15 +18,8 @@ from tests.helpers.tiny import Blobs
 
 SMALL: dict[str, Any] = {
     "held_out": (), "population": 20, "workers": 0, "compile": False, "trials": 4,
-    "constants_programs": 20, "simplify": False,
+    "constants_programs": 20, "simplify": False, "fresh_seeds": 3,
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer measurements at the end, of which no log says anything."""
-    monkeypatch.setattr(table, "REPEATS", 18)  # a sixth of it, 3, with so few trials
-    monkeypatch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
 
 
 def scalars(path: Path) -> dict[str, dict[int, float]]:
@@ -49,8 +41,8 @@ def test_tensorboard_follows_a_search_and_its_resumption(tmp_path: Path) -> None
     path = tmp_path / "run"
     seen: list[int] = []
 
-    def stop() -> bool:
-        seen.append(1)
+    def stop() -> bool:  # in the search, after the tuning of AdamW
+        seen.extend([1] * path.exists())
         return len(seen) > 6
 
     optforge.search([Blobs()], out=path, programs=120, log="tensorboard", stop=stop, **SMALL)

@@ -96,6 +96,7 @@ def search(options: SearchOptions) -> SearchResult:
     with one_thread():
         tuner = _tuner(options, watch, alone)
         plan = make_plan(settings, tasks, held_out, watch.say, tuner, larger)
+    plan = replace(plan, tuning=replace(plan.tuning, fresh_seeds=options.fresh_seeds))
     start = rule_text(options.start)
     directory = RunDirectory.create(options.out, plan.stored(), names, options.force, start)
     return _SearchSession(plan, directory, options, watch).result()

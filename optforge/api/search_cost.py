@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from optforge.api.own_tasks import check_own, loaded
 from optforge.api.search_options import SearchOptions
 from optforge.assessment.cost import SearchCost, TaskCost
@@ -48,6 +50,7 @@ def search_cost(options: SearchOptions) -> SearchCost:
     untuned = [task for task in tasks if shipped(task, "adamw") is None]
     tuner = BaselineTuner(options.trials, options.length, workers)
     effort = tuner.fitting(sum(seconds[task.name] for task in untuned)) if untuned else FULL
+    effort = replace(effort, fresh_seeds=options.fresh_seeds)
     judging = options.repeats + options.confirm
     costs = [
         TaskCost.of(task, seconds[task.name], effort, task in untuned, judging * (task in proxies))

@@ -95,6 +95,8 @@ class SearchOptions(BudgetOptions):
         trials: Number of settings tried for AdamW on each task of your own before the search, and
             for all other rows of the table at its end. By default as many, from 4 to 256, as fit
             into a fifth of the minutes, or 64 without minutes.
+        fresh_seeds: Number of fresh seeds of each task that finalists and the final table are
+            measured with; 24 by default, fewer with few trials.
         compile: Compile the training kernels; by default if a C++ compiler is found and the search
             is long enough for it to pay off: from two minutes on, and from one minute on if a trial
             on your own tasks shows that they train faster.
@@ -133,6 +135,7 @@ class SearchOptions(BudgetOptions):
     validate: Sequence[str | Task] | None = None
     validation_share: float = Settings.validation_share
     trials: int | None = None
+    fresh_seeds: int | None = None
     compile: bool | None = None
     device: str = "cpu"
     force: bool = False
@@ -141,6 +144,8 @@ class SearchOptions(BudgetOptions):
         super().__post_init__()
         if self.trials is not None:
             whole_number("trials", self.trials, 1, SearchError, MOST)
+        if self.fresh_seeds is not None:
+            whole_number("fresh_seeds", self.fresh_seeds, 2, SearchError)
         if self.constants_programs is not None:
             whole_number("constants_programs", self.constants_programs, 0, SearchError)
         for name in ("lag", "restart_after", "seed_sets"):

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from optforge.assessment.select import LEAST_FINALISTS, ROUNDS
-from optforge.assessment.table import LEAST_REPEATS, REPEATS
+from optforge.assessment.table import LEAST_REPEATS
 from optforge.tasks import Task, initial_model
 from optforge.tuning.trainees import Effort
 
@@ -56,7 +56,7 @@ class TaskCost:
         """
         rows, with_one_setting = _OWN if is_own else _SHIPPED
         rows += with_one_setting if judging else 0
-        rounds = [(effort.scaled(n, LEAST_FINALISTS), effort.scaled(s)) for n, s in ROUNDS]
+        rounds = [(effort.scaled(n, LEAST_FINALISTS), effort.fresh(share)) for n, share in ROUNDS]
         fresh = sum(count * seeds for count, seeds in rounds) if judging else 0
         parameters = [p for p in initial_model(task, 0).parameters() if p.requires_grad]
         return cls(
@@ -67,9 +67,7 @@ class TaskCost:
             seconds=seconds,
             before=effort.expected_runs if is_own else 0,
             judging=judging,
-            after=rows * effort.expected_runs
-            + _ROWS * effort.scaled(REPEATS, LEAST_REPEATS)
-            + fresh,
+            after=rows * effort.expected_runs + _ROWS * effort.fresh(least=LEAST_REPEATS) + fresh,
         )
 
 

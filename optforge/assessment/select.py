@@ -21,7 +21,8 @@ from optforge.training import Trainee, trainee
 from optforge.tuning import FULL, Effort
 
 T = TypeVar("T")
-ROUNDS = ((32, 6), (8, 24))  # candidates and fresh seeds of each round, where all is tuned fully
+# Candidates of each round, where all is tuned fully, and its share of the fresh seeds.
+ROUNDS = ((32, 0.25), (8, 1.0))
 LEAST_FINALISTS = 4
 
 
@@ -79,8 +80,8 @@ def select(
     """
     candidates = _in_turn(history.leading(history.phase) or history.best)
     scores: dict[str, list[numpy.ndarray]] = {c.fingerprint: [] for c in candidates}
-    for number, (count, seeds) in enumerate(ROUNDS):
-        repeats, left = effort.scaled(seeds), effort.scaled(count, LEAST_FINALISTS)
+    for number, (count, share) in enumerate(ROUNDS):
+        repeats, left = effort.fresh(share), effort.scaled(count, LEAST_FINALISTS)
         if number:
             candidates = sorted(candidates, key=lambda c: _score(c, scores))
         candidates = candidates[:left]

@@ -16,7 +16,7 @@ from optforge.statistics import Interval, mean_interval_over_tasks, paired_inter
 from optforge.training import Trainee
 from optforge.tuning import FULL, LEAST_TUNED, TITLES, Effort
 
-REPEATS, LEAST_REPEATS = 24, 8  # fresh seeds of each task, where all is tuned fully and lightly
+LEAST_REPEATS = 8  # fresh seeds of each task, where all is tuned lightly
 _SCALES = tuple(2.0 ** (exponent / 2) for exponent in range(-6, 7))
 _SCALE_REPEATS = 3
 _TUNED = re.compile(rf"\btuned (?={'|'.join(TITLES.values())})")
@@ -140,7 +140,7 @@ def build_table(
         notes: Notes of the table.
         effort: How much everything is tuned; with less, there are fewer seeds.
     """
-    repeats, tasks = effort.scaled(REPEATS, LEAST_REPEATS), [*proxies, *held_out]
+    repeats, tasks = effort.fresh(least=LEAST_REPEATS), [*proxies, *held_out]
     fitted = [dict(contender.trainees) for contender in contenders]
     for task in held_out:
         _rescale(trainer, contenders, fitted, task, effort)

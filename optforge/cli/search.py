@@ -32,7 +32,8 @@ _PANELS = {
         *("restart", "restart_after", "seed_sets", "lag"),
     ),
     "Judgement": (
-        *("repeats", "confirm", "gradient_spread", "validation_share", "trials", "seed"),
+        *("repeats", "confirm", "gradient_spread", "validation_share", "trials"),
+        *("fresh_seeds", "seed"),
     ),
     "Where": ("out", "force", "log"),
     "Machine": ("workers", "cluster", "max_memory", "device", "compile"),

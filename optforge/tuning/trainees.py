@@ -18,6 +18,7 @@ from optforge.tuning.tune import FINAL, Study, Train, best_trial, tune
 
 TRIALS = 256  # settings of each optimizer and rule, on each task or on all of them together
 LEAST_TUNED = 64  # trials; what had fewer is called lightly tuned
+FRESH_SEEDS = 24  # of each task behind a final figure, where all is tuned fully
 _AGAIN = "tune again"  # the purpose of the seeds of the last few settings
 _LEAST_SHARE = 1 / 6  # of the seeds of full measurements, however few trials there are
 
@@ -33,20 +34,23 @@ class Effort:
         seeds: Number of seeds of each promising setting on each task.
         finalists: Number of best settings that are trained again.
         final_seeds: Number of further seeds of each finalist.
+        fresh_seeds: Number of fresh seeds of each task behind a final figure; by default as many as
+            suit the trials, at most 24.
     """
 
     trials: int = TRIALS
     seeds: int = 3
     finalists: int = 12
     final_seeds: int = 12
+    fresh_seeds: int | None = None
 
     @classmethod
     def of(cls, trials: int) -> Effort:
         """Return an effort in which finalists take no more time than trials.
 
         Example:
-            >>> Effort.of(32), Effort.of(256) == Effort()
-            (Effort(trials=32, seeds=3, finalists=4, final_seeds=4), True)
+            >>> Effort.of(32).finalists, Effort.of(256) == Effort()
+            (4, True)
         """
         finalists = min(12, max(min(3, trials // 2), trials // 8))
         return cls(trials, finalists=finalists, final_seeds=finalists)
@@ -69,6 +73,21 @@ class Effort:
         """
         share = min(1.0, max(self.trials / LEAST_TUNED, _LEAST_SHARE))
         return min(count, max(least, int(count * share)))
+
+    def fresh(self, share: float = 1.0, least: int = 2) -> int:
+        """Return the number of fresh seeds of each task of a measurement.
+
+        Args:
+            share: Their share of those of a final figure.
+            least: Smallest number that is of use, where the number is not given.
+
+        Example:
+            >>> Effort().fresh(), Effort(4).fresh(least=8), Effort(4, fresh_seeds=40).fresh(0.25)
+            (24, 8, 10)
+        """
+        if self.fresh_seeds is not None:
+            return max(2, round(share * self.fresh_seeds))
+        return self.scaled(round(share * FRESH_SEEDS), least)
 
     @property
     def runs(self) -> int:

@@ -15,7 +15,6 @@ import optforge.api.winner
 from optforge.ablation import winner
 from optforge.api import simplification
 from optforge.api.search_result import SearchResult
-from optforge.assessment import select, table
 from optforge.equality import simplify_exact
 from optforge.errors import SimplifyError
 from optforge.fitness import seeds
@@ -26,26 +25,15 @@ from tests.helpers.tiny import Blobs
 
 SMALL: dict[str, Any] = {
     "programs": 40, "workers": 0, "trials": 2, "compile": False, "population": 20, "held_out": (),
+    "fresh_seeds": 3,
 }  # fmt: skip
-
-
-def quicken(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(table, "REPEATS", 3)
-    patch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    quicken(monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
     """A search that came to its end and left its winner as it is."""
-    with pytest.MonkeyPatch.context() as patch:
-        quicken(patch)
-        path = tmp_path_factory.mktemp("plain") / "run"
-        return optforge.search(tasks=[Blobs()], out=path, simplify=False, **SMALL)
+    path = tmp_path_factory.mktemp("plain") / "run"
+    return optforge.search(tasks=[Blobs()], out=path, simplify=False, **SMALL)
 
 
 def ended_again(plain: SearchResult, path: Path, **more: Any) -> SearchResult:

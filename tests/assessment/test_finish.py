@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,9 @@ import pytest
 import torch
 from scipy import stats
 
-from optforge.assessment import select, table
 from optforge.assessment.rows import ADAMW, FOUND
-from optforge.assessment.select import Finalist, pareto
-from optforge.assessment.table import (
-    Contender,
-    build_table,
-    scaled,
-)
+from optforge.assessment.select import Finalist, pareto, select
+from optforge.assessment.table import Contender, Table, build_table, scaled
 from optforge.errors import TaskError
 from optforge.evolution import make_plan
 from optforge.evolution.history import History
@@ -32,6 +27,7 @@ from optforge.report.search.verdict import verdict
 from optforge.runs import Journal
 from optforge.tasks import Schedule
 from optforge.training import Stack, Trainee, train_population, train_single
+from optforge.tuning import Effort
 from optforge.tuning.optimizers import adamw
 from optforge.tuning.own_tasks import BaselineTuner
 from tests.helpers.searches import judged, small
@@ -64,9 +60,17 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
         yield made
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "REPEATS", 5)
+def table_on(
+    executor: Recording,
+    journal: Journal,
+    contenders: Sequence[Contender],
+    tasks: Sequence[str],
+    held_out: Sequence[str] = (),
+    seed: int = 0,
+) -> Table:
+    """A table on five fresh seeds a task."""
+    effort = Effort(fresh_seeds=5)
+    return build_table(trainer_on(executor, journal, seed), contenders, tasks, held_out, (), effort)
 
 
 def everywhere(
@@ -76,10 +80,10 @@ def everywhere(
     return Contender(name, {task.name: one for task in TASKS}, "3 trials", rescale)
 
 
-def test_the_table_recomputed_by_optimizers_of_torch(quick: None, journal: Journal) -> None:
+def test_the_table_recomputed_by_optimizers_of_torch(journal: Journal) -> None:
     """Ours against torch.optim, and the statistics against SciPy."""
     contenders = [everywhere("a", adamw(SETTING)), everywhere("b", SGD)]
-    made = build_table(trainer_on(Recording(), journal, 3), contenders, ["Blobs", "Sums"], [])
+    made = table_on(Recording(), journal, contenders, ["Blobs", "Sums"], seed=3)
     makers = (
         lambda p: torch.optim.AdamW(p, lr=0.03, weight_decay=0.1, betas=(0.9, 0.99)),
         lambda p: torch.optim.SGD(p, lr=0.1),
@@ -114,24 +118,24 @@ def test_the_table_recomputed_by_optimizers_of_torch(quick: None, journal: Journ
     assert all(row.step_seconds > 0 for row in made.rows)
 
 
-def test_equal_contenders_differ_by_exactly_nothing(quick: None, journal: Journal) -> None:
+def test_equal_contenders_differ_by_exactly_nothing(journal: Journal) -> None:
     rows = [("one", SGD), ("other", load_rule("lion")), ("same", SGD)]
     contenders = [everywhere(name, program) for name, program in rows]
-    made = build_table(trainer_on(Recording(), journal, 0), contenders, ["Blobs", "Sums"], [])
+    made = table_on(Recording(), journal, contenders, ["Blobs", "Sums"])
     same = made.row("same")
     for interval in (*same.tasks.values(), same.proxies, made.difference("same", "one")):
         assert (interval.mean, interval.low, interval.high) == (0.0, 0.0, 0.0)
     assert made.row("other").proxies.mean != 0.0
 
 
-def test_every_row_is_trained_under_its_own_schedule(quick: None, journal: Journal) -> None:
+def test_every_row_is_trained_under_its_own_schedule(journal: Journal) -> None:
     shape = Schedule(0.5, 2.0, 0.2)
     rows = [
         everywhere("a", SGD),
         everywhere("b", SGD, shape=shape),
         everywhere("c", SGD, True, shape),
     ]
-    made = build_table(trainer_on(Recording(), journal, 3), rows, ["Blobs"], ["Sums"])
+    made = table_on(Recording(), journal, rows, ["Blobs"], ["Sums"], 3)
     for name in ("b", "c"):
         assert made.row(name).trainees["Blobs"] == Trainee(SGD, shape)
         assert made.row(name).trainees["Sums"].schedule == shape
@@ -145,11 +149,11 @@ def test_every_row_is_trained_under_its_own_schedule(quick: None, journal: Journ
 
 
 def test_only_held_out_tasks_are_rescaled_and_on_validation_data(
-    quick: None, journal: Journal
+    journal: Journal,
 ) -> None:
     executor = Recording()
     contenders = [everywhere("tuned", SGD), everywhere("found", scaled(SGD, 1 / 64), rescale=True)]
-    made = build_table(trainer_on(executor, journal, 0), contenders, ["Blobs"], ["Sums"])
+    made = table_on(executor, journal, contenders, ["Blobs"], ["Sums"])
     fitting = [job for job in executor.asked if job.split == "validation"]
     testing = [job for job in executor.asked if job.split == "test"]
     assert len(fitting) + len(testing) == len(executor.asked)
@@ -192,9 +196,9 @@ def test_scaled_leaves_a_state_that_is_the_update_alone() -> None:
     assert changed.statements[:-1] == rule.statements
 
 
-def test_a_contender_that_diverges_claims_nothing(quick: None, journal: Journal) -> None:
+def test_a_contender_that_diverges_claims_nothing(journal: Journal) -> None:
     contenders = [everywhere(ADAMW, SGD), everywhere(FOUND, DIVERGING)]
-    made = build_table(trainer_on(Recording(), journal, 0), contenders, ["Blobs", "Sums"], [])
+    made = table_on(Recording(), journal, contenders, ["Blobs", "Sums"])
     assert (
         made.row(FOUND).proxies.low == -math.inf
         and "each task, beats" not in verdict(made).split("that,")[0]
@@ -216,16 +220,15 @@ def test_pareto_keeps_what_nothing_beats_in_everything() -> None:
     assert pareto([best, beaten, small_one, equal]) == [best, small_one, equal]
 
 
-def test_selection_believes_fresh_seeds_more_than_the_search(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_selection_believes_fresh_seeds_more_than_the_search(journal: Journal) -> None:
     """The lucky one, first in the search, is measured again and loses; each seed is used once."""
-    monkeypatch.setattr(select, "ROUNDS", ((4, 2), (2, 3)))
     programs = {
         "lucky": scaled(SGD, 0.01),
         "good": SGD,
         "bad": scaled(SGD, 0.1),
+        "half": scaled(SGD, 0.5),
         "worst": DIVERGING,
+        "sixth": scaled(SGD, 2.0),
     }
     history = History(small(tasks=("Blobs", "Sums")), ())
     history.phase = "structure"
@@ -236,8 +239,10 @@ def test_selection_believes_fresh_seeds_more_than_the_search(
     executor = Recording()
     shape = Schedule(0.3, 0.5, 0.0)
     reference = {task.name: Trainee(adamw(SETTING), shape) for task in TASKS}
-    found = select.select(trainer_on(executor, journal), history, history.settings, reference)
-    assert [f.text for f in found] == [SGD.text, programs["bad"].text]
+    trainer, effort = trainer_on(executor, journal), Effort(4, fresh_seeds=3)
+    finalists = select(trainer, history, history.settings, reference, effort)
+    expected = [programs[name].text for name in ("good", "half", "bad", "lucky")]
+    assert [finalist.text for finalist in finalists] == expected
     assert {job.split for job in executor.asked} == {"validation"}
     ratios: list[Any] = []
     for task in ("Blobs", "Sums"):
@@ -251,15 +256,15 @@ def test_selection_believes_fresh_seeds_more_than_the_search(
     # The search had SGD at -0.9 by its own seeds, two more chose it, the last three tell its worth.
     searched = history.settings.seeds
     chosen = (searched * -0.9 + 2 * float(np.mean([row[:2] for row in ratios]))) / (searched + 2)
-    assert found[0].search_fitness == pytest.approx(chosen, rel=1e-3)
+    assert finalists[0].search_fitness == pytest.approx(chosen, rel=1e-3)
     ratios = [row[2:] for row in ratios]
-    assert found[0].fitness == pytest.approx(float(np.mean(ratios)), rel=1e-3)
+    assert finalists[0].fitness == pytest.approx(float(np.mean(ratios)), rel=1e-3)
     welch = sum(row.var(ddof=1) / 3 for row in ratios)
     freedom = welch**2 / sum((row.var(ddof=1) / 3) ** 2 / 2 for row in ratios)
     half = stats.t.ppf(0.975, freedom) * math.sqrt(welch) / 2
-    assert found[0].high - found[0].low == pytest.approx(2 * half, rel=1e-2)
-    assert found[0].high + found[0].low == pytest.approx(2 * found[0].fitness)
-    assert found[0].repeats == 3
+    assert finalists[0].high - finalists[0].low == pytest.approx(2 * half, rel=1e-2)
+    assert finalists[0].high + finalists[0].low == pytest.approx(2 * finalists[0].fitness)
+    assert finalists[0].repeats == 3
 
 
 def test_a_loss_without_logarithm_is_refused(tmp_path: Path) -> None:

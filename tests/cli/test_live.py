@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.live import Live
 
 import optforge
-from optforge.assessment import select, table
 from optforge.cli.braille import plot
 from optforge.cli.live import LiveDisplay
 from optforge.cli.track import Counts, Track, clock, phase_words
@@ -54,10 +53,7 @@ class Looking(LiveDisplay):
 @pytest.fixture(scope="module")
 def looked(tmp_path_factory: pytest.TempPathFactory) -> Looking:
     watcher = Looking()
-    with watcher, pytest.MonkeyPatch.context() as patch:
-        # What is looked at comes before the end.
-        patch.setattr(table, "REPEATS", 6)
-        patch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
+    with watcher:
         optforge.search(
             [Blobs(), Sums()],
             held_out=[],
@@ -66,6 +62,7 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Looking:
             out=Path(tmp_path_factory.mktemp("runs")) / "run",
             workers=0,
             trials=4,
+            fresh_seeds=3,  # what is looked at comes before the end
             compile=False,
             simplify=False,
             watch=watcher,

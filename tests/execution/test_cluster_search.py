@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 import optforge
-from optforge.assessment import select, table
 from optforge.errors import SearchError
 from optforge.evolution.history import History
 from optforge.jobs import Silent
@@ -32,16 +31,9 @@ pytestmark = [
 ]
 SMALL: dict[str, Any] = {
     "programs": 60, "trials": 2, "compile": False, "population": 20, "held_out": (),
-    "simplify": False,
+    "simplify": False, "fresh_seeds": 3,
 }  # fmt: skip
 LONG = {**SMALL, "programs": 600}
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer measurements at the end."""
-    monkeypatch.setattr(table, "REPEATS", 3)
-    monkeypatch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 import optforge
-from optforge.assessment import select, table
 from optforge.errors import TaskError
 from optforge.language import load_rule
 from optforge.tasks import check_task, load_task
@@ -102,14 +101,11 @@ def test_candidates_train_together_as_alone(kind: Any, folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_search_runs_on_both(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(table, "REPEATS", 3)
-    monkeypatch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
+def test_a_search_runs_on_both(folder: Path, tmp_path: Path) -> None:
     result = optforge.search(
         [SmallVision(), SmallLanguage()], out=tmp_path / "run", programs=20, trials=4,
         population=10, held_out=(), compile=False, simplify=False, workers=0, confirm=0, repeats=1,
+        fresh_seeds=3,
     )  # fmt: skip
     assert result.table.proxies == ("SmallVision", "SmallLanguage")
 

@@ -12,7 +12,6 @@ import pytest
 from torch import Tensor
 
 import optforge
-from optforge.assessment import select, table
 from optforge.errors import StoppedError
 from optforge.jobs import Store
 from optforge.tasks import Task
@@ -159,11 +158,9 @@ def test_a_search_on_an_own_task_stops_and_goes_on(
 ) -> None:
     """The table says what few trials are worth; the effort is stored with the run."""
     monkeypatch.setenv("OPTFORGE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(table, "REPEATS", 3)
-    monkeypatch.setattr(select, "ROUNDS", ((4, 2), (2, 2)))
     options: dict[str, Any] = {
         "programs": 60, "workers": 0, "population": 20, "held_out": (), "trials": 4,
-        "compile": False,
+        "compile": False, "fresh_seeds": 3,
     }  # fmt: skip
     with pytest.raises(StoppedError):
         optforge.search([Blobs()], out=tmp_path / "run", stop=after(5), **options)
@@ -176,7 +173,7 @@ def test_a_search_on_an_own_task_stops_and_goes_on(
     page = (tmp_path / "run" / "table.md").read_text(encoding="utf-8")
     assert "| lightly tuned AdamW |" in page and "| tuned AdamW |" not in page
     with result.journal as journal:
-        assert journal.settings["tuning"] == vars(Effort(4))
+        assert journal.settings["tuning"] == vars(Effort(4, fresh_seeds=3))
 
 
 def test_a_training_too_short_for_the_clock_gets_all_trials() -> None:
