@@ -8,7 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optforge.comparison import Comparison, Findings, Pair, Summary, compare_pairs, summaries
+from optforge.comparison import (
+    Comparison,
+    Findings,
+    MeanPair,
+    Pair,
+    Summary,
+    compare_pairs,
+    mean_pairs,
+    summaries,
+)
 from optforge.errors import CompareError
 from optforge.report.comparison.page import to_markdown
 from optforge.report.comparison.tables import verdicts
@@ -57,6 +66,11 @@ class ComparisonResult:
     def pairs(self) -> list[Pair]:
         """Each optimizer against the baseline on each task, with intervals and p-values."""
         return compare_pairs(self.findings)
+
+    @property
+    def means(self) -> list[MeanPair]:
+        """Each optimizer against the baseline in the mean over tasks; none for a single task."""
+        return mean_pairs(self.findings)
 
     @property
     def summaries(self) -> list[Summary]:

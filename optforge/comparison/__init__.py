@@ -13,7 +13,8 @@ from optforge.comparison.cells.cell_table import CELLS, CellTable
 from optforge.comparison.cells.runner import Runner
 from optforge.comparison.cells.variant import Variant, variants, vary
 from optforge.comparison.comparison import Comparison, run_comparison
-from optforge.comparison.figures.analysis import Pair, Summary, compare_pairs, summaries
+from optforge.comparison.figures.analysis import Summary, summaries
+from optforge.comparison.figures.means import MeanPair, mean_pairs
 from optforge.comparison.figures.measured_pairs import (
     ExtraPair,
     MapPair,
@@ -22,6 +23,7 @@ from optforge.comparison.figures.measured_pairs import (
     map_pairs,
     optima,
 )
+from optforge.comparison.figures.pairs import Pair, compare_pairs
 from optforge.comparison.figures.time_to_target import Scores, score_findings
 from optforge.comparison.presets import load_recipe, recipe_names
 from optforge.comparison.recipes.recipe import Recipe
@@ -37,6 +39,7 @@ __all__ = [
     "ExtraPair",
     "Findings",
     "MapPair",
+    "MeanPair",
     "Optimum",
     "CellResult",
     "Pair",
@@ -51,6 +54,7 @@ __all__ = [
     "comparison_from",
     "load_recipe",
     "map_pairs",
+    "mean_pairs",
     "optima",
     "read_suite",
     "recipe_from",

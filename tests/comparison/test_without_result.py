@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from optforge.comparison import CellResult, Findings, load_recipe, map_pairs, optima, vary
-from optforge.comparison.figures.analysis import best_so_far, pair
+from optforge.comparison.figures.analysis import best_so_far
 from optforge.comparison.figures.measured_pairs import good_shares
+from optforge.comparison.figures.pairs import pair
 from optforge.comparison.figures.time_to_target import score_findings
 from optforge.comparison.result import TaskResult, Trial, TunedSetting
 from optforge.tasks import Task

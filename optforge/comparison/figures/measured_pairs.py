@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optforge.comparison.cells.cell import CellResult
-from optforge.comparison.figures.analysis import ended
+from optforge.comparison.figures.pairs import ended
 from optforge.comparison.result import Findings, TaskResult, Trial, TunedSetting, log_loss
 from optforge.statistics import Interval, paired_interval
 

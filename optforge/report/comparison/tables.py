@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from optforge.comparison import Findings, Pair, Summary, compare_pairs, score_findings, summaries
+from optforge.comparison import (
+    Findings,
+    Pair,
+    Summary,
+    compare_pairs,
+    mean_pairs,
+    score_findings,
+    summaries,
+)
 from optforge.comparison.figures.analysis import every_run
 from optforge.report.comparison.halves import halves_table
 from optforge.report.comparison.ranges import final_ranges, range_text, uneven_ranges
@@ -24,6 +32,9 @@ def all_tables(findings: Findings) -> Iterator[TextTable]:
     """Yield the tables of a comparison, the most important first."""
     results, pairs = summaries(findings), compare_pairs(findings)
     yield verdicts(findings, results, pairs)
+    over_tasks = means(findings)
+    if over_tasks is not None:
+        yield over_tasks
     yield choices(findings, results)
     uneven = uneven_ranges(findings)
     if uneven is not None:
@@ -106,6 +117,24 @@ def _to_its_end(pair: Pair) -> str:
     if pair.final_steps is not None or not pair.reached:
         return ratio(pair.final_steps)
     return f"- ({pair.reached} of {pair.test_loss.count})"
+
+
+def means(findings: Findings) -> TextTable | None:
+    """Return the table of means over tasks; None for one task, or for variants of one."""
+    rows = tuple(
+        (pair.recipe, percent(pair.test_loss), p_value(pair.adjusted), ratio(pair.final_steps),
+         pair.verdict)
+        for pair in mean_pairs(findings)
+    )  # fmt: skip
+    if not rows:
+        return None
+    return TextTable(
+        f"Mean over all {len(findings.tasks)} tasks, each with the same weight, against "
+        f"{findings.baseline}, for optimizers with results on all of them: geometric means of the "
+        "ratios above. The intervals are about these tasks, not about others like them",
+        ("<optimizer", "change of loss", "p", "steps to its end", "<verdict"),
+        rows,
+    )
 
 
 def choices(findings: Findings, results: Sequence[Summary]) -> TextTable:
