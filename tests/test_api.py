@@ -295,7 +295,7 @@ def test_what_is_measured_on_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     }
     assert blobs["test"] == set(seeds(0, "Blobs", "report", 3))
     fit = {"fit, tune": 3, "fit, tune again": 12}
-    known = {"search": 6, "select 0": 2, "select 1": 2} | fit
+    known = {"search": 6, "select 0": 2, "select 1": 3} | fit
     for purpose, count in known.items():
         assert set(seeds(0, "Blobs", purpose, count)) <= blobs["validation"]
     assert not blobs["test"] & blobs["validation"]

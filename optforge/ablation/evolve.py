@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -74,28 +74,25 @@ def evolve(
     Source: "Symbolic Discovery of Optimization Algorithms", section 3.
     """
     plan = _plan(trainer, reference, margin)
-    executor = make_executor(plan, workers)
-    try:
-        with (
-            _folder(trainer) as folder,
-            _directory(folder, plan) as directory,
-        ):
-            runner = replace(trainer.runner, executor=executor, journal=directory.journal)
-            search = make_search(plan, runner)
+    with (
+        closing(make_executor(plan, workers)) as executor,
+        _folder(trainer) as folder,
+        _directory(folder, plan) as directory,
+    ):
+        runner = replace(trainer.runner, executor=executor, journal=directory.journal)
+        search = make_search(plan, runner)
 
-            def ended(history: History) -> bool:
-                return history.tally.proposals >= programs
+        def ended(history: History) -> bool:
+            return history.tally.proposals >= programs
 
-            def watch(history: History) -> None:
-                done = min(history.tally.proposals, programs)
-                trainer.runner.watch("evolution without insertion", done, programs)
+        def watch(history: History) -> None:
+            done = min(history.tally.proposals, programs)
+            trainer.runner.watch("evolution without insertion", done, programs)
 
-            search.run(ended, watch)
-            if search.stopped:
-                raise StoppedError if runner.stop() else TimeIsUpError
-            return Evolved(_shortest(directory, margin, size(reference), allowed))
-    finally:
-        executor.close()
+        search.run(ended, watch)
+        if search.stopped:
+            raise StoppedError if runner.stop() else TimeIsUpError
+        return Evolved(_shortest(directory, margin, size(reference), allowed))
 
 
 @contextmanager

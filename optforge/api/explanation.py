@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import KW_ONLY, dataclass
 from html import escape
 from pathlib import Path
@@ -141,16 +142,13 @@ def explain(options: ExplainOptions) -> ExplanationResult:
         workers = options.chosen_workers(gpus=is_gpu(checked_device(plan.settings.device)))
         count = process_count(workers)
         watch.say(f"Starting {count} workers" if count else "Training in this process")
-        executor = make_executor(plan, workers)
-        try:
+        with closing(make_executor(plan, workers)) as executor:
             runner = JobRunner(executor, directory.journal, named(watch), options.stopping)
             trainer, explanation = make_trainer(plan, directory, runner), None
             if options.trials is None:
                 explanation = explain_shipped(plan, table, trainer, _MEASURE)
             effort = plan.effort if options.trials is None else Effort(options.trials)
             explanation = explanation or explain_by_tuning(plan, table, trainer, effort)
-        finally:
-            executor.close()
         directory.write_text(EXPLANATION, json_text(explanation_json(explanation)))
         directory.write_text(EXPLANATION_PAGE, explanation_markdown(explanation))
     return ExplanationResult(**vars(explanation))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from optforge.api.funnel_options import FunnelOptions
 from optforge.api.funnel_result import FunnelPlan, FunnelResult
@@ -74,7 +74,7 @@ def funnel(options: FunnelOptions) -> FunnelResult:
         if not settings.candidates:
             raise FunnelError(f"{options.run} has no program that was judged in full; search more")
         check_own(tasks_of(stages), watch, "a funnel")
-        with _executor(stages, settings.alone, workers) as executor:
+        with closing(_executor(stages, settings.alone, workers)) as executor:
             runner = JobRunner(executor, directory.journal, stop=options.stopping)
             runner.window = max(2, 2 * process_count(workers))
             store = Store(directory.path / LOSSES, compiled=False)
@@ -140,20 +140,13 @@ def _opened(options: FunnelOptions) -> Iterator[RunDirectory]:
         yield directory
 
 
-@contextmanager
-def _executor(
-    stages: Sequence[Stage], alone: Sequence[str], workers: Workers
-) -> Iterator[Executor]:
+def _executor(stages: Sequence[Stage], alone: Sequence[str], workers: Workers) -> Executor:
     scripts = [stage.source for stage in stages if isinstance(stage.source, Script)]
     factory = functools.partial(
         StageEvaluator, tasks=tuple(tasks_of(stages)), scripts=tuple(scripts), alone=alone
     )
     limit = _SCRIPT_SECONDS if scripts else _JOB_SECONDS
-    executor = start_executor(factory, workers, limit)
-    try:
-        yield executor
-    finally:
-        executor.close()
+    return start_executor(factory, workers, limit)
 
 
 def _write(result: FunnelResult, directory: RunDirectory) -> None:

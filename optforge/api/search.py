@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from optforge.api.budget_options import BudgetOptions, ResumeOptions
@@ -179,9 +180,8 @@ class _SearchSession:
             budget = self.options.budget
             watch.begin(self.plan, directory, budget, process_count(workers))
             _say_idle(process_count(workers), self.plan.settings.lag, watch)
-            executor = make_executor(self.plan, workers)
-            runner = JobRunner(executor, directory.journal, named(watch), self.options.stopping)
-            try:
+            with closing(make_executor(self.plan, workers)) as executor:
+                runner = JobRunner(executor, directory.journal, named(watch), self.options.stopping)
                 search = make_search(self.plan, runner, self.options.memory)
                 history = search.run(lambda h: self._ends(budget, h, search.replaying), watch.show)
                 self._ended()
@@ -193,8 +193,6 @@ class _SearchSession:
                 if done is not None and self.options.simplify:
                     rule, seconds = done.rule.program, budget.elapsed
                     simple = simplify_and_write(self.plan, directory, runner, rule, seconds, watch)
-            finally:
-                executor.close()
             write_history(directory, watch)
         return SearchResult(directory.path, done, history, stopped, simple)
 

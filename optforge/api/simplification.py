@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -183,7 +183,7 @@ def _trained(
     store = Store(place.losses, place.compiled, place.device)
     if place.alone is None:
         place = replace(place, alone=trained_alone(tasks, watch.say))
-    with _executor(tasks, workers, place) as executor:
+    with closing(_executor(tasks, workers, place)) as executor:
         window = max(2, 2 * process_count(workers))
         runner = JobRunner(executor, watch=named(watch), stop=options.stopping, window=window)
         trainer = RuleTrainer.of(tasks, runner, store, place.seed, place.schedules)
@@ -236,8 +236,7 @@ class _Place:
             return cls(run / LOSSES, chosen, compiled, read_schedules(stored), alone, device)
 
 
-@contextmanager
-def _executor(tasks: Sequence[Task], workers: Workers, place: _Place) -> Iterator[Executor]:
+def _executor(tasks: Sequence[Task], workers: Workers, place: _Place) -> Executor:
     factory = functools.partial(
         Evaluator,
         tasks=tuple(tasks),
@@ -249,11 +248,7 @@ def _executor(tasks: Sequence[Task], workers: Workers, place: _Place) -> Iterato
         alone=place.alone or (),
         device=place.device,
     )
-    executor = start_executor(factory, workers)
-    try:
-        yield executor
-    finally:
-        executor.close()
+    return start_executor(factory, workers)
 
 
 def _read(rule: str | Path | Program) -> tuple[Program, Path | None]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -87,15 +87,13 @@ class BaselineTuner:
             alone=self.alone,
             device=self.device,
         )
-        executor = start_executor(factory, self.workers if tasks else 0, _JOB_SECONDS)
-        try:
+        workers = self.workers if tasks else 0
+        with closing(start_executor(factory, workers, _JOB_SECONDS)) as executor:
             runner = JobRunner(executor, stop=self.stop)
             file = self.file or directory() / "tuning" / f"losses-{VERSION}"
             store = Store(file, compiled=False, device=self.device)
             by_name = {task.name: task for task in tasks}
             yield Trainer(runner, by_name, 0, store, _PROGRAMS, _SEEDS)
-        finally:
-            executor.close()
 
     def tune(self, trainer: Trainer) -> tuple[dict[str, Baseline], Effort]:
         """Tune AdamW on all tasks of a trainer side by side.
