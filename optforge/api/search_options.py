@@ -59,6 +59,8 @@ class SearchOptions(BudgetOptions):
             adding a state; the paper uses 1,1,1.
         in_place: Share of insertions that rewrite a variable in use, as in lr = sqrt(lr); 0 in the
             paper, which draws all variables uniformly.
+        on_matrices: Share of these that do so on hidden matrices alone, so that all other arrays
+            keep the variable; for tasks in which embeddings or vectors matter as well.
         rescale: Share of new structural children whose learning rate is set so that their updates
             are as long as their parent's; 0 in the paper.
         known_by: Which programs count as known and are not trained again: fingerprint (those that
@@ -121,6 +123,7 @@ class SearchOptions(BudgetOptions):
     strategy: str = "evolution"
     mutations: Sequence[float] = (1.0, 1.0, 1.0, 0.25)
     in_place: float = Settings.in_place
+    on_matrices: float = Settings.on_matrices
     rescale: float = Settings.rescale
     known_by: str = "numbers"
     gradient_spread: float = 16.0
@@ -200,7 +203,7 @@ class SearchOptions(BudgetOptions):
             zip(("insert", "delete", "modify", "add_state"), self.mutations, strict=False)
         )
         same = ("seed", "population", "tournament", "repeats", "confirm", "strategy", "in_place",
-                "rescale", "known_by", "gradient_spread", "max_statements",
+                "on_matrices", "rescale", "known_by", "gradient_spread", "max_statements",
                 "validation_share")  # fmt: skip
         sets = self._seed_sets()
         return Settings(

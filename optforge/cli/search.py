@@ -28,8 +28,8 @@ _PANELS = {
     ),
     "How long": ("minutes", "programs", "constants_programs", "simplify"),
     "Evolution": (
-        *("population", "tournament", "mutations", "in_place", "rescale", "known_by"),
-        *("restart", "restart_after", "seed_sets", "lag"),
+        *("population", "tournament", "mutations", "in_place", "on_matrices", "rescale"),
+        *("known_by", "restart", "restart_after", "seed_sets", "lag"),
     ),
     "Judgement": (
         *("repeats", "confirm", "gradient_spread", "validation_share", "trials"),

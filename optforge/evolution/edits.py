@@ -16,9 +16,26 @@ def with_statements(parent: Program, statements: Sequence[Statement]) -> Program
     return Program(parent.parameters, tuple(statements), parent.outputs)
 
 
-def inserted(parent: Program, place: int, statement: Statement) -> tuple[Statement, ...]:
-    """Return the statements with one more inserted at a position."""
-    return (*parent.statements[:place], statement, *parent.statements[place:])
+def inserted(parent: Program, place: int, *statements: Statement) -> tuple[Statement, ...]:
+    """Return the statements with more inserted at a position."""
+    return (*parent.statements[:place], *statements, *parent.statements[place:])
+
+
+def on_matrices(statement: Statement, names: Sequence[str]) -> tuple[Statement, Statement]:
+    """Return what a statement does to its target, on hidden matrices alone.
+
+    Args:
+        statement: A statement whose target has a value before it, which other arrays keep.
+        names: Names that are in use.
+
+    Example:
+        >>> first, second = on_matrices(Statement("u", "orthogonalize", ("u",)), ["u"])
+        >>> first.text, second.text
+        ('v1 = orthogonalize(u)', 'u = where_matrix(v1, u)')
+    """
+    value = fresh_name(names)
+    first = Statement(value, statement.function, statement.arguments)
+    return first, Statement(statement.target, "where_matrix", (value, statement.target))
 
 
 def defined_before(program: Program, place: int) -> list[str]:

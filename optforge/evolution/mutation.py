@@ -18,6 +18,7 @@ from optforge.evolution.edits import (
     fresh_name,
     inserted,
     memory_constant,
+    on_matrices,
     read_after,
     renamed_from,
     scaled_constant,
@@ -63,6 +64,8 @@ class Mutator:
         in_place: Share of insertions that rewrite a variable which is still read, as in ``lr =
             sqrt(lr)``. Other insertions draw targets and arguments uniformly from all variables, so
             that any one such statement would come up once in 20,000 programs.
+        on_matrices: Share of those that do so on hidden matrices alone, by ``where_matrix``; all
+            other arrays keep the variable.
         functions: Sets of functions to insert; each set is drawn equally often, whatever its size.
 
     Example:
@@ -83,6 +86,7 @@ class Mutator:
     max_state_bytes: float = 16.0
     new_constant: float = 0.25
     in_place: float = 0.5
+    on_matrices: float = 0.0
     functions: tuple[str, ...] = ("paper",)
 
     def child(self, parent: Program, random: Random) -> tuple[Program, str]:
@@ -159,8 +163,11 @@ class Mutator:
             arguments[int(random.random() * len(arguments))] = target
         else:
             target = _target(parent, random)
-        statement = Statement(target, name, tuple(arguments))
-        return with_statements(parent, inserted(parent, place, statement)), f"insert {place} {name}"
+        added = (Statement(target, name, tuple(arguments)),)
+        if used and self.on_matrices and random.random() < self.on_matrices:
+            added = on_matrices(added[0], defined_before(parent, len(parent.statements)))
+        changed = with_statements(parent, inserted(parent, place, *added))
+        return changed, f"insert {place} {name}" + " on matrices" * (len(added) > 1)
 
     def _function(self, random: Random) -> str:
         """Draw a set, then one of its functions, using one random number."""

@@ -47,6 +47,7 @@ class Settings:
         gradient_spread: Factor s of the gradients on the seeds of fitness: 1, 1/s, s in turn.
         in_place: Share of the insertions that rewrite a variable which is still read; 0 in the
             paper.
+        on_matrices: Share of these that do so on hidden matrices alone; 0 in the paper.
         rescale: Share of the new structural children whose learning rate is set so that their
             updates are as long as their parent's; 0 in the paper.
         known_by: When a program counts as known: if its ``fingerprint`` is, or also if its
@@ -98,6 +99,7 @@ class Settings:
     modify: float = 1.0
     add_state: float = 0.0
     in_place: float = 0.5
+    on_matrices: float = 0.0
     rescale: float = 0.75
     known_by: str = "fingerprint"
     batch: int = 64
@@ -137,6 +139,7 @@ class Settings:
                 f"as they are, to {_MOST_SPREAD:g}"
             )
         _share("in-place", self.in_place)
+        _share("on-matrices", self.on_matrices)
         _share("rescale", self.rescale)
         _share("validation-share", self.validation_share)
         _share("hurdle", self.hurdle)
@@ -151,6 +154,11 @@ class Settings:
             raise SearchError(f"no set of functions is given; there are {', '.join(FUNCTION_SETS)}")
         for name in self.functions:
             _choice("functions", name, tuple(FUNCTION_SETS))
+        if self.on_matrices and "matrices" not in self.functions:
+            raise SearchError(
+                f"on-matrices is {self.on_matrices}, but the functions are "
+                f"{', '.join(self.functions)}; add the set matrices, or give 0"
+            )
         if self.tournament > self.population:
             raise SearchError(
                 f"the tournament ({self.tournament}) is larger than the population "
@@ -201,7 +209,7 @@ class Settings:
 _LATER: dict[str, Any] = {"task_slack": 0.0} | {
     field.name: field.default
     for field in fields(Settings)
-    if field.name in ("alone", "device", "gradient_spread", "known_by", "seed_sets")
+    if field.name in ("alone", "device", "gradient_spread", "known_by", "on_matrices", "seed_sets")
     or field.name.startswith("validation")
 }
 

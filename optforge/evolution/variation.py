@@ -31,6 +31,7 @@ class Variation:
             add_state=settings.add_state,
             functions=settings.functions,
             in_place=settings.in_place,
+            on_matrices=settings.on_matrices,
         )
         self.constants = replace(self.mutator, constants_only=True)
 

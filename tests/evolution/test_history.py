@@ -172,6 +172,7 @@ def test_a_search_over_constants_needs_one() -> None:
         ({"add_state": -0.5}, "none may be negative"),
         ({"add_state": 1.0, "insert": 0.0, "modify": 0.0}, "not all 0"),
         ({"in_place": 1.5}, "in-place is 1.5; it is a share, from 0 to 1"),
+        ({"on_matrices": 0.5}, "on-matrices is 0.5, but the functions are paper; add the set"),
         ({"rescale": -0.1}, "rescale is -0.1; it is a share"),
         ({"insert": -1.0}, "none may be negative"),
         ({"insert": 0.0, "modify": 0.0}, "not all 0"),

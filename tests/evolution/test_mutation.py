@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from scipy import stats
 
@@ -26,6 +27,7 @@ from optforge.language import (
     round_constant,
     round_constants,
 )
+from optforge.optim import ProgramOptimizer
 from tests.strategies import programs, rated_programs, seeds
 
 ADAMW = load_rule("adamw")
@@ -154,6 +156,37 @@ def test_insertions_in_place_rewrite_what_is_still_read() -> None:
         writes = [s for s in rest if s.target == inserted.target]
         read_first = reads and (not writes or rest.index(reads[0]) <= rest.index(writes[0]))
         assert read_first or (not writes and inserted.target in made.outputs)
+
+
+def test_insertions_on_matrices_leave_all_other_arrays_as_they_were() -> None:
+    mutator = Mutator(delete=0.0, modify=0.0, in_place=1.0, on_matrices=1.0,
+                      functions=("paper", "matrices"))  # fmt: skip
+    # Without a constant of the rate, which an optimizer takes for the rate itself.
+    parent = parse(ADAMW.text.replace("    lr = lr * 0.001\n", ""))
+    source, apart = random.Random(8), 0
+    for _ in range(60):
+        child, what = mutator.child(parent, source)
+        if not what.endswith(" on matrices"):  # a function without arguments
+            continue
+        assert child.statements[int(what.split()[1]) + 1].function == "where_matrix"
+        (vector, matrix), (vector_before, matrix_before) = map(after_steps, (child, parent))
+        torch.testing.assert_close(vector, vector_before, rtol=0, atol=0, equal_nan=True)
+        apart += not torch.equal(matrix, matrix_before)
+    assert apart > 20, "matrices go another way"
+
+
+def after_steps(program: Program) -> tuple[torch.Tensor, torch.Tensor]:
+    """A vector and a hidden matrix after three steps on the same gradients."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((7,), (3, 4))
+    weights = [torch.randn(shape, generator=generator) for shape in shapes]
+    groups = [{"params": [w], "matrices": w.ndim == 2} for w in weights]
+    optimizer = ProgramOptimizer(groups, program, lr=0.1)
+    for _ in range(3):
+        for weight in weights:
+            weight.grad = torch.randn(weight.shape, generator=generator)
+        optimizer.step()
+    return weights[0], weights[1]
 
 
 def test_a_given_rewriting_comes_within_a_few_thousand_programs() -> None:

@@ -16,13 +16,14 @@ from optforge.tasks.registry import is_shipped_name
 # Options with the name of their setting.
 _PLAIN = (
     *("seed", "population", "tournament", "repeats", "confirm", "strategy", "constants_programs"),
-    *("max_statements", "max_state_bytes", "functions", "in_place", "rescale", "gradient_spread"),
-    *("known_by", "seed_sets"),
+    *("max_statements", "max_state_bytes", "functions", "in_place", "on_matrices", "rescale"),
+    *("gradient_spread", "known_by", "seed_sets"),
     *("lag", "restart", "restart_after", "tasks", "validation_share", "device"),
 )
 _EARLIER = {
     "gradient_spread": 1.0,
     "known_by": "fingerprint",
+    "on_matrices": 0.0,
     "seed_sets": 1,
     "validation": (),
 }  # what runs had that do not store it
