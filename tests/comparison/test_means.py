@@ -89,3 +89,18 @@ def test_a_run_that_diverged_claims_nothing_in_the_mean() -> None:
     tuned = {**made.tasks[1].tuned, "b": replace(broken, finals=finals)}
     (pair,) = mean_pairs(Findings((made.tasks[0], replace(made.tasks[1], tuned=tuned)), "a"))
     assert pair.test_loss.mean == math.inf and pair.verdict == "undecided"
+
+
+def test_steps_to_the_end_are_the_geometric_mean_over_tasks_and_all_must_arrive() -> None:
+    def run(*losses: float) -> CellResult:
+        curve = tuple((10 * n, loss, 0.5, 0.1) for n, loss in enumerate(losses, 1))
+        return CellResult(loss=losses[-1], test_loss=1.0, curve=curve, steps=40)
+
+    base = (run(0.9, 0.8, 0.7, 0.6), run(0.9, 0.8, 0.7, 0.6))
+    half, same = (run(0.8, 0.6, 0.5, 0.4),) * 2, (run(0.9, 0.8, 0.7, 0.5),) * 2
+    (pair,) = mean_pairs(findings({"a": base, "b": half}, {"a": base, "b": same}))
+    assert pair.final_steps is not None
+    assert math.exp(pair.final_steps.mean) == pytest.approx((20 / 40 * 40 / 40) ** 0.5)
+    late = (half[0], run(0.9, 0.9, 0.9, 0.9))
+    (pair,) = mean_pairs(findings({"a": base, "b": late}, {"a": base, "b": same}))
+    assert pair.final_steps is None, "those that arrive are a selection"

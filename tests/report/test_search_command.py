@@ -40,7 +40,8 @@ def repeated(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> SearchOptio
     "given",
     [
         {"minutes": 30.0, "compile": True, "validate": LARGER, "validation_share": 0.2},
-        {"minutes": 0.5, "compile": False, "validate": (), "gradient_spread": 1.0, "lag": 9},
+        {"minutes": 0.5, "compile": False, "validate": (), "gradient_spread": 1.0, "lag": 9,
+         "on_matrices": 0.25},
         {"programs": 9, "mutations": (1, 0, 2), "functions": "paper,rows", "restart": "initial",
          "strategy": "random", "max_state_bytes": 12, "constants_programs": 0, "in_place": 0.25},
     ],
@@ -55,10 +56,13 @@ def test_the_command_gives_the_settings_again(
 
 
 def test_a_task_of_ones_own_is_named_with_the_trials_of_its_baseline() -> None:
-    stored = {
+    stored: dict[str, Any] = {
         "search": {"tasks": ["mnist_mlp", "Mine"], "validation": ["Larger"]},
         "held_out": ["letters_resnet"], "tuning": {"trials": 48},
     }  # fmt: skip
     assert own_tasks(stored) == ["Mine", "Larger"]
     words = search_command(stored, Path("runs/first"), 9)
-    assert words[words.index("--trials") + 1] == "48"
+    assert words[words.index("--trials") + 1] == "48" and "--fresh-seeds" not in words
+    stored["tuning"]["fresh_seeds"] = 6
+    words = search_command(stored, Path("runs/first"), 9)
+    assert words[words.index("--fresh-seeds") + 1] == "6"

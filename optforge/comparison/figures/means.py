@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from optforge.comparison.figures.arrivals import share_of_steps
 from optforge.comparison.figures.pairs import ended, log_difference, verdict
-from optforge.comparison.result import Findings
+from optforge.comparison.result import Findings, TaskResult
 from optforge.statistics import Interval, holm, mean_interval_over_tasks
 
 
@@ -54,23 +55,23 @@ def mean_pairs(findings: Findings) -> list[MeanPair]:
     based = [result for result in findings.tasks if findings.baseline in result.tuned]
     if len(based) < 2 or any(result.variant.axes for result in based):
         return []
-    names = [name for name in based[0].tuned if name != findings.baseline]
-    pairs = [pair for name in names if (pair := _mean_pair(findings, name)) is not None]
+    baseline = findings.baseline
+    names = [name for name in based[0].tuned if name != baseline]
+    pairs = [pair for name in names if (pair := _mean_pair(based, name, baseline)) is not None]
     adjusted = holm([pair.test_loss.p_value for pair in pairs]) if pairs else []
     return [replace(pair, adjusted=float(p)) for pair, p in zip(pairs, adjusted, strict=True)]
 
 
-def _mean_pair(findings: Findings, name: str) -> MeanPair | None:
-    based = [result for result in findings.tasks if findings.baseline in result.tuned]
-    runs = [ended(r, name, findings.baseline) if name in r.tuned else [] for r in based]
+def _mean_pair(results: Sequence[TaskResult], name: str, baseline: str) -> MeanPair | None:
+    runs = [ended(r, name, baseline) if name in r.tuned else [] for r in results]
     if not all(runs):
         return None
     shares = [[share_of_steps(a, b) for a, b in row] for row in runs]
     arrive = all(math.isfinite(share) for row in shares for share in row)
     return MeanPair(
         recipe=name,
-        baseline=findings.baseline,
-        tasks=tuple(result.variant.label for result in based),
+        baseline=baseline,
+        tasks=tuple(result.variant.label for result in results),
         test_loss=mean_interval_over_tasks([[log_difference(*p) for p in row] for row in runs]),
         final_steps=mean_interval_over_tasks([[math.log(s) for s in row] for row in shares])
         if arrive

@@ -121,15 +121,16 @@ def _to_its_end(pair: Pair) -> str:
 
 def means(findings: Findings) -> TextTable | None:
     """Return the table of means over tasks; None for one task, or for variants of one."""
+    pairs = mean_pairs(findings)
+    if not pairs:
+        return None
     rows = tuple(
         (pair.recipe, percent(pair.test_loss), p_value(pair.adjusted), ratio(pair.final_steps),
          pair.verdict)
-        for pair in mean_pairs(findings)
+        for pair in pairs
     )  # fmt: skip
-    if not rows:
-        return None
     return TextTable(
-        f"Mean over all {len(findings.tasks)} tasks, each with the same weight, against "
+        f"Mean over all {len(pairs[0].tasks)} tasks, each with the same weight, against "
         f"{findings.baseline}, for optimizers with results on all of them: geometric means of the "
         "ratios above. The intervals are about these tasks, not about others like them",
         ("<optimizer", "change of loss", "p", "steps to its end", "<verdict"),

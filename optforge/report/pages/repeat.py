@@ -56,6 +56,8 @@ def search_command(settings: Mapping[str, Any], path: Path, programs: int) -> li
         words += ["--compile" if search["compiled"] else "--no-compile"]
     if own_tasks(settings) and "tuning" in settings:
         words += ["--trials", str(settings["tuning"]["trials"])]
+    if (fresh := settings.get("tuning", {}).get("fresh_seeds")) is not None:
+        words += ["--fresh-seeds", str(fresh)]
     if all(name in search for name in _MUTATIONS):
         words += ["--mutations", _text([search[name] for name in _MUTATIONS])]
     if search.get("start", "") not in ("", load_rule("adamw").text):
