@@ -42,8 +42,9 @@ def search_command(settings: Mapping[str, Any], path: Path, programs: int) -> li
 
     Example:
         >>> search_command({"search": {"seed": 3, "tasks": ["a", "b"]}}, Path("runs/x"), 500)
-        ['optforge', 'search', '--programs', '500', '--seed', '3', '--gradient-spread', '1',
-         '--known-by', 'fingerprint', '--seed-sets', '1', '--tasks', 'a,b', '--validate', 'none']
+        ['optforge', 'search', '--programs', '500', '--seed', '3', '--on-matrices', '0',
+         '--gradient-spread', '1', '--known-by', 'fingerprint', '--seed-sets', '1',
+         '--tasks', 'a,b', '--validate', 'none']
     """
     search = {**_EARLIER, **settings.get("search", {})}
     words = ["optforge", "search", "--programs", str(programs)]
