@@ -109,8 +109,10 @@ class BaselineTuner:
             return {}, FULL  # as what is shipped was tuned
         effort = self.effort(tasks, trainer.store)
         what = f"Tuning AdamW, the baseline, on {', '.join(trainer.tasks)}"
-        progress = TrainingProgress(trainer, self.watch, what, effort.runs * len(tasks))
-        jobs = [(baseline_tunable("adamw"), [task.name]) for task in tasks]
+        baseline = baseline_tunable("adamw")
+        total = effort.runs_with(len(baseline.known)) * len(tasks)
+        progress = TrainingProgress(trainer, self.watch, what, total)
+        jobs = [(baseline, [task.name]) for task in tasks]
         tuned = tune_together(jobs, progress.counting(losses_by(trainer)), effort)
         baselines = [Baseline("adamw", best.parameters, best.loss, best.trials) for best in tuned]
         return dict(zip(trainer.tasks, baselines, strict=True)), effort

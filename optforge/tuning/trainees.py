@@ -92,7 +92,20 @@ class Effort:
     @property
     def runs(self) -> int:
         """Number of trainings of one rule on one task if every trial had all its seeds."""
-        return self.trials * self.seeds + min(self.trials, self.finalists) * self.final_seeds
+        return self.runs_with(0)
+
+    def runs_with(self, known: int) -> int:
+        """Return the number of trainings if some known settings are finalists in any case.
+
+        Args:
+            known: Number of known settings, with which the trials begin.
+
+        Example:
+            >>> Effort(64).runs, Effort(64).runs_with(2), Effort(6).runs_with(2)
+            (336, 360, 90)
+        """
+        finalists = min(self.trials, known + self.finalists)
+        return self.trials * self.seeds + finalists * self.final_seeds
 
     @property
     def expected_runs(self) -> int:

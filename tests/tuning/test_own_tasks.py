@@ -69,6 +69,18 @@ def test_a_stop_loses_nothing_and_the_next_start_goes_on(tmp_path: Path) -> None
     assert rest == whole and trainer.trained + trained == total
 
 
+def test_progress_ends_at_its_total_where_known_settings_are_further_finalists(
+    tmp_path: Path,
+) -> None:
+    shown: list[tuple[int, int]] = []
+    watch = replace(
+        BaselineTuner(trials=16, file=tmp_path / "losses"),
+        watch=lambda what, done, total, left: shown.append((done, total)),
+    )
+    tuned(watch, [Blobs()])
+    assert all(done <= total for done, total in shown) and shown[-1][0] == shown[-1][1]
+
+
 @pytest.mark.slow
 def test_workers_change_nothing(tmp_path: Path) -> None:
     alone, _ = tuned(replace(FIRST, file=tmp_path / "alone"), [Blobs()])
