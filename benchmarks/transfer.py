@@ -51,7 +51,6 @@ from optforge.tuning import Effort, fittable, losses_by, stored, tune_together
 
 HERE = Path(__file__).parents[1] / "results"
 REFERENCE, SEEDS, RESAMPLES = "adamw", 10, 2000
-EFFORT = Effort(24, seeds=2, finalists=4, final_seeds=4)
 OWN, RATES, TUNED = "own", "rates", "tuned"
 MUTANT, CELLS = "mutant ", "cells.jsonl"
 
@@ -88,6 +87,8 @@ def main() -> None:
     parser.add_argument("--optimizers", type=int, default=40)
     parser.add_argument("--tasks", default=",".join((*PROXY_TASKS, *ladder_task_names())))
     parser.add_argument("--minutes", type=float, default=9.0)
+    parser.add_argument("--trials", type=int, default=24)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--out", type=Path, default=HERE / "transfer")
     given = parser.parse_args()
     if given.verb == "show":
@@ -147,7 +148,7 @@ def run(given: argparse.Namespace) -> None:
     trainer = bounded_trainer(tasks, given.out, given.minutes)
     try:
         for done, (way, task, optimizer) in enumerate(cells, 1):
-            cell = measure(trainer, way, task, optimizer)
+            cell = measure(trainer, way, task, optimizer, given)
             keep(cell, given.out)
             print(f"{done} of {len(cells)}: {way} {task} {optimizer} {mean(cell):+.4f}", flush=True)
     except TimeIsUpError:
@@ -156,17 +157,20 @@ def run(given: argparse.Namespace) -> None:
         trainer.runner.executor.close()
 
 
-def measure(trainer: Trainer, way: str, task: str, optimizer: str) -> Measured:
+def measure(
+    trainer: Trainer, way: str, task: str, optimizer: str, given: argparse.Namespace
+) -> Measured:
     rule = rule_of(optimizer)
+    effort = Effort(given.trials, seeds=2, finalists=max(1, given.trials // 6), final_seeds=4)
     began, before = time.process_time(), trainer.trained
     if way == TUNED:
         jobs = [(fittable(rule), [task])]
-        (best,) = tune_together(jobs, losses_by(trainer, "transfer "), EFFORT)
-        trainees, trainings = [best.trainee], EFFORT.runs + 1
+        (best,) = tune_together(jobs, losses_by(trainer, "transfer "), effort)
+        trainees, trainings = [best.trainee], effort.runs + 1
     else:
         trainees = [Trainee(program) for program in (rates(rule) if way == RATES else (rule,))]
         trainings = len(trainees)
-    seeds = {task: trainer.seeds(task, f"transfer {way} judge", SEEDS)}
+    seeds = {task: trainer.seeds(task, f"transfer {way} judge", given.seeds)}
     logs = trainer.losses({task: trainees}, seeds, "validation")[task]  # [rates, seeds]
     best_row = logs[int(numpy.nan_to_num(logs.mean(1), nan=math.inf).argmin())]
     seconds = (time.process_time() - began) / max(1, trainer.trained - before)

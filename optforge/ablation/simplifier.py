@@ -72,6 +72,7 @@ class Simplifier:
         say: Called with each event.
         programs: Number of proposals of an evolution that runs first; 0 for none.
         workers: Number of worker processes of that evolution.
+        most_comparisons: Number of comparisons after which it ends.
     """
 
     trainer: RuleTrainer
@@ -81,6 +82,7 @@ class Simplifier:
     say: Tell = lambda message: None
     programs: int = 0
     workers: Workers = 0
+    most_comparisons: int = MOST_COMPARISONS
     steps: list[DerivationStep] = field(default_factory=list)
     accepted: list[AcceptedChange] = field(default_factory=list)
     judged: dict[str, Decision] = field(default_factory=dict)
@@ -179,7 +181,7 @@ class Simplifier:
         candidates = [change for change in candidates if not self._is_settled(change)]
         if not candidates:
             return False
-        if self.comparisons >= MOST_COMPARISONS:
+        if self.comparisons >= self.most_comparisons:
             self.ended = f"{self.comparisons} comparisons were made, and more are not"
             return False
         count = (

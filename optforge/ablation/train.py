@@ -12,7 +12,7 @@ from optforge.ablation.effects import REPEATS, Effect, Effects, longer_constants
 from optforge.ablation.events import Tell
 from optforge.ablation.protection import protectable
 from optforge.ablation.rule_trainer import RuleTrainer
-from optforge.ablation.simplifier import Simplifier
+from optforge.ablation.simplifier import MOST_COMPARISONS, Simplifier
 from optforge.equality.derivation import Derivation, Link
 from optforge.equality.exact import Simplified, simplify_exact
 from optforge.errors import MOST, SimplifyError, whole_number
@@ -36,6 +36,7 @@ class Options:
         minutes: Minutes after which it ends with the changes made so far; None for no limit.
         looks: Number of seeds of each task at each look.
         repeats: Number of fresh seeds of each task for the table of effects.
+        most_comparisons: Number of comparisons after which it ends with the changes made so far.
 
     Raises:
         SimplifyError: If a number is out of range.
@@ -48,6 +49,7 @@ class Options:
     minutes: float | None = None
     looks: tuple[int, ...] = DecisionRule.looks
     repeats: int = REPEATS
+    most_comparisons: int = MOST_COMPARISONS
 
     def __post_init__(self) -> None:
         with_plain_fields(self, SimplifyError)
@@ -59,6 +61,7 @@ class Options:
         if self.minutes is not None and not self.minutes > 0:
             raise SimplifyError(f"minutes is {self.minutes}; give a time above 0")
         whole_number("repeats", self.repeats, _LEAST_LOOK, SimplifyError, MOST)
+        whole_number("most_comparisons", self.most_comparisons, 1, SimplifyError)
         whole_number("the last look", max(self.looks, default=2), _LEAST_LOOK, SimplifyError, MOST)
         rising = all(a < b for a, b in zip(self.looks, self.looks[1:], strict=False))
         if not self.looks or self.looks[0] < _LEAST_LOOK or not rising:
@@ -121,7 +124,14 @@ def simplify_by_training(
     begin, length = time.monotonic(), 60 * (options.minutes or math.inf)
     rule = replace(DecisionRule(), margin=options.margin, looks=options.looks)
     simplifier = Simplifier(
-        trainer, rule, options.keep, options.drop_unresolved, say, options.programs, workers
+        trainer,
+        rule,
+        options.keep,
+        options.drop_unresolved,
+        say,
+        options.programs,
+        workers,
+        options.most_comparisons,
     )
     trainer.runner.deadline = begin + _TRIALS * length
     simplifier.run(program)

@@ -50,14 +50,14 @@ def simplify_winner(
         runner: Runs the trainings; its display shows the time.
         store: Store of the run's losses.
         program: The winner.
-        seconds: Seconds that it may take.
+        seconds: Seconds of training that it may take, as of :func:`seconds_for`.
         say: Called with each event.
 
     Raises:
         SimplifyError: If the check of a step fails.
         StoppedError: If a stop is requested.
     """
-    if seconds < LEAST_SECONDS:
+    if not seconds:
         return describe(simplify_exact(program, say=say))
     begin = time.monotonic()
 

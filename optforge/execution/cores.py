@@ -28,10 +28,10 @@ def usable_cores() -> int:
     return max(1, min([cores, *_quotas(_CGROUP)]))
 
 
-def _quotas(root: Path) -> list[int]:
+def _quotas(root: Path, membership: Path = _MEMBERSHIP) -> list[int]:
     """Return the limits of cgroups, versions 2 and 1, in whole cores."""
     quotas = []
-    for folder in _folders(root):
+    for folder in _folders(root, membership):
         try:
             quota, period = (folder / "cpu.max").read_text().split()
         except (OSError, ValueError):
@@ -45,10 +45,10 @@ def _quotas(root: Path) -> list[int]:
     return quotas
 
 
-def _folders(root: Path) -> list[Path]:
+def _folders(root: Path, membership: Path) -> list[Path]:
     """Return the folders of this process's cgroup and of those above it."""
     try:
-        lines = _MEMBERSHIP.read_text().splitlines()
+        lines = membership.read_text().splitlines()
     except OSError:
         lines = []
     folders = {root, root / "cpu"}

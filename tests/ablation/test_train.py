@@ -13,7 +13,6 @@ from optforge.ablation import (
     RuleTrainer,
     SimpleRule,
     describe,
-    simplifier,
     simplify_by_training,
 )
 from optforge.ablation.tuning import tune
@@ -162,9 +161,8 @@ def test_a_stopped_derivation_goes_on_from_the_file(tmp_path: Path, done: Simple
 
 
 @pytest.mark.slow
-def test_the_limit_of_comparisons_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simplifier, "MOST_COMPARISONS", 2)
-    found, _ = simplified()
+def test_the_limit_of_comparisons_is_named() -> None:
+    found, _ = simplified(most_comparisons=2)
     assert found.trained is not None
     assert "comparisons were made, and more are not" in found.trained.ended
     assert found.trained.ended in simplify_markdown(found)

@@ -72,10 +72,7 @@ def test_a_search_leaves_both_rules_and_simplify_goes_on_from_there(
 def test_with_time_the_winner_is_trained_and_the_time_holds(
     plain: SearchResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(winner, "LEAST_SECONDS", 0.5)
-    monkeypatch.setattr(winner, "_LOOKS", (3, 6))
-    monkeypatch.setattr(winner, "_REPEATS", 3)
-    monkeypatch.setattr(optforge.api.winner, "seconds_for", lambda searched: 8.0)
+    monkeypatch.setattr(optforge.api.winner, "seconds_for", lambda searched: 20.0)
     shown: list[tuple[str, int, int]] = []
 
     class Watcher(Silent):
@@ -92,7 +89,7 @@ def test_with_time_the_winner_is_trained_and_the_time_holds(
     lean, task = simplify_exact(result.best).program, Blobs()
     (seed,) = seeds(place.seed, task.name, "simplify tune", 1)
     assert store.get(store.key(lean, task, seed, "validation")) is not None
-    assert any(what == "Simplifying the winner" and total == 8 for what, _, total in shown)
+    assert any(what == "Simplifying the winner" and total == 20 for what, _, total in shown)
 
 
 def test_a_compiled_run_is_simplified_compiled(

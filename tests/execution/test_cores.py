@@ -42,16 +42,13 @@ def test_quotas_of_cgroups_count(files: dict[str, str], limits: list[int], tmp_p
     "line",
     ["0::/kubepods/pod1/cri-containerd:abc", "4:cpu,cpuacct:/kubepods/pod1/cri-containerd:abc"],
 )
-def test_a_group_with_colons_in_its_path_is_found(
-    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_group_with_colons_in_its_path_is_found(line: str, tmp_path: Path) -> None:
     """Those of containerd hold some, so that its quotas were not seen."""
     group = tmp_path / "groups" / "kubepods" / "pod1" / "cri-containerd:abc"
     group.mkdir(parents=True)
     (group / "cpu.max").write_text("300000 100000\n")
     (tmp_path / "membership").write_text(f"{line}\n")
-    monkeypatch.setattr(cores, "_MEMBERSHIP", tmp_path / "membership")
-    assert cores._quotas(tmp_path / "groups") == [3]
+    assert cores._quotas(tmp_path / "groups", tmp_path / "membership") == [3]
 
 
 def test_a_quota_below_the_affinity_decides(monkeypatch: pytest.MonkeyPatch) -> None:

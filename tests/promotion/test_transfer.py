@@ -56,11 +56,8 @@ def test_forty_optimizers_are_forty_structures(transfer: Any) -> None:
 def test_a_stopped_run_goes_on_from_its_cells(
     transfer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from optforge.tuning import Effort
-
-    monkeypatch.setattr(transfer, "EFFORT", Effort(2, 1, 1, 1))
-    monkeypatch.setattr(transfer, "SEEDS", 2)
-    words = ["transfer.py", "run", "--tasks", "digits_mlp@5", "--optimizers", "2", "--out"]
+    words = ["transfer.py", "run", "--tasks", "digits_mlp@5", "--optimizers", "2"]
+    words += ["--trials", "2", "--seeds", "2", "--out"]
     monkeypatch.setattr("sys.argv", [*words, str(tmp_path), "--minutes", "1e-9"])
     transfer.main()
     assert transfer.read(tmp_path) == []

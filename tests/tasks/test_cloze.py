@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from optforge.errors import TaskError
-from optforge.tasks.data import cloze
 from optforge.tasks.data.cloze import CHOICES, cloze_questions
 from optforge.tasks.data.pieces import corpus_tokenizer
 from optforge.tasks.data.python_source import source_texts
@@ -89,7 +88,6 @@ def test_training_answers_more_and_only_causal_models_are_asked() -> None:
     assert small(architecture="bert").scores(model, 0) == {}
 
 
-def test_too_little_text_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cloze, "_QUESTIONS", 10**6)
+def test_too_little_text_is_named() -> None:
     with pytest.raises(TaskError, match="passages of 24 pieces"):
-        cloze_questions(*SIZES)
+        cloze_questions(*SIZES, questions=10**6)

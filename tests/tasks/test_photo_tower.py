@@ -27,11 +27,10 @@ def test_the_tower_is_the_one_of_the_package_that_the_weights_are_for() -> None:
         torch.testing.assert_close(photo_tower.photo_tower()(images), wanted)
 
 
-def test_a_batch_is_its_images_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_is_its_images_one_by_one() -> None:
     images = torch.rand(5, 16, 16, generator=torch.Generator().manual_seed(0))
     together = photo_features(images)
-    monkeypatch.setattr(photo_tower, "_BATCH", 2)
-    torch.testing.assert_close(photo_features(images), together, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(photo_features(images, batch_size=2), together, atol=1e-4, rtol=1e-4)
     assert together.shape == (5, photo_tower.FEATURES)
 
 

@@ -34,12 +34,14 @@ def products(graph: GraphModule) -> int:
     return sum(node.target is BMM for node in graph.graph.nodes)
 
 
-def check(traced: GraphModule, plain: object, example: tuple[Tensor, ...], fewer: bool) -> None:
+def check(
+    traced: GraphModule, plain: object, example: tuple[Tensor, ...], fewer: bool, **limits: int
+) -> None:
     """Compare the rewritten graph, the graph, and the kernel that it was traced from."""
     before = products(traced)
     with torch.no_grad():
         graph = traced(*example)
-        kernel._without_tiny_products(traced)
+        kernel._without_tiny_products(traced, **limits)
         rewritten = traced(*example)
     expected = plain(*example)  # type: ignore[operator]
     for part, other, third in zip(rewritten, graph, expected, strict=True):
@@ -66,17 +68,13 @@ def test_the_rewritten_graph_computes_the_same(task: Task, fewer: bool) -> None:
 
 
 @pytest.mark.parametrize("tiny", [1, 10**9])
-def test_every_batch_of_products_may_be_rewritten(
-    tiny: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_batch_of_products_may_be_rewritten(tiny: int) -> None:
     """Also those of the Transformer, were they small enough; and none where none is."""
-    monkeypatch.setattr(kernel, "_TINY_PRODUCT", tiny)
-    monkeypatch.setattr(kernel, "_MANY", 1)
     stack = Stack(ShortTransformer(), torch.float64)
     example = rows_of(stack)
     by_row = gradient_kernel(stack._loss, stack.views, shared=False)
     traced = make_fx(by_row)(*example)
-    check(traced, by_row, example, fewer=tiny > 1)
+    check(traced, by_row, example, fewer=tiny > 1, largest=tiny, fewest=1)
     assert (products(traced) == 0) == (tiny > 1)
 
 

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -30,32 +31,46 @@ Response: TypeAlias = Any
 Server: TypeAlias = Any
 Starlette: TypeAlias = Any
 
-_SHARE = 0.005  # of a core that reading may take; serving takes less than as much again
-_LEAST = 2.0  # seconds between two looks
 _PING = 15.0  # seconds after which a silent connection gets a comment, so that it stays open
 _SLICE = 0.25  # seconds after which a stream of events looks whether the server is to end
 _GRACE = 5  # seconds in which a last look at a journal may end with the server
 LOOPBACK = ("127.0.0.1", "localhost")
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How often a result is read again; half a percent of a core, however long its journal is.
+
+    Args:
+        least: Least number of seconds between two reads.
+        share: Share of a core that reading may take; serving takes less than as much again.
+
+    Example:
+        >>> Pace(least=1.0).share
+        0.005
+    """
+
+    least: float = 2.0
+    share: float = 0.005
+
+
 class LivePage:
     """The page of a result, read again when enough time has passed since it was last read.
 
-    Reading waits two hundred times as long as it took, so that it costs half a percent of a core
-    however long the journal is. It opens the journal for reading each time: it neither blocks
-    the search nor minds that one side begins anew.
+    It opens the journal for reading each time: it neither blocks the search nor minds that one
+    side begins anew.
 
     Args:
         path: Directory of the result.
-        least: Least number of seconds between two reads.
+        pace: How often it is read again.
 
     Example:
         >>> LivePage(Path("runs/none")).version
         0
     """
 
-    def __init__(self, path: Path, least: float = _LEAST) -> None:
-        self.path, self.least = path, least
+    def __init__(self, path: Path, pace: Pace = Pace()) -> None:
+        self.path, self.pace = path, pace
         self.version, self.content = 0, ""
         self._due = 0.0
         self._lock = threading.Lock()
@@ -82,7 +97,7 @@ class LivePage:
         if content != self.content:
             self.version, self.content = self.version + 1, content
         spent = time.thread_time() - begun
-        self._due = time.monotonic() + max(self.least, spent / _SHARE)
+        self._due = time.monotonic() + max(self.pace.least, spent / self.pace.share)
 
 
 class Site:
@@ -90,14 +105,14 @@ class Site:
 
     Args:
         root: Directory of a result, or one that holds runs.
-        least: Least number of seconds between two reads of a result.
+        pace: How often a result is read again.
         is_ending: Whether the server is to end, and with it all streams of events.
     """
 
     def __init__(
-        self, root: Path, least: float = _LEAST, is_ending: Callable[[], bool] = lambda: False
+        self, root: Path, pace: Pace = Pace(), is_ending: Callable[[], bool] = lambda: False
     ) -> None:
-        self.root, self.least, self.is_ending = root, least, is_ending
+        self.root, self.pace, self.is_ending = root, pace, is_ending
         self._pages: dict[str, LivePage] = {}
         self._started = secrets.token_hex(4)  # versions of another process are not ours
 
@@ -107,7 +122,7 @@ class Site:
             return None
         if not name and not is_result(self.root):
             return None
-        return self._pages.setdefault(name, LivePage(self.root / name, self.least))
+        return self._pages.setdefault(name, LivePage(self.root / name, self.pace))
 
     def version(self, page: LivePage) -> str:
         """Return what names the present content of a page; another process has other names."""
@@ -143,7 +158,7 @@ class Site:
             with suppress(OptforgeError):  # not readable now; the next look may find it mended
                 await asyncio.to_thread(page.refresh)
             version = self.version(page)
-            silent += self.least
+            silent += self.pace.least
             if version != sent:
                 sent, silent = version, 0.0
                 yield f"data: {version}\n\n"
@@ -154,7 +169,7 @@ class Site:
 
     async def _pause(self) -> None:
         """Wait until the next look, or until the server is to end."""
-        due = time.monotonic() + self.least
+        due = time.monotonic() + self.pace.least
         while (left := due - time.monotonic()) > 0 and not self.is_ending():
             await asyncio.sleep(min(left, _SLICE))
 
@@ -237,7 +252,7 @@ def serve(server: Server) -> None:
         server.run()
 
 
-def make_server(root: Path, host: str, port: int, token: str = "", least: float = _LEAST) -> Server:
+def make_server(root: Path, host: str, port: int, token: str = "", pace: Pace = Pace()) -> Server:
     """Return the server of live pages; open pages do not keep it from ending.
 
     Args:
@@ -245,13 +260,13 @@ def make_server(root: Path, host: str, port: int, token: str = "", least: float 
         host: Address to listen on.
         port: Port; 0 for any free one.
         token: As in :func:`live_app`.
-        least: Least number of seconds between two reads of a result.
+        pace: How often a result is read again.
 
     Raises:
         OptforgeError: If the packages are not installed.
     """
     uvicorn = _import("uvicorn")
-    app = live_app(Site(root, least, lambda: server.should_exit), token)
+    app = live_app(Site(root, pace, lambda: server.should_exit), token)
     options = {"log_level": "warning", "timeout_graceful_shutdown": _GRACE}
     server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, **options))
     return server

@@ -32,7 +32,11 @@ class _Ending:
 
 
 def cloze_questions(
-    corpus: str, sequences: Sequence[int], length: int, vocabulary: int
+    corpus: str,
+    sequences: Sequence[int],
+    length: int,
+    vocabulary: int,
+    questions: int = _QUESTIONS,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return passages of the test that end with one of four words.
 
@@ -44,6 +48,7 @@ def cloze_questions(
         sequences: As there; they decide which text the pieces are learnt from.
         length: Pieces that a model sees; a window has one more.
         vocabulary: Number of different pieces.
+        questions: Number of passages.
 
     Returns:
         Windows uint16 ``[questions, 4, length + 1]``, the right one first, and the number of pieces
@@ -56,30 +61,30 @@ def cloze_questions(
     choices that are compared by their likelihood.
     """
     key = {"cloze": 1, **pieces_key(corpus, sequences, length, vocabulary)}
-    key |= {"questions": _QUESTIONS, "choices": CHOICES, "word": _WORD.pattern}
+    key |= {"questions": questions, "choices": CHOICES, "word": _WORD.pattern}
 
     def build() -> Arrays:
         tokenizer = corpus_tokenizer(corpus, sequences, length, vocabulary)
-        return _build(CORPORA[corpus][0]()[PARTS[2]], tokenizer, length)
+        return _build(CORPORA[corpus][0]()[PARTS[2]], tokenizer, length, questions)
 
     arrays = cached("cloze", key, build)
     return arrays["windows"], arrays["pieces"]
 
 
-def _build(texts: Sequence[str], tokenizer: Any, length: int) -> Arrays:
+def _build(texts: Sequence[str], tokenizer: Any, length: int, questions: int) -> Arrays:
     generator = np.random.default_rng(0)
     endings = [ending for text in texts for ending in _endings(text, tokenizer, length)]
     words = defaultdict[tuple[int, bool], list[tuple[int, ...]]](list)
     for ending in endings:
         words[ending.kind].append(ending.word)
     usable = [ending for ending in endings if len(set(words[ending.kind][:_SOME])) >= CHOICES]
-    if len(usable) < _QUESTIONS:
+    if len(usable) < questions:
         raise TaskError(
             f"the test text yields {len(usable)} passages of {length} pieces that end with a "
-            f"word, {_QUESTIONS} are needed; make the sequences shorter"
+            f"word, {questions} are needed; make the sequences shorter"
         )
     windows, pieces = [], []
-    for number in generator.permutation(len(usable))[:_QUESTIONS].tolist():
+    for number in generator.permutation(len(usable))[:questions].tolist():
         ending = usable[number]
         chosen = _choices(ending.word, words[ending.kind], generator)
         passage = ending.window[: -len(ending.word)]

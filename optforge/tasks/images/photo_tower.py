@@ -46,11 +46,12 @@ def photo_tower() -> nn.Module:
     return tower.eval()
 
 
-def photo_features(images: Tensor) -> Tensor:
+def photo_features(images: Tensor, batch_size: int = _BATCH) -> Tensor:
     """Return what the tower says of grey images.
 
     Args:
         images: Float32 [N, side, side] from 0 to 1; enlarged to 64 pixels, the same in all colors.
+        batch_size: Number of images at a time.
 
     Returns:
         Features float32 [N, 1280].
@@ -60,7 +61,7 @@ def photo_features(images: Tensor) -> Tensor:
     """
     tower, features = photo_tower(), []
     with torch.no_grad():
-        for batch in images.unsqueeze(1).split(_BATCH):
+        for batch in images.unsqueeze(1).split(batch_size):
             large = functional.interpolate(batch, (_SIDE, _SIDE), mode="bilinear")
             features.append(tower(2 * large.expand(-1, 3, -1, -1) - 1))
     return torch.cat(features)

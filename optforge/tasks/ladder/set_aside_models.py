@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from optforge.tasks.models import linear, normal
 
-_MARGIN = 0.05  # keeps the logarithms of the ends of the range finite
+_MARGIN = 0.05
 
 
 class SineField(nn.Module):
@@ -57,6 +57,7 @@ class CouplingFlow(nn.Module):
         couplings: Layers; each changes one half of the values by the other.
         hidden: Width of the network of each.
         levels: Values lie between 0 and this.
+        margin: Keeps the logarithms of the ends of that range finite.
 
     Example:
         >>> tuple(CouplingFlow(64, 2, 16, 17)(torch.zeros(5, 8, 8)).shape)
@@ -65,9 +66,11 @@ class CouplingFlow(nn.Module):
     Source: Dinh et al., Density Estimation using Real NVP, 2017 (arXiv:1605.08803).
     """
 
-    def __init__(self, size: int, couplings: int, hidden: int, levels: int) -> None:
+    def __init__(
+        self, size: int, couplings: int, hidden: int, levels: int, margin: float = _MARGIN
+    ) -> None:
         super().__init__()
-        self.size, self.levels = size, levels
+        self.size, self.levels, self.margin = size, levels, margin
         self.first = nn.ModuleList(
             linear(size // 2, hidden, math.sqrt(2), True) for _ in range(couplings)
         )
@@ -75,9 +78,10 @@ class CouplingFlow(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map examples [B, ...] to their log densities [B], in nats."""
-        share = _MARGIN + (1 - 2 * _MARGIN) * x.flatten(1) / self.levels
+        inside = 1 - 2 * self.margin
+        share = self.margin + inside * x.flatten(1) / self.levels
         values = torch.logit(share)
-        volume = (math.log((1 - 2 * _MARGIN) / self.levels) - torch.log(share * (1 - share))).sum(1)
+        volume = (math.log(inside / self.levels) - torch.log(share * (1 - share))).sum(1)
         kept, changed = values[:, ::2], values[:, 1::2]
         for first, second in zip(self.first, self.second, strict=True):
             shift, scale = second(functional.relu(first(kept))).chunk(2, -1)

@@ -15,7 +15,7 @@ import pytest
 
 from optforge.errors import OptforgeError
 from optforge.report.pages import live
-from optforge.report.pages.live import LivePage, Site
+from optforge.report.pages.live import LivePage, Pace, Site
 from optforge.runs import Journal
 from tests.helpers.browsing import READY
 from tests.helpers.page_runs import finish_run, grow_run, make_run
@@ -29,7 +29,8 @@ class Served:
     """Live pages served from a thread at a free port."""
 
     def __init__(self, root: Path, token: str = "", port: int = 0) -> None:
-        self.server = live.make_server(root, "127.0.0.1", port, token, least=0.2)
+        pace = Pace(0.2, 1.0)  # at once, though that takes more than half a percent of a core
+        self.server = live.make_server(root, "127.0.0.1", port, token, pace)
         self.thread = threading.Thread(target=self.server.run)
 
     def __enter__(self) -> str:
@@ -60,7 +61,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_a_page_has_a_new_version_only_when_the_run_has_grown(run: Path) -> None:
-    page = LivePage(run, least=0.0)
+    page = LivePage(run, Pace(0.0))
     page._due = 0.0
     assert page.refresh() == 1
     page._due = 0.0
@@ -73,7 +74,7 @@ def test_a_page_has_a_new_version_only_when_the_run_has_grown(run: Path) -> None
 
 
 def test_reading_waits_two_hundred_times_as_long_as_it_takes(run: Path) -> None:
-    page = LivePage(run, least=0.0)
+    page = LivePage(run, Pace(0.0))
     begun, spent = time.monotonic(), time.thread_time()
     page.refresh()
     spent = time.thread_time() - spent
@@ -81,7 +82,7 @@ def test_reading_waits_two_hundred_times_as_long_as_it_takes(run: Path) -> None:
 
 
 def test_an_error_leaves_the_last_page(run: Path) -> None:
-    page = LivePage(run, least=0.0)
+    page = LivePage(run, Pace(0.0))
     page.refresh()
     content, page._due = page.content, 0.0
     shutil.rmtree(run)
@@ -115,13 +116,6 @@ def test_only_this_machine_or_who_knows_the_token(run: Path) -> None:
         assert answer(url, Cookie="token=secret")[0] == 200
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read again at once, though that takes more than half a percent of a core."""
-    monkeypatch.setattr(live, "_SHARE", 1.0)
-
-
-@pytest.mark.usefixtures("impatient")
 def test_an_open_page_follows_a_run_that_grows(browser: Any, run: Path) -> None:
     with Served(run.parent) as url:
         page, said = browser.new_page(), list[str]()
@@ -148,7 +142,6 @@ def test_an_open_page_follows_a_run_that_grows(browser: Any, run: Path) -> None:
         page.close()
 
 
-@pytest.mark.usefixtures("impatient")
 def test_either_side_may_be_restarted(
     browser: Any, run: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
