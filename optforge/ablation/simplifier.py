@@ -170,8 +170,7 @@ class Simplifier:
 
     def _round(self, rates: bool) -> bool:
         """Write constants with fewer digits."""
-        changed = self._compare(Roundings(self.current, rates), tuned=not rates)
-        if changed:
+        if changed := self._compare(Roundings(self.current, rates), tuned=not rates):
             self._again()
         return changed
 
@@ -184,9 +183,8 @@ class Simplifier:
         if self.comparisons >= self.most_comparisons:
             self.ended = f"{self.comparisons} comparisons were made, and more are not"
             return False
-        count = (
-            f"{len(candidates)} ways to {'round' if isinstance(source, Roundings) else 'shorten'}"
-        )
+        way = "round" if isinstance(source, Roundings) else "shorten"
+        count = f"{len(candidates)} ways to {way}"
         forms = self._tuned([change.program for change in candidates], tuned, count)
         decisions = self._decided([form.program for form in forms], count)
         tried = [_Tried(*parts) for parts in zip(candidates, forms, decisions, strict=True)]
