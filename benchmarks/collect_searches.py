@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from optforge.assessment.rows import ADAMW, FOUND, MUON, ONE_SETTING, STRAIGHT, 
 from optforge.assessment.table import Table
 from optforge.report.search.table_json import table_from_json
 from optforge.report.text_table import TextTable
-from optforge.report.words import bare_percent
+from optforge.report.words import percent
 from optforge.runs import Journal
 from optforge.statistics import Interval
 
@@ -60,6 +61,14 @@ def main() -> None:
     print("\n".join(lines))
 
 
+def in_percent(interval: Interval | None) -> str:
+    if interval is None or not all(
+        map(math.isfinite, (interval.low, interval.mean, interval.high))
+    ):
+        return "-"
+    return percent(interval).replace(" %", "")
+
+
 def row(run: Path) -> tuple[str, ...]:
     content = json.loads((run / "table.json").read_text())
     table = content["table"]
@@ -74,7 +83,7 @@ def row(run: Path) -> tuple[str, ...]:
         str(settings(run)["search"]["seed"]),
         str(counts["proposals"]),
         str(counts["verdicts"]),
-        *(bare_percent(difference) for difference in differences),
+        *(in_percent(difference) for difference in differences),
         f"{100 * explanation['share_kept']:.0f} %" if has_gain and explanation else "-",
         f"{rows[FOUND]['state_bytes_per_parameter']:g}",
     )

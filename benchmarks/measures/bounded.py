@@ -27,9 +27,7 @@ def bounded_trainer(
     """
     everything = tuple(tasks.values())
     alone = trained_alone(everything, print)
-    factory = functools.partial(
-        Evaluator, tasks=everything, stages=(), seeds={}, baseline={}, alone=alone
-    )
+    factory = functools.partial(Evaluator, tasks=everything, alone=alone)
     executor = start_executor(factory, workers)
     deadline = time.monotonic() + 60 * minutes
     runner = JobRunner(executor, window=max(1, workers), deadline=deadline)

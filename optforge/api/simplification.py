@@ -240,9 +240,6 @@ def _executor(tasks: Sequence[Task], workers: Workers, place: _Place) -> Executo
     factory = functools.partial(
         Evaluator,
         tasks=tuple(tasks),
-        stages=(),
-        seeds={},
-        baseline={},
         compile=place.compiled,
         schedules=place.schedules,
         alone=place.alone or (),

@@ -36,7 +36,7 @@ class Evaluator:
 
     Args:
         tasks: All tasks that jobs may name.
-        stages: The stages of the judgement, in order.
+        stages: The stages of the judgement, in order; without any, it measures alone.
         seeds: Training seeds of the repeats of each task, one set of them after the other.
         baseline: Log validation loss of the tuned baseline for each task and repeat.
         compile: Whether to compile the training kernels; of shipped tasks beside those that are
@@ -50,9 +50,9 @@ class Evaluator:
     def __init__(
         self,
         tasks: Sequence[Task],
-        stages: Sequence[Stage],
-        seeds: Mapping[str, Sequence[int]],
-        baseline: Mapping[str, Sequence[float]],
+        stages: Sequence[Stage] = (),
+        seeds: Mapping[str, Sequence[int]] = MappingProxyType({}),
+        baseline: Mapping[str, Sequence[float]] = MappingProxyType({}),
         compile: bool = False,
         schedules: Mapping[str, Schedule] = MappingProxyType({}),
         alone: Sequence[str] = (),

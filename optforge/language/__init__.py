@@ -20,7 +20,6 @@ from optforge.language.matrices import parameter_groups as parameter_groups
 from optforge.language.program import MAX_STATES as MAX_STATES
 from optforge.language.program import Program as Program
 from optforge.language.program import Statement as Statement
-from optforge.language.program import print_program as print_program
 from optforge.language.program import round_constant as round_constant
 from optforge.language.program import round_constants as round_constants
 from optforge.language.text import parse as parse

@@ -130,18 +130,6 @@ class Program:
         return self.text
 
 
-def print_program(program: Program) -> str:
-    """Return a program as printed in the paper; the inverse of :func:`parse`.
-
-    Example:
-        >>> from optforge.language import parse
-        >>> text = "def train(w, g, lr):\\n    u = g * 0.1\\n    return u\\n"
-        >>> print_program(parse(text)) == text
-        True
-    """
-    return program.text
-
-
 def round_constant(value: float) -> float:
     """Round a constant to the six significant digits of searched programs.
 

@@ -27,18 +27,6 @@ def loss_change(interval: Interval) -> str:
     return _change(interval, " % loss")
 
 
-def bare_percent(interval: Interval | None) -> str:
-    """Return a log ratio with its interval as a change, without the percent sign.
-
-    Example:
-        >>> bare_percent(Interval(-0.1, -0.2, 0.0, 0.04, 10)), bare_percent(None)
-        ('-9.5 [-18.1, +0.0]', '-')
-    """
-    if interval is None or not all(map(math.isfinite, _ends(interval))):
-        return "-"
-    return _change(interval, "")
-
-
 def log_difference(interval: Interval | None) -> str:
     """Return a difference of log losses with its interval.
 

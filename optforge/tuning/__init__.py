@@ -13,7 +13,6 @@ from optforge.tuning.baselines import shipped_jointly as shipped_jointly
 from optforge.tuning.baselines import stored as stored
 from optforge.tuning.baselines import trainee_from_json as trainee_from_json
 from optforge.tuning.baselines import trainee_json as trainee_json
-from optforge.tuning.baselines import tune_baseline as tune_baseline
 from optforge.tuning.dimension import COMPLEMENT as COMPLEMENT
 from optforge.tuning.dimension import Dimension as Dimension
 from optforge.tuning.growing import QuasiRandom as QuasiRandom

@@ -16,7 +16,7 @@ from optforge.language import Program, parse
 from optforge.tasks import TASKS, Schedule, Task
 from optforge.training import Trainee
 from optforge.tuning.optimizers import BUILDERS, trainee_of, tunable
-from optforge.tuning.trainees import FULL, Effort, Tunable, Watch, losses_by, tune_together
+from optforge.tuning.trainees import Tunable
 
 OPTIMIZERS = ("adamw", "lion", "muon")
 JOINT = ("adamw", "muon")  # tuned with one setting for all tasks as well
@@ -59,33 +59,9 @@ def in_process(tasks: Sequence[Task], alone: Sequence[str] = (), compile: bool =
         alone: Names of the tasks whose models train one at a time.
         compile: Whether to compile the training kernels.
     """
-    executor = InlineExecutor(lambda: Evaluator(tasks, (), {}, {}, compile, alone=alone))
+    executor = InlineExecutor(lambda: Evaluator(tasks, compile=compile, alone=alone))
     by_name = {task.name: task for task in tasks}
     return Trainer(JobRunner(executor), by_name, 0, Store(None, compile))
-
-
-def tune_baseline(
-    trainer: Trainer,
-    tasks: Sequence[str],
-    optimizer: str,
-    effort: Effort = FULL,
-    watch: Watch = lambda done, total: None,
-) -> Baseline:
-    """Tune an optimizer on a task, or find one setting for several tasks.
-
-    Args:
-        trainer: Does the training.
-        tasks: Names of the tasks; for several, the mean log loss counts, with equal weights.
-        optimizer: One of ``OPTIMIZERS``.
-        effort: How much it is tuned.
-        watch: Called with the numbers of finished trials and of all trials.
-
-    Returns:
-        The setting with the lowest mean log validation loss on further seeds.
-    """
-    job = (baseline_tunable(optimizer), tuple(tasks))
-    (best,) = tune_together([job], losses_by(trainer), effort, watch)
-    return Baseline(optimizer, best.parameters, best.loss, best.trials)
 
 
 def baseline_tunable(optimizer: str) -> Tunable:

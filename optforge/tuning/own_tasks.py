@@ -81,9 +81,6 @@ class BaselineTuner:
         factory = functools.partial(
             Evaluator,
             tasks=tuple(tasks),
-            stages=(),
-            seeds={},
-            baseline={},
             alone=self.alone,
             device=self.device,
         )

@@ -43,7 +43,7 @@ QUICK = Options(margin=0.05, looks=(4, 8, 16), repeats=6)
 
 def rule_trainer(path: Path | None = None, **more: Any) -> RuleTrainer:
     tasks = (Blobs(), Sums())
-    evaluator = Evaluator(tasks, (), {}, {})
+    evaluator = Evaluator(tasks)
     runner = JobRunner(InlineExecutor(lambda: evaluator), window=4, **more)
     return RuleTrainer.of(tasks, runner, Store(path, False))
 
@@ -200,7 +200,7 @@ class Deadly:
 
     def __init__(self, victim: str) -> None:
         self.victim, self.jobs = victim, list[tuple[int, Measure]]()
-        self.evaluator = Evaluator((Blobs(),), (), {}, {})
+        self.evaluator = Evaluator((Blobs(),))
 
     def submit(self, key: int, job: Measure) -> None:
         self.jobs.append((key, job))

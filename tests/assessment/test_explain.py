@@ -56,7 +56,7 @@ class Recording(InlineExecutor):
 
     def __init__(self) -> None:
         shapes = dict.fromkeys(STACKS, SHAPE)
-        super().__init__(lambda: Evaluator(TASKS, (), {}, {}, schedules=shapes))
+        super().__init__(lambda: Evaluator(TASKS, schedules=shapes))
         self.asked: list[Measure] = []
 
     def submit(self, key: int, job: Any) -> None:

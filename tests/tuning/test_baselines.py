@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from optforge.tuning import (
     TRIALS,
     Effort,
     Space,
+    Tuned,
     baseline_tunable,
     baselines,
     in_process,
@@ -33,7 +34,7 @@ from optforge.tuning import (
     trainee_from_json,
     trainee_json,
     tunable,
-    tune_baseline,
+    tune_together,
 )
 from optforge.tuning.optimizers import adamw
 from tests.helpers.tiny import Blobs, Sums
@@ -45,7 +46,7 @@ class Recording(InlineExecutor):
     """Remembers what was trained, on which seeds."""
 
     def __init__(self, *tasks: Task) -> None:
-        super().__init__(lambda: Evaluator(tasks, (), {}, {}))
+        super().__init__(lambda: Evaluator(tasks))
         self.trained: dict[int, list[ProgramOrTrainee]] = {}
 
     def submit(self, key: int, job: Any) -> None:
@@ -60,10 +61,23 @@ def trainer(executor: Recording, *tasks: Task) -> Trainer:
     return Trainer(JobRunner(executor), by_name, 0, Store(None, compiled=False))
 
 
+def tuned(
+    trainer: Trainer,
+    tasks: Sequence[str],
+    optimizer: str,
+    effort: Effort,
+    watch: Callable[[int, int], None] = lambda done, total: None,
+) -> Tuned:
+    """The best setting of an optimizer."""
+    job = (baseline_tunable(optimizer), tasks)
+    (best,) = tune_together([job], losses_by(trainer), effort, watch)
+    return best
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_tuning_respects_its_trials_and_beats_the_default(optimizer: str) -> None:
     executor, done = Recording(Blobs()), []
-    found = tune_baseline(
+    found = tuned(
         trainer(executor, Blobs()), ["Blobs"], optimizer, Effort(40), lambda *of: done.append(of)
     )
     first, again = seeds(0, "Blobs", "tune", 3), seeds(0, "Blobs", "tune again", 12)
@@ -76,25 +90,23 @@ def test_tuning_respects_its_trials_and_beats_the_default(optimizer: str) -> Non
     assert 11 <= len(set(finalists) - known) <= 12
     assert found.trainee in finalists and set(finalists) <= {*tried, *known}
     rules = [found.trainee, Trainee(load_rule(optimizer))]
-    tuned, default = train_population(Stack(Blobs()), rules, again).losses.log().mean(1).tolist()
-    assert tuned == pytest.approx(found.loss, rel=1e-3)
-    assert tuned < default - 0.1
+    best, default = train_population(Stack(Blobs()), rules, again).losses.log().mean(1).tolist()
+    assert best == pytest.approx(found.loss, rel=1e-3)
+    assert best < default - 0.1
 
 
 def test_tuning_is_reproducible() -> None:
-    first, second = (
-        tune_baseline(in_process([Blobs()]), ["Blobs"], "adamw", Effort(20)) for _ in range(2)
-    )
+    first, second = (tuned(in_process([Blobs()]), ["Blobs"], "adamw", Effort(20)) for _ in range(2))
     assert first == second
 
 
 def test_a_single_trial_is_possible() -> None:
-    assert tune_baseline(in_process([Blobs()]), ["Blobs"], "lion", Effort(1)).trials == 1
+    assert tuned(in_process([Blobs()]), ["Blobs"], "lion", Effort(1)).trials == 1
 
 
 def test_one_setting_for_several_tasks_is_the_best_of_their_mean() -> None:
     tasks, names = [Blobs(), Sums()], ["Blobs", "Sums"]
-    found = tune_baseline(in_process(tasks), names, "adamw", Effort(16))
+    found = tuned(in_process(tasks), names, "adamw", Effort(16))
     losses = losses_by(in_process(tasks))
     finals = losses(dict.fromkeys(names, [found.trainee]), "tune again", 12)
     mean = sum(float(values.mean()) for values in finals.values()) / 2

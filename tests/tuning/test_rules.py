@@ -41,7 +41,7 @@ class Recording(InlineExecutor):
     """Remembers what was asked."""
 
     def __init__(self) -> None:
-        super().__init__(lambda: Evaluator(TASKS, (), {}, {}))
+        super().__init__(lambda: Evaluator(TASKS))
         self.asked: list[Measure] = []
 
     def submit(self, key: int, job: object) -> None:
