@@ -320,10 +320,11 @@ def test_luck_on_noise_is_not_claimed(tmp_path: Path) -> None:
 
 
 def test_a_start_without_constants_skips_their_phase(tmp_path: Path) -> None:
-    rule = tmp_path / "bare.txt"
-    rule.write_text("def train(w, g, lr):\n    u = g * lr\n    return u\n")
+    earlier = tmp_path / "earlier"  # the directory of a run stands for its best rule
+    earlier.mkdir()
+    (earlier / "best.py").write_text("def train(w, g, lr):\n    u = g * lr\n    return u\n")
     few: dict[str, Any] = SMALL | {"programs": 20}
-    result = search(tasks=[Blobs()], start=rule, out=tmp_path / "run", **few)
+    result = search(tasks=[Blobs()], start=earlier, out=tmp_path / "run", **few)
     with result.journal as journal:
         assert {proposal.phase for proposal in journal.proposals()} == {"structure"}
 

@@ -36,7 +36,7 @@ from optforge.execution import process_count
 from optforge.jobs import Display, JobRunner, Silent, named
 from optforge.language import load_rule, rule_text
 from optforge.runs import RunDirectory, Session, check_free
-from optforge.runs.directory import new_run_path
+from optforge.runs.directory import new_run_path, rule_file
 from optforge.runs.file_names import best_of, file_names
 from optforge.tasks import Task, find_tasks
 from optforge.training import (
@@ -80,7 +80,8 @@ def search(options: SearchOptions) -> SearchResult:
     tasks, held_out, larger = (loaded(names) for names in groups)
     everything = (*tasks, *held_out, *larger)
     _check_distinct(tasks, everything)
-    rule = load_rule(options.start)
+    file = rule_file(options.start)
+    rule = load_rule(file)
     settings = options.settings(rule, tasks)
     check_start(rule, settings)
     names = [task.name for task in (*tasks, *held_out)]
@@ -98,7 +99,7 @@ def search(options: SearchOptions) -> SearchResult:
         tuner = _tuner(options, watch, alone)
         plan = make_plan(settings, tasks, held_out, watch.say, tuner, larger)
     plan = replace(plan, tuning=replace(plan.tuning, fresh_seeds=options.fresh_seeds))
-    start = rule_text(options.start)
+    start = rule_text(file)
     directory = RunDirectory.create(options.out, plan.stored(), names, options.force, start)
     return _SearchSession(plan, directory, options, watch).result()
 

@@ -43,7 +43,7 @@ class SearchOptions(BudgetOptions):
     Args:
         tasks: Tasks to search on (proxies), the cheapest first: names, ``file.py:Class``, or
             objects; the three shipped proxies by default.
-        start: Rule to start from: the name of a shipped rule, or a file.
+        start: Rule to start from: the name of a shipped rule, a file, or the directory of a run.
         out: Directory of the run; a new one under ``runs/`` by default.
         seed: Random seed of the run.
         population: Programs in the aging population (P in the paper).

@@ -28,6 +28,7 @@ from optforge.cli.options import Json, PlainDebug
 from optforge.errors import RunError
 from optforge.language import Kind, Program, load_rule
 from optforge.report.trajectories import draw_trajectories
+from optforge.runs.directory import rule_file
 from optforge.runs.outputs import check_output, write_output
 
 _KIND = {
@@ -65,7 +66,9 @@ class RuleFacts:
 
 
 def show(
-    rule: Annotated[str, typer.Argument(help="A file, or the name of a shipped rule.")],
+    rule: Annotated[
+        str, typer.Argument(help="A file, the name of a shipped rule, or the directory of a run.")
+    ],
     as_json: Json = False,
     picture: Annotated[
         str | None,
@@ -80,6 +83,7 @@ def show(
     """Show a rule: which statements are live, its states, fingerprint and cost."""
     if picture is not None:
         check_output(Path(picture), force, RunError)
+    rule = str(rule_file(rule))
     facts = gather(load_rule(rule))
     if picture is not None:
         drawn = draw_trajectories(facts.program, Path(rule).stem)

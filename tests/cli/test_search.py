@@ -166,6 +166,8 @@ def test_the_run_is_listed_and_its_rule_can_be_shown(folder: Path, finished: str
     assert (run["path"], run["status"]) == (str(folder / "first"), "finished")
     shown = CliRunner().invoke(app, ["show", str(folder / "first" / "best.py")])
     assert shown.exit_code == 0 and "live across steps" in shown.stdout
+    of_run = CliRunner().invoke(app, ["show", str(folder / "first")])
+    assert of_run.stdout == shown.stdout
 
 
 @pytest.mark.parametrize(
