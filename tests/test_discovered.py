@@ -13,9 +13,9 @@ import pytest
 
 from optforge.analysis import fingerprint, lift, live_program
 from optforge.analysis.numeric import REALISTIC, probe_updates
-from optforge.equality import simplify_exact
+from optforge.equality import EMPIRICAL, Derivation, simplify_exact
 from optforge.evolution.redraw import redraw_run
-from optforge.language import discovered_names, load_rule, parse
+from optforge.language import Program, discovered_names, load_rule, parse
 from optforge.runs import Journal, Proposal
 
 RESULTS = Path(__file__).parents[1] / "results" / "discovery"
@@ -40,8 +40,22 @@ def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return name, path, proposals[number]
 
 
-def test_the_proposal_computes_the_rule(found: tuple[str, Path, Proposal]) -> None:
-    """With its constants, within a thousandth: what was left out of it changes nothing more."""
+def derivation(name: str, proposal: Proposal) -> Derivation:
+    """The steps from a proposal to what ships, without any where they compute the same."""
+    file = RESULTS / name / "derivation.json"
+    steps = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    return Derivation.from_json(parse(proposal.program).text, steps)
+
+
+def assert_computes(program: Program, other: Program) -> None:
+    """The same updates within a thousandth: what was left out changes nothing more."""
+    expected = probe_updates(live_program(other), REALISTIC)
+    assert np.abs(expected).min() > 0
+    np.testing.assert_allclose(probe_updates(live_program(program), REALISTIC), expected, rtol=1e-3)
+
+
+def test_the_proposal_leads_to_the_rule(found: tuple[str, Path, Proposal]) -> None:
+    """With its constants; a step that is not exact says by how much it changes the loss."""
     name, _, proposal = found
     program = parse(proposal.program)
     assert fingerprint(program) == proposal.fingerprint == provenance(name)["fingerprint"]
@@ -49,11 +63,14 @@ def test_the_proposal_computes_the_rule(found: tuple[str, Path, Proposal]) -> No
     constants = {abs(a) for s in simple.statements for a in s.arguments if isinstance(a, float)}
     values = provenance(name)["values"]
     assert set(values.values()) <= constants
-    ours = lift(load_rule(name)).with_values(values)
-    expected = probe_updates(live_program(program), REALISTIC)
-    got = probe_updates(live_program(ours), REALISTIC)
-    assert np.abs(expected).min() > 0
-    np.testing.assert_allclose(got, expected, rtol=1e-3)
+    derived = derivation(name, proposal)
+    derived.check()
+    for step in derived.steps:
+        if step.kind == EMPIRICAL:
+            assert step.figures["low"] <= step.figures["mean"] <= step.figures["high"] < 0.05
+        else:
+            assert_computes(parse(step.after), parse(step.before))
+    assert_computes(lift(load_rule(name)).with_values(values), parse(derived.end))
 
 
 def test_neither_the_start_nor_a_suggestion_has_what_was_found(

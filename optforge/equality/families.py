@@ -156,6 +156,12 @@ _LATER = (
     _family("Ortho-Adam", "m, v", f"{_ADAM}; u = where_matrix(orthogonalize(u), u)"),
     _family("Ortho-momentum", "m", "m = interp(g, m, {beta}); u = orthogonalize(m)"),
     _family(
+        "Ortho-split",
+        "m, v",
+        "m = interp(g, m, {beta1}); s = interp(square(g), v, {beta2}); v = column_mean(s); "
+        "u = where_matrix(orthogonalize(m), m / sqrt(s) * {scale})",
+    ),
+    _family(
         "Ortho-Lion", "m", "u = orthogonalize(interp(g, m, {beta1})); m = interp(g, m, {beta2})"
     ),
 )

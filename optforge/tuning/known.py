@@ -38,6 +38,7 @@ RANGES: Mapping[str, Ranges] = MappingProxyType(
         **dict.fromkeys(("muon", "nadamw", "adan", "ademamix", "mars", "cautious_adamw"), ADAM),
         **dict.fromkeys(("lion", "cautious_lion", "ortho_adam", "ortho_lion"), SIGN),
         "ortho_momentum": SIGN,
+        "ortho_split": ADAM,
         **dict.fromkeys(("ablation_0.9", "ablation_0.99"), SIGN),
         **dict.fromkeys(("sgd", "powersign", "addsign"), PLAIN),
         "lamb": RATIO,

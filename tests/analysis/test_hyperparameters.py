@@ -53,6 +53,9 @@ SHIPPED = {
     "ortho_adam": ADAM,
     "ortho_lion": LION,
     "ortho_momentum": {"lr": 0.01, "beta1": 0.75},
+    "ortho_split": {
+        **{"lr": 0.01, "beta1": 0.6, "beta2": 0.95, "constant_1": 2.3, "weight_decay": 0.01},
+    },
     "program_3": ADAM,
     "program_4": {"lr": 0.0002, "beta1": 0.899, "beta2": 1.109, "weight_decay": 0.4602},
     "program_5": {"lr": 0.0216, "one_minus_beta1": 0.16, "one_minus_beta2": 0.001},

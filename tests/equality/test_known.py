@@ -148,6 +148,7 @@ NAMES = {
     "ortho_adam": "Ortho-AdamW with beta1 = 0.9, beta2 = 0.999",
     "ortho_lion": "Ortho-Lion with beta1 = 0.9, beta2 = 0.99, weight decay 0.1",
     "ortho_momentum": "Ortho-momentum with beta = 0.75, learning rate 0.01",
+    "ortho_split": "Ortho-split with beta1 = 0.6, beta2 = 0.95, scale 2.3",
 }
 
 

@@ -196,6 +196,30 @@ def ortho_momentum() -> np.ndarray:
     return ortho_lion((0.75, 0.75), 0.0)
 
 
+def ortho_split() -> np.ndarray:
+    """Averages and Newton-Schulz steps of optax; of the mean squares a column keeps one value."""
+    momentum, squares = optax.ema(0.6, debias=False), optax.ema(0.95, debias=False)
+
+    def columns(array: Any) -> Any:
+        return jnp.broadcast_to(array.mean(0), array.shape) if array.ndim else array
+
+    def update(gradients: Any, states: Any, weights: Any) -> tuple[Any, Any]:
+        m, first = momentum.update(gradients, states[0])
+        v, second = squares.update([g**2 for g in gradients], states[1])
+        second = second._replace(ema=[columns(array) for array in v])
+        steps = [
+            orthogonal_in_optax(a) if a.ndim == 2 else 2.3 * a / (jnp.sqrt(b) + 1e-8)
+            for a, b in zip(m, v, strict=True)
+        ]
+        moves = [-LR * (s + DECAY * w) for s, w in zip(steps, weights, strict=True)]
+        return moves, (first, second)
+
+    def init(weights: Any) -> Any:
+        return momentum.init(weights), squares.init(weights)
+
+    return path_of_optax(optax.GradientTransformation(init, update))
+
+
 @dataclass(frozen=True)
 class Held:
     """What a rule is held against, and how near it must come."""
@@ -217,6 +241,7 @@ HELD = {
     "ortho_adam": Held(ortho_adam),
     "ortho_lion": Held(ortho_lion),
     "ortho_momentum": Held(ortho_momentum),
+    "ortho_split": Held(ortho_split),
 }
 
 
