@@ -136,6 +136,8 @@ def run_comparison(
     check(comparison, runner.watch)
     _describe(comparison, runner)
     runner.progress = progress or expected(comparison, process_count(runner.workers))
+    for task, share in runner.progress.shares.items():
+        share.stored = sum(runner.table.count(task, r.name) for r in comparison.tuned_recipes)
 
     def measure_costs() -> None:
         runner.watch.say("Measuring what a run costs")

@@ -15,6 +15,8 @@ class Share:
         cells: Expected number of cells.
         estimate: Seconds of one cell, measured beforehand or guessed.
         answered: Number of cells answered from the table or computed.
+        reused: Number of those that were answered from the table.
+        stored: Number of cells of its optimizers in the table when the session began.
         computed: Number of cells computed in this session.
         seconds: Seconds that the computed cells took.
     """
@@ -22,13 +24,21 @@ class Share:
     cells: int
     estimate: float
     answered: int = 0
+    reused: int = 0
+    stored: int = 0
     computed: int = 0
     seconds: float = 0.0
 
     def left(self, pace: float) -> float:
-        """Return the remaining seconds of work, by its own cells or by the pace of other tasks."""
+        """Return the remaining seconds of work, by its own cells or by the pace of other tasks.
+
+        Example:
+            >>> Share(10, 2.0, answered=3, reused=3, stored=7).left(1.0)
+            6.0
+        """
         each = self.seconds / self.computed if self.computed else pace * self.estimate
-        return max(0, self.cells - self.answered) * each
+        still_stored = max(0, self.stored - self.reused)  # they cost nothing when their turn comes
+        return max(0, self.cells - self.answered - still_stored) * each
 
 
 @dataclass
@@ -79,6 +89,7 @@ class Progress:
         self.task = task
         if task in self.shares:
             self.shares[task].answered += 1
+            self.shares[task].reused += 1
 
     def finished(self, task: str, seconds: float) -> None:
         """Record a cell that was computed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -53,3 +54,19 @@ def test_the_bar_ends_at_its_end_where_less_was_needed_than_could_be() -> None:
     )
     assert progress.done == progress.total
     assert progress.total == sum(share.cells for share in progress.shares.values())
+
+
+def test_what_the_table_has_takes_no_time(tmp_path: Path) -> None:
+    """Also before its turn comes: the runs of another optimizer on a later task."""
+    few_runs: dict[str, Any] = {"trials": 2, "seeds": 2, "extensions": 0, "heat_map": (0, 0)}
+    first, both = few("sgd", **few_runs), few("adamw", "sgd", **few_runs)
+    with CellTable(tmp_path / "cells.jsonl") as table:
+        run_comparison(first, Runner(first.bench, table), before_first=lambda: None)
+        known = len(table)
+    progress, left = expected(both, 0), list[float]()
+    with CellTable(tmp_path / "cells.jsonl") as table:
+        runner = Runner(both.bench, table)
+        run_comparison(
+            both, runner, progress=progress, before_first=lambda: left.append(progress.seconds_left)
+        )
+    assert left == [progress.total - known]  # a second each, as nothing was timed

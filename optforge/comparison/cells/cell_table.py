@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import KeysView, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -46,6 +47,7 @@ class CellTable:
     def __init__(self, path: Path | None, write: bool = True) -> None:
         self.path = path
         self._results: dict[str, CellResult] = {}
+        self._counts: Counter[tuple[str, str]] = Counter()
         self.sessions: list[dict[str, Any]] = []
         self._session: Mapping[str, Any] | None = None
         self._file: TextIO | None = None
@@ -79,6 +81,10 @@ class CellTable:
 
     def __len__(self) -> int:
         return len(self._results)
+
+    def count(self, task: str, recipe: str) -> int:
+        """Return the number of cells of an optimizer on a task that the file held when opened."""
+        return self._counts[task, recipe]
 
     def describe(self, session: Mapping[str, Any]) -> None:
         """Set the session, which is written before the next cell."""
@@ -150,6 +156,7 @@ class CellTable:
             raise TypeError(f"its key is {str(row['key'])[:40]}, not a text")
         elif not row.get("failed"):  # what has no result is computed again
             self._results.setdefault(row["key"], CellResult.from_json(row))
+            self._counts[str(row.get("task")), str(row.get("recipe"))] += 1
 
     def _write(self, row: Mapping[str, Any]) -> None:
         if self._file is None:
