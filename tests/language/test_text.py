@@ -22,8 +22,8 @@ from tests.strategies import programs
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = (
     "adabelief adafactor adamw adamw_bias_correction adan ademamix cautious_adamw cautious_lion "
-    "lamb lion mars momentum_sgd muon nadam nadamw ortho_adam ortho_lion ortho_momentum ortho_split "
-    "program_3 program_4 program_5 program_6 program_7 program_8 signum"
+    "lamb lion mars momentum_sgd muon nadam nadamw ortho_adam ortho_lion ortho_momentum "
+    "ortho_split program_3 program_4 program_5 program_6 program_7 program_8 signum"
 )
 
 
