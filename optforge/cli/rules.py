@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from itertools import takewhile
+
 from rich.table import Table
 
 from optforge.cli.console import print_page_command, screen
@@ -18,7 +21,7 @@ def rules(debug: PlainDebug = False) -> None:
         program = load_rule(name)
         table.add_row(
             f"[bold]{name}[/]",
-            first_comment(rule_text(name)),
+            first_sentence(rule_text(name)),
             str(len(program.statements)),
             str(len(program.states)),
         )
@@ -26,12 +29,14 @@ def rules(debug: PlainDebug = False) -> None:
     print_page_command("RULE", screen())
 
 
-def first_comment(text: str) -> str:
-    """Return the first line of the comment at the top of a rule's text.
+def first_sentence(text: str) -> str:
+    """Return the comment at the top of a rule's text, up to its first full stop or semicolon.
 
     Example:
-        >>> first_comment("# Lion.\\n# Source: a paper\\ndef train(w, g, lr): ...")
-        'Lion.'
+        >>> first_sentence("# Lion,\\n# of 0.9; short.\\n# Source: X\\ndef train(w, g, lr): ...")
+        'Lion, of 0.9.'
     """
-    first = text.lstrip().split("\n", 1)[0]
-    return first.lstrip("# ") if first.startswith("#") else ""
+    lines = takewhile(lambda line: line.startswith("#"), text.lstrip().splitlines())
+    comment = " ".join(line.lstrip("# ") for line in lines).partition("Source: ")[0]
+    first = re.split(r"[.;](?:\s|$)", comment)[0].strip()
+    return f"{first}." if first else ""
