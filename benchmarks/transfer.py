@@ -87,8 +87,9 @@ def main() -> None:
     parser.add_argument("--optimizers", type=int, default=40)
     parser.add_argument("--tasks", default=",".join((*PROXY_TASKS, *ladder_task_names())))
     parser.add_argument("--minutes", type=float, default=9.0)
-    parser.add_argument("--trials", type=int, default=24)
-    parser.add_argument("--seeds", type=int, default=SEEDS)
+    others = "what --out holds is not measured again for another number"
+    parser.add_argument("--trials", type=int, default=24, help=others)
+    parser.add_argument("--seeds", type=int, default=SEEDS, help=others)
     parser.add_argument("--out", type=Path, default=HERE / "transfer")
     given = parser.parse_args()
     if given.verb == "show":

@@ -70,3 +70,14 @@ def test_what_the_table_has_takes_no_time(tmp_path: Path) -> None:
             both, runner, progress=progress, before_first=lambda: left.append(progress.seconds_left)
         )
     assert left == [progress.total - known]  # a second each, as nothing was timed
+
+
+def test_lines_of_joined_tables_count_once(tmp_path: Path) -> None:
+    file, asked = tmp_path / "cells.jsonl", few("sgd", trials=2, seeds=2, extensions=0)
+    with CellTable(file) as table:
+        run_comparison(asked, Runner(asked.bench, table), before_first=lambda: None)
+        known = len(table)
+    file.write_text(2 * file.read_text())
+    (task,) = (variant.label for variant in asked.variants)
+    with CellTable(file) as table:
+        assert table.count(task, "sgd") == len(table) == known

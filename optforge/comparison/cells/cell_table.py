@@ -155,8 +155,10 @@ class CellTable:
         elif not isinstance(row["key"], str):
             raise TypeError(f"its key is {str(row['key'])[:40]}, not a text")
         elif not row.get("failed"):  # what has no result is computed again
-            self._results.setdefault(row["key"], CellResult.from_json(row))
-            self._counts[str(row.get("task")), str(row.get("recipe"))] += 1
+            result = CellResult.from_json(row)
+            if row["key"] not in self._results:  # lines of joined tables may come twice
+                self._results[row["key"]] = result
+                self._counts[str(row.get("task")), str(row.get("recipe"))] += 1
 
     def _write(self, row: Mapping[str, Any]) -> None:
         if self._file is None:
