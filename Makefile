@@ -38,7 +38,7 @@ $(CORE) $(DEV): pyproject.toml
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || { \
 		echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu: apt install python3-venv" >&2; \
 		rm -rf .venv; exit 1; }
-	@echo "Installing optforge $(WITH) into .venv (once; PyTorch is large, this takes minutes)"
+	@echo "Installing optforge$(if $(WITH), $(WITH)) into .venv (once; PyTorch is large, this takes minutes)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -e '.$(EXTRA)'
 	@touch $(CORE) $@
 	@echo "Installed. Next: make search"
