@@ -114,7 +114,7 @@ def finished(folder: Path, stopped: str) -> str:
     with RunDirectory.open(folder / "first") as run:
         done = run.journal.counts()["proposals"]
     assert done > 0
-    process = start(f"{stopped} --programs {done + 100} --workers 0", folder)
+    process = start(f"{stopped} --programs {done + 100} --workers 0 --no-simplify", folder)
     printed, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (0, "")
     return printed
