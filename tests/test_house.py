@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -158,6 +159,30 @@ def test_no_file_is_long() -> None:
         if count > (LONGEST_IN_PACKAGE if name.startswith(package) else LONGEST)
     }
     assert not long, f"split by concept what has so many lines: {long}"
+
+
+def heading_anchors(page: Path) -> set[str]:
+    """The names under which a page's headings can be linked."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    """To a file of the tree, and to a heading where one is named."""
+    made = (path for path in (ROOT / "results").rglob("*.md"))
+    pages = [path for path in (*written_files(), *made) if path.suffix == ".md"]
+    lost, links = [], 0
+    for page in pages:
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            if "://" in target:
+                continue
+            name, _, anchor = target.partition("#")
+            there = page.parent / name if name else page
+            links += 1
+            if not there.exists() or anchor and anchor not in heading_anchors(there):
+                lost.append(f"{page.relative_to(ROOT)}: {target}")
+    assert links > 50  # the pattern does find them
+    assert not lost
 
 
 PLANTED = [
