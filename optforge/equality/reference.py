@@ -45,14 +45,33 @@ def layout_for(*programs: Program) -> Layout:
 
 
 @dataclass(frozen=True)
-class Stepped:
-    """The results of one step.
+class Disturbance:
+    """Runs in which every input, constant and value is off by up to one unit in the last place.
 
     Args:
-        update: The update, ``[elements]``.
-        states: Next states, ``[width]`` of their kind.
+        runs: Number of runs, which go side by side.
+        source: Random generator.
+    """
+
+    runs: int
+    source: numpy.random.Generator
+
+    def __call__(self, value: ndarray) -> ndarray:
+        """Return ``[runs, width]`` from a value of all runs or ``[width]``."""
+        shape = (self.runs, value.shape[-1])
+        return value * (1 + _ULP * self.source.integers(-1, 2, shape))
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """The results of one step; with a disturbance, of all its runs.
+
+    Args:
+        update: The update, ``[elements]`` or ``[runs, elements]``.
+        states: Next states, ``[width]`` or ``[runs, width]`` of their kind.
         clean: Whether every value on the way to an element was finite and far from overflow, bool
-            ``[elements]``; a value shared by all elements counts for each.
+            ``[elements]``; a value shared by all elements counts for each. Disturbed runs are not
+            looked at.
     """
 
     update: ndarray
@@ -93,24 +112,24 @@ class ReferenceRule:
         gradients: ndarray,
         states: tuple[ndarray, ...],
         lr: float,
-        disturb: numpy.random.Generator | None = None,
+        disturbed: Disturbance | None = None,
         moment: tuple[int, int] = (0, 1),
     ) -> Stepped:
-        """Compute one step; ``disturb`` perturbs inputs, constants and values by up to one ulp.
+        """Compute one step.
 
         Args:
             weights: ``[elements]``.
             gradients: ``[elements]``.
             states: States as returned by the last step.
             lr: Value of the schedule.
-            disturb: Random generator of the perturbations; None for none.
+            disturbed: Perturbs inputs, constants and values; None for one run as it is.
             moment: Number of the step, from 0, and the number of all steps.
         """
         clean = numpy.ones(self.layout.elements, dtype=bool)
 
         def watched(value: ndarray, kind: int) -> tuple[ndarray, int]:
-            if disturb is not None:
-                value = value * (1 + _ULP * disturb.integers(-1, 2, value.shape))
+            if disturbed is not None:
+                return disturbed(value), kind
             clean[:] &= self._by_element(numpy.abs(value) < _LARGEST, kind)
             return value, kind
 
@@ -180,7 +199,7 @@ def _computation(layout: Layout, function: str, kinds: tuple[int, ...]) -> Apply
 def _spread(layout: Layout, value: ndarray, kind: int, wanted: int) -> ndarray:
     """Repeat a value of one kind to the width of another; scalars broadcast by themselves."""
     if kind == Kind.ARRAY and wanted >= Kind.TREE:
-        return numpy.repeat(value, layout.sizes_of(wanted))
+        return numpy.repeat(value, layout.sizes_of(wanted), axis=-1)
     if kind != Kind.SCALAR and value.shape[-1] != 1:
         return value
-    return numpy.broadcast_to(value, (layout.width(wanted),)).copy()
+    return numpy.broadcast_to(value, (*value.shape[:-1], layout.width(wanted))).copy()
