@@ -181,9 +181,15 @@ def line(name: str, rows: Sequence[Searched], whole: Sequence[Searched]) -> tupl
     return (
         name, VARIANTS[name.removesuffix(LONGER)][0], f"{rows[0].minutes:g}", str(len(rows)),
         f"{sum(row.programs for row in rows) / len(rows):.0f}",
-        percent(paired_interval([row.fitness for row in rows])), each,
+        between_runs(rows), each,
         "" if name == WHOLE else welch(rows, whole),
     )  # fmt: skip
+
+
+def between_runs(rows: Sequence[Searched]) -> str:
+    """The mean with its interval; one run alone says nothing of how runs differ."""
+    interval = paired_interval([row.fitness for row in rows])
+    return percent(interval) if len(rows) > 1 else f"{100 * math.expm1(interval.mean):+.1f} %"
 
 
 def welch(rows: Sequence[Searched], whole: Sequence[Searched]) -> str:
