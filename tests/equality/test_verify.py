@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy
 import pytest
@@ -22,7 +23,7 @@ from optforge.equality import (
     simplify_exact,
 )
 from optforge.equality.recurrences import Recurrences
-from optforge.equality.reference import ReferenceRule
+from optforge.equality.reference import Disturbance, ReferenceRule
 from optforge.equality.verify import MULTIPLE, compare
 from optforge.errors import ProgramError, SimplifyError
 from optforge.language import Interpreter, Program, load_rule, parse, rule_names
@@ -88,6 +89,33 @@ def test_the_evaluator_knows_all_shapes() -> None:
         numpy.testing.assert_allclose(stepped.update, update[0].numpy(), rtol=1e-10)
         for one, two in zip(own, states, strict=True):
             numpy.testing.assert_allclose(one, two[0].numpy(), rtol=1e-10)
+
+
+@pytest.mark.parametrize("text", [SHAPED, *(load_rule(n).text for n in ("program_8", "adafactor"))])
+def test_each_disturbed_run_is_a_run_of_its_own(text: str) -> None:
+    """Without a disturbance each is the one run; with one they part, by some units of the last
+    place."""
+    program = parse(text)
+    rule, source = ReferenceRule(program), numpy.random.default_rng(1)
+    weights, gradients = source.normal(size=(2, rule.layout.elements))
+    states = rule.step(weights, gradients, rule.zeros(), 0.5, moment=(0, 5)).states
+    given: Any = (weights, gradients, states, 0.5)
+    alone = rule.step(*given, moment=(1, 5))
+
+    class Still(numpy.random.Generator):
+        def integers(self, low: Any, high: Any = None, size: Any = None, **_: Any) -> Any:
+            return numpy.zeros(size)
+
+    still = rule.step(*given, Disturbance(3, Still(numpy.random.PCG64())), (1, 5))
+    moved = rule.step(*given, Disturbance(3, source), (1, 5))
+    pairs = [(alone.update, still.update, moved.update)]
+    pairs += list(zip(alone.states, still.states, moved.states, strict=True))
+    for one, equal, near in pairs:
+        assert equal.shape == near.shape == (3, *one.shape)
+        for row in equal:
+            numpy.testing.assert_allclose(row, one, rtol=1e-14)
+        numpy.testing.assert_allclose(near, equal, rtol=1e-9)
+    assert len({row.tobytes() for row in moved.update}) == 3
 
 
 def test_a_state_of_any_shape_that_stays_zero_is_left_out() -> None:
