@@ -1,7 +1,7 @@
 """How well verdicts on small proxies predict larger tasks, for update rules.
 
     python benchmarks/transfer.py run [--optimizers 40] [--tasks NAME,...] [--minutes 9]
-    python benchmarks/transfer.py show
+    python benchmarks/transfer.py show [--kinds rules,finds,neighbors] [--ladder NAME,...]
 
 ``run`` measures one cell after the other: an optimizer on a task, in one of three ways: *own* (its
 own constants), *rates* (the best of a third of its rate, its rate and three times it), or *tuned*
@@ -14,6 +14,7 @@ first; two commands with other tasks may run side by side.
 ``show`` prints the rank correlation of each verdict with the mean over the ladder, with a bootstrap
 interval over optimizers, what a verdict costs, and the noise of each task. Optimizers are those
 that all tasks have; the ladder's scores come from other seeds and other tasks than the verdicts.
+What searches found was chosen on the proxies: without ``finds`` nothing was.
 A tuned cell is 74 trainings: half a minute on the cheapest proxy, half an hour on the top of the
 ladder. The first three rungs with 40 optimizers take about five hours of a core.
 """
@@ -53,6 +54,7 @@ HERE = Path(__file__).parents[1] / "results"
 REFERENCE, SEEDS, RESAMPLES = "adamw", 10, 2000
 OWN, RATES, TUNED = "own", "rates", "tuned"
 MUTANT, CELLS = "mutant ", "cells.jsonl"
+KINDS = ("rules", "finds", "neighbors")
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,23 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=24, help=others)
     parser.add_argument("--seeds", type=int, default=SEEDS, help=others)
     parser.add_argument("--out", type=Path, default=HERE / "transfer")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="of optimizers that show counts")
+    ladder = "rungs that show takes; by default all that are measured"
+    parser.add_argument("--ladder", default="", help=ladder)
     given = parser.parse_args()
     if given.verb == "show":
-        show(read(given.out))
+        kinds = given.kinds.split(",")
+        cells = [c for c in read(given.out) if c.optimizer == REFERENCE or kind(c) in kinds]
+        show(cells, given.ladder.split(",") if given.ladder else ladder_task_names())
     else:
         run(given)
+
+
+def kind(cell: Measured) -> str:
+    """What the cell's optimizer is: a shipped rule, a find of a search, or a neighbor of AdamW."""
+    rules, finds, neighbors = KINDS
+    mutant, find = cell.optimizer.startswith(MUTANT), cell.optimizer.endswith(".py")
+    return neighbors if mutant else finds if find else rules
 
 
 def optimizers(count: int) -> list[str]:
@@ -196,10 +210,10 @@ def read(out: Path) -> list[Measured]:
             for line in lines]  # fmt: skip
 
 
-def show(cells: Sequence[Measured]) -> None:
+def show(cells: Sequence[Measured], rungs: Sequence[str]) -> None:
     by_key = {cell.key: cell for cell in cells}
-    ladder = [t for t in ladder_task_names() if any(c.task == t for c in cells)]
-    small = list(dict.fromkeys(c.task for c in cells if c.task not in ladder))
+    ladder = [t for t in rungs if any(c.task == t for c in cells)]
+    small = list(dict.fromkeys(c.task for c in cells if c.task not in ladder_task_names()))
     print(f"\nLadder: {', '.join(ladder) or 'nothing measured yet'}\n")
     print(noise(cells).markdown(), "\n")
     rows = []
