@@ -16,7 +16,8 @@ def mark_matrix(parameter: nn.Parameter, is_matrix: bool = False) -> nn.Paramete
     """Mark a parameter as a hidden matrix or as not one, and return it.
 
     Use it where the model is built, for an array that is looked up or added without being an
-    ``nn.Embedding``, such as positions or custom tables.
+    ``nn.Embedding``, such as positions or custom tables. ``copy.deepcopy`` of a parameter keeps no
+    mark (torch drops attributes): mark the copy again.
 
     Args:
         parameter: The parameter.

@@ -12,76 +12,14 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from optforge.errors import OptimizerError
+from optforge.optim.saved import StateDict, check_keys, parts_of
 from optforge.optim.settings import BETAS, COUNT, FINITE, RATE
 
-StateDict = dict[str, Any]
 REAL = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-
-# Group keys that only these have, to call a foreign state dict by its name.
-_MARKS: Mapping[str, tuple[str, ...]] = {
-    "optforge's ProgramOptimizer": ("fingerprint", "peak_lr"),
-    "optforge's Lion": ("decay_mode", "momentum_dtype"),
-    "torch's SGD": ("dampening", "nesterov"),
-    "torch's RMSprop": ("alpha", "centered"),
-    "torch's Adagrad": ("lr_decay", "initial_accumulator_value"),
-    "torch's Adam or AdamW": ("amsgrad", "betas"),
-    "an optimizer like Adam": ("eps", "betas"),
-    "another Lion": ("betas", "weight_decay"),
-}
-
-
-def name_of_source(group: Mapping[str, Any]) -> str:
-    """Return what kind of optimizer a saved group comes from, as far as its keys show it.
-
-    Example:
-        >>> name_of_source(torch.optim.SGD([torch.zeros(1)]).param_groups[0])
-        "torch's SGD"
-    """
-    return next(
-        (name for name, keys in _MARKS.items() if set(keys) <= set(group)), "an unknown optimizer"
-    )
-
-
-def parts_of(state_dict: Any) -> tuple[list[Mapping[str, Any]], Mapping[Any, Any]]:
-    """Return the groups and the states of a state dict.
-
-    Raises:
-        OptimizerError: If it is none.
-    """
-    try:
-        groups, states = list(state_dict["param_groups"]), state_dict["state"]
-        if not isinstance(states, Mapping) or not all("params" in group for group in groups):
-            raise TypeError(states)
-        return groups, states
-    except (KeyError, TypeError):
-        got = list(state_dict) if isinstance(state_dict, Mapping) else type(state_dict).__name__
-        raise OptimizerError(
-            f"a state dict has 'state' and 'param_groups', as `optimizer.state_dict()` returns "
-            f"them, got {got}. Is the optimizer one part of a larger checkpoint?"
-        ) from None
-
-
-def check_keys(groups: Sequence[Mapping[str, Any]], states: Mapping[Any, Any]) -> None:
-    """Refuse states that belong to no parameter of the saved groups; they would be lost silently.
-
-    Raises:
-        OptimizerError: Names some of the keys, and what groups have in their place.
-    """
-    known = {key for group in groups for key in group["params"]}
-    strays = [key for key, entry in states.items() if entry and key not in known]
-    if strays:
-        raise OptimizerError(
-            f"the state dict has states for {strays[:3]!r}, and its groups have "
-            f"{list(known)[:3]!r} as params, so nothing says whose they are; JSON, for one, makes "
-            "strings of numbers: make the keys of 'state' those of 'params' again"
-        )
-
-
-# What schedulers write between steps; whether one is allowed hangs on no other setting.
-_SCHEDULED = {"lr": RATE, "betas": BETAS, "weight_decay": RATE, "schedule": FINITE, "step": COUNT}
 
 
 class BaseOptimizer(Optimizer):
@@ -89,9 +27,14 @@ class BaseOptimizer(Optimizer):
 
     Args:
         dtypes: Of the parameters that it can step.
+        scheduled: What schedulers write between steps, and its numbers; whether one is allowed
+            hangs on no other setting.
     """
 
     dtypes: ClassVar[Sequence[torch.dtype]] = REAL
+    scheduled: ClassVar[Mapping[str, Any]] = {
+        "lr": RATE, "betas": BETAS, "weight_decay": RATE, "schedule": FINITE, "step": COUNT,
+    }  # fmt: skip
 
     @abstractmethod
     def checked_group(self, group: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,12 +60,18 @@ class BaseOptimizer(Optimizer):
                 f"a parameter of dtype {parameter.dtype}; allowed are {allowed}"
                 f"{pairs if parameter.is_complex() else ''}"
             )
-        is_view = not torch.compiler.is_compiling() and (parameter.is_conj() or parameter.is_neg())
-        if is_view:
+        if torch.compiler.is_compiling() or is_lazy(parameter):
+            return
+        if parameter.is_conj() or parameter.is_neg():
             raise OptimizerError(
                 "a parameter that is a conjugate or negative view (as `z.conj()`, `z.mH` and "
                 "`z.conj().imag` are) cannot be stepped in place; build it from "
                 "`.resolve_conj().resolve_neg()`"
+            )
+        if _is_expanded(parameter):
+            raise OptimizerError(
+                f"a parameter of shape {tuple(parameter.shape)} whose elements share memory (by "
+                "`expand`) cannot be stepped in place; give it memory of its own by `.clone()`"
             )
 
     @abstractmethod
@@ -154,12 +103,17 @@ class BaseOptimizer(Optimizer):
             raise TypeError(f"a param group must be a dict, got {type(param_group).__name__}")
         super().add_param_group(self.checked_group({**self.defaults, **param_group}))
         try:
-            for parameter in self.param_groups[-1]["params"]:
+            parameters = self.param_groups[-1]["params"]
+            for parameter in parameters:
                 self.check_parameter(parameter, self.param_groups[-1])
+            if len(set(map(id, parameters))) < len(parameters):
+                raise OptimizerError(
+                    "a parameter is in the group twice; list it once, tied weights as well"
+                )
         except OptimizerError:
             self.param_groups.pop()
             raise
-        self._remember()
+        self._remember(len(self.param_groups) - 1)
 
     def check_changes(self) -> None:
         """Check the settings that were set by hand, or by a scheduler, since the last step.
@@ -175,31 +129,36 @@ class BaseOptimizer(Optimizer):
             seen = known.get(number, {})
             if len(seen) == len(group) and all(map(is_, seen.values(), group.values())):
                 continue
-            checked[number] = {} if self._is_scheduled(group, seen) else self._plain(group, seen)
+            scheduled = self._scheduled(group, seen)
+            checked[number] = self._plain(group, seen) if scheduled is None else scheduled
         for number, plain in checked.items():
             self.param_groups[number].update(plain)
             known[number] = dict(self.param_groups[number])
 
-    def _remember(self) -> None:
-        """Record the settings of all groups as checked."""
-        self.__dict__["_known"] = dict(enumerate(map(dict, self.param_groups)))
+    def _remember(self, first: int = 0) -> None:
+        """Record the settings of the groups from a number on as checked."""
+        known = self.__dict__.setdefault("_known", {})
+        known.update((n, dict(g)) for n, g in enumerate(self.param_groups) if n >= first)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self.__dict__.pop("_known", None)
 
-    @staticmethod
-    def _is_scheduled(group: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
-        """Check the changes of a group one by one, if all are such as schedulers make."""
+    def _scheduled(
+        self, group: Mapping[str, Any], seen: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """Return the changes of a group, checked, if all are such as schedulers make."""
         if group.keys() != seen.keys():
-            return False
+            return None
         changed = [key for key, value in group.items() if value is not seen[key]]
-        if not set(changed) <= set(_SCHEDULED):
-            return False
-        for key in changed:
-            if not (isinstance(group[key], Tensor) and not group[key].is_cpu):  # do not wait for it
-                _SCHEDULED[key].plain(key, group[key])
-        return True
+        if not set(changed) <= set(self.scheduled):
+            return None
+        plain = {
+            key: self.scheduled[key].plain(key, group[key])
+            for key in changed  # do not wait for a device
+            if not (isinstance(group[key], Tensor) and not group[key].is_cpu)
+        }
+        return {key: value for key, value in plain.items() if not _has_tensor(group[key])}
 
     def _plain(self, group: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings of a group as plain values, all checked."""
@@ -212,7 +171,7 @@ class BaseOptimizer(Optimizer):
         return {
             key: value
             for key, value in self.checked_group(group).items()
-            if key != "params" and not _has_tensor(group.get(key))  # a tensor may be graph input
+            if key != "params" and not _has_tensor(value)  # a tensor may be graph input
         }
 
     def load_state_dict(self, state_dict: StateDict) -> None:
@@ -239,8 +198,10 @@ class BaseOptimizer(Optimizer):
                 return {**state_dict, "state": kept}
             return None
 
-        def restore(_: Optimizer) -> None:
-            self.state.update(entries[-1]())
+        def restore(_: Optimizer) -> None:  # before the user's own hooks, which are then looked at
+            with torch.inference_mode(False):
+                self.state.update(entries[-1]())
+            self._remember()
 
         handles = [
             self.register_load_state_dict_pre_hook(check),
@@ -251,7 +212,6 @@ class BaseOptimizer(Optimizer):
         finally:
             for handle in handles:
                 handle.remove()
-        self._remember()
 
     def _checked(self, state_dict: StateDict) -> StateDict | None:
         """Return a state dict with plain settings; None if only the base class can refuse it."""
@@ -292,6 +252,13 @@ class BaseOptimizer(Optimizer):
             return None
         with torch.enable_grad():
             return closure()
+
+
+def _is_expanded(parameter: Tensor) -> bool:
+    if parameter.layout is not torch.strided or 0 not in parameter.stride():
+        return False
+    sides = zip(parameter.shape, parameter.stride(), strict=True)
+    return any(size > 1 and not stride for size, stride in sides)
 
 
 def _has_tensor(value: Any) -> bool:

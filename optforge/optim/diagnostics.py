@@ -195,10 +195,13 @@ class Diagnostics(AbstractContextManager["Diagnostics"]):
         )
 
     def _parameters(self) -> Iterator[tuple[str, Tensor, Step]]:
-        first = 0
-        for group in self.optimizer.param_groups:
+        first, known = 0, set[str]()
+        for number, group in enumerate(self.optimizer.param_groups):
             size = len(group["params"])
             names = group.get("param_names") or [str(first + i) for i in range(size)]
+            if not known.isdisjoint(names):  # of two models
+                names = [f"group {number}: {name}" for name in names]
+            known.update(names)
             first += size
             numbers = numbers_of(group, getattr(self.optimizer, "grad_scale", None), None)
             step = Step(numbers, options_of(group, self.optimizer.formula))

@@ -86,7 +86,7 @@ def check_key(key: str) -> None:
         Traceback (most recent call last):
         optforge.errors.OptimizerError: unknown group key 'wd'; use 'weight_decay'. Allowed are ...
     """
-    if key in KEYS:
+    if key in KEYS or not isinstance(key, str):
         return
     close = [] if _is_made_of_one(key) else difflib.get_close_matches(key, KEYS, n=1, cutoff=0.8)
     advice = ALIASES.get(key) or (f"did you mean {close[0]!r}?" if close else None)

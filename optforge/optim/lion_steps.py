@@ -68,8 +68,8 @@ class LionSteps(BaseOptimizer):
     def _forget(self) -> None:
         """Forget what was checked, so that the next step checks everything."""
         self._resolution = ResolutionCheck()
-        # Dtype and options for which the state of a parameter is complete.
-        self._completed: dict[int, tuple[torch.dtype, tuple[Any, ...]]] = {}  # by id
+        # Dtype and options for which the state of a parameter is complete, and its size then.
+        self._completed: dict[int, tuple[torch.dtype, tuple[Any, ...], int]] = {}  # by id
 
     def checked_group(self, group: Mapping[str, Any]) -> dict[str, Any]:
         """Return a group with plain values, and with the peak rate of independent decay."""
@@ -104,7 +104,7 @@ class LionSteps(BaseOptimizer):
         """Return the state of a parameter from a saved one, each tensor in its own dtype."""
         state = {name: placed(value, name, parameter) for name, value in entry.items()}
         complete(state, parameter, group)
-        self._completed[id(parameter)] = parameter.dtype, _state_options(group)
+        self._completed[id(parameter)] = parameter.dtype, _state_options(group), len(state)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -166,13 +166,13 @@ class LionSteps(BaseOptimizer):
             known = None if is_traced else self._completed.get(id(parameter))
             if not state:
                 self.state[parameter] = state = initial_state(parameter, group)
-            elif is_traced or (known and known[0] is parameter.dtype and known[1] == options):
+            elif is_traced or known == (parameter.dtype, options, len(state)):
                 continue
             else:
                 complete(state, parameter, group, was=known[0] if known else None)
             (members[place],) = members_of([(number, parameter, state)])
             if not is_traced:
-                self._completed[id(parameter)] = parameter.dtype, options
+                self._completed[id(parameter)] = parameter.dtype, options, len(state)
         if members and not stays_on_device(group):
             self._resolution(group, [member.parameter for member in members])
 
@@ -187,9 +187,10 @@ class LionSteps(BaseOptimizer):
                     continue
                 # An overflow of the scaler's factor is ordinary: the step is skipped, whatever
                 # the policy.
-                overflow = scaler is not None and bool(scaler)
-                if group["nonfinite"] == "raise" and not overflow and bool(flag):
-                    raise_nonfinite(group, members)
+                if group["nonfinite"] == "raise":
+                    overflow = scaler is not None and bool(scaler)
+                    if not overflow and bool(flag):
+                        raise_nonfinite(group, members)
                 flags.append(flag)
         return any_found(flags, any(map(stays_on_device, self.param_groups)))
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from optforge.errors import OptimizerError
 from optforge.language import Program, load_rule
 from optforge.optim.base import BaseOptimizer
 from optforge.optim.migration.rule_from_adamw import groups_from_adamw
@@ -22,6 +23,7 @@ from optforge.optim.rules.loading import check_entry, check_source, structure_of
 from optforge.optim.rules.run import run_step, without_autocast
 from optforge.optim.rules.settings import checked_settings, defaults_of, peak_of, reads_clock
 from optforge.optim.rules.states import check_step, numbers_of, share_scalars, state_shapes
+from optforge.optim.settings import FINITE
 
 Closure = Callable[[], Any]
 
@@ -90,6 +92,9 @@ class ProgramOptimizer(BaseOptimizer):
         tensor([ 0.7500, -1.7500])
     """
 
+    # Constants of a rule may be negative, decay as well.
+    scheduled = {**BaseOptimizer.scheduled, "weight_decay": FINITE}
+
     def __init__(
         self,
         params: Any,
@@ -146,8 +151,9 @@ class ProgramOptimizer(BaseOptimizer):
             settings: Further keywords of the class, such as ``fused``, ``total_steps``, ``betas``.
 
         Raises:
-            OptimizerError: If it is no AdamW, if its decay is L2, or if the length of the rule's
-                updates follows that of the gradients, so that no ratio holds; pass one then.
+            OptimizerError: If it is no AdamW, if its decay is L2, if the length of the rule's
+                updates follows that of the gradients, so that no ratio holds (pass one then), or
+                if ``lr``, ``weight_decay`` or ``maximize`` is among the settings.
 
         Example:
             >>> weight = torch.nn.Parameter(torch.ones(2))
@@ -156,6 +162,11 @@ class ProgramOptimizer(BaseOptimizer):
             >>> group["lr"], round(group["lr"] * group["weight_decay"], 9)
             (0.00023, 0.0001)
         """
+        if taken := sorted({"lr", "weight_decay", "maximize"} & settings.keys()):
+            raise OptimizerError(
+                f"{', '.join(taken)} of the new optimizer come from AdamW's groups; set them "
+                "there, or in the groups of the result"
+            )
         program = rule if isinstance(rule, Program) else load_rule(rule)
         probe = cls([torch.zeros(1, dtype=torch.float32, device="cpu")], program, **settings)
         groups = groups_from_adamw(optimizer, probe.graph.lifted, probe.param_groups[0], ratio)
@@ -164,6 +175,8 @@ class ProgramOptimizer(BaseOptimizer):
     def checked_group(self, group: Mapping[str, Any]) -> dict[str, Any]:
         """Return a group with plain values; the ``lr`` of a new one is its peak."""
         group = dict(group)
+        if "fingerprint" in self.defaults:  # groups of another rule's optimizer bring theirs along
+            group["fingerprint"] = self.defaults["fingerprint"]
         if "peak_lr" not in group:
             group["peak_lr"] = peak_of(group["lr"])
         if reads_clock(self.graph):

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from optforge.errors import OptimizerError
-from optforge.optim.base import name_of_source
 from optforge.optim.checks import check_saved
 from optforge.optim.precision.eight_bits import (
     block_size,
@@ -19,6 +18,7 @@ from optforge.optim.precision.eight_bits import (
     is_row_aligned,
     scale_shape,
 )
+from optforge.optim.saved import name_of_source
 from optforge.optim.settings import numbers_where
 from optforge.optim.steps.layout import is_distributed, local, shard
 

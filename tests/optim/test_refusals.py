@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -111,6 +112,13 @@ def added(**group: Any) -> Callable[[Any], Any]:
     )
 
 
+def listed_twice(optimizer: Any) -> None:
+    parameter = Parameter(torch.ones(3))
+    with warnings.catch_warnings():  # torch warns, and takes it
+        warnings.simplefilter("ignore")
+        optimizer.add_param_group({"params": [parameter, parameter]})
+
+
 CONJUGATE = torch.ones(3, dtype=torch.complex64).conj()
 
 
@@ -129,6 +137,10 @@ REFUSALS: dict[str, Callable[[Any], Any]] = {
         params=[Parameter(torch.ones(3)), torch.ones(3).to(torch.float8_e5m2), torch.ones(2)]
     ),
     "add a parameter twice": lambda o: o.add_param_group({"params": o.param_groups[0]["params"]}),
+    "add one parameter in two places": listed_twice,
+    "add shared elements": added(
+        params=[Parameter(torch.ones(3)), Parameter(torch.ones(1).expand(3))]
+    ),
     "add no dict": lambda o: o.add_param_group([Parameter(torch.ones(3))]),
     **{
         f"load {k}={v}": saved_with(**{k: v})
@@ -293,7 +305,7 @@ def test_a_refused_setting_leaves_all_groups_as_they_were_set(kind: str, case: s
 # Refusals that have no optimizer to change: of new objects, and of what returns a new one.
 APART = {
     *("diagnostics.py", "convert.py", "recipe.py", "rule_from_adamw.py", "sources.py"),
-    *("defaults_of", "_without_betas"),
+    *("defaults_of", "_without_betas", "from_adamw"),
     "_check_whole",  # needs two processes: test_distributed_rules.py
 }
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from optforge.errors import OptimizerError
-from optforge.optim.base import check_keys, parts_of
 from optforge.optim.lion_settings import reference_lr
 from optforge.optim.lion_steps import LionSteps
 from optforge.optim.migration.sources import (
@@ -22,6 +21,7 @@ from optforge.optim.migration.sources import (
     picked,
     unwrapped,
 )
+from optforge.optim.saved import check_keys, parts_of
 from optforge.optim.state import initial_state, momentum_of, write_momentum
 from optforge.optim.steps.layout import local
 

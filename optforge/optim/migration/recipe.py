@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from optforge.errors import OptimizerError
+from optforge.optim.saved import OF_NO_ADAM, name_of_source
 from optforge.optim.settings import BETAS, RATE, as_float, numbers_where
 
 Group = dict[str, Any]
@@ -77,7 +79,7 @@ class LionRecipe:
             return _after(rate, self.scaled)
         if isinstance(rate, list | tuple):
             return type(rate)(self.scaled(item) for item in rate)
-        return rate / self.divisor
+        return (rate if isinstance(rate, Tensor) else as_float(rate)) / self.divisor
 
     def scheduler_state(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Translate the `state_dict()` of AdamW's torch scheduler for the same scheduler on Lion.
@@ -177,6 +179,8 @@ def _translated(group: Mapping[str, Any], divisor: float, betas: tuple[float, fl
             f"a group needs 'lr' and 'weight_decay'; got {received}. Pass an AdamW optimizer, its "
             "param_groups or a mapping with both"
         )
+    if (source := name_of_source(group)) in OF_NO_ADAM:
+        raise OptimizerError(f"the group is one of {source}, whose rates mean something else")
     rates = {name: RATE.plain(name, group[name]) for name in RATES_OF_GROUPS if name in group}
     decay = RATE.plain("weight_decay", group["weight_decay"])
     if decay and not group.get("decoupled_weight_decay", not _is_adamax(group)):

@@ -22,6 +22,7 @@ Group = Mapping[str, Any]
 
 # What every Lion's param groups have, and what schedulers add.
 COMMON = ("betas", "weight_decay", *RATES_OF_GROUPS)
+_ONE_AVERAGE = frozenset(("exp_avg",))
 _WRAPPED = "__bnb_optimizer_quant_state__"  # bitsandbytes hides its tensors there from FSDP
 _BLOCKS = tuple(1 << power for power in range(4, 17))  # sizes that bitsandbytes has had
 
@@ -46,8 +47,14 @@ class SavedOptimizer:
     settings: Callable[[Group], dict[str, Any]]
 
     def recognises(self, group: Group, entry: Entry) -> bool:
-        """Return whether a group and an entry of its state can come from this source."""
-        return self.group_keys <= set(group) and self.entry_keys <= set(unwrapped(entry))
+        """Return whether a group and an entry of its state can come from this source.
+
+        A Lion with one average has no other state: Adamax, AdaBelief and Sophia have an average of
+        that name as well.
+        """
+        keys = set(unwrapped(entry))
+        is_alone = self.entry_keys != _ONE_AVERAGE or keys <= _ONE_AVERAGE | {"step"}
+        return self.group_keys <= set(group) and self.entry_keys <= keys and is_alone
 
 
 def unwrapped(entry: Entry) -> Entry:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from optforge.analysis import Lifted, fingerprint
 from optforge.errors import OptimizerError
-from optforge.optim.base import name_of_source
 from optforge.optim.checks import check_saved
+from optforge.optim.saved import name_of_source
 
 
 def structure_of(lifted: Lifted) -> str:

@@ -90,8 +90,10 @@ def numbers_of(
 
 
 def _as_given(value: Any) -> Number:
-    """Return a tensor of one element as a 0-d one, and any other number as a float."""
-    return value.reshape(()) if isinstance(value, Tensor) else float(value)
+    """Return a tensor of one element as a 0-d one, at least float32; other numbers as a float."""
+    if not isinstance(value, Tensor):
+        return float(value)
+    return value.reshape(()).to(torch.promote_types(value.dtype, torch.float32))
 
 
 def ascent(gradient: Tensor, dtype: torch.dtype, step: Step) -> Tensor:
