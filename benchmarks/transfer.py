@@ -100,7 +100,7 @@ def main() -> None:
     if given.verb == "show":
         kinds = given.kinds.split(",")
         cells = [c for c in read(given.out) if c.optimizer == REFERENCE or kind(c) in kinds]
-        show(cells, given.ladder.split(",") if given.ladder else ladder_task_names())
+        show(cells, given.ladder.split(",") if given.ladder else ())
     else:
         run(given)
 
@@ -210,9 +210,9 @@ def read(out: Path) -> list[Measured]:
             for line in lines]  # fmt: skip
 
 
-def show(cells: Sequence[Measured], rungs: Sequence[str]) -> None:
+def show(cells: Sequence[Measured], rungs: Sequence[str] = ()) -> None:
     by_key = {cell.key: cell for cell in cells}
-    ladder = [t for t in rungs if any(c.task == t for c in cells)]
+    ladder = [t for t in rungs or ladder_task_names() if any(c.task == t for c in cells)]
     small = list(dict.fromkeys(c.task for c in cells if c.task not in ladder_task_names()))
     print(f"\nLadder: {', '.join(ladder) or 'nothing measured yet'}\n")
     print(noise(cells).markdown(), "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,25 @@ def test_agreement_is_told_from_chance(transfer: Any, capsys: pytest.CaptureFixt
     found = transfer.correlation(by_key, "rates", ("mnist_mlp",), 10, ladder_task_names()[:1])
     low, high = (float(x) for x in found[5].split("[")[1].rstrip("]").split(","))
     assert low < 0 < high
+
+
+def test_what_searches_found_can_be_left_out(
+    transfer: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for cell in cells(transfer, 1.0):
+        find = cell.optimizer in ("rule 1", "rule 2")
+        name = f"search/{cell.optimizer}/best.py" if find else cell.optimizer
+        transfer.keep(replace(cell, optimizer=name), tmp_path)
+    counts = []
+    for words in ([], ["--kinds", "rules"], ["--ladder", ladder_task_names()[1]]):
+        monkeypatch.setattr("sys.argv", ["transfer.py", "show", "--out", str(tmp_path), *words])
+        transfer.main()
+        rows = [line for line in capsys.readouterr().out.splitlines() if "| rates | mnist" in line]
+        counts.append({row.split("|")[4].strip() for row in rows})
+    assert counts == [{"12"}, {"10"}, set()]  # nothing was measured on that rung
 
 
 def test_forty_optimizers_are_forty_structures(transfer: Any) -> None:
