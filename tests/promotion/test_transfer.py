@@ -58,6 +58,7 @@ def test_what_searches_found_can_be_left_out(
         find = cell.optimizer in ("rule 1", "rule 2")
         name = f"search/{cell.optimizer}/best.py" if find else cell.optimizer
         transfer.keep(replace(cell, optimizer=name), tmp_path)
+    monkeypatch.setattr(transfer, "RESAMPLES", 20)
     counts = []
     for words in ([], ["--kinds", "rules"], ["--ladder", ladder_task_names()[1]]):
         monkeypatch.setattr("sys.argv", ["transfer.py", "show", "--out", str(tmp_path), *words])
