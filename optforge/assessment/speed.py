@@ -21,7 +21,7 @@ def step_seconds(program: Program) -> float:
     """Time one step of a rule on a million float32 parameters in four matrices, interpreted.
 
     The fastest of five steps counts, of at least two where a rule is slow. Rules that differ in
-    constants alone are timed once in a process, so that rows of a table differ in no noise.
+    constants alone are timed once in a process, so that their rows of a table show one time.
 
     Args:
         program: A valid program.

@@ -136,7 +136,8 @@ def lion_from_adamw(
 
     Raises:
         OptimizerError: If `lr` or `weight_decay` is missing, if the divisor or betas are out of
-            range, or if the decay is Adam's L2 term, which has no counterpart.
+            range, if the groups are those of SGD, RMSprop, Adagrad or Adafactor, or if the decay
+            is Adam's L2 term, which has no counterpart.
 
     Example:
         >>> recipe = lion_from_adamw({"lr": 1e-3, "weight_decay": 0.1})
@@ -180,7 +181,10 @@ def _translated(group: Mapping[str, Any], divisor: float, betas: tuple[float, fl
             "param_groups or a mapping with both"
         )
     if (source := name_of_source(group)) in OF_NO_ADAM:
-        raise OptimizerError(f"the group is one of {source}, whose rates mean something else")
+        raise OptimizerError(
+            f"the group is one of {source}, whose rates mean something else; tune AdamW first, or "
+            "pass the lr and weight_decay of an AdamW as a mapping"
+        )
     rates = {name: RATE.plain(name, group[name]) for name in RATES_OF_GROUPS if name in group}
     decay = RATE.plain("weight_decay", group["weight_decay"])
     if decay and not group.get("decoupled_weight_decay", not _is_adamax(group)):
