@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import Parameter
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from optforge.errors import OptimizerError
 from optforge.language import parameter_groups
@@ -163,6 +164,29 @@ def test_models_of_one_optimizer_are_told_apart() -> None:
         stepped(lion, *(p for model in models for p in model.parameters()))
         names = list(measured.by_parameter)
     assert names == ["weight", "bias", "group 1: weight", "group 1: bias"]
+
+
+class NoQuestions(TorchDispatchMode):
+    """Refuses what waits for a value of a tensor."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func is not torch.ops.aten._local_scalar_dense.default, "the host asked for a value"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("foreach", [False, None])
+@pytest.mark.parametrize("found", [0.0, 1.0])
+def test_a_scaler_s_flag_is_not_asked_for_in_a_captured_step(
+    foreach: bool | None, found: float
+) -> None:
+    weight = ones(2)
+    lion: Any = Lion([weight], lr=0.5, capturable=True, nonfinite="skip_step", foreach=foreach)
+    stepped(lion, weight)
+    before = weight.detach().clone()
+    lion.grad_scale, lion.found_inf = torch.tensor(2.0), torch.tensor(found)
+    with NoQuestions():
+        lion.step()
+    assert torch.equal(weight, before) == bool(found)
 
 
 @each_kind
