@@ -15,16 +15,16 @@ the time.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from measures.kept import keep, read
 from scipy.stats import ttest_ind
 
 from optforge.api.search_options import SearchOptions
@@ -106,19 +106,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     if given.verb == "show":
-        show(read(given.out))
+        show(read(Searched, given.out / ROWS))
     else:
         run(given)
 
 
 def run(given: argparse.Namespace) -> None:
     """Search with what is missing, a seed of all variants after the other."""
-    known = {(row.variant, row.seed) for row in read(given.out)}
+    known = {(row.variant, row.seed) for row in read(Searched, given.out / ROWS)}
     seeds, variants = map(int, given.seeds.split(",")), given.variants.split(",")
     left = [(v, seed) for seed in seeds for v in variants if (v, seed) not in known]
     for done, (variant, seed) in enumerate(left, 1):
         row = searched(variant, seed, given)
-        keep(row, given.out)
+        keep(row, given.out / ROWS)
         print(f"{done} of {len(left)}: {variant}, seed {seed}: {row.fitness:+.4f}", flush=True)
 
 
@@ -151,19 +151,6 @@ def make_searched_plan(changes: Mapping[str, Any], seed: int, minutes: float) ->
     settings = replace(settings, hashes=tuple(task.hash for task in tasks), compiled=True)
     with one_thread():
         return make_plan(settings, tasks, (), print, BaselineTuner())
-
-
-def keep(row: Searched, out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ROWS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(row)) + "\n")
-
-
-def read(out: Path) -> list[Searched]:
-    if not (out / ROWS).exists():
-        return []
-    lines = (out / ROWS).read_text(encoding="utf-8").splitlines()
-    return [Searched(**json.loads(line)) for line in lines]
 
 
 def show(rows: Sequence[Searched]) -> None:

@@ -24,16 +24,16 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
-import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy
 from measures.bounded import bounded_trainer
+from measures.kept import keep, read
 from probe_rejects import draw
 from scipy.stats import rankdata
 
@@ -99,7 +99,11 @@ def main() -> None:
     given = parser.parse_args()
     if given.verb == "show":
         kinds = given.kinds.split(",")
-        cells = [c for c in read(given.out) if c.optimizer == REFERENCE or kind(c) in kinds]
+        cells = [
+            c
+            for c in read(Measured, given.out / CELLS)
+            if c.optimizer == REFERENCE or kind(c) in kinds
+        ]
         show(cells, given.ladder.split(",") if given.ladder else ())
     else:
         run(given)
@@ -158,13 +162,16 @@ def ways_of(name: str) -> tuple[str, ...]:
 def run(given: argparse.Namespace) -> None:
     tasks = {name: task_of(name) for name in given.tasks.split(",")}
     refuse_set_aside(tasks.values(), "a transfer study")
-    known, chosen = {cell.key for cell in read(given.out)}, optimizers(given.optimizers)
+    known, chosen = (
+        {cell.key for cell in read(Measured, given.out / CELLS)},
+        optimizers(given.optimizers),
+    )
     cells = [(w, t, o) for t in tasks for o in chosen for w in ways_of(t) if (w, t, o) not in known]
     trainer = bounded_trainer(tasks, given.out, given.minutes)
     try:
         for done, (way, task, optimizer) in enumerate(cells, 1):
             cell = measure(trainer, way, task, optimizer, given)
-            keep(cell, given.out)
+            keep(cell, given.out / CELLS)
             print(f"{done} of {len(cells)}: {way} {task} {optimizer} {mean(cell):+.4f}", flush=True)
     except TimeIsUpError:
         print(f"the {given.minutes:g} minutes are up; the same command goes on from here")
@@ -194,20 +201,6 @@ def measure(
 
 def mean(cell: Measured) -> float:
     return float(numpy.mean(cell.logs))
-
-
-def keep(cell: Measured, out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / CELLS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(cell)) + "\n")
-
-
-def read(out: Path) -> list[Measured]:
-    if not (out / CELLS).exists():
-        return []
-    lines = (out / CELLS).read_text(encoding="utf-8").splitlines()
-    return [Measured(**{**json.loads(line), "logs": tuple(json.loads(line)["logs"])})
-            for line in lines]  # fmt: skip
 
 
 def show(cells: Sequence[Measured], rungs: Sequence[str] = ()) -> None:

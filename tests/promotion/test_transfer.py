@@ -57,7 +57,7 @@ def test_what_searches_found_can_be_left_out(
     for cell in cells(transfer, 1.0):
         find = cell.optimizer in ("rule 1", "rule 2")
         name = f"search/{cell.optimizer}/best.py" if find else cell.optimizer
-        transfer.keep(replace(cell, optimizer=name), tmp_path)
+        transfer.keep(replace(cell, optimizer=name), tmp_path / transfer.CELLS)
     monkeypatch.setattr(transfer, "RESAMPLES", 20)
     counts = []
     for words in ([], ["--kinds", "rules"], ["--ladder", ladder_task_names()[1]]):
@@ -81,10 +81,10 @@ def test_a_stopped_run_goes_on_from_its_cells(
     words += ["--trials", "2", "--seeds", "2", "--out"]
     monkeypatch.setattr("sys.argv", [*words, str(tmp_path), "--minutes", "1e-9"])
     transfer.main()
-    assert transfer.read(tmp_path) == []
+    assert transfer.read(transfer.Measured, tmp_path / transfer.CELLS) == []
     monkeypatch.setattr("sys.argv", [*words, str(tmp_path)])
     transfer.main()
-    first = transfer.read(tmp_path)
+    first = transfer.read(transfer.Measured, tmp_path / transfer.CELLS)
     assert len({cell.key for cell in first}) == 2 * 3
     transfer.main()
-    assert transfer.read(tmp_path) == first
+    assert transfer.read(transfer.Measured, tmp_path / transfer.CELLS) == first
